@@ -1,0 +1,200 @@
+// Package entry holds the words that the ledger and the engines around it
+// share: what comes in, what is pending, and what is to be committed. Engines
+// never import each other, so what passes between them is named here. It
+// starts nothing and decides nothing. Start at [Event] and [Settlement].
+package entry
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"balhost/sdk/message"
+)
+
+// Errors that the ledger gives to its callers, compared with errors.Is.
+var (
+	// ErrConflict: a state key that was read has changed since; run again (P7).
+	ErrConflict = errors.New("state has changed since it was read")
+	// ErrLease: the event is not leased to this delivery any more (P5); drop the result.
+	ErrLease = errors.New("event is not leased to this delivery")
+	// ErrFull: the disk is at its soft limit; nothing was stored, try later (P10).
+	ErrFull = errors.New("ledger takes no new messages: disk at its soft limit")
+	// ErrClosed: the ledger is closing or has failed; nothing was stored.
+	ErrClosed = errors.New("ledger is closed")
+	// ErrExists: the message id was used before with other content or by another owner.
+	ErrExists = errors.New("message id was used before for another message")
+	// ErrUnknown: no such entry.
+	ErrUnknown = errors.New("no such entry")
+)
+
+// Kind says what an event is.
+type Kind uint8
+
+// The kinds of event.
+const (
+	Upstream Kind = iota + 1
+	Outcome
+	Receipt
+)
+
+// String is the kind in lower case.
+func (k Kind) String() string {
+	switch k {
+	case Upstream:
+		return "upstream"
+	case Outcome:
+		return "outcome"
+	case Receipt:
+		return "receipt"
+	}
+	return "unknown"
+}
+
+// Inbound is what a session read and wants stored before it acks (P1).
+// Exactly one of Upstream and Receipt is set.
+type Inbound struct {
+	// Upstream without ID, Attempt and Received: the ledger gives these.
+	Upstream *message.Upstream
+	// Receipt without ID and Attempt. Its dedup key is its session and the
+	// whole prefixed message id that CCS gave.
+	Receipt *message.Receipt
+	// CCSMessageID is CCS's own id of a receipt ("dr2:…").
+	CCSMessageID string
+	// Unusable, when not empty, says why nobody can handle the upstream: it
+	// goes to the dead letters at once. From, MessageID and Raw are set.
+	Unusable string
+}
+
+// Event is one pending event: what order and due time need, and no body. The
+// ledger hands out copies.
+type Event struct {
+	Seq      uint64
+	Kind     Kind
+	Session  string
+	Category string    // upstreams, and receipts of unknown messages
+	Plugin   string    // the owner: outcomes, and receipts of known messages; else ""
+	Device   uint64    // hash of the device's token: upstreams
+	Group    uint64    // hash of session and group, 0 without one: outcomes and receipts
+	Attempts int       // attempts that counted so far
+	Due      time.Time // not before this; zero for at once
+}
+
+// Body is the content of one event. Exactly one field is set.
+type Body struct {
+	Upstream *message.Upstream
+	Outcome  *message.Outcome
+	Receipt  *message.Receipt
+}
+
+// Verdict says what becomes of an event.
+type Verdict uint8
+
+// The verdicts on an event that was handed out.
+const (
+	Done  Verdict = iota + 1 // handled: commit Changes and the end of the event together (P7)
+	Retry                    // stays pending until Due, Attempts more by one
+	Dead                     // to the dead letters with Reason
+)
+
+// Settlement ends one handing out of an event.
+type Settlement struct {
+	Seq     uint64
+	Lease   uint64 // as given to Lease; another one in force makes the commit fail with ErrLease
+	Verdict Verdict
+	Due     time.Time // Retry
+	Reason  string    // Retry, Dead
+	Plugin  string    // who handled it: owner of Changes
+	Changes Changes   // Done
+}
+
+// Changes are committed all or nothing (P7).
+type Changes struct {
+	Sends  []Send
+	Writes []Write
+	Reads  []Read
+}
+
+// Empty reports whether there is nothing to commit.
+func (c Changes) Empty() bool { return len(c.Sends) == 0 && len(c.Writes) == 0 && len(c.Reads) == 0 }
+
+// Send is one downstream to accept (P2). Message has been through
+// message.Downstream.Checked and has MessageID and Session.
+type Send struct {
+	Message message.Downstream
+	Tell    bool // the owner wants to hear the outcome as an event (P4)
+}
+
+// Write sets or deletes one key of a plugin's state.
+type Write struct {
+	Key   string
+	Value json.RawMessage // nil deletes
+}
+
+// Read is the version of a key that a handler looked at; 0: there was no such key.
+type Read struct {
+	Key     string
+	Version uint64
+}
+
+// Downstream is one pending downstream: what order and due time need, and no body.
+type Downstream struct {
+	Seq       uint64
+	Session   string
+	Owner     string // plugin name, or "" for the API
+	MessageID string
+	Group     uint64 // hash of session, owner and group; 0 without a group
+	Attempts  int    // nacked attempts that counted
+	Due       time.Time
+	Expires   time.Time
+}
+
+// Outgoing is one downstream handed to a transport, which encodes it.
+type Outgoing struct {
+	Seq     uint64
+	Message message.Downstream
+	TTL     *time.Duration // what remains of the TTL; nil when none was set
+}
+
+// End is how one downstream ended, for the ledger to record (P4).
+type End struct {
+	Seq         uint64
+	Status      message.OutcomeStatus
+	Code        string
+	Description string
+	NewToken    string
+	Attempts    int // how often it was written to the wire
+}
+
+// DeadLetter is one event that nobody could handle, kept until a person
+// replays or deletes it (P8).
+type DeadLetter struct {
+	ID        string          `json:"id"` // the event's
+	Kind      string          `json:"kind"`
+	Reason    string          `json:"reason"`
+	Died      time.Time       `json:"died"`
+	Received  time.Time       `json:"received"`
+	Attempts  int             `json:"attempts"`
+	Plugin    string          `json:"plugin,omitempty"` // who tried it last
+	Session   string          `json:"session"`
+	Category  string          `json:"category,omitempty"`
+	From      string          `json:"from,omitempty"`
+	MessageID string          `json:"message_id,omitempty"`
+	Raw       json.RawMessage `json:"raw,omitempty"`      // upstream: the payload; absent in listings
+	RawText   string          `json:"raw_text,omitempty"` // the same when it is not JSON
+}
+
+// Counts are the ledger's totals since the store was made, and what is in it now.
+type Counts struct {
+	Accepted    uint64 `json:"accepted"`   // upstreams and receipts stored
+	Duplicates  uint64 `json:"duplicates"` // known already; since this start
+	Handled     uint64 `json:"handled"`    // events done
+	Died        uint64 `json:"died"`       // events that went to the dead letters
+	Sent        uint64 `json:"sent"`       // downstreams accepted from plugins and the API
+	Acked       uint64 `json:"acked"`
+	Failed      uint64 `json:"failed"`
+	Expired     uint64 `json:"expired"`
+	Events      int    `json:"events"`      // pending now
+	Downstreams int    `json:"downstreams"` // pending now
+	Dead        int    `json:"dead"`        // dead letters now
+}
