@@ -1,0 +1,92 @@
+package route
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"strings"
+)
+
+// Order is a plugin's ordering key: events with equal keys are handled one
+// after the other. The zero value is no order.
+type Order struct {
+	device bool
+	path   []string
+}
+
+// ParseOrder reads "none", "device" or "key:PATH", PATH being dotted names
+// into the payload, as in "key:data.room". "" is "device": losing order by
+// leaving a key out would surprise.
+func ParseOrder(s string) (Order, error) {
+	switch path, isKey := strings.CutPrefix(s, "key:"); {
+	case s == "" || s == "device":
+		return Order{device: true}, nil
+	case s == "none":
+		return Order{}, nil
+	case isKey:
+		names := strings.Split(path, ".")
+		for _, name := range names {
+			if name == "" {
+				return Order{}, fmt.Errorf("order %q: a name in the path is empty; write for example key:data.room", s)
+			}
+		}
+		return Order{device: true, path: names}, nil
+	}
+	return Order{}, fmt.Errorf("order %q: want none, device or key:PATH, for example key:data.room", s)
+}
+
+// String is the order as ParseOrder reads it.
+func (o Order) String() string {
+	switch {
+	case o.path != nil:
+		return "key:" + strings.Join(o.path, ".")
+	case o.device:
+		return "device"
+	}
+	return "none"
+}
+
+// NeedsPayload reports whether Lane looks into the payload.
+func (o Order) NeedsPayload() bool { return o.path != nil }
+
+var seed = maphash.MakeSeed()
+
+// Lane is the key of an upstream's lane; ok is false when it has none and may
+// go beside all others. device is the hash of the device's token; payload may
+// be nil unless NeedsPayload. A missing or null key falls back to the device.
+func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
+	if value := lookup(payload, o.path); value != nil {
+		return maphash.Bytes(seed, value), true
+	}
+	return device, o.device
+}
+
+// lookup follows path into a JSON object. It gives nil for what is missing or
+// null; strings come without their quotes and escapes, so that "a" and "\u0061"
+// are one key.
+func lookup(payload []byte, path []string) []byte {
+	if len(path) == 0 {
+		return nil
+	}
+	value := json.RawMessage(payload)
+	for _, name := range path {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(value, &object) != nil {
+			return nil
+		}
+		value = object[name]
+	}
+	var text string
+	switch {
+	case len(value) == 0 || bytes.Equal(value, []byte("null")):
+		return nil
+	case json.Unmarshal(value, &text) == nil:
+		return []byte("s" + text)
+	}
+	var compact bytes.Buffer
+	if json.Compact(&compact, value) != nil {
+		return nil
+	}
+	return compact.Bytes()
+}
