@@ -1,0 +1,49 @@
+// Package admin is the host's HTTP API for people, scripts and probes, and the
+// client that the commands use. It keeps P8's second half: what went to the
+// dead letters is replayed or deleted here, by a person. It decides nothing:
+// the parts hand it [Functions]. [Server.Run] owns its goroutines, which are
+// net/http's. Start at [Listen].
+package admin
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// Functions are what the host lets the API do. All are set, all may be called
+// at once from many goroutines. An error that wraps entry.ErrUnknown answers
+// 404, entry.ErrExists 409, entry.ErrFull 507, entry.ErrClosed 503, any other
+// 500; its text is shown to the caller, so it says what to do.
+type Functions struct {
+	// Status collects the host's state; the server fills nothing in.
+	Status func() Status
+	// Live says why the process should be killed and started again; nil when it is fine.
+	Live func() error
+	// Ready says why the host can't do its work now; empty when it can.
+	Ready func() []string
+	// Send stores a downstream and returns its id when that is on disk (P2).
+	// The message has been through Checked; a Session that does not exist is entry.ErrUnknown.
+	Send func(context.Context, message.Downstream) (messageID string, err error)
+	// Dead lists dead letters by ascending id, after the id given ("" from the start), at most max.
+	Dead func(after string, max int) ([]entry.DeadLetter, error)
+	// DeadLetter is one of them, with its payload.
+	DeadLetter func(id string) (entry.DeadLetter, error)
+	// Replay puts dead letters back at the end of their lanes, in the order given (P5); all or none.
+	Replay func(ids []string) error
+	// DeleteDead removes dead letters for good; all or none.
+	DeleteDead func(ids []string) error
+}
+
+// Options are what [Listen] needs.
+type Options struct {
+	Listen    string // "127.0.0.1:8765" or "unix:/path"
+	Token     string // when not empty, every request but /livez and /readyz must carry it
+	Functions Functions
+	Metrics   prometheus.Gatherer
+	Log       hclog.Logger
+}

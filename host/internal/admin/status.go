@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"time"
+
+	"balhost/host/internal/entry"
+)
+
+// Status is what `GET /v1/status` answers: everything that a person asks a
+// running host first. Fields are only ever added. Counters without another
+// word count since this start; the ledger's totals go back to its making.
+type Status struct {
+	Version       string     `json:"version"`
+	PID           int        `json:"pid"`
+	Started       time.Time  `json:"started"`
+	UptimeSeconds int64      `json:"uptime_seconds"`
+	Ready         bool       `json:"ready"`
+	Reasons       []string   `json:"reasons,omitempty"` // why not ready, each with what to do
+	Sessions      []Session  `json:"sessions"`
+	Ledger        Ledger     `json:"ledger"`
+	Plugins       []Plugin   `json:"plugins"`
+	Holding       []Holding  `json:"holding,omitempty"`  // upstreams that no plugin claims
+	Unusable      []Unusable `json:"unusable,omitempty"` // what came last from CCS and could not be understood, newest first
+}
+
+// Session is one CCS sender.
+type Session struct {
+	Name        string       `json:"name"` // the block's label in config.hcl
+	SenderID    string       `json:"sender_id"`
+	Address     string       `json:"address"`
+	Upstreams   uint64       `json:"upstreams"`   // stored and acked, duplicates included
+	Downstreams uint64       `json:"downstreams"` // written to CCS, repeats included
+	Answered    uint64       `json:"answered"`    // of these, acked or nacked by CCS
+	Unusable    uint64       `json:"unusable"`    // could not be understood; those with an id are in the dead letters
+	Unacked     uint64       `json:"unacked"`     // of the unusable: without an id, so each holds a slot of CCS's window until reconnect
+	Refused     uint64       `json:"refused"`     // upstreams not stored and not acked since RefusedFrom: CCS sends them again
+	RefusedFrom *time.Time   `json:"refused_from,omitempty"`
+	Connections []Connection `json:"connections"`
+}
+
+// Connection is one connection of a session.
+type Connection struct {
+	Number      int        `json:"number"` // counts up over the host's life
+	State       string     `json:"state"`  // dialing, opening, ready, draining, waiting
+	Since       time.Time  `json:"since"`  // of this state
+	Window      int        `json:"window"` // most downstreams unanswered at a time
+	InFlight    int        `json:"in_flight"`
+	LastError   string     `json:"last_error,omitempty"` // why the last connection ended
+	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+}
+
+// Ledger is the store: its totals, and how much room is left.
+type Ledger struct {
+	entry.Counts
+	Full       bool   `json:"full"` // at the soft limit: takes no new upstreams
+	DiskFree   int64  `json:"disk_free_bytes"`
+	DiskSoft   int64  `json:"disk_soft_bytes"` // full below this
+	InodesFree uint64 `json:"inodes_free"`
+}
+
+// Plugin is one file in the plugins folder, running or not.
+type Plugin struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"`            // starting, running, draining, backoff, refused, stopped
+	Reason     string     `json:"reason,omitempty"` // why it is not running, with what to do
+	Version    string     `json:"version,omitempty"`
+	SHA256     string     `json:"sha256,omitempty"`
+	PID        int        `json:"pid,omitempty"`
+	Started    *time.Time `json:"started,omitempty"`
+	Restarts   int        `json:"restarts"`
+	Categories []string   `json:"categories,omitempty"`
+	Lost       []string   `json:"lost_categories,omitempty"` // asked for, but another plugin has them
+	Order      string     `json:"order,omitempty"`
+	Pending    int        `json:"pending"`        // events stored and not handled
+	InFlight   int        `json:"in_flight"`      // of these, given to the plugin
+	Lanes      int        `json:"lanes"`          // lanes with something pending
+	Stuck      int        `json:"stuck"`          // handlers that went on past handler_timeout
+	OldestWait int64      `json:"oldest_wait_ms"` // how long the oldest pending event has been waiting
+	Handled    uint64     `json:"handled"`
+	Retried    uint64     `json:"retried"`
+	Died       uint64     `json:"died"` // events that it sent to the dead letters
+}
+
+// Holding is a category that no plugin claims: its upstreams are stored and wait.
+type Holding struct {
+	Category string    `json:"category"` // "" for upstreams without one
+	Pending  int       `json:"pending"`
+	Since    time.Time `json:"since"` // of the oldest
+}
+
+// Unusable is one thing that came from CCS and could not be understood.
+type Unusable struct {
+	At        time.Time `json:"at"`
+	Session   string    `json:"session"`
+	Reason    string    `json:"reason"`
+	From      string    `json:"from,omitempty"`
+	MessageID string    `json:"message_id,omitempty"`
+}
