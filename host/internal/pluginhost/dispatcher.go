@@ -1,0 +1,72 @@
+package pluginhost
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"balhost/sdk/wire"
+)
+
+// Dispatcher is what pluginhost needs from whoever gives plugins their events.
+// The calls about one instance come one after the other in this order:
+// Described, Ready, Drain, Gone; each at most once, Gone always when Described
+// was. Frame comes between Described and Gone, from the goroutine that reads
+// the session, so it runs beside the others. Two instances of one name never
+// overlap yet; with handover they will, so the instance, not its name, is the key.
+type Dispatcher interface {
+	// Described: p's session is open and its categories are known, so its
+	// claims count from now on. It is being configured and gets no events yet;
+	// but its Start may already call, and is answered through p.Send.
+	Described(p *Instance)
+	// Ready: p is configured and takes events from now on.
+	Ready(p *Instance)
+	// Frame is one frame from p. It must not block for long: p's next frame waits.
+	Frame(p *Instance, f *wire.PluginFrame)
+	// Drain gives p nothing more, sends it the drain frame, and returns nil when
+	// p holds nothing and has said drained, else ctx's error at its end.
+	// It returns early when p's session ends, which Gone follows.
+	Drain(ctx context.Context, p *Instance) error
+	// Gone: p's process has exited and was awaited, and no frame of it comes any
+	// more: what it held may be given out again (P5).
+	Gone(p *Instance)
+	// Settled is called once: every plugin that was in the folder at the start
+	// has been Described or has failed.
+	Settled()
+}
+
+// Instance is one process of a plugin, as long as it lives. Its address is its
+// identity; the fields don't change.
+type Instance struct {
+	Name    string // the file's
+	Version string // as the plugin says
+	SHA256  string // of the file, in hex
+	PID     int
+	// Manifest is what the plugin said about itself.
+	Manifest *wire.Manifest
+	// Options are in force: Categories and Order hold the plugin's own where
+	// the config says nothing.
+	Options PluginOptions
+	// Send queues a frame and never blocks; after the session's end it does nothing.
+	Send func(*wire.HostFrame)
+	// Kill ends the process as hung or broken and returns at once; Gone
+	// follows, then a restart after a backoff. The reason goes to the status.
+	Kill func(reason string)
+	// Closed is closed when the session has ended: nothing that is sent
+	// arrives any more. Gone follows.
+	Closed <-chan struct{}
+}
+
+// PluginOptions are one plugin's settings from the config, defaults filled in.
+type PluginOptions struct {
+	Categories     []string        // overrides what the plugin declares; nil: doesn't
+	Order          string          // the same; "none", "device" or "key:PATH"; "": doesn't
+	MaxAttempts    int             // then dead letters; 0: for ever
+	HandlerTimeout time.Duration   // of one attempt at one event
+	DrainTimeout   time.Duration   // for Dispatcher.Drain, unless the host stops sooner
+	MaxInFlight    int             // events held by the plugin at most
+	SuspectAfter   int             // crashes with one event in flight until it is suspect
+	RestartMin     time.Duration   // backoff after the first crash
+	RestartMax     time.Duration   // and at most
+	Config         json.RawMessage // the plugin's own config object; nil without one
+}

@@ -1,0 +1,34 @@
+package pluginhost
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options are what a [Host] needs.
+type Options struct {
+	// Dir is the folder that plugins are dropped into. It may be missing; it is
+	// looked for again.
+	Dir string
+	// DataDir takes the private copies and the sockets, in folders of this
+	// package's own. Only one host may use it at a time, which the ledger's
+	// lock sees to: the start sweeps what a killed host left there.
+	DataDir string
+	// Version is the host's, told to plugins.
+	Version string
+	// Sessions are the names of the host's sessions, told to plugins.
+	Sessions []string
+	// Plugin gives the options for the plugin of a name, defaults filled in.
+	Plugin func(name string) PluginOptions
+	// Dispatcher gets the plugins that are ready.
+	Dispatcher Dispatcher
+	// StopTimeout bounds the draining of all plugins when the host stops;
+	// default 10 s. Ending the processes takes up to 4 s more.
+	StopTimeout time.Duration
+	// Log takes the host's and the plugins' lines. Plugins are told its level.
+	Log hclog.Logger
+	// Metrics may be nil.
+	Metrics prometheus.Registerer
+}
