@@ -1,0 +1,167 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"balhost/sdk/message"
+)
+
+// clean makes s valid UTF-8: one string that isn't would break a whole frame (P10).
+func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// UpstreamToProto is the upstream as the wire has it. Its bytes are shared.
+func UpstreamToProto(u *message.Upstream) *Upstream {
+	return &Upstream{
+		Id: u.ID, Session: clean(u.Session), From: clean(u.From), Category: clean(u.Category),
+		MessageId: clean(u.MessageID), Data: u.Data, Raw: u.Raw, ReceivedMs: u.Received.UnixMilli(),
+	}
+}
+
+// UpstreamFromProto is the upstream of a delivery with that attempt.
+func UpstreamFromProto(u *Upstream, attempt uint32) message.Upstream {
+	return message.Upstream{
+		ID: u.GetId(), Session: u.GetSession(), From: u.GetFrom(), Category: u.GetCategory(),
+		MessageID: u.GetMessageId(), Data: raw(u.GetData()), Raw: raw(u.GetRaw()),
+		Attempt: int(attempt), Received: time.UnixMilli(u.GetReceivedMs()),
+	}
+}
+
+// OutcomeToProto is the outcome as the wire has it.
+func OutcomeToProto(o *message.Outcome) *Outcome {
+	return &Outcome{
+		Id: o.ID, Session: clean(o.Session), MessageId: clean(o.MessageID), Group: clean(o.Group), To: targetToProto(o.To),
+		Status: o.Status.String(), Code: clean(o.Code), Description: clean(o.Description), NewToken: clean(o.NewToken),
+		Attempts: uint32(o.Attempts), Context: o.Context,
+	}
+}
+
+// OutcomeFromProto is the outcome of a delivery with that attempt.
+func OutcomeFromProto(o *Outcome, attempt uint32) message.Outcome {
+	return message.Outcome{
+		ID: o.GetId(), Session: o.GetSession(), MessageID: o.GetMessageId(), Group: o.GetGroup(), To: targetFromProto(o.GetTo()),
+		Status: statusFromProto(o.GetStatus()), Code: o.GetCode(), Description: o.GetDescription(), NewToken: o.GetNewToken(),
+		Attempts: int(o.GetAttempts()), Attempt: int(attempt), Context: raw(o.GetContext()),
+	}
+}
+
+// ReceiptToProto is the receipt as the wire has it.
+func ReceiptToProto(r *message.Receipt) *Receipt {
+	return &Receipt{
+		Id: r.ID, Session: clean(r.Session), OriginalMessageId: clean(r.OriginalMessageID), Device: clean(r.Device),
+		Category: clean(r.Category), Status: clean(r.Status), SentMs: r.SentAt.UnixMilli(),
+	}
+}
+
+// ReceiptFromProto is the receipt of a delivery with that attempt.
+func ReceiptFromProto(r *Receipt, attempt uint32) message.Receipt {
+	return message.Receipt{
+		ID: r.GetId(), Session: r.GetSession(), OriginalMessageID: r.GetOriginalMessageId(), Device: r.GetDevice(),
+		Category: r.GetCategory(), Status: r.GetStatus(), Attempt: int(attempt), SentAt: time.UnixMilli(r.GetSentMs()),
+	}
+}
+
+// DownstreamToProto is the downstream as the wire has it. It has been through
+// Checked, so that Data and Notification are json.RawMessage or nil.
+func DownstreamToProto(d message.Downstream) (*Downstream, error) {
+	data, err := checkedJSON("Data", d.Data)
+	if err != nil {
+		return nil, err
+	}
+	notification, err := checkedJSON("Notification", d.Notification)
+	if err != nil {
+		return nil, err
+	}
+	return &Downstream{
+		MessageId: d.MessageID, Session: clean(d.Session), To: targetToProto(d.To), Data: data, Notification: notification,
+		Options: optionsToProto(d.Options), Group: d.Group, Context: d.Context,
+	}, nil
+}
+
+func checkedJSON(field string, v any) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case json.RawMessage:
+		return v, nil
+	}
+	return nil, fmt.Errorf("%w: %s is a %T: the downstream has not been through Checked", ErrInvalid, field, v)
+}
+
+// DownstreamFromProto is the downstream that a plugin asked for. It is not
+// checked: what comes off the wire is not to be trusted (P10).
+func DownstreamFromProto(d *Downstream) message.Downstream {
+	m := message.Downstream{
+		MessageID: d.GetMessageId(), Session: d.GetSession(), To: targetFromProto(d.GetTo()),
+		Options: optionsFromProto(d.GetOptions()), Group: d.GetGroup(), Context: raw(d.GetContext()),
+	}
+	if len(d.GetData()) > 0 {
+		m.Data = json.RawMessage(d.Data)
+	}
+	if len(d.GetNotification()) > 0 {
+		m.Notification = json.RawMessage(d.Notification)
+	}
+	return m
+}
+
+func targetToProto(t message.Target) *Target {
+	switch {
+	case t.Token != "":
+		return &Target{To: &Target_Token{clean(t.Token)}}
+	case t.Topic != "":
+		return &Target{To: &Target_Topic{clean(t.Topic)}}
+	case t.Condition != "":
+		return &Target{To: &Target_Condition{clean(t.Condition)}}
+	}
+	return nil
+}
+
+func targetFromProto(t *Target) message.Target {
+	return message.Target{Token: t.GetToken(), Topic: t.GetTopic(), Condition: t.GetCondition()}
+}
+
+func optionsToProto(o message.Options) *Options {
+	p := &Options{
+		Priority: clean(string(o.Priority)), CollapseKey: clean(o.CollapseKey), DryRun: o.DryRun, ReceiptRequested: o.ReceiptRequested,
+		ContentAvailable: o.ContentAvailable, MutableContent: o.MutableContent,
+		Android: o.Android, Apns: o.APNS, Webpush: o.Webpush,
+	}
+	if o.TTL != nil {
+		s := int64(*o.TTL / time.Second)
+		p.TtlS = &s
+	}
+	return p
+}
+
+func optionsFromProto(p *Options) message.Options {
+	o := message.Options{
+		Priority: message.Priority(p.GetPriority()), CollapseKey: p.GetCollapseKey(), DryRun: p.GetDryRun(), ReceiptRequested: p.GetReceiptRequested(),
+		ContentAvailable: p.GetContentAvailable(), MutableContent: p.GetMutableContent(),
+		Android: raw(p.GetAndroid()), APNS: raw(p.GetApns()), Webpush: raw(p.GetWebpush()),
+	}
+	if p != nil && p.TtlS != nil { // clamped so that no number from the wire overflows into a legal TTL
+		const most = math.MaxInt64 / int64(time.Second)
+		o.TTL = message.TTL(time.Duration(min(max(*p.TtlS, -most), most)) * time.Second)
+	}
+	return o
+}
+
+func statusFromProto(s string) message.OutcomeStatus {
+	for _, known := range []message.OutcomeStatus{message.Acked, message.Failed, message.Expired} {
+		if known.String() == s {
+			return known
+		}
+	}
+	return 0
+}
+
+// raw is nil for nothing, as package message has it.
+func raw(b []byte) json.RawMessage {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,141 @@
+package wire
+
+const (
+	// maxBatch and maxBytes are where a frame is cut (notes/goplugin.md §3: larger
+	// ones cost latency and save nothing). One item may be larger than maxBytes.
+	maxBatch = 64
+	maxBytes = 256 << 10
+	// maxDone is the limit for bare delivery numbers, of which 256 are under 2 KiB.
+	maxDone = 256
+
+	perItem = 128 // assumed for the small fields of a delivery, result, call or reply
+)
+
+// mergeHost adds f to pending. The receiver takes a frame's fields in a fixed
+// order, deliveries first and the drain last, so that merging keeps the meaning.
+func mergeHost(pending, f *HostFrame) {
+	pending.Deliver = append(pending.Deliver, f.Deliver...)
+	pending.Revoke = append(pending.Revoke, f.Revoke...)
+	pending.Reply = append(pending.Reply, f.Reply...)
+	pending.Run = pending.Run || f.Run
+	pending.Ping = max(pending.Ping, f.Ping)
+	if f.Drain != nil {
+		pending.Drain = f.Drain
+	}
+	if f.LogLevel != "" {
+		pending.LogLevel = f.LogLevel
+	}
+}
+
+// cutHost takes what goes into the next frame off pending; nil for nothing.
+// Revokes and the drain wait for the last delivery queued before them.
+func cutHost(pending *HostFrame) *HostFrame {
+	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Run: pending.Run}
+	pending.Ping, pending.LogLevel, pending.Run = 0, "", false
+	room := maxBytes
+	f.Deliver = take(&pending.Deliver, &room, (*Delivery).weight)
+	f.Reply = take(&pending.Reply, &room, (*Reply).weight)
+	if len(pending.Deliver) == 0 && len(pending.Reply) == 0 {
+		f.Revoke, pending.Revoke = pending.Revoke, nil
+		f.Drain, pending.Drain = pending.Drain, nil
+	}
+	if len(f.Deliver) == 0 && len(f.Reply) == 0 && len(f.Revoke) == 0 &&
+		f.Drain == nil && !f.Run && f.Ping == 0 && f.LogLevel == "" {
+		return nil
+	}
+	return f
+}
+
+func mergePlugin(pending, f *PluginFrame) {
+	pending.Done = append(pending.Done, f.Done...)
+	pending.Result = append(pending.Result, f.Result...)
+	pending.Extend = append(pending.Extend, f.Extend...)
+	pending.Call = append(pending.Call, f.Call...)
+	pending.Drained = pending.Drained || f.Drained
+	pending.Pong = max(pending.Pong, f.Pong)
+	if f.Credit != 0 {
+		pending.Credit = f.Credit
+	}
+}
+
+// cutPlugin takes what goes into the next frame off pending; nil for nothing.
+// Drained goes after everything else.
+func cutPlugin(pending *PluginFrame) *PluginFrame {
+	f := &PluginFrame{Extend: pending.Extend, Credit: pending.Credit, Pong: pending.Pong}
+	pending.Extend, pending.Credit, pending.Pong = nil, 0, 0
+	n := min(len(pending.Done), maxDone)
+	f.Done, pending.Done = pending.Done[:n:n], pending.Done[n:]
+	room := maxBytes
+	f.Result = take(&pending.Result, &room, (*Result).weight)
+	f.Call = take(&pending.Call, &room, (*Call).weight)
+	if len(pending.Done) == 0 && len(pending.Result) == 0 && len(pending.Call) == 0 {
+		f.Drained, pending.Drained = pending.Drained, false
+	}
+	if n == 0 && len(f.Result) == 0 && len(f.Call) == 0 && len(f.Extend) == 0 &&
+		f.Credit == 0 && f.Pong == 0 && !f.Drained {
+		return nil
+	}
+	return f
+}
+
+// take cuts at most maxBatch items off the front of *list, at least one while
+// room is left, and lowers room by their weight.
+func take[T any](list *[]T, room *int, weight func(T) int) []T {
+	n := 0
+	for n < len(*list) && n < maxBatch && *room > 0 {
+		w := weight((*list)[n])
+		if *room < maxBytes && w > *room {
+			*room = 0
+			break
+		}
+		*room -= w
+		n++
+	}
+	front := (*list)[:n:n]
+	if *list = (*list)[n:]; len(*list) == 0 {
+		*list = nil
+	}
+	return front
+}
+
+func (d *Delivery) weight() int {
+	switch e := d.Event.(type) {
+	case *Delivery_Upstream:
+		return perItem + len(e.Upstream.GetData()) + len(e.Upstream.GetRaw()) + len(e.Upstream.GetFrom())
+	case *Delivery_Outcome:
+		return perItem + len(e.Outcome.GetContext()) + len(e.Outcome.GetDescription())
+	}
+	return 2 * perItem
+}
+
+func (r *Reply) weight() int { return perItem + len(r.Value) + len(r.Error) }
+
+func (r *Result) weight() int { return perItem + len(r.Error) + r.Changes.weight() }
+
+func (c *Call) weight() int {
+	switch op := c.Op.(type) {
+	case *Call_Send:
+		return op.Send.weight()
+	case *Call_Update:
+		return op.Update.weight()
+	}
+	return perItem
+}
+
+func (c *Changes) weight() int {
+	n := 0
+	for _, d := range c.GetSend() {
+		n += d.weight()
+	}
+	for _, w := range c.GetWrite() {
+		n += perItem + len(w.Key) + len(w.Value)
+	}
+	for _, r := range c.GetRead() {
+		n += perItem + len(r.Key)
+	}
+	return n
+}
+
+func (d *Downstream) weight() int {
+	return perItem + len(d.GetData()) + len(d.GetNotification()) + len(d.GetContext()) + len(d.GetGroup())
+}

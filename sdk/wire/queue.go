@@ -1,0 +1,76 @@
+package wire
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+// queue gathers frames for one writing goroutine. put merges a frame into the
+// one that waits; drain cuts sendable pieces off it. It never blocks a caller.
+type queue[F any] struct {
+	merge func(pending, f *F)
+	cut   func(pending *F) *F // nil: nothing to send
+
+	mu      sync.Mutex // guards pending and closed
+	pending *F
+	closed  bool
+	changed chan struct{} // hint to drain, capacity 1
+}
+
+func newQueue[F any](merge func(pending, f *F), cut func(*F) *F) *queue[F] {
+	return &queue[F]{merge: merge, cut: cut, pending: new(F), changed: make(chan struct{}, 1)}
+}
+
+func (q *queue[F]) put(f *F) {
+	q.mu.Lock()
+	if !q.closed {
+		q.merge(q.pending, f)
+	}
+	q.mu.Unlock()
+	q.hint()
+}
+
+// close lets drain return once it has written what is there. Later frames are dropped.
+func (q *queue[F]) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.hint()
+}
+
+func (q *queue[F]) hint() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue[F]) next() (f *F, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.cut(q.pending), q.closed
+}
+
+// drain writes with send until the queue is closed and empty (nil), send fails
+// or ctx ends.
+func (q *queue[F]) drain(ctx context.Context, send func(*F) error) error {
+	for {
+		f, closed := q.next()
+		switch {
+		case f != nil:
+			if err := send(f); err != nil {
+				return err
+			}
+		case closed:
+			return nil
+		default:
+			select {
+			case <-q.changed:
+				runtime.Gosched() // whoever is ready to add something does so first: fewer, fuller frames
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+}
