@@ -1,0 +1,228 @@
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"balhost/host/internal/route"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+
+	day = 24 * time.Hour
+)
+
+// config builds the checked form: each line names a key, its default and its bounds.
+func (c *checker) config(f file) Config {
+	cfg := Config{
+		DataDir:    c.path(f.DataDir, "data"),
+		PluginsDir: c.path(orEmpty(f.Plugins).Dir, "plugins"),
+		Sessions:   c.sessions(f.Sessions),
+		Plugins:    c.plugins(f.Plugin),
+		Ledger:     c.ledger(orEmpty(f.Ledger)),
+		Admin:      c.admin(orEmpty(f.Admin)),
+		Log:        c.log(orEmpty(f.Log)),
+	}
+	return cfg
+}
+
+func (c *checker) sessions(blocks []fileSession) []Session {
+	var out []Session
+	labels, senders := map[string]hcl.Range{}, map[string]hcl.Range{}
+	for _, b := range blocks {
+		s := c.session(b)
+		if c.unique(labels, s.Name, b.Range, "a session's label names it in logs and in the API, and %q is taken by the one at %s") && s.SenderID != "" {
+			c.unique(senders, s.SenderID, b.Range, "sender_id %q is used by the session at %s already; one session per sender, raise its connections instead")
+		}
+		out = append(out, s)
+	}
+	if len(blocks) == 0 {
+		c.problem(hcl.Range{Filename: c.name, Start: hcl.InitialPos, End: hcl.InitialPos}, `there is no session block; the host needs one CCS sender at least: session "main" { … }`)
+	}
+	return out
+}
+
+// label is what a session's name may look like: it becomes a metric's label and a word on the command line.
+var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+// senderID keeps what a JID's local part can't carry out of the login. Spec: RFC 6122 §2.3.
+var senderID = regexp.MustCompile(`^[^\s"&'/:<>@\x00-\x1f\x7f]{1,256}$`)
+
+func (c *checker) session(b fileSession) Session {
+	if !label.MatchString(b.Name) {
+		c.problem(b.Range, "session label %q: letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
+	}
+	c.required(b.Range, b.Address, "session", b.Name, "address")
+	c.required(b.Range, b.SenderID, "session", b.Name, "sender_id")
+	c.required(b.Range, b.ServerKey, "session", b.Name, "server_key")
+	s := Session{
+		Name:           b.Name,
+		Address:        c.text(b.Address, ""),
+		SenderID:       c.text(b.SenderID, ""),
+		ServerKey:      c.secret(b.ServerKey),
+		Connections:    int(c.number(b.Connections, 1, 1, 1000)),
+		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §4, CCS takes no more
+		PingInterval:   c.duration(b.PingInterval, 20*time.Second, time.Millisecond, day),
+		PingTimeout:    c.duration(b.PingTimeout, 10*time.Second, time.Millisecond, day),
+		AnswerTimeout:  c.duration(b.AnswerTimeout, time.Minute, time.Millisecond, day),
+		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, 64*mib),
+		ConnectBackoff: c.backoff(b.ConnectBackoff, Backoff{Min: time.Second, Max: 5 * time.Minute}),
+		AckWarn:        c.duration(b.AckWarn, 100*time.Millisecond, time.Microsecond, day),
+	}
+	if b.TLS != nil {
+		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.text(b.TLS.ServerName, "")}
+	}
+	if b.Address != nil && s.Address != "" {
+		c.hostPort(b.Address, s.Address)
+	}
+	if s.SenderID != "" && !senderID.MatchString(s.SenderID) {
+		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
+	}
+	if s.Connections > 1 {
+		c.bad(b.Connections, "more than one connection is not supported by this version; leave it at 1")
+	}
+	return s
+}
+
+func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {
+	out, seen := map[string]Plugin{}, map[string]hcl.Range{}
+	for _, b := range blocks {
+		if b.Name == "" || b.Name != filepath.Base(b.Name) || strings.HasPrefix(b.Name, ".") {
+			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder", b.Name)
+		}
+		c.unique(seen, b.Name, b.Range, "plugin %q has a block at %s already")
+		out[b.Name] = c.plugin(b)
+	}
+	return out
+}
+
+func (c *checker) plugin(b filePlugin) Plugin {
+	d := defaultPlugin(b.Name)
+	p := Plugin{
+		Name:           b.Name,
+		Categories:     c.texts(b.Categories),
+		Order:          c.text(b.Order, ""),
+		MaxAttempts:    int(c.number(b.MaxAttempts, int64(d.MaxAttempts), 0, 1_000_000)),
+		HandlerTimeout: c.duration(b.HandlerTimeout, d.HandlerTimeout, time.Millisecond, day),
+		DrainTimeout:   c.duration(b.DrainTimeout, d.DrainTimeout, 0, day),
+		RestartBackoff: c.backoff(b.RestartBackoff, d.RestartBackoff),
+		SuspectAfter:   int(c.number(b.SuspectAfter, int64(d.SuspectAfter), 1, 1_000_000)),
+		MaxInFlight:    int(c.number(b.MaxInFlight, int64(d.MaxInFlight), 1, 65_536)),
+		Config:         c.object(b.Config),
+	}
+	for _, category := range p.Categories {
+		if category == "" {
+			c.bad(b.Categories, `a category is empty; give app package names, or "*" for what no other plugin claims`)
+		}
+	}
+	if p.Order != "" {
+		if _, err := route.ParseOrder(p.Order); err != nil {
+			c.bad(b.Order, "%v", err)
+		}
+	}
+	for _, a := range []*hcl.Attribute{b.Probation, b.SHA256, b.Adopts, b.OnRemove, b.Strategy} {
+		c.later(a)
+	}
+	return p
+}
+
+// defaultPlugin is the configuration of a plugin without a block.
+func defaultPlugin(name string) Plugin {
+	return Plugin{
+		Name:           name,
+		MaxAttempts:    15,
+		HandlerTimeout: 30 * time.Second,
+		DrainTimeout:   30 * time.Second,
+		RestartBackoff: Backoff{Min: time.Second, Max: time.Minute},
+		SuspectAfter:   3,
+		MaxInFlight:    256,
+	}
+}
+
+func (c *checker) ledger(b fileLedger) Ledger {
+	l := Ledger{
+		DedupWindow: c.duration(b.DedupWindow, 2*day, time.Second, 366*day),
+		Retention:   c.duration(b.Retention, day, 0, 366*day),
+		DiskSoft:    c.size(b.DiskSoft, gib, 0, 1<<20*gib),
+		DiskHard:    c.size(b.DiskHard, 256*mib, 0, 1<<20*gib),
+		Ballast:     c.size(b.Ballast, 256*mib, 0, 64*gib),
+		Inodes:      uint64(c.number(b.Inodes, 10_000, 0, 1<<40)),
+	}
+	if l.DiskHard > l.DiskSoft {
+		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake has to stop before the process does", size(l.DiskHard), size(l.DiskSoft))
+	}
+	return l
+}
+
+func (c *checker) admin(b fileAdmin) Admin {
+	a := Admin{Listen: c.text(b.Listen, "127.0.0.1:8765"), Token: c.secretOrNone(b.Token)}
+	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
+		if path == "" {
+			c.bad(b.Listen, `a path is missing after "unix:"`)
+		}
+		a.Listen = "unix:" + c.abs(path)
+		return a
+	}
+	if host := c.hostPort(b.Listen, a.Listen); host != nil && !Loopback(*host) && a.Token == "" {
+		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token as well: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
+	}
+	return a
+}
+
+// Loopback reports whether host names this machine only.
+func Loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c *checker) log(b fileLog) Log {
+	return Log{
+		Level:  c.oneOf(b.Level, "info", "trace", "debug", "info", "warn", "error"),
+		Format: c.oneOf(b.Format, "text", "text", "json"),
+	}
+}
+
+func (c *checker) backoff(b *fileBackoff, def Backoff) Backoff {
+	if b == nil {
+		return def
+	}
+	out := Backoff{
+		Min: c.duration(b.Min, def.Min, time.Millisecond, day),
+		Max: c.duration(b.Max, def.Max, time.Millisecond, day),
+	}
+	if out.Min > out.Max {
+		c.problem(b.Range, "min (%s) is more than max (%s)", out.Min, out.Max)
+	}
+	return out
+}
+
+// hostPort checks an address and gives its host; nil when the address is bad.
+func (c *checker) hostPort(a *hcl.Attribute, address string) *string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		c.bad(a, "%q is not an address: write host:port", address)
+		return nil
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 && a.Name == "address" {
+		c.bad(a, "%q has no port number between 1 and 65535", address)
+		return nil
+	}
+	return &host
+}
+
+// orEmpty makes an absent block an empty one.
+func orEmpty[T any](block *T) T {
+	if block == nil {
+		return *new(T)
+	}
+	return *block
+}

@@ -1,0 +1,90 @@
+package config
+
+import "github.com/hashicorp/hcl/v2"
+
+// file is config.hcl as it is written. Every key is optional here, so that the
+// checker can say in its own words, and all at once, what is missing and what
+// is wrong.
+type file struct {
+	DataDir  *hcl.Attribute `hcl:"data_dir,optional"`
+	Sessions []fileSession  `hcl:"session,block"`
+	Plugins  *filePlugins   `hcl:"plugins,block"`
+	Plugin   []filePlugin   `hcl:"plugin,block"`
+	Ledger   *fileLedger    `hcl:"ledger,block"`
+	Admin    *fileAdmin     `hcl:"admin,block"`
+	Log      *fileLog       `hcl:"log,block"`
+}
+
+type fileSession struct {
+	Name           string         `hcl:"name,label"`
+	Range          hcl.Range      `hcl:",def_range"`
+	Address        *hcl.Attribute `hcl:"address,optional"`
+	SenderID       *hcl.Attribute `hcl:"sender_id,optional"`
+	ServerKey      *hcl.Attribute `hcl:"server_key,optional"`
+	Connections    *hcl.Attribute `hcl:"connections,optional"`
+	TLS            *fileTLS       `hcl:"tls,block"`
+	Window         *hcl.Attribute `hcl:"window,optional"`
+	PingInterval   *hcl.Attribute `hcl:"ping_interval,optional"`
+	PingTimeout    *hcl.Attribute `hcl:"ping_timeout,optional"`
+	AnswerTimeout  *hcl.Attribute `hcl:"answer_timeout,optional"`
+	MaxStanza      *hcl.Attribute `hcl:"max_stanza,optional"`
+	ConnectBackoff *fileBackoff   `hcl:"connect_backoff,block"`
+	AckWarn        *hcl.Attribute `hcl:"ack_warn,optional"`
+}
+
+type fileTLS struct {
+	CAFile     *hcl.Attribute `hcl:"ca_file,optional"`
+	ServerName *hcl.Attribute `hcl:"server_name,optional"`
+}
+
+type fileBackoff struct {
+	Range hcl.Range      `hcl:",def_range"`
+	Min   *hcl.Attribute `hcl:"min,optional"`
+	Max   *hcl.Attribute `hcl:"max,optional"`
+}
+
+type filePlugins struct {
+	Dir *hcl.Attribute `hcl:"dir,optional"`
+}
+
+type filePlugin struct {
+	Name           string         `hcl:"name,label"`
+	Range          hcl.Range      `hcl:",def_range"`
+	Categories     *hcl.Attribute `hcl:"categories,optional"`
+	Order          *hcl.Attribute `hcl:"order,optional"`
+	MaxAttempts    *hcl.Attribute `hcl:"max_attempts,optional"`
+	HandlerTimeout *hcl.Attribute `hcl:"handler_timeout,optional"`
+	DrainTimeout   *hcl.Attribute `hcl:"drain_timeout,optional"`
+	RestartBackoff *fileBackoff   `hcl:"restart_backoff,block"`
+	SuspectAfter   *hcl.Attribute `hcl:"suspect_after,optional"`
+	MaxInFlight    *hcl.Attribute `hcl:"max_in_flight,optional"`
+	Config         *hcl.Attribute `hcl:"config,optional"`
+
+	// Known to later versions: refused by name, so that nobody relies on them (checker.later).
+	Probation *hcl.Attribute `hcl:"probation,optional"`
+	SHA256    *hcl.Attribute `hcl:"sha256,optional"`
+	Adopts    *hcl.Attribute `hcl:"adopts,optional"`
+	OnRemove  *hcl.Attribute `hcl:"on_remove,optional"`
+	Strategy  *hcl.Attribute `hcl:"strategy,optional"`
+}
+
+type fileLedger struct {
+	Range       hcl.Range      `hcl:",def_range"`
+	DedupWindow *hcl.Attribute `hcl:"dedup_window,optional"`
+	Retention   *hcl.Attribute `hcl:"retention,optional"`
+	DiskSoft    *hcl.Attribute `hcl:"disk_soft,optional"`
+	DiskHard    *hcl.Attribute `hcl:"disk_hard,optional"`
+	Ballast     *hcl.Attribute `hcl:"ballast,optional"`
+	Inodes      *hcl.Attribute `hcl:"inodes,optional"`
+}
+
+type fileAdmin struct {
+	Range  hcl.Range      `hcl:",def_range"`
+	Listen *hcl.Attribute `hcl:"listen,optional"`
+	Token  *hcl.Attribute `hcl:"token,optional"`
+}
+
+type fileLog struct {
+	Level  *hcl.Attribute `hcl:"level,optional"`
+	Format *hcl.Attribute `hcl:"format,optional"`
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Error is everything that is wrong with a config file, in its order.
+type Error struct {
+	Problems []Problem
+}
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	Place string `json:"place"` // "config.hcl:12,3-15"
+	Text  string `json:"text"`  // what, and what to do
+	Line  string `json:"line"`  // the line at Place; secrets hidden, "" when there is none to show
+
+	line, column int
+}
+
+// Error is one paragraph a problem: place, text and the line below.
+func (e *Error) Error() string {
+	var b strings.Builder
+	for i, p := range e.Problems {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "%s: %s", p.Place, p.Text)
+		if p.Line != "" {
+			fmt.Fprintf(&b, "\n    %s", p.Line)
+		}
+	}
+	return b.String()
+}
+
+// err is the problems found so far as one error, or nil.
+func (c *checker) err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(c.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), strings.Compare(a.Text, b.Text))
+	})
+	return &Error{Problems: slices.Compact(c.problems)}
+}
+
+// problem reports what is wrong at a place.
+func (c *checker) problem(at hcl.Range, format string, args ...any) {
+	p := Problem{Place: at.String(), Text: fmt.Sprintf(format, args...), line: at.Start.Line, column: at.Start.Column}
+	if lines := bytes.Split(c.src, []byte("\n")); at.Start.Line >= 1 && at.Start.Line <= len(lines) {
+		p.Line = showable(string(lines[at.Start.Line-1]))
+	}
+	c.problems = append(c.problems, p)
+}
+
+// bad reports what is wrong with the value of a key.
+func (c *checker) bad(a *hcl.Attribute, format string, args ...any) {
+	c.problem(a.Range, a.Name+": "+format, args...)
+}
+
+// add reports what the parser or an expression found.
+func (c *checker) add(diags hcl.Diagnostics) {
+	for _, d := range diags {
+		at := hcl.Range{}
+		if d.Subject != nil {
+			at = *d.Subject
+		}
+		c.problem(at, "%s: %s", d.Summary, d.Detail)
+	}
+}
+
+// required reports a key that a block can't go without.
+func (c *checker) required(block hcl.Range, a *hcl.Attribute, kind, name, key string) {
+	if a == nil {
+		c.problem(block, "%s %q has no %s", kind, name, key)
+	}
+}
+
+// unique reports a name that was there before; format gets the name and the earlier place.
+func (c *checker) unique(seen map[string]hcl.Range, name string, at hcl.Range, format string) bool {
+	first, again := seen[name]
+	if again {
+		c.problem(at, format, name, first)
+		return false
+	}
+	seen[name] = at
+	return true
+}
+
+// later refuses a key that this version would ignore.
+func (c *checker) later(a *hcl.Attribute) {
+	if a != nil {
+		c.bad(a, "not supported by this version of balhost; remove the line")
+	}
+}
+
+// secretKey finds a key that may hold a secret, ours or a plugin's own, and its value.
+var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential)[\w-]*)\s*[=:]\s*).*`)
+
+// showable is a line of the file as an error may print it: without what a
+// person may have written into it instead of using env() or file().
+func showable(line string) string {
+	const most = 200
+	line = secretKey.ReplaceAllString(strings.TrimSpace(line), "${1}"+hidden)
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + " …"
+	}
+	return line
+}
