@@ -24,6 +24,8 @@ var (
 	ErrClosed = errors.New("ledger is closed")
 	// ErrExists: the message id was used before with other content or by another owner.
 	ErrExists = errors.New("message id was used before for another message")
+	// ErrTooLarge: more than one commit can hold; it can never be stored.
+	ErrTooLarge = errors.New("too large for the ledger")
 	// ErrUnknown: no such entry.
 	ErrUnknown = errors.New("no such entry")
 )
