@@ -1,0 +1,102 @@
+package xmpp
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrClosed: the peer ended the stream with </stream:stream>. Answer with
+// [CloseTag], then close the connection (RFC 6120 §4.4).
+var ErrClosed = errors.New("the peer closed the stream")
+
+// Fault is what the peer's bytes did wrong when they break the stream:
+// [*SyntaxError] and [*RestrictedError]. Nothing can be read after one.
+type Fault interface {
+	error
+	Condition() string // the stream error to answer with, see [AppendStreamError]
+}
+
+// SyntaxError is XML that is not well-formed, or no XMPP stream at all.
+type SyntaxError struct {
+	What      string
+	condition string // "" is not-well-formed
+}
+
+func (e *SyntaxError) Error() string { return "the peer's XML is broken: " + e.What }
+
+// Condition names the stream error to answer with.
+// Spec: RFC 6120 §4.9.3.13 not-well-formed, §4.9.3.10 invalid-namespace.
+func (e *SyntaxError) Condition() string {
+	if e.condition == "" {
+		return "not-well-formed"
+	}
+	return e.condition
+}
+
+// RestrictedError is XML that XMPP forbids: a comment, a processing
+// instruction, a DTD, an entity beside the five that XML predefines.
+type RestrictedError struct{ What string }
+
+func (e *RestrictedError) Error() string { return "the peer sent XML that XMPP forbids: " + e.What }
+
+// Condition names the stream error to answer with. Spec: RFC 6120 §4.9.3.18, §11.1.
+func (e *RestrictedError) Condition() string { return "restricted-xml" }
+
+// TooLargeError is a stanza over the limit, or nested deeper than [MaxDepth].
+// It was skipped to its end without being held; the stream goes on.
+type TooLargeError struct {
+	Size int64 // bytes of the whole stanza
+	Max  int
+	Deep bool // nested too deep
+}
+
+func (e *TooLargeError) Error() string {
+	if e.Deep {
+		return fmt.Sprintf("skipped a stanza of %d bytes: nested deeper than %d", e.Size, MaxDepth)
+	}
+	return fmt.Sprintf("skipped a stanza of %d bytes: the limit is %d", e.Size, e.Max)
+}
+
+// StreamError is a <stream:error/> from the peer; the stream is over. Spec: RFC 6120 §4.9.
+type StreamError struct{ Condition, Text string }
+
+func (e *StreamError) Error() string {
+	return "the peer ended the stream: " + describe(e.Condition, e.Text)
+}
+
+// AuthError is a login that was refused, or that the peer offers no way for.
+type AuthError struct{ Condition, Text string }
+
+func (e *AuthError) Error() string {
+	s := "login refused: " + describe(e.Condition, e.Text)
+	if e.Condition == "not-authorized" {
+		s += "; check sender_id and server_key"
+	}
+	return s
+}
+
+// StanzaError is the <error/> of a stanza of type "error". Spec: RFC 6120 §8.3; ccs-protocol.md §4.2.
+type StanzaError struct {
+	Code      string // CCS's "400", "406"; often ""
+	Type      string // modify, cancel, auth, wait
+	Condition string // bad-request, not-acceptable …
+	Text      string
+}
+
+func (e *StanzaError) Error() string {
+	s := "stanza error"
+	if e.Code != "" {
+		s += " " + e.Code
+	}
+	return s + ": " + describe(e.Condition, e.Text)
+}
+
+func describe(condition, text string) string {
+	if condition == "" {
+		condition = "no condition given"
+	}
+	if text == "" {
+		return condition
+	}
+	return condition + " (" + text + ")"
+}

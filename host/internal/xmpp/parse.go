@@ -1,0 +1,267 @@
+package xmpp
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"strings"
+)
+
+// Kind says what a top-level element is.
+type Kind uint8
+
+// The kinds of element. Other is anything unknown, and a message with more
+// than one payload: no error, but nothing that can be handled.
+const (
+	Other Kind = iota
+	Message
+	IQ
+	Presence
+	Features
+	Success
+	Failure
+)
+
+// Stanza is one parsed top-level element. GCM shares the element's memory and
+// lives as long; everything else is a copy.
+type Stanza struct {
+	Kind Kind
+	Name xml.Name
+
+	ID, Type, From, To string // stanzas
+
+	GCM []byte       // message: the payload, unescaped; nil without a gcm element
+	Err *StanzaError // stanza of type "error"
+
+	Ping bool  // iq: asks for, or answers, a ping (XEP-0199)
+	Bind *Bind // iq, features: nil without a bind element
+
+	Mechanisms []string // features: how to log in
+	Refusal    *AuthError
+}
+
+// Bind is resource binding (RFC 6120 §7): Resource in the request, JID in the result.
+type Bind struct{ Resource, JID string }
+
+// Parse checks and reads an element that [Reader.Next] returned. It may
+// rewrite the element in place, so an element can be parsed once. It fails with
+// a [Fault], or with [*StreamError] when that is what the peer said.
+//
+// Names are compared by namespace, never by prefix (ccs-protocol.md §2).
+func (r *Reader) Parse(element []byte) (Stanza, error) {
+	return r.parseAny(element)
+}
+
+// node is any element. Its depth is bounded by MaxDepth.
+type node struct {
+	XMLName xml.Name
+	Attrs   []xml.Attr `xml:",any,attr"`
+	Text    []byte     `xml:",chardata"`
+	Nodes   []node     `xml:",any"`
+}
+
+// parseAny is the slow path. encoding/xml is fed the peer's own header first,
+// for the namespaces. It lets some ill-formed XML pass, which is checked here.
+func (r *Reader) parseAny(element []byte) (Stanza, error) {
+	if err := checkReferences(element); err != nil {
+		return Stanza{}, err
+	}
+	d := xml.NewDecoder(io.MultiReader(bytes.NewReader(r.root), bytes.NewReader(element)))
+	var n node
+	for first := true; ; {
+		tok, err := d.Token()
+		if err != nil {
+			return Stanza{}, &SyntaxError{What: err.Error()}
+		}
+		start, ok := tok.(xml.StartElement)
+		if ok && !first {
+			if err := d.DecodeElement(&n, &start); err != nil {
+				return Stanza{}, &SyntaxError{What: err.Error()}
+			}
+			break
+		}
+		first = first && !ok
+	}
+	if err := n.check(r.prefixes); err != nil {
+		return Stanza{}, err
+	}
+	return n.stanza()
+}
+
+// checkReferences looks at what follows each '&' outside CDATA.
+func checkReferences(b []byte) error {
+	for {
+		i := bytes.IndexByte(b, '&')
+		if j := bytes.Index(b, []byte("<"+cdataOpen)); j >= 0 && (i < 0 || j < i) {
+			k := bytes.Index(b[j:], []byte("]]>"))
+			if k < 0 {
+				return nil
+			}
+			b = b[j+k+3:]
+			continue
+		}
+		if i < 0 {
+			return nil
+		}
+		b = b[i:]
+		_, n, err := reference(b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+}
+
+// check finds what encoding/xml lets pass: prefixes that nobody declared, and
+// attributes that are there twice. Spec: XML 1.0 §3.1 "Unique Att Spec"; Namespaces in XML §5.
+func (n *node) check(scope []binding) error {
+	for i, a := range n.Attrs {
+		switch {
+		case a.Name.Space == "xmlns":
+			scope = append(scope[:len(scope):len(scope)], binding{a.Name.Local, a.Value})
+		case a.Name.Space == "" && a.Name.Local == "xmlns":
+			scope = append(scope[:len(scope):len(scope)], binding{"", a.Value})
+		}
+		for _, b := range n.Attrs[:i] {
+			if a.Name == b.Name {
+				return &SyntaxError{What: "attribute " + a.Name.Local + " is there twice"}
+			}
+		}
+	}
+	known := func(space string) bool {
+		if space == "" || space == "xmlns" || space == "http://www.w3.org/XML/1998/namespace" {
+			return true
+		}
+		for _, b := range scope {
+			if b.uri == space {
+				return true
+			}
+		}
+		return false
+	}
+	for _, a := range n.Attrs {
+		if !known(a.Name.Space) {
+			return &SyntaxError{What: "prefix " + a.Name.Space + " is not declared", condition: "bad-namespace-prefix"}
+		}
+	}
+	if !known(n.XMLName.Space) {
+		return &SyntaxError{What: "prefix " + n.XMLName.Space + " is not declared", condition: "bad-namespace-prefix"}
+	}
+	for i := range n.Nodes {
+		if err := n.Nodes[i].check(scope); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *node) is(space, local string) bool {
+	return n.XMLName.Space == space && n.XMLName.Local == local
+}
+
+// child is the first child of that name; nil without one.
+func (n *node) child(space, local string) *node {
+	for i := range n.Nodes {
+		if n.Nodes[i].is(space, local) {
+			return &n.Nodes[i]
+		}
+	}
+	return nil
+}
+
+func (n *node) attr(local string) string {
+	for _, a := range n.Attrs {
+		if a.Name.Space == "" && a.Name.Local == local {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+func (n *node) text() string { return strings.TrimSpace(string(n.Text)) }
+
+// condition is the first child that is no <text/>, and that text. Servers are
+// not careful about the namespace here, so it is not asked for.
+func (n *node) condition() (name, text string) {
+	for i := range n.Nodes {
+		switch c := &n.Nodes[i]; {
+		case c.XMLName.Local == "text":
+			text = c.text()
+		case name == "":
+			name = c.XMLName.Local
+		}
+	}
+	return name, text
+}
+
+func (n *node) stanza() (Stanza, error) {
+	s := Stanza{Name: n.XMLName}
+	switch {
+	case n.is(nsStream, "error"):
+		e := &StreamError{}
+		e.Condition, e.Text = n.condition()
+		return s, e
+	case n.is(nsStream, "features"):
+		s.Kind = Features
+		if m := n.child(nsSASL, "mechanisms"); m != nil {
+			for i := range m.Nodes {
+				s.Mechanisms = append(s.Mechanisms, m.Nodes[i].text())
+			}
+		}
+		s.Bind = n.bind()
+	case n.is(nsSASL, "success"):
+		s.Kind = Success
+	case n.is(nsSASL, "failure"):
+		s.Kind = Failure
+		s.Refusal = &AuthError{}
+		s.Refusal.Condition, s.Refusal.Text = n.condition()
+	case n.is(nsClient, "message"):
+		s.Kind = Message
+		n.stanzaAttrs(&s)
+		for i := range n.Nodes {
+			if g := &n.Nodes[i]; !g.is(nsGCM, "gcm") {
+				continue
+			} else if s.GCM != nil {
+				return Stanza{Kind: Other, Name: n.XMLName}, nil
+			} else if s.GCM = g.Text; s.GCM == nil {
+				s.GCM = []byte{}
+			}
+		}
+	case n.is(nsClient, "iq"):
+		s.Kind = IQ
+		n.stanzaAttrs(&s)
+		s.Ping = n.child(nsPing, "ping") != nil
+		s.Bind = n.bind()
+	case n.is(nsClient, "presence"):
+		s.Kind = Presence
+		n.stanzaAttrs(&s)
+	}
+	return s, nil
+}
+
+func (n *node) stanzaAttrs(s *Stanza) {
+	s.ID, s.Type, s.From, s.To = n.attr("id"), n.attr("type"), n.attr("from"), n.attr("to")
+	if s.Type != "error" {
+		return
+	}
+	s.Err = &StanzaError{}
+	if e := n.child(nsClient, "error"); e != nil {
+		s.Err.Code, s.Err.Type = e.attr("code"), e.attr("type")
+		s.Err.Condition, s.Err.Text = e.condition()
+	}
+}
+
+func (n *node) bind() *Bind {
+	b := n.child(nsBind, "bind")
+	if b == nil {
+		return nil
+	}
+	out := &Bind{}
+	if c := b.child(nsBind, "resource"); c != nil {
+		out.Resource = c.text()
+	}
+	if c := b.child(nsBind, "jid"); c != nil {
+		out.JID = c.text()
+	}
+	return out
+}

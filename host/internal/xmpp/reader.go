@@ -1,0 +1,301 @@
+// Package xmpp is the part of XMPP (RFC 6120) that a CCS session needs, over
+// any io.ReadWriter: framing, parsing, login, and the few things that are
+// written. It serves P10: no bytes from the peer make it hold more than one
+// stanza of the agreed size, hang, or read one stanza as another. It starts no
+// goroutine and knows no deadline; a [Reader] belongs to one goroutine. The
+// bytes of the steady state are scanned in place, login and odd stanzas go
+// through encoding/xml. Start at [Reader.Next] and [Login].
+package xmpp
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Namespaces that are understood.
+const (
+	nsStream  = "http://etherx.jabber.org/streams"
+	nsStreams = "urn:ietf:params:xml:ns:xmpp-streams" // conditions of stream errors
+	nsSASL    = "urn:ietf:params:xml:ns:xmpp-sasl"
+	nsBind    = "urn:ietf:params:xml:ns:xmpp-bind"
+	nsClient  = "jabber:client"
+	nsStanzas = "urn:ietf:params:xml:ns:xmpp-stanzas" // conditions of stanza errors
+	nsPing    = "urn:xmpp:ping"
+	nsGCM     = "google:mobile:data"
+)
+
+const (
+	firstBuffer = 16 << 10 // one TLS record; more is given back after a larger stanza
+	maxHeader   = 8 << 10
+	noProgress  = 100 // empty reads in a row before giving up, as bufio does
+)
+
+// Header is the peer's stream header. Every field may be empty; CCS mirrors
+// From and gives an ID (ccs-protocol.md §1.2).
+type Header struct{ ID, From, To, Version string }
+
+// Reader cuts the peer's bytes into top-level elements. One Reader lives as
+// long as its connection, through the stream restart too, so no byte is lost
+// between two of them.
+//
+// An error of the underlying reader (a deadline, say) leaves everything as it
+// was: the next call goes on where this one stopped. After a [Fault] or the end
+// of the stream every call gives the same error.
+type Reader struct {
+	r   io.Reader
+	max int
+
+	buf            []byte
+	start, at, end int     // the element begins at start, is scanned up to at; bytes are there up to end
+	scan           scanner // of the element that is being read
+	inside         bool    // an element is being read
+	skip           bool    // and dropped as it comes
+	dropped        int64   // bytes of it that are gone already
+	spaces         uint64
+	over           error // sticky
+
+	root     []byte // the peer's header as it came: namespaces for the slow path
+	prefixes []binding
+	from, to string // last seen; saves an allocation a stanza
+}
+
+// binding is one namespace declaration; prefix "" is the default namespace.
+type binding struct{ prefix, uri string }
+
+// NewReader reads from r. No element of more than maxStanza bytes is held.
+func NewReader(r io.Reader, maxStanza int) *Reader {
+	return &Reader{
+		r: r, max: maxStanza,
+		root:     []byte(`<stream:stream xmlns="` + nsClient + `" xmlns:stream="` + nsStream + `">`),
+		prefixes: []binding{{"", nsClient}, {"stream", nsStream}},
+	}
+}
+
+// Buffered is how many bytes have been read and not returned yet. 0 means that
+// Next has to wait for the peer: a good moment to flush what was written.
+func (r *Reader) Buffered() int { return r.end - r.at }
+
+// Spaces counts the whitespace bytes between stanzas, the peer's keepalives
+// among them. Spec: RFC 6120 §4.6.1.
+func (r *Reader) Spaces() uint64 { return r.spaces }
+
+// Next returns the next whole top-level element, not yet checked beyond its
+// structure: see [Reader.Parse]. The bytes are valid until the next call.
+//
+// It fails with [ErrClosed], with io.ErrUnexpectedEOF when the connection ends
+// without a word, with a [Fault], with what the connection's Read fails with,
+// or with [*TooLargeError], after which the stream goes on.
+func (r *Reader) Next() ([]byte, error) {
+	for r.over == nil {
+		if !r.inside {
+			r.between()
+		}
+		if r.inside && r.at < r.end {
+			element, err := r.advance()
+			if element != nil || err != nil {
+				return element, err
+			}
+		}
+		if r.over != nil {
+			break
+		}
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, r.over
+}
+
+// between goes over the whitespace between two elements.
+func (r *Reader) between() {
+	for r.at < r.end && isSpace(r.buf[r.at]) {
+		r.at++
+		r.spaces++
+	}
+	r.start = r.at
+	switch {
+	case r.at == r.end:
+	case r.buf[r.at] != '<':
+		r.over = &SyntaxError{What: fmt.Sprintf("text between stanzas: %s", r.peek())}
+	default:
+		r.inside, r.skip, r.dropped, r.scan = true, false, 0, scanner{}
+	}
+}
+
+// advance scans what is there of an element. It returns nil and no error when there is more to come.
+func (r *Reader) advance() ([]byte, error) {
+	n, done, err := r.scan.scan(r.buf[r.at:r.end])
+	r.at += n
+	if err != nil {
+		r.over = err
+		return nil, err
+	}
+	size := r.dropped + int64(r.at-r.start)
+	if r.scan.deep || size > int64(r.max) {
+		r.skip = true
+	}
+	if !done {
+		if r.skip {
+			r.dropped, r.start = size, r.at
+		}
+		return nil, nil
+	}
+	r.inside = false
+	element := r.buf[r.start:r.at]
+	switch {
+	case r.scan.closed:
+		r.over = ErrClosed
+		return nil, r.over
+	case r.skip:
+		return nil, &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep}
+	}
+	return element, nil
+}
+
+// fill reads once. Invariant: the buffer never grows past one element of the
+// largest size, because a larger one is dropped as it comes.
+func (r *Reader) fill() error {
+	if r.start == r.end {
+		r.start, r.at, r.end = 0, 0, 0
+		if r.buf == nil || len(r.buf) > 4*firstBuffer {
+			r.buf = make([]byte, firstBuffer)
+		}
+	}
+	if r.end == len(r.buf) {
+		buf := r.buf
+		if r.start < len(r.buf)/2 {
+			buf = make([]byte, 2*len(r.buf))
+		}
+		r.end = copy(buf, r.buf[r.start:r.end])
+		r.at -= r.start
+		r.start, r.buf = 0, buf
+	}
+	for range noProgress {
+		n, err := r.r.Read(r.buf[r.end:])
+		r.end += n
+		switch {
+		case n > 0:
+			return nil // an error comes again at the next read
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// Header reads the XML declaration, if there is one, and the peer's
+// <stream:stream …>: first on a connection, and once more after SASL. It fails
+// as [Reader.Next] does. Spec: RFC 6120 §4.2, §4.7, §11.5.
+func (r *Reader) Header() (Header, error) {
+	for r.over == nil {
+		for r.at < r.end && isSpace(r.buf[r.at]) {
+			r.at++
+		}
+		r.start = r.at
+		n, err := headerEnd(r.buf[r.at:r.end])
+		switch {
+		case err != nil:
+			r.over = err
+		case n > 0:
+			r.root = bytes.Clone(r.buf[r.at : r.at+n])
+			r.at += n
+			r.start = r.at
+			h, err := r.readHeader()
+			r.over = err
+			return h, err
+		case r.end-r.at > maxHeader:
+			r.over = &SyntaxError{What: "a stream header without end", condition: "policy-violation"}
+		default:
+			if err := r.fill(); err != nil {
+				return Header{}, err
+			}
+		}
+	}
+	return Header{}, r.over
+}
+
+// headerEnd is the length of declaration and start tag together; 0 when there is more to come.
+func headerEnd(b []byte) (int, error) {
+	n := 0
+	if bytes.HasPrefix(b, []byte("<?xml")) {
+		i := bytes.Index(b, []byte("?>"))
+		if i < 0 {
+			return 0, nil
+		}
+		n = i + 2
+		for n < len(b) && isSpace(b[n]) {
+			n++
+		}
+	}
+	for i := n; i < len(b); i++ {
+		switch c := b[i]; {
+		case i == n && c != '<':
+			return 0, &SyntaxError{What: fmt.Sprintf("no stream header but %.40q: is this an XMPP port?", b[n:])}
+		case i == n+1 && n == 0 && c == '?': // the declaration, still incomplete
+			return 0, nil
+		case i == n+1 && (c == '!' || c == '?'):
+			return 0, &RestrictedError{"a comment, DTD or processing instruction before the stream header"}
+		case c == '"' || c == '\'':
+			j := bytes.IndexByte(b[i+1:], c)
+			if j < 0 {
+				return 0, nil
+			}
+			i += j + 1
+		case c == '>':
+			return i + 1, nil
+		}
+	}
+	return 0, nil
+}
+
+// readHeader takes r.root apart and keeps the namespaces that it declares.
+func (r *Reader) readHeader() (Header, error) {
+	if bytes.HasSuffix(r.root, []byte("/>")) {
+		return Header{}, &SyntaxError{What: "a stream header that is its own end"}
+	}
+	d := xml.NewDecoder(bytes.NewReader(r.root))
+	for {
+		tok, err := d.Token()
+		if err != nil {
+			return Header{}, &SyntaxError{What: "stream header: " + err.Error()}
+		}
+		root, ok := tok.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if want := (xml.Name{Space: nsStream, Local: "stream"}); root.Name != want {
+			return Header{}, &SyntaxError{condition: "invalid-namespace",
+				What: fmt.Sprintf("the first element is %q of namespace %q, not a stream", root.Name.Local, root.Name.Space)}
+		}
+		var h Header
+		r.prefixes = r.prefixes[:0]
+		for _, a := range root.Attr {
+			switch {
+			case a.Name.Space == "xmlns":
+				r.prefixes = append(r.prefixes, binding{a.Name.Local, a.Value})
+			case a.Name.Space != "":
+			case a.Name.Local == "xmlns":
+				r.prefixes = append(r.prefixes, binding{"", a.Value})
+			case a.Name.Local == "id":
+				h.ID = a.Value
+			case a.Name.Local == "from":
+				h.From = a.Value
+			case a.Name.Local == "to":
+				h.To = a.Value
+			case a.Name.Local == "version":
+				h.Version = a.Value
+			}
+		}
+		return h, nil
+	}
+}
+
+// peek shows the next few bytes for an error.
+func (r *Reader) peek() string {
+	return fmt.Sprintf("%.40q", r.buf[r.at:r.end])
+}

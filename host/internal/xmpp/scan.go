@@ -1,0 +1,199 @@
+package xmpp
+
+import "bytes"
+
+// MaxDepth is how deep elements may be nested inside a stanza, itself included.
+const MaxDepth = 16
+
+// scanner finds the end of one top-level element. It looks at structure only:
+// tags match, quotes close, nothing forbidden starts; what is in text and
+// attributes is Parse's matter. It keeps no bytes and never looks back, so an
+// element may come in any pieces, and one that is being skipped can be dropped
+// as it comes.
+type scanner struct {
+	state  scanState
+	quote  byte             // in quoted: what ends it
+	match  int              // in bang: bytes of "![CDATA[" seen; in cdata: of "]]"
+	depth  int              // elements open
+	deep   bool             // depth went over MaxDepth
+	closed bool             // it is the end tag of the stream
+	name   uint32           // hash of the tag's name as far as it was read
+	open   [MaxDepth]uint32 // hashes of the names of the open elements
+}
+
+type scanState uint8
+
+const (
+	content   scanState = iota // text, or before the first '<'
+	opened                     // after '<'
+	bang                       // after "<!"
+	startName                  // in a start tag's name; the next state is the one behind it
+	startTag
+	slash   // after '/' in a start tag
+	quoted  // in an attribute's value
+	endName // in an end tag's name; the next state is the one behind it
+	endTag
+	cdata // after "<![CDATA["
+)
+
+const cdataOpen = "![CDATA["
+
+// FNV-1a, enough to tell a wrong end tag early; Parse compares the names.
+const hashStart, hashPrime = 2166136261, 16777619
+
+// scan goes on at b[0]. It returns how many bytes belong to the element, and
+// whether the last of them ends it.
+func (s *scanner) scan(b []byte) (n int, done bool, err error) {
+	for n < len(b) {
+		switch s.state {
+		case content:
+			i := bytes.IndexByte(b[n:], '<')
+			if i < 0 {
+				return len(b), false, nil
+			}
+			n += i + 1
+			s.state = opened
+
+		case opened:
+			s.name = hashStart
+			switch c := b[n]; {
+			case c == '/':
+				s.state = endName
+				n++
+			case c == '!':
+				s.state, s.match = bang, 1
+				n++
+			case c == '?':
+				return n, false, &RestrictedError{"a processing instruction"}
+			case nameEnds(c):
+				return n, false, &SyntaxError{What: "a '<' that starts no tag"}
+			default:
+				s.state = startName
+			}
+
+		case bang:
+			switch c := b[n]; {
+			case c == cdataOpen[s.match] && s.depth > 0:
+				n++
+				if s.match++; s.match == len(cdataOpen) {
+					s.state, s.match = cdata, 0
+				}
+			case s.match == 1 && c == '-':
+				return n, false, &RestrictedError{"a comment"}
+			case s.match == 1 && c != '[':
+				return n, false, &RestrictedError{"a DTD"}
+			default:
+				return n, false, &SyntaxError{What: "\"<![\" that starts no CDATA section"}
+			}
+
+		case startName, endName:
+			for n < len(b) && !nameEnds(b[n]) {
+				s.name = (s.name ^ uint32(b[n])) * hashPrime
+				n++
+			}
+			if n < len(b) {
+				s.state++ // to the state behind the name
+			}
+
+		case startTag:
+			for n < len(b) && s.state == startTag {
+				switch b[n] {
+				case '"', '\'':
+					s.quote, s.state = b[n], quoted
+				case '/':
+					s.state = slash
+				case '<':
+					return n, false, &SyntaxError{What: "a '<' inside a tag"}
+				case '>':
+					s.push()
+				}
+				n++
+			}
+
+		case slash:
+			if b[n] != '>' {
+				return n, false, &SyntaxError{What: "a '/' inside a tag"}
+			}
+			n++
+			if s.deep = s.deep || s.depth >= MaxDepth; s.depth == 0 {
+				return n, true, nil
+			}
+			s.state = content
+
+		case quoted:
+			i := bytes.IndexByte(b[n:], s.quote)
+			value := b[n:]
+			if i >= 0 {
+				value = b[n : n+i]
+			}
+			if bytes.IndexByte(value, '<') >= 0 {
+				return n, false, &SyntaxError{What: "a '<' inside an attribute"}
+			}
+			if n += len(value); i >= 0 {
+				n++
+				s.state = startTag
+			}
+
+		case endTag:
+			c := b[n]
+			if isSpace(c) {
+				n++
+				continue
+			}
+			if c != '>' || s.name == hashStart {
+				return n, false, &SyntaxError{What: "a malformed end tag"}
+			}
+			n++
+			if s.depth == 0 {
+				s.closed = true
+				return n, true, nil
+			}
+			if s.depth--; s.depth < MaxDepth && s.open[s.depth] != s.name {
+				return n, false, &SyntaxError{What: "an end tag that does not match its start tag"}
+			}
+			if s.depth == 0 {
+				return n, true, nil
+			}
+			s.state = content
+
+		case cdata:
+			if s.match == 0 {
+				i := bytes.IndexByte(b[n:], ']')
+				if i < 0 {
+					return len(b), false, nil
+				}
+				n += i
+			}
+			switch c := b[n]; {
+			case c == ']':
+				s.match = min(s.match+1, 2)
+			case c == '>' && s.match == 2:
+				s.state = content
+			default:
+				s.match = 0
+			}
+			n++
+		}
+	}
+	return n, false, nil
+}
+
+func (s *scanner) push() {
+	if s.depth < MaxDepth {
+		s.open[s.depth] = s.name
+	} else {
+		s.deep = true
+	}
+	s.depth++
+	s.state = content
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func nameEnds(c byte) bool {
+	switch c {
+	case ' ', '\n', '\t', '\r', '/', '>', '<', '"', '\'', '=', '&':
+		return true
+	}
+	return false
+}
