@@ -1,0 +1,90 @@
+package flow
+
+import (
+	"strings"
+	"time"
+)
+
+// Verdict says what to do with a downstream that CCS refused.
+type Verdict uint8
+
+// The verdicts. Retry and SlowDown count an attempt, Resend does not.
+const (
+	Retry    Verdict = iota + 1 // again after a backoff of 1 s or more
+	Resend                      // at once, on another connection: this one is draining
+	SlowDown                    // this token or topic gets nothing for minutes, then again
+	Fail                        // never works: record the outcome
+	Halt                        // the sender's account is at fault: stop sending, tell a person
+)
+
+// String is the verdict in lower case.
+func (v Verdict) String() string {
+	switch v {
+	case Retry:
+		return "retry"
+	case Resend:
+		return "resend"
+	case SlowDown:
+		return "slow down"
+	case Fail:
+		return "fail"
+	case Halt:
+		return "halt"
+	}
+	return "unknown"
+}
+
+// Judge says what a nack's code means after that many attempts, this one
+// included; at limit attempts (0: no limit) what could be tried again fails.
+// An unknown code is treated as INTERNAL_SERVER_ERROR. Every row is one of
+// ccs-protocol.md §4.1.
+func Judge(code string, attempts, limit int) Verdict {
+	v := Retry
+	switch code {
+	case "SERVICE_UNAVAILABLE", "INTERNAL_SERVER_ERROR":
+	case "CONNECTION_DRAINING":
+		return Resend
+	case "DEVICE_MESSAGE_RATE_EXCEEDED", "TOPICS_MESSAGE_RATE_EXCEEDED", "QUOTA_EXCEEDED":
+		v = SlowDown
+	case "AUTHENTICATION_FAILED":
+		return Halt
+	case "BAD_REGISTRATION", "DEVICE_UNREGISTERED", "SENDER_ID_MISMATCH", "BAD_ACK",
+		"INVALID_JSON", "INVALID_TTL", "JSON_TYPE_ERROR", "INVALID_APNS_CREDENTIAL":
+		return Fail
+	default:
+		// The spelling of 2013, before the codes were upper case (ccs-protocol.md §4).
+		if strings.EqualFold(code, "InvalidJson") {
+			return Fail
+		}
+	}
+	if limit > 0 && attempts >= limit {
+		return Fail
+	}
+	return v
+}
+
+// JudgeStanza is Judge for a stanza error, by its type. Spec: RFC 6120 §8.3.2;
+// ccs-protocol.md §4.2.
+func JudgeStanza(errorType string, attempts, limit int) Verdict {
+	if errorType == "wait" && (limit <= 0 || attempts < limit) {
+		return Retry
+	}
+	return Fail
+}
+
+// Expired reports whether a downstream's time is over; a zero expires never is.
+// TTLs are whole seconds, so the last one is waited out: a TTL of 0, "now or
+// never", leaves one second to get it onto the wire.
+func Expired(now, expires time.Time) bool {
+	return !expires.IsZero() && now.Sub(expires) >= time.Second
+}
+
+// Remaining is the TTL to send at this moment, in whole seconds rounded down;
+// nil for a zero expires.
+func Remaining(now, expires time.Time) *time.Duration {
+	if expires.IsZero() {
+		return nil
+	}
+	d := max(0, expires.Sub(now)).Truncate(time.Second)
+	return &d
+}

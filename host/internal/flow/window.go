@@ -1,0 +1,78 @@
+// Package flow decides about downstreams in flight: how many more may go (P3),
+// what a refusal means, and when one is too old. It starts nothing and reads
+// no clock. Start at [Window] and [Judge].
+package flow
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Window is the downstreams that one connection has written and CCS has not
+// answered. It belongs to one goroutine. What it says is derived from that
+// list alone: there is no counter that could drift (ccs-protocol.md §11 no. 9).
+type Window struct {
+	limit      int
+	unanswered []sent // oldest first
+}
+
+type sent struct {
+	id    string
+	seq   uint64
+	since time.Time
+}
+
+// NewWindow has room for limit downstreams; CCS's limit is 100 (ccs-protocol.md §8).
+func NewWindow(limit int) *Window {
+	return &Window{limit: limit, unanswered: make([]sent, 0, limit)}
+}
+
+// Room is how many downstreams may be written now.
+func (w *Window) Room() int { return w.limit - len(w.unanswered) }
+
+// Empty reports whether every downstream has its answer.
+func (w *Window) Empty() bool { return len(w.unanswered) == 0 }
+
+// Add notes that a downstream is about to be written. It panics without room or
+// when the id is unanswered already: P3 would be broken.
+func (w *Window) Add(id string, seq uint64, now time.Time) {
+	if w.Room() <= 0 || w.find(id) >= 0 {
+		panic(fmt.Sprintf("flow: no room for downstream %q: %d of %d unanswered", id, len(w.unanswered), w.limit))
+	}
+	w.unanswered = append(w.unanswered, sent{id, seq, now})
+}
+
+// Answer takes the downstream of that id out; ok is false when it is not there,
+// as for an answer that comes twice.
+func (w *Window) Answer(id string) (seq uint64, ok bool) {
+	i := w.find(id)
+	if i < 0 {
+		return 0, false
+	}
+	seq = w.unanswered[i].seq
+	w.unanswered = slices.Delete(w.unanswered, i, i+1)
+	return seq, true
+}
+
+// Unanswered is what must be sent again when the connection ends, oldest first.
+func (w *Window) Unanswered() []uint64 {
+	seqs := make([]uint64, len(w.unanswered))
+	for i, s := range w.unanswered {
+		seqs[i] = s.seq
+	}
+	return seqs
+}
+
+// Oldest is when the longest unanswered downstream was written; false when there is none.
+func (w *Window) Oldest() (time.Time, bool) {
+	if w.Empty() {
+		return time.Time{}, false
+	}
+	return w.unanswered[0].since, true
+}
+
+// Answers come mostly in the order of the sends, so the search is short.
+func (w *Window) find(id string) int {
+	return slices.IndexFunc(w.unanswered, func(s sent) bool { return s.id == id })
+}
