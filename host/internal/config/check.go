@@ -23,7 +23,7 @@ const (
 
 // config builds the checked form: each line names a key, its default and its bounds.
 func (c *checker) config(f file) Config {
-	cfg := Config{
+	return Config{
 		DataDir:    c.path(f.DataDir, "data"),
 		PluginsDir: c.path(orEmpty(f.Plugins).Dir, "plugins"),
 		Sessions:   c.sessions(f.Sessions),
@@ -32,7 +32,6 @@ func (c *checker) config(f file) Config {
 		Admin:      c.admin(orEmpty(f.Admin)),
 		Log:        c.log(orEmpty(f.Log)),
 	}
-	return cfg
 }
 
 func (c *checker) sessions(blocks []fileSession) []Session {
@@ -82,7 +81,7 @@ func (c *checker) session(b fileSession) Session {
 		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.text(b.TLS.ServerName, "")}
 	}
 	if b.Address != nil && s.Address != "" {
-		c.hostPort(b.Address, s.Address)
+		c.hostPort(b.Address, s.Address, 1)
 	}
 	if s.SenderID != "" && !senderID.MatchString(s.SenderID) {
 		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
@@ -172,7 +171,7 @@ func (c *checker) admin(b fileAdmin) Admin {
 		a.Listen = "unix:" + c.abs(path)
 		return a
 	}
-	if host := c.hostPort(b.Listen, a.Listen); host != nil && !Loopback(*host) && a.Token == "" {
+	if host, ok := c.hostPort(b.Listen, a.Listen, 0); ok && !Loopback(host) && a.Token == "" {
 		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token as well: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
 	}
 	return a
@@ -205,18 +204,19 @@ func (c *checker) backoff(b *fileBackoff, def Backoff) Backoff {
 	return out
 }
 
-// hostPort checks an address and gives its host; nil when the address is bad.
-func (c *checker) hostPort(a *hcl.Attribute, address string) *string {
+// hostPort checks an address and gives its host; ok is false when it was
+// reported. A port of 0 lets the system choose one.
+func (c *checker) hostPort(a *hcl.Attribute, address string, leastPort uint64) (host string, ok bool) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		c.bad(a, "%q is not an address: write host:port", address)
-		return nil
+		return "", false
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 && a.Name == "address" {
-		c.bad(a, "%q has no port number between 1 and 65535", address)
-		return nil
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < leastPort {
+		c.bad(a, "%q has no port number between %d and 65535", address, leastPort)
+		return "", false
 	}
-	return &host
+	return host, true
 }
 
 // orEmpty makes an absent block an empty one.

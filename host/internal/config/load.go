@@ -11,9 +11,12 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// maxFile bounds config.hcl and what file() reads, in bytes. The parser
-// recurses, so the bound also keeps hostile nesting off the end of the stack.
-const maxFile = 256 << 10
+// The parser recurses, up to 9 KB of stack for each level, and running off the
+// stack can't be recovered: these bounds keep it far from that (P10).
+const (
+	maxFile    = 64 << 10 // bytes of config.hcl, and of what file() reads
+	maxNesting = 100      // open brackets, braces, parentheses and templates
+)
 
 // Load reads and checks the file at path. The error is an *[Error] unless the
 // file could not be read at all.
@@ -34,6 +37,9 @@ func Parse(path string, src []byte, lookup func(string) (string, bool)) (Config,
 	}
 	c := &checker{src: src, name: path, dir: filepath.Dir(abs)}
 	c.ctx = &hcl.EvalContext{Functions: functions(c.dir, lookup)}
+	if c.nesting(); c.err() != nil {
+		return Config{}, c.err()
+	}
 	syntax, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
 	if diags.HasErrors() {
 		c.add(diags)
@@ -47,6 +53,24 @@ func Parse(path string, src []byte, lookup func(string) (string, bool)) (Config,
 		return Config{}, err
 	}
 	return cfg, nil
+}
+
+// nesting reports brackets that are open more than maxNesting deep.
+func (c *checker) nesting() {
+	tokens, _ := hclsyntax.LexConfig(c.src, c.name, hcl.InitialPos) // the parser reports what is wrong with them
+	depth := 0
+	for _, token := range tokens {
+		switch token.Type {
+		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			depth++
+		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd:
+			depth--
+		}
+		if depth > maxNesting {
+			c.problem(token.Range, "nested more than %d deep", maxNesting)
+			return
+		}
+	}
 }
 
 // readBounded reads a file of at most maxFile bytes.

@@ -1,0 +1,71 @@
+# balhost's configuration, and its manual: every key stands here once, with its
+# default unless the comment says "example". It runs as it is: balhost dev.
+#
+# Durations ("20s", "1h30m") and sizes ("512KiB", "1GiB") are strings. Relative
+# paths start at this file's folder. env("NAME") and env("NAME", "otherwise")
+# read the environment, file("path") a file: keep secrets there, not here.
+# balhost check -c config.hcl shows all mistakes at once.
+
+data_dir = "data"                           # ledger, staged plugins, admin socket; one running host per folder
+
+session "main" {                            # one CCS sender, named for logs and the API; as many blocks as there are senders
+  address        = "127.0.0.1:5236"         # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235
+  sender_id      = "482915730064"           # example: the project number; what the ledger keeps belongs to it, not to the name
+  server_key     = env("BALHOST_SERVER_KEY", "simulator") # example: no default is a good one for a real sender
+  connections    = 1                        # to CCS at a time
+  window         = 100                      # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
+  ping_interval  = "20s"                    # of silence, then ask whether the connection lives
+  ping_timeout   = "10s"                    # for the answer, then replace the connection
+  answer_timeout = "1m"                     # for the ack or nack of a downstream, then replace the connection
+  max_stanza     = "1MiB"                   # a longer one is skipped and counted
+  ack_warn       = "100ms"                  # log an upstream whose ack took longer
+
+  connect_backoff {                         # between tries to connect, growing, with jitter
+    min = "1s"
+    max = "5m"
+  }
+
+  tls {                                     # CCS's certificate is always verified
+    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without it the system's roots count
+    server_name = "localhost"               # example: the name in the certificate; without it the address's host
+  }
+}
+
+plugins {
+  dir = "plugins"                           # every executable file in it is a plugin, named as the file
+}
+
+plugin "echo" {                             # example: a block only where a plugin needs other values than these
+  categories      = ["com.example.echo"]    # example: instead of those that the plugin declares; "*" is what no other claims
+  order           = "device"                # example: instead of the plugin's own: none, device, or key: and a path as in "key:data.room"
+  max_attempts    = 15                      # then the dead letters; 0 is for ever
+  handler_timeout = "30s"                   # for one event; its lane waits for a handler that goes on
+  drain_timeout   = "30s"                   # for what it holds when it has to stop
+  suspect_after   = 3                       # crashes with the same event in flight make the event a suspect
+  max_in_flight   = 256                     # events given to it and not done
+  config          = { greeting = "hello" }  # example: the plugin's own, handed over as JSON
+
+  restart_backoff {                         # after a crash, growing, with jitter
+    min = "1s"
+    max = "1m"
+  }
+}
+
+ledger {
+  dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once
+  retention    = "24h"                      # how long what is finished can be looked up
+  disk_soft    = "1GiB"                     # below this much free disk take no new upstreams; balhost dev: 64MiB
+  disk_hard    = "256MiB"                   # below this stop, and refuse to start; balhost dev: 16MiB
+  ballast      = "256MiB"                   # a file to delete on a full disk, so that the ledger can open; balhost dev: none
+  inodes       = 10000                      # below this many free take no new upstreams
+}
+
+admin {
+  listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; other machines' access needs a token
+  token  = env("BALHOST_ADMIN_TOKEN", "")   # asked of every request when not empty
+}
+
+log {
+  level  = "info"                           # trace, debug, info, warn, error
+  format = "text"                           # text, json
+}

@@ -1,0 +1,306 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// least is the smallest legal file; tests put more behind it.
+const least = `session "main" {
+  address    = "127.0.0.1:5236"
+  sender_id  = "482915730064"
+  server_key = "k"
+}
+`
+
+func TestEveryKeyArrives(t *testing.T) {
+	cfg, err := Parse("/etc/balhost/config.hcl", []byte(`
+data_dir = "/var/lib/balhost"
+session "a" {
+  address        = "ccs.example:5235"
+  sender_id      = "1"
+  server_key     = env("KEY")
+  window         = env("WINDOW")
+  ping_interval  = "1s"
+  ping_timeout   = "2s"
+  answer_timeout = "3s"
+  max_stanza     = "64KiB"
+  ack_warn       = "4ms"
+  connect_backoff {
+    min = "5ms"
+    max = "6ms"
+  }
+  tls {
+    ca_file     = "ca.pem"
+    server_name = "ccs"
+  }
+}
+session "b" {
+  address    = "[::1]:5235"
+  sender_id  = "2"
+  server_key = "b"
+}
+plugins {
+  dir = "../plugins"
+}
+plugin "echo" {
+  categories      = ["x", "*"]
+  order           = "key:data.room"
+  max_attempts    = 0
+  handler_timeout = "7s"
+  drain_timeout   = "0s"
+  suspect_after   = 8
+  max_in_flight   = 9
+  config          = { b = [1, 2.5, true, null], a = { k = "v <&>" } }
+  restart_backoff {
+    min = "10ms"
+    max = "11ms"
+  }
+}
+ledger {
+  dedup_window = "12h"
+  retention    = "0s"
+  disk_soft    = "2MiB"
+  disk_hard    = "1MiB"
+  ballast      = "0B"
+  inodes       = 13
+}
+admin {
+  listen = "unix:run/admin.sock"
+  token  = "t"
+}
+log {
+  level  = "debug"
+  format = "json"
+}
+`), func(name string) (string, bool) {
+		v, ok := map[string]string{"KEY": "from env", "WINDOW": "50"}[name]
+		return v, ok
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		File:    "/etc/balhost/config.hcl",
+		DataDir: "/var/lib/balhost",
+		Sessions: []Session{{
+			Name: "a", Address: "ccs.example:5235", SenderID: "1", ServerKey: "from env", Connections: 1, Window: 50,
+			TLS:          TLS{CAFile: "/etc/balhost/ca.pem", ServerName: "ccs"},
+			PingInterval: time.Second, PingTimeout: 2 * time.Second, AnswerTimeout: 3 * time.Second,
+			MaxStanza: 64 << 10, ConnectBackoff: Backoff{5 * time.Millisecond, 6 * time.Millisecond}, AckWarn: 4 * time.Millisecond,
+		}, {
+			Name: "b", Address: "[::1]:5235", SenderID: "2", ServerKey: "b", Connections: 1, Window: 100,
+			PingInterval: 20 * time.Second, PingTimeout: 10 * time.Second, AnswerTimeout: time.Minute,
+			MaxStanza: 1 << 20, ConnectBackoff: Backoff{time.Second, 5 * time.Minute}, AckWarn: 100 * time.Millisecond,
+		}},
+		PluginsDir: "/etc/plugins",
+		Plugins: map[string]Plugin{"echo": {
+			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
+			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
+			SuspectAfter: 8, MaxInFlight: 9, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
+		}},
+		Ledger: Ledger{DedupWindow: 12 * time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},
+		Admin:  Admin{Listen: "unix:/etc/balhost/run/admin.sock", Token: "t"},
+		Log:    Log{Level: "debug", Format: "json"},
+	}
+	compact := cmp.Transformer("json", func(m json.RawMessage) (v any) { _ = json.Unmarshal(m, &v); return v })
+	if diff := cmp.Diff(want, cfg, compact); diff != "" {
+		t.Error(diff)
+	}
+	if got := cfg.Plugin("other"); got.MaxAttempts != 15 || got.Name != "other" {
+		t.Errorf("a plugin without a block: %+v", got)
+	}
+}
+
+// One bad value each: what is said, and where.
+func TestProblems(t *testing.T) {
+	for _, tc := range []struct{ name, src, want string }{
+		{"unknown key", least + "data_dri = 1", `6,1-9: Unsupported argument: An argument named "data_dri" is not expected here. Did you mean "data_dir"?`},
+		{"unknown block", least + "plugni \"x\" {}", "6,1-7: Unsupported block type"},
+		{"duplicate block", least + "log {}\nlog {}", "7,1-4: Duplicate log block"},
+		{"duplicate key", least + "data_dir = \"a\"\ndata_dir = \"b\"", "7,1-9: Attribute redefined"},
+		{"no session", "", "1,1-1: there is no session block"},
+		{"missing keys", "session \"main\" {\n}", `1,1-15: session "main" has no address`},
+		{"same label", least + strings.Replace(least, "482915730064", "2", 1), `6,1-15: a session's label names it in logs and in the API, and "main" is taken by the one at config.hcl:1,1-15`},
+		{"same sender", least + strings.Replace(least, "main", "two", 1), `6,1-14: sender_id "482915730064" is used by the session at config.hcl:1,1-15 already`},
+		{"bad label", strings.Replace(least, "main", "a b", 1), `1,1-14: session label "a b"`},
+		{"bad address", strings.Replace(least, ":5236", "", 1), `2,3-27: address: "127.0.0.1" is not an address: write host:port`},
+		{"bad port", strings.Replace(least, "5236", "0", 1), `address: "127.0.0.1:0" has no port number between 1 and 65535`},
+		{"bad sender", strings.Replace(least, "482915730064", "x@y", 1), `3,3-21: sender_id: "x@y" can't be a sender id`},
+		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "4,3-18: server_key: is empty"},
+		{"missing variable", strings.Replace(least, `"k"`, `env("NOPE")`, 1), "the environment variable NOPE is not set; set it, or give env a default as its second argument"},
+		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), "no such file or directory"},
+		{"many connections", session("connections = 4"), "connections: more than one connection is not supported by this version"},
+		{"wide window", session("window = 101"), "window: 101 is out of range: between 1 and 100"},
+		{"fraction", session("window = 1.5"), "window: want a whole number between 1 and 100"},
+		{"text for a number", session(`window = "many"`), "window: want a whole number, not a string"},
+		{"number for a duration", session("ping_interval = 20"), `ping_interval: want a duration in quotes like "20s", "5m" or "1h30m", not a number`},
+		{"no unit", session(`ping_interval = "20"`), `ping_interval: "20" is not a duration`},
+		{"negative", session(`ping_interval = "-20s"`), "ping_interval: -20s is out of range: between 1ms and 24h0m0s"},
+		{"bad size", session(`max_stanza = "1MB"`), `max_stanza: "1MB" is not a size: write one like "512KiB"`},
+		{"huge size", session(`max_stanza = "9223372036854775807TiB"`), "is not a size"},
+		{"small stanza", session(`max_stanza = "1KiB"`), "max_stanza: 1KiB is out of range: between 16KiB and 64MiB"},
+		{"backoff", session("connect_backoff {\n min = \"2s\"\n max = \"1s\"\n}"), "min (2s) is more than max (1s)"},
+		{"disk", least + "ledger {\n  disk_hard = \"2GiB\"\n}", "6,1-7: disk_hard (2GiB) is more than disk_soft (1GiB)"},
+		{"order", plugin(`order = "key:"`), `order: order "key:": a name in the path is empty`},
+		{"categories", plugin(`categories = "x"`), `categories: want a list of strings like ["a", "b"], not a string`},
+		{"category", plugin(`categories = ["x", 1]`), "but it has a number in it"},
+		{"config", plugin(`config = "x"`), `config: want an object like { greeting = "hello" }, not a string`},
+		{"config number", plugin(`config = { n = 1e99999 }`), "config: a number is too large or too small to be one in JSON"},
+		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" has a block at config.hcl:6,1-11 already`},
+		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
+		{"probation", plugin(`probation = "1s"`), "7,3-19: probation: not supported by this version of balhost"},
+		{"open admin", least + "admin {\n  listen = \":8765\"\n}", "7,3-19: listen: :8765 can be reached from other machines, so the admin block needs a token"},
+		{"level", least + "log {\n  level = \"loud\"\n}", `level: "loud" is not one of trace, debug, info, warn, error`},
+		{"not hcl", least + "{", "6,1-2: Argument or block definition required"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Parse("config.hcl", []byte(tc.src), noEnv)
+			if err == nil {
+				t.Fatal("taken")
+			}
+			if !strings.Contains(err.Error(), tc.want) || !strings.HasPrefix(err.Error(), "config.hcl:") {
+				t.Errorf("want …%s…, got\n%v", tc.want, err)
+			}
+		})
+	}
+}
+
+func session(line string) string {
+	return strings.Replace(least, "}\n", "  "+line+"\n}\n", 1)
+}
+
+func plugin(line string) string { return least + "plugin \"x\" {\n  " + line + "\n}\n" }
+
+// All problems come at once, in the file's order, each with its line.
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := Parse("config.hcl", []byte(`data_dri = "x"
+session "main" {
+  address = 5
+  window  = 0
+}
+log {
+  level = "loud" # of course
+}
+`), noEnv)
+	want := `config.hcl:1,1-9: Unsupported argument: An argument named "data_dri" is not expected here. Did you mean "data_dir"?
+    data_dri = "x"
+config.hcl:2,1-15: session "main" has no sender_id
+    session "main" {
+config.hcl:2,1-15: session "main" has no server_key
+    session "main" {
+config.hcl:3,3-14: address: want a string in quotes, not a number
+    address = 5
+config.hcl:4,3-14: window: 0 is out of range: between 1 and 100
+    window  = 0
+config.hcl:7,3-17: level: "loud" is not one of trace, debug, info, warn, error
+    level = "loud" # of course`
+	if err == nil || err.Error() != want {
+		t.Errorf("%s", cmp.Diff(want, fmt.Sprint(err)))
+	}
+	var e *Error
+	if !errors.As(err, &e) || len(e.Problems) != 6 {
+		t.Errorf("want an *Error with 6 problems, got %T", err)
+	}
+}
+
+// What an error prints is not what a person wrote into the file as a secret.
+func TestSecretsDoNotPrint(t *testing.T) {
+	for _, src := range []string{
+		session(`window = 0, server_key = "hunter2"`),
+		"session \"main\" {\n  server_key = [\"hunter2\"]\n}",
+		"session \"main\" { server_key = [\"hunter2\"] }",
+		"session \"main\" {\n  server_key = \"hunter2\n}",
+		plugin(`config = [{ api_key = "hunter2" }]`),
+		plugin(`config = [{ "Password": "hunter2" }]`),
+		"admin {\n  token = {a=\"hunter2\"}\n}",
+	} {
+		_, err := Parse("config.hcl", []byte(src), noEnv)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s\ngave: %v", src, err)
+		}
+	}
+	s := struct{ Key Secret }{"hunter2"}
+	b, _ := json.Marshal(s)
+	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%+v %#v %s %q %x", s, s, s.Key, s.Key, s.Key), string(b), fmt.Sprint(&s)} {
+		if strings.Contains(got, "hunter2") || strings.Contains(got, "68756e74657232") {
+			t.Errorf("printed: %s", got)
+		}
+	}
+	if s.Key.Reveal() != "hunter2" {
+		t.Error("Reveal hides too")
+	}
+}
+
+func TestLoadReadsFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.hcl")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(dir, "key"), "the key\n")
+	write(path, strings.Replace(least, `"k"`, `file("key")`, 1))
+	cfg, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Sessions[0].ServerKey.Reveal(); got != "the key" {
+		t.Errorf("server_key is %q", got)
+	}
+	if cfg.DataDir != filepath.Join(dir, "data") {
+		t.Errorf("data_dir is %s", cfg.DataDir)
+	}
+	write(path, strings.Repeat("#\n", maxFile))
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "is longer than 64 KiB") {
+		t.Errorf("a file that is too long: %v", err)
+	}
+	if _, err := Load(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// P10: no text makes the parser panic or run off the stack, and what is
+// refused is refused with a place.
+func FuzzParse(f *testing.F) {
+	src, err := os.ReadFile(shipped)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(src)
+	f.Add([]byte(least))
+	f.Add([]byte(plugin(`config = { a = [for x in [1, 2] : "${x}" if x > 1], b = <<EOT` + "\nx\nEOT\n}")))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		if len(src) > 4<<10 {
+			return // the depth of the recursion has its own test
+		}
+		cfg, err := Parse("config.hcl", src, noEnv)
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || len(e.Problems) == 0) {
+			t.Fatalf("want an *Error with problems, got %v", err)
+		}
+		if err == nil && (len(cfg.Sessions) == 0 || cfg.Sessions[0].Window < 1 || cfg.Sessions[0].Address == "") {
+			t.Fatalf("taken, but unusable: %+v", cfg)
+		}
+	})
+}
+
+// P10: the deepest nesting that a file of the greatest size can hold.
+func TestDeepNesting(t *testing.T) {
+	for _, open := range []string{"[", "(", "{a=", "-", "!", "1?1:", "a{", "\"${", "a["} {
+		src := least + "data_dir = " + strings.Repeat(open, (maxFile-len(least)-20)/len(open))
+		if _, err := Parse("config.hcl", []byte(src), noEnv); err == nil {
+			t.Errorf("%q, nested: taken", open)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+const shipped = "../../../config.hcl"
+
+func readShipped(t *testing.T) []byte {
+	t.Helper()
+	src, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func noEnv(string) (string, bool) { return "", false }
+
+// The shipped file is the manual, so it states every key that there is.
+func TestShippedStatesEveryKey(t *testing.T) {
+	later := []string{"plugin.probation", "plugin.sha256", "plugin.adopts", "plugin.on_remove", "plugin.strategy"}
+	var want []string
+	for _, key := range keys(reflect.TypeFor[file](), "") {
+		if !slices.Contains(later, key) {
+			want = append(want, key)
+		}
+	}
+	var got []string
+	for _, a := range attributes(t, readShipped(t)) {
+		got = append(got, a.key)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys of config.hcl (-known to the code, +in the file):\n%s", diff)
+	}
+}
+
+// Taking a key out of the shipped file changes nothing, unless the file calls
+// its value an example: so the values that it states are the code's defaults.
+func TestShippedStatesTheDefaults(t *testing.T) {
+	src := readShipped(t)
+	all, err := Parse(shipped, src, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range attributes(t, src) {
+		t.Run(a.key, func(t *testing.T) {
+			lines := strings.Split(string(src), "\n")
+			_, comment, _ := strings.Cut(lines[a.line-1], "# ")
+			lines[a.line-1] = ""
+			without, err := Parse(shipped, []byte(strings.Join(lines, "\n")), noEnv)
+			same := err == nil && cmp.Equal(all, without)
+			switch example := strings.HasPrefix(comment, "example"); {
+			case !example && !same:
+				t.Errorf("the file states another value than the default (%v):\n%s", err, cmp.Diff(all, without))
+			case example && same:
+				t.Errorf("called an example, but it is the default")
+			case comment == "" && !strings.Contains(a.key, "_backoff."):
+				t.Errorf("has no comment")
+			}
+		})
+	}
+}
+
+type attribute struct {
+	key  string
+	line int
+}
+
+// attributes are the keys that a file states, in its order.
+func attributes(t *testing.T, src []byte) (out []attribute) {
+	t.Helper()
+	f, diags := hclsyntax.ParseConfig(src, "config.hcl", hcl.InitialPos)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	var walk func(b *hclsyntax.Body, prefix string)
+	walk = func(b *hclsyntax.Body, prefix string) {
+		for name, a := range b.Attributes {
+			out = append(out, attribute{prefix + name, a.NameRange.Start.Line})
+		}
+		for _, block := range b.Blocks {
+			walk(block.Body, prefix+block.Type+".")
+		}
+	}
+	walk(f.Body.(*hclsyntax.Body), "")
+	slices.SortFunc(out, func(a, b attribute) int { return a.line - b.line })
+	return out
+}
+
+// keys are the keys that the file structs know.
+func keys(t reflect.Type, prefix string) (out []string) {
+	for f := range t.Fields() {
+		name, what, _ := strings.Cut(f.Tag.Get("hcl"), ",")
+		switch what {
+		case "optional":
+			out = append(out, prefix+name)
+		case "block":
+			out = append(out, keys(f.Type.Elem(), prefix+name+".")...)
+		}
+	}
+	return out
+}
