@@ -1,0 +1,296 @@
+// Package fcm reads and writes CCS's payloads, the JSON inside a stanza
+// (ccs-protocol.md §2-§7). It serves P1 and P10: a payload that makes no sense
+// still tells whom to ack, if it can be read at all, and unknown fields, types
+// and codes are harmless. A payload's "data" is never re-encoded. It starts
+// nothing. Start at [Decode].
+package fcm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Kind says what a payload is.
+type Kind uint8
+
+// The kinds of payload. Unknown is no error: log and ignore it (ccs-protocol.md §2 rule 1).
+const (
+	Unknown  Kind = iota
+	Upstream      // from a device; must be acked
+	Ack           // answers one of our downstreams
+	Nack          // answers one of our downstreams
+	Receipt       // from a device, by way of CCS; must be acked
+	Control       // about the connection
+)
+
+// String is the kind in lower case.
+func (k Kind) String() string {
+	switch k {
+	case Upstream:
+		return "upstream"
+	case Ack:
+		return "ack"
+	case Nack:
+		return "nack"
+	case Receipt:
+		return "receipt"
+	case Control:
+		return "control"
+	}
+	return "unknown"
+}
+
+// ConnectionDraining is the one control type there is, and a nack's code too (ccs-protocol.md §7).
+const ConnectionDraining = "CONNECTION_DRAINING"
+
+// receiptFrom stands in a receipt's "from" (ccs-protocol.md §6).
+const receiptFrom = "gcm.googleapis.com"
+
+// Frame is one payload from CCS.
+type Frame struct {
+	Kind        Kind
+	MessageType string // as it came
+
+	// Upstream, Receipt: an ack goes to From with MessageID, whole (a receipt's
+	// with its "dr2:"). Ack, Nack: MessageID is the downstream's, From its target.
+	From      string
+	MessageID string
+
+	Category string          // Upstream, Receipt; may be ""
+	Data     json.RawMessage // Upstream: an object, shares memory with what was decoded; nil without one
+
+	Code, Description string // Nack; Code may be "" or anything
+	RegistrationID    string // Ack: the device's new token; mostly ""
+	ControlType       string // Control; only [ConnectionDraining] is known
+	Receipt           ReceiptFields
+}
+
+// ReceiptFields are a receipt's "data". All but OriginalMessageID may be empty.
+type ReceiptFields struct {
+	OriginalMessageID string // of the downstream
+	Device            string // registration token
+	Status            string // MESSAGE_SENT_TO_DEVICE is the only one known
+	SentAt            time.Time
+}
+
+// DecodeError is a payload that cannot be understood. When From and MessageID
+// are both there it is an upstream or a receipt: it must be kept as a dead
+// letter and acked, else CCS sends it for ever (P1). Otherwise there is nobody
+// to ack.
+type DecodeError struct{ From, MessageID, Reason string }
+
+func (e *DecodeError) Error() string { return "unusable payload: " + e.Reason }
+
+// fields are the raw values of the envelope; nil for one that is missing or null.
+type fields struct {
+	from, messageID, messageType, category, data []byte
+	code, description, registrationID, control   []byte
+}
+
+// Decode reads one payload. A field of an unexpected type counts as missing,
+// unless that would change what a plugin gets. Its error is a [*DecodeError].
+func Decode(b []byte) (Frame, error) {
+	var raw fields
+	err := checkText(b)
+	if err == nil {
+		err = object(b, raw.take)
+	}
+	f := Frame{Kind: raw.kind()}
+	f.MessageType, _ = text(raw.messageType)
+	f.From, _ = text(raw.from)
+	f.MessageID, _ = text(raw.messageID)
+	f.Category, _ = text(raw.category)
+	if err == nil {
+		err = f.read(raw)
+	}
+	if err == nil {
+		return f, nil
+	}
+	bad := &DecodeError{Reason: err.Error()}
+	if f.Kind == Upstream || f.Kind == Receipt {
+		bad.From, bad.MessageID = f.From, f.MessageID
+	}
+	return Frame{}, bad
+}
+
+func (raw *fields) take(key, value []byte) {
+	if string(value) == "null" {
+		value = nil
+	}
+	name := string(key)
+	if strings.IndexByte(name, '\\') >= 0 {
+		name, _ = unquote(key)
+	}
+	switch name {
+	case "from":
+		raw.from = value
+	case "message_id":
+		raw.messageID = value
+	case "message_type":
+		raw.messageType = value
+	case "category":
+		raw.category = value
+	case "data":
+		raw.data = value
+	case "error":
+		raw.code = value
+	case "error_description":
+		raw.description = value
+	case "registration_id":
+		raw.registrationID = value
+	case "control_type":
+		raw.control = value
+	}
+}
+
+func (raw *fields) kind() Kind {
+	t, err := text(raw.messageType)
+	switch {
+	case err != nil:
+		return Unknown
+	case t == "":
+		return Upstream
+	case t == "ack":
+		return Ack
+	case t == "nack":
+		return Nack
+	case t == "receipt":
+		return Receipt
+	case t == "control":
+		return Control
+	}
+	return Unknown
+}
+
+// read fills in what f's kind has, and says what it lacks.
+func (f *Frame) read(raw fields) error {
+	switch f.Kind {
+	case Upstream:
+		if err := required("from", raw.from); err != nil {
+			return err
+		}
+		if err := required("message_id", raw.messageID); err != nil {
+			return err
+		}
+		if _, err := text(raw.category); err != nil {
+			return fmt.Errorf("category %w", err)
+		}
+		if raw.data != nil && raw.data[0] != '{' {
+			return fmt.Errorf("data is %s, not an object", what(raw.data))
+		}
+		f.Data = raw.data
+	case Ack:
+		f.RegistrationID, _ = text(raw.registrationID)
+		return required("message_id", raw.messageID)
+	case Nack:
+		f.Code, f.Description = nack(raw)
+		return required("message_id", raw.messageID)
+	case Receipt:
+		if f.From == "" {
+			f.From = receiptFrom
+		}
+		if err := required("message_id", raw.messageID); err != nil {
+			return err
+		}
+		return f.Receipt.read(raw.data)
+	case Control:
+		f.ControlType, _ = text(raw.control)
+	}
+	return nil
+}
+
+// nack splits code and detail, which shared one field in 2013 (ccs-protocol.md §4).
+func nack(raw fields) (code, description string) {
+	code, _ = text(raw.code)
+	description, _ = text(raw.description)
+	if i := strings.IndexAny(code, " :"); i >= 0 {
+		if description == "" {
+			description = strings.Trim(code[i:], " :")
+		}
+		code = code[:i]
+	}
+	return code, description
+}
+
+func (r *ReceiptFields) read(data []byte) error {
+	if data == nil {
+		return fmt.Errorf("data is missing")
+	}
+	var original, sent []byte
+	err := object(data, func(key, value []byte) {
+		switch string(key) {
+		case "original_message_id":
+			original = value
+		case "device_registration_id":
+			r.Device, _ = text(value)
+		case "message_status":
+			r.Status, _ = text(value)
+		case "message_sent_timestamp":
+			sent = value
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("data is %s, not an object", what(data))
+	}
+	// Milliseconds, as a string; a time that no JSON could say again is none.
+	ms, err := strconv.ParseInt(strings.Trim(string(sent), `"`), 10, 64)
+	if at := time.UnixMilli(ms); err == nil && ms > 0 && at.UTC().Year() <= 9999 {
+		r.SentAt = at
+	}
+	r.OriginalMessageID, _ = text(original)
+	return required("data.original_message_id", original)
+}
+
+// text is the text of a raw value: "" for none, an error for another type.
+func text(raw []byte) (string, error) {
+	if raw == nil {
+		return "", nil
+	}
+	if raw[0] != '"' {
+		return "", fmt.Errorf("is %s, not a string", what(raw))
+	}
+	s, ok := unquote(raw[1 : len(raw)-1])
+	if !ok {
+		return "", fmt.Errorf("holds half a surrogate pair")
+	}
+	return s, nil
+}
+
+func required(name string, raw []byte) error {
+	s, err := text(raw)
+	if err != nil {
+		return fmt.Errorf("%s %w", name, err)
+	}
+	if s == "" {
+		return fmt.Errorf("%s is missing", name)
+	}
+	return nil
+}
+
+// what names the type of a raw value.
+func what(raw []byte) string {
+	switch raw[0] {
+	case '"':
+		return "a string"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}
+
+func checkText(b []byte) error {
+	if !utf8.Valid(b) {
+		return fmt.Errorf("the text is not UTF-8")
+	}
+	return nil
+}

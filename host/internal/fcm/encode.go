@@ -1,0 +1,113 @@
+package fcm
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"balhost/sdk/message"
+)
+
+// AppendDownstream appends the payload for m, which has been through
+// message.Downstream.Checked and has its MessageID. The bytes of Data and
+// Notification stand in it as they are. ttl is what remains of the time to
+// live, sent in whole seconds rounded down; nil sends none, which is not the
+// same as 0. Spec: ccs-protocol.md §3.1.
+func AppendDownstream(dst []byte, m message.Downstream, ttl *time.Duration) ([]byte, error) {
+	data, ok1 := raw(m.Data)
+	notification, ok2 := raw(m.Notification)
+	if !ok1 || !ok2 {
+		return dst, fmt.Errorf("encode downstream %s: it has not been through Checked", m.MessageID)
+	}
+	switch {
+	case m.To.Condition != "":
+		dst = appendField(dst, `{"condition":`, m.To.Condition)
+	case m.To.Topic != "":
+		dst = appendField(dst, `{"to":`, "/topics/"+m.To.Topic)
+	default:
+		dst = appendField(dst, `{"to":`, m.To.Token)
+	}
+	dst = appendField(dst, `,"message_id":`, m.MessageID)
+	if m.Options.CollapseKey != "" {
+		dst = appendField(dst, `,"collapse_key":`, m.Options.CollapseKey)
+	}
+	if m.Options.Priority != "" {
+		dst = appendField(dst, `,"priority":`, string(m.Options.Priority))
+	}
+	if ttl != nil {
+		dst = strconv.AppendInt(append(dst, `,"time_to_live":`...), int64(max(0, *ttl)/time.Second), 10)
+	}
+	for _, o := range []struct {
+		field string
+		on    bool
+	}{
+		{`,"content_available":true`, m.Options.ContentAvailable},
+		{`,"mutable_content":true`, m.Options.MutableContent},
+		{`,"delivery_receipt_requested":true`, m.Options.ReceiptRequested},
+		{`,"dry_run":true`, m.Options.DryRun},
+	} {
+		if o.on {
+			dst = append(dst, o.field...)
+		}
+	}
+	if len(data) > 0 {
+		dst = append(append(dst, `,"data":`...), data...)
+	}
+	if len(notification) > 0 {
+		dst = append(append(dst, `,"notification":`...), notification...)
+	}
+	return append(dst, '}'), nil
+}
+
+// AppendAck appends the ack for an upstream or a receipt: to is its From, and
+// messageID its whole id. Spec: ccs-protocol.md §5, §6.
+func AppendAck(dst []byte, to, messageID string) []byte {
+	dst = appendField(dst, `{"to":`, to)
+	dst = appendField(dst, `,"message_id":`, messageID)
+	return append(dst, `,"message_type":"ack"}`...)
+}
+
+func raw(v any) (json.RawMessage, bool) {
+	if v == nil {
+		return nil, true
+	}
+	b, ok := v.(json.RawMessage)
+	return b, ok
+}
+
+func appendField(dst []byte, before, value string) []byte {
+	return appendString(append(dst, before...), value)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string that XML can carry as it stands:
+// controls, markup and the two non-characters become \u escapes.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20 || c == '<' || c == '>' || c == '&':
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == 0xFFFE || r == 0xFFFF {
+				dst = append(dst, `\uff`...)
+				dst = append(dst, 'f', hexDigits[r&15])
+			} else {
+				dst = utf8.AppendRune(dst, r)
+			}
+			i += n
+			continue
+		default:
+			dst = append(dst, c)
+		}
+		i++
+	}
+	return append(dst, '"')
+}

@@ -1,0 +1,268 @@
+package fcm
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep JSON may be nested. Payloads are flat; encoding/json,
+// which others use on the same bytes, gives up at 10,000.
+const maxDepth = 500
+
+// scanner goes over JSON text once and checks it; it holds nothing and copies
+// nothing. Spec: RFC 8259.
+type scanner struct {
+	b     []byte
+	i     int
+	depth int
+}
+
+// object goes over the one object that b must be, and hands over each of its
+// fields as they stand: the key without its quotes, the value with everything.
+// When the text is broken, the fields before the break have been handed over.
+func object(b []byte, field func(key, value []byte)) error {
+	s := scanner{b: b}
+	s.space()
+	if s.i == len(b) || b[s.i] != '{' {
+		return s.fail("an object")
+	}
+	if err := s.object(field); err != nil {
+		return err
+	}
+	if s.space(); s.i < len(b) {
+		return s.fail("nothing more")
+	}
+	return nil
+}
+
+func (s *scanner) object(field func(key, value []byte)) error {
+	s.i++
+	for more := false; ; more = true {
+		s.space()
+		if !more && s.is('}') {
+			return nil
+		}
+		start := s.i
+		if err := s.string(); err != nil {
+			return err
+		}
+		key := s.b[start+1 : s.i-1]
+		if s.space(); !s.is(':') {
+			return s.fail("':'")
+		}
+		s.space()
+		start = s.i
+		if err := s.value(); err != nil {
+			return err
+		}
+		if field != nil {
+			field(key, s.b[start:s.i])
+		}
+		if s.space(); s.is('}') {
+			return nil
+		}
+		if !s.is(',') {
+			return s.fail("',' or '}'")
+		}
+	}
+}
+
+func (s *scanner) array() error {
+	s.i++
+	if s.space(); s.is(']') {
+		return nil
+	}
+	for {
+		s.space()
+		if err := s.value(); err != nil {
+			return err
+		}
+		if s.space(); s.is(']') {
+			return nil
+		}
+		if !s.is(',') {
+			return s.fail("',' or ']'")
+		}
+	}
+}
+
+func (s *scanner) value() error {
+	if s.i == len(s.b) {
+		return s.fail("a value")
+	}
+	switch c := s.b[s.i]; c {
+	case '"':
+		return s.string()
+	case '{', '[':
+		if s.depth++; s.depth > maxDepth {
+			return fmt.Errorf("JSON at byte %d: nested deeper than %d", s.i, maxDepth)
+		}
+		defer func() { s.depth-- }()
+		if c == '{' {
+			return s.object(nil)
+		}
+		return s.array()
+	case 't':
+		return s.literal("true")
+	case 'f':
+		return s.literal("false")
+	case 'n':
+		return s.literal("null")
+	}
+	return s.number()
+}
+
+func (s *scanner) string() error {
+	if !s.is('"') {
+		return s.fail("a string")
+	}
+	for s.i < len(s.b) {
+		c := s.b[s.i]
+		s.i++
+		switch {
+		case c == '"':
+			return nil
+		case c < 0x20:
+			s.i--
+			return s.fail("no control character in a string")
+		case c != '\\':
+		case s.i == len(s.b):
+			return s.fail("an escape")
+		case s.b[s.i] == 'u':
+			if _, ok := hex4(s.b[s.i+1:]); !ok {
+				return s.fail("an escape")
+			}
+			s.i += 5
+		case bytes.IndexByte([]byte(`"\/bfnrt`), s.b[s.i]) < 0:
+			return s.fail("an escape")
+		default:
+			s.i++
+		}
+	}
+	return s.fail("'\"'")
+}
+
+func (s *scanner) number() error {
+	s.is('-')
+	if !s.is('0') && !s.digits() {
+		return s.fail("a value")
+	}
+	if s.is('.') && !s.digits() {
+		return s.fail("a digit")
+	}
+	if s.is('e') || s.is('E') {
+		if !s.is('+') {
+			s.is('-')
+		}
+		if !s.digits() {
+			return s.fail("a digit")
+		}
+	}
+	return nil
+}
+
+func (s *scanner) digits() bool {
+	start := s.i
+	for s.i < len(s.b) && s.b[s.i] >= '0' && s.b[s.i] <= '9' {
+		s.i++
+	}
+	return s.i > start
+}
+
+func (s *scanner) literal(word string) error {
+	if !bytes.HasPrefix(s.b[s.i:], []byte(word)) {
+		return s.fail("a value")
+	}
+	s.i += len(word)
+	return nil
+}
+
+// is goes over c if it is next.
+func (s *scanner) is(c byte) bool {
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\n', '\t', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) fail(want string) error {
+	if s.i == len(s.b) {
+		return fmt.Errorf("JSON ends at byte %d: want %s", s.i, want)
+	}
+	return fmt.Errorf("JSON at byte %d: want %s, not %.20q", s.i, want, s.b[s.i:])
+}
+
+// unquote gives the text of a checked string without its quotes; false when it
+// holds half a surrogate pair, which no Go string can hold.
+func unquote(b []byte) (string, bool) {
+	i := bytes.IndexByte(b, '\\')
+	if i < 0 {
+		return string(b), true
+	}
+	out := make([]byte, i, len(b))
+	copy(out, b)
+	for i < len(b) {
+		c := b[i]
+		i++
+		if c != '\\' {
+			out = append(out, c)
+			continue
+		}
+		c = b[i]
+		i++
+		if c != 'u' {
+			if k := bytes.IndexByte([]byte("bfnrt"), c); k >= 0 {
+				c = "\b\f\n\r\t"[k]
+			}
+			out = append(out, c)
+			continue
+		}
+		r, _ := hex4(b[i:])
+		if i += 4; utf16.IsSurrogate(r) {
+			if !bytes.HasPrefix(b[i:], []byte(`\u`)) {
+				return "", false
+			}
+			low, _ := hex4(b[i+2:])
+			if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+				return "", false
+			}
+			i += 6
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return string(out), true
+}
+
+func hex4(b []byte) (r rune, ok bool) {
+	if len(b) < 4 {
+		return 0, false
+	}
+	for _, c := range b[:4] {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
