@@ -1,0 +1,143 @@
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
+)
+
+// state is where a downstream stands. Its place among the queues follows from
+// it: only a waiting one is in any.
+type state uint8
+
+const (
+	waiting state = iota // in its session's ready or later, or behind its group's head
+	taken                // with a transport; can't expire
+	ending               // its outcome is on its way to the disk; still holds its group
+)
+
+// item is one pending downstream.
+type item struct {
+	entry.Downstream
+	session *session
+	group   *group // nil without one
+	state   state
+	suspect bool      // CCS ended a stream while it was in flight: goes alone
+	writes  int       // how often it was handed out
+	when    time.Time // in later: until then
+	target  string    // "" until it was read once
+	queue   int       // its index in ready or later, -1 in neither
+	expiry  int       // its index in expiring, -1 when it is not in
+}
+
+// group is a run of downstreams that go one after the other (P5). The head is
+// the only one that is in a queue or in flight.
+type group struct {
+	items []*item
+}
+
+// head is the one whose turn it is; an ending one keeps its turn until its end is on disk.
+func (g *group) head() *item { return g.items[0] }
+
+// drop takes it out, wherever it stands.
+func (g *group) drop(it *item) {
+	if g.head() == it {
+		g.items[0] = nil
+		g.items = g.items[1:]
+		return
+	}
+	if i := slices.Index(g.items, it); i > 0 {
+		g.items = slices.Delete(g.items, i, i+1)
+	}
+}
+
+// add indexes one that the ledger has accepted.
+func (b *Outbox) add(d entry.Downstream, now time.Time) {
+	if b.items[d.Seq] != nil {
+		return
+	}
+	s := b.session(d.Session)
+	it := &item{Downstream: d, session: s, writes: d.Attempts, queue: -1, expiry: -1}
+	b.items[d.Seq] = it
+	s.pending++
+	if d.Group != 0 {
+		it.group = s.groups[d.Group]
+		if it.group == nil {
+			it.group = &group{}
+			s.groups[d.Group] = it.group
+		}
+		it.group.items = append(it.group.items, it)
+	}
+	if !it.Expires.IsZero() {
+		b.expiring.push(it)
+	}
+	b.place(it, now)
+}
+
+// place puts a waiting item where it belongs now.
+func (b *Outbox) place(it *item, now time.Time) {
+	s := it.session
+	s.ready.remove(it)
+	s.later.remove(it)
+	if it.group != nil && it.group.head() != it {
+		return // behind its group's head
+	}
+	it.when = it.Due
+	if until := s.resting(it.target, now, b.rnd); until.After(it.when) {
+		it.when = until
+	}
+	if !it.when.After(now) {
+		s.ready.push(it)
+		s.signal()
+		return
+	}
+	s.later.push(it)
+	if s.later.top() == it {
+		b.hint()
+	}
+}
+
+// putBack makes a taken item wait again. If its time ran out while it was in
+// flight, Run ends it next.
+func (b *Outbox) putBack(it *item, now time.Time) {
+	it.session.release(it)
+	it.state = waiting
+	if !it.Expires.IsZero() {
+		b.expiring.push(it)
+		if flow.Expired(now, it.Expires) {
+			b.hint()
+			return
+		}
+	}
+	b.place(it, now)
+}
+
+// remove forgets an item whose end is on disk, and frees the next of its group.
+func (b *Outbox) remove(it *item) {
+	b.expiring.remove(it)
+	it.session.release(it)
+	it.state = ending
+	delete(b.items, it.Seq)
+	it.session.pending--
+	g := it.group
+	if g == nil {
+		return
+	}
+	wasHead := g.head() == it
+	g.drop(it)
+	if len(g.items) == 0 {
+		delete(it.session.groups, it.Group)
+	} else if next := g.head(); wasHead && next.state == waiting {
+		b.place(next, time.Now())
+	}
+}
+
+// hint makes Run look again.
+func (b *Outbox) hint() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}

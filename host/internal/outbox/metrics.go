@@ -1,0 +1,37 @@
+package outbox
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are the outbox's counters.
+type metrics struct {
+	outcomes *prometheus.CounterVec // label status: acked, failed, expired
+	nacks    *prometheus.CounterVec // label verdict: as flow.Verdict has them
+}
+
+func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
+	m := &metrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_outbox_outcomes_total",
+			Help: "Downstreams that ended, by how.",
+		}, []string{"status"}),
+		nacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_outbox_nacks_total",
+			Help: "Nacks from CCS, by what was made of them.",
+		}, []string{"verdict"}),
+	}
+	if reg == nil {
+		return m
+	}
+	gauge := func(name, help string, value func(Stats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			return float64(value(b.Stats()))
+		})
+	}
+	reg.MustRegister(m.outcomes, m.nacks,
+		gauge("balhost_outbox_pending", "Downstreams without an outcome.", func(s Stats) int { return s.Pending }),
+		gauge("balhost_outbox_ready", "Of these, those that may go now.", func(s Stats) int { return s.Ready }),
+		gauge("balhost_outbox_taken", "Of these, those with a connection.", func(s Stats) int { return s.Taken }),
+		gauge("balhost_outbox_slowed_targets", "Devices and topics that rest because CCS wants them slower.", func(s Stats) int { return s.Slowed }),
+	)
+	return m
+}

@@ -1,0 +1,89 @@
+package outbox
+
+import (
+	"time"
+
+	"balhost/host/internal/flow"
+	"balhost/sdk/message"
+)
+
+// Codes of failed outcomes that are the host's own, beside CCS's.
+const (
+	CodeStanza      = "STANZA_ERROR" // CCS refused the stanza, not the message in it
+	CodeStreamError = "STREAM_ERROR" // CCS ended the stream over this message, twice
+)
+
+// Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
+// Unknown ones, answered before, are ignored.
+func (b *Outbox) Nacked(session string, seq uint64, code, description string) {
+	b.refuse(seq, code, description, func(attempts int) flow.Verdict {
+		return flow.Judge(code, attempts, b.o.Attempts)
+	})
+}
+
+// Refused says that CCS refused the stanza that carried the downstream, or that
+// it can't be written as one; errorType is the stanza error's (ccs-protocol.md §4.2).
+func (b *Outbox) Refused(session string, seq uint64, errorType, description string) {
+	b.refuse(seq, CodeStanza, description, func(attempts int) flow.Verdict {
+		return flow.JudgeStanza(errorType, attempts, b.o.Attempts)
+	})
+}
+
+func (b *Outbox) refuse(seq uint64, code, description string, judge func(attempts int) flow.Verdict) {
+	now := time.Now()
+	b.mu.Lock()
+	it := b.items[seq]
+	if it == nil || it.state != taken {
+		b.mu.Unlock()
+		return
+	}
+	it.suspect = false // CCS could read it
+	verdict := judge(it.Attempts + 1)
+	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
+	record := b.obey(it, verdict, code, description, now)
+	b.mu.Unlock()
+	record()
+}
+
+// obey does to it what the verdict asks for. The caller holds mu; what it
+// returns is for after that: it tells the ledger.
+func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now time.Time) (record func()) {
+	s := it.session
+	switch v {
+	case flow.Fail:
+		e := b.end(it, message.Failed, code, description)
+		return func() { b.finish(e) }
+	case flow.Resend: // no attempt, no wait: the connection was at fault
+		b.putBack(it, now)
+		return func() {}
+	}
+	it.Attempts++
+	it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
+	switch v {
+	case flow.SlowDown:
+		s.slow(it.target, now, func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
+		if until := s.resting(it.target, now, b.rnd); until.After(it.Due) {
+			it.Due = until
+		}
+	case flow.Halt:
+		if !s.halted.After(now) {
+			s.halt(now.Add(b.o.Halt))
+			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", "code", code, "err", description)
+		}
+		it.Due = s.halted
+	}
+	if flow.Expired(it.Due, it.Expires) { // never past the TTL
+		e := b.end(it, message.Expired, code, description)
+		return func() { b.finish(e) }
+	}
+	b.putBack(it, now)
+	seq, due, attempts := it.Seq, it.Due, it.Attempts
+	return func() {
+		b.o.Ledger.Postpone(seq, due, attempts, code, func(err error) {
+			if err != nil {
+				// Nothing is lost: after a restart it goes earlier, that is all.
+				b.log.Debug("retry schedule not recorded", "seq", seq, "err", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,324 @@
+// Package outbox knows the downstreams that wait to go and picks which may go
+// next: due, first of their group, not slowed down, oldest first. It keeps P2
+// (only what the ledger holds goes out), P4 (each ends in one recorded
+// outcome), P5 for groups, and the outbox's half of P3: what a connection left
+// unanswered goes again with the same id. It holds no message (P0): its index
+// is rebuilt from the ledger at every start.
+//
+// [Outbox.Run] is its only goroutine: it reads what is new, and wakes what
+// fell due or expired. Transports call the other methods from theirs, and the
+// ledger calls back from its own; mu guards all that they share. Start at
+// [Outbox.Take].
+package outbox
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
+	"balhost/sdk/message"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Ledger is what the outbox needs of the ledger. A done function may be called
+// from any goroutine, after the commit.
+type Ledger interface {
+	Downstreams(after uint64, max int) []entry.Downstream
+	DownstreamsChanged() <-chan struct{}
+	Downstream(seq uint64) (message.Downstream, error)
+	Finish(e entry.End, done func(error))
+	Postpone(seq uint64, due time.Time, attempts int, code string, done func(error))
+}
+
+// Options are the parts that an Outbox works with; only Ledger is needed.
+type Options struct {
+	Ledger   Ledger
+	Attempts int            // nacks that count until a downstream fails; 0 is 15
+	Retry    backoff.Policy // wait after a nack that time heals; zero is 1 s to 10 min
+	Slow     backoff.Policy // rest of a target that is sent too much; zero is 1 min to 15 min
+	Halt     time.Duration  // rest of a whole session after an account error; 0 is 5 min
+	Log      hclog.Logger
+	Metrics  prometheus.Registerer
+}
+
+// lastSecond is waited out before a downstream expires, see [flow.Expired]: a
+// TTL of zero, "now or never", is tried if a connection has room within it.
+const lastSecond = time.Second
+
+// Outbox is the one outbox of a host. Its methods may be called from any goroutine.
+type Outbox struct {
+	o       Options
+	log     hclog.Logger
+	metrics *metrics
+	wake    chan struct{} // hint for Run: the next due time may have changed
+
+	mu       sync.Mutex // guards what follows and everything reachable from it
+	rnd      *rand.Rand
+	cursor   uint64 // the highest seq read
+	items    map[uint64]*item
+	sessions map[string]*session
+	expiring heap // by the time they expire; not those in flight
+}
+
+// New makes an Outbox; Run starts it.
+func New(o Options) *Outbox {
+	if o.Attempts == 0 {
+		o.Attempts = 15
+	}
+	if o.Retry == (backoff.Policy{}) {
+		o.Retry = backoff.Policy{Min: time.Second, Max: 10 * time.Minute}
+	}
+	if o.Slow == (backoff.Policy{}) {
+		o.Slow = backoff.Policy{Min: time.Minute, Max: 15 * time.Minute}
+	}
+	if o.Halt == 0 {
+		o.Halt = 5 * time.Minute
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	b := &Outbox{
+		o:        o,
+		log:      o.Log,
+		wake:     make(chan struct{}, 1),
+		rnd:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		items:    map[uint64]*item{},
+		sessions: map[string]*session{},
+		expiring: heap{less: endsFirst, index: expiryIndex},
+	}
+	b.metrics = newMetrics(o.Metrics, b)
+	return b
+}
+
+// Run keeps the index in step with the ledger and the clock until ctx ends.
+func (b *Outbox) Run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		more := b.o.Ledger.DownstreamsChanged() // take the hint before looking, so that none is lost
+		b.load()
+		next := b.advance(time.Now())
+		timer.Reset(time.Until(next))
+		select {
+		case <-more:
+		case <-b.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// load takes over what the ledger accepted since the last time.
+func (b *Outbox) load() {
+	const batch = 1000
+	for {
+		b.mu.Lock()
+		after := b.cursor
+		b.mu.Unlock()
+		found := b.o.Ledger.Downstreams(after, batch)
+		now := time.Now()
+		b.mu.Lock()
+		for _, d := range found {
+			b.cursor = d.Seq
+			b.add(d, now)
+		}
+		b.mu.Unlock()
+		if len(found) < batch {
+			return
+		}
+	}
+}
+
+// advance ends what has expired, makes ready what fell due, and says when to
+// look again.
+func (b *Outbox) advance(now time.Time) time.Time {
+	next := now.Add(time.Hour)
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	var ends []entry.End
+	b.mu.Lock()
+	for it := b.expiring.top(); it != nil; it = b.expiring.top() {
+		if !flow.Expired(now, it.Expires) {
+			sooner(it.Expires.Add(lastSecond))
+			break
+		}
+		ends = append(ends, b.end(it, message.Expired, "", ""))
+	}
+	for _, s := range b.sessions {
+		for it := s.later.top(); it != nil; it = s.later.top() {
+			if it.when.After(now) {
+				sooner(it.when)
+				break
+			}
+			b.place(it, now)
+		}
+		s.resume(now)
+		if !s.halted.IsZero() {
+			sooner(s.halted)
+		}
+		s.forget(now, b.o.Slow.Max)
+	}
+	b.mu.Unlock()
+	for _, e := range ends {
+		b.finish(e)
+	}
+	return next
+}
+
+// Changed is closed when Take may find more for session; fetch it before calling Take.
+func (b *Outbox) Changed(session string) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.session(session).changed
+}
+
+// Take hands out up to n downstreams of session that may go now, oldest first.
+// Each is the caller's until it is answered (Acked, Nacked) or given back
+// (Return, Blame).
+func (b *Outbox) Take(session string, n int) []entry.Outgoing {
+	b.mu.Lock()
+	picked := b.session(session).pick(n, time.Now())
+	for _, it := range picked {
+		b.expiring.remove(it) // in flight it does not expire
+		it.writes++
+	}
+	b.mu.Unlock()
+	out := make([]entry.Outgoing, 0, len(picked))
+	for _, it := range picked { // reading may go to the disk: not under mu
+		m, err := b.o.Ledger.Downstream(it.Seq)
+		if g, ok := b.checked(it, m, err); ok {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// checked is the last look at a picked item, now that its body is known: it
+// goes out unless the body is gone or its target rests.
+func (b *Outbox) checked(it *item, m message.Downstream, err error) (entry.Outgoing, bool) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case errors.Is(err, entry.ErrUnknown):
+		b.remove(it)
+		return entry.Outgoing{}, false
+	case err != nil:
+		b.log.Error("downstream can't be read; it waits", "seq", it.Seq, "msg_id", it.MessageID, "err", err)
+		it.Due = now.Add(b.o.Retry.Max)
+		b.putBack(it, now)
+		return entry.Outgoing{}, false
+	}
+	it.target = target(m.To)
+	if !it.session.resting(it.target, now, b.rnd).IsZero() {
+		b.putBack(it, now)
+		return entry.Outgoing{}, false
+	}
+	g := entry.Outgoing{Seq: it.Seq, Message: m}
+	if m.Options.TTL != nil {
+		g.TTL = flow.Remaining(now, it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
+	}
+	return g, true
+}
+
+// target is the key under which a target is slowed down.
+func target(t message.Target) string {
+	switch {
+	case t.Topic != "":
+		return "/topics/" + t.Topic
+	case t.Condition != "":
+		return t.Condition
+	}
+	return t.Token
+}
+
+// Acked says that CCS took the downstream; newToken replaces its target's when
+// not empty. Unknown ones, answered before, are ignored.
+func (b *Outbox) Acked(session string, seq uint64, newToken string) {
+	now := time.Now()
+	b.mu.Lock()
+	it := b.items[seq]
+	if it == nil || it.state == ending {
+		b.mu.Unlock()
+		return
+	}
+	it.session.recovered(it.target, now)
+	e := b.end(it, message.Acked, "", "")
+	e.NewToken = newToken
+	b.mu.Unlock()
+	b.finish(e)
+}
+
+// Return takes back what a connection that has ended left unanswered: it goes
+// again, oldest first, with the same message id and no attempt counted (P3).
+func (b *Outbox) Return(session string, seqs []uint64) {
+	b.giveBack(seqs, false)
+}
+
+// Blame takes back what was unanswered when CCS ended the stream over bytes of
+// ours. One of them may be poison, so each goes again alone; one that is blamed
+// when it was alone has failed, with code STREAM_ERROR (P10).
+func (b *Outbox) Blame(session string, seqs []uint64) {
+	b.giveBack(seqs, true)
+}
+
+func (b *Outbox) giveBack(seqs []uint64, blamed bool) {
+	now := time.Now()
+	var ends []entry.End
+	b.mu.Lock()
+	for _, seq := range seqs {
+		it := b.items[seq]
+		if it == nil || it.state != taken {
+			continue
+		}
+		if blamed && it.suspect && len(seqs) == 1 {
+			ends = append(ends, b.end(it, message.Failed, CodeStreamError,
+				"CCS ended the stream twice over this message alone"))
+			continue
+		}
+		it.suspect = it.suspect || blamed
+		b.putBack(it, now)
+	}
+	b.mu.Unlock()
+	for _, e := range ends {
+		b.finish(e)
+	}
+}
+
+// end takes it out of every queue for good; only its group still waits, for
+// the commit. The caller hands what it returns to finish, without holding mu.
+func (b *Outbox) end(it *item, status message.OutcomeStatus, code, description string) entry.End {
+	b.expiring.remove(it)
+	it.session.release(it)
+	it.state = ending
+	return entry.End{Seq: it.Seq, Status: status, Code: code, Description: description, Attempts: it.writes}
+}
+
+// finish records an end; its commit frees the next of the group (P5).
+func (b *Outbox) finish(e entry.End) {
+	b.metrics.outcomes.WithLabelValues(e.Status.String()).Inc()
+	b.o.Ledger.Finish(e, func(err error) {
+		if err != nil && !errors.Is(err, entry.ErrUnknown) {
+			// The ledger is closing or has failed, and with it this process: the
+			// next start finds the downstream pending.
+			b.log.Debug("outcome not recorded", "seq", e.Seq, "err", err)
+			return
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if it := b.items[e.Seq]; it != nil {
+			b.remove(it)
+		}
+	})
+}

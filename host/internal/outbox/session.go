@@ -1,0 +1,152 @@
+package outbox
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// session is the part of the outbox that goes out over one CCS sender.
+type session struct {
+	changed chan struct{} // closed and replaced when Take may find more
+	ready   heap          // may go now, oldest first
+	later   heap          // wait for a time, soonest first
+	groups  map[uint64]*group
+	pending int             // without an outcome on disk
+	taken   int             // of these, with a connection
+	rests   map[string]rest // targets that were sent too much
+	halted  time.Time       // nothing goes before this: CCS refused the account
+	probing bool            // after that: one at a time, until CCS takes one
+	alone   *item           // in flight with no other beside it
+	sweep   time.Time       // when rests is looked through again
+}
+
+// rest is the pause of a target that CCS wants slower.
+type rest struct {
+	until time.Time
+	times int // pauses in a row
+}
+
+// session is the one of that name; it is made at the first question.
+func (b *Outbox) session(name string) *session {
+	s := b.sessions[name]
+	if s == nil {
+		s = &session{
+			changed: make(chan struct{}),
+			ready:   heap{less: oldestFirst, index: queueIndex},
+			later:   heap{less: soonestFirst, index: queueIndex},
+			groups:  map[uint64]*group{},
+			rests:   map[string]rest{},
+		}
+		b.sessions[name] = s
+	}
+	return s
+}
+
+// signal wakes the session's connections.
+func (s *session) signal() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// pick takes up to n ready items, or one alone when there is reason for care.
+func (s *session) pick(n int, now time.Time) []*item {
+	first := s.ready.top()
+	if first == nil || n <= 0 || s.alone != nil || s.halted.After(now) {
+		return nil
+	}
+	if s.careful(first) {
+		if s.taken > 0 {
+			return nil // release signals when it is the last
+		}
+		n, s.alone = 1, first
+	}
+	picked := make([]*item, 0, min(n, len(s.ready.items)))
+	for ; n > 0 && s.ready.top() != nil; n-- {
+		it := s.ready.top()
+		s.ready.remove(it)
+		it.state = taken
+		s.taken++
+		picked = append(picked, it)
+	}
+	return picked
+}
+
+// careful reports whether it must go alone.
+func (s *session) careful(it *item) bool { return it.suspect || s.probing }
+
+// release takes it out of every queue, and out of flight.
+func (s *session) release(it *item) {
+	s.ready.remove(it)
+	s.later.remove(it)
+	if it.state != taken {
+		return
+	}
+	it.state = waiting
+	s.taken--
+	if s.alone == it {
+		s.alone = nil
+	}
+	if first := s.ready.top(); s.taken == 0 && first != nil && s.alone == nil {
+		s.signal() // whoever had to wait for an empty link
+	}
+}
+
+// halt stops the session: CCS refused the account, not a message.
+func (s *session) halt(until time.Time) {
+	s.halted, s.probing = until, true
+}
+
+// resume lets one go, once the halt has passed.
+func (s *session) resume(now time.Time) {
+	if !s.halted.IsZero() && !s.halted.After(now) {
+		s.halted = time.Time{}
+		s.signal()
+	}
+}
+
+// recovered says that CCS took a message for target: nothing is held back for
+// it any longer.
+func (s *session) recovered(target string, now time.Time) {
+	if r, ok := s.rests[target]; ok && !r.until.After(now) {
+		delete(s.rests, target)
+	}
+	if s.probing {
+		s.halted, s.probing = time.Time{}, false
+		s.signal()
+	}
+}
+
+// slow makes target rest for what delay says about the pauses in a row. What
+// was in flight already when a pause began doesn't make it longer.
+func (s *session) slow(target string, now time.Time, delay func(times int) time.Duration) {
+	r := s.rests[target]
+	if r.until.After(now) {
+		return
+	}
+	r.times++
+	r.until = now.Add(delay(r.times))
+	s.rests[target] = r
+}
+
+// resting is until when something for target has to wait, and zero when it
+// need not. The waits are spread, lest all that waited goes at once.
+func (s *session) resting(target string, now time.Time, rnd *rand.Rand) time.Time {
+	r, ok := s.rests[target]
+	if !ok || !r.until.After(now) {
+		return time.Time{}
+	}
+	return r.until.Add(time.Duration(rnd.Int64N(int64(r.until.Sub(now))/2 + 1)))
+}
+
+// forget drops pauses that ended more than keep ago, so that the map doesn't grow.
+func (s *session) forget(now time.Time, keep time.Duration) {
+	if now.Before(s.sweep) {
+		return
+	}
+	s.sweep = now.Add(keep)
+	for target, r := range s.rests {
+		if now.Sub(r.until) > keep {
+			delete(s.rests, target)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package outbox
+
+import "time"
+
+// Stats say what is in the outbox now.
+type Stats struct {
+	Pending int       // without an outcome, whatever they wait for
+	Ready   int       // may go as soon as a connection has room
+	Later   int       // wait for a time: retry, slow-down
+	Taken   int       // with a connection
+	Groups  int       // groups that have anything pending
+	Slowed  int       // targets that rest
+	Halted  time.Time // of a session that CCS refuses: nothing goes before this; of several, the last
+}
+
+// Stats are those of the sessions named, or of all.
+func (b *Outbox) Stats(sessions ...string) Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(sessions) == 0 {
+		all := Stats{Pending: len(b.items)}
+		for _, s := range b.sessions {
+			s.addTo(&all)
+		}
+		return all
+	}
+	var some Stats
+	for _, name := range sessions {
+		s := b.session(name)
+		s.addTo(&some)
+		some.Pending += s.pending
+	}
+	return some
+}
+
+func (s *session) addTo(t *Stats) {
+	t.Ready += len(s.ready.items)
+	t.Later += len(s.later.items)
+	t.Taken += s.taken
+	t.Groups += len(s.groups)
+	t.Slowed += len(s.rests)
+	if s.halted.After(t.Halted) {
+		t.Halted = s.halted
+	}
+}
