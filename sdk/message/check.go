@@ -1,0 +1,272 @@
+package message
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits that [Downstream.Checked] holds a message to. The sizes of a payload
+// count the UTF-8 bytes of the keys and values of Data and Notification, as
+// CCS does (ccs-protocol.md §3.1); MaxID and MaxContext are this host's own.
+const (
+	MaxPayload      = 4096                // bytes, to a token
+	MaxTopicPayload = 2048                // bytes, to a topic or a condition
+	MaxTTL          = 28 * 24 * time.Hour // CCS's default as well
+	MaxID           = 255                 // bytes of a message id, a group or a collapse key
+	MaxTarget       = 4096                // bytes of a token, a topic's name or a condition
+	MaxContext      = 64 << 10            // bytes
+	maxText         = 32 << 10            // bytes of Data or Notification as JSON text
+)
+
+// Problem is one thing that makes a message unfit for CCS.
+type Problem struct {
+	Field string // as in the wire format: "to", "data.count", "options.ttl"
+	Wrong string // what is wrong
+	Mend  string // what to do
+}
+
+func (p *Problem) Error() string { return p.Field + " " + p.Wrong + ": " + p.Mend }
+
+// Checked returns d ready for the wire, or every reason why CCS would refuse
+// it, joined: each is a [*Problem]. In the result Data and Notification are
+// json.RawMessage or nil. One that was json.RawMessage before keeps its bytes.
+//
+// MessageID may be "" (the host makes one). A payload may be empty: to a device
+// that is a message all the same. Whether a token exists, and whether Session
+// does, is not known here. Spec: ccs-protocol.md §3.1, §3.2.
+func (d Downstream) Checked() (Downstream, error) {
+	var c checker
+	c.target(d.To)
+	c.options(d.Options)
+	if d.MessageID != "" {
+		c.id("message_id", d.MessageID)
+	}
+	if d.Group != "" {
+		c.id("group", d.Group)
+	}
+	if len(d.Context) > MaxContext {
+		c.add("context", fmt.Sprintf("has %d bytes", len(d.Context)), fmt.Sprintf("keep it to %d, and the rest in the plugin's state", MaxContext))
+	} else if len(d.Context) > 0 && !json.Valid(d.Context) {
+		c.add("context", "is not JSON", "marshal it")
+	}
+	data, n := c.object("data", d.Data, c.dataField)
+	notification, m := c.object("notification", d.Notification, c.notificationField)
+	limit, where := MaxPayload, "to a token"
+	if d.To.Token == "" {
+		limit, where = MaxTopicPayload, "to a topic or condition"
+	}
+	if n+m > limit {
+		c.add("data and notification", fmt.Sprintf("have %d bytes of keys and values", n+m),
+			fmt.Sprintf("CCS takes %d %s; send less, or an address to fetch it from", limit, where))
+	}
+	if len(c.problems) > 0 {
+		return Downstream{}, errors.Join(c.problems...)
+	}
+	d.Data, d.Notification = data, notification
+	return d, nil
+}
+
+// CheckID says what is wrong with a message id that a plugin chose: 1 to
+// [MaxID] bytes of UTF-8 without control characters.
+func CheckID(id string) error {
+	var c checker
+	c.id("message_id", id)
+	return errors.Join(c.problems...)
+}
+
+type checker struct{ problems []error }
+
+func (c *checker) add(field, wrong, mend string) {
+	c.problems = append(c.problems, &Problem{field, wrong, mend})
+}
+
+func (c *checker) id(field, s string) {
+	switch {
+	case s == "":
+		c.add(field, "is empty", "give it a text")
+	case len(s) > MaxID:
+		c.add(field, fmt.Sprintf("has %d bytes", len(s)), fmt.Sprintf("use at most %d; a hash does", MaxID))
+	default:
+		c.text(field, s)
+	}
+}
+
+// text refuses what XML or a log line cannot carry.
+func (c *checker) text(field, s string) {
+	if !utf8.ValidString(s) {
+		c.add(field, "is not UTF-8", "encode it, base64 for bytes")
+		return
+	}
+	for i, r := range s {
+		if r < 0x20 || r == 0x7F || r == 0xFFFE || r == 0xFFFF {
+			c.add(field, fmt.Sprintf("has %U at byte %d, which XML cannot carry or nobody can read", r, i), "leave it out")
+			return
+		}
+	}
+}
+
+func (c *checker) target(t Target) {
+	set := 0
+	for _, to := range []struct{ field, s string }{
+		{"to.token", t.Token}, {"to.topic", t.Topic}, {"to.condition", t.Condition},
+	} {
+		if to.s == "" {
+			continue
+		}
+		if set++; len(to.s) > MaxTarget {
+			c.add(to.field, fmt.Sprintf("has %d bytes", len(to.s)), fmt.Sprintf("use at most %d", MaxTarget))
+		} else {
+			c.text(to.field, to.s)
+		}
+	}
+	if set != 1 {
+		c.add("to", fmt.Sprintf("has %d targets", set), "set exactly one: message.Token, message.Topic or message.Condition")
+	}
+	if strings.HasPrefix(t.Token, "/topics/") {
+		c.add("to.token", "is a topic", "use message.Topic with the name behind /topics/")
+	} else if strings.ContainsAny(t.Token, " \t\r\n") {
+		c.add("to.token", "has a space", "use the registration token as the app got it")
+	}
+	if name, ok := strings.CutPrefix(t.Topic, "/topics/"); ok {
+		c.add("to.topic", "starts with /topics/", fmt.Sprintf("use the name alone, %q", name))
+	} else if t.Topic != "" && !isTopic(t.Topic) {
+		c.add("to.topic", fmt.Sprintf("%.40q is no topic's name", t.Topic), "use letters, digits and - _ . ~ % only")
+	}
+	if t.Condition != "" {
+		if err := checkCondition(t.Condition); err != nil {
+			c.add("to.condition", err.Error(), "write it like 'a' in topics && ('b' in topics || 'c' in topics)")
+		}
+	}
+}
+
+func (c *checker) options(o Options) {
+	if o.TTL != nil {
+		switch {
+		case *o.TTL < 0 || *o.TTL > MaxTTL:
+			c.add("options.ttl", fmt.Sprintf("is %v", *o.TTL), "use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks")
+		case *o.TTL%time.Second != 0:
+			c.add("options.ttl", fmt.Sprintf("is %v", *o.TTL), "CCS counts whole seconds; round it")
+		}
+	}
+	switch o.Priority {
+	case "", PriorityNormal, PriorityHigh:
+	default:
+		c.add("options.priority", fmt.Sprintf("is %.20q", o.Priority), `use "normal" or "high", or leave it unset`)
+	}
+	if o.CollapseKey != "" {
+		c.id("options.collapse_key", o.CollapseKey)
+	}
+	for _, block := range []struct {
+		field string
+		raw   json.RawMessage
+	}{{"options.android", o.Android}, {"options.apns", o.APNS}, {"options.webpush", o.Webpush}} {
+		if len(block.raw) > 0 {
+			c.add(block.field, "is set, but CCS has no blocks per platform", "leave it out; use Options and Notification")
+		}
+	}
+}
+
+// object marshals v, which must come out as an object of strings, gives each
+// field to check, and counts the bytes of keys and values.
+func (c *checker) object(name string, v any, check func(field, key, value string)) (raw any, size int) {
+	text, ok := v.(json.RawMessage)
+	if !ok && v != nil {
+		var err error
+		if text, err = json.Marshal(v); err != nil {
+			c.add(name, fmt.Sprintf("cannot be marshalled (%v)", err), "use a struct or map with string values")
+			return nil, 0
+		}
+		// encoding/json puts this escape where a string was not UTF-8, and only there.
+		if bytes.Contains(bytes.ReplaceAll(text, []byte(`\\`), nil), []byte(`\ufffd`)) {
+			c.add(name, "has a string that is not UTF-8", "encode it, base64 for bytes; do not cut text inside a character")
+			return nil, 0
+		}
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || string(text) == "null" {
+		return nil, 0
+	}
+	if len(text) > maxText {
+		c.add(name, fmt.Sprintf("is %d bytes of JSON text", len(text)), fmt.Sprintf("use at most %d; leave out the white space", maxText))
+		return nil, 0
+	}
+	if !c.carriable(name, text) {
+		return nil, 0
+	}
+	if text[0] != '{' || !json.Valid(text) {
+		c.add(name, fmt.Sprintf("is no JSON object: %.40q", text), "use a struct or map with string values")
+		return nil, 0
+	}
+	seen := make(map[string]bool)
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.Token() // '{'; it is valid JSON, so nothing here can fail
+	for in.More() {
+		token, _ := in.Token()
+		key := token.(string)
+		field := fmt.Sprintf("%s.%.60s", name, key)
+		if seen[key] {
+			c.add(field, "is there twice", "leave one out")
+		}
+		seen[key] = true
+		var value any
+		in.Decode(&value)
+		if s, ok := value.(string); ok {
+			size += len(key) + len(s)
+			check(field, key, s)
+		} else {
+			c.add(field, "is "+typeName(value), "CCS takes strings only; marshal it into one")
+		}
+	}
+	return text, size
+}
+
+// carriable reports whether XML can carry JSON text as it stands. Controls
+// cannot be in it raw; escaped they are harmless.
+func (c *checker) carriable(name string, text []byte) bool {
+	if !utf8.Valid(text) {
+		c.add(name, "is not UTF-8", "encode it, base64 for bytes")
+		return false
+	}
+	if i := bytes.IndexFunc(text, func(r rune) bool { return r == 0xFFFE || r == 0xFFFF }); i >= 0 {
+		c.add(name, fmt.Sprintf("has U+FFFE or U+FFFF at byte %d, which XML cannot carry", i), `leave it out, or write it as \ufffe, \uffff`)
+		return false
+	}
+	return true
+}
+
+// dataField: CCS keeps some keys to itself (ccs-protocol.md §3.1, data).
+func (c *checker) dataField(field, key, _ string) {
+	if key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
+		c.add(field, "is a key of CCS's own", "choose another; from, message_type, google… and gcm… are reserved")
+	}
+}
+
+// notificationField: arguments are an array inside a string (ccs-protocol.md §3.2).
+func (c *checker) notificationField(field, key, value string) {
+	if !strings.HasSuffix(key, "_loc_args") {
+		return
+	}
+	var args []any
+	if err := json.Unmarshal([]byte(value), &args); err != nil || args == nil {
+		c.add(field, fmt.Sprintf("is %.40q, not a JSON array in a string", value), `write it like "[\"Ann\",\"3\"]"`)
+	}
+}
+
+func typeName(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case float64:
+		return "a number"
+	case []any:
+		return "an array"
+	}
+	return "an object"
+}
