@@ -1,0 +1,145 @@
+package ccstest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// authority is the simulator's own CA. It only ever signs for this machine.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+// openAuthority takes the CA that an earlier run left in file, or makes one.
+// Without a file it lives in memory only.
+func openAuthority(file string) (*authority, error) {
+	if file == "" {
+		ca, _, err := newAuthority()
+		return ca, err
+	}
+	ca, err := loadAuthority(file)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return ca, err
+	}
+	ca, keyPEM, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, fmt.Errorf("make folder of CA file: %w", err)
+	}
+	// The key first: a certificate without its key would be refused for ever.
+	if err := os.WriteFile(keyFile(file), keyPEM, 0o600); err != nil {
+		return nil, fmt.Errorf("write CA key: %w", err)
+	}
+	if err := os.WriteFile(file, ca.pem, 0o644); err != nil {
+		return nil, fmt.Errorf("write CA certificate: %w", err)
+	}
+	return ca, nil
+}
+
+// keyFile is where the key of a CA file is kept: sim-ca.pem, sim-ca.key.
+func keyFile(caFile string) string {
+	return strings.TrimSuffix(caFile, filepath.Ext(caFile)) + ".key"
+}
+
+func loadAuthority(file string) (*authority, error) {
+	certPEM, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	keyPEM, err := os.ReadFile(keyFile(file))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Not an ErrNotExist: someone's certificate is never overwritten.
+		return nil, fmt.Errorf("CA file %s has no key beside it (%s), so the simulator can't sign with it: delete it or name another file", file, keyFile(file))
+	} else if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("CA file %s and %s don't make a pair (delete both to get a new one): %w", file, keyFile(file), err)
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok || !pair.Leaf.IsCA || time.Now().Add(24*time.Hour).After(pair.Leaf.NotAfter) {
+		return nil, fmt.Errorf("CA file %s is no ECDSA CA that lasts another day: delete it and %s to get a new one", file, keyFile(file))
+	}
+	return &authority{cert: pair.Leaf, key: key, pem: certPEM}, nil
+}
+
+func newAuthority() (ca *authority, keyPEM []byte, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber:          serial(),
+		Subject:               pkix.Name{CommonName: "balhost CCS simulator, for tests only"},
+		NotBefore:             now.Add(-time.Hour),
+		NotAfter:              now.AddDate(10, 0, 0),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	ca = &authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+	return ca, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
+}
+
+// leaf signs a certificate for this machine's loopback names.
+func (ca *authority) leaf() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: serial(),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		NotBefore:    now.Add(-time.Hour),
+		NotAfter:     now.AddDate(1, 0, 0),
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, &key.PublicKey, ca.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{der, ca.cert.Raw}, PrivateKey: key}, nil
+}
+
+func serial() *big.Int {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails: crypto/rand ends the process instead
+	return new(big.Int).SetBytes(b)
+}

@@ -1,0 +1,138 @@
+package ccstest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// downstream is a client's message, or an ack that scanAck left over.
+type downstream struct {
+	target      string // token, "/topics/x" or condition
+	id          string // "" when there is none that could be answered
+	isAck       bool
+	collapseKey string
+	dryRun      bool
+	receipt     bool
+	fields      map[string]json.RawMessage
+}
+
+// decode reads and checks a client's JSON as strictly as CCS is known to
+// (ccs-protocol.md §3). With an error and an id it is answered by a nack,
+// without an id by a stanza error.
+func decode(payload []byte) (m downstream, err error) {
+	if err := json.Unmarshal(payload, &m.fields); err != nil {
+		return m, fmt.Errorf("not a JSON object: %w", err)
+	}
+	r := fields{m: m.fields}
+	m.id = r.text("message_id")
+	if m.id == "" {
+		return m, errors.New("message_id absent or no string")
+	}
+	to, condition := r.text("to"), r.text("condition")
+	m.target = to + condition
+	kind := r.text("message_type")
+	if m.isAck = kind == "ack"; m.isAck {
+		return m, r.err
+	}
+	m.collapseKey = r.text("collapse_key")
+	m.dryRun, m.receipt = r.flag("dry_run"), r.flag("delivery_receipt_requested")
+	r.flag("content_available")
+	r.flag("mutable_content")
+	r.seconds("time_to_live")
+	size := r.strings("data") + r.strings("notification")
+	limit := 4096
+	if condition != "" || strings.HasPrefix(to, "/topics/") {
+		limit = 2048
+	}
+	switch priority := r.text("priority"); {
+	case r.err != nil:
+		return m, r.err
+	case kind != "":
+		return m, fmt.Errorf("message_type %q is not for clients", kind)
+	case (to == "") == (condition == ""):
+		return m, errors.New("MissingRegistration: exactly one of to and condition")
+	case r.m["registration_ids"] != nil:
+		return m, errors.New("registration_ids are for HTTP")
+	case priority != "" && priority != "normal" && priority != "high":
+		return m, fmt.Errorf("priority %q: normal or high", priority)
+	case strings.Count(condition, "&&")+strings.Count(condition, "||") > 2:
+		return m, errors.New("condition has more than two operators")
+	case size > limit:
+		return m, fmt.Errorf("MessageTooBig: %d bytes, limit %d", size, limit)
+	}
+	return m, reserved(m.fields["data"])
+}
+
+// reserved refuses keys that FCM keeps for itself. Spec: ccs-protocol.md §3.1.
+func reserved(data json.RawMessage) error {
+	var keys map[string]json.RawMessage
+	_ = json.Unmarshal(data, &keys) // checked by strings
+	for k := range keys {
+		if k == "from" || k == "message_type" || strings.HasPrefix(k, "google") || strings.HasPrefix(k, "gcm") {
+			return fmt.Errorf("InvalidDataKey: %q is reserved", k)
+		}
+	}
+	return nil
+}
+
+// fields reads members of an object by exact name and keeps the first error.
+type fields struct {
+	m   map[string]json.RawMessage
+	err error
+}
+
+func (f *fields) fail(format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (f *fields) text(name string) (s string) {
+	if raw, ok := f.m[name]; ok && (json.Unmarshal(raw, &s) != nil || raw[0] != '"') {
+		f.fail("JSON_TYPE_ERROR : %s must be a string", name)
+	}
+	return s
+}
+
+func (f *fields) flag(name string) (b bool) {
+	if raw, ok := f.m[name]; ok && json.Unmarshal(raw, &b) != nil {
+		f.fail("JSON_TYPE_ERROR : %s must be true or false", name)
+	}
+	return b
+}
+
+func (f *fields) seconds(name string) {
+	raw, ok := f.m[name]
+	if !ok {
+		return
+	}
+	var n float64
+	if json.Unmarshal(raw, &n) != nil || raw[0] == 'n' {
+		f.fail("JSON_TYPE_ERROR : %s must be a number", name)
+	} else if n < 0 || n > 2419200 {
+		f.fail("INVALID_TTL : %s is %s, outside 0 to 2419200", name, raw)
+	}
+}
+
+// strings checks an object of strings and returns the bytes of its keys and values.
+func (f *fields) strings(name string) (size int) {
+	raw, ok := f.m[name]
+	if !ok {
+		return 0
+	}
+	var obj map[string]*string
+	if err := json.Unmarshal(raw, &obj); err != nil || obj == nil {
+		f.fail("JSON_TYPE_ERROR : %s must be an object with string values", name)
+		return 0
+	}
+	for k, v := range obj {
+		if v == nil {
+			f.fail("JSON_TYPE_ERROR : %s.%s must be a string", name, k)
+			continue
+		}
+		size += len(k) + len(*v)
+	}
+	return size
+}

@@ -1,0 +1,182 @@
+package ccstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+	"strconv"
+)
+
+// device is a virtual device, or whatever else a downstream was for: a topic,
+// a condition. All of it is guarded by Server.mu.
+type device struct {
+	token    string
+	sent     uint64   // the load's counter: its messages are 1 to sent
+	acked    bitset   // those of them that were acked
+	ackedIDs []string // ids of other upstreams that were acked
+	ackedN   int
+
+	received   []Received     // the last ones
+	seen       map[string]int // message id to how many of received have it
+	receivedN  int
+	duplicates int
+}
+
+// Received is one downstream as a device got it.
+type Received struct {
+	MessageID    string          `json:"message_id"`
+	Order        int             `json:"order"` // 1 for the device's first
+	Data         json.RawMessage `json:"data,omitempty"`
+	Notification json.RawMessage `json:"notification,omitempty"`
+	CollapseKey  string          `json:"collapse_key,omitempty"`
+	TTL          json.RawMessage `json:"time_to_live,omitempty"` // seconds
+	Duplicate    bool            `json:"duplicate,omitempty"`    // one with this id came before
+	Conn         int             `json:"conn"`
+}
+
+// DeviceReport is what the simulator knows of one device, topic or condition.
+type DeviceReport struct {
+	Token      string     `json:"token"`
+	Sent       uint64     `json:"sent"`       // by the load: its counter "n"
+	Acked      int        `json:"acked"`      // upstreams of any origin
+	Unacked    []string   `json:"unacked"`    // message ids waiting or in flight, oldest first; at most 1,000
+	Received   int        `json:"received"`   // downstreams
+	Duplicates int        `json:"duplicates"` // of them, by message id
+	Last       []Received `json:"last"`       // in order of arrival; Options.Remember limits it
+}
+
+func (s *Server) device(token string) *device {
+	d := s.devices[token]
+	if d == nil {
+		d = &device{token: token, seen: map[string]int{}}
+		s.devices[token] = d
+	}
+	return d
+}
+
+func (d *device) ack(it *item) {
+	d.ackedN++
+	if it.n == 0 {
+		d.ackedIDs = append(d.ackedIDs, it.id)
+	} else {
+		d.acked.set(it.n)
+	}
+}
+
+// receive records a downstream, and forgets the oldest beyond keep.
+func (d *device) receive(r Received, keep int) {
+	d.receivedN++
+	r.Order = d.receivedN
+	if r.Duplicate = d.seen[r.MessageID] > 0; r.Duplicate {
+		d.duplicates++
+	}
+	d.received = append(d.received, r)
+	d.seen[r.MessageID]++
+	for len(d.received) > keep {
+		old := d.received[0].MessageID
+		d.received[0] = Received{}
+		d.received = d.received[1:]
+		if d.seen[old]--; d.seen[old] == 0 {
+			delete(d.seen, old)
+		}
+	}
+}
+
+// Device reports on one device, topic ("/topics/x") or condition; false when
+// nothing was ever sent by it or to it.
+func (s *Server) Device(token string) (DeviceReport, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[token]
+	if d == nil {
+		return DeviceReport{Token: token}, false
+	}
+	return s.reportDevice(d, s.unacked()[d]), true
+}
+
+func (s *Server) reportDevice(d *device, unacked []*item) DeviceReport {
+	r := DeviceReport{
+		Token: d.token, Sent: d.sent, Acked: d.ackedN, Unacked: []string{},
+		Received: d.receivedN, Duplicates: d.duplicates, Last: slices.Clone(d.received),
+	}
+	for _, it := range unacked[:min(len(unacked), 1000)] {
+		r.Unacked = append(r.Unacked, it.id)
+	}
+	return r
+}
+
+// unacked lists, for each device, what it sent and nobody has acked, oldest first.
+func (s *Server) unacked() map[*device][]*item {
+	out := map[*device][]*item{}
+	seen := map[*item]bool{} // an item may be in flight twice
+	add := func(it *item) {
+		if !it.acked && !it.receipt && !seen[it] {
+			seen[it] = true
+			out[it.dev] = append(out[it.dev], it)
+		}
+	}
+	for _, a := range s.accounts {
+		for _, it := range a.stored {
+			add(it)
+		}
+	}
+	for c := range s.conns {
+		for _, d := range c.inflight {
+			for ; d != nil; d = d.next {
+				add(d.item)
+			}
+		}
+	}
+	for _, items := range out {
+		slices.SortFunc(items, bySeq)
+	}
+	return out
+}
+
+// WriteAcked writes every acked upstream as a line "token TAB message id", each
+// device's load messages in order first. Nothing is left out, however many.
+func (s *Server) WriteAcked(w io.Writer) error {
+	s.mu.Lock()
+	devices := s.sortedDevices()
+	s.mu.Unlock()
+	for _, d := range devices {
+		s.mu.Lock()
+		acked, ids := slices.Clone(d.acked), d.ackedIDs[:len(d.ackedIDs):len(d.ackedIDs)]
+		s.mu.Unlock()
+		for n := range acked.all {
+			if _, err := fmt.Fprintf(w, "%s\t%s\n", d.token, loadID(s.opts.Run, n)); err != nil {
+				return err
+			}
+		}
+		for _, id := range ids {
+			if _, err := fmt.Fprintf(w, "%s\t%s\n", d.token, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func loadID(run string, n uint64) string { return run + "-" + strconv.FormatUint(n, 10) }
+
+// bitset is a set of small numbers, so that millions of acked messages fit.
+type bitset []uint64
+
+func (b *bitset) set(n uint64) {
+	for uint64(len(*b)) <= n/64 {
+		*b = append(*b, 0)
+	}
+	(*b)[n/64] |= 1 << (n % 64)
+}
+
+func (b bitset) all(yield func(uint64) bool) {
+	for i, word := range b {
+		for ; word != 0; word &= word - 1 {
+			if !yield(uint64(i*64 + bits.TrailingZeros64(word))) {
+				return
+			}
+		}
+	}
+}

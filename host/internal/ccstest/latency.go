@@ -1,0 +1,60 @@
+package ccstest
+
+import (
+	"math/bits"
+	"time"
+)
+
+// histogram counts durations in buckets that are at most 1/32 wide: 64 octaves
+// of 32 buckets, so that its size doesn't depend on what it is given.
+type histogram struct {
+	count   uint64
+	max     time.Duration
+	buckets [64 * 32]uint64
+}
+
+func (h *histogram) add(d time.Duration) {
+	d = max(d, 0)
+	h.count++
+	h.max = max(h.max, d)
+	h.buckets[bucketOf(uint64(d))]++
+}
+
+// quantile is the upper edge of the bucket that holds the q-th part of all values.
+func (h *histogram) quantile(q float64) time.Duration {
+	rank := uint64(q * float64(h.count))
+	var seen uint64
+	for i, n := range h.buckets {
+		if seen += n; seen > rank {
+			return min(edgeOf(i), h.max)
+		}
+	}
+	return h.max
+}
+
+// bucketOf is exact below 32; above, an octave's top five bits choose the bucket.
+func bucketOf(v uint64) int {
+	shift := max(bits.Len64(v)-6, 0)
+	return shift*32 + int(v>>shift)
+}
+
+// edgeOf is the largest value in bucket i.
+func edgeOf(i int) time.Duration {
+	if i < 64 {
+		return time.Duration(i)
+	}
+	shift := i/32 - 1
+	return time.Duration((uint64(i%32+32)+1)<<shift - 1)
+}
+
+// Latency sums up how long something took, to within 3 %.
+type Latency struct {
+	Count uint64        `json:"count"`
+	P50   time.Duration `json:"p50_ns"`
+	P99   time.Duration `json:"p99_ns"`
+	Max   time.Duration `json:"max_ns"`
+}
+
+func (h *histogram) latency() Latency {
+	return Latency{Count: h.count, P50: h.quantile(0.50), P99: h.quantile(0.99), Max: h.max}
+}

@@ -1,0 +1,158 @@
+package ccstest
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Devices is a load: virtual devices that send upstream, in turns. Each message
+// carries the device's own counter in its data, "n":"17", from 1 on without
+// gaps, so that a plugin can check the order. Tokens are device-1 to
+// device-Count; counters go on from one load to the next.
+type Devices struct {
+	Sender   string            `json:"sender,omitempty"` // "" is the first sender
+	Count    int               `json:"count"`            // devices; 0 sends nothing
+	Rate     float64           `json:"rate"`             // messages a second, all devices together; 0: as fast as the window allows
+	Limit    int               `json:"limit"`            // messages in all; 0 is no limit
+	Category string            `json:"category"`
+	Size     int               `json:"size"`           // bytes of the JSON payload, padded to it with data's "pad"; short of what the fields need it has no effect
+	Data     map[string]string `json:"data,omitempty"` // further fields of data
+}
+
+// tick is the finest pace of a load: what is due within one goes out together.
+const tick = time.Millisecond
+
+// load is the state of an account's Devices. It makes messages when a
+// connection has room for them; the backlog of a slow client is a number.
+type load struct {
+	set     Devices
+	shape   *shape
+	devices []*device
+	start   time.Time
+	created int // since start
+}
+
+// StartDevices starts a load, in place of the one that its sender has. The ack
+// latencies reported begin anew.
+func (s *Server) StartDevices(d Devices) error {
+	if d.Count < 0 || d.Rate < 0 || d.Limit < 0 || d.Size < 0 || math.IsNaN(d.Rate) {
+		return fmt.Errorf("devices: count, rate, limit and size can't be negative")
+	}
+	sh, err := newShape(d)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.account(d.Sender)
+	if err != nil {
+		return err
+	}
+	a.load = load{set: d, shape: sh, start: time.Now()}
+	for i := range d.Count {
+		a.load.devices = append(a.load.devices, s.device("device-"+strconv.Itoa(i+1)))
+	}
+	s.ackLatency = histogram{}
+	a.wake()
+	return nil
+}
+
+// StopDevices ends all loads. What they sent stays until it is acked.
+func (s *Server) StopDevices() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.accounts {
+		a.load = load{}
+	}
+}
+
+// due is how many messages may be made now.
+func (l *load) due(now time.Time) int {
+	if len(l.devices) == 0 {
+		return 0
+	}
+	total := math.MaxInt
+	if l.set.Limit > 0 {
+		total = l.set.Limit
+	}
+	if l.set.Rate > 0 {
+		total = int(min(float64(total), now.Sub(l.start).Seconds()*l.set.Rate))
+	}
+	return total - l.created
+}
+
+// wake is when due may become positive; zero when only a change does that.
+func (l *load) wake(now time.Time) time.Time {
+	if len(l.devices) == 0 || l.set.Rate == 0 || l.set.Limit > 0 && l.created >= l.set.Limit {
+		return time.Time{}
+	}
+	at := l.start.Add(time.Duration(float64(l.created+1) / l.set.Rate * float64(time.Second)))
+	if soonest := now.Add(tick); at.Before(soonest) {
+		return soonest
+	}
+	return at
+}
+
+func (l *load) create(run string) *item {
+	d := l.devices[l.created%len(l.devices)]
+	l.created++
+	d.sent++
+	return &item{dev: d, from: d.token, id: loadID(run, d.sent), n: d.sent, shape: l.shape}
+}
+
+// shape is the constant part of a load's payloads, encoded once.
+type shape struct {
+	extra string // ,"key":"value" for each further field of data
+	end   string // ,"category":"…"} and so on
+	size  int
+	pad   string
+}
+
+const (
+	shapeN    = `{"data":{"n":"`
+	shapePad  = `,"pad":"`
+	shapeFrom = `},"from":"`
+	shapeID   = `","message_id":"`
+)
+
+func newShape(d Devices) (*shape, error) {
+	sh := &shape{end: `"}`, size: d.Size, pad: strings.Repeat("x", d.Size)}
+	if d.Category != "" {
+		sh.end = `","category":` + string(encode(d.Category)) + `}`
+	}
+	if d.Data["n"] != "" || d.Data["pad"] != "" {
+		return nil, errors.New(`devices: data can't have "n" or "pad": the load sets them`)
+	}
+	if len(d.Data) > 0 {
+		fields := encode(d.Data)
+		sh.extra = "," + string(fields[1:len(fields)-1])
+	}
+	// encode leaves no < > & in the JSON, so that it is XML text as it stands.
+	if _, err := xmlText([]byte(sh.extra + sh.end)); err != nil {
+		return nil, fmt.Errorf("devices: category and data: %w", err)
+	}
+	return sh, nil
+}
+
+func (sh *shape) appendPayload(dst []byte, it *item) []byte {
+	begin := len(dst)
+	dst = append(dst, shapeN...)
+	dst = strconv.AppendUint(dst, it.n, 10)
+	dst = append(dst, '"')
+	dst = append(dst, sh.extra...)
+	rest := len(shapeFrom) + len(it.from) + len(shapeID) + len(it.id) + len(sh.end)
+	if room := sh.size - (len(dst) - begin) - rest - len(shapePad) - 1; room >= 0 {
+		dst = append(dst, shapePad...)
+		dst = append(dst, sh.pad[:room]...)
+		dst = append(dst, '"')
+	}
+	dst = append(dst, shapeFrom...)
+	dst = append(dst, it.from...)
+	dst = append(dst, shapeID...)
+	dst = append(dst, it.id...)
+	return append(dst, sh.end...)
+}

@@ -1,0 +1,223 @@
+package ccstest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Server is a simulated CCS. All methods may be called from any goroutine.
+type Server struct {
+	opts  Options
+	ca    *authority   // nil without a listener
+	ln    net.Listener // nil for one made by New
+	group errgroup.Group
+	gate  gate
+
+	mu         sync.Mutex // guards all below, and all of account, load, item, device; conn says what of itself
+	closed     bool
+	accounts   map[string]*account
+	devices    map[string]*device
+	conns      map[*conn]struct{} // open now
+	past       []ConnReport       // the last ones that ended
+	rules      []Nack
+	canonical  map[string]string
+	seq        uint64
+	rnd        *rand.Rand
+	counts     Counts
+	wrongAcks  []WrongAck
+	ackLatency histogram
+	lastAck    time.Time
+	transcript transcript
+}
+
+// account is one sender: who may log in, and what waits for its clients.
+type account struct {
+	id, key string
+	stored  []*item // waiting to be written, oldest first
+	load    load
+	conns   map[*conn]struct{} // bound
+}
+
+// wake tells the writers of a's connections to look again.
+func (a *account) wake() {
+	for c := range a.conns {
+		c.wake()
+	}
+}
+
+// New makes a server without a listener: connections come through [Server.ServeConn].
+func New(o Options) (*Server, error) {
+	o, err := o.checked()
+	if err != nil {
+		return nil, fmt.Errorf("ccstest: %w", err)
+	}
+	s := &Server{
+		opts:      o,
+		accounts:  map[string]*account{},
+		devices:   map[string]*device{},
+		conns:     map[*conn]struct{}{},
+		canonical: map[string]string{},
+		rnd:       rand.New(rand.NewPCG(o.Seed, 0)),
+	}
+	for id, key := range o.Senders {
+		s.addAccount(id, key)
+	}
+	s.addAccount(o.SenderID, o.ServerKey)
+	for from, to := range o.Canonical {
+		s.canonical[from] = to
+	}
+	s.transcript.slots = make([]slot, max(o.Transcript, 0))
+	if err := s.StartDevices(o.Devices); err != nil {
+		return nil, fmt.Errorf("ccstest: %w", err)
+	}
+	return s, nil
+}
+
+// NewServer makes a server that listens for direct TLS (ccs-protocol.md §1.1).
+// The certificate is for localhost, 127.0.0.1 and ::1, from the server's own CA.
+func NewServer(o Options) (*Server, error) {
+	s, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	if s.ca, err = openAuthority(o.CAFile); err != nil {
+		return nil, err
+	}
+	leaf, err := s.ca.leaf()
+	if err != nil {
+		return nil, err
+	}
+	if s.ln, err = net.Listen("tcp", s.opts.Listen); err != nil {
+		return nil, err
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12}
+	s.group.Go(func() error {
+		for {
+			nc, err := s.ln.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			} else if err != nil { // out of files, or a client gone already
+				s.opts.Log.Warn("accept", "err", err)
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			s.start(nc, conf)
+		}
+	})
+	return s, nil
+}
+
+// ServeConn serves one connection without TLS, such as an end of a net.Pipe. It
+// returns at once; the connection belongs to the server from then on.
+func (s *Server) ServeConn(nc net.Conn) { s.start(nc, nil) }
+
+// start gives a connection its goroutine.
+func (s *Server) start(nc net.Conn, conf *tls.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		nc.Close()
+		return
+	}
+	s.counts.Connections++
+	c := newConn(s, s.counts.Connections, nc, conf)
+	s.conns[c] = struct{}{}
+	s.group.Go(func() error {
+		err := c.serve()
+		s.opts.Log.Info("connection ended", "conn", c.id, "err", err)
+		s.release(c)
+		return nil
+	})
+}
+
+// release forgets a connection that has ended: what it left un-acked goes back.
+func (s *Server) release(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.unbind()
+	delete(s.conns, c)
+	if s.past = append(s.past, c.report); len(s.past) > 1000 {
+		s.past = slices.Delete(s.past, 0, 1)
+	}
+}
+
+// Close ends the listener and all connections, as a crash would, and waits for
+// their goroutines.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.wire.Close()
+	}
+	s.mu.Unlock()
+	if s.ln != nil {
+		s.ln.Close()
+	}
+	return s.group.Wait()
+}
+
+// Addr is the listener's host:port; "" for a server made by [New].
+func (s *Server) Addr() string {
+	if s.ln == nil {
+		return ""
+	}
+	return s.ln.Addr().String()
+}
+
+// CAPEM is the certificate that clients must trust; nil for a server made by [New].
+func (s *Server) CAPEM() []byte {
+	if s.ca == nil {
+		return nil
+	}
+	return slices.Clone(s.ca.pem)
+}
+
+// CAFile is Options.CAFile.
+func (s *Server) CAFile() string { return s.opts.CAFile }
+
+// SenderID is the first sender's id.
+func (s *Server) SenderID() string { return s.opts.SenderID }
+
+// Key is the first sender's server key.
+func (s *Server) Key() string { return s.opts.ServerKey }
+
+// Run is the part of the load's message ids that tells this server from others.
+func (s *Server) Run() string { return s.opts.Run }
+
+func (s *Server) addAccount(id, key string) {
+	s.accounts[id] = &account{id: id, key: key, conns: map[*conn]struct{}{}}
+}
+
+func (s *Server) account(sender string) (*account, error) {
+	if sender == "" {
+		sender = s.opts.SenderID
+	}
+	a := s.accounts[sender]
+	if a == nil {
+		return nil, fmt.Errorf("sender %q is not one of this simulator", sender)
+	}
+	return a, nil
+}
+
+func (s *Server) sortedDevices() []*device {
+	out := make([]*device, 0, len(s.devices))
+	for _, d := range s.devices {
+		out = append(out, d)
+	}
+	slices.SortFunc(out, func(x, y *device) int {
+		if len(x.token) != len(y.token) { // device-2 before device-10
+			return len(x.token) - len(y.token)
+		}
+		return strings.Compare(x.token, y.token)
+	})
+	return out
+}

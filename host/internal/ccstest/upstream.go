@@ -1,0 +1,209 @@
+package ccstest
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Upstream is one message for the client to get, as if a device had sent it.
+type Upstream struct {
+	Sender    string          `json:"sender"`     // which sender's client gets it; "" is the first sender
+	From      string          `json:"from"`       // the device's token
+	Category  string          `json:"category"`   // "" leaves the field out
+	MessageID string          `json:"message_id"` // "" makes one; may be used again, as devices do
+	Data      json.RawMessage `json:"data"`       // nil leaves the field out
+	Payload   string          `json:"payload"`    // instead of the JSON of the fields above, byte for byte; From and MessageID still say what acks it
+}
+
+// item is one upstream or receipt: stored, in flight on connections, acked.
+// An un-acked item is in its account's stored list or in a connection's
+// inflight, never in neither (P0 is the simulator's promise too).
+type item struct {
+	seq     uint64 // order of creation
+	dev     *device
+	from    string // what its ack must name: the token, or gcm.googleapis.com for a receipt
+	id      string
+	n       uint64    // the device's counter, for the load's messages; else 0
+	shape   *shape    // how a load's message is encoded, so that it has the same bytes each time
+	text    []byte    // the payload as XML text, for all others
+	created time.Time // for the retention
+	receipt bool
+	acked   bool
+	written int // times, over all connections
+	flying  int // deliveries outstanding now, over all connections
+}
+
+// delivery is one writing of an item on one connection. Each wants its own ack.
+type delivery struct {
+	item *item
+	at   time.Time
+	next *delivery // a later one with the same key
+}
+
+// ackKey is what an ack names.
+type ackKey struct{ to, id string }
+
+// Upstream queues a message of a device and returns its message id. It panics
+// when data can't be marshalled to JSON, and after a wrong use only.
+func (s *Server) Upstream(from, category string, data any) (messageID string) {
+	id, err := s.Send(Upstream{From: from, Category: category, Data: encode(data)})
+	if err != nil {
+		panic("ccstest: " + err.Error())
+	}
+	return id
+}
+
+// Send queues an upstream for the first client of its sender that has room. It
+// stays queued until it is acked, whatever happens to connections, for the
+// retention time.
+func (s *Server) Send(u Upstream) (messageID string, err error) {
+	if u.From == "" {
+		return "", fmt.Errorf("upstream without the token of its device (from)")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.account(u.Sender)
+	if err != nil {
+		return "", err
+	}
+	s.seq++
+	if u.MessageID == "" {
+		u.MessageID = "u-" + s.opts.Run + "-" + strconv.FormatUint(s.seq, 10)
+	}
+	payload := []byte(u.Payload)
+	if u.Payload == "" {
+		payload, err = json.Marshal(struct {
+			Data      json.RawMessage `json:"data,omitempty"`
+			From      string          `json:"from"`
+			MessageID string          `json:"message_id"`
+			Category  string          `json:"category,omitempty"`
+		}{u.Data, u.From, u.MessageID, u.Category})
+		if err != nil {
+			return "", fmt.Errorf("upstream's data: %w", err)
+		}
+	}
+	text, err := xmlText(payload)
+	if err != nil {
+		return "", err
+	}
+	a.stored = append(a.stored, &item{
+		seq: s.seq, dev: s.device(u.From), from: u.From, id: u.MessageID, text: text, created: time.Now(),
+	})
+	s.counts.Created++
+	a.wake()
+	return u.MessageID, nil
+}
+
+// next is the upstream to write next for a, or nil. What was queued, or came
+// back from a connection that ended, goes before the load's new messages.
+func (s *Server) next(a *account, now time.Time) *item {
+	for len(a.stored) > 0 {
+		it := a.stored[0]
+		a.stored[0] = nil
+		a.stored = a.stored[1:]
+		if now.Sub(it.created) <= s.opts.Retention {
+			return it
+		}
+		s.counts.Expired++
+	}
+	if a.load.due(now) == 0 {
+		return nil
+	}
+	s.seq++
+	s.counts.Created++
+	it := a.load.create(s.opts.Run)
+	it.seq, it.created = s.seq, now
+	return it
+}
+
+// deliver appends one stanza that carries it, and takes a place of the window.
+func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
+	from := len(dst)
+	dst = append(dst, c.head...)
+	if it.shape != nil {
+		dst = it.shape.appendPayload(dst, it)
+	} else {
+		dst = append(dst, it.text...)
+	}
+	dst = append(dst, tailGCM...)
+
+	k := ackKey{it.from, it.id}
+	d := &delivery{item: it, at: now}
+	if first := c.inflight[k]; first == nil {
+		c.inflight[k] = d
+	} else {
+		for ; first.next != nil; first = first.next {
+		}
+		first.next = d
+	}
+	c.outstanding++
+	it.flying++
+	if it.written++; it.written > 1 {
+		c.srv.counts.Redelivered++
+	}
+	c.srv.counts.Written++
+	c.srv.transcript.add(now, c.id, true, dst[from:])
+	return dst
+}
+
+// ack ends one delivery, when it is outstanding on this very connection.
+// Spec: ccs-protocol.md §5 rule 1, §6 for receipts.
+func (c *conn) ack(to, id []byte, now time.Time) bool {
+	d := c.inflight[ackKey{string(to), string(id)}]
+	if d == nil {
+		if d = c.inflight[ackKey{gcmDomain, string(id)}]; d == nil || d.item.dev.token != string(to) {
+			return false
+		}
+	}
+	it := d.item
+	if d.next == nil {
+		delete(c.inflight, ackKey{it.from, it.id})
+	} else {
+		c.inflight[ackKey{it.from, it.id}] = d.next
+	}
+	c.outstanding--
+	it.flying--
+	s := c.srv
+	s.ackLatency.add(now.Sub(d.at))
+	c.report.Acks++
+	switch {
+	case it.acked:
+		s.counts.AckedAgain++
+	case it.receipt:
+		it.acked = true
+		s.counts.ReceiptsAcked++
+	default:
+		it.acked = true
+		s.counts.Acked++
+		s.lastAck = now
+		it.dev.ack(it)
+	}
+	return true
+}
+
+// requeue gives back what the connection leaves un-acked, oldest first. Items
+// acked by then over a second delivery have ended. Idempotent.
+func (c *conn) requeue() {
+	var back []*item
+	for _, d := range c.inflight {
+		for ; d != nil; d = d.next {
+			if d.item.flying--; d.item.flying == 0 && !d.item.acked {
+				back = append(back, d.item)
+			}
+		}
+	}
+	clear(c.inflight)
+	c.outstanding = 0
+	if len(back) == 0 {
+		return
+	}
+	c.acct.stored = append(back, c.acct.stored...)
+	slices.SortFunc(c.acct.stored, bySeq)
+	c.acct.wake()
+}
+
+func bySeq(x, y *item) int { return cmp.Compare(x.seq, y.seq) }

@@ -1,0 +1,82 @@
+package ccstest
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// wire is a connection below TLS, where the faults are.
+type wire struct {
+	net.Conn
+	gate   *gate
+	hole   atomic.Bool // reads are thrown away, writes go nowhere
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newWire(nc net.Conn, g *gate) *wire {
+	return &wire{Conn: nc, gate: g, closed: make(chan struct{})}
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	for {
+		n, err := w.Conn.Read(p)
+		w.gate.wait(w.closed) // what came while frozen is seen after the thaw
+		if err != nil || !w.hole.Load() {
+			return n, err
+		}
+	}
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.gate.wait(w.closed)
+	if w.hole.Load() {
+		return len(p), nil
+	}
+	return w.Conn.Write(p)
+}
+
+// Close closes at once, without TLS's close_notify: the peer sees a FIN.
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
+}
+
+// reset closes with a RST where the network has such a thing.
+func (w *wire) reset() {
+	if tcp, ok := w.Conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	w.Close()
+}
+
+// gate holds all connections of a frozen server.
+type gate struct {
+	mu   sync.Mutex
+	thaw chan struct{} // closed by the thaw; nil when not frozen
+}
+
+func (g *gate) freeze(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case on && g.thaw == nil:
+		g.thaw = make(chan struct{})
+	case !on && g.thaw != nil:
+		close(g.thaw)
+		g.thaw = nil
+	}
+}
+
+func (g *gate) wait(or <-chan struct{}) {
+	g.mu.Lock()
+	thaw := g.thaw
+	g.mu.Unlock()
+	if thaw != nil {
+		select {
+		case <-thaw:
+		case <-or:
+		}
+	}
+}
