@@ -1,0 +1,26 @@
+// Package sdk is all that a plugin author needs: a plugin is a [Plugin] value
+// with handlers, given to [Serve] in main. The file it is built into is dropped
+// into the host's plugins folder under the name in Plugin.Name.
+//
+//	func main() {
+//		sdk.Serve(sdk.Plugin{
+//			Name:       "echo",
+//			Version:    "1.0.0",
+//			Categories: []string{"com.example.echo"},
+//			Upstream: func(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+//				_, err := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: m.Data})
+//				return err
+//			},
+//		})
+//	}
+//
+// What the host promises to a handler: every event reaches it until it has said
+// that it is done (P8); what it did through its [Tx] is committed together with
+// that, all or nothing (P7); events of one lane come one after the other (P5).
+// So a handler keeps no books of its own: it returns nil when it is done, and
+// an error when it wants the event again.
+//
+// The SDK runs each handler on a goroutine of its own, at most
+// Plugin.MaxInFlight at once; Run has one too. Start at [Plugin] and [Tx]; test
+// with package plugintest.
+package sdk

@@ -1,0 +1,107 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"balhost/sdk/wire"
+
+	hclog "github.com/hashicorp/go-hclog"
+	"github.com/oklog/ulid/v2"
+)
+
+// Host is the host as Start, Run and Stop see it. Handlers may keep it from
+// Start. Its methods may be called from any goroutine.
+type Host struct {
+	log      hclog.Logger
+	calls    *calls
+	sessions []string // set by Configure, before Start
+}
+
+// Log is the plugin's log: lines that the host shows among its own. Its level
+// is the host's, and changes with it.
+func (h *Host) Log() hclog.Logger { return h.log }
+
+// Sessions are the names of the host's sessions, in config.hcl's order.
+func (h *Host) Sessions() []string { return h.sessions }
+
+// Send hands one downstream to the host, outside of any event, and returns when
+// it is on disk (P2). The id comes back with an error too, unless that is
+// ErrInvalid: calling again with that id in d.MessageID sends the message once
+// at most, whatever became of the first call.
+func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err error) {
+	if d.MessageID == "" {
+		d.MessageID = ulid.Make().String()
+	}
+	if d.Session == "" {
+		if d.Session, err = h.onlySession(); err != nil {
+			return "", fmt.Errorf("send: %w", err)
+		}
+	}
+	p, _, err := encode(d)
+	if err != nil {
+		return "", err
+	}
+	if _, err := h.calls.call(ctx, &wire.Call{Op: &wire.Call_Send{Send: p}}); err != nil {
+		return d.MessageID, fmt.Errorf("send %s: %w", d.MessageID, err)
+	}
+	return d.MessageID, nil
+}
+
+// onlySession is the default session. Empty leaves it to the host.
+func (h *Host) onlySession() (string, error) {
+	switch len(h.sessions) {
+	case 0:
+		return "", nil
+	case 1:
+		return h.sessions[0], nil
+	}
+	return "", fmt.Errorf("%w downstream: Session is empty, and the host has several: set it to one of %s",
+		ErrInvalid, strings.Join(h.sessions, ", "))
+}
+
+// Update runs fn with a Tx outside of any event, and commits it when fn returns
+// nil; it returns when that is on disk. When a key that fn read was changed by
+// someone else meanwhile, fn runs again with a new Tx, until ctx ends: it must
+// have no other effects. After an error of the commit other than ErrInvalid the
+// changes may have been made or not.
+func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	session, err := h.onlySession()
+	if err != nil {
+		session = "" // fn's downstreams name theirs, or the host refuses them
+	}
+	for attempt := 1; ; attempt++ {
+		tx := &Tx{calls: h.calls, session: session}
+		err := fn(tx)
+		changes := tx.end()
+		if err != nil || changes == nil {
+			return err
+		}
+		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}})
+		if !errors.Is(err, wire.ErrConflict) {
+			if err != nil {
+				return fmt.Errorf("update: %w", err)
+			}
+			return nil
+		}
+		if err := pause(ctx, rand.N(time.Millisecond<<min(attempt, 8))); err != nil {
+			return fmt.Errorf("update: gave up after %d conflicts: %w", attempt, err)
+		}
+	}
+}
+
+// pause waits for d or for the end of ctx, which it returns.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

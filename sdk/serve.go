@@ -1,0 +1,61 @@
+package sdk
+
+import (
+	"fmt"
+	stdlog "log"
+	"os"
+	"time"
+
+	"balhost/sdk/wire"
+
+	hclog "github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
+)
+
+// orphanGrace is how long a plugin waits to be stopped after its session ended.
+const orphanGrace = 5 * time.Second
+
+// Serve runs p for the host that started this process, and returns when the
+// host has stopped it. It is the only call in a plugin's main. Started by hand,
+// it says what to do instead and exits.
+func Serve(p Plugin) {
+	log := hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Info, Output: os.Stderr, JSONFormat: true})
+	server, err := NewServer(p, log, func() {
+		// The host stops us now; one that was killed can't.
+		time.AfterFunc(orphanGrace, func() {
+			log.Warn("session has ended and the host has not stopped this process: exiting")
+			os.Exit(1)
+		})
+	})
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "plugin %s can't run: %v\n", p.Name, err)
+		os.Exit(1)
+	}
+	if os.Getenv(wire.Handshake.MagicCookieKey) != wire.Handshake.MagicCookieValue {
+		fmt.Fprint(os.Stderr, byHand(&p))
+		os.Exit(2)
+	}
+	// What the plugin prints by Go's own log goes the same way as Host.Log.
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(log.StandardWriter(&hclog.StandardLoggerOptions{InferLevels: true}))
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: wire.Plugins(server),
+		GRPCServer:       wire.NewServer,
+		Logger:           log.Named("go-plugin"),
+	})
+}
+
+func byHand(p *Plugin) string {
+	self, err := os.Executable()
+	if err != nil {
+		self = "FILE"
+	}
+	return fmt.Sprintf(`%[1]s %[2]s is a plugin of balhost: it does nothing when started by hand.
+Drop it into the plugins folder of a host, under the name %[1]q; a running host takes it at once:
+
+	cp %[3]s plugins/%[1]s
+
+Then "balhost plugins" shows it, and "balhost plugin check %[3]s" tests it without a host.
+`, p.Name, p.Version, self)
+}

@@ -1,0 +1,57 @@
+package wire
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
+
+// CheckManifest says whether a plugin in a file of that name may be what it
+// says it is, and if not, what to do about it.
+func CheckManifest(file string, m *Manifest) error {
+	name := m.GetName()
+	switch {
+	case name == "":
+		return fmt.Errorf("plugin has no name: set Plugin.Name to %q", file)
+	case name != file:
+		return fmt.Errorf("plugin calls itself %q but its file is named %q: rename one of them", name, file)
+	case !nameForm.MatchString(name):
+		return fmt.Errorf("plugin name %q: it may have letters, digits, '.', '_' and '-', not begin with '.' or '-', and be at most 64 long", name)
+	case len(m.GetVersion()) > 128:
+		return fmt.Errorf("plugin %s: version of %d bytes: at most 128", name, len(m.GetVersion()))
+	case len(m.GetCategories()) > 0 && !m.GetUpstream():
+		return fmt.Errorf("plugin %s claims categories but has no Upstream handler: add one, or claim none", name)
+	case len(m.GetCategories()) > 1000:
+		return fmt.Errorf("plugin %s claims %d categories: at most 1000", name, len(m.GetCategories()))
+	}
+	seen := map[string]bool{}
+	for _, c := range m.GetCategories() {
+		if c == "" || len(c) > 256 || c != strings.TrimSpace(c) {
+			return fmt.Errorf("plugin %s: category %.256q: write an app's package name or bundle id, or \"*\"", name, c)
+		}
+		if seen[c] {
+			return fmt.Errorf("plugin %s claims category %q twice", name, c)
+		}
+		seen[c] = true
+	}
+	return checkOrder(name, m.GetOrder())
+}
+
+func checkOrder(name, order string) error {
+	path, isKey := strings.CutPrefix(order, "key:")
+	if order == "none" || order == "device" {
+		return nil
+	}
+	if isKey && path != "" && len(path) <= 256 {
+		bad := false
+		for step := range strings.SplitSeq(path, ".") {
+			bad = bad || step == ""
+		}
+		if !bad {
+			return nil
+		}
+	}
+	return fmt.Errorf("plugin %s: order %.300q: it must be \"none\", \"device\" or \"key:PATH\" with PATH like data.room", name, order)
+}

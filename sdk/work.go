@@ -1,0 +1,110 @@
+package sdk
+
+import (
+	"sync"
+
+	"balhost/sdk/wire"
+)
+
+// work is what the plugin holds: at most limit handlings run, later ones wait
+// in order. The host stays below limit; this keeps to it whatever the host does.
+type work struct {
+	limit int
+	start func(*handling)       // runs one handler on a goroutine of its own
+	leave func(delivery uint64) // gives one back that was not started
+
+	mu      sync.Mutex // guards what follows
+	running map[uint64]*handling
+	waiting []*handling
+	closed  bool
+	idle    chan struct{} // closed when closed and nothing runs
+}
+
+func newWork(limit int, start func(*handling), leave func(uint64)) *work {
+	return &work{limit: limit, start: start, leave: leave, running: map[uint64]*handling{}, idle: make(chan struct{})}
+}
+
+func (w *work) add(h *handling) {
+	w.mu.Lock()
+	switch {
+	case w.closed:
+		w.mu.Unlock()
+		w.leave(h.delivery.Delivery)
+	case len(w.running) >= w.limit:
+		w.waiting = append(w.waiting, h)
+		w.mu.Unlock()
+	default:
+		w.running[h.delivery.Delivery] = h
+		w.mu.Unlock()
+		w.start(h)
+	}
+}
+
+// ended takes a handling out whose result has been sent, and starts the next.
+func (w *work) ended(h *handling) {
+	w.mu.Lock()
+	delete(w.running, h.delivery.Delivery)
+	var next *handling
+	if len(w.waiting) > 0 {
+		next, w.waiting = w.waiting[0], w.waiting[1:]
+		w.running[next.delivery.Delivery] = next
+	}
+	w.tellIdle()
+	w.mu.Unlock()
+	if next != nil {
+		w.start(next)
+	}
+}
+
+// close lets nothing more start, and gives back what waits.
+func (w *work) close() {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return
+	}
+	w.closed = true
+	waiting := w.waiting
+	w.waiting = nil
+	w.tellIdle()
+	w.mu.Unlock()
+	for _, h := range waiting {
+		w.leave(h.delivery.Delivery)
+	}
+}
+
+// tellIdle is called with mu held, after each change.
+func (w *work) tellIdle() {
+	if w.closed && len(w.running) == 0 {
+		close(w.idle)
+	}
+}
+
+// revoke ends the context of a delivery's handler; unknown ones have ended.
+func (w *work) revoke(delivery uint64) {
+	w.mu.Lock()
+	h := w.running[delivery]
+	for i := 0; h == nil && i < len(w.waiting); i++ {
+		if w.waiting[i].delivery.Delivery == delivery {
+			h = w.waiting[i]
+		}
+	}
+	w.mu.Unlock()
+	if h != nil {
+		h.end(errRevoked)
+	}
+}
+
+// extension names the deliveries whose handlers run; nil for none.
+func (w *work) extension() *wire.PluginFrame {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.running) == 0 {
+		return nil
+	}
+	f := &wire.PluginFrame{}
+	for id := range w.running {
+		f.Extend = append(f.Extend, id)
+	}
+	return f
+}
