@@ -180,7 +180,7 @@ func (c *checker) admin(b fileAdmin) Admin {
 // Loopback reports whether host names this machine only.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 func (c *checker) log(b fileLog) Log {

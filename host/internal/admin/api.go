@@ -1,0 +1,223 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/host/internal/entry"
+)
+
+// Bounds of one request.
+const (
+	maxBody = 1 << 20 // bytes
+	maxPage = 1000    // dead letters in one answer, and ids in one order
+)
+
+// api turns requests into calls of the host's functions.
+type api struct {
+	Functions
+	log hclog.Logger
+}
+
+func (a api) livez(w http.ResponseWriter, _ *http.Request) {
+	if err := a.Live(); err != nil {
+		fail(w, http.StatusServiceUnavailable, err)
+		return
+	}
+	answer(w, map[string]bool{"live": true})
+}
+
+// Readiness is what /readyz answers, with 200 when ready and 503 when not.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+func (a api) readyz(w http.ResponseWriter, _ *http.Request) {
+	reasons := a.Ready()
+	w.Header().Set("Content-Type", "application/json")
+	if len(reasons) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	write(w, Readiness{Ready: len(reasons) == 0, Reasons: reasons})
+}
+
+func (a api) status(w http.ResponseWriter, _ *http.Request) {
+	s := a.Status()
+	s.Sessions, s.Plugins = notNull(s.Sessions), notNull(s.Plugins)
+	answer(w, s)
+}
+
+func (a api) plugins(w http.ResponseWriter, _ *http.Request) {
+	answer(w, map[string][]Plugin{"plugins": notNull(a.Status().Plugins)})
+}
+
+func (a api) send(w http.ResponseWriter, r *http.Request) {
+	var m Message
+	if !read(w, r, &m) {
+		return
+	}
+	d, err := m.Downstream().Checked()
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	id, err := a.Send(r.Context(), d)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, sent{MessageID: id})
+}
+
+// sent is the answer to a message that was stored.
+type sent struct {
+	MessageID string `json:"message_id"`
+}
+
+// DeadPage is a part of the dead letters, by ascending id. Next is the "after"
+// of the page behind it, "" when there is none.
+type DeadPage struct {
+	Dead []entry.DeadLetter `json:"dead"`
+	Next string             `json:"next,omitempty"`
+}
+
+func (a api) dead(w http.ResponseWriter, r *http.Request) {
+	limit, query := 100, r.URL.Query()
+	if text := query.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxPage {
+			fail(w, http.StatusBadRequest, fmt.Errorf("limit %q: want a number from 1 to %d", text, maxPage))
+			return
+		}
+		limit = n
+	}
+	letters, err := a.Dead(query.Get("after"), limit)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	page := DeadPage{Dead: notNull(letters)}
+	if len(letters) == limit {
+		page.Next = letters[limit-1].ID
+	}
+	answer(w, page)
+}
+
+func (a api) deadLetter(w http.ResponseWriter, r *http.Request) {
+	letter, err := a.DeadLetter(r.PathValue("id"))
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, letter)
+}
+
+func (a api) replay(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.Replay) }
+
+func (a api) deleteDead(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.DeleteDead) }
+
+// order is a body of ids, and its answer how many were done.
+type order struct {
+	IDs []string `json:"ids"`
+}
+
+type done struct {
+	Done int `json:"done"`
+}
+
+func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) error) {
+	var o order
+	if !read(w, r, &o) {
+		return
+	}
+	if len(o.IDs) == 0 || len(o.IDs) > maxPage {
+		fail(w, http.StatusBadRequest, fmt.Errorf(`give 1 to %d dead letters: {"ids": ["…"]}`, maxPage))
+		return
+	}
+	if err := do(o.IDs); err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, done{Done: len(o.IDs)})
+}
+
+func (a api) unknown(w http.ResponseWriter, r *http.Request) {
+	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+}
+
+// failed answers with what the host said, by who must act.
+func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
+	code := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, entry.ErrUnknown):
+		code = http.StatusNotFound
+	case errors.Is(err, entry.ErrExists):
+		code = http.StatusConflict
+	case errors.Is(err, entry.ErrFull):
+		code = http.StatusInsufficientStorage
+	case errors.Is(err, entry.ErrClosed):
+		code = http.StatusServiceUnavailable
+	default:
+		a.log.Error("request failed", "path", r.URL.Path, "err", err)
+	}
+	fail(w, code, err)
+}
+
+// read decodes the one JSON value of a body; what it refused is answered.
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("something follows the JSON value")
+		}
+	}
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is longer than %d bytes", maxBody))
+		return false
+	} else if err != nil {
+		fail(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
+		return false
+	}
+	return true
+}
+
+// failure is every answer that is not 2xx, except /readyz.
+type failure struct {
+	Error string `json:"error"`
+}
+
+func fail(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	write(w, failure{Error: err.Error()})
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	write(w, v)
+}
+
+// notNull makes an absent list an empty one, which scripts can walk.
+func notNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// write is indented, since people read it too. A caller that went away is no news.
+func write(w io.Writer, v any) {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v)
+}

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"balhost/host/internal/entry"
+)
+
+// ErrNotRunning says that nobody answers at the admin address.
+var ErrNotRunning = errors.New("no balhost is running")
+
+// requestTime bounds one call of a client that got no deadline.
+const requestTime = 30 * time.Second
+
+// Client asks a running host. Its methods give the host's own words as errors.
+type Client struct {
+	listen string // as in the config, for errors
+	token  string
+	base   string
+	http   *http.Client
+}
+
+// NewClient is for the host that listens at that address (as admin.listen in
+// config.hcl: "127.0.0.1:8765" or "unix:/path") and wants that token ("" for
+// none). It doesn't connect yet.
+func NewClient(listen, token string) *Client {
+	c := &Client{listen: listen, token: token, base: "http://" + reachable(listen)}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	transport := &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 1}
+	if path, ok := strings.CutPrefix(listen, unixPrefix); ok {
+		c.base = "http://localhost"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", path)
+		}
+	}
+	c.http = &http.Client{Transport: transport, Timeout: requestTime}
+	return c
+}
+
+// reachable makes an address to connect to from one to listen on, where "any
+// of this machine's" is meant by an empty host or by zeros.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("localhost", port)
+	}
+	return listen
+}
+
+// Close gives up the connections that are kept for the next call.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status is the host's state.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+}
+
+// Send stores one downstream; its id comes back when it is on disk (P2).
+func (c *Client) Send(ctx context.Context, m Message) (messageID string, err error) {
+	s, err := ask[sent](ctx, c, http.MethodPost, "/v1/messages", m)
+	return s.MessageID, err
+}
+
+// Dead is the page of dead letters behind that id ("" from the start), of at most limit.
+func (c *Client) Dead(ctx context.Context, after string, limit int) (DeadPage, error) {
+	query := url.Values{"after": {after}, "limit": {strconv.Itoa(limit)}}
+	return ask[DeadPage](ctx, c, http.MethodGet, "/v1/dead?"+query.Encode(), nil)
+}
+
+// AllDead calls each for every dead letter, by ascending id, until it gives an error.
+func (c *Client) AllDead(ctx context.Context, each func(entry.DeadLetter) error) error {
+	for after := ""; ; {
+		page, err := c.Dead(ctx, after, maxPage)
+		if err != nil {
+			return err
+		}
+		for _, letter := range page.Dead {
+			if err := each(letter); err != nil {
+				return err
+			}
+		}
+		if after = page.Next; after == "" {
+			return nil
+		}
+	}
+}
+
+// DeadLetter is one dead letter with its payload.
+func (c *Client) DeadLetter(ctx context.Context, id string) (entry.DeadLetter, error) {
+	return ask[entry.DeadLetter](ctx, c, http.MethodGet, "/v1/dead/"+url.PathEscape(id), nil)
+}
+
+// Replay puts dead letters back at the end of their lanes, in the order given.
+// Of many it gives how many were done before an error.
+func (c *Client) Replay(ctx context.Context, ids []string) (int, error) {
+	return c.orders(ctx, "/v1/dead/replay", ids)
+}
+
+// DeleteDead removes dead letters for good. Of many it gives how many were
+// done before an error.
+func (c *Client) DeleteDead(ctx context.Context, ids []string) (int, error) {
+	return c.orders(ctx, "/v1/dead/delete", ids)
+}
+
+func (c *Client) orders(ctx context.Context, path string, ids []string) (int, error) {
+	n := 0
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), maxPage)]
+		d, err := ask[done](ctx, c, http.MethodPost, path, order{IDs: part})
+		if err != nil {
+			return n, err
+		}
+		n, ids = n+d.Done, ids[len(part):]
+	}
+	return n, nil
+}
+
+// ask is do for an answer of that type.
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (out T, err error) {
+	err = c.do(ctx, method, path, in, &out)
+	return out, err
+}
+
+// do asks and decodes the answer into out.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return fmt.Errorf("admin address %q: %w", c.listen, err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if opErr := (*net.OpError)(nil); errors.As(err, &opErr) && opErr.Op == "dial" {
+		return fmt.Errorf("%w at %s (%w); start it with: balhost run -c config.hcl", ErrNotRunning, c.listen, opErr.Err)
+	} else if err != nil {
+		return fmt.Errorf("ask the host at %s: %w", c.listen, err)
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
+func (c *Client) decode(resp *http.Response, out any) error {
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read the answer of the host at %s: %w", c.listen, err)
+	}
+	var f failure
+	if resp.StatusCode/100 != 2 {
+		if json.Unmarshal(b, &f) == nil && f.Error != "" {
+			return errors.New(f.Error)
+		}
+		return fmt.Errorf("what listens at %s answers %s; is that a balhost?", c.listen, resp.Status)
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("what listens at %s answers something else than JSON; is that a balhost? (%w)", c.listen, err)
+	}
+	return nil
+}

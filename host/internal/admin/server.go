@@ -1,0 +1,158 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// shutdownTime is what requests get to end in when the server stops.
+const shutdownTime = 3 * time.Second
+
+// Server answers the admin API.
+type Server struct {
+	api      api
+	listener net.Listener
+	http     *http.Server
+	log      hclog.Logger
+}
+
+// Listen opens the address, so that a taken one is an error at the start.
+// Until Run, requests wait.
+func Listen(o Options) (*Server, error) {
+	l, err := listen(o.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{api: api{Functions: o.Functions, log: o.Log}, listener: l, log: o.Log}
+	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}
+	s.http = &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          o.Log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
+	}
+	return s, nil
+}
+
+// Addr is where it listens, as [NewClient] takes it.
+func (s *Server) Addr() string {
+	if a := s.listener.Addr(); a.Network() == "unix" {
+		return unixPrefix + a.String()
+	}
+	return s.listener.Addr().String()
+}
+
+// Run answers requests until ctx ends, then lets those under way finish for a
+// short time. It owns the listener.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve admin API on %s: %w", s.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+		defer cancel()
+		if s.http.Shutdown(stop) != nil {
+			return s.http.Close() // a profile or a slow reader: cut it
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// Close gives the address up when Run was not called.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// routes is the API. Paths of later versions are added, none is changed.
+func (s *Server) routes(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", s.api.livez)
+	mux.HandleFunc("GET /readyz", s.api.readyz)
+	mux.HandleFunc("GET /v1/status", s.api.status)
+	mux.HandleFunc("GET /v1/plugins", s.api.plugins)
+	mux.HandleFunc("POST /v1/messages", s.api.send)
+	mux.HandleFunc("GET /v1/dead", s.api.dead)
+	mux.HandleFunc("GET /v1/dead/{id}", s.api.deadLetter)
+	mux.HandleFunc("POST /v1/dead/replay", s.api.replay)
+	mux.HandleFunc("POST /v1/dead/delete", s.api.deleteDead)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/", s.api.unknown)
+	return mux
+}
+
+const (
+	unixPrefix    = "unix:"
+	maxSocketPath = 99 // 103 on macOS, less the draft's ending
+)
+
+// listen opens "host:port" or "unix:/path". A socket file is its owner's alone,
+// and one that nobody listens on any more is replaced.
+func listen(address string) (net.Listener, error) {
+	path, isUnix := strings.CutPrefix(address, unixPrefix)
+	if !isUnix {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("open admin address (admin.listen in config.hcl; does another balhost run?): %w", err)
+		}
+		return l, nil
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("open admin socket %s: another process listens on it; stop that, or change admin.listen", path)
+	}
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("open admin socket %s: the system takes %d bytes for a socket's path; choose a shorter one", path, maxSocketPath)
+	}
+	// Under another name first, so that nobody can connect before the mode is right.
+	draft := path + ".new"
+	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open admin socket: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("open admin socket %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(draft, 0o600), os.Rename(draft, path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open admin socket: %w", err), l.Close(), os.Remove(draft))
+	}
+	return socket{UnixListener: l, path: path}, nil
+}
+
+// socket is a listener that knows its last name and removes it at the end.
+type socket struct {
+	*net.UnixListener
+	path string
+}
+
+func (s socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
+func (s socket) Close() error {
+	err := s.UnixListener.Close()
+	if err == nil { // the first Close: the name is still ours
+		err = os.Remove(s.path)
+	}
+	return err
+}
