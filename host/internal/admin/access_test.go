@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A page in a browser on this machine can reach loopback; it gets nothing.
+func TestBrowsersAreRefused(t *testing.T) {
+	open := serve(t, &host{}, Options{})
+	locked := serve(t, &host{}, Options{Token: "s3cret"})
+	bearer := "Bearer s3cret"
+	port := open.Addr()[strings.LastIndex(open.Addr(), ":"):]
+	for _, tc := range []struct {
+		name   string
+		s      *Server
+		header map[string]string
+		code   int
+	}{
+		{"a program", open, nil, 200},
+		{"localhost", open, map[string]string{"Host": "localhost" + port}, 200},
+		{"IPv6", open, map[string]string{"Host": "[::1]" + port}, 200},
+		{"own page", open, map[string]string{"Origin": "http://" + open.Addr(), "Sec-Fetch-Site": "same-origin"}, 200},
+		{"typed in", open, map[string]string{"Sec-Fetch-Site": "none"}, 200},
+		{"rebound name", open, map[string]string{"Host": "evil.example" + port}, 403},
+		{"rebound name without port", open, map[string]string{"Host": "evil.example"}, 403},
+		{"another site", open, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"another port", open, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		{"another origin", open, map[string]string{"Origin": "https://evil.example"}, 403},
+		{"no origin", open, map[string]string{"Origin": "null"}, 403},
+		{"token", locked, map[string]string{"Authorization": bearer}, 200},
+		{"token and name", locked, map[string]string{"Authorization": bearer, "Host": "host.example:8765"}, 200},
+		{"token, but a page", locked, map[string]string{"Authorization": bearer, "Origin": "https://evil.example"}, 403},
+		{"no token", locked, nil, 401},
+		{"wrong token", locked, map[string]string{"Authorization": "Bearer s3cre"}, 401},
+		{"wrong scheme", locked, map[string]string{"Authorization": "Basic s3cret"}, 401},
+	} {
+		if code, body := get(t, tc.s, "/v1/status", tc.header); code != tc.code {
+			t.Errorf("%s: %d instead of %d: %s", tc.name, code, tc.code, body)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if code, _ := get(t, locked, path, nil); code != 200 {
+			t.Errorf("%s asks probes for the token", path)
+		}
+	}
+	if code, _ := get(t, locked, "/debug/pprof/", nil); code != 401 {
+		t.Errorf("pprof is open: %d", code)
+	}
+	if _, err := client(t, locked, "s3cret").Status(t.Context()); err != nil {
+		t.Errorf("client with the token: %v", err)
+	}
+	if _, err := client(t, locked, "").Status(t.Context()); err == nil || !strings.Contains(err.Error(), "admin block") {
+		t.Errorf("client without the token: %v", err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	// A socket that a killed process left behind.
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+
+	t.Run("serves", func(t *testing.T) {
+		s := serve(t, &host{status: Status{Version: "v1"}}, Options{Listen: unixPrefix + path})
+		if s.Addr() != unixPrefix+path {
+			t.Errorf("Addr is %s", s.Addr())
+		}
+		got, err := client(t, s, "").Status(t.Context())
+		if err != nil || got.Version != "v1" {
+			t.Errorf("%+v %v", got, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v %v", info.Mode(), err)
+		}
+		if _, err := Listen(Options{Listen: unixPrefix + path}); err == nil || !strings.Contains(err.Error(), "another process listens") {
+			t.Errorf("a second one: %v", err)
+		}
+	})
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	if _, err := Listen(Options{Listen: unixPrefix + "/tmp/" + strings.Repeat("x", 100)}); err == nil || !strings.Contains(err.Error(), "shorter") {
+		t.Errorf("a long path: %v", err)
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	s := serve(t, &host{}, Options{})
+	if _, err := Listen(Options{Listen: s.Addr()}); err == nil || !strings.Contains(err.Error(), "admin.listen") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestClientSaysWhatToDo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := l.Addr().String()
+	l.Close()
+	for _, address := range []string{free, unixPrefix + filepath.Join(t.TempDir(), "none.sock")} {
+		_, err := NewClient(address, "").Status(t.Context())
+		if !errors.Is(err, ErrNotRunning) || !strings.Contains(err.Error(), "balhost run") || !strings.Contains(err.Error(), address) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	for name, handler := range map[string]http.HandlerFunc{
+		"a page":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"an error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusTeapot) },
+	} {
+		other := httptest.NewServer(handler)
+		c := NewClient(other.Listener.Addr().String(), "")
+		if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is that a balhost?") {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.Close()
+		other.Close()
+	}
+}
+
+// A request that goes on doesn't keep the host from stopping.
+func TestRunEndsAllTheSame(t *testing.T) {
+	h, asked := &host{}, make(chan struct{})
+	f, release := h.functions(), make(chan struct{})
+	f.Live = func() error { close(asked); <-release; return nil }
+	s, err := Listen(Options{Listen: "127.0.0.1:0", Functions: f, Metrics: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, answered := make(chan error, 1), make(chan struct{})
+	go func() { ended <- s.Run(ctx) }()
+	go func() {
+		defer close(answered)
+		if resp, err := http.Get("http://" + s.Addr() + "/livez"); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-asked
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	case <-time.After(10 * shutdownTime):
+		t.Error("Run goes on")
+	}
+	<-answered // cut off
+	close(release)
+}

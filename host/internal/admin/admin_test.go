@@ -1,0 +1,309 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is what a server under test works for.
+type host struct {
+	mu     sync.Mutex
+	dead   []entry.DeadLetter
+	orders [][]string
+	sent   []message.Downstream
+
+	status  Status
+	live    error
+	reasons []string
+	fails   error // of Send
+}
+
+func (h *host) functions() Functions {
+	return Functions{
+		Status: func() Status { return h.status },
+		Live:   func() error { return h.live },
+		Ready:  func() []string { return h.reasons },
+		Send: func(_ context.Context, d message.Downstream) (string, error) {
+			if h.fails != nil {
+				return "", h.fails
+			}
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.sent = append(h.sent, d)
+			return "id-1", nil
+		},
+		Dead: func(after string, most int) ([]entry.DeadLetter, error) {
+			i, _ := slices.BinarySearchFunc(h.dead, after+"\x00", func(d entry.DeadLetter, id string) int { return strings.Compare(d.ID, id) })
+			return h.dead[i:min(len(h.dead), i+most)], nil
+		},
+		DeadLetter: func(id string) (entry.DeadLetter, error) {
+			for _, d := range h.dead {
+				if d.ID == id {
+					return d, nil
+				}
+			}
+			return entry.DeadLetter{}, fmt.Errorf("dead letter %s: %w", id, entry.ErrUnknown)
+		},
+		Replay:     h.order,
+		DeleteDead: h.order,
+	}
+}
+
+func (h *host) order(ids []string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.orders = append(h.orders, ids)
+	return nil
+}
+
+// serve runs a server until the test ends, on a free port unless o says where.
+func serve(t *testing.T, h *host, o Options) *Server {
+	t.Helper()
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	o.Functions, o.Log = h.functions(), hclog.NewNullLogger()
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	s, err := Listen(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return s
+}
+
+func client(t *testing.T, s *Server, token string) *Client {
+	t.Helper()
+	c := NewClient(s.Addr(), token)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestStatusArrives(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	want := Status{
+		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3, Ready: true,
+		Sessions: []Session{{Name: "main", Connections: []Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
+		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: 9},
+		Plugins:  []Plugin{{Name: "echo", State: "running", Categories: []string{"c"}}},
+		Holding:  []Holding{{Category: "x", Pending: 2, Since: now}},
+	}
+	c := client(t, serve(t, &host{status: want}, Options{}), "")
+	got, err := c.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A script walks the lists of a host that has nothing yet.
+func TestEmptyListsAreNotNull(t *testing.T) {
+	s := serve(t, &host{}, Options{})
+	for path, want := range map[string]string{"/v1/status": `"sessions": []`, "/v1/plugins": `"plugins": []`, "/v1/dead": `"dead": []`} {
+		if _, body := get(t, s, path, nil); !strings.Contains(body, want) {
+			t.Errorf("%s: no %s in %s", path, want, body)
+		}
+	}
+}
+
+// P8: dead letters are listed to the last, and ordered about as they were
+// given; P5: several keep their order.
+func TestDeadLetters(t *testing.T) {
+	h := &host{}
+	for i := range 2*maxPage + 5 {
+		h.dead = append(h.dead, entry.DeadLetter{ID: fmt.Sprintf("%05d", i), Raw: json.RawMessage(`{"a":1}`)})
+	}
+	c := client(t, serve(t, h, Options{}), "")
+	var ids []string
+	if err := c.AllDead(t.Context(), func(d entry.DeadLetter) error { ids = append(ids, d.ID); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) != len(h.dead) || !slices.IsSorted(ids) {
+		t.Fatalf("listed %d of %d, sorted: %v", len(ids), len(h.dead), slices.IsSorted(ids))
+	}
+	page, err := c.Dead(t.Context(), "00006", 2)
+	if err != nil || len(page.Dead) != 2 || page.Dead[0].ID != "00007" || page.Next != "00008" {
+		t.Errorf("the page after 00006: %+v %v", page, err)
+	}
+	letter, err := c.DeadLetter(t.Context(), "00042")
+	if err != nil || letter.ID != "00042" || len(letter.Raw) == 0 {
+		t.Errorf("one: %+v %v", letter, err)
+	}
+	if _, err := c.DeadLetter(t.Context(), "no/such"); err == nil || !strings.Contains(err.Error(), "no such entry") {
+		t.Errorf("one that is not there: %v", err)
+	}
+	for name, do := range map[string]func(context.Context, []string) (int, error){"replay": c.Replay, "delete": c.DeleteDead} {
+		h.orders = nil
+		if n, err := do(t.Context(), ids); err != nil || n != len(ids) {
+			t.Errorf("%s: %d %v", name, n, err)
+		}
+		if got := slices.Concat(h.orders...); !slices.Equal(got, ids) {
+			t.Errorf("%s: the ids changed or lost their order", name)
+		}
+	}
+}
+
+func TestSend(t *testing.T) {
+	h := &host{}
+	c := client(t, serve(t, h, Options{}), "")
+	ttl := int64(60)
+	id, err := c.Send(t.Context(), Message{Token: "tokA", Data: json.RawMessage(`{"k":"<&>"}`), TimeToLive: &ttl, Group: "g", Session: "main"})
+	if err != nil || id != "id-1" {
+		t.Fatalf("%q %v", id, err)
+	}
+	want := message.Downstream{To: message.Token("tokA"), Data: json.RawMessage(`{"k":"<&>"}`), Options: message.Options{TTL: message.TTL(time.Minute)}, Group: "g", Session: "main"}
+	if diff := cmp.Diff([]message.Downstream{want}, h.sent); diff != "" {
+		t.Error(diff)
+	}
+	tooLong := int64(1 << 62)
+	for name, m := range map[string]Message{
+		"no target":  {Data: json.RawMessage(`{}`)},
+		"two":        {Token: "a", Topic: "b"},
+		"long ttl":   {Token: "a", TimeToLive: &tooLong},
+		"data":       {Token: "a", Data: json.RawMessage(`{"k":1}`)},
+		"two orders": {Token: "a", Priority: "soon"},
+	} {
+		if _, err := c.Send(t.Context(), m); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if len(h.sent) != 1 {
+		t.Errorf("%d messages reached the host", len(h.sent))
+	}
+}
+
+// What the host says gets the code that tells a script who must act.
+func TestErrorCodes(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		code int
+	}{
+		{entry.ErrFull, http.StatusInsufficientStorage},
+		{entry.ErrClosed, http.StatusServiceUnavailable},
+		{entry.ErrExists, http.StatusConflict},
+		{fmt.Errorf("session %q: %w", "x", entry.ErrUnknown), http.StatusNotFound},
+		{errors.New("boom"), http.StatusInternalServerError},
+	} {
+		s := serve(t, &host{fails: tc.err}, Options{})
+		code, body := request(t, s, http.MethodPost, "/v1/messages", nil, `{"token": "t", "data": {}}`)
+		if code != tc.code || !strings.Contains(body, tc.err.Error()[:4]) {
+			t.Errorf("%v: %d %s", tc.err, code, body)
+		}
+	}
+}
+
+// P10: no request hurts the host.
+func TestBadRequests(t *testing.T) {
+	h := &host{}
+	s := serve(t, h, Options{})
+	for _, tc := range []struct {
+		method, path, body string
+		code               int
+		says               string
+	}{
+		{"POST", "/v1/messages", "", 400, "read the body"},
+		{"POST", "/v1/messages", "{", 400, "read the body"},
+		{"POST", "/v1/messages", `{"tokn": "x"}`, 400, "tokn"},
+		{"POST", "/v1/messages", `{"token": "x"} {}`, 400, "something follows"},
+		{"POST", "/v1/messages", `{"token": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than"},
+		{"POST", "/v1/dead/replay", `{"ids": []}`, 400, "give 1 to"},
+		{"POST", "/v1/dead/delete", `{"ids": [1]}`, 400, "read the body"},
+		{"POST", "/v1/dead/delete", `{"ids": ["` + strings.Repeat(`","`, maxPage) + `"]}`, 400, "give 1 to"},
+		{"GET", "/v1/dead?limit=0", "", 400, "limit"},
+		{"GET", "/v1/dead?limit=x", "", 400, "limit"},
+		{"GET", "/v1/dead/none", "", 404, "no such entry"},
+		{"GET", "/v1/nothing", "", 404, "/v1/status"},
+		{"DELETE", "/v1/status", "", 404, "no DELETE /v1/status here"},
+	} {
+		code, body := request(t, s, tc.method, tc.path, nil, tc.body)
+		var f failure
+		if err := json.Unmarshal([]byte(body), &f); err != nil || code != tc.code || !strings.Contains(f.Error, tc.says) {
+			t.Errorf("%s %s %.40s: %d %.200s", tc.method, tc.path, tc.body, code, body)
+		}
+	}
+	if len(h.orders)+len(h.sent) != 0 {
+		t.Error("a refused request reached the host")
+	}
+}
+
+func TestProbesAndMetrics(t *testing.T) {
+	h := &host{}
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "balhost_test_total"})
+	registry.MustRegister(counter)
+	s := serve(t, h, Options{Metrics: registry})
+	expect := func(path string, code int, says string) {
+		t.Helper()
+		if got, body := get(t, s, path, nil); got != code || !strings.Contains(body, says) {
+			t.Errorf("%s: %d %s", path, got, body)
+		}
+	}
+	expect("/livez", 200, `"live": true`)
+	expect("/readyz", 200, `"ready": true`)
+	expect("/metrics", 200, "balhost_test_total 0")
+	expect("/debug/pprof/", 200, "goroutine")
+	expect("/debug/pprof/goroutine?debug=1", 200, "goroutine profile")
+	h.live, h.reasons = errors.New("the committer is stuck"), []string{`session "main" is not connected`}
+	expect("/livez", 503, "the committer is stuck")
+	expect("/readyz", 503, "is not connected")
+}
+
+func get(t *testing.T, s *Server, path string, header map[string]string) (int, string) {
+	t.Helper()
+	return request(t, s, http.MethodGet, path, header, "")
+}
+
+// request asks with the headers given; "Host" among them replaces the address.
+func request(t *testing.T, s *Server, method, path string, header map[string]string, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addr()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range header {
+		req.Header.Set(name, value)
+	}
+	req.Host = header["Host"]
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
