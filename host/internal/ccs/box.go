@@ -1,0 +1,194 @@
+package ccs
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/xmpp"
+)
+
+// box lies between those who hear something and the writer: the reading
+// goroutine and the ledger's callbacks put in, serve takes out. Nothing in it
+// is the only copy of a message (P0): what is lost with it CCS sends again, or
+// the outbox does.
+type box struct {
+	hint chan struct{} // "look again"
+
+	mu        sync.Mutex // guards what follows
+	turn      sync.Cond  // the reader may go on: fewer undecided, or shut
+	mail      mail
+	undecided int   // submitted, not called back yet
+	read      fifo  // when each upstream that is not acked was read, oldest first
+	refused   error // why the first upstream was not stored; from then on nothing is acked (P1)
+	deaf      bool  // no more upstreams are taken
+	shut      bool
+}
+
+// mail is what came since the last look.
+type mail struct {
+	acks    []ack
+	answers []answer
+	asked   []request // the peer's iqs, to be answered
+	pong    bool      // our ping was answered
+	drain   bool      // CCS wants this connection drained
+	tooBig  int       // upstreams that the ledger can't hold
+	refused error     // see box; said again at every look
+	ended   error     // why nothing more will be heard; said again at every look
+}
+
+// ack is owed for one upstream or receipt that is stored.
+type ack struct {
+	to, id string
+	read   time.Time
+}
+
+// answer is CCS's word on one downstream.
+type answer struct {
+	id                string // message id
+	nack              bool
+	code, description string
+	token             string            // registration_id of an ack
+	refusal           *xmpp.StanzaError // instead of ack or nack
+}
+
+// request is an iq that the peer wants answered.
+type request struct {
+	id, from string
+	ping     bool
+}
+
+// maxUndecided bounds what one connection can have waiting for the ledger. CCS
+// stops at about 100 un-acked upstreams; a peer that doesn't is not read any
+// further until the ledger has caught up.
+const maxUndecided = 4096
+
+func newBox() *box {
+	b := &box{hint: make(chan struct{}, 1)}
+	b.turn.L = &b.mu
+	return b
+}
+
+// put changes the mail and wakes the writer.
+func (b *box) put(change func(*mail)) {
+	b.mu.Lock()
+	change(&b.mail)
+	b.mu.Unlock()
+	b.ring()
+}
+
+// answer is put for what comes most.
+func (b *box) answer(a answer) {
+	b.mu.Lock()
+	b.mail.answers = append(b.mail.answers, a)
+	b.mu.Unlock()
+	b.ring()
+}
+
+func (b *box) ring() {
+	select {
+	case b.hint <- struct{}{}:
+	default:
+	}
+}
+
+// admit is asked before an upstream is submitted. It waits while too many are
+// undecided, and says no where submitting makes no sense: one before it was not
+// stored, or the connection is about to end. CCS sends it again.
+func (b *box) admit(read time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.undecided >= maxUndecided && !b.shut {
+		b.turn.Wait()
+	}
+	b.read.push(read)
+	if b.deaf || b.shut || b.refused != nil {
+		return false
+	}
+	b.undecided++
+	return true
+}
+
+// decided is the ledger's word on an upstream. It comes in the order of the
+// calls: after the first that was not stored, none is acked (P1).
+func (b *box) decided(a ack, err error) {
+	b.mu.Lock()
+	b.undecided--
+	b.turn.Signal()
+	switch {
+	case b.shut, b.refused != nil:
+	case err == nil:
+		b.mail.acks = append(b.mail.acks, a)
+	case errors.Is(err, entry.ErrTooLarge): // sent again it would be no smaller: the others go on
+		b.mail.tooBig++
+	default:
+		b.refused = err
+	}
+	b.mu.Unlock()
+	b.ring()
+}
+
+// take empties the box into m, whose old memory the box uses next.
+func (b *box) take(m *mail) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	*m, b.mail = b.mail, mail{acks: m.acks[:0], answers: m.answers[:0], asked: m.asked[:0]}
+	m.refused, b.mail.ended = b.refused, m.ended
+}
+
+// wrote says that n acks are on the wire.
+func (b *box) wrote(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.read.drop(n)
+}
+
+// unacked is how many upstreams were read and not acked, each in a slot of
+// CCS's own window, since when the oldest waits, and why they are not stored.
+func (b *box) unacked() (n int, since time.Time, refused error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read.len(), b.read.first(), b.refused
+}
+
+// deafen takes no more upstreams. It reports whether all that were taken are decided.
+func (b *box) deafen() (quiet bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deaf = true
+	return b.undecided == 0 && len(b.mail.acks) == 0
+}
+
+// shutdown is the box's end: callbacks that come later are dropped, a waiting
+// reader goes on.
+func (b *box) shutdown() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	b.turn.Broadcast()
+}
+
+// fifo is a queue of times.
+type fifo struct {
+	times []time.Time
+	head  int
+}
+
+func (q *fifo) len() int         { return len(q.times) - q.head }
+func (q *fifo) push(t time.Time) { q.times = append(q.times, t) }
+
+func (q *fifo) first() time.Time {
+	if q.len() == 0 {
+		return time.Time{}
+	}
+	return q.times[q.head]
+}
+
+func (q *fifo) drop(n int) {
+	q.head += n
+	if q.head >= len(q.times)/2 { // each time moves at most once for each that left
+		q.times = q.times[:copy(q.times, q.times[q.head:])]
+		q.head = 0
+	}
+}

@@ -1,0 +1,160 @@
+package ccs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"balhost/host/internal/flow"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// State is where a connection stands; for status and metrics only.
+type State string
+
+// The states, in the order of a connection's life.
+const (
+	Waiting  State = "waiting" // for the backoff
+	Dialing  State = "dialing" // and TLS
+	Opening  State = "opening" // login and bind
+	Ready    State = "ready"
+	Draining State = "draining" // takes no more downstreams
+)
+
+// conn is one connection with CCS, from its first thought to its end. It is
+// never used again: what comes after it is another one.
+type conn struct {
+	s        *Session
+	number   int
+	box      *box
+	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
+	left     sync.Once
+	inFlight atomic.Int64
+	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
+
+	mu    sync.Mutex // guards what follows
+	state State
+	since time.Time
+	ready time.Time // since when it served; zero if it never did
+	err   error     // why it ended; nil while it lives and after an end that was asked for
+}
+
+// errStore: the ledger takes nothing any more, and so this session has no use.
+type errStore struct{ error }
+
+func (e errStore) Unwrap() error { return e.error }
+
+// run is the connection's whole life. It returns nil for an end that either
+// side asked for.
+func (c *conn) run(ctx context.Context) (err error) {
+	defer func() { c.end(ctx, err) }()
+	opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
+	defer cancel()
+
+	c.enter(Dialing)
+	nc, err := c.dial(opening)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	c.enter(Opening)
+	st, err := c.open(opening, nc)
+	if err != nil {
+		return err
+	}
+
+	c.enter(Ready)
+	win := flow.NewWindow(c.s.o.Window)
+	var g errgroup.Group
+	g.Go(func() error {
+		c.read(st.Reader)
+		return nil
+	})
+	g.Go(func() error {
+		defer nc.Close() // ends read too
+		defer c.box.shutdown()
+		return c.serve(ctx, st.w, win)
+	})
+	err = g.Wait()
+	c.giveBack(win, err)
+	return err
+}
+
+// giveBack returns what CCS has not answered. Only now, after the connection is
+// closed, can it go out on another one (P3).
+func (c *conn) giveBack(win *flow.Window, err error) {
+	c.inFlight.Store(0)
+	switch unanswered := win.Unanswered(); {
+	case len(unanswered) == 0:
+	case blamesUs(err):
+		c.s.o.Outbox.Blame(c.s.o.Name, unanswered)
+	default:
+		c.s.o.Outbox.Return(c.s.o.Name, unanswered)
+	}
+}
+
+// enter notes the state, for status.
+func (c *conn) enter(state State) {
+	c.mu.Lock()
+	c.state, c.since = state, time.Now()
+	if state == Ready {
+		c.ready = c.since
+	}
+	c.mu.Unlock()
+	if state == Ready {
+		c.s.o.Log.Info("connected", "conn", c.number)
+	}
+}
+
+// leave stops downstreams on this connection, so that the keeper replaces it.
+func (c *conn) leave(why string) {
+	c.left.Do(func() {
+		c.enter(Draining)
+		c.s.o.Log.Info("draining", "conn", c.number, "err", why)
+		close(c.leaving)
+	})
+}
+
+// lasted is for how long it has served.
+func (c *conn) lasted() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ready.IsZero() {
+		return 0
+	}
+	return time.Since(c.ready)
+}
+
+// end is the last of a connection: what became of it is said once.
+func (c *conn) end(ctx context.Context, err error) {
+	if ctx.Err() != nil && !errors.As(err, new(errStore)) {
+		err = nil // whatever broke while we were leaving
+	}
+	c.mu.Lock()
+	c.err = err
+	c.mu.Unlock()
+	c.s.forget(c, err)
+	log := c.s.o.Log
+	switch {
+	case err == nil:
+		log.Info("closed", "conn", c.number)
+	case errors.As(err, new(errStore)):
+		log.Error("the ledger takes nothing any more: session stops", "conn", c.number, "err", err)
+	case refused(err):
+		c.s.said.log(log.Error, "CCS does not let us in", "conn", c.number, "err", err)
+	default:
+		c.s.said.log(log.Warn, "connection lost", "conn", c.number, "err", err)
+	}
+	c.left.Do(func() { close(c.leaving) })
+}
+
+// ended is why it has ended; nil while it lives.
+func (c *conn) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}

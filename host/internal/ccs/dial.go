@@ -1,0 +1,151 @@
+package ccs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"balhost/host/internal/xmpp"
+)
+
+// wire is the network connection with a deadline on each read and write.
+type wire struct {
+	net.Conn
+	limit time.Duration // for one read or write
+	until time.Time     // when not zero, the deadline of all together: while opening
+}
+
+// Read waits for bytes for as long as a live peer may be silent: it is pinged
+// meanwhile, so silence means a dead link (ccs-protocol.md §1.3). Keepalives count.
+func (w *wire) Read(p []byte) (int, error) {
+	if err := w.Conn.SetReadDeadline(w.deadline()); err != nil {
+		return 0, err
+	}
+	return w.Conn.Read(p)
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	if err := w.Conn.SetWriteDeadline(w.deadline()); err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(p)
+}
+
+func (w *wire) deadline() time.Time {
+	if !w.until.IsZero() {
+		return w.until
+	}
+	return time.Now().Add(w.limit)
+}
+
+// dial connects and secures.
+func (c *conn) dial(ctx context.Context) (net.Conn, error) {
+	o := &c.s.o
+	nc, err := o.Dial(ctx, o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
+	}
+	if o.TLS == nil {
+		return nc, nil
+	}
+	cfg := o.TLS.Clone()
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = net.SplitHostPort(o.Address)
+	}
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	secured := tls.Client(nc, cfg)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		var bad *tls.CertificateVerificationError
+		if errors.As(err, &bad) {
+			return nil, &TrustError{Address: o.Address, Expected: cfg.ServerName, Presented: presented(bad), Err: bad.Err}
+		}
+		return nil, fmt.Errorf("TLS handshake with %s: %w", o.Address, err)
+	}
+	return secured, nil
+}
+
+// open logs in. Spec: RFC 6120 §4.3 stream, §6 SASL, §7 bind.
+func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
+	o := &c.s.o
+	w := &wire{Conn: nc, limit: o.PingInterval + o.PingTimeout}
+	w.until, _ = ctx.Deadline()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	r := xmpp.NewReader(w, o.MaxStanza)
+	_, err := xmpp.Login(w, r, xmpp.Credentials{Domain: o.Domain, AuthCID: o.AuthCID, Password: o.Key})
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+		return nil, fmt.Errorf("%s: %w", o.Address, err)
+	}
+	w.until = time.Time{}
+	return &stream{Reader: r, w: w}, nil
+}
+
+// stream is an open connection: the reading goroutine has the Reader, the
+// writing one has w.
+type stream struct {
+	*xmpp.Reader
+	w *wire
+}
+
+// TrustError is a server whose certificate is not trusted.
+type TrustError struct {
+	Address, Expected, Presented string
+	Err                          error
+}
+
+func (e *TrustError) Error() string {
+	return fmt.Sprintf("%s: certificate not trusted: %v; expected the name %q, it presented %s; check tls.server_name and tls.ca_file",
+		e.Address, e.Err, e.Expected, e.Presented)
+}
+
+func (e *TrustError) Unwrap() error { return e.Err }
+
+// presented says what a refused certificate claims to be.
+func presented(e *tls.CertificateVerificationError) string {
+	if len(e.UnverifiedCertificates) == 0 {
+		return "none"
+	}
+	leaf := e.UnverifiedCertificates[0]
+	names := append([]string{}, leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return fmt.Sprintf("%.200q (subject %.100q, issued by %.100q, valid until %s)",
+		names, leaf.Subject, leaf.Issuer, leaf.NotAfter.Format(time.DateOnly))
+}
+
+// refused reports whether trying again soon makes no sense: someone has to
+// change the key, the certificate or the account first.
+func refused(err error) bool {
+	var auth *xmpp.AuthError
+	var trust *TrustError
+	var ended *xmpp.StreamError
+	if errors.As(err, &ended) {
+		switch ended.Condition {
+		case "policy-violation", "not-authorized", "host-unknown": // ccs-protocol.md §1.4
+			return true
+		}
+	}
+	return errors.As(err, &auth) || errors.As(err, &trust)
+}
+
+// blamesUs reports whether CCS ended the stream over bytes of ours, so that one
+// of the messages in flight may be poison. Spec: RFC 6120 §4.9.3; ccs-protocol.md §1.4.
+func blamesUs(err error) bool {
+	var ended *xmpp.StreamError
+	if !errors.As(err, &ended) {
+		return false
+	}
+	switch ended.Condition {
+	case "invalid-xml", "not-well-formed", "xml-not-well-formed", "bad-format", "bad-namespace-prefix",
+		"invalid-namespace", "restricted-xml", "unsupported-encoding", "unsupported-stanza-type":
+		return true
+	}
+	return false
+}

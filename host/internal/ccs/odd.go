@@ -1,0 +1,102 @@
+package ccs
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"balhost/host/internal/fcm"
+)
+
+// oddity is a kind of thing that CCS should not send. Each is counted, and
+// shown once per 30 s; none disturbs the rest (P10).
+type oddity uint8
+
+const (
+	unknownStanza   oddity = iota // XML that is no message, iq or presence
+	unknownType                   // a payload whose message_type or control_type is unknown
+	unusablePayload               // a payload that makes no sense
+	tooLarge                      // a stanza over max_stanza, or an upstream that no commit can hold
+	stanzaError                   // an error for something that is no downstream in flight: a refused ack
+	lateAnswer                    // an ack or nack of something not in flight on that connection
+	oddities
+)
+
+// String is the value of the metric's label.
+func (k oddity) String() string {
+	return [...]string{"unknown_stanza", "unknown_type", "unusable_payload", "too_large", "stanza_error", "late_answer"}[k]
+}
+
+var oddMessage = [...]string{
+	unknownStanza:   "CCS sent an unknown stanza; ignored",
+	unknownType:     "CCS sent a payload of an unknown type; ignored",
+	unusablePayload: "CCS sent an unusable payload",
+	tooLarge:        "CCS sent something too large; skipped and not acked",
+	stanzaError:     "CCS refused a stanza of ours",
+	lateAnswer:      "CCS answered something that is not in flight; ignored",
+}
+
+// odd counts and shows one.
+func (s *Session) odd(k oddity, what string) {
+	s.counts.odd[k].Add(1)
+	s.said.log(s.o.Log.Warn, oddMessage[k], "err", what)
+}
+
+// Unusable is a payload from CCS that could not be understood.
+type Unusable struct {
+	At              time.Time
+	Reason          string
+	From, MessageID string // when it had both it is in the dead letters, and acked
+}
+
+// remembered is how many of the last unusable payloads status shows.
+const remembered = 20
+
+func (s *Session) remember(bad *fcm.DecodeError, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recent) == remembered {
+		copy(s.recent, s.recent[1:])
+		s.recent = s.recent[:remembered-1]
+	}
+	s.recent = append(s.recent, Unusable{At: at, Reason: bad.Reason, From: bad.From, MessageID: bad.MessageID})
+}
+
+// quiet is for how long the same line is not said again.
+const quiet = 30 * time.Second
+
+// said keeps log lines from repeating: once per 30 s each, then
+// with the number of those kept back.
+type said struct {
+	mu    sync.Mutex // guards lines
+	lines map[string]*line
+}
+
+type line struct {
+	at   time.Time
+	kept int // not said since
+}
+
+// log says message by level, if it has not been said lately. The last of pairs
+// is the value of "err".
+func (d *said) log(level func(string, ...any), message string, pairs ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lines == nil {
+		d.lines = map[string]*line{}
+	}
+	l := d.lines[message]
+	if l == nil {
+		l = &line{}
+		d.lines[message] = l
+	}
+	if !l.at.IsZero() && time.Since(l.at) < quiet {
+		l.kept++
+		return
+	}
+	if l.kept > 0 {
+		pairs[len(pairs)-1] = fmt.Sprintf("%v (and %d more of this kind since)", pairs[len(pairs)-1], l.kept)
+	}
+	l.at, l.kept = time.Now(), 0
+	level(message, pairs...)
+}

@@ -1,0 +1,124 @@
+package ccs
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/entry"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Inbox is where upstreams and receipts are stored.
+type Inbox interface {
+	// Accept stores in and calls done after the commit, in the order of the
+	// calls, from any goroutine. nil: on disk. entry.ErrFull: no room now, see
+	// Room. entry.ErrTooLarge: never. Any other error: the store is over.
+	Accept(in entry.Inbound, done func(error))
+	// Room is closed as soon as, or while, there is room.
+	Room() <-chan struct{}
+}
+
+// Outbox is where downstreams come from and where their answers go; see
+// package outbox for what each call means.
+type Outbox interface {
+	Changed(session string) <-chan struct{}
+	Take(session string, n int) []entry.Outgoing
+	Acked(session string, seq uint64, newToken string)
+	Nacked(session string, seq uint64, code, description string)
+	Refused(session string, seq uint64, errorType, description string)
+	Return(session string, seqs []uint64)
+	Blame(session string, seqs []uint64)
+}
+
+// Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox
+// are needed; what else is zero gets the default that is named.
+type Options struct {
+	Name     string // as in config.hcl; upstreams carry it, the outbox is asked by it
+	Address  string // host:port
+	SenderID string
+	Key      string // the server key; never logged
+	Domain   string // of the stream and of the login; gcm.googleapis.com
+	AuthCID  string // who logs in; SenderID@Domain. A stock XMPP server wants the bare user
+
+	// TLS verifies the server, from the first byte on: RootCAs and ServerName
+	// (the address's host). nil is the system's roots, unless Dial is set:
+	// then Dial's connection is taken as it is.
+	TLS  *tls.Config
+	Dial func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
+
+	Connections   int           // each with a window of its own; 1
+	Window        int           // most downstreams unanswered on a connection; 100, which is CCS's limit
+	PingInterval  time.Duration // 20 s
+	PingTimeout   time.Duration // 10 s; a link silent for both together is dead
+	AnswerTimeout time.Duration // a connection that leaves something unanswered so long is replaced; 60 s
+	MaxStanza     int           // bytes; 1 MiB
+	AckWarn       time.Duration // warn when an ack took longer; 100 ms
+
+	Backoff backoff.Policy // between connects that fail or don't last; 1 s to 5 min
+	Refused time.Duration  // least wait after a refused login or certificate; 30 s
+	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min
+	Login   time.Duration  // limit for dial, TLS and login together; 30 s
+	Drain   time.Duration  // limit for CCS to close a connection that it drains; 10 min
+	Grace   time.Duration  // limit for answers on a connection that we replace; 10 s
+	Stop    time.Duration  // limit for answers when Run's context ends; 5 s
+
+	Inbox   Inbox
+	Outbox  Outbox
+	Log     hclog.Logger
+	Metrics prometheus.Registerer // nil: none
+}
+
+// ccsWindow is CCS's own limit (ccs-protocol.md §8).
+const ccsWindow = 100
+
+// withDefaults fills in what is zero.
+func (o Options) withDefaults() Options {
+	set(&o.Domain, "gcm.googleapis.com")
+	set(&o.AuthCID, o.SenderID+"@"+o.Domain)
+	set(&o.Connections, 1)
+	set(&o.Window, ccsWindow)
+	o.Window = min(o.Window, ccsWindow)
+	set(&o.PingInterval, 20*time.Second)
+	set(&o.PingTimeout, 10*time.Second)
+	set(&o.AnswerTimeout, time.Minute)
+	set(&o.MaxStanza, 1<<20)
+	set(&o.AckWarn, 100*time.Millisecond)
+	set(&o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
+	set(&o.Refused, 30*time.Second)
+	set(&o.Stable, time.Minute)
+	set(&o.Login, 30*time.Second)
+	set(&o.Drain, 10*time.Minute)
+	set(&o.Grace, 10*time.Second)
+	set(&o.Stop, 5*time.Second)
+	if o.TLS == nil && o.Dial == nil {
+		o.TLS = &tls.Config{}
+	}
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			var d net.Dialer // with TCP keepalive, as is its default
+			return d.DialContext(ctx, "tcp", address)
+		}
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return o
+}
+
+// tick is how often a writer looks at the time.
+func (o *Options) tick() time.Duration {
+	least := min(o.PingInterval, o.PingTimeout, o.AnswerTimeout, o.Drain, o.Grace, o.Stop)
+	return max(time.Millisecond, min(time.Second, least/4))
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

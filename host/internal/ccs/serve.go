@@ -1,0 +1,310 @@
+package ccs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/fcm"
+	"balhost/host/internal/flow"
+	"balhost/host/internal/xmpp"
+)
+
+const (
+	// burst is how many downstreams are written between two looks at the box,
+	// so that acks never wait behind a whole window (ccs-protocol.md §5 rule 3).
+	burst = 16
+	// closeWait is how long the peer has to answer our </stream:stream>.
+	closeWait = time.Second
+	// keepBuffer is how much memory the writer keeps between turns.
+	keepBuffer = 256 << 10
+)
+
+// writer is the state of serve: it belongs to that goroutine alone, so nothing
+// in it has a lock.
+type writer struct {
+	*conn
+	w      *wire
+	win    *flow.Window
+	mail   mail
+	out    []byte // what this turn writes
+	json   []byte
+	going  *departure // nil in Ready
+	room   <-chan struct{}
+	pinged time.Time // when the last ping went out
+	ping   bool      // and it is unanswered
+	pings  int
+}
+
+// departure is Draining: no more downstreams; then the end.
+type departure struct {
+	until  time.Time // we hang up then, whatever is unanswered
+	hangUp bool      // and before, when everything is answered; else CCS closes
+}
+
+// serve is Ready and Draining. Every turn does what is allowed now, writes it
+// at once, then waits for a reason to look again.
+func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
+	v := &writer{conn: c, w: w, win: win, pinged: time.Now()}
+	tick := time.NewTicker(c.s.o.tick())
+	defer tick.Stop()
+	stop := ctx.Done()
+	for {
+		changed := c.s.o.Outbox.Changed(c.s.o.Name) // take the hint before looking, so that none is lost
+		c.box.take(&v.mail)
+		more, err := v.turn(time.Now())
+		switch {
+		case errors.Is(err, errOver):
+			return nil
+		case err != nil:
+			return err
+		case more:
+			continue
+		case v.going != nil || win.Room() == 0:
+			changed = nil
+		}
+		select {
+		case <-changed:
+		case <-c.box.hint:
+		case <-tick.C:
+		case <-v.room:
+			v.room = nil
+			v.depart("there is room again", departure{v.in(c.s.o.Grace), true})
+		case <-stop:
+			stop = nil
+			v.depart("stopping", departure{v.in(c.s.o.Stop), true})
+		}
+	}
+}
+
+// errOver is the end that was asked for.
+var errOver = errors.New("over")
+
+// turn is one look at everything. It reports whether there is more to write.
+func (v *writer) turn(now time.Time) (more bool, err error) {
+	v.out = v.out[:0]
+	v.answered()
+	if err := v.mail.ended; err != nil {
+		return false, v.farewell(err)
+	}
+	if err := v.acks(); err != nil {
+		return false, err
+	}
+	for _, q := range v.mail.asked {
+		if q.ping {
+			v.out = xmpp.AppendIQResult(v.out, q.id, q.from)
+		} else {
+			v.out = xmpp.AppendIQRefusal(v.out, q.id, q.from)
+		}
+	}
+	v.watch(now)
+	more = v.fill(now)
+	if err := v.flush(); err != nil {
+		return false, err
+	}
+	if v.over(now) {
+		v.hangUp()
+		return false, errOver
+	}
+	return more, nil
+}
+
+// answered takes CCS's answers out of the window and hands them on.
+func (v *writer) answered() {
+	o := &v.s.o
+	for _, a := range v.mail.answers {
+		if a.nack && a.code == fcm.ConnectionDraining { // a drain may be noticed by a nack first
+			v.mail.drain = true
+		}
+		seq, ok := v.win.Answer(a.id)
+		switch {
+		case !ok && a.refusal != nil: // mostly 406: an ack that CCS does not want here
+			v.s.odd(stanzaError, a.refusal.Error())
+		case !ok:
+			v.s.odd(lateAnswer, strconv.Quote(a.id))
+		case a.refusal != nil:
+			v.s.counts.nacked.Add(1)
+			o.Outbox.Refused(o.Name, seq, a.refusal.Type, a.refusal.Error())
+		case a.nack:
+			v.s.counts.nacked.Add(1)
+			o.Outbox.Nacked(o.Name, seq, a.code, a.description)
+		default:
+			v.s.counts.acked.Add(1)
+			o.Outbox.Acked(o.Name, seq, a.token)
+		}
+	}
+	v.inFlight.Store(int64(o.Window - v.win.Room()))
+	if v.mail.pong {
+		v.ping = false
+	}
+	if v.mail.drain {
+		v.depart("asked by CCS", departure{v.in(o.Drain), false})
+	}
+}
+
+// acks appends an ack for each upstream that is stored by now, and looks at
+// what could not be stored (P1).
+func (v *writer) acks() error {
+	for _, a := range v.mail.acks {
+		v.json = fcm.AppendAck(v.json[:0], a.to, a.id)
+		out, err := xmpp.AppendMessage(v.out, "", v.json)
+		if err != nil { // AppendAck escapes, so this can't be
+			return fmt.Errorf("write the ack of %q: %w", a.id, err)
+		}
+		v.out = out
+	}
+	if v.mail.tooBig > 0 {
+		v.holes.Add(int64(v.mail.tooBig))
+		v.s.odd(tooLarge, entry.ErrTooLarge.Error())
+	}
+	switch {
+	case v.mail.refused == nil || v.going != nil || v.room != nil:
+		return nil
+	case errors.Is(v.mail.refused, entry.ErrFull):
+		v.s.said.log(v.s.o.Log.Warn, "upstreams are not stored and not acked", "conn", v.number, "err", v.mail.refused)
+		v.room = v.s.o.Inbox.Room()
+		return nil
+	}
+	return errStore{fmt.Errorf("store an upstream: %w", v.mail.refused)}
+}
+
+// fill moves downstreams from the outbox over the window to the wire (P3).
+func (v *writer) fill(now time.Time) (more bool) {
+	n := min(v.win.Room(), burst)
+	if v.going != nil || n == 0 {
+		return false
+	}
+	o := &v.s.o
+	taken := o.Outbox.Take(o.Name, n)
+	for _, g := range taken {
+		if err := v.append(g); err != nil { // nothing of it is in out
+			o.Outbox.Refused(o.Name, g.Seq, "modify", err.Error())
+			continue
+		}
+		v.win.Add(g.Message.MessageID, g.Seq, now)
+		v.s.counts.downstreams.Add(1)
+	}
+	v.inFlight.Store(int64(o.Window - v.win.Room()))
+	return len(taken) == n && v.win.Room() > 0
+}
+
+// append writes one downstream. The stanza's id is the message's, so that a
+// stanza error frees its slot too (ccs-protocol.md §4.2).
+func (v *writer) append(g entry.Outgoing) error {
+	var err error
+	if v.json, err = fcm.AppendDownstream(v.json[:0], g.Message, g.TTL); err == nil {
+		v.out, err = xmpp.AppendMessage(v.out, g.Message.MessageID, v.json)
+	}
+	return err
+}
+
+// watch pings, and gives the connection up when answers stay out. Silence is
+// noticed by wire.Read.
+func (v *writer) watch(now time.Time) {
+	o := &v.s.o
+	oldest, waiting := v.win.Oldest()
+	switch {
+	case v.going != nil:
+	case waiting && now.Sub(oldest) >= o.AnswerTimeout:
+		v.depart("downstreams are not answered", departure{v.in(o.Grace), true})
+	case v.ping && now.Sub(v.pinged) >= o.AnswerTimeout:
+		v.depart("a ping is not answered", departure{v.in(o.Grace), true})
+	}
+	if !v.ping && now.Sub(v.pinged) >= o.PingInterval { // Spec: XEP-0199; ccs-protocol.md §1.3
+		v.pings++
+		v.ping, v.pinged = true, now
+		v.out = xmpp.AppendPing(v.out, "p"+strconv.Itoa(v.pings), o.Domain)
+	}
+}
+
+// flush writes what this turn brought, in one piece, and counts the acks in it.
+func (v *writer) flush() error {
+	if len(v.out) == 0 {
+		return nil
+	}
+	if _, err := v.w.Write(v.out); err != nil {
+		return fmt.Errorf("write to CCS: %w", err)
+	}
+	if cap(v.out) > keepBuffer {
+		v.out = nil
+	}
+	if len(v.mail.acks) > 0 {
+		v.box.wrote(len(v.mail.acks))
+		v.s.acked(v.number, v.mail.acks)
+		v.mail.acks = v.mail.acks[:0]
+	}
+	return nil
+}
+
+// depart turns to Draining, or hastens it.
+func (v *writer) depart(why string, d departure) {
+	v.leave(why)
+	switch {
+	case v.going == nil:
+		v.going = &d
+	case d.until.Before(v.going.until):
+		v.going.until = d.until
+		v.going.hangUp = v.going.hangUp || d.hangUp
+	default:
+		v.going.hangUp = v.going.hangUp || d.hangUp
+	}
+}
+
+func (v *writer) in(d time.Duration) time.Time { return time.Now().Add(d) }
+
+// over reports whether it is on us to hang up now.
+func (v *writer) over(now time.Time) bool {
+	switch {
+	case v.going == nil:
+		return false
+	case !now.Before(v.going.until):
+		return true
+	}
+	return v.going.hangUp && v.win.Empty() && v.box.deafen()
+}
+
+// hangUp closes the stream and waits a little for the peer to do so too, so
+// that what it still has to say is heard and what we wrote is read. Spec: RFC 6120 §4.4.
+func (v *writer) hangUp() {
+	v.out = append(v.out[:0], xmpp.CloseTag...)
+	if v.flush() != nil {
+		return
+	}
+	limit := time.NewTimer(closeWait)
+	defer limit.Stop()
+	for {
+		v.box.take(&v.mail)
+		v.answered()
+		if v.mail.ended != nil {
+			return
+		}
+		select {
+		case <-v.box.hint:
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+// farewell is the last word when nothing more can be heard, and what to make of it.
+func (v *writer) farewell(ended error) error {
+	var fault xmpp.Fault
+	switch {
+	case errors.Is(ended, xmpp.ErrClosed):
+		if err := v.acks(); err != nil {
+			return err
+		}
+		v.out = append(v.out, xmpp.CloseTag...)
+	case errors.As(ended, &fault):
+		v.out = xmpp.AppendStreamError(v.out, fault.Condition(), "")
+	default:
+		return ended
+	}
+	if err := v.flush(); err == nil && v.going != nil && errors.Is(ended, xmpp.ErrClosed) {
+		return errOver
+	}
+	return ended
+}

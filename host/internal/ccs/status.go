@@ -1,0 +1,105 @@
+package ccs
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// counts are a session's totals since the start.
+type counts struct {
+	upstreams, upstreamsAcked  atomic.Uint64
+	downstreams, acked, nacked atomic.Uint64
+	odd                        [oddities]atomic.Uint64
+}
+
+// Status is a session at one moment. Counters count since the start.
+type Status struct {
+	Name, SenderID, Address string
+
+	Upstreams      uint64 // read, repeats and receipts included
+	UpstreamsAcked uint64 // stored, and acked to CCS
+	Downstreams    uint64 // written to CCS, repeats included
+	Acked, Nacked  uint64 // of these, by CCS
+	Unusable       uint64 // payloads that made no sense
+	TooLarge       uint64 // skipped stanzas, and upstreams that no commit can hold
+	StanzaErrors   uint64 // for something that is no downstream in flight: refused acks
+	LateAnswers    uint64 // for something not in flight
+	UnknownStanzas uint64
+	UnknownTypes   uint64 // payloads with a message_type or control_type that is not known
+
+	AckLatency  Latency
+	Connections []Connection // oldest first; a slot in its backoff has one that waits
+	LastError   error        // why a connection ended last that was not asked to; nil for never
+	LastErrorAt time.Time
+	Recent      []Unusable // the last unusable payloads, newest first
+}
+
+// Connection is one connection at one moment.
+type Connection struct {
+	Number   int // counts up
+	State    State
+	Since    time.Time // of the state
+	Window   int
+	InFlight int
+
+	Unacked      int       // upstreams read and not acked: slots of CCS's window
+	UnackedSince time.Time // of the oldest
+	Unackable    int       // upstreams that can't be acked before it ends; not among Unacked
+	Refused      error     // why upstreams are not stored; nil when they are
+}
+
+// Status is the session's state now.
+func (s *Session) Status() Status {
+	st := Status{
+		Name: s.o.Name, SenderID: s.o.SenderID, Address: s.o.Address,
+		Upstreams:      s.counts.upstreams.Load(),
+		UpstreamsAcked: s.counts.upstreamsAcked.Load(),
+		Downstreams:    s.counts.downstreams.Load(),
+		Acked:          s.counts.acked.Load(),
+		Nacked:         s.counts.nacked.Load(),
+		Unusable:       s.counts.odd[unusablePayload].Load(),
+		TooLarge:       s.counts.odd[tooLarge].Load(),
+		StanzaErrors:   s.counts.odd[stanzaError].Load(),
+		LateAnswers:    s.counts.odd[lateAnswer].Load(),
+		UnknownStanzas: s.counts.odd[unknownStanza].Load(),
+		UnknownTypes:   s.counts.odd[unknownType].Load(),
+		AckLatency:     s.latency.sum(),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		st.Connections = append(st.Connections, c.status())
+	}
+	st.LastError, st.LastErrorAt = s.err, s.errAt
+	for i := len(s.recent) - 1; i >= 0; i-- {
+		st.Recent = append(st.Recent, s.recent[i])
+	}
+	return st
+}
+
+func (c *conn) status() Connection {
+	st := Connection{
+		Number: c.number, Window: c.s.o.Window,
+		InFlight: int(c.inFlight.Load()), Unackable: int(c.holes.Load()),
+	}
+	st.Unacked, st.UnackedSince, st.Refused = c.box.unacked()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st.State, st.Since = c.state, c.since
+	return st
+}
+
+// acked notes how long acks took that were just written.
+func (s *Session) acked(number int, acks []ack) {
+	now, worst := time.Now(), time.Duration(0)
+	for _, a := range acks {
+		d := now.Sub(a.read)
+		s.latency.add(d)
+		s.metrics.ack.Observe(d.Seconds())
+		worst = max(worst, d)
+	}
+	s.counts.upstreamsAcked.Add(uint64(len(acks)))
+	if worst > s.o.AckWarn {
+		s.said.log(s.o.Log.Warn, "acks are slow", "conn", number, "took", worst)
+	}
+}
