@@ -1,0 +1,264 @@
+// Package plugintest is a host for the tests of plugin authors: it runs a
+// plugin in the test's own process, over real gRPC, gives it events and keeps
+// what it does. It commits like the real host (P7): a handler's downstreams and
+// state count when it returns nil, all or nothing, and a handler whose state was
+// changed under it runs again. There are no devices and no disk behind it.
+//
+//	h := plugintest.New(t, plugin, plugintest.Options{})
+//	r := h.Upstream(sdk.Upstream{From: "ann", Data: plugintest.JSON(map[string]string{"say": "hi"})})
+//	if r.Err() != nil || len(r.Sent) != 1 { … }
+//
+// Start at [New] and [Host.Upstream].
+package plugintest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"balhost/sdk"
+	"balhost/sdk/wire"
+
+	hclog "github.com/hashicorp/go-hclog"
+	"github.com/oklog/ulid/v2"
+)
+
+// patience is how long the plugin may take for anything before the test fails.
+const patience = 30 * time.Second
+
+// Options are for New; the zero value is fine.
+type Options struct {
+	Config         any           // marshalled to the plugin's config object; nil for none
+	Sessions       []string      // names of the host's sessions; nil is one, "main"
+	HandlerTimeout time.Duration // 0 is 30 s
+}
+
+// Host runs one plugin. Its methods may be called from any goroutine.
+type Host struct {
+	t      testing.TB
+	opts   Options
+	config []byte
+	log    hclog.Logger
+	store  *store
+
+	changing sync.Mutex // held by Reload, Crash and Stop
+
+	mu      sync.Mutex // guards what follows
+	plugin  sdk.Plugin
+	now     *instance     // nil after Stop
+	changed chan struct{} // closed and replaced when now changes
+}
+
+// New starts the plugin as a host does: Describe, Start with its config, Run.
+// It fails the test when the plugin refuses, and stops it when the test ends.
+func New(t testing.TB, p sdk.Plugin, o Options) *Host {
+	t.Helper()
+	h, err := open(t, p, o)
+	if err != nil {
+		t.Fatalf("plugintest: %v", err)
+	}
+	return h
+}
+
+// Refusal starts a plugin that is expected not to start, and returns why it
+// didn't: an error in the Plugin value, in its config, or from its Start.
+func Refusal(t testing.TB, p sdk.Plugin, o Options) error {
+	t.Helper()
+	h, err := open(t, p, o)
+	if err == nil {
+		h.Stop()
+	}
+	return err
+}
+
+func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
+	h := &Host{t: t, opts: o, plugin: p, store: newStore(), changed: make(chan struct{})}
+	if o.Sessions == nil {
+		h.opts.Sessions = []string{"main"}
+	}
+	if o.HandlerTimeout == 0 {
+		h.opts.HandlerTimeout = 30 * time.Second
+	}
+	if o.Config != nil {
+		h.config = JSON(o.Config)
+	}
+	h.log = hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Debug, Output: logTo(t)})
+	first, err := h.start(p)
+	if err != nil {
+		return nil, err
+	}
+	h.now = first
+	first.session.Send(&wire.HostFrame{Run: true})
+	t.Cleanup(h.Stop)
+	return h, nil
+}
+
+// start brings up an instance, up to and with its Start.
+func (h *Host) start(p sdk.Plugin) (*instance, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("no answer within %v", patience))
+	defer cancel()
+	return openInstance(ctx, p, h.log, h.store, &wire.ConfigureRequest{Config: h.config, LogLevel: "debug", Sessions: h.opts.Sessions})
+}
+
+// Stop drains the plugin and ends it. The end of the test does it, too.
+func (h *Host) Stop() {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	if old := h.swap(nil); old != nil {
+		if err := old.drain(); err != nil {
+			h.t.Errorf("plugintest: stop: %v", err)
+		}
+	}
+}
+
+// Reload replaces the plugin by p as a new file in the plugins folder does: p
+// starts, the old one drains, then p's Run begins. State and what was sent stay;
+// events that the old one gave back go to the new one.
+func (h *Host) Reload(p sdk.Plugin) {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	next, err := h.start(p)
+	if err != nil {
+		h.t.Errorf("plugintest: reload: %v; the old plugin goes on", err)
+		return
+	}
+	h.mu.Lock()
+	old := h.now
+	h.mu.Unlock()
+	if err := old.drain(); err != nil {
+		h.t.Errorf("plugintest: reload: %v", err)
+	}
+	h.plugin = p
+	h.swap(next)
+	next.session.Send(&wire.HostFrame{Run: true})
+}
+
+// Crash ends the plugin as kill -9 does, as far as that can be had in one
+// process: the session is cut, what handlers do from then on is lost, and a new
+// instance of the same Plugin value gets the events that were in its hands.
+func (h *Host) Crash() {
+	h.changing.Lock()
+	defer h.changing.Unlock()
+	h.mu.Lock()
+	old, p := h.now, h.plugin
+	h.mu.Unlock()
+	old.cut()
+	next, err := h.start(p)
+	if err != nil {
+		h.t.Errorf("plugintest: start after crash: %v", err)
+	}
+	h.swap(next)
+	if next != nil {
+		next.session.Send(&wire.HostFrame{Run: true})
+	}
+}
+
+// swap makes next the instance that gets events, and returns the one before.
+func (h *Host) swap(next *instance) *instance {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.now
+	h.now = next
+	close(h.changed)
+	h.changed = make(chan struct{})
+	return old
+}
+
+// Upstream gives the plugin a device's message and waits for the result. Fields
+// that are empty are filled in: the id, the first category of the plugin, From
+// "device", Attempt 1, Raw around Data, and so on.
+func (h *Host) Upstream(m sdk.Upstream) Result {
+	h.mu.Lock()
+	categories := h.plugin.Categories
+	h.mu.Unlock()
+	if m.Category == "" && len(categories) > 0 && categories[0] != "*" {
+		m.Category = categories[0]
+	}
+	fill(&m.ID, ulid.Make().String())
+	fill(&m.Session, h.opts.Sessions[0])
+	fill(&m.From, "device")
+	fill(&m.MessageID, "m-"+m.ID)
+	if m.Received.IsZero() {
+		m.Received = time.Now()
+	}
+	if m.Raw == nil {
+		m.Raw = JSON(map[string]any{"from": m.From, "category": m.Category, "message_id": m.MessageID, "data": m.Data})
+	}
+	return h.deliver(&wire.Delivery{Attempt: uint32(max(m.Attempt, 1)), Event: &wire.Delivery_Upstream{Upstream: wire.UpstreamToProto(&m)}})
+}
+
+// Outcome tells the plugin how a downstream ended, and waits for the result.
+func (h *Host) Outcome(o sdk.Outcome) Result {
+	fill(&o.ID, ulid.Make().String())
+	fill(&o.Session, h.opts.Sessions[0])
+	o.Attempts = max(o.Attempts, 1)
+	return h.deliver(&wire.Delivery{Attempt: uint32(max(o.Attempt, 1)), Event: &wire.Delivery_Outcome{Outcome: wire.OutcomeToProto(&o)}})
+}
+
+// Receipt gives the plugin a delivery receipt, and waits for the result.
+func (h *Host) Receipt(r sdk.Receipt) Result {
+	fill(&r.ID, ulid.Make().String())
+	fill(&r.Session, h.opts.Sessions[0])
+	fill(&r.Status, "MESSAGE_SENT_TO_DEVICE")
+	if r.SentAt.IsZero() {
+		r.SentAt = time.Now()
+	}
+	return h.deliver(&wire.Delivery{Attempt: uint32(max(r.Attempt, 1)), Event: &wire.Delivery_Receipt{Receipt: wire.ReceiptToProto(&r)}})
+}
+
+func fill(s *string, v string) {
+	if *s == "" {
+		*s = v
+	}
+}
+
+// deliver hands an event out until it is settled: again after a conflict, and
+// to the next instance when one has given it back or died.
+func (h *Host) deliver(d *wire.Delivery) Result {
+	d.TimeoutMs = uint32(h.opts.HandlerTimeout.Milliseconds())
+	for runs := 1; ; {
+		h.mu.Lock()
+		in, changed := h.now, h.changed
+		h.mu.Unlock()
+		if in == nil {
+			h.t.Errorf("plugintest: event for a plugin that was stopped")
+			return Result{Status: Released}
+		}
+		switch r := in.deliver(d); {
+		case r == nil || r.Code == wire.Result_RELEASE: // its instance ends
+			select {
+			case <-changed:
+			case <-time.After(patience):
+				h.t.Errorf("plugintest: plugin ended its session by itself, or gave an event back without being asked to")
+				return Result{Status: Released, Runs: runs}
+			}
+		case r.Code == wire.Result_DONE:
+			sent, err := h.store.commit(r.Changes)
+			if err == errConflict {
+				runs++
+				continue
+			}
+			if err != nil {
+				h.t.Errorf("plugintest: commit: %v", err)
+			}
+			return Result{Status: Done, Sent: sent, Runs: runs}
+		default:
+			return Result{
+				Status: Status(r.Code), Reason: r.Error, Runs: runs,
+				Delay: max(time.Duration(r.DelayMs)*time.Millisecond, -1),
+			}
+		}
+	}
+}
+
+// JSON is v as JSON; it panics on what can't be marshalled.
+func JSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("plugintest.JSON: %v", err))
+	}
+	return b
+}

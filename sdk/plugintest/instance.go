@@ -1,0 +1,188 @@
+package plugintest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"balhost/sdk"
+	"balhost/sdk/wire"
+
+	hclog "github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+// Connect serves p in this process and connects to it over gRPC in memory, for
+// tests that want the wire itself. stop ends both sides at once, as a kill does.
+func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), err error) {
+	service, err := sdk.NewServer(p, log, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	listener := bufconn.Listen(256 << 10)
+	server := wire.NewServer(nil)
+	wire.RegisterPluginServer(server, service)
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) }) // ends, with nil, by Stop
+	conn, err := grpc.NewClient("passthrough:///plugin", append(wire.DialOptions(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
+	if err != nil {
+		server.Stop()
+		serving.Wait()
+		return nil, nil, fmt.Errorf("connect to plugin: %w", err)
+	}
+	return wire.NewClient(conn), func() {
+		_ = conn.Close()
+		server.Stop()
+		serving.Wait()
+	}, nil
+}
+
+// instance is one life of the plugin, as a process would be.
+type instance struct {
+	session *wire.Session
+	store   *store
+	cut     func() // ends it at once, and waits for its end
+	drained chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	last   uint64
+	out    map[uint64]chan<- *wire.Result // given out, not settled
+	closed bool
+}
+
+func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store, c *wire.ConfigureRequest) (*instance, error) {
+	client, stop, err := Connect(p, log)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := client.Describe(ctx, &wire.DescribeRequest{HostVersion: "plugintest"}); err != nil {
+		stop()
+		return nil, err
+	}
+	life, end := context.WithCancel(context.Background())
+	in := &instance{store: st, drained: make(chan struct{}), out: map[uint64]chan<- *wire.Result{}}
+	opened := make(chan struct{}) // frames may come before session is set
+	in.session, err = client.Open(life, handler{in, opened})
+	if err != nil {
+		end()
+		stop()
+		return nil, err
+	}
+	close(opened)
+	in.cut = func() {
+		end()
+		stop()
+		in.session.Wait()
+	}
+	if err := client.Configure(ctx, c); err != nil {
+		in.cut()
+		return nil, err
+	}
+	return in, nil
+}
+
+// deliver hands an event out and waits for its result; nil when the instance is gone.
+func (in *instance) deliver(d *wire.Delivery) *wire.Result {
+	result := make(chan *wire.Result, 1)
+	in.mu.Lock()
+	if in.closed {
+		in.mu.Unlock()
+		return nil
+	}
+	in.last++
+	out := &wire.Delivery{Delivery: in.last, Attempt: d.Attempt, TimeoutMs: d.TimeoutMs, Event: d.Event}
+	in.out[out.Delivery] = result
+	in.mu.Unlock()
+	in.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{out}})
+	return <-result
+}
+
+func (in *instance) settle(r *wire.Result) {
+	in.mu.Lock()
+	waiting := in.out[r.Delivery]
+	delete(in.out, r.Delivery)
+	in.mu.Unlock()
+	if waiting != nil {
+		waiting <- r
+	}
+}
+
+// drain stops the plugin in order.
+func (in *instance) drain() error {
+	in.session.Send(&wire.HostFrame{Drain: &wire.Drain{Reason: "plugintest", TimeoutMs: uint32(patience.Milliseconds())}})
+	var err error
+	select {
+	case <-in.drained:
+	case <-time.After(patience):
+		err = fmt.Errorf("plugin has not drained within %v", patience)
+	}
+	in.session.Close()
+	in.cut()
+	return err
+}
+
+// handler is the instance's ear.
+type handler struct {
+	in     *instance
+	opened <-chan struct{}
+}
+
+func (h handler) Frame(f *wire.PluginFrame) {
+	<-h.opened
+	for _, id := range f.Done {
+		h.in.settle(&wire.Result{Delivery: id, Code: wire.Result_DONE})
+	}
+	for _, r := range f.Result {
+		h.in.settle(r)
+	}
+	for _, c := range f.Call {
+		h.in.session.Send(&wire.HostFrame{Reply: []*wire.Reply{h.in.store.answer(c)}})
+	}
+	if f.Drained {
+		close(h.in.drained)
+	}
+}
+
+func (h handler) Closed(error) {
+	h.in.mu.Lock()
+	defer h.in.mu.Unlock()
+	h.in.closed = true
+	for id, waiting := range h.in.out {
+		waiting <- nil
+		delete(h.in.out, id)
+	}
+}
+
+// testLog passes log lines to the test until it ends.
+type testLog struct {
+	mu sync.Mutex
+	t  testing.TB
+}
+
+func logTo(t testing.TB) *testLog {
+	l := &testLog{t: t}
+	t.Cleanup(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.t = nil
+	})
+	return l
+}
+
+func (l *testLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t == nil {
+		return 0, errors.New("test has ended")
+	}
+	l.t.Logf("%s", b)
+	return len(b), nil
+}

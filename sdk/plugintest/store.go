@@ -1,0 +1,188 @@
+package plugintest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"balhost/sdk"
+	"balhost/sdk/wire"
+
+	"google.golang.org/protobuf/proto"
+)
+
+var errConflict = fmt.Errorf("%w: run again", wire.ErrConflict)
+
+// store is the ledger's part that a plugin sees: its state, and what it sent.
+type store struct {
+	mu      sync.Mutex // guards what follows
+	state   map[string]value
+	version uint64 // of the last write
+	sent    []*wire.Downstream
+	ids     map[string]*wire.Downstream
+	refuse  error
+	changed chan struct{} // closed and replaced at each commit
+}
+
+type value struct {
+	json    json.RawMessage
+	version uint64
+}
+
+func newStore() *store {
+	return &store{state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
+}
+
+func (s *store) get(key string) value {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state[key]
+}
+
+// commit takes changes all or nothing, as the ledger does (P7).
+func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range c.GetRead() {
+		if s.state[r.Key].version != r.Version {
+			return nil, errConflict
+		}
+	}
+	fresh := make([]*wire.Downstream, 0, len(c.GetSend()))
+	for _, d := range c.GetSend() {
+		if _, err := wire.DownstreamFromProto(d).Checked(); err != nil {
+			return nil, fmt.Errorf("%w downstream: %w", wire.ErrInvalid, err)
+		}
+		switch old := s.ids[d.MessageId]; {
+		case old == nil:
+			fresh = append(fresh, d)
+		case !proto.Equal(old, d):
+			return nil, fmt.Errorf("%w: message id %s was used before for another message", wire.ErrInvalid, d.MessageId)
+		}
+	}
+	for _, d := range fresh {
+		s.ids[d.MessageId] = d
+	}
+	s.sent = append(s.sent, fresh...)
+	for _, w := range c.GetWrite() {
+		s.version++
+		if w.Delete {
+			delete(s.state, w.Key)
+		} else {
+			s.state[w.Key] = value{json: w.Value, version: s.version}
+		}
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return downstreams(c.GetSend()), nil
+}
+
+// answer is the host's reply to a call.
+func (s *store) answer(c *wire.Call) *wire.Reply {
+	s.mu.Lock()
+	refuse := s.refuse
+	s.mu.Unlock()
+	switch op := c.Op.(type) {
+	case *wire.Call_Get:
+		v := s.get(op.Get)
+		r := wire.NewReply(c.Id, nil)
+		r.Value, r.Version = v.json, v.version
+		return r
+	case *wire.Call_Send:
+		if refuse == nil {
+			_, refuse = s.commit(&wire.Changes{Send: []*wire.Downstream{op.Send}})
+		}
+		return wire.NewReply(c.Id, refuse)
+	case *wire.Call_Update:
+		if refuse == nil || len(op.Update.GetSend()) == 0 {
+			_, refuse = s.commit(op.Update)
+		}
+		return wire.NewReply(c.Id, refuse)
+	}
+	return wire.NewReply(c.Id, fmt.Errorf("%w: call of an unknown kind", wire.ErrInvalid))
+}
+
+func downstreams(list []*wire.Downstream) []sdk.Downstream {
+	var out []sdk.Downstream
+	for _, d := range list {
+		out = append(out, wire.DownstreamFromProto(d))
+	}
+	return out
+}
+
+// State decodes a key of the plugin's state into v, and says whether it exists.
+func (h *Host) State(key string, v any) bool {
+	stored := h.store.get(key)
+	if stored.version == 0 {
+		return false
+	}
+	if err := json.Unmarshal(stored.json, v); err != nil {
+		h.t.Errorf("plugintest: state %q does not fit a %T: %v", key, v, err)
+	}
+	return true
+}
+
+// SetState writes a key of the plugin's state; nil deletes it.
+func (h *Host) SetState(key string, v any) {
+	w := &wire.Write{Key: key, Value: JSON(v)}
+	w.Delete = bytes.Equal(w.Value, []byte("null"))
+	if _, err := h.store.commit(&wire.Changes{Write: []*wire.Write{w}}); err != nil {
+		h.t.Errorf("plugintest: set state %q: %v", key, err)
+	}
+}
+
+// Keys are the keys of the plugin's state, sorted.
+func (h *Host) Keys() []string {
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	var keys []string
+	for k := range h.store.state {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Sent is all that the plugin has sent so far, by handlers and by Host.Send.
+func (h *Host) Sent() []sdk.Downstream {
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	return downstreams(h.store.sent)
+}
+
+// AwaitSent waits until the plugin has sent n downstreams in all, and returns
+// them; it fails the test when that takes too long.
+func (h *Host) AwaitSent(n int) []sdk.Downstream {
+	h.t.Helper()
+	late := time.After(patience)
+	for {
+		h.store.mu.Lock()
+		sent, changed := h.store.sent, h.store.changed
+		h.store.mu.Unlock()
+		if len(sent) >= n {
+			return downstreams(sent)
+		}
+		select {
+		case <-changed:
+		case <-late:
+			h.t.Errorf("plugintest: %d downstreams sent within %v, expected %d", len(sent), patience, n)
+			return downstreams(sent)
+		}
+	}
+}
+
+// Refuse makes Host.Send fail with sdk.ErrUnavailable and this reason, as when
+// the host's disk fills up; "" ends it. Handlers' Txs are still taken.
+func (h *Host) Refuse(reason string) {
+	var err error
+	if reason != "" {
+		err = errors.Join(fmt.Errorf("%w: %s", wire.ErrUnavailable, reason))
+	}
+	h.store.mu.Lock()
+	h.store.refuse = err
+	h.store.mu.Unlock()
+}
