@@ -1,0 +1,17 @@
+// Package pluginhost runs plugins: it finds files in the plugins folder, waits
+// until they have settled, stages a private copy of their content, starts that
+// as a process over go-plugin, supervises it, and drains and stops it. What is
+// ready goes to a [Dispatcher]; no event passes through here.
+//
+// It keeps P5's half that concerns processes: whatever a process held is let go
+// (Dispatcher.Gone) only when the process has exited and was awaited. And P10:
+// whatever lies in the folder or comes out of a process, the host lives on, and
+// so do the other plugins.
+//
+// One goroutine looks at the folder ([Host.Run]), one a plugin supervises it
+// (supervisor.run), and one a process owns it from start to end (life.run). A
+// thread of its own starts all processes, since a plugin dies with the thread
+// that started it (sys_linux.go).
+//
+// Start at [Host.Run].
+package pluginhost

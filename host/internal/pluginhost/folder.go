@@ -1,0 +1,67 @@
+package pluginhost
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// scan looks at the plugins folder: every executable regular file, after
+// symbolic links, whose name isn't a hidden or temporary one. What can't be
+// looked at isn't there. An error means that nothing is known.
+func scan(dir string) (map[string]file, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look into plugins folder: %w", err)
+	}
+	present := map[string]file{}
+	for _, entry := range entries {
+		if temporary(entry.Name()) {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			continue
+		}
+		if info, err := os.Stat(real); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			present[entry.Name()] = describe(entry.Name(), real, info)
+		}
+	}
+	return present, nil
+}
+
+// temporary reports whether a name is one that copying tools, compilers and
+// editors give to what isn't finished.
+func temporary(name string) bool {
+	if strings.HasPrefix(name, ".") {
+		return true
+	}
+	for _, suffix := range []string{"~", ".tmp", ".new", ".swp", ".part", "-go-tmp-umask"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+func describe(name, real string, info fs.FileInfo) file {
+	st := info.Sys().(*syscall.Stat_t)
+	return file{
+		name: name, real: real, dev: uint64(st.Dev), ino: st.Ino, size: info.Size(),
+		modified: info.ModTime().UnixNano(), changed: changed(info), mode: uint32(info.Mode()),
+	}
+}
+
+var identity = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// vet says why a file can't be a plugin, before it is run; "": it may be one.
+func vet(f file) string {
+	if !identity.MatchString(f.name) {
+		return "its name can't be a plugin's: use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+	}
+	return ""
+}

@@ -1,0 +1,228 @@
+package pluginhost
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+)
+
+// limits are the times of this package; tests shorten them.
+type limits struct {
+	quiet     time.Duration // a file is taken when unchanged for so long
+	patience  time.Duration // and told of when it changes for longer than this
+	absence   time.Duration // a file is gone when missing for so long
+	rescan    time.Duration // the folder is looked at this often without a hint
+	handshake time.Duration // from the process's start to its handshake
+	answer    time.Duration // of the connection, the health check and Describe, each
+	configure time.Duration // of Configure, which runs the plugin's Start
+	ping      time.Duration // between pings, and for each
+	grace     time.Duration // for an exit after Shutdown, and again after SIGTERM
+	moment    time.Duration // between a broken connection and the exit that broke it
+	healthy   time.Duration // ready for so long: the backoff begins again
+}
+
+var usual = limits{
+	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
+	handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
+	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
+}
+
+// maxStarting bounds the plugins that are being started at the same time.
+const maxStarting = 8
+
+// Host runs the plugins of one folder.
+type Host struct {
+	o       Options
+	limits  limits
+	log     hclog.Logger
+	metrics *metrics
+	slots   chan struct{} // one for each plugin that is being started
+	spawner spawner
+	sockets string // set by Run before anything is started
+
+	mu      sync.Mutex // guards plugins, which only look adds to
+	plugins map[string]*supervisor
+}
+
+// New makes a host; Run starts it.
+func New(o Options) *Host {
+	o.StopTimeout = cmp.Or(o.StopTimeout, 10*time.Second)
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return &Host{
+		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
+		slots: make(chan struct{}, maxStarting), spawner: make(spawner),
+		plugins: map[string]*supervisor{},
+	}
+}
+
+// Run runs plugins until ctx ends; then it drains and stops them all, and
+// leaves no process, socket or temporary file. It fails only when it can't
+// begin: no folder for the plugins' sockets or copies can be made.
+func (h *Host) Run(ctx context.Context) (err error) {
+	if h.o.DataDir, err = filepath.Abs(h.o.DataDir); err != nil {
+		return fmt.Errorf("find data folder: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(h.o.DataDir, "plugins"), 0o700); err != nil {
+		return fmt.Errorf("make folder for plugins' copies: %w", err)
+	}
+	if h.sockets, err = openSockets(h.o.DataDir); err != nil {
+		return err
+	}
+	defer os.Remove(h.sockets) // empty by now, unless a process's folder could not be removed, which was logged
+
+	var thread, plugins, folder errgroup.Group
+	thread.Go(h.spawner.run)
+	defer thread.Wait()
+	defer close(h.spawner) // after the last process
+
+	hint := make(chan struct{}, 1)
+	folder.Go(func() error {
+		return watch(ctx, h.o.Dir, h.limits.rescan, func() {
+			select {
+			case hint <- struct{}{}:
+			default: // there is one already
+			}
+		}, h.log)
+	})
+	h.look(ctx, hint, &plugins)
+	_ = folder.Wait() // they return nil
+	return plugins.Wait()
+}
+
+// look looks at the folder, until ctx ends, and tells the supervisors, which it
+// starts in their group.
+func (h *Host) look(ctx context.Context, hint <-chan struct{}, plugins *errgroup.Group) {
+	var boot sync.WaitGroup
+	settler, complaint, booting := newSettler(h.limits), "", true
+	for ctx.Err() == nil {
+		present, err := scan(h.o.Dir)
+		again := h.limits.rescan
+		if err != nil {
+			if complaint != err.Error() {
+				complaint = err.Error()
+				h.log.Warn("plugins folder can't be read: plugins stay as they are", "err", err)
+			}
+		} else {
+			complaint = ""
+			if booting {
+				h.sweep(present)
+			}
+			c := settler.look(time.Now(), present)
+			for _, name := range c.found {
+				done := func() {}
+				if booting {
+					boot.Add(1)
+					done = boot.Done
+				}
+				s := h.supervisor(name, done)
+				if s != nil {
+					plugins.Go(func() error { return s.run(ctx) })
+				}
+			}
+			h.tell(c)
+			again = cmp.Or(c.again, again)
+		}
+		if booting {
+			booting = false
+			plugins.Go(func() error {
+				boot.Wait()
+				if ctx.Err() == nil {
+					h.o.Dispatcher.Settled()
+				}
+				return nil
+			})
+		}
+		pause(ctx, nil, 20*time.Millisecond) // a hint for every event would be too many looks
+		pause(ctx, hint, again)
+	}
+}
+
+// sweep removes the copies of plugins that were removed while no host ran.
+func (h *Host) sweep(present map[string]file) {
+	entries, err := os.ReadDir(filepath.Join(h.o.DataDir, "plugins"))
+	if err != nil {
+		h.log.Warn("copies of removed plugins stay", "err", err)
+	}
+	for _, entry := range entries {
+		if _, ok := present[entry.Name()]; ok {
+			continue
+		}
+		if err := h.store(entry.Name()).clear(); err != nil {
+			h.log.Warn("copies of a removed plugin stay", "plugin", entry.Name(), "err", err)
+		}
+	}
+}
+
+// supervisor makes one for a name, unless it has been seen before.
+func (h *Host) supervisor(name string, first func()) *supervisor {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plugins[name] != nil {
+		return nil
+	}
+	s := newSupervisor(h, name, first)
+	h.plugins[name] = s
+	return s
+}
+
+// tell passes on what a look brought.
+func (h *Host) tell(c changes) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range c.settled {
+		h.plugins[f.name].offer(&f)
+	}
+	for _, name := range c.gone {
+		h.plugins[name].offer(nil)
+	}
+	for _, name := range c.busy {
+		h.plugins[name].busy()
+	}
+}
+
+// pause waits for a hint, the time, or the end of ctx.
+func pause(ctx context.Context, hint <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-hint:
+	case <-timer.C:
+	}
+}
+
+// slot waits for a place among those that are being started. release may be
+// called more than once.
+func (h *Host) slot(ctx context.Context) (release func(), err error) {
+	select {
+	case h.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-h.slots }), nil
+	case <-ctx.Done():
+		return nil, errStopping
+	}
+}
+
+func (h *Host) store(name string) store {
+	return store{dir: filepath.Join(h.o.DataDir, "plugins", name)}
+}
+
+// options are a plugin's, with what must not be zero.
+func (h *Host) options(name string) PluginOptions {
+	var o PluginOptions
+	if h.o.Plugin != nil {
+		o = h.o.Plugin(name)
+	}
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.RestartMin = cmp.Or(o.RestartMin, time.Second)
+	o.RestartMax = max(cmp.Or(o.RestartMax, 60*time.Second), o.RestartMin)
+	return o
+}

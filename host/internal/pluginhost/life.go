@@ -1,0 +1,238 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"balhost/sdk/wire"
+)
+
+// life is one plugin process, from before its start until nothing of it is
+// left. One goroutine runs it.
+type life struct {
+	host    *Host
+	name    string
+	bin     binary
+	dir     string // its working folder
+	options PluginOptions
+	report  func(State, *Instance) // tells the supervisor
+	log     hclog.Logger
+
+	process *process
+	client  *plugin.Client // nil before connect
+	dialled bool           // client has its connection
+	conn    atomic.Pointer[grpc.ClientConn]
+	session *wire.Session      // nil before open
+	cut     context.CancelFunc // ends session
+	inst    *Instance          // nil before open
+	ready   time.Time          // zero: it never was
+	died    bool               // exited before it was asked or made to; set by bury
+}
+
+// refusal is an end that the content is to blame for: it would come again.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Causes that end a life in order.
+var (
+	errStopping = errors.New("the host is stopping")
+	errRemoved  = errors.New("its file was removed")
+	errReplaced = errors.New("its file has changed")
+)
+
+// run starts the process, serves until it ends by itself or ctx does, which
+// drains it, and leaves nothing of it. The error says in words for a person why
+// it ended; after the end of ctx it is ctx's cause. The end of host shortens the
+// draining.
+func (l *life) run(ctx, host context.Context) error {
+	err := l.live(ctx, host)
+	l.bury(err)
+	if l.inst != nil {
+		l.host.o.Dispatcher.Gone(l.inst) // P5: not before
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return l.explain(err)
+}
+
+// live is a life in its order: start, handshake, connection, health, Describe,
+// session, Configure, ready, drain.
+func (l *life) live(ctx, host context.Context) error {
+	l.process = newProcess(l.bin.path, l.dir, &lines{log: l.log}, l.host.spawner.start)
+	// Until it is ready, to be stopped is to be killed.
+	stop := context.AfterFunc(ctx, func() { l.process.kill("stopped while starting") })
+	defer stop()
+
+	if err := l.handshake(); err != nil {
+		return err
+	}
+	rpc, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	manifest, err := l.describe(ctx, rpc)
+	if err != nil {
+		return err
+	}
+	closed, err := l.open(rpc, manifest)
+	if err != nil {
+		return err
+	}
+	if err := l.configure(ctx, rpc); err != nil {
+		return err
+	}
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	l.ready = time.Now()
+	l.host.o.Dispatcher.Ready(l.inst)
+	l.session.Send(&wire.HostFrame{Run: true}) // no other instance of it runs
+	l.report(Running, l.inst)
+	return l.serve(ctx, host, closed)
+}
+
+// serve waits for the end of a running plugin, by itself or by ctx.
+func (l *life) serve(ctx, host context.Context, closed <-chan struct{}) error {
+	var pings errgroup.Group
+	pinging, stop := context.WithCancel(ctx)
+	pings.Go(func() error { return l.ping(pinging) })
+	defer func() {
+		stop()
+		_ = pings.Wait() // ping kills and returns nil
+	}()
+	select {
+	case <-ctx.Done():
+		l.drain(ctx, host)
+		return context.Cause(ctx)
+	case <-l.process.exited:
+		return errors.New("exited") // explain knows more
+	case <-closed:
+		return errors.New("broke: it ended its session unasked")
+	}
+}
+
+// ping asks for a sign of life, in-band: a live process with a stuck loop gives none.
+func (l *life) ping(ctx context.Context) error {
+	every := l.host.limits.ping
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		deadline, cancel := context.WithTimeout(ctx, every)
+		err := l.session.Ping(deadline)
+		late := deadline.Err() != nil
+		cancel()
+		if err != nil && ctx.Err() == nil && late {
+			l.process.kill(fmt.Sprintf("hung: no answer to a ping within %v", every))
+			return nil
+		}
+	}
+}
+
+// drain lets the dispatcher take the plugin out, within the plugin's limit, and
+// from the host's stopping on within the host's.
+func (l *life) drain(ctx, host context.Context) {
+	l.report(Draining, l.inst)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.DrainTimeout)
+	defer cancel()
+	hurry := context.AfterFunc(host, func() {
+		select {
+		case <-time.After(l.host.o.StopTimeout):
+			cancel()
+		case <-limit.Done():
+		}
+	})
+	defer hurry()
+	if err := l.host.o.Dispatcher.Drain(limit, l.inst); err != nil {
+		l.log.Warn("plugin did not drain in time: what it holds is given out again", "err", err)
+	}
+}
+
+// bury ends the process, waits for it, and removes all that belonged to it.
+func (l *life) bury(err error) {
+	p := l.process
+	if p.started() {
+		if !errors.As(err, new(refusal)) {
+			l.died = p.exits(l.host.limits.moment) // a broken connection is seen before the exit that broke it
+		}
+		if !l.died {
+			l.end()
+		}
+		<-p.exited
+	}
+	if l.session != nil {
+		l.cut()
+		l.session.Wait() // no frame comes after this
+	}
+	if conn := l.conn.Load(); conn != nil {
+		conn.Close()
+	}
+	if l.client != nil && (l.dialled || !p.handshake.done()) {
+		l.client.Kill() // only tidies up; it would dial once more where it never had
+	}
+	if p.socketDir != "" {
+		if err := os.RemoveAll(p.socketDir); err != nil {
+			l.log.Warn("remove plugin's socket", "err", err)
+		}
+	}
+}
+
+// end makes the process exit: it is asked by go-plugin's Shutdown and by
+// SIGTERM, a while each, and then killed.
+func (l *life) end() {
+	p, grace := l.process, l.host.limits.grace
+	if l.dialled && p.reason() == "" {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		// go-plugin's own message types are internal; theirs are as empty. A
+		// plugin without this service gets the signal at once.
+		if l.conn.Load().Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{}) == nil && p.exits(grace) {
+			return
+		}
+	}
+	p.terminate()
+	if !p.exits(grace) {
+		l.log.Warn("plugin did not exit when asked: killed")
+		p.kill("did not exit when asked")
+	}
+}
+
+// explain says why it ended: what we know of the process beats what went wrong
+// on the way.
+func (l *life) explain(err error) error {
+	p := l.process
+	words := p.lines.words()
+	if words != "" {
+		words = "; its last words: " + words
+	}
+	status, signal := p.ending()
+	switch reason := p.reason(); {
+	case errors.As(err, new(refusal)):
+		return err
+	case reason != "":
+		return errors.New(reason)
+	case !l.died:
+		return err
+	case signal != "":
+		return fmt.Errorf("killed by signal: %s%s", signal, words)
+	case p.handshake.done():
+		return fmt.Errorf("exited with status %d%s", status, words)
+	}
+	return refusal(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
+}

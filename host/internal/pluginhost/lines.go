@@ -1,0 +1,195 @@
+package pluginhost
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	maxLine  = 16 << 10 // bytes of one line; a longer one is cut into several
+	maxPairs = 32       // key-value pairs of one log line
+	maxWords = 5        // lines kept as last words
+)
+
+// eachLine calls f with every line of r, without its end, until r ends. A line
+// over maxLine comes in pieces. f must not keep its argument.
+func eachLine(r io.Reader, f func([]byte)) error {
+	b := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, _, err := b.ReadLine()
+		if err != nil {
+			return err
+		}
+		f(line)
+	}
+}
+
+// lines puts what a plugin prints into the host's log. hclog's JSON keeps its
+// level; other text on stderr is a warning, a stack trace an error; text on
+// stdout is information. Nothing that a plugin prints can end the host or break
+// a line of its log (P10).
+type lines struct {
+	log hclog.Logger
+
+	mu    sync.Mutex // guards what follows
+	last  []string   // the last words
+	panic bool       // the rest is a Go stack trace
+	trace bool       // inside a Python one
+}
+
+// stdout takes one line of standard output.
+func (l *lines) stdout(line []byte) { l.plain(hclog.Info, line) }
+
+// stderr takes one line of standard error.
+func (l *lines) stderr(line []byte) {
+	if level, msg, pairs, ok := parseLine(line); ok {
+		if level >= hclog.Warn {
+			l.remember(msg)
+		}
+		l.log.Log(level, msg, pairs...)
+		return
+	}
+	l.plain(l.severity(string(line)), line)
+}
+
+func (l *lines) plain(level hclog.Level, line []byte) {
+	s := clean(string(line), maxLine)
+	if strings.TrimSpace(s) == "" {
+		return
+	}
+	l.remember(s)
+	l.log.Log(level, s)
+}
+
+// severity is the level of a line of plain text.
+func (l *lines) severity(s string) hclog.Level {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.panic, l.trace:
+		// A Python traceback ends with the first line that isn't indented.
+		l.trace = l.trace && (s == "" || s[0] == ' ' || s[0] == '\t')
+		return hclog.Error
+	case strings.HasPrefix(s, "panic:"), strings.HasPrefix(s, "fatal error:"), strings.HasPrefix(s, "SIG"):
+		l.panic, l.last = true, nil
+		return hclog.Error
+	case strings.HasPrefix(s, "Traceback (most recent call last)"):
+		l.trace = true
+		return hclog.Error
+	case strings.Contains(s, "Error"), strings.HasPrefix(s, "Exception in "):
+		return hclog.Error
+	}
+	return hclog.Warn
+}
+
+func (l *lines) remember(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.panic && len(l.last) == maxWords {
+		return // the head of a Go stack trace says more than its end
+	}
+	if len(l.last) == maxWords {
+		l.last = slices.Delete(l.last, 0, 1)
+	}
+	l.last = append(l.last, s)
+}
+
+// words are the last that it said, on one line; "" for none.
+func (l *lines) words() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return clip(strings.Join(l.last, " / "), 400)
+}
+
+// parseLine reads a line of hclog's JSON. ok is false for all else.
+func parseLine(line []byte) (level hclog.Level, msg string, pairs []any, ok bool) {
+	if !bytes.HasPrefix(line, []byte(`{"@`)) {
+		return 0, "", nil, false
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(line, &fields) != nil || fields["@message"] == nil {
+		return 0, "", nil, false
+	}
+	if level = hclog.LevelFromString(text(fields["@level"])); level == hclog.NoLevel || level == hclog.Off {
+		level = hclog.Info
+	}
+	keys := make([]string, 0, len(fields))
+	for key := range fields {
+		if !strings.HasPrefix(key, "@") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys[:min(len(keys), maxPairs)] {
+		pairs = append(pairs, clean(key, 64), clean(text(fields[key]), maxLine))
+	}
+	return level, clean(text(fields["@message"]), maxLine), pairs, true
+}
+
+// text is a JSON string's content, or the JSON of any other value.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+// clean makes s fit for one line of a log: no control characters, valid UTF-8,
+// at most limit bytes.
+func clean(s string, limit int) string {
+	return clip(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s), limit)
+}
+
+// clip cuts s to limit bytes, at the end of a character.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
+
+// excerpt quotes the beginning of something unexpected.
+func excerpt(s string) string { return strconv.Quote(clip(clean(s, 200), 80)) }
+
+// lineWriter cuts what is written to it into lines. A Go plugin's os.Stdout and
+// os.Stderr come this way, by go-plugin's stdio stream.
+type lineWriter struct {
+	f    func([]byte)
+	rest []byte // owned by the one goroutine that writes
+}
+
+// Write never fails.
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.rest = append(w.rest, b...)
+	for {
+		end := bytes.IndexByte(w.rest, '\n')
+		if end < 0 && len(w.rest) < maxLine {
+			return len(b), nil
+		}
+		if end < 0 || end > maxLine {
+			w.f(w.rest[:maxLine])
+			w.rest = w.rest[maxLine:]
+			continue
+		}
+		w.f(w.rest[:end])
+		w.rest = w.rest[end+1:]
+	}
+}

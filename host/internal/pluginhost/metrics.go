@@ -1,0 +1,20 @@
+package pluginhost
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are this package's. Label values: plugin is a file name in the
+// plugins folder that can be a plugin's.
+type metrics struct {
+	restarts *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "balhost_plugin_restarts_total",
+		Help: "Starts of a plugin after it had failed, by plugin.",
+	}, []string{"plugin"})}
+	if r != nil {
+		r.MustRegister(m.restarts)
+	}
+	return m
+}

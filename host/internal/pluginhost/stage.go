@@ -1,0 +1,168 @@
+package pluginhost
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// keptCopies is how many contents of a plugin stay staged, the running one among them.
+const keptCopies = 3
+
+// errChanging: the file changed while it was copied; it will settle again.
+var errChanging = errors.New("the file changed while it was copied")
+
+// binary is a private copy of a plugin's content. What was hashed is what runs,
+// whatever happens to the file in the plugins folder.
+type binary struct {
+	path   string
+	sha256 string // hex
+}
+
+// store holds one plugin's private copies: a folder with files named by their
+// sha256, marks "<sha256>.proven", and "work", the plugin's working folder.
+type store struct{ dir string }
+
+func (s store) work() string { return filepath.Join(s.dir, "work") }
+
+// stage copies the file and hashes what it copies. The copy is made anew even
+// if there is one of this content, which a power cut may have cut short.
+func (s store) stage(f file) (b binary, err error) {
+	// While a file is open for writing, a child that any other part of the host
+	// forks may hold it open for a moment, and running it would fail with
+	// ETXTBSY (golang/go#22315). No fork happens under this lock.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.MkdirAll(s.work(), 0o700); err != nil {
+		return b, fmt.Errorf("make the plugin's private folder: %w", err)
+	}
+	src, err := os.Open(f.real)
+	if err != nil {
+		return b, fmt.Errorf("read plugin: %w", err)
+	}
+	defer src.Close()
+	if err := unchanged(src, f); err != nil {
+		return b, err
+	}
+	dst, err := os.CreateTemp(s.dir, ".staging-*")
+	if err != nil {
+		return b, fmt.Errorf("stage plugin: %w", err)
+	}
+	defer os.Remove(dst.Name()) // fails after the rename, as it should
+	defer dst.Close()           // before the unlocking, in any case
+	hash := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(dst, hash), src); err != nil {
+		return b, fmt.Errorf("stage plugin: %w", err)
+	}
+	if err := unchanged(src, f); err != nil {
+		return b, err
+	}
+	if err := errors.Join(dst.Chmod(0o500), dst.Close()); err != nil {
+		return b, fmt.Errorf("stage plugin: %w", err)
+	}
+	b.sha256 = hex.EncodeToString(hash.Sum(nil))
+	b.path = filepath.Join(s.dir, b.sha256)
+	if err := os.Rename(dst.Name(), b.path); err != nil {
+		return b, fmt.Errorf("stage plugin: %w", err)
+	}
+	return b, nil
+}
+
+func unchanged(src *os.File, f file) error {
+	info, err := src.Stat()
+	if err != nil {
+		return fmt.Errorf("look at plugin: %w", err)
+	}
+	if describe(f.name, f.real, info) != f {
+		return errChanging
+	}
+	return nil
+}
+
+// prove remembers, over restarts too, that this content once was ready: what it
+// fails with later is its circumstances' fault.
+func (s store) prove(b binary) error {
+	if err := os.WriteFile(b.path+".proven", nil, 0o600); err != nil {
+		return fmt.Errorf("remember that the plugin works: %w", err)
+	}
+	return nil
+}
+
+func (s store) proven(b binary) bool {
+	_, err := os.Stat(b.path + ".proven")
+	return err == nil
+}
+
+// keep removes all but the newest copies and what a killed host was staging.
+// now is used last: it marks b as the newest.
+func (s store) keep(b binary, now time.Time) error {
+	if err := os.Chtimes(b.path, now, now); err != nil {
+		return fmt.Errorf("keep staged plugin: %w", err)
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("look for old copies: %w", err)
+	}
+	var copies []fs.FileInfo
+	var errs []error
+	for _, entry := range entries {
+		switch info, err := entry.Info(); {
+		case err != nil:
+			errs = append(errs, err)
+		case strings.HasPrefix(entry.Name(), ".staging-"):
+			errs = append(errs, os.Remove(filepath.Join(s.dir, entry.Name())))
+		case info.Mode().IsRegular() && !strings.Contains(entry.Name(), "."):
+			copies = append(copies, info)
+		}
+	}
+	slices.SortFunc(copies, func(a, b fs.FileInfo) int { return cmp.Compare(b.ModTime().UnixNano(), a.ModTime().UnixNano()) })
+	for _, old := range copies[min(len(copies), keptCopies):] {
+		errs = append(errs, s.discard(old.Name()))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove old copies: %w", err)
+	}
+	return nil
+}
+
+func (s store) discard(sha256 string) error {
+	path := filepath.Join(s.dir, sha256)
+	if err := os.Remove(path + ".proven"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// clear removes the copies of a plugin that is gone, and its folder unless the
+// plugin left something in its working folder.
+func (s store) clear() error {
+	entries, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for old copies: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			errs = append(errs, os.Remove(filepath.Join(s.dir, entry.Name())))
+		}
+	}
+	if os.Remove(s.work()) == nil {
+		errs = append(errs, os.Remove(s.dir))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove copies: %w", err)
+	}
+	return nil
+}

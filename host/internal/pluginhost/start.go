@@ -1,0 +1,190 @@
+package pluginhost
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"balhost/host/internal/route"
+	"balhost/sdk/wire"
+)
+
+// handshake starts the process and reads its handshake.
+func (l *life) handshake() error {
+	tlsConfig, cert, err := clientTLS()
+	if err != nil {
+		return err
+	}
+	p, limit := l.process, l.host.limits.handshake
+	l.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: wire.Plugins(nil),
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.env, p.socketDir = append(spec.Env, "PLUGIN_CLIENT_CERT="+cert), socketDir
+			return p, nil
+		},
+		TLSConfig:        tlsConfig,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		StartTimeout:     2 * limit, // ours comes first and gives the reason
+		SkipHostEnv:      true,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.host.sockets},
+		SyncStdout:       &lineWriter{f: p.lines.stdout},
+		SyncStderr:       &lineWriter{f: p.lines.stderr},
+		Logger:           hclog.NewNullLogger(), // whatever matters comes as an error
+		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(l.see)),
+	})
+	defer time.AfterFunc(limit, func() { p.kill(fmt.Sprintf("hangs: no handshake within %v", limit)) }).Stop()
+	_, err = l.client.Start()
+	switch verdict := p.handshake.verdict(); {
+	case err == nil:
+		return nil
+	case verdict != "":
+		return refusal(verdict)
+	case p.handshake.done(): // go-plugin didn't like it
+		return refusal("prints garbage: a handshake with " + clean(err.Error(), 200))
+	case errors.Is(err, syscall.ENOEXEC):
+		return refusal("not a plugin: this machine can't run it: " + err.Error())
+	case !p.started():
+		return fmt.Errorf("can't be started: %w", err)
+	}
+	return err
+}
+
+// see is a stream interceptor that notes the connection. go-plugin opens two
+// streams on it at once; when the plugin dies meanwhile it forgets to close it.
+func (l *life) see(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	l.conn.Store(conn)
+	return next(ctx, desc, conn, method, opts...)
+}
+
+// connect makes the connection and asks whether the plugin is well.
+func (l *life) connect(ctx context.Context) (*wire.Client, error) {
+	limit := l.host.limits.answer
+	// go-plugin's Client takes no deadline, nor does its Ping.
+	late := time.AfterFunc(limit, func() { l.process.kill(fmt.Sprintf("hangs: no connection within %v", limit)) })
+	defer late.Stop()
+	rpc, err := l.client.Client()
+	if err != nil {
+		return nil, fmt.Errorf("can't be connected to: %w", err)
+	}
+	late.Stop()
+	l.dialled = true
+	raw, err := rpc.Dispense(wire.Name)
+	if err != nil {
+		return nil, fmt.Errorf("can't be connected to: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	health, err := grpc_health_v1.NewHealthClient(l.conn.Load()).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	switch {
+	case err != nil:
+		return nil, failed("health check", limit, err)
+	case health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
+		return nil, fmt.Errorf("is not well: its health is %s", health.GetStatus())
+	}
+	return raw.(*wire.Client), nil
+}
+
+// describe asks the plugin what it is, and refuses what can't be.
+func (l *life) describe(ctx context.Context, rpc *wire.Client) (*wire.Manifest, error) {
+	limit := l.host.limits.answer
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version})
+	if err != nil {
+		return nil, failed("Describe", limit, err)
+	}
+	if m.GetName() != l.name {
+		return nil, refusal(fmt.Sprintf("calls itself %s, but its file's name, %q, is its identity: rename one of them", excerpt(m.GetName()), l.name))
+	}
+	if _, err := route.ParseOrder(m.GetOrder()); err != nil {
+		return nil, refusal("declares an " + clean(err.Error(), 200))
+	}
+	return m, nil
+}
+
+// open opens the session and makes the instance known.
+func (l *life) open(rpc *wire.Client, m *wire.Manifest) (closed <-chan struct{}, err error) {
+	var ctx context.Context
+	ctx, l.cut = context.WithCancel(context.Background()) // bury cuts it, when the process has exited
+	in := &inbox{dispatcher: l.host.o.Dispatcher, open: make(chan struct{}), closed: make(chan struct{})}
+	if l.session, err = rpc.Open(ctx, in); err != nil {
+		l.cut()
+		return nil, fmt.Errorf("can't be talked to: %w", err)
+	}
+	options := l.options
+	options.Order = cmp.Or(options.Order, m.GetOrder())
+	if options.Categories == nil {
+		options.Categories = slices.Clone(m.GetCategories())
+	}
+	l.inst = &Instance{
+		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.bin.sha256, PID: l.process.pid(),
+		Manifest: m, Options: options,
+		Send: l.session.Send, Kill: l.process.kill, Closed: in.closed,
+	}
+	in.inst = l.inst
+	l.host.o.Dispatcher.Described(l.inst)
+	close(in.open)
+	l.report(Starting, l.inst)
+	return in.closed, nil
+}
+
+// configure hands over the config, and waits for the plugin's Start.
+func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
+	limit := l.host.limits.configure
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := rpc.Configure(ctx, &wire.ConfigureRequest{
+		Config: l.options.Config, LogLevel: l.log.GetLevel().String(), Sessions: l.host.o.Sessions,
+	})
+	if errors.Is(err, wire.ErrInvalid) {
+		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
+		return refusal("refused its config: " + clean(said, 1000))
+	}
+	if err != nil {
+		return failed("Configure", limit, err)
+	}
+	return nil
+}
+
+// failed says what a failed call means.
+func failed(call string, limit time.Duration, err error) error {
+	switch code := status.Code(err); {
+	case code == codes.Unimplemented:
+		return refusal(fmt.Sprintf("not a plugin of this host: it doesn't know %s; build it with this host's sdk", call))
+	case code == codes.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("hangs: no answer to %s within %v", call, limit)
+	}
+	return fmt.Errorf("fails at %s: %s", call, clean(err.Error(), 400))
+}
+
+// inbox takes what a session says to the dispatcher.
+type inbox struct {
+	dispatcher Dispatcher
+	inst       *Instance     // set before open is closed
+	open       chan struct{} // closed when the dispatcher knows inst
+	closed     chan struct{} // closed at the session's end
+}
+
+// Frame passes a frame on.
+func (in *inbox) Frame(f *wire.PluginFrame) {
+	<-in.open
+	in.dispatcher.Frame(in.inst, f)
+}
+
+// Closed is the session's last call.
+func (in *inbox) Closed(error) { close(in.closed) }

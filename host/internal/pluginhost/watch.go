@@ -1,0 +1,48 @@
+package pluginhost
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/hashicorp/go-hclog"
+)
+
+// watch hints at the folder's changes until ctx ends: at every event, whatever
+// it says, at every error (an overflow has lost some), and every rescan, since
+// some file systems have no events and links can lead out of the folder.
+func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) error {
+	tick := time.NewTicker(rescan)
+	defer tick.Stop()
+	notify, err := fsnotify.NewWatcher()
+	if err != nil { // out of watches, say: slower, that is all
+		log.Warn("plugins folder is not watched, only looked at now and then", "err", err)
+		notify = &fsnotify.Watcher{} // its nil channels never fire
+	} else {
+		defer notify.Close()
+	}
+	var watched os.FileInfo
+	for {
+		// The folder may be missing, or be another one than before; a watch
+		// on one that was removed is gone by itself.
+		if info, err := os.Stat(dir); err == nil && notify.Events != nil &&
+			(len(notify.WatchList()) == 0 || !os.SameFile(info, watched)) {
+			_ = notify.Remove(dir) // not watched at first
+			if err := notify.Add(dir); err != nil {
+				log.Debug("watch plugins folder", "err", err)
+			} else {
+				watched = info
+				hint()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-notify.Events:
+		case <-notify.Errors:
+		case <-tick.C:
+		}
+		hint()
+	}
+}
