@@ -48,7 +48,7 @@ func (c *Client) Open(ctx context.Context, h SessionHandler) (*Session, error) {
 		return nil, fmt.Errorf("open session: %w", fromStatus(err))
 	}
 	s := newSession(stream, h)
-	s.tasks.Go(func() { s.read(cancel) })
+	s.tasks.Go(func() { s.read(ctx, cancel) })
 	s.tasks.Go(func() { s.write(ctx, cancel) })
 	return s, nil
 }

@@ -82,7 +82,7 @@ func (s *Session) Close() { s.out.close() }
 func (s *Session) Wait() { s.tasks.Wait() }
 
 // read hands every frame to the handler, until the stream ends.
-func (s *Session) read(cancel context.CancelCauseFunc) {
+func (s *Session) read(ctx context.Context, cancel context.CancelCauseFunc) {
 	var err error
 	for err == nil {
 		var f *PluginFrame
@@ -93,10 +93,13 @@ func (s *Session) read(cancel context.CancelCauseFunc) {
 	}
 	close(s.done)
 	s.out.close()
-	cancel(errEnded) // lets write go, and gRPC's resources
-	if errors.Is(err, io.EOF) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(err, io.EOF):
 		err = nil
+	case cause != nil:
+		err = cause // says more than gRPC's "canceled"
 	}
+	cancel(errEnded) // lets write go, and gRPC's resources
 	s.handler.Closed(fromStatus(err))
 }
 
