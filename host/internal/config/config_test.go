@@ -261,6 +261,10 @@ func TestLoadReadsFiles(t *testing.T) {
 	if cfg.DataDir != filepath.Join(dir, "data") {
 		t.Errorf("data_dir is %s", cfg.DataDir)
 	}
+	write(path, "data_dri = 1\nsession \"main\" {\n  server_key = env(\"NOT_SET_HERE\")\n}\nadmin {\n  listen = \"127.0.0.1:1\"\n}\n")
+	if admin, err := LoadAdmin(path); err != nil || admin.Listen != "127.0.0.1:1" {
+		t.Errorf("the admin block alone: %+v %v", admin, err)
+	}
 	write(path, strings.Repeat("#\n", maxFile))
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "is longer than 64 KiB") {
 		t.Errorf("a file that is too long: %v", err)

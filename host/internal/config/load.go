@@ -28,31 +28,53 @@ func Load(path string) (Config, error) {
 	return Parse(path, src, os.LookupEnv)
 }
 
+// LoadAdmin reads the admin block alone, for commands that ask a running host:
+// they need neither the secrets of the rest nor that it is right.
+func LoadAdmin(path string) (Admin, error) {
+	src, err := readBounded(path)
+	if err != nil {
+		return Admin{}, fmt.Errorf("read config: %w", err)
+	}
+	c, err := newChecker(path, src, os.LookupEnv)
+	if err != nil {
+		return Admin{}, err
+	}
+	f, ok := c.decode()
+	if !ok {
+		return Admin{}, c.err()
+	}
+	c.problems = nil
+	admin := c.admin(orEmpty(f.Admin))
+	return admin, c.err()
+}
+
 // Parse checks src as if it had been read from path, with the environment
 // given. Relative paths start at path's folder.
 func Parse(path string, src []byte, lookup func(string) (string, bool)) (Config, error) {
-	abs, err := filepath.Abs(path)
+	c, err := newChecker(path, src, lookup)
 	if err != nil {
-		return Config{}, fmt.Errorf("find config's folder: %w", err)
+		return Config{}, err
 	}
-	c := &checker{src: src, name: path, dir: filepath.Dir(abs)}
-	c.ctx = &hcl.EvalContext{Functions: functions(c.dir, lookup)}
-	if c.nesting(); c.err() != nil {
+	f, ok := c.decode()
+	if !ok {
 		return Config{}, c.err()
 	}
-	syntax, diags := hclsyntax.ParseConfig(src, path, hcl.InitialPos)
-	if diags.HasErrors() {
-		c.add(diags)
-		return Config{}, c.err()
-	}
-	var f file
-	c.add(gohcl.DecodeBody(syntax.Body, c.ctx, &f))
 	cfg := c.config(f)
 	cfg.File = path
 	if err := c.err(); err != nil {
 		return Config{}, err
 	}
 	return cfg, nil
+}
+
+func newChecker(path string, src []byte, lookup func(string) (string, bool)) (*checker, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find config's folder: %w", err)
+	}
+	c := &checker{src: src, name: path, dir: filepath.Dir(abs)}
+	c.ctx = &hcl.EvalContext{Functions: functions(c.dir, lookup)}
+	return c, nil
 }
 
 // nesting reports brackets that are open more than maxNesting deep.
@@ -71,6 +93,20 @@ func (c *checker) nesting() {
 			return
 		}
 	}
+}
+
+// decode reads the syntax and finds the keys; ok is false when it doesn't parse.
+func (c *checker) decode() (f file, ok bool) {
+	if c.nesting(); len(c.problems) > 0 {
+		return f, false
+	}
+	syntax, diags := hclsyntax.ParseConfig(c.src, c.name, hcl.InitialPos)
+	if diags.HasErrors() {
+		c.add(diags)
+		return f, false
+	}
+	c.add(gohcl.DecodeBody(syntax.Body, c.ctx, &f))
+	return f, true
 }
 
 // readBounded reads a file of at most maxFile bytes.
