@@ -102,11 +102,11 @@ func (p *Plugin) check() error {
 		return errors.New("plugin does nothing: set at least one of Upstream, Outcome, Receipt and Run")
 	}
 	if p.MaxInFlight < 0 || p.MaxInFlight > 1<<16 {
-		return fmt.Errorf("MaxInFlight is %d: it must be between 1 and 65536, or 0 for %d", p.MaxInFlight, defaultInFlight)
+		return fmt.Errorf("plugin %s: MaxInFlight is %d: it must be between 1 and 65536, or 0 for %d", p.Name, p.MaxInFlight, defaultInFlight)
 	}
 	if p.Config != nil {
 		if t := reflect.TypeOf(p.Config); t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || reflect.ValueOf(p.Config).IsNil() {
-			return fmt.Errorf("Config is a %T: it must be a pointer to a struct", p.Config)
+			return fmt.Errorf("plugin %s: Config is a %T: it must be a pointer to a struct", p.Name, p.Config)
 		}
 	}
 	return wire.CheckManifest(p.Name, p.manifest())

@@ -1,0 +1,216 @@
+package sdk_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"balhost/sdk"
+	"balhost/sdk/wire"
+
+	plugin "github.com/hashicorp/go-plugin"
+)
+
+// The test binary is also a plugin, when a host starts it: one that takes
+// everything, echoes what has data and logs what it is told to.
+func TestMain(m *testing.M) {
+	if os.Getenv(wire.Handshake.MagicCookieKey) == "" && os.Getenv("SDK_TEST_PLUGIN") == "" {
+		os.Exit(m.Run())
+	}
+	sdk.Serve(sdk.Plugin{
+		Name: "probe", Version: "1", Categories: []string{"*"}, Order: sdk.OrderNone,
+		Upstream: func(_ context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+			if m.Category != "echo" {
+				return nil
+			}
+			_, err := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: m.Data})
+			return err
+		},
+		Start: func(_ context.Context, h *sdk.Host) error {
+			h.Log().Debug("hidden at info")
+			h.Log().Info("started", "sessions", h.Sessions())
+			return nil
+		},
+	})
+}
+
+// spawn starts this binary as a plugin, by go-plugin and with mTLS.
+func spawn(t testing.TB, stderr *bytes.Buffer) (*plugin.Client, *wire.Client) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig: wire.Handshake, VersionedPlugins: wire.Plugins(nil), GRPCDialOptions: wire.DialOptions(),
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true,
+		Cmd: exec.Command(self), Logger: quiet, Stderr: stderr,
+	})
+	t.Cleanup(process.Kill)
+	rpc, err := process.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := rpc.Dispense(wire.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process, raw.(*wire.Client)
+}
+
+// A plugin as a real process: from the handshake to its end.
+func TestProcess(t *testing.T) {
+	var stderr bytes.Buffer
+	process, client := spawn(t, &stderr)
+	m, err := client.Describe(t.Context(), &wire.DescribeRequest{})
+	if err != nil || wire.CheckManifest("probe", m) != nil || m.Order != "none" || !m.Upstream || m.Outcome {
+		t.Fatalf("%v, %v", m, err)
+	}
+	l := &line{t: nil, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
+	l.t = t
+	if l.session, err = client.Open(context.Background(), l); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "info", Sessions: []string{"main"}}); err != nil {
+		t.Fatal(err)
+	}
+	big := []byte(`{"k":"` + strings.Repeat("x", 3000) + `"}`)
+	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, Event: &wire.Delivery_Upstream{
+		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "echo", Data: big, Raw: bytes.Repeat([]byte(" "), 5<<20)}}}}}) // gRPC's own limit is 4 MiB
+	r := l.until(func(f *wire.PluginFrame) bool { return len(f.Result) == 1 }).Result[0]
+	if sends := r.GetChanges().GetSend(); r.Code != wire.Result_DONE || len(sends) != 1 || !bytes.Equal(sends[0].Data, big) || sends[0].MessageId != "e-1" {
+		t.Errorf("%v", r)
+	}
+	l.session.Send(&wire.HostFrame{Drain: &wire.Drain{TimeoutMs: 10_000}})
+	l.until(func(f *wire.PluginFrame) bool { return f.Drained })
+	if err := <-l.closed; err != nil {
+		t.Errorf("end of the session: %v", err)
+	}
+	began := time.Now()
+	process.Kill()
+	if took := time.Since(began); took > 1500*time.Millisecond { // 2 s is go-plugin's kill -9
+		t.Errorf("the plugin did not end by itself: %v", took)
+	}
+	if log := stderr.String(); !strings.Contains(log, `"@message":"started"`) || strings.Contains(log, "hidden") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+func TestStartedByHand(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "SDK_TEST_PLUGIN=1")
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "plugins/probe") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// BenchmarkProcess measures one message on its way to a plugin process and its
+// result back, 256 in flight, 300 bytes of payload: CPU of both sides a message.
+func BenchmarkProcess(b *testing.B) {
+	for _, category := range []string{"ack", "echo"} {
+		b.Run(category, func(b *testing.B) { benchmark(b, category) })
+	}
+}
+
+func benchmark(b *testing.B, category string) {
+	var stderr bytes.Buffer
+	process, client := spawn(b, &stderr)
+	data := []byte(`{"k":"` + strings.Repeat("x", 200) + `"}`)
+	payload := fmt.Appendf(nil, `{"from":"%s","category":"com.example.echo","message_id":"42","data":%s}`, strings.Repeat("t", 30), data)
+	feed := &feeder{ready: make(chan struct{}), over: make(chan struct{}), category: category, data: data, payload: payload, room: 256}
+	session, err := client.Open(context.Background(), feed)
+	if err != nil {
+		b.Fatal(err)
+	}
+	feed.session = session
+	close(feed.ready)
+	if err := client.Configure(b.Context(), &wire.ConfigureRequest{LogLevel: "info", Sessions: []string{"main"}}); err != nil {
+		b.Fatal(err)
+	}
+	pid := process.ReattachConfig().Pid
+	feed.total.Store(int64(b.N))
+	hostCPU, pluginCPU := ownCPU(), cpuOf(b, pid)
+	b.ResetTimer()
+	feed.more(256)
+	<-feed.over
+	b.StopTimer()
+	b.ReportMetric(float64((ownCPU()-hostCPU).Nanoseconds())/float64(b.N), "host-ns/op")
+	b.ReportMetric(float64((cpuOf(b, pid)-pluginCPU).Nanoseconds())/float64(b.N), "plugin-ns/op")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+// feeder keeps room deliveries in flight until total have been settled.
+type feeder struct {
+	session       *wire.Session
+	ready, over   chan struct{}
+	category      string
+	data, payload []byte
+	room          int
+	total         atomic.Int64
+	mu            sync.Mutex // guards next and settled
+	next, settled int64
+}
+
+func (f *feeder) more(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	frame := &wire.HostFrame{}
+	for ; n > 0 && f.next < f.total.Load(); n-- {
+		f.next++
+		frame.Deliver = append(frame.Deliver, &wire.Delivery{Delivery: uint64(f.next), Attempt: 1, TimeoutMs: 30_000,
+			Event: &wire.Delivery_Upstream{Upstream: &wire.Upstream{
+				Id: "01JADQ3Z5X8W9Y7V6T5S4R3Q2P", Session: "main", From: "token-of-a-device", Category: f.category, MessageId: "42",
+				Data: f.data, Raw: f.payload, ReceivedMs: 1700000000000,
+			}}})
+	}
+	if len(frame.Deliver) > 0 {
+		f.session.Send(frame)
+	}
+}
+
+func (f *feeder) Frame(p *wire.PluginFrame) {
+	<-f.ready
+	n := len(p.Done) + len(p.Result)
+	if n == 0 {
+		return
+	}
+	f.settled += int64(n)
+	if f.settled == f.total.Load() {
+		close(f.over)
+	}
+	f.more(n)
+}
+
+func (f *feeder) Closed(error) {}
+
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// cpuOf reads a process's user and system time, in ticks of 10 ms.
+func cpuOf(b *testing.B, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Skip("no /proc here: CPU of the plugin can't be read")
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
