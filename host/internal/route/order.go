@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"hash/maphash"
+	"hash/fnv"
 	"strings"
 )
 
@@ -50,14 +50,14 @@ func (o Order) String() string {
 // NeedsPayload reports whether Lane looks into the payload.
 func (o Order) NeedsPayload() bool { return o.path != nil }
 
-var seed = maphash.MakeSeed()
-
 // Lane is the key of an upstream's lane; ok is false when it has none and may
 // go beside all others. device is the hash of the device's token; payload may
 // be nil unless NeedsPayload. A missing or null key falls back to the device.
 func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
 	if value := lookup(payload, o.path); value != nil {
-		return maphash.Bytes(seed, value), true
+		h := fnv.New64a()
+		h.Write(value)
+		return h.Sum64(), true
 	}
 	return device, o.device
 }

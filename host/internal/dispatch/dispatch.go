@@ -1,0 +1,215 @@
+// Package dispatch hands the ledger's events to plugins: one lane after its
+// order (P5), each until it is settled (P8), what a handler did committed with
+// its end (P7). It holds no message that is not in the ledger (P0): lanes are
+// an index that is rebuilt at every start.
+//
+// One goroutine, [Dispatcher.Run], owns all lanes; everybody else leaves what
+// happened in its mailbox. It never waits for a plugin or a commit, so that a
+// stuck one slows no other. Start at [Dispatcher.Run].
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/route"
+	"balhost/sdk/wire"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Ledger is what dispatch needs of the ledger.
+type Ledger interface {
+	Events(after uint64, max int) []entry.Event
+	EventsChanged() <-chan struct{}
+	Body(seq uint64) (entry.Body, error)
+	Lease(seq, lease uint64)
+	Settle(s entry.Settlement, done func(error))
+	Get(plugin, key string) (json.RawMessage, uint64, error)
+	Update(plugin string, c entry.Changes, done func(error))
+	Owner(category string) string
+	SetOwner(category, plugin string, done func(error))
+}
+
+// Process is a running plugin, as far as dispatch talks to it. Neither call blocks.
+type Process interface {
+	Send(*wire.HostFrame)
+	Kill(reason string) // Gone follows when it has exited
+}
+
+// Plugin is one process of a plugin. Its address is its identity; the fields
+// don't change.
+type Plugin struct {
+	Name           string
+	Process        Process
+	Closed         <-chan struct{} // closed when its session has ended
+	Claim          route.Claim
+	Order          route.Order
+	Upstream       bool // it has such a handler; an event without one is done at once
+	Outcome        bool
+	Receipt        bool
+	MaxAttempts    int           // then dead letters; 0: for ever
+	HandlerTimeout time.Duration // then the handler's context ends
+	MaxInFlight    int           // deliveries without a result at once
+	SuspectAfter   int           // an event in flight at so many crashes is tried alone; 0: never
+}
+
+// Options are the parts that a Dispatcher works with. All but Log and Metrics
+// are needed.
+type Options struct {
+	Ledger   Ledger
+	Sessions []string // names; a downstream without one goes to the only one
+	Retry    backoff.Policy
+	Log      hclog.Logger
+	Metrics  prometheus.Registerer
+}
+
+// Dispatcher is the one dispatcher of a host. Its methods may be called from
+// any goroutine.
+type Dispatcher struct {
+	o       Options
+	log     hclog.Logger
+	metrics *metrics
+	box     mailbox
+
+	// What follows is owned by Run.
+	rnd     *rand.Rand
+	settled bool // every plugin present at boot has described itself or failed
+	cursor  uint64
+	lease   uint64
+	plugins map[string]*plugin
+	table   *route.Table
+	held    map[string]*held // by category: nobody claims it
+	seen    map[string]bool  // categories of events
+	recent  ring
+}
+
+// New makes a Dispatcher; Run starts it.
+func New(o Options) *Dispatcher {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Retry == (backoff.Policy{}) {
+		o.Retry = backoff.Policy{Min: time.Second, Max: 5 * time.Minute}
+	}
+	return &Dispatcher{
+		o:       o,
+		log:     o.Log,
+		metrics: newMetrics(o.Metrics),
+		box:     newMailbox(),
+		rnd:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		plugins: map[string]*plugin{},
+		table:   route.NewTable(nil, o.Ledger.Owner),
+		held:    map[string]*held{},
+		seen:    map[string]bool{},
+	}
+}
+
+// Run reads pending events, puts them into lanes and hands them out, until ctx
+// ends. What is handed out then stays pending in the ledger.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	defer d.box.close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	for {
+		changed := d.o.Ledger.EventsChanged() // take the hint before looking, so that none is lost
+		for _, happened := range d.box.take() {
+			happened(d)
+		}
+		d.intake()
+		now := time.Now()
+		next := now.Add(time.Hour)
+		for _, p := range d.plugins {
+			p.wake(now)
+			d.fill(p, now)
+			if at, ok := p.nextDue(); ok && at.Before(next) {
+				next = at
+			}
+		}
+		due.Reset(time.Until(next))
+		select {
+		case <-changed:
+		case <-d.box.hint:
+		case <-due.C:
+		case now := <-tick.C:
+			d.watch(now)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// intake reads the events that the ledger took since the last time.
+func (d *Dispatcher) intake() {
+	const batch = 1000
+	for {
+		events := d.o.Ledger.Events(d.cursor, batch)
+		for _, e := range events {
+			d.cursor = e.Seq
+			d.place(e)
+		}
+		if len(events) < batch {
+			return
+		}
+	}
+}
+
+// Described says that p has told its claims, which count from now on, and may
+// call. It gets no events before Ready. A process of the same name must be
+// Gone before.
+func (d *Dispatcher) Described(p *Plugin) {
+	d.box.put(func(d *Dispatcher) { d.described(p) })
+}
+
+// Ready gives p events from now on.
+func (d *Dispatcher) Ready(p *Plugin) {
+	d.box.put(func(d *Dispatcher) { d.ready(p) })
+}
+
+// Gone says that p has exited and was awaited, and that no frame of it comes
+// any more: what it held may be given out again (P5). reason is kept as the
+// death of an event that kills its plugin each time.
+func (d *Dispatcher) Gone(p *Plugin, reason string) {
+	d.box.put(func(d *Dispatcher) { d.gone(p, reason) })
+}
+
+// Removed says that the plugin's file is gone: it claims nothing any more. Its
+// events and the categories that nobody else claims wait for it.
+func (d *Dispatcher) Removed(name string) {
+	d.box.put(func(d *Dispatcher) { d.removed(name) })
+}
+
+// Settled says that every plugin present at boot has described itself or
+// failed: from now on events go out, and "*" can't take what is another's.
+func (d *Dispatcher) Settled() {
+	d.box.put(func(d *Dispatcher) { d.settled = true })
+}
+
+// Drain gives p no more events and tells it to finish. It returns nil when p
+// holds none, all its results are committed and it has said drained, or when
+// p's session has ended; else ctx's error.
+func (d *Dispatcher) Drain(ctx context.Context, p *Plugin) error {
+	var timeout time.Duration
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = time.Until(deadline)
+	}
+	empty := make(chan struct{})
+	d.box.put(func(d *Dispatcher) { d.drain(p, timeout, empty) })
+	select {
+	case <-empty:
+		return nil
+	case <-p.Closed:
+		return nil
+	case <-d.box.closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

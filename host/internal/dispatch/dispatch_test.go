@@ -1,0 +1,527 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/route"
+	"balhost/sdk/wire"
+)
+
+func TestLaneIsHandledInOrder(t *testing.T) { // P5
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "anna", "a1")
+		b.ledger.upstream("app", "anna", "a2")
+		b.ledger.upstream("app", "bert", "b1")
+		b.wantIDs(p, "a1", "b1") // one of each device at a time
+		p.result(&wire.Result{Delivery: p.deliveries()[0].Delivery, Code: wire.Result_RETRY, DelayMs: 5000, Error: "not now"})
+		b.wantIDs(p, "a1", "b1")
+		time.Sleep(6 * time.Second) // bubble time
+		b.wantIDs(p, "a1", "b1", "a1")
+		if again := p.last(); again.Attempt != 2 {
+			t.Errorf("attempt %d, want 2", again.Attempt)
+		}
+		p.done(p.last())
+		b.wantIDs(p, "a1", "b1", "a1", "a2")
+	})
+}
+
+// TestLanesUnderFaults has a plugin that retries, releases and dies at random,
+// and looks at every handing out: no event of a lane before the one ahead of it
+// is done, none twice at a time. // P5
+func TestLanesUnderFaults(t *testing.T) {
+	for seed := range uint64(20) {
+		start(t, newLedger(), func(b *bench) {
+			b.d.Settled()
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			next := map[string]int{} // by device: the number that must come
+			held := map[string]bool{}
+			var p *process
+			restart := func() {
+				p = b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+					from, n := m.GetUpstream().From, m.GetUpstream().MessageId
+					if want := fmt.Sprintf("%s-%d", from, next[from]); n != want || held[from] {
+						t.Errorf("seed %d: handed %s while %s is next (held: %v)", seed, n, want, held[from])
+					}
+					held[from] = true
+				}, func(p *Plugin) { p.MaxAttempts, p.SuspectAfter = 0, 0 })
+			}
+			restart()
+			for i := range 300 {
+				device := fmt.Sprint("d", i%7)
+				b.ledger.upstream("app", device, fmt.Sprintf("%s-%d", device, i/7))
+			}
+			answered := map[uint64]bool{}
+			for steps := 0; b.ledger.pending() > 0; steps++ {
+				synctest.Wait()
+				if steps > 20000 {
+					t.Fatalf("seed %d: %d events still pending", seed, b.ledger.pending())
+				}
+				var open []*wire.Delivery
+				for _, m := range p.deliveries() {
+					if !answered[m.Delivery] {
+						open = append(open, m)
+					}
+				}
+				if len(open) == 0 {
+					time.Sleep(time.Second)
+					continue
+				}
+				m := open[rnd.IntN(len(open))]
+				answered[m.Delivery] = true
+				from := m.GetUpstream().From
+				switch rnd.IntN(10) {
+				case 0:
+					held[from] = false
+					p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: 10})
+				case 1:
+					held[from] = false
+					p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RELEASE})
+				case 2:
+					clear(held)
+					dead := p.plugin
+					b.d.Gone(dead, "killed")
+					restart()
+					b.d.Frame(dead, &wire.PluginFrame{Done: []uint64{m.Delivery}}) // too late
+				default:
+					held[from] = false
+					next[from]++
+					p.done(m)
+				}
+			}
+		})
+	}
+}
+
+func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		stuck := b.plugin("stuck", "a", nil)
+		half := b.plugin("half", "b", func(p *process, m *wire.Delivery) {
+			if m.GetUpstream().From != "slow" {
+				p.done(m)
+			}
+		})
+		b.ledger.upstream("b", "slow", "s0")
+		for i := range 50 {
+			b.ledger.upstream("a", fmt.Sprint("d", i), fmt.Sprint(i))
+			b.ledger.upstream("b", "slow", fmt.Sprint("s", i+1))
+			b.ledger.upstream("b", "fast", fmt.Sprint("f", i))
+		}
+		synctest.Wait()
+		if got := len(stuck.deliveries()); got != 8 {
+			t.Errorf("stuck plugin holds %d, its credit is 8", got)
+		}
+		if got := len(half.deliveries()); got != 51 {
+			t.Errorf("half was handed %d, want all of fast and one of slow", got)
+		}
+	})
+}
+
+func TestMaxAttemptsThenDead(t *testing.T) { // P8
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			if m.GetUpstream().MessageId == "good" {
+				p.done(m)
+				return
+			}
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no such room"})
+		})
+		b.ledger.upstream("app", "anna", "bad")
+		b.ledger.upstream("app", "anna", "good")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		ends := b.ledger.ends()
+		if len(ends) != 4 {
+			t.Fatalf("ends: %+v", ends)
+		}
+		for i, s := range ends[:2] {
+			if s.Verdict != entry.Retry || s.Due.IsZero() {
+				t.Errorf("end %d: %+v, want a retry with a due time", i, s)
+			}
+		}
+		if s := ends[2]; s.Verdict != entry.Dead || s.Reason != "no such room" {
+			t.Errorf("third attempt: %+v, want dead with its reason", s)
+		}
+		if s := ends[3]; s.Verdict != entry.Done {
+			t.Errorf("the lane does not go on: %+v", s)
+		}
+	})
+}
+
+func TestRejectIsDeadAtOnce(t *testing.T) { // P8
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_REJECT, Error: "broken"})
+		})
+		b.ledger.upstream("app", "anna", "1")
+		synctest.Wait()
+		if ends := b.ledger.ends(); len(ends) != 1 || ends[0].Verdict != entry.Dead || !strings.Contains(ends[0].Reason, "broken") {
+			t.Errorf("ends: %+v", ends)
+		}
+	})
+}
+
+func TestConflictRunsAgainWithoutAttempt(t *testing.T) { // P7
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", done)
+		b.ledger.conflict[1] = 5
+		b.ledger.upstream("app", "anna", "1")
+		synctest.Wait()
+		got := p.deliveries()
+		if len(got) != 6 {
+			t.Fatalf("handed out %d times, want 6", len(got))
+		}
+		for _, m := range got {
+			if m.Attempt != 1 {
+				t.Errorf("attempt %d, want 1: a conflict is not the handler's failure", m.Attempt)
+			}
+		}
+	})
+}
+
+func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.ledger.refuse = entry.ErrExists
+		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
+		})
+		b.plugin("bad", "bad", func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Send: []*wire.Downstream{{MessageId: "x"}}}}) // no target
+		})
+		b.ledger.upstream("app", "anna", "1")
+		b.ledger.upstream("bad", "anna", "1")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		dead := 0
+		for _, s := range b.ledger.ends() {
+			if s.Verdict == entry.Done {
+				t.Errorf("committed: %+v", s)
+			}
+			if s.Verdict == entry.Dead {
+				dead++
+			}
+		}
+		if dead != 2 {
+			t.Errorf("%d dead letters, want 2: %+v", dead, b.ledger.ends())
+		}
+	})
+}
+
+func TestHeldForAbsentPlugin(t *testing.T) {
+	ledger := newLedger()
+	ledger.owners["owned"] = "away"
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		b.ledger.upstream("nobody", "anna", "1")
+		b.ledger.upstream("owned", "anna", "2")
+		synctest.Wait()
+		if s := b.status(); len(s.Holding) != 1 || s.Holding[0].Category != "nobody" || s.Holding[0].Pending != 1 {
+			t.Errorf("holding %+v", s.Holding)
+		}
+		rest := b.plugin("rest", "*", done)
+		b.wantIDs(rest, "1") // "owned" waits for its owner
+		away := b.plugin("away", "owned", done)
+		b.wantIDs(away, "2")
+		b.d.Gone(away.plugin, "crashed")
+		b.ledger.upstream("owned", "anna", "3")
+		b.wantIDs(rest, "1")
+		b.d.Removed("away")
+		b.wantIDs(rest, "1") // an owner whose file is gone keeps what is waiting
+		claimer := b.plugin("claimer", "owned", done)
+		b.wantIDs(claimer, "3") // but not against one that asks for it by name
+	})
+}
+
+func TestNothingGoesOutBeforeBootHasSettled(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.ledger.upstream("app", "anna", "1")
+		rest := b.plugin("rest", "*", done)
+		b.wantIDs(rest)
+		echo := b.plugin("echo", "app", done)
+		b.wantIDs(echo)
+		b.d.Settled()
+		b.wantIDs(echo, "1")
+		b.wantIDs(rest)
+	})
+}
+
+func TestDueTimeOutlivesRestart(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: time.Hour.Milliseconds(), Error: "later"})
+		})
+		ledger.upstream("app", "anna", "1")
+		synctest.Wait()
+	})
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", done)
+		time.Sleep(59 * time.Minute)
+		b.wantIDs(p)
+		time.Sleep(2 * time.Minute)
+		b.wantIDs(p, "1")
+		if p.last().Attempt != 2 {
+			t.Errorf("attempt %d, want 2", p.last().Attempt)
+		}
+	})
+}
+
+func TestHungPluginIsKilled(t *testing.T) { // P5, P10
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			if m.GetUpstream().From == "fine" {
+				p.done(m)
+			}
+		})
+		b.ledger.upstream("app", "s1", "1")
+		keepAlive := func(d time.Duration) {
+			for ; d > 0; d -= time.Second {
+				time.Sleep(time.Second)
+				for _, m := range p.deliveries() {
+					b.d.Frame(p.plugin, &wire.PluginFrame{Extend: []uint64{m.Delivery}})
+				}
+			}
+		}
+		keepAlive(40 * time.Second)
+		synctest.Wait()
+		if len(p.killed) > 0 || b.status().Plugins[0].Stuck != 1 {
+			t.Fatalf("one stuck handler of a credit of 8: killed %v, status %+v", p.killed, b.status().Plugins[0])
+		}
+		revoked := 0
+		for _, f := range p.frames {
+			revoked += len(f.Revoke)
+		}
+		if revoked != 1 {
+			t.Errorf("revoked %d times, want once", revoked)
+		}
+		b.ledger.upstream("app", "s2", "2")
+		keepAlive(40 * time.Second)
+		if len(p.killed) == 0 || !strings.Contains(p.killed[0], "hung: 2 ") {
+			t.Fatalf("a quarter of the credit is stuck: killed %q", p.killed)
+		}
+		if n := len(p.deliveries()); n != 2 {
+			t.Errorf("handed out %d, want 2: nothing again before the exit is awaited", n)
+		}
+		b.d.Gone(p.plugin, "killed")
+		q := b.plugin("echo", "app", done)
+		b.wantIDs(q, "1", "2")
+	})
+}
+
+func TestLostHandlerIsSeenByItsLease(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil, func(p *Plugin) { p.HandlerTimeout, p.MaxInFlight = time.Hour, 4 })
+		b.ledger.upstream("app", "anna", "1")
+		time.Sleep(40 * time.Second) // no extend comes
+		synctest.Wait()
+		if len(p.killed) == 0 {
+			t.Error("a plugin that forgot a delivery goes on")
+		}
+	})
+}
+
+func TestSuspectIsTriedAloneThenDead(t *testing.T) { // P8, P10
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		restart := func() *process {
+			return b.plugin("echo", "app", nil)
+		}
+		b.ledger.upstream("app", "anna", "poison")
+		b.ledger.upstream("app", "anna", "after")
+		b.ledger.upstream("app", "bert", "innocent")
+		for range 3 {
+			p := restart()
+			b.wantIDs(p, "poison", "innocent")
+			b.d.Gone(p.plugin, "exit status 2")
+		}
+		p := restart()
+		b.wantIDs(p, "poison") // alone
+		b.d.Gone(p.plugin, "exit status 2")
+		synctest.Wait()
+		if ends := b.ledger.ends(); len(ends) != 1 || ends[0].Verdict != entry.Dead || !strings.Contains(ends[0].Reason, "exit status 2") {
+			t.Fatalf("ends %+v, want the poison dead with its reason", ends)
+		}
+		p = restart()
+		b.wantIDs(p, "innocent") // a suspect too, alone
+		p.done(p.last())
+		b.wantIDs(p, "innocent", "after")
+	})
+}
+
+func TestCreditIsKept(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		for range 20 {
+			b.ledger.outcome("echo", "")
+		}
+		synctest.Wait()
+		if n := len(p.deliveries()); n != 4 {
+			t.Errorf("%d outcomes out, want half of the credit of 8", n)
+		}
+		for i := range 20 {
+			b.ledger.upstream("app", fmt.Sprint(i), fmt.Sprint(i))
+		}
+		synctest.Wait()
+		if n := len(p.deliveries()); n != 8 {
+			t.Errorf("%d out, want the credit of 8", n)
+		}
+		b.d.Frame(p.plugin, &wire.PluginFrame{Credit: 2})
+		for _, m := range p.deliveries() {
+			p.done(m)
+		}
+		synctest.Wait()
+		if n := len(p.deliveries()); n != 10 {
+			t.Errorf("%d handed out in all, want 8 and then 2", n)
+		}
+	})
+}
+
+func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.outcome("echo", "g")
+		b.ledger.outcome("echo", "g")
+		b.ledger.outcome("echo", "h")
+		synctest.Wait()
+		if n := len(p.deliveries()); n != 2 {
+			t.Fatalf("%d out, want one of each group", n)
+		}
+		p.done(p.deliveries()[0])
+		synctest.Wait()
+		if n := len(p.deliveries()); n != 3 {
+			t.Errorf("%d out, want 3", n)
+		}
+	})
+}
+
+func TestEventWithoutHandlerIsDone(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", done, func(p *Plugin) { p.Outcome = false })
+		b.ledger.outcome("echo", "")
+		synctest.Wait()
+		if len(p.deliveries()) != 0 || b.ledger.pending() != 0 {
+			t.Errorf("handed out %d, pending %d", len(p.deliveries()), b.ledger.pending())
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "anna", "1")
+		b.ledger.upstream("app", "anna", "2")
+		b.wantIDs(p, "1")
+		drained := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+			defer cancel()
+			drained <- b.d.Drain(ctx, p.plugin)
+		}()
+		synctest.Wait()
+		if f := p.frames[len(p.frames)-1]; f.Drain == nil || f.Drain.TimeoutMs == 0 {
+			t.Errorf("last frame %v, want a drain with its limit", f)
+		}
+		p.done(p.last())
+		b.wantIDs(p, "1") // nothing more
+		select {
+		case err := <-drained:
+			t.Fatalf("drained before the plugin said so: %v", err)
+		default:
+		}
+		b.d.Frame(p.plugin, &wire.PluginFrame{Drained: true})
+		if err := <-drained; err != nil {
+			t.Fatal(err)
+		}
+		b.d.Gone(p.plugin, "stopped")
+		b.wantIDs(b.plugin("echo", "app", done), "2")
+	})
+}
+
+func TestDrainEndsWithItsContext(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "anna", "1")
+		b.wantIDs(p, "1")
+		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+		defer cancel()
+		if err := b.d.Drain(ctx, p.plugin); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Drain: %v", err)
+		}
+	})
+}
+
+func TestChangedOrderMakesNewLanes(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		for i := range 3 {
+			b.ledger.upstream("app", "anna", fmt.Sprint(i))
+		}
+		b.wantIDs(p, "0")
+		b.d.Gone(p.plugin, "replaced")
+		p = b.plugin("echo", "app", nil, func(p *Plugin) { p.Order = route.Order{} })
+		b.wantIDs(p, "0", "1", "2")
+	})
+}
+
+func TestCalls(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		p := b.plugin("echo", "app", nil)
+		ok := &wire.Downstream{MessageId: "m1", To: &wire.Target{To: &wire.Target_Token{Token: "anna"}}, Data: []byte(`{"a":"b"}`)}
+		for i, tt := range []struct {
+			call *wire.Call
+			want wire.Reply_Code
+		}{
+			{&wire.Call{Op: &wire.Call_Get{Get: "known"}}, wire.Reply_OK},
+			{&wire.Call{Op: &wire.Call_Get{Get: ""}}, wire.Reply_INVALID},
+			{&wire.Call{Op: &wire.Call_Send{Send: ok}}, wire.Reply_OK},
+			{&wire.Call{Op: &wire.Call_Send{Send: &wire.Downstream{MessageId: "m2"}}}, wire.Reply_INVALID},
+			{&wire.Call{Op: &wire.Call_Send{Send: &wire.Downstream{To: ok.To, Data: ok.Data}}}, wire.Reply_INVALID},
+			{&wire.Call{Op: &wire.Call_Send{Send: &wire.Downstream{MessageId: "m3", Session: "other", To: ok.To}}}, wire.Reply_INVALID},
+			{&wire.Call{Op: &wire.Call_Update{Update: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}}}, wire.Reply_OK},
+			{&wire.Call{Op: &wire.Call_Update{Update: &wire.Changes{Write: make([]*wire.Write, 1001)}}}, wire.Reply_INVALID},
+			{&wire.Call{}, wire.Reply_INVALID},
+		} {
+			tt.call.Id = uint64(i + 1)
+			b.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{tt.call}})
+			synctest.Wait()
+			var reply *wire.Reply
+			for _, f := range p.frames {
+				for _, r := range f.Reply {
+					if r.Id == tt.call.Id {
+						reply = r
+					}
+				}
+			}
+			if reply == nil || reply.Code != tt.want || tt.want != wire.Reply_OK && reply.Error == "" {
+				t.Errorf("call %v: reply %v, want %v", tt.call, reply, tt.want)
+			}
+		}
+		if sends := b.ledger.updates[0].Sends; len(sends) != 1 || sends[0].Message.Session != "main" || !sends[0].Tell {
+			t.Errorf("stored %+v", sends)
+		}
+	})
+}

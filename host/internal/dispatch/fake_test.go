@@ -1,0 +1,294 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/route"
+	"balhost/sdk/message"
+	"balhost/sdk/wire"
+)
+
+// fakeLedger keeps events in memory and commits at once, from its own
+// goroutine as the real one does.
+type fakeLedger struct {
+	mu       sync.Mutex
+	seq      uint64
+	events   []entry.Event
+	bodies   map[uint64]entry.Body
+	leases   map[uint64]uint64
+	owners   map[string]string
+	changed  chan struct{}
+	settled  []entry.Settlement
+	updates  []entry.Changes
+	conflict map[uint64]int // by seq: so many commits answer ErrConflict
+	refuse   error          // what every Done with changes gets
+}
+
+func newLedger() *fakeLedger {
+	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, conflict: map[uint64]int{}}
+}
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return h.Sum64()
+}
+
+func (f *fakeLedger) add(e entry.Event, b entry.Body) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	e.Seq = f.seq
+	f.events = append(f.events, e)
+	f.bodies[e.Seq] = b
+	close(f.changed)
+	f.changed = make(chan struct{})
+	return e.Seq
+}
+
+func (f *fakeLedger) upstream(category, from, data string) uint64 {
+	raw := json.RawMessage(fmt.Sprintf(`{"data":{"v":%q}}`, data))
+	return f.add(entry.Event{Kind: entry.Upstream, Session: "main", Category: category, Device: hash(from)},
+		entry.Body{Upstream: &message.Upstream{ID: "e-" + data, Category: category, From: from, MessageID: data, Raw: raw}})
+}
+
+func (f *fakeLedger) outcome(plugin, group string) uint64 {
+	e := entry.Event{Kind: entry.Outcome, Session: "main", Plugin: plugin}
+	if group != "" {
+		e.Group = hash(group)
+	}
+	return f.add(e, entry.Body{Outcome: &message.Outcome{Status: message.Acked, Group: group}})
+}
+
+func (f *fakeLedger) Events(after uint64, most int) []entry.Event {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []entry.Event
+	for _, e := range f.events {
+		if e.Seq > after && len(all) < most {
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+func (f *fakeLedger) EventsChanged() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changed
+}
+
+func (f *fakeLedger) Body(seq uint64) (entry.Body, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b, ok := f.bodies[seq]; ok {
+		return b, nil
+	}
+	return entry.Body{}, entry.ErrUnknown
+}
+
+func (f *fakeLedger) Lease(seq, lease uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.leases[seq] = lease
+}
+
+func (f *fakeLedger) Settle(s entry.Settlement, done func(error)) {
+	go func() { done(f.settle(s)) }()
+}
+
+func (f *fakeLedger) settle(s entry.Settlement) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.events, func(e entry.Event) bool { return e.Seq == s.Seq })
+	switch {
+	case i < 0:
+		return entry.ErrUnknown
+	case f.leases[s.Seq] != s.Lease:
+		return entry.ErrLease
+	case s.Verdict == entry.Done && f.conflict[s.Seq] > 0:
+		f.conflict[s.Seq]--
+		return entry.ErrConflict
+	case s.Verdict == entry.Done && f.refuse != nil && !s.Changes.Empty():
+		return f.refuse
+	}
+	f.settled = append(f.settled, s)
+	if s.Verdict == entry.Retry {
+		f.events[i].Attempts++
+		f.events[i].Due = s.Due
+		return nil
+	}
+	f.events = slices.Delete(f.events, i, i+1)
+	return nil
+}
+
+func (f *fakeLedger) ends() []entry.Settlement {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.settled)
+}
+
+func (f *fakeLedger) pending() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.events)
+}
+
+func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
+	if key == "known" {
+		return json.RawMessage(`"value of ` + plugin + `"`), 7, nil
+	}
+	return nil, 0, nil
+}
+
+func (f *fakeLedger) Update(_ string, c entry.Changes, done func(error)) {
+	f.mu.Lock()
+	f.updates = append(f.updates, c)
+	f.mu.Unlock()
+	go done(nil)
+}
+
+func (f *fakeLedger) Owner(category string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.owners[category]
+}
+
+func (f *fakeLedger) SetOwner(category, plugin string, done func(error)) {
+	f.mu.Lock()
+	f.owners[category] = plugin
+	f.mu.Unlock()
+	go done(nil)
+}
+
+// process is a fake plugin: what it is handed, and what it answers.
+type process struct {
+	t      *testing.T
+	d      *Dispatcher
+	plugin *Plugin
+	mu     sync.Mutex
+	got    []*wire.Delivery
+	frames []*wire.HostFrame
+	killed []string
+	handle func(*process, *wire.Delivery) // nil: keeps it
+}
+
+func (p *process) Send(f *wire.HostFrame) {
+	p.mu.Lock()
+	p.got = append(p.got, f.Deliver...)
+	p.frames = append(p.frames, f)
+	p.mu.Unlock()
+	if p.handle != nil {
+		for _, m := range f.Deliver {
+			p.handle(p, m)
+		}
+	}
+}
+
+func (p *process) Kill(reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.killed = append(p.killed, reason)
+}
+
+func (p *process) deliveries() []*wire.Delivery {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.got)
+}
+
+// ids are the message ids of the upstreams handed out, in order.
+func (p *process) ids() []string {
+	var ids []string
+	for _, m := range p.deliveries() {
+		ids = append(ids, m.GetUpstream().GetMessageId())
+	}
+	return ids
+}
+
+func (p *process) last() *wire.Delivery {
+	p.t.Helper()
+	got := p.deliveries()
+	if len(got) == 0 {
+		p.t.Fatal("nothing was handed out")
+	}
+	return got[len(got)-1]
+}
+
+func (p *process) done(m *wire.Delivery) {
+	p.d.Frame(p.plugin, &wire.PluginFrame{Done: []uint64{m.Delivery}})
+}
+
+func (p *process) result(r *wire.Result) {
+	p.d.Frame(p.plugin, &wire.PluginFrame{Result: []*wire.Result{r}})
+}
+
+func done(p *process, m *wire.Delivery) { p.done(m) }
+
+// bench is a dispatcher in a synctest bubble.
+type bench struct {
+	*testing.T
+	d      *Dispatcher
+	ledger *fakeLedger
+}
+
+// start runs test in a bubble with a dispatcher over the ledger, past boot.
+func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ledger.changed = make(chan struct{}) // belongs to this bubble
+		ctx, cancel := context.WithCancel(t.Context())
+		d := New(Options{Ledger: ledger, Sessions: []string{"main"}, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		test(&bench{T: t, d: d, ledger: ledger})
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// plugin makes a ready plugin for category, in order of devices.
+func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*Plugin)) *process {
+	b.Helper()
+	p := &process{t: b.T, d: b.d, handle: handle}
+	order, _ := route.ParseOrder("device")
+	p.plugin = &Plugin{
+		Name: name, Process: p, Closed: make(chan struct{}), Claim: route.Claim{Plugin: name, Categories: []string{category}}, Order: order,
+		Outcome: true, Receipt: true, MaxAttempts: 3, HandlerTimeout: 30 * time.Second, MaxInFlight: 8, SuspectAfter: 3,
+	}
+	for _, c := range change {
+		c(p.plugin)
+	}
+	b.d.Described(p.plugin)
+	b.d.Ready(p.plugin)
+	return p
+}
+
+func (b *bench) status() Status {
+	b.Helper()
+	s, err := b.d.Status(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func (b *bench) wantIDs(p *process, want ...string) {
+	b.Helper()
+	synctest.Wait()
+	if got := p.ids(); !slices.Equal(got, want) {
+		b.Fatalf("%s was handed %q, want %q", p.plugin.Name, got, want)
+	}
+}

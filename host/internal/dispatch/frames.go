@@ -1,0 +1,210 @@
+package dispatch
+
+import (
+	"fmt"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/wire"
+)
+
+// encode makes the delivery of an event.
+func encode(b entry.Body, number uint64, attempt int, timeout time.Duration) *wire.Delivery {
+	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(timeout.Milliseconds())}
+	switch {
+	case b.Upstream != nil:
+		m.Event = &wire.Delivery_Upstream{Upstream: wire.UpstreamToProto(b.Upstream)}
+	case b.Outcome != nil:
+		m.Event = &wire.Delivery_Outcome{Outcome: wire.OutcomeToProto(b.Outcome)}
+	case b.Receipt != nil:
+		m.Event = &wire.Delivery_Receipt{Receipt: wire.ReceiptToProto(b.Receipt)}
+	}
+	return m
+}
+
+// size is about what a body takes of the plugin's memory.
+func size(b entry.Body) int {
+	const envelope = 256
+	switch {
+	case b.Upstream != nil:
+		return envelope + len(b.Upstream.Raw) + len(b.Upstream.Data)
+	case b.Outcome != nil:
+		return envelope + len(b.Outcome.Context)
+	}
+	return envelope
+}
+
+// result is the end of one delivery as the plugin reported it, checked.
+type result struct {
+	number  uint64
+	code    wire.Result_Code
+	after   time.Duration
+	reason  string
+	changes entry.Changes
+}
+
+// Frame takes one frame from p. It checks and answers on the caller's
+// goroutine, which reads p's stream, and leaves the results for Run.
+func (d *Dispatcher) Frame(p *Plugin, f *wire.PluginFrame) {
+	for _, call := range f.GetCall() {
+		d.call(p, call)
+	}
+	results := make([]result, 0, len(f.GetDone())+len(f.GetResult()))
+	for _, number := range f.GetDone() {
+		results = append(results, result{number: number})
+	}
+	for _, r := range f.GetResult() {
+		results = append(results, d.check(p, r))
+	}
+	extend, credit, drained := f.GetExtend(), int(f.GetCredit()), f.GetDrained()
+	if len(results) == 0 && len(extend) == 0 && credit == 0 && !drained {
+		return
+	}
+	d.box.put(func(d *Dispatcher) {
+		q := d.plugins[p.Name]
+		if q == nil || q.Plugin != p {
+			return // an older process: what it held was taken back
+		}
+		if credit > 0 {
+			q.credit = min(credit, p.MaxInFlight)
+		}
+		now := time.Now()
+		for _, number := range extend {
+			if out, ok := q.out[number]; ok {
+				out.extended = now
+			}
+		}
+		for i := range results {
+			d.result(q, &results[i])
+		}
+		q.finished = q.finished || drained
+		q.checkDrained()
+	})
+}
+
+// check makes a result off the wire one that can be committed. What can't be is
+// the handler's failure, and counts as an attempt.
+func (d *Dispatcher) check(p *Plugin, r *wire.Result) result {
+	checked := result{
+		number: r.GetDelivery(), code: r.GetCode(),
+		after: time.Duration(r.GetDelayMs()) * time.Millisecond, reason: r.GetError(),
+	}
+	switch checked.code {
+	case wire.Result_DONE:
+		var err error
+		if checked.changes, err = d.changes(p, r.GetChanges()); err != nil {
+			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
+		}
+	case wire.Result_RETRY, wire.Result_REJECT, wire.Result_RELEASE:
+	default:
+		checked.reason = fmt.Sprintf("result with unknown code %d", checked.code)
+		checked.code, checked.after = wire.Result_RETRY, 0
+	}
+	return checked
+}
+
+// result moves one delivery to its end. A number that is not out is a late
+// result of a process that was given up: its event has gone on without it.
+func (d *Dispatcher) result(p *plugin, r *result) {
+	out, ok := p.take(r.number)
+	if !ok {
+		return
+	}
+	seq, l := out.lane.head().Seq, out.lane
+	switch r.code {
+	case wire.Result_DONE:
+		for i := range r.changes.Sends {
+			if m := &r.changes.Sends[i].Message; m.Session == "" {
+				m.Session = l.head().Session
+			}
+		}
+		d.commit(p, l, entry.Settlement{Seq: seq, Lease: out.number, Verdict: entry.Done, Plugin: p.Name, Changes: r.changes})
+	case wire.Result_REJECT:
+		d.commit(p, l, entry.Settlement{Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.Name, Reason: "rejected: " + r.reason})
+	case wire.Result_RELEASE:
+		d.release(p, l)
+	default:
+		d.retry(p, l, out.number, r.after, r.reason)
+	}
+}
+
+// Limits of one set of changes (design.md §5.3).
+const (
+	maxChanges     = 1000
+	maxChangeBytes = 1 << 20
+	maxKey         = 512
+)
+
+// changes checks what a plugin wants committed.
+func (d *Dispatcher) changes(p *Plugin, c *wire.Changes) (entry.Changes, error) {
+	var checked entry.Changes
+	if n := len(c.GetSend()) + len(c.GetWrite()); n > maxChanges {
+		return checked, fmt.Errorf("%w: %d changes at once, at most %d are possible: send fewer, or split the work over several events", wire.ErrInvalid, n, maxChanges)
+	}
+	bytes := 0
+	for _, m := range c.GetSend() {
+		send, err := d.downstream(p, m)
+		if err != nil {
+			return checked, err
+		}
+		bytes += len(m.GetData()) + len(m.GetNotification()) + len(m.GetContext())
+		checked.Sends = append(checked.Sends, send)
+	}
+	for _, w := range c.GetWrite() {
+		if err := checkKey(w.GetKey()); err != nil {
+			return checked, err
+		}
+		write := entry.Write{Key: w.GetKey()}
+		if !w.GetDelete() {
+			write.Value = append([]byte{}, w.GetValue()...) // never nil, which deletes
+		}
+		bytes += len(w.GetKey()) + len(write.Value)
+		checked.Writes = append(checked.Writes, write)
+	}
+	if bytes > maxChangeBytes {
+		return checked, fmt.Errorf("%w: changes of %d bytes at once, at most %d are possible: keep large values elsewhere", wire.ErrInvalid, bytes, maxChangeBytes)
+	}
+	for _, r := range c.GetRead() {
+		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
+	}
+	return checked, nil
+}
+
+func checkKey(key string) error {
+	if key == "" || len(key) > maxKey {
+		return fmt.Errorf("%w: state key of %d bytes: want 1 to %d", wire.ErrInvalid, len(key), maxKey)
+	}
+	return nil
+}
+
+// downstream checks one downstream off the wire. Its session may stay empty in
+// a handler: the event's is filled in.
+func (d *Dispatcher) downstream(p *Plugin, m *wire.Downstream) (entry.Send, error) {
+	checked, err := wire.DownstreamFromProto(m).Checked()
+	if err != nil {
+		return entry.Send{}, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
+	}
+	if checked.MessageID == "" {
+		return entry.Send{}, fmt.Errorf("%w: downstream without message_id: the SDK sets one, so that sending again is safe", wire.ErrInvalid)
+	}
+	if checked.Session, err = d.session(checked.Session); err != nil {
+		return entry.Send{}, err
+	}
+	return entry.Send{Message: checked, Tell: p.Outcome}, nil
+}
+
+// session is the name to send through; "" stays "" while there are several.
+func (d *Dispatcher) session(name string) (string, error) {
+	if name == "" && len(d.o.Sessions) == 1 {
+		return d.o.Sessions[0], nil
+	}
+	if name == "" {
+		return "", nil
+	}
+	for _, known := range d.o.Sessions {
+		if name == known {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, name, d.o.Sessions)
+}

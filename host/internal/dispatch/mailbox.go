@@ -1,0 +1,49 @@
+package dispatch
+
+import "sync"
+
+// mailbox carries what happened to Run. It has no limit of its own: what can
+// be in it is bounded by the deliveries that plugins hold.
+type mailbox struct {
+	mu     *sync.Mutex // guards items and shut
+	items  []func(*Dispatcher)
+	shut   bool
+	hint   chan struct{} // "look again"
+	closed chan struct{}
+}
+
+func newMailbox() mailbox {
+	return mailbox{mu: new(sync.Mutex), hint: make(chan struct{}, 1), closed: make(chan struct{})}
+}
+
+// put leaves f for Run; after close it does nothing.
+func (b *mailbox) put(f func(*Dispatcher)) {
+	b.mu.Lock()
+	if !b.shut {
+		b.items = append(b.items, f)
+	}
+	b.mu.Unlock()
+	select {
+	case b.hint <- struct{}{}:
+	default:
+	}
+}
+
+// take empties the mailbox.
+func (b *mailbox) take() []func(*Dispatcher) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items := b.items
+	b.items = nil
+	return items
+}
+
+func (b *mailbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.shut {
+		b.shut = true
+		b.items = nil
+		close(b.closed)
+	}
+}

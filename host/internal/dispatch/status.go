@@ -1,0 +1,103 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+)
+
+// Status is what dispatch knows at one moment.
+type Status struct {
+	Plugins []PluginStatus // sorted by name
+	Holding []Holding      // sorted by category
+	Recent  []Recent       // the last events that ended, newest first
+}
+
+// PluginStatus is one plugin's work.
+type PluginStatus struct {
+	Name     string
+	Order    string
+	Lost     []string // categories that it claims and another one has
+	Pending  int      // events that are not done
+	InFlight int      // of these, handed out
+	Lanes    int      // ordered lanes with events
+	Stuck    int      // handlers that went on after their time was up
+	Suspects int      // events that wait to be tried alone
+	Handled  uint64   // since this start
+	Retried  uint64
+	Died     uint64
+}
+
+// Holding is a category that nobody claims.
+type Holding struct {
+	Category string
+	Pending  int
+	Since    time.Time
+}
+
+// Recent is one event that ended.
+type Recent struct {
+	At       time.Time
+	Plugin   string
+	Kind     entry.Kind
+	End      string // handled or dead
+	Category string
+	Seq      uint64
+}
+
+// Status asks Run for its state. It fails when ctx ends or Run has.
+func (d *Dispatcher) Status(ctx context.Context) (Status, error) {
+	answer := make(chan Status, 1)
+	d.box.put(func(d *Dispatcher) { answer <- d.status() })
+	select {
+	case s := <-answer:
+		return s, nil
+	case <-d.box.closed:
+		return Status{}, context.Canceled
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+}
+
+func (d *Dispatcher) status() Status {
+	s := Status{Recent: d.recent.newestFirst()}
+	lost := map[string][]string{}
+	for _, loss := range d.table.Losses() {
+		lost[loss.Loser] = append(lost[loss.Loser], loss.Category)
+	}
+	for name, p := range d.plugins {
+		s.Plugins = append(s.Plugins, PluginStatus{
+			Name: name, Order: p.order.String(), Lost: lost[name],
+			Pending: p.pending, InFlight: len(p.out), Lanes: len(p.lanes), Stuck: p.stuck, Suspects: p.trials.len(),
+			Handled: p.handled, Retried: p.retried, Died: p.died,
+		})
+	}
+	slices.SortFunc(s.Plugins, func(a, b PluginStatus) int { return cmp.Compare(a.Name, b.Name) })
+	for category, h := range d.held {
+		s.Holding = append(s.Holding, Holding{Category: category, Pending: len(h.events), Since: h.since})
+	}
+	slices.SortFunc(s.Holding, func(a, b Holding) int { return cmp.Compare(a.Category, b.Category) })
+	return s
+}
+
+// ring keeps the last events that ended.
+type ring struct {
+	items [32]Recent
+	next  int
+}
+
+func (r *ring) add(item Recent) {
+	r.items[r.next%len(r.items)] = item
+	r.next++
+}
+
+func (r *ring) newestFirst() []Recent {
+	var all []Recent
+	for i := r.next - 1; i >= 0 && i >= r.next-len(r.items); i-- {
+		all = append(all, r.items[i%len(r.items)])
+	}
+	return all
+}
