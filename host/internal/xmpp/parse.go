@@ -49,6 +49,9 @@ type Bind struct{ Resource, JID string }
 //
 // Names are compared by namespace, never by prefix (ccs-protocol.md §2).
 func (r *Reader) Parse(element []byte) (Stanza, error) {
+	if s, ok, err := r.parseFast(element); ok {
+		return s, err
+	}
 	return r.parseAny(element)
 }
 
@@ -81,6 +84,9 @@ func (r *Reader) parseAny(element []byte) (Stanza, error) {
 			break
 		}
 		first = first && !ok
+	}
+	if d.InputOffset() != int64(len(r.root)+len(element)) {
+		return Stanza{}, &SyntaxError{What: "an element that ends early"}
 	}
 	if err := n.check(r.prefixes); err != nil {
 		return Stanza{}, err

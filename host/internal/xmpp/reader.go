@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // Namespaces that are understood.
@@ -57,9 +58,10 @@ type Reader struct {
 	spaces         uint64
 	over           error // sticky
 
-	root     []byte // the peer's header as it came: namespaces for the slow path
-	prefixes []binding
-	from, to string // last seen; saves an allocation a stanza
+	root     []byte    // the peer's header as it came: namespaces for the slow path
+	name     uint32    // hash of its tag's name
+	prefixes []binding // that it declares
+	from, to string    // last seen; saves an allocation a stanza
 }
 
 // binding is one namespace declaration; prefix "" is the default namespace.
@@ -69,6 +71,7 @@ type binding struct{ prefix, uri string }
 func NewReader(r io.Reader, maxStanza int) *Reader {
 	return &Reader{
 		r: r, max: maxStanza,
+		name:     hashName([]byte("stream:stream")),
 		root:     []byte(`<stream:stream xmlns="` + nsClient + `" xmlns:stream="` + nsStream + `">`),
 		prefixes: []binding{{"", nsClient}, {"stream", nsStream}},
 	}
@@ -146,6 +149,9 @@ func (r *Reader) advance() ([]byte, error) {
 	r.inside = false
 	element := r.buf[r.start:r.at]
 	switch {
+	case r.scan.closed && r.scan.name != r.name:
+		r.over = &SyntaxError{What: fmt.Sprintf("%.40q where only the stream can end", element)}
+		return nil, r.over
 	case r.scan.closed:
 		r.over = ErrClosed
 		return nil, r.over
@@ -221,8 +227,9 @@ func (r *Reader) Header() (Header, error) {
 
 // headerEnd is the length of declaration and start tag together; 0 when there is more to come.
 func headerEnd(b []byte) (int, error) {
+	const declaration = "<?xml"
 	n := 0
-	if bytes.HasPrefix(b, []byte("<?xml")) {
+	if bytes.HasPrefix(b, []byte(declaration)) && len(b) > len(declaration) && isSpace(b[len(declaration)]) {
 		i := bytes.Index(b, []byte("?>"))
 		if i < 0 {
 			return 0, nil
@@ -236,8 +243,8 @@ func headerEnd(b []byte) (int, error) {
 		switch c := b[i]; {
 		case i == n && c != '<':
 			return 0, &SyntaxError{What: fmt.Sprintf("no stream header but %.40q: is this an XMPP port?", b[n:])}
-		case i == n+1 && n == 0 && c == '?': // the declaration, still incomplete
-			return 0, nil
+		case n == 0 && i == 1 && len(b) <= len(declaration) && bytes.HasPrefix([]byte(declaration), b):
+			return 0, nil // a declaration may still come of it
 		case i == n+1 && (c == '!' || c == '?'):
 			return 0, &RestrictedError{"a comment, DTD or processing instruction before the stream header"}
 		case c == '"' || c == '\'':
@@ -272,6 +279,8 @@ func (r *Reader) readHeader() (Header, error) {
 			return Header{}, &SyntaxError{condition: "invalid-namespace",
 				What: fmt.Sprintf("the first element is %q of namespace %q, not a stream", root.Name.Local, root.Name.Space)}
 		}
+		tag := r.root[bytes.LastIndexByte(r.root, '<')+1:]
+		r.name = hashName(tag[:bytes.IndexFunc(tag, func(c rune) bool { return c < utf8.RuneSelf && nameEnds(byte(c)) })])
 		var h Header
 		r.prefixes = r.prefixes[:0]
 		for _, a := range root.Attr {

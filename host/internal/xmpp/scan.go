@@ -16,7 +16,7 @@ type scanner struct {
 	match  int              // in bang: bytes of "![CDATA[" seen; in cdata: of "]]"
 	depth  int              // elements open
 	deep   bool             // depth went over MaxDepth
-	closed bool             // it is the end tag of the stream
+	closed bool             // it is an end tag, of the stream if the name is right
 	name   uint32           // hash of the tag's name as far as it was read
 	open   [MaxDepth]uint32 // hashes of the names of the open elements
 }
@@ -40,6 +40,14 @@ const cdataOpen = "![CDATA["
 
 // FNV-1a, enough to tell a wrong end tag early; Parse compares the names.
 const hashStart, hashPrime = 2166136261, 16777619
+
+func hashName(name []byte) uint32 {
+	h := uint32(hashStart)
+	for _, c := range name {
+		h = (h ^ uint32(c)) * hashPrime
+	}
+	return h
+}
 
 // scan goes on at b[0]. It returns how many bytes belong to the element, and
 // whether the last of them ends it.

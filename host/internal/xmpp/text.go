@@ -41,7 +41,7 @@ func isChar(r rune) bool {
 // reference reads the reference at b[0] == '&' and returns its length.
 // Spec: XML 1.0 §4.1, §4.6; RFC 6120 §11.1 forbids every other entity.
 func reference(b []byte) (r rune, n int, err error) {
-	end := bytes.IndexByte(b[:min(len(b), 32)], ';')
+	end := bytes.IndexByte(b, ';')
 	if end < 2 {
 		return 0, 0, &SyntaxError{What: fmt.Sprintf("'&' that starts no reference: %.12q", b)}
 	}
@@ -58,8 +58,10 @@ func reference(b []byte) (r rune, n int, err error) {
 	case "apos":
 		return '\'', n, nil
 	}
-	if name[0] != '#' {
+	if c := name[0]; c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 		return 0, 0, &RestrictedError{fmt.Sprintf("the entity %.32q", b[:n])}
+	} else if c != '#' {
+		return 0, 0, &SyntaxError{What: fmt.Sprintf("'&' that starts no reference: %.12q", b)}
 	}
 	digits, base := name[1:], 10
 	if len(digits) > 0 && digits[0] == 'x' {
@@ -67,7 +69,7 @@ func reference(b []byte) (r rune, n int, err error) {
 	}
 	v, perr := strconv.ParseUint(string(digits), base, 32)
 	if perr != nil || v > utf8.MaxRune || !isChar(rune(v)) {
-		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to no character: %q", b[:n])}
+		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to no character: %.32q", b[:n])}
 	}
 	return rune(v), n, nil
 }
