@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/config"
+	"balhost/host/internal/pluginhost"
+)
+
+// findings is what check found; its JSON is a contract with scripts.
+type findings struct {
+	Config   string           `json:"config"` // the file
+	Problems []config.Problem `json:"problems"`
+	Plugins  []pluginFinding  `json:"plugins"`
+	Notes    []string         `json:"notes"` // what may be meant so
+}
+
+type pluginFinding struct {
+	Name    string `json:"name"`
+	Verdict string `json:"verdict"` // plugin, ignored, refused
+	Reason  string `json:"reason,omitempty"`
+}
+
+func checkCommand() *cobra.Command {
+	var (
+		path   string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check the config and the plugins folder, without starting anything",
+		Long: `Reads the config and shows all of its mistakes at once, with file, line and
+column. Then looks at each file in the plugins folder and says whether the host
+would run it. Nothing is started and nothing is written.
+
+Exit codes: 0 all is well, 1 a plugin file would be refused, 2 the config is wrong.`,
+		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			f := findings{Config: path, Problems: []config.Problem{}, Plugins: []pluginFinding{}, Notes: []string{}}
+			if wrong := (*config.Error)(nil); errors.As(err, &wrong) && asJSON {
+				f.Problems = wrong.Problems
+				return errors.Join(printJSON(cmd, f), err)
+			} else if err != nil {
+				return err
+			}
+			f.look(cfg)
+			if asJSON {
+				err = printJSON(cmd, f)
+			} else {
+				err = f.print(cmd, cfg)
+			}
+			return errors.Join(err, f.refusal())
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "the config `file`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// look fills in what the plugins folder and other files say.
+func (f *findings) look(cfg config.Config) {
+	present, err := pluginhost.Look(cfg.PluginsDir)
+	if err != nil {
+		f.note("%v; without it no plugin runs", err)
+	}
+	for _, c := range present {
+		switch {
+		case c.Refused != "":
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "refused", c.Refused})
+		case c.Ignored != "":
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "ignored", c.Ignored})
+		default:
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", ""})
+		}
+	}
+	for name := range cfg.Plugins {
+		if !slices.ContainsFunc(f.Plugins, func(p pluginFinding) bool { return p.Name == name && p.Verdict == "plugin" }) {
+			f.note("plugin %q has a block, but there is no such plugin in %s", name, cfg.PluginsDir)
+		}
+	}
+	for _, s := range cfg.Sessions {
+		if s.TLS.CAFile == "" {
+			continue
+		}
+		if _, err := os.Stat(s.TLS.CAFile); err != nil {
+			f.note("session %q: ca_file is not there (%v); the simulator writes its own when it starts", s.Name, err)
+		}
+	}
+	slices.Sort(f.Notes)
+}
+
+func (f *findings) note(format string, args ...any) {
+	f.Notes = append(f.Notes, fmt.Sprintf(format, args...))
+}
+
+// refusal is the error that makes check fail, or nil.
+func (f *findings) refusal() error {
+	var names []string
+	for _, p := range f.Plugins {
+		if p.Verdict == "refused" {
+			names = append(names, p.Name)
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return fmt.Errorf("files in the plugins folder that would be refused: %s", strings.Join(names, ", "))
+}
+
+func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "%s is right: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
+	if len(f.Plugins) > 0 {
+		t := newTable(out, "FILE", "WOULD BE", "BECAUSE")
+		for _, p := range f.Plugins {
+			t.row(p.Name, map[string]string{"plugin": "run", "ignored": "ignored", "refused": "refused"}[p.Verdict], p.Reason)
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	for _, n := range f.Notes {
+		if _, err := fmt.Fprintln(out, "note: "+n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

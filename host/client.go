@@ -1,0 +1,41 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/config"
+)
+
+// defaultConfig is the config file unless -c names another one.
+const defaultConfig = "config.hcl"
+
+// clientFlags are how a command finds the running host.
+type clientFlags struct {
+	config, admin string
+}
+
+func (f *clientFlags) add(cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", defaultConfig, "the host's config `file`; its admin block says where to ask")
+	cmd.PersistentFlags().StringVar(&f.admin, "admin", "", "ask at this `address` instead (host:port or unix:PATH); default $BALHOST_ADMIN, with $BALHOST_ADMIN_TOKEN")
+}
+
+// client finds the host: --admin, then $BALHOST_ADMIN, then the config. Without
+// any of these it is the default address.
+func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
+	if address := cmp.Or(f.admin, os.Getenv("BALHOST_ADMIN")); address != "" {
+		return admin.NewClient(address, os.Getenv("BALHOST_ADMIN_TOKEN")), nil
+	}
+	a, err := config.LoadAdmin(f.config)
+	if errors.Is(err, os.ErrNotExist) && !cmd.Flags().Changed("config") {
+		a, err = config.DefaultAdmin(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/entry"
+)
+
+func deadCommand() *cobra.Command {
+	where := &clientFlags{}
+	cmd := &cobra.Command{
+		Use:   "dead",
+		Short: "Look after dead letters: messages that no plugin could handle",
+		Long: `A message goes to the dead letters when it can't be understood, when its plugin
+rejects it, or when its attempts run out. It stays there until it is replayed or
+deleted here.`,
+		Example: `  balhost dead list
+  balhost dead show 01JD…
+  balhost dead replay --all --yes`,
+		Args: subcommandOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	where.add(cmd)
+	cmd.AddCommand(deadListCommand(where), deadShowCommand(where),
+		deadOrderCommand(where, "replay", "Put dead letters back at the end of their lanes, keeping their order", "replayed", (*admin.Client).Replay),
+		deadOrderCommand(where, "delete", "Remove dead letters for good", "deleted", (*admin.Client).DeleteDead))
+	return cmd
+}
+
+func deadListCommand(where *clientFlags) *cobra.Command {
+	var (
+		limit  int
+		after  string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List dead letters, the oldest message first",
+		Example: "  balhost dead list --limit 10\n  balhost dead list --json | jq -r '.dead[].id'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 {
+				return usagef("--limit %d: want 1 to 1000; go on with --after", limit)
+			}
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			page, err := client.Dead(cmd.Context(), after, limit)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, page)
+			}
+			return printDead(cmd.OutOrStdout(), page)
+		},
+	}
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().StringVar(&after, "after", "", "those behind this `id`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printDead(out io.Writer, page admin.DeadPage) error {
+	if len(page.Dead) == 0 {
+		_, err := fmt.Fprintln(out, "no dead letters")
+		return err
+	}
+	t := newTable(out, "ID", "DIED", "KIND", "CATEGORY", "PLUGIN", "ATTEMPTS", "REASON")
+	for _, d := range page.Dead {
+		t.row(d.ID, d.Died.Local().Format(time.DateTime), d.Kind, d.Category, d.Plugin, d.Attempts, d.Reason)
+	}
+	if err := t.flush(); err != nil || page.Next == "" {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "more: balhost dead list --after %s\n", page.Next)
+	return err
+}
+
+func deadShowCommand(where *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show one dead letter with its payload, as JSON",
+		Example: "  balhost dead show 01JDE0Z3N4V5X6Y7Z8A9B0C1D2",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			letter, err := client.DeadLetter(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd, letter)
+		},
+	}
+}
+
+// deadOrderCommand is replay and delete, which differ in what they call only.
+func deadOrderCommand(where *clientFlags, verb, short, past string, do func(*admin.Client, context.Context, []string) (int, error)) *cobra.Command {
+	var all, yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:     verb + " (ID… | --all --yes)",
+		Short:   short,
+		Example: fmt.Sprintf("  balhost dead %s 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost dead %s --all --yes", verb, verb),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if all == (len(ids) > 0) {
+				return usagef("give either the ids of dead letters or --all")
+			}
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if all {
+				if ids, err = allDead(cmd.Context(), client); err != nil {
+					return err
+				}
+				if !yes {
+					return usagef("dead letters to be %s: %d; say --yes as well", past, len(ids))
+				}
+			}
+			n, err := do(client, cmd.Context(), ids)
+			if err != nil {
+				return fmt.Errorf("%s %d of %d, then: %w", past, n, len(ids), err)
+			}
+			if asJSON {
+				return printJSON(cmd, map[string]int{past: n})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %d\n", past, n)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all that there are now")
+	cmd.Flags().BoolVar(&yes, "yes", false, "with --all: really")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// allDead collects ids before anything is done about them, so that a letter
+// that dies again meanwhile is not met twice.
+func allDead(ctx context.Context, client *admin.Client) (ids []string, err error) {
+	err = client.AllDead(ctx, func(d entry.DeadLetter) error { ids = append(ids, d.ID); return nil })
+	return ids, err
+}

@@ -1,0 +1,133 @@
+// Command balhost is a daemon that owns sessions with Firebase's Cloud
+// Connection Server, keeps every message on disk and feeds it to plugins, and
+// the commands that talk to it. Each command is one small file here; what the
+// daemon does is in internal/daemon. Start at [main] and run.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/config"
+)
+
+// What the process exits with: 0 done, and these.
+const (
+	exitFailed  = 1
+	exitUsage   = 2  // wrong arguments or a wrong config
+	exitRecover = 75 // ended by intention, to recover on the next start (P10); EX_TEMPFAIL
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(execute(ctx, rootCommand()))
+}
+
+// execute runs a command line and gives the exit code.
+func execute(ctx context.Context, root *cobra.Command) int {
+	running := false
+	noteRunning(root, &running)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case !running || errors.As(err, new(usageError)):
+		fmt.Fprintf(cmd.ErrOrStderr(), "balhost: %v\nSee: %s --help\n", err, cmd.CommandPath())
+		return exitUsage
+	case errors.As(err, new(*config.Error)):
+		fmt.Fprintln(cmd.ErrOrStderr(), err) // each line begins with its place
+		return exitUsage
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "balhost: %v\n", err)
+	return exitCode(err)
+}
+
+// noteRunning sets running when a command's own code begins: what cobra refuses
+// before is the command line's fault.
+func noteRunning(cmd *cobra.Command, running *bool) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*running = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		noteRunning(sub, running)
+	}
+}
+
+// exitCode is what an error asks for itself, else exitFailed.
+func exitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return exitFailed
+}
+
+// usageError is a command line that can't be meant.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+// usagef makes a usageError.
+func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "balhost",
+		Short: "Runs plugins on the messages of a CCS session, and loses none",
+		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), keeps
+every message on disk, and feeds it to the plugins in a folder.
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments or config, 75 ended by
+intention, start it again to recover.`,
+		Example: `  balhost check -c config.hcl    # is everything right?
+  balhost run -c config.hcl      # the daemon
+  balhost status                 # of the running one`,
+		Args:          subcommandOnly,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(
+		checkCommand(),
+		statusCommand(),
+		sendCommand(),
+		deadCommand(),
+		versionCommand(),
+	)
+	return root
+}
+
+// subcommandOnly refuses the name of a command that there isn't, and says which
+// ones are close to it.
+func subcommandOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	err := usagef("there is no command %q", cmd.CommandPath()+" "+args[0])
+	if close := cmd.SuggestionsFor(args[0]); len(close) > 0 {
+		err = usagef("%v; did you mean %s?", err, strings.Join(close, " or "))
+	}
+	return err
+}
+
+// loadConfig reads a whole config; that it can't be read is a usage error too.
+func loadConfig(path string) (config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil && !errors.As(err, new(*config.Error)) {
+		err = usagef("%v; name the file with -c", err)
+	}
+	return cfg, err
+}

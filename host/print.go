@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+// printJSON writes a value as the API does.
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table aligns columns for a person. Its first write error comes from flush.
+type table struct {
+	w *tabwriter.Writer
+}
+
+func newTable(out io.Writer, heads ...any) table {
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t.row(heads...)
+	return t
+}
+
+func (t table) row(cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			fmt.Fprint(t.w, "\t")
+		}
+		text := plain(fmt.Sprint(cell))
+		if text == "" {
+			text = "-"
+		}
+		fmt.Fprint(t.w, text)
+	}
+	fmt.Fprintln(t.w)
+}
+
+func (t table) flush() error { return t.w.Flush() }
+
+// plain keeps what devices and plugins wrote from moving a terminal's cursor.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
+// ago is how long before now a moment was, in two units at most.
+func ago(now, then time.Time) string {
+	if then.IsZero() {
+		return ""
+	}
+	return short(now.Sub(then))
+}
+
+// short is a duration for a table: "850ms", "12s", "3m5s", "2h10m", "3d4h".
+func short(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+// bytes is a size for a person: "13.2 GiB".
+func bytes(n int64) string {
+	const step = 1024
+	if n < step {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n), 0
+	for ; f >= step && unit < 5; unit++ {
+		f /= step
+	}
+	return fmt.Sprintf("%.1f %ciB", f, " KMGTP"[unit])
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+)
+
+func statusCommand() *cobra.Command {
+	var (
+		where  clientFlags
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show what the running host is doing",
+		Example: "  balhost status\n  balhost status --json | jq .ledger.events",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			s, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, s)
+			}
+			return printStatus(cmd.OutOrStdout(), s, time.Now())
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// printStatus is one block a part, the trouble first.
+func printStatus(out io.Writer, s admin.Status, now time.Time) error {
+	var text strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
+
+	state := "ready"
+	if !s.Ready {
+		state = "not ready"
+	}
+	p("balhost %s, pid %d, up %s, %s", plain(s.Version), s.PID, short(time.Duration(s.UptimeSeconds)*time.Second), state)
+	for _, reason := range s.Reasons {
+		p("  %s", plain(reason))
+	}
+	p("")
+	if err := printSessions(&text, s.Sessions, now); err != nil {
+		return err
+	}
+	printLedger(p, s.Ledger)
+	if err := printPlugins(&text, s.Plugins, now); err != nil {
+		return err
+	}
+	for _, h := range s.Holding {
+		p("waiting for a plugin: %d of category %q, since %s", h.Pending, h.Category, ago(now, h.Since))
+	}
+	for _, u := range s.Unusable {
+		p("unusable, %s ago, session %s: %s (from %q, message id %q)", ago(now, u.At), plain(u.Session), plain(u.Reason), u.From, u.MessageID)
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error {
+	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "UP", "DOWN", "ANSWERED", "UNUSABLE")
+	for _, s := range sessions {
+		for i, c := range s.Connections {
+			if i > 0 {
+				t.row("", "", c.Number, c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window), "", "", "", "")
+				continue
+			}
+			t.row(s.Name, s.Address, c.Number, c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window), s.Upstreams, s.Downstreams, s.Answered, s.Unusable)
+		}
+		if len(s.Connections) == 0 {
+			t.row(s.Name, s.Address, "", "not connected", "", "", s.Upstreams, s.Downstreams, s.Answered, s.Unusable)
+		}
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if s.Unacked > 0 {
+			fmt.Fprintf(out, "  %s: %d from CCS could not be acked and hold slots of its window\n", plain(s.Name), s.Unacked)
+		}
+		if s.Refused > 0 && s.RefusedFrom != nil {
+			fmt.Fprintf(out, "  %s: %d upstreams not taken since %s ago; CCS keeps them\n", plain(s.Name), s.Refused, ago(now, *s.RefusedFrom))
+		}
+		for _, c := range s.Connections {
+			if c.LastError != "" && c.LastErrorAt != nil {
+				fmt.Fprintf(out, "  %s: %s ago: %s\n", plain(s.Name), ago(now, *c.LastErrorAt), plain(c.LastError))
+			}
+		}
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+func printLedger(p func(string, ...any), l admin.Ledger) {
+	full := ""
+	if l.Full {
+		full = fmt.Sprintf(", FULL: takes no upstreams below %s", bytes(l.DiskSoft))
+	}
+	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s free%s", l.Events, l.Downstreams, l.Dead, bytes(l.DiskFree), full)
+	p("  upstream:   %d stored, %d handled, %d died, %d known already", l.Accepted, l.Handled, l.Died, l.Duplicates)
+	p("  downstream: %d stored, %d acked, %d failed, %d expired", l.Sent, l.Acked, l.Failed, l.Expired)
+	p("")
+}
+
+func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
+	if len(plugins) == 0 {
+		_, err := fmt.Fprintln(out, "no plugins: put an executable into the plugins folder")
+		return err
+	}
+	t := newTable(out, "PLUGIN", "STATE", "VERSION", "SHA256", "PID", "UP", "RESTARTS", "PENDING", "IN FLIGHT", "LANES", "HANDLED", "DIED")
+	for _, s := range plugins {
+		var pid, up any = "", ""
+		if s.PID != 0 {
+			pid = s.PID
+		}
+		if s.Started != nil {
+			up = ago(now, *s.Started)
+		}
+		t.row(s.Name, s.State, s.Version, s.SHA256[:min(len(s.SHA256), 12)], pid, up, s.Restarts, s.Pending, s.InFlight, s.Lanes, s.Handled, s.Died)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, s := range plugins {
+		if s.Reason != "" {
+			fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(s.Reason))
+		}
+		if s.Stuck > 0 {
+			fmt.Fprintf(out, "  %s: %d handlers went past their time and keep their lanes waiting\n", plain(s.Name), s.Stuck)
+		}
+		if len(s.Lost) > 0 {
+			fmt.Fprintf(out, "  %s: another plugin has its categories %s\n", plain(s.Name), plain(strings.Join(s.Lost, ", ")))
+		}
+	}
+	return nil
+}
