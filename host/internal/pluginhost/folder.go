@@ -20,18 +20,59 @@ func scan(dir string) (map[string]file, error) {
 	}
 	present := map[string]file{}
 	for _, entry := range entries {
-		if temporary(entry.Name()) {
-			continue
-		}
-		real, err := filepath.EvalSymlinks(filepath.Join(dir, entry.Name()))
-		if err != nil {
-			continue
-		}
-		if info, err := os.Stat(real); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			present[entry.Name()] = describe(entry.Name(), real, info)
+		if f, none := examine(dir, entry.Name()); none == "" {
+			present[f.name] = f
 		}
 	}
 	return present, nil
+}
+
+// examine says what an entry of the folder is, or why it is no plugin's file.
+func examine(dir, name string) (f file, none string) {
+	if temporary(name) {
+		return file{}, "hidden or temporary by its name"
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+	if err != nil {
+		return file{}, "can't be followed: " + err.Error()
+	}
+	info, err := os.Stat(real)
+	switch {
+	case err != nil:
+		return file{}, "can't be looked at: " + err.Error()
+	case !info.Mode().IsRegular():
+		return file{}, "not a regular file"
+	case info.Mode()&0o111 == 0:
+		return file{}, "not executable (chmod +x makes it a plugin)"
+	}
+	return describe(name, real, info), ""
+}
+
+// Candidate is one entry of a plugins folder. At most one of the reasons is set.
+type Candidate struct {
+	Name    string
+	Ignored string // why it is no plugin's file; that is no mistake
+	Refused string // why it can't be a plugin, with what to do
+}
+
+// Look says what the host would make of a plugins folder, by name, without
+// starting anything.
+func Look(dir string) ([]Candidate, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look into plugins folder: %w", err)
+	}
+	var out []Candidate
+	for _, entry := range entries {
+		c := Candidate{Name: entry.Name()}
+		if f, none := examine(dir, entry.Name()); none != "" {
+			c.Ignored = none
+		} else {
+			c.Refused = vet(f)
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // temporary reports whether a name is one that copying tools, compilers and
