@@ -2,7 +2,6 @@ package config
 
 import (
 	"net"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -50,7 +49,8 @@ func (c *checker) sessions(blocks []fileSession) []Session {
 	return out
 }
 
-// label is what a session's name may look like: it becomes a metric's label and a word on the command line.
+// label is what a session's or a plugin's name may look like: it becomes a
+// metric's label and a word on the command line.
 var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // senderID keeps what a JID's local part can't carry out of the login. Spec: RFC 6122 §2.3.
@@ -58,7 +58,7 @@ var senderID = regexp.MustCompile(`^[^\s"&'/:<>@\x00-\x1f\x7f]{1,256}$`)
 
 func (c *checker) session(b fileSession) Session {
 	if !label.MatchString(b.Name) {
-		c.problem(b.Range, "session label %q: letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
+		c.problem(b.Range, "session label %q: give letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
 	}
 	c.required(b.Range, b.Address, "session", b.Name, "address")
 	c.required(b.Range, b.SenderID, "session", b.Name, "sender_id")
@@ -95,8 +95,8 @@ func (c *checker) session(b fileSession) Session {
 func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {
 	out, seen := map[string]Plugin{}, map[string]hcl.Range{}
 	for _, b := range blocks {
-		if b.Name == "" || b.Name != filepath.Base(b.Name) || strings.HasPrefix(b.Name, ".") {
-			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder", b.Name)
+		if !label.MatchString(b.Name) {
+			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder: letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
 		}
 		c.unique(seen, b.Name, b.Range, "plugin %q has a block at %s already")
 		out[b.Name] = c.plugin(b)
@@ -163,7 +163,7 @@ func (c *checker) ledger(b fileLedger) Ledger {
 }
 
 func (c *checker) admin(b fileAdmin) Admin {
-	a := Admin{Listen: c.text(b.Listen, "127.0.0.1:8765"), Token: c.secretOrNone(b.Token)}
+	a := Admin{Listen: c.text(b.Listen, DefaultAdmin().Listen), Token: c.secretOrNone(b.Token)}
 	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
 		if path == "" {
 			c.bad(b.Listen, `a path is missing after "unix:"`)

@@ -89,6 +89,9 @@ type Admin struct {
 	Token  Secret // asked of every request when not empty
 }
 
+// DefaultAdmin is the admin block of a file without one.
+func DefaultAdmin() Admin { return Admin{Listen: "127.0.0.1:8765"} }
+
 // Log is what is logged, and how.
 type Log struct {
 	Level  string // trace, debug, info, warn, error
