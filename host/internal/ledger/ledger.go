@@ -1,135 +1,235 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/entry"
-	"balhost/sdk/message"
 )
 
 // Options says where a ledger is and how careful it is. Only Dir is needed.
 type Options struct {
-	Dir         string        // made when it is missing; one process at a time
+	Dir         string        // made when it is missing; for one process at a time
 	DedupWindow time.Duration // how long an upstream is known again (P6); 48 h when 0
 	Retention   time.Duration // how long summaries of what ended are kept; 24 h when 0
 
-	DiskSoft int64  // bytes that must stay free besides as much as the ledger has now; below, ErrFull; 1 GiB when 0
-	DiskHard int64  // bytes free below which the ledger stops for good; 256 MiB when 0, at most half of DiskSoft
+	DiskSoft int64  // bytes that must be free besides as many as the ledger has now, or ErrFull; 1 GiB when 0
+	DiskHard int64  // bytes that must be free, or the ledger stops for good; 256 MiB when 0, or half of DiskSoft when that is less
 	Ballast  int64  // size of a file that the next start gives up when the disk is full; 0: none
-	Inodes   uint64 // inodes that must stay free; below, ErrFull; 10,000 when 0
+	Inodes   uint64 // inodes that must be free, or ErrFull; with a tenth of them it stops for good; 10,000 when 0
 
 	Log     hclog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
-	// Poison is called once, when a commit failed or badger cannot be trusted
-	// any more; nothing is acknowledged afterwards (P10). When nil the error
-	// is logged and the process exits with status 75.
+	// Poison is called once, from any goroutine, when a commit failed or badger
+	// cannot be trusted any more. Nothing is acknowledged afterwards (P10). When
+	// nil the process exits with status 75: the next start recovers.
 	Poison func(error)
 	Now    func() time.Time                // the clock; nil: time.Now
 	Statfs func(dir string) (Space, error) // nil: the operating system
 }
 
-// Space is what a file system has left for an unprivileged user.
-type Space struct {
-	Bytes  int64
-	Inodes uint64 // math.MaxUint64 where the file system has no limit
+// exitRecover is the status of a process that ended by intention, to recover on the next start.
+const exitRecover = 75
+
+func (o Options) withDefaults() Options {
+	o.DedupWindow = cmp.Or(o.DedupWindow, 48*time.Hour)
+	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
+	o.DiskSoft = cmp.Or(o.DiskSoft, 1<<30)
+	o.DiskHard = cmp.Or(o.DiskHard, min(256<<20, o.DiskSoft/2))
+	o.Inodes = cmp.Or(o.Inodes, 10_000)
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Poison == nil {
+		o.Poison = func(error) { os.Exit(exitRecover) }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Statfs == nil {
+		o.Statfs = statfs
+	}
+	return o
 }
 
-// Ledger is the store.
-type Ledger struct{}
+// Ledger is the store. Its methods may be called from any goroutine.
+type Ledger struct {
+	o       Options
+	db      *badger.DB
+	box     *mailbox
+	calls   *callbacks
+	ids     *ids
+	metrics *metrics
+	commits *commitFile
+	store   func(*badger.Txn) error // commits a transaction; tests make it fail
 
-// Open opens or makes the ledger in o.Dir and recovers what a crash left.
-func Open(ctx context.Context, o Options) (*Ledger, error) { panic("soon") }
+	full       *room
+	failure    atomic.Pointer[error] // why the ledger is poisoned
+	poisoned   sync.Once
+	committing atomic.Int64 // when the commit under way began, in nanoseconds; 0: none is
 
-// Close commits what is waiting, calls what is to be called back, and closes the files.
-func (l *Ledger) Close() error { panic("soon") }
+	reading   gate // who reads the disk
+	stop      context.CancelFunc
+	keepers   errgroup.Group // stop ends them
+	committer errgroup.Group // box.close ends it
+	closed    sync.Once
+	closeErr  error
 
-// Accept stores one inbound message, and calls done after the commit, in the
-// order of the calls: nil when it is on disk (also when it was before, P6),
-// entry.ErrFull, entry.ErrTooLarge or entry.ErrClosed when it is not. What in
-// points to belongs to the ledger from now on. It never blocks.
-func (l *Ledger) Accept(in entry.Inbound, done func(error)) { panic("soon") }
-
-// Events returns up to max pending events with a seq greater than after, in seq order.
-func (l *Ledger) Events(after uint64, max int) []entry.Event { panic("soon") }
-
-// EventsChanged returns a channel that is closed when events come, go, or are
-// due at another time. Fetch it before looking, so that no change is missed.
-func (l *Ledger) EventsChanged() <-chan struct{} { panic("soon") }
-
-// Body returns the content of a pending event, or entry.ErrUnknown. Its bytes are shared: read only.
-func (l *Ledger) Body(seq uint64) (entry.Body, error) { panic("soon") }
-
-// Lease notes who holds an event, for Settle to check (P5); 0: nobody.
-func (l *Ledger) Lease(seq, lease uint64) { panic("soon") }
-
-// Settle ends one handing out of an event; done gets nil after the commit, or
-// entry.ErrLease, ErrConflict, ErrExists, ErrTooLarge, ErrClosed, and nothing was stored.
-func (l *Ledger) Settle(s entry.Settlement, done func(error)) { panic("soon") }
-
-// Get reads one key of a plugin's state: version 0 and no value when there is none.
-func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64, err error) {
-	panic("soon")
+	// mu guards what follows. The committer alone changes events, sent, tally,
+	// freed and owners, and so reads them without it.
+	mu            sync.RWMutex
+	events        queue[*event]
+	sent          queue[*downstream]
+	owners        map[string]string
+	tally         tally
+	freed         int64 // bytes of records deleted since the last Flatten
+	eventsChanged changed
+	sentChanged   changed
+	alarms        []string
 }
 
-// Update commits changes outside an event; done as in Settle, and entry.ErrFull.
-// The plugin owns them; "" is the API, which has no state and hears no outcomes.
-func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) { panic("soon") }
+// What the cache of bodies may hold, in bytes: 32 MiB in all.
+const (
+	hotEvents = 24 << 20
+	hotSent   = 8 << 20
+)
 
-// Downstreams returns up to max pending downstreams with a seq greater than after, in seq order.
-func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream { panic("soon") }
-
-// DownstreamsChanged is to Downstreams what EventsChanged is to Events.
-func (l *Ledger) DownstreamsChanged() <-chan struct{} { panic("soon") }
-
-// Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are shared: read only.
-func (l *Ledger) Downstream(seq uint64) (message.Downstream, error) { panic("soon") }
-
-// Finish ends a downstream: it is gone, its outcome recorded, and told to its
-// owner as an event when Send.Tell was set, in one commit (P4). done gets nil,
-// entry.ErrUnknown when it has ended before, or entry.ErrClosed.
-func (l *Ledger) Finish(e entry.End, done func(error)) { panic("soon") }
-
-// Postpone keeps a downstream until due; attempts and code replace what was known.
-func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
-	panic("soon")
+// Open opens or makes the ledger in o.Dir, and recovers what a crash left. Its
+// goroutines end with Close.
+func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
+	l := &Ledger{
+		o: o.withDefaults(), box: newMailbox(), store: (*badger.Txn).Commit, full: newRoom(), owners: map[string]string{},
+		events: queue[*event]{limit: hotEvents}, sent: queue[*downstream]{limit: hotSent},
+	}
+	l.calls = newCallbacks(l.veto)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("open ledger %s: %w", o.Dir, err)
+		}
+	}()
+	if err := l.openDisk(); err != nil {
+		return nil, err
+	}
+	w := &watch{log: l.o.Log.Named("badger")}
+	if l.db, err = openBadger(l.o.Dir, w); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.db.Close(), l.commits.close())
+		}
+	}()
+	if err := l.recover(ctx); err != nil {
+		return nil, err
+	}
+	if l.metrics, err = newMetrics(l); err != nil {
+		return nil, err
+	}
+	w.tell(l.poison)
+	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	l.committer.Go(l.run)
+	l.keepers.Go(func() error { return l.watchDisk(ctx) })
+	l.keepers.Go(func() error { return l.tidy(ctx) })
+	return l, nil
 }
 
-// Owner returns the plugin that owns a category, or "".
-func (l *Ledger) Owner(category string) string { panic("soon") }
+// closeTime is how long Close waits: a badger that cannot flush never ends.
+const closeTime = 10 * time.Second
 
-// SetOwner records the plugin that owns a category; "" for none.
-func (l *Ledger) SetOwner(category, plugin string, done func(error)) { panic("soon") }
+// Close commits what is waiting, calls what is to be called back, and closes
+// the files. What comes later gets entry.ErrClosed. It must not be called from
+// a callback. Its error is the ledger's failure, if it has one.
+func (l *Ledger) Close() error {
+	l.closed.Do(func() {
+		ended := make(chan error, 1)
+		go func() { ended <- l.shutdown() }() //house:go awaited below, but for a badger that hangs
+		limit := time.NewTimer(closeTime)
+		defer limit.Stop()
+		select {
+		case l.closeErr = <-ended:
+		case <-limit.C:
+			l.closeErr = fmt.Errorf("close ledger %s: badger has not ended after %s", l.o.Dir, closeTime)
+		}
+	})
+	return l.closeErr
+}
 
-// Dead lists up to max dead letters with an id greater than afterID, oldest id first, without Raw.
-func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) { panic("soon") }
+func (l *Ledger) shutdown() error {
+	l.stop()
+	l.keepers.Wait() //nolint:errcheck // they return nil
+	l.box.close()
+	l.committer.Wait() //nolint:errcheck // it returns nil
+	l.calls.wait()
+	l.reading.shut()
+	l.metrics.close()
+	err := l.db.Close()
+	if l.failed() == nil && err == nil {
+		err = l.commits.write(l.tally)
+	}
+	return errors.Join(l.failed(), err, l.commits.close())
+}
 
-// DeadLetter returns one dead letter, or entry.ErrUnknown.
-func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) { panic("soon") }
+// put hands an operation to the committer.
+func (l *Ledger) put(o op, done func(error)) {
+	if !l.box.put(letter{op: o, done: done}) {
+		l.calls.push(call{done, entry.ErrClosed})
+	}
+}
 
-// Replay makes dead letters pending again, at the end and in their old order
-// (P5), with attempts 0 and their ids. entry.ErrUnknown names an id that is no
-// dead letter; then nothing was replayed.
-func (l *Ledger) Replay(ids []string) error { panic("soon") }
+// poison ends the ledger: from here on no callback hears of success, so that
+// nobody acks what may not be on disk (P10).
+func (l *Ledger) poison(err error) {
+	l.poisoned.Do(func() {
+		l.failure.Store(&err)
+		l.o.Log.Error("ledger stops, and recovers when it is opened again", "err", err)
+		l.o.Poison(err)
+	})
+}
 
-// DeleteDead deletes dead letters for good; errors as Replay.
-func (l *Ledger) DeleteDead(ids []string) error { panic("soon") }
+func (l *Ledger) failed() error {
+	if p := l.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
-// Counts returns the totals.
-func (l *Ledger) Counts() entry.Counts { panic("soon") }
+func (l *Ledger) veto(err error) error {
+	if err == nil && l.failed() != nil {
+		return entry.ErrClosed
+	}
+	return err
+}
 
-// Full reports whether the disk is at its soft limit: Accept and Update give entry.ErrFull.
-func (l *Ledger) Full() bool { panic("soon") }
+// alarm records a sign of lost data.
+func (l *Ledger) alarm(text string) {
+	l.o.Log.Error("ledger may have lost data: "+text, "code", "ALARM")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alarms = append(l.alarms, text)
+}
+
+// Alarms tells what a person must know: signs of lost data that were found at
+// the start or by Verify.
+func (l *Ledger) Alarms() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return append([]string(nil), l.alarms...)
+}
+
+// Full reports whether the disk is at its soft limit: Accept and Update give
+// entry.ErrFull, what ends or retries goes on.
+func (l *Ledger) Full() bool { return l.full.is() }
 
 // Room returns a channel that is closed as soon as, or while, the ledger is not full.
-func (l *Ledger) Room() <-chan struct{} { panic("soon") }
-
-// Verify reads everything and compares it with the ledger's own counters.
-func (l *Ledger) Verify(ctx context.Context) error { panic("soon") }
-
-// Alarms tells what a person must know: signs of lost data found at the start or by Verify.
-func (l *Ledger) Alarms() []string { panic("soon") }
+func (l *Ledger) Room() <-chan struct{} { return l.full.wait() }

@@ -1,0 +1,110 @@
+package ledger
+
+import (
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// Accept stores one inbound message, and calls done after the commit, in the
+// order of the calls: nil when it is on disk (P1; also when it was before,
+// P6), entry.ErrFull, entry.ErrTooLarge or entry.ErrClosed when it is not.
+// What in points to belongs to the ledger from now on. It never blocks.
+func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
+	o := &acceptOp{why: in.Unusable}
+	if in.Upstream != nil {
+		o.upstream, o.sum = in.Upstream, sumUpstream(in.Upstream, in.Unusable != "")
+	} else {
+		o.receipt = &inboundReceipt{Receipt: *in.Receipt, ccsID: in.CCSMessageID}
+		o.sum = sumReceipt(in.Receipt.Session, in.CCSMessageID)
+	}
+	l.put(o, done)
+}
+
+type acceptOp struct {
+	upstream *message.Upstream
+	receipt  *inboundReceipt
+	sum      digest
+	why      string // unusable: to the dead letters
+}
+
+func (o *acceptOp) weigh() (bytes, records int) {
+	if u := o.upstream; u != nil {
+		// Data counts for nothing when it is in Raw, but need not be there.
+		return len(u.Raw) + len(u.Data) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session) + min(len(o.why), maxNote) + 4*recordExtra, 3
+	}
+	m := o.receipt
+	return len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(m.ccsID) + len(m.Device) + len(m.Status) + maxName + 4*recordExtra, 3 // the owner's name is none of its own
+}
+
+func (o *acceptOp) apply(b *batch) error {
+	key := b.hashKey(kindDedup, o.sum)
+	if b.known(key) {
+		b.tally.duplicates++
+		return nil
+	}
+	if b.l.full.is() {
+		return entry.ErrFull
+	}
+	if bytes, _ := o.weigh(); bytes > maxBody {
+		return entry.ErrTooLarge
+	}
+	from := b.mark()
+	b.arena = appendTime(append(b.arena, format), b.now)
+	// Badger forgets by its own clock, in seconds, and later than known does.
+	b.setUntil(key, from, uint64(time.Now().Add(b.l.o.DedupWindow+time.Hour).Unix()))
+	b.tally.counts.Accepted++
+	b.tally.lastID = b.l.ids.next(b.now)
+	e := envelope{id: b.tally.lastID}
+	if o.upstream != nil {
+		o.upstream.Received = time.UnixMilli(int64(e.id.Time()))
+		e.body = o.upstream
+	} else {
+		e.plugin, e.group = b.sender(o.receipt.Session, o.receipt.OriginalMessageID)
+		e.body = o.receipt
+	}
+	if o.why != "" {
+		b.bury(e, o.why)
+		return nil
+	}
+	b.addEvent(e)
+	return nil
+}
+
+// known reports whether a message with this dedup key was stored within the window (P6).
+func (b *batch) known(key []byte) bool {
+	r, found := b.get(key)
+	return found && b.now.Sub(r.time()) < b.l.o.DedupWindow
+}
+
+// sender returns who sent a downstream, and its lane; "" and 0 when it is not known.
+func (b *batch) sender(session, messageID string) (plugin string, group uint64) {
+	if r, found := b.get(b.hashKey(kindSent, sumSent(session, messageID))); found {
+		s := readSent(&r)
+		b.fail(r.done())
+		return s.owner, s.group
+	}
+	return "", 0
+}
+
+// bury stores an event that nobody can handle as a dead letter.
+func (b *batch) bury(e envelope, why string) {
+	from := b.mark()
+	b.arena = appendEnvelope(b.arena, e)
+	event := b.since(from)
+	b.putDead(dead{seq: b.next(), died: b.now, reason: why, event: e}, event)
+}
+
+// putDead writes a dead letter; event is its envelope's record without the checksum.
+func (b *batch) putDead(d dead, event []byte) {
+	d.reason = clip(d.reason, maxNote)
+	from := b.mark()
+	b.arena = appendDeadKey(b.arena, d.event.id)
+	key := b.since(from)
+	from = b.mark()
+	b.arena = appendDead(b.arena, d, event)
+	b.set(key, from)
+	b.tally.counts.Died++
+	b.tally.counts.Dead++
+}

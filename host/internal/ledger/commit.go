@@ -1,0 +1,393 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+)
+
+// The bounds of one transaction. Badger refuses one of 15 % of a memtable
+// (2.5 MB) or 26,214 records; a single operation may fill what maxOp allows.
+const (
+	maxLetters  = 1000
+	maxBytes    = 1 << 20
+	maxRecords  = 20_000
+	maxOpBytes  = 2_400_000
+	recordExtra = 64               // what badger, the key and the sealing add to a record, at most
+	commitLimit = 60 * time.Second // a commit that takes longer will not end
+)
+
+// The bounds of records, in bytes. A value from 1 MiB on would go to badger's
+// value log, whose sync errors badger only logs. What comes in is smaller, so that there is
+// room for what the ledger adds when it becomes a dead letter or an outcome.
+const (
+	maxRecord = 1<<20 - 1
+	maxBody   = 1<<20 - 16<<10
+)
+
+// tally is what every commit records along with its operations: the ledger's
+// counters, to be compared with what is there, and where to go on.
+type tally struct {
+	commit     uint64 // number of this commit
+	seq        uint64 // the last one given out, to events, downstreams and versions
+	lastID     ulid.ULID
+	lowEvents  uint64 // no event before it is pending: recovery starts there, not among tombstones
+	lowSent    uint64 // the same for downstreams
+	purgedTo   uint32 // no summary of an hour before it is left
+	counts     entry.Counts
+	finished   uint64 // summaries of events now
+	outcomes   uint64 // summaries of downstreams now
+	values     uint64 // state keys now
+	duplicates uint64 // since this start, so not recorded
+}
+
+func appendTally(dst []byte, t tally, now time.Time) []byte {
+	dst = appendTime(append(dst, format), now)
+	dst = append(dst, t.lastID[:]...)
+	c := t.counts
+	for _, n := range []uint64{
+		t.commit, t.seq, t.lowEvents, t.lowSent, uint64(t.purgedTo), t.finished, t.outcomes, t.values,
+		c.Accepted, c.Handled, c.Died, c.Sent, c.Acked, c.Failed, c.Expired,
+		uint64(c.Events), uint64(c.Downstreams), uint64(c.Dead),
+	} {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	return dst
+}
+
+func readTally(r *reader) (t tally) {
+	r.time()
+	t.lastID = r.id()
+	c := &t.counts
+	for _, n := range []*uint64{&t.commit, &t.seq, &t.lowEvents, &t.lowSent} {
+		*n = r.uvarint()
+	}
+	t.purgedTo = uint32(r.uvarint())
+	for _, n := range []*uint64{
+		&t.finished, &t.outcomes, &t.values,
+		&c.Accepted, &c.Handled, &c.Died, &c.Sent, &c.Acked, &c.Failed, &c.Expired,
+	} {
+		*n = r.uvarint()
+	}
+	for _, n := range []*int{&c.Events, &c.Downstreams, &c.Dead} {
+		*n = int(r.uvarint())
+	}
+	return t
+}
+
+// batch is one transaction in the making, and what it will mean for memory
+// once it is on disk. The committer has one and uses it again and again.
+type batch struct {
+	l     *Ledger
+	txn   *badger.Txn
+	now   time.Time
+	tally tally
+	err   error // the store cannot be trusted: nothing of the batch may be committed
+
+	arena   []byte         // keys and values, until badger has copied them
+	entries []badger.Entry // the same for what badger wants to be told by pointer
+	writes  int
+	freed   int64 // bytes of records deleted
+
+	calls          []call
+	effects        []effect
+	owners         []setOwner
+	bytes, records int // upper bounds, by weigh
+}
+
+// effect is one change of the index.
+type effect struct {
+	event      *event
+	downstream *downstream
+	what       what
+	due        int64
+	attempts   uint32
+}
+
+type what uint8
+
+const (
+	added what = iota
+	ended
+	later // due and attempts have changed
+)
+
+// run is the committer: the only goroutine that writes to badger or changes the index.
+func (l *Ledger) run() error {
+	b := &batch{l: l}
+	var letters []letter
+	for {
+		letters = l.box.take(letters[:0])
+		if len(letters) == 0 {
+			return nil
+		}
+		b.begin()
+		for i := range letters {
+			m := &letters[i]
+			if len(b.calls) > 0 && !b.fits(m.op) {
+				l.commit(b)
+				b.begin()
+			}
+			b.add(*m)
+			*m = letter{}
+		}
+		l.commit(b)
+	}
+}
+
+// fits reports whether the batch has room for one more.
+func (b *batch) fits(o op) bool {
+	bytes, records := o.weigh()
+	return len(b.calls) < maxLetters && b.bytes+bytes <= maxBytes && b.records+records <= maxRecords
+}
+
+// add applies one operation and notes whom to tell what.
+func (b *batch) add(m letter) {
+	bytes, records := m.op.weigh()
+	var err error
+	switch {
+	case m.late, b.err != nil, b.l.failed() != nil:
+		err = entry.ErrClosed
+	case bytes > maxOpBytes, records > maxRecords:
+		err = entry.ErrTooLarge
+	default:
+		b.bytes, b.records = b.bytes+bytes, b.records+records
+		err = m.op.apply(b)
+	}
+	b.calls = append(b.calls, call{m.done, err})
+}
+
+// commit makes the batch durable, then true in memory, then tells the callers
+// (P1, P2): in this order, so that nobody acts on what a power cut can undo.
+// The batch is empty afterwards.
+func (l *Ledger) commit(b *batch) {
+	defer b.end()
+	err := b.err
+	if err == nil && b.writes > 0 {
+		err = l.sync(b)
+	}
+	if err != nil {
+		l.poison(fmt.Errorf("commit %d of %d operations: %w", b.tally.commit, len(b.calls), err))
+		for i := range b.calls {
+			b.calls[i].err = entry.ErrClosed
+		}
+	} else {
+		l.publish(b)
+	}
+	l.calls.push(b.calls...)
+}
+
+// sync commits the transaction; badger returns when it is on disk.
+func (l *Ledger) sync(b *batch) error {
+	b.tally.commit++
+	b.tally.lowEvents, b.tally.lowSent = l.events.low(l.tally.seq+1), l.sent.low(l.tally.seq+1)
+	from := b.mark()
+	b.arena = appendTally(b.arena, b.tally, b.now)
+	b.set(keyCounter, from)
+	if b.err != nil {
+		return b.err
+	}
+	start := time.Now() // for the metrics and the watch, not for the ledger: real time
+	l.committing.Store(start.UnixNano())
+	err := l.store(b.txn)
+	l.committing.Store(0)
+	l.metrics.commit(time.Since(start), len(b.calls))
+	return err
+}
+
+// publish makes memory say what the disk says.
+func (l *Ledger) publish(b *batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tally = b.tally
+	l.freed += b.freed
+	for _, o := range b.owners {
+		if l.owners[o.category] = o.plugin; o.plugin == "" {
+			delete(l.owners, o.category)
+		}
+	}
+	events, downstreams := false, false
+	for _, e := range b.effects {
+		if e.event != nil {
+			events = true
+			l.changeEvent(e)
+		} else {
+			downstreams = true
+			l.changeDownstream(e)
+		}
+	}
+	if events {
+		l.eventsChanged.fire()
+	}
+	if downstreams {
+		l.sentChanged.fire()
+	}
+}
+
+func (l *Ledger) changeEvent(e effect) {
+	switch ev := e.event; e.what {
+	case added:
+		l.events.add(ev.seq, ev, ev.size)
+	case ended:
+		l.events.end(ev.seq)
+	case later:
+		ev.due, ev.attempts, ev.over = e.due, e.attempts, false
+	}
+}
+
+func (l *Ledger) changeDownstream(e effect) {
+	switch d := e.downstream; e.what {
+	case added:
+		l.sent.add(d.seq, d, d.size)
+	case ended:
+		l.sent.end(d.seq)
+	case later:
+		d.due, d.attempts = e.due, e.attempts
+	}
+}
+
+// begin starts the next transaction.
+func (b *batch) begin() {
+	b.txn = b.l.db.NewTransaction(true)
+	b.now = b.l.o.Now()
+	b.tally = b.l.tally
+}
+
+// end empties the batch, keeping its room for the next.
+func (b *batch) end() {
+	b.txn.Discard()
+	b.err, b.writes, b.freed, b.bytes, b.records = nil, 0, 0, 0, 0
+	if cap(b.arena) > 4*maxBytes {
+		b.arena = nil
+	}
+	b.arena = b.arena[:0]
+	clear(b.calls)
+	clear(b.effects)
+	clear(b.entries)
+	b.calls, b.effects, b.entries, b.owners = b.calls[:0], b.effects[:0], b.entries[:0], b.owners[:0]
+}
+
+// mark is where the next key or record in the arena begins.
+func (b *batch) mark() int { return len(b.arena) }
+
+// since returns what was appended to the arena after mark. It stays as it is
+// when the arena grows and moves.
+func (b *batch) since(from int) []byte { return b.arena[from:len(b.arena):len(b.arena)] }
+
+// seqKey, hashKey make keys in the arena.
+func (b *batch) seqKey(kind byte, seq uint64) []byte {
+	from := b.mark()
+	b.arena = appendSeqKey(b.arena, kind, seq)
+	return b.since(from)
+}
+
+func (b *batch) hashKey(kind byte, d digest) []byte {
+	from := b.mark()
+	b.arena = appendHashKey(b.arena, kind, d)
+	return b.since(from)
+}
+
+// set seals the record that was appended to the arena after from, and writes it.
+func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
+
+// setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
+func (b *batch) setUntil(key []byte, from int, expires uint64) {
+	b.arena = sealRecord(b.arena, from, key)
+	value := b.since(from)
+	if len(value)+len(key) >= maxRecord {
+		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", key[:1], len(value)))
+		return
+	}
+	e := b.entry()
+	*e = badger.Entry{Key: key, Value: value, ExpiresAt: expires}
+	b.fail(b.txn.SetEntry(e))
+	b.writes++
+}
+
+// entry returns room for one of badger's entries, which must not move.
+func (b *batch) entry() *badger.Entry {
+	if len(b.entries) == cap(b.entries) {
+		b.entries = make([]badger.Entry, 0, max(64, min(4096, 2*cap(b.entries)))) // badger holds on to the old ones as long as it needs them
+	}
+	b.entries = b.entries[:len(b.entries)+1]
+	return &b.entries[len(b.entries)-1]
+}
+
+// del deletes a record of about size bytes.
+func (b *batch) del(key []byte, size int) {
+	b.fail(b.txn.Delete(key))
+	b.writes++
+	b.freed += int64(size)
+}
+
+// get reads a record as the batch's earlier operations left it. The bytes are
+// valid until the commit.
+func (b *batch) get(key []byte) (r reader, found bool) {
+	item, err := b.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return reader{}, false
+	}
+	if err == nil {
+		err = item.Value(func(v []byte) (err error) {
+			r, err = unseal(key, v)
+			return err
+		})
+	}
+	b.fail(err)
+	return r, err == nil
+}
+
+// fail notes an error of the store itself: the batch, and the process, are lost.
+func (b *batch) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// next gives out a seq.
+func (b *batch) next() uint64 {
+	b.tally.seq++
+	return b.tally.seq
+}
+
+// addEvent stores an event and makes it pending.
+func (b *batch) addEvent(e envelope) *event {
+	ev := newEvent(b.next(), e)
+	key := b.seqKey(kindEvent, ev.seq)
+	from := b.mark()
+	b.arena = appendEnvelope(b.arena, e)
+	ev.weight = b.mark() - from
+	ev.body, ev.size = e.body, ev.weight+bodyExtra
+	b.set(key, from)
+	b.tally.counts.Events++
+	b.effects = append(b.effects, effect{event: ev, what: added})
+	return ev
+}
+
+// bodyExtra is about what a decoded body needs besides its bytes.
+const bodyExtra = 256
+
+// endEvent takes an event out of what is pending.
+func (b *batch) endEvent(ev *event) {
+	b.del(b.seqKey(kindEvent, ev.seq), ev.weight)
+	if ev.kept {
+		b.del(b.seqKey(kindState, ev.seq), recordExtra)
+	}
+	ev.over = true
+	b.tally.counts.Events--
+	b.effects = append(b.effects, effect{event: ev, what: ended})
+}
+
+// keep writes what has changed about an event or a downstream.
+func (b *batch) keep(seq uint64, s state) {
+	key := b.seqKey(kindState, seq)
+	from := b.mark()
+	b.arena = appendState(b.arena, s)
+	b.set(key, from)
+}

@@ -1,0 +1,249 @@
+package ledger
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// Dead lists up to max dead letters with an id greater than afterID, in the
+// order of ids, which is the order in which the events were stored; without Raw.
+func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
+	prefix := []byte{kindDead}
+	start := prefix
+	if afterID != "" {
+		id, err := ulid.ParseStrict(afterID)
+		if err != nil {
+			return nil, fmt.Errorf("dead letter %q: %w", afterID, entry.ErrUnknown)
+		}
+		start = append(appendDeadKey(nil, id), 0)
+	}
+	var out []entry.DeadLetter
+	err := l.scan(prefix, start, func(key, record []byte) (bool, error) {
+		if len(out) >= max {
+			return false, nil
+		}
+		d, err := parseDead(key, slices.Clone(record))
+		if err != nil {
+			return false, err
+		}
+		out = append(out, d.public(false))
+		return true, nil
+	})
+	return out, err
+}
+
+// DeadLetter returns one dead letter with its payload, or entry.ErrUnknown.
+func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) {
+	d, _, err := l.findDead(id)
+	if err != nil {
+		return entry.DeadLetter{}, err
+	}
+	return d.public(true), nil
+}
+
+func (l *Ledger) findDead(id string) (d dead, size int, err error) {
+	parsed, err := ulid.ParseStrict(id)
+	if err != nil {
+		return dead{}, 0, fmt.Errorf("dead letter %q: %w", id, entry.ErrUnknown)
+	}
+	err = l.read(appendDeadKey(nil, parsed), func(r *reader) error {
+		size = len(r.b) + recordExtra
+		d = readDead(r)
+		return r.done()
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		err = entry.ErrUnknown
+	}
+	if err != nil {
+		err = fmt.Errorf("dead letter %s: %w", id, err)
+	}
+	return d, size, err
+}
+
+func parseDead(key, record []byte) (dead, error) {
+	r, err := unseal(key, record)
+	if err != nil {
+		return dead{}, err
+	}
+	d := readDead(&r)
+	return d, r.done()
+}
+
+func (d *dead) public(withRaw bool) entry.DeadLetter {
+	out := entry.DeadLetter{
+		ID: d.event.id.String(), Reason: d.reason, Died: d.died, Received: ulid.Time(d.event.id.Time()),
+		Attempts: int(d.attempts), Plugin: d.plugin,
+	}
+	switch m := d.event.body.(type) {
+	case *message.Upstream:
+		out.Kind, out.Session, out.Category = entry.Upstream.String(), m.Session, m.Category
+		out.From, out.MessageID = m.From, m.MessageID
+		if withRaw && json.Valid(m.Raw) {
+			out.Raw = m.Raw
+		} else if withRaw {
+			out.RawText = string(m.Raw)
+		}
+	case *message.Outcome:
+		out.Kind, out.Session, out.MessageID = entry.Outcome.String(), m.Session, m.MessageID
+	case *inboundReceipt:
+		out.Kind, out.Session, out.Category = entry.Receipt.String(), m.Session, m.Category
+		out.From, out.MessageID = m.Device, m.ccsID
+	}
+	return out
+}
+
+// Replay makes dead letters pending again, at the end and in their old order
+// (P5), with attempts 0 and their ids. It returns when they are on disk. When
+// an id is no dead letter, the error says which (entry.ErrUnknown) and none is
+// replayed. Many are replayed in several commits: after an error in between,
+// those not replayed are still dead letters.
+func (l *Ledger) Replay(ids []string) error {
+	return l.eachDead(ids, func(part []ulid.ULID, bytes int) op { return &replay{deadOp{part, bytes}} })
+}
+
+// DeleteDead deletes dead letters for good; errors as in Replay.
+func (l *Ledger) DeleteDead(ids []string) error {
+	return l.eachDead(ids, func(part []ulid.ULID, bytes int) op { return &deleteDead{deadOp{part, bytes}} })
+}
+
+// eachDead submits dead letters in their old order, in parts that fit a transaction.
+func (l *Ledger) eachDead(ids []string, submit func(part []ulid.ULID, bytes int) op) error {
+	type found struct {
+		seq   uint64
+		id    ulid.ULID
+		bytes int
+	}
+	var all []found
+	for _, id := range ids {
+		d, bytes, err := l.findDead(id)
+		if err != nil {
+			return err
+		}
+		all = append(all, found{d.seq, d.event.id, bytes})
+	}
+	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
+	all = slices.Compact(all) // an id that was given twice
+	for len(all) > 0 {
+		n, bytes := 0, 0
+		var part []ulid.ULID
+		for n < len(all) && n < maxLetters && (n == 0 || bytes+all[n].bytes <= maxBytes) {
+			part = append(part, all[n].id)
+			bytes += all[n].bytes
+			n++
+		}
+		done := make(chan error, 1)
+		l.put(submit(part, bytes), func(err error) { done <- err })
+		if err := <-done; err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// deadOp is what Replay and DeleteDead have in common.
+type deadOp struct {
+	ids   []ulid.ULID
+	bytes int
+}
+
+// load reads the letters; one that has gone meanwhile is an error.
+func (o *deadOp) load(b *batch) ([]dead, error) {
+	var out []dead
+	for _, id := range o.ids {
+		r, found := b.get(appendDeadKey(nil, id))
+		if !found {
+			return nil, fmt.Errorf("dead letter %s: %w", id, entry.ErrUnknown)
+		}
+		d := readDead(&r)
+		b.fail(r.done())
+		out = append(out, d)
+	}
+	if b.err != nil {
+		return nil, entry.ErrClosed
+	}
+	return out, nil
+}
+
+// remove deletes the letters.
+func (o *deadOp) remove(b *batch) {
+	for _, id := range o.ids {
+		b.del(appendDeadKey(nil, id), o.bytes/len(o.ids))
+		b.tally.counts.Dead--
+	}
+}
+
+type replay struct{ deadOp }
+
+func (o *replay) weigh() (bytes, records int) {
+	return o.bytes + len(o.ids)*2*recordExtra, 2 * len(o.ids)
+}
+
+func (o *replay) apply(b *batch) error {
+	letters, err := o.load(b)
+	if err != nil {
+		return err
+	}
+	for _, d := range letters {
+		b.addEvent(d.event)
+	}
+	o.remove(b)
+	return nil
+}
+
+type deleteDead struct{ deadOp }
+
+func (o *deleteDead) weigh() (bytes, records int) { return len(o.ids) * recordExtra, len(o.ids) }
+
+func (o *deleteDead) apply(b *batch) error {
+	if _, err := o.load(b); err != nil {
+		return err
+	}
+	o.remove(b)
+	return nil
+}
+
+// scan gives records from start on to f, keys and values valid until it
+// returns, while they have the prefix and f returns true. It looks at one moment, for at
+// most a few seconds: an open transaction keeps badger from making room.
+func (l *Ledger) scan(prefix, start []byte, f func(key, record []byte) (bool, error)) error {
+	if !l.reading.enter() {
+		return entry.ErrClosed
+	}
+	defer l.reading.leave()
+	return l.db.View(func(txn *badger.Txn) error { return scan(txn, prefix, start, time.Now().Add(scanTime), f) })
+}
+
+// scanTime is how long one look at many records may take.
+const scanTime = 5 * time.Second
+
+// scan is Ledger.scan in a transaction of the caller's; a zero until never ends it.
+func scan(txn *badger.Txn, prefix, start []byte, until time.Time, f func(key, record []byte) (bool, error)) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+	defer it.Close()
+	for it.Seek(start); it.Valid(); it.Next() {
+		item := it.Item()
+		more := false
+		err := item.Value(func(v []byte) (err error) {
+			more, err = f(item.Key(), v)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+		if !until.IsZero() && time.Now().After(until) {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,223 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Space is what a file system has left for an unprivileged user.
+type Space struct {
+	Bytes  int64
+	Inodes uint64 // math.MaxUint64 where the file system has no limit
+}
+
+func statfs(dir string) (Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return Space{}, fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	free := Space{Bytes: int64(s.Bavail) * int64(s.Bsize), Inodes: s.Ffree}
+	if s.Files == 0 {
+		free.Inodes = math.MaxUint64 // btrfs and others make them as they need them
+	}
+	return free, nil
+}
+
+// A full disk does not give badger an error but kills the process (SIGBUS in a
+// mapped file), and one without inodes makes compaction lose keys in silence.
+// So intake stops long before (soft), and everything stops before (hard).
+func (o *Options) soft(s Space, used int64) bool {
+	return s.Bytes < o.DiskSoft+used || s.Inodes < o.Inodes
+}
+
+func (o *Options) hard(s Space) error {
+	switch {
+	case s.Bytes < o.DiskHard:
+		return fmt.Errorf("the disk of %s has %d MiB free, it needs %d: free some and start again", o.Dir, s.Bytes>>20, o.DiskHard>>20)
+	case s.Inodes < o.Inodes/10:
+		return fmt.Errorf("the disk of %s has %d inodes free, it needs %d: free some and start again", o.Dir, s.Inodes, o.Inodes/10)
+	}
+	return nil
+}
+
+// roomy is the way back from soft: half as much again, lest it flutter.
+func (o *Options) roomy(s Space, used int64) bool {
+	return s.Bytes >= o.DiskSoft+o.DiskSoft/2+used && s.Inodes/3 >= o.Inodes/2
+}
+
+// room is whether the ledger is full, and a channel to wait for room.
+type room struct {
+	mu   sync.Mutex
+	full bool
+	c    chan struct{} // closed while not full
+}
+
+func newRoom() *room {
+	c := make(chan struct{})
+	close(c)
+	return &room{c: c}
+}
+
+func (r *room) is() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full
+}
+
+// set changes full to the other value.
+func (r *room) set(full bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.full = full; full {
+		r.c = make(chan struct{})
+	} else {
+		close(r.c)
+	}
+}
+
+func (r *room) wait() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.c
+}
+
+// openDisk prepares the folder: it gives up the ballast when nothing else
+// lets badger open, and makes it when there is plenty of room.
+func (l *Ledger) openDisk() (err error) {
+	if err := os.MkdirAll(l.o.Dir, 0o700); err != nil {
+		return err
+	}
+	free, err := l.o.Statfs(l.o.Dir)
+	if err != nil {
+		return err
+	}
+	if l.o.hard(free) != nil {
+		if err := os.Remove(l.ballast()); err == nil {
+			l.o.Log.Warn("disk is full, ballast given up: free some space", "state", "full")
+		}
+		if free, err = l.o.Statfs(l.o.Dir); err != nil {
+			return err
+		}
+		if err := l.o.hard(free); err != nil {
+			return err
+		}
+	}
+	l.look(free)
+	if !l.full.is() && free.Bytes-l.o.Ballast > l.o.DiskSoft+l.used() {
+		if err := l.makeBallast(); err != nil {
+			l.o.Log.Warn("make ballast", "err", err)
+		}
+	}
+	l.commits, err = openCommitFile(filepath.Join(l.o.Dir, "commits"))
+	return err
+}
+
+func (l *Ledger) ballast() string { return filepath.Join(l.o.Dir, "ballast") }
+
+// makeBallast makes a file of real blocks, unless it is there.
+func (l *Ledger) makeBallast() error {
+	if info, err := os.Stat(l.ballast()); l.o.Ballast == 0 || err == nil && info.Size() == l.o.Ballast {
+		return nil
+	}
+	f, err := os.OpenFile(l.ballast(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(fill(f, l.o.Ballast), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(l.ballast()))
+	}
+	return nil
+}
+
+// fillZeros is fill for file systems that can't reserve: it writes.
+func fillZeros(f *os.File, size int64) error {
+	zeros := make([]byte, 1<<20)
+	for size > 0 {
+		n, err := f.Write(zeros[:min(size, int64(len(zeros)))])
+		if err != nil {
+			return err
+		}
+		size -= int64(n)
+	}
+	return nil
+}
+
+// used is what badger's files take on disk, in bytes; many have holes.
+func (l *Ledger) used() (sum int64) {
+	files, err := os.ReadDir(filepath.Join(l.o.Dir, "db"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.o.Log.Warn("size of ledger", "err", err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err == nil { // else deleted meanwhile
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				sum += s.Blocks * 512
+			}
+		}
+	}
+	return sum
+}
+
+// look decides between full and not full.
+func (l *Ledger) look(free Space) {
+	used := l.used()
+	switch full := l.full.is(); {
+	case !full && l.o.soft(free, used):
+		l.o.Log.Error("disk is at its soft limit: no new messages are taken until there is room", "state", "full",
+			"free_mib", free.Bytes>>20, "inodes", free.Inodes)
+		l.full.set(true)
+	case full && l.o.roomy(free, used):
+		l.o.Log.Info("disk has room again", "state", "open")
+		l.full.set(false)
+	}
+	l.metrics.disk(free, used)
+}
+
+// watchDisk looks every second whether there is room on the disk and whether
+// the committer is stuck, and notes how far the commits are.
+func (l *Ledger) watchDisk(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var noted, broken bool
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if began := l.committing.Load(); began != 0 && time.Since(time.Unix(0, began)) > commitLimit {
+			l.poison(fmt.Errorf("a commit has not ended after %s", commitLimit))
+		}
+		free, err := l.o.Statfs(l.o.Dir)
+		if err != nil {
+			if !broken {
+				l.o.Log.Error("watch disk", "err", err)
+			}
+			broken = true
+			continue
+		}
+		broken = false
+		if err := l.o.hard(free); err != nil {
+			l.poison(err)
+			return nil
+		}
+		l.look(free)
+		l.mu.RLock()
+		t := l.tally
+		l.mu.RUnlock()
+		if err := l.commits.write(t); err != nil && !noted {
+			noted = true
+			l.o.Log.Warn("note commits", "err", err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// Finish ends a downstream: it is gone, its outcome recorded, and told to its
+// owner as an event when Send.Tell was set, in one commit (P4). done gets nil,
+// entry.ErrUnknown when it has ended before, or entry.ErrClosed.
+func (l *Ledger) Finish(e entry.End, done func(error)) {
+	e.Code, e.Description, e.NewToken = clip(e.Code, maxNote), clip(e.Description, maxNote), clip(e.NewToken, 4*maxNote)
+	l.put(&finish{e, l}, done)
+}
+
+// Postpone keeps a downstream until due; attempts and code replace what was
+// known. done as in Finish.
+func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
+	l.put(&postpone{seq, state{attempts: uint32(max(0, attempts)), due: toNanos(due), note: clip(code, maxNote)}}, done)
+}
+
+type finish struct {
+	entry.End
+	l *Ledger
+}
+
+func (o *finish) weigh() (bytes, records int) {
+	if d := o.l.sent.get(o.Seq); d != nil {
+		bytes = 2 * d.weight
+	}
+	return bytes + 8*maxNote + 4*recordExtra, 5
+}
+
+func (o *finish) apply(b *batch) error {
+	d := b.l.sent.get(o.Seq)
+	if d == nil || d.over {
+		return entry.ErrUnknown
+	}
+	count, err := b.outcomeCount(o.Status)
+	if err != nil {
+		return err
+	}
+	if d.tell {
+		m := b.parcel(d)
+		if m == nil {
+			return entry.ErrClosed // b.err says why
+		}
+		b.tell(d, m, o.End)
+	}
+	b.del(b.seqKey(kindDownstream, d.seq), d.weight)
+	if d.kept {
+		b.del(b.seqKey(kindState, d.seq), recordExtra)
+	}
+	from := b.mark()
+	b.arena = appendHourKey(b.arena, kindOutcome, hour(b.now))
+	b.arena = binary.BigEndian.AppendUint64(b.arena, d.seq)
+	key := b.since(from)
+	from = b.mark()
+	b.arena = appendOutcome(b.arena, d, o.End, b.now)
+	b.set(key, from)
+	d.over = true
+	*count++
+	b.tally.outcomes++
+	b.tally.counts.Downstreams--
+	b.effects = append(b.effects, effect{downstream: d, what: ended})
+	return nil
+}
+
+func (b *batch) outcomeCount(s message.OutcomeStatus) (*uint64, error) {
+	switch s {
+	case message.Acked:
+		return &b.tally.counts.Acked, nil
+	case message.Failed:
+		return &b.tally.counts.Failed, nil
+	case message.Expired:
+		return &b.tally.counts.Expired, nil
+	}
+	return nil, fmt.Errorf("finish: %d is no way to end", s)
+}
+
+// parcel returns a pending downstream's message, nil when it cannot be read.
+func (b *batch) parcel(d *downstream) *message.Downstream {
+	if d.body != nil {
+		return d.body
+	}
+	r, found := b.get(b.seqKey(kindDownstream, d.seq))
+	if !found {
+		b.fail(fmt.Errorf("downstream %d is gone from the disk", d.seq))
+		return nil
+	}
+	p := readParcel(&r)
+	b.fail(r.done())
+	return p.message
+}
+
+// tell makes the outcome an event for the plugin that sent the message.
+func (b *batch) tell(d *downstream, m *message.Downstream, end entry.End) {
+	b.tally.lastID = b.l.ids.next(b.now)
+	b.addEvent(envelope{
+		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,
+		body: &message.Outcome{
+			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Status: end.Status, Code: end.Code,
+			Description: end.Description, NewToken: end.NewToken, Attempts: end.Attempts, Context: m.Context,
+		},
+	})
+}
+
+type postpone struct {
+	seq   uint64
+	state state
+}
+
+func (o *postpone) weigh() (bytes, records int) { return maxNote + recordExtra, 1 }
+
+func (o *postpone) apply(b *batch) error {
+	d := b.l.sent.get(o.seq)
+	if d == nil || d.over {
+		return entry.ErrUnknown
+	}
+	b.keep(o.seq, o.state)
+	d.kept = true
+	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.state.due, attempts: o.state.attempts})
+	return nil
+}

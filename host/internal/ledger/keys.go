@@ -1,0 +1,145 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// The first byte of a key says what its record is; doc.go has the table.
+const (
+	kindMeta       = 0x00
+	kindDedup      = 'D'
+	kindEvent      = 'M'
+	kindDownstream = 'N'
+	kindState      = 'S' // what changed about an event or a downstream since it was stored
+	kindSent       = 'I'
+	kindFinished   = 'F'
+	kindOutcome    = 'G'
+	kindDead       = 'X'
+	kindValue      = 'K'
+	kindOwner      = 'O'
+)
+
+var (
+	keySchema  = []byte{kindMeta, 'v'}
+	keyCounter = []byte{kindMeta, 'c'}
+)
+
+// maxName bounds what becomes part of a key as it is: state keys, plugin
+// names and categories, in bytes. Badger's own limit is 65,000.
+const maxName = 1 << 10
+
+// digest is a truncated SHA-256: 128 bits keep chance collisions out of reach
+// and forged ones costly.
+type digest [16]byte
+
+// appendText appends s so that no two lists of texts have the same bytes.
+func appendText[T ~string | ~[]byte](dst []byte, s T) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+func sum(domain byte, parts ...string) digest {
+	var stack [512]byte
+	b := append(stack[:0], domain)
+	for _, p := range parts {
+		b = appendText(b, p)
+	}
+	full := sha256.Sum256(b)
+	return digest(full[:])
+}
+
+// sumUpstream identifies an upstream for the dedup window: the same id with
+// other data is another message (P6, ccs-protocol.md §5: ids are small
+// counters of the device). An unusable one has no data, so all of it counts.
+func sumUpstream(u *message.Upstream, unusable bool) digest {
+	data := u.Data
+	if unusable {
+		data = u.Raw
+	}
+	var stack [1024]byte
+	b := append(stack[:0], kindEvent)
+	b = appendText(b, u.Session)
+	b = appendText(b, u.From)
+	b = appendText(b, u.MessageID)
+	b = appendText(b, data)
+	full := sha256.Sum256(b)
+	return digest(full[:])
+}
+
+// sumReceipt identifies a receipt by CCS's whole id (ccs-protocol.md §6).
+func sumReceipt(session, ccsID string) digest { return sum('R', session, ccsID) }
+
+// sumSent identifies a downstream: its id is unique in its session.
+func sumSent(session, messageID string) digest { return sum(kindSent, session, messageID) }
+
+// lane hashes what the index need not spell out: FNV-1a, so that it is the
+// same in every run and every release. Never 0, which means "none".
+func lane(parts ...string) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	for _, p := range parts {
+		for i := range len(p) {
+			h = (h ^ uint64(p[i])) * prime
+		}
+		h = (h ^ 0xff) * prime // no UTF-8 text has this byte
+	}
+	return max(h, 1)
+}
+
+// device is the lane key of an upstream.
+func device(session, token string) uint64 { return lane(session, token) }
+
+// group is the lane key of a downstream and of what it leads to; 0 without a group.
+func group(session, owner, name string) uint64 {
+	if name == "" {
+		return 0
+	}
+	return lane(session, owner, name)
+}
+
+func appendSeqKey(dst []byte, kind byte, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, kind), seq)
+}
+
+func appendHashKey(dst []byte, kind byte, d digest) []byte {
+	return append(append(dst, kind), d[:]...)
+}
+
+func appendDeadKey(dst []byte, id ulid.ULID) []byte {
+	return append(append(dst, kindDead), id[:]...)
+}
+
+// appendHourKey starts a key of what ended in an hour (Unix time / 3600).
+func appendHourKey(dst []byte, kind byte, hour uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, kind), hour)
+}
+
+// appendValueKey makes a state key; a plugin's name is a file name, which has no zero byte.
+func appendValueKey(dst []byte, plugin, key string) []byte {
+	dst = append(append(dst, kindValue), plugin...)
+	return append(append(dst, 0), key...)
+}
+
+func appendOwnerKey(dst []byte, category string) []byte {
+	return append(append(dst, kindOwner), category...)
+}
+
+// checkState says whether a plugin's state key can be part of a key.
+func checkState(plugin, key string) error {
+	switch {
+	case plugin == "":
+		return errNoState
+	case key == "":
+		return errNoKey
+	case len(plugin) > maxName, len(key) > maxName, strings.IndexByte(plugin, 0) >= 0:
+		return entry.ErrTooLarge
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package ledger
+
+import "sync"
+
+// op is one thing to commit. apply first checks, then writes: when it returns
+// an error it has written nothing, so that the batch's other operations are
+// not touched by it.
+type op interface {
+	// weigh returns an upper bound of what apply writes; the committer calls it.
+	weigh() (bytes, records int)
+	apply(b *batch) error
+}
+
+// letter is an operation on its way to the committer.
+type letter struct {
+	op   op
+	done func(error) // may be nil
+	late bool        // came after Close: only answered
+}
+
+// mailbox is how callers reach the committer. It never blocks them: what is
+// in it is bounded by them, by CCS's window and the plugins' credit.
+type mailbox struct {
+	mu      sync.Mutex
+	letters []letter
+	closing bool
+	gone    bool          // the committer has ended
+	hint    chan struct{} // capacity 1: "look again"
+}
+
+func newMailbox() *mailbox { return &mailbox{hint: make(chan struct{}, 1)} }
+
+// put reports whether the committer will answer.
+func (m *mailbox) put(l letter) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gone {
+		return false
+	}
+	l.late = m.closing
+	m.letters = append(m.letters, l)
+	m.wake()
+	return true
+}
+
+func (m *mailbox) wake() {
+	select {
+	case m.hint <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for letters and returns all; used is the caller's emptied slice,
+// for the next ones. It returns none when the box is closed and empty.
+func (m *mailbox) take(used []letter) []letter {
+	for {
+		m.mu.Lock()
+		if len(m.letters) > 0 {
+			out := m.letters
+			m.letters = used
+			m.mu.Unlock()
+			return out
+		}
+		if m.closing {
+			m.gone = true
+			m.mu.Unlock()
+			return nil
+		}
+		m.mu.Unlock()
+		<-m.hint
+	}
+}
+
+// close makes take return none once the box is empty.
+func (m *mailbox) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closing = true
+	m.wake()
+}
+
+// call is a callback with what it is told.
+type call struct {
+	done func(error)
+	err  error
+}
+
+// callbacks calls what is to be called back, one after the other in the order
+// of the commits, apart from the committer: a slow callback delays other
+// callbacks, never a commit. Its goroutine lives while there is something to call.
+type callbacks struct {
+	veto func(error) error // may turn a success into an error at the last moment
+
+	mu      sync.Mutex
+	waiting []call
+	running bool
+	idle    sync.Cond
+}
+
+func newCallbacks(veto func(error) error) *callbacks {
+	c := &callbacks{veto: veto}
+	c.idle.L = &c.mu
+	return c
+}
+
+func (c *callbacks) push(calls ...call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, calls...)
+	if !c.running && len(c.waiting) > 0 {
+		c.running = true
+		go c.run() //house:go ends when nothing is left to call; wait waits for it
+	}
+}
+
+func (c *callbacks) run() {
+	var calls []call
+	for {
+		c.mu.Lock()
+		c.waiting, calls = calls[:0], c.waiting
+		if len(calls) == 0 {
+			c.running = false
+			c.idle.Broadcast()
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		for i, call := range calls {
+			calls[i].done = nil
+			if call.done != nil {
+				call.done(c.veto(call.err))
+			}
+		}
+	}
+}
+
+// wait returns when nothing is left to call.
+func (c *callbacks) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.running {
+		c.idle.Wait()
+	}
+}

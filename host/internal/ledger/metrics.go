@@ -1,0 +1,97 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"balhost/host/internal/entry"
+)
+
+// metrics are the ledger's, without labels. A nil one counts nothing.
+type metrics struct {
+	reg        prometheus.Registerer
+	collectors []prometheus.Collector
+	seconds    prometheus.Histogram
+	ops        prometheus.Histogram
+	freeBytes  prometheus.Gauge
+	inodes     prometheus.Gauge
+	usedBytes  prometheus.Gauge
+}
+
+func newMetrics(l *Ledger) (*metrics, error) {
+	if l.o.Metrics == nil {
+		return nil, nil
+	}
+	m := &metrics{
+		reg: l.o.Metrics,
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "balhost_ledger_commit_seconds", Help: "How long a commit took, from the call to the sync's end.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
+		}),
+		ops: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "balhost_ledger_commit_ops", Help: "Operations in one commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}),
+		freeBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_bytes", Help: "Free on the ledger's disk."}),
+		inodes:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_inodes", Help: "Free on the ledger's disk."}),
+		usedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_used_bytes", Help: "Taken by the ledger."}),
+	}
+	m.collectors = []prometheus.Collector{m.seconds, m.ops, m.freeBytes, m.inodes, m.usedBytes}
+	gauge := func(name, help string, of func(entry.Counts) float64) {
+		m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return of(l.Counts()) }))
+	}
+	gauge("balhost_ledger_events_pending", "Events that wait for a plugin.", func(c entry.Counts) float64 { return float64(c.Events) })
+	gauge("balhost_ledger_downstreams_pending", "Downstreams without an outcome.", func(c entry.Counts) float64 { return float64(c.Downstreams) })
+	gauge("balhost_ledger_dead_letters", "Dead letters.", func(c entry.Counts) float64 { return float64(c.Dead) })
+	counter := func(name, help string, of func(entry.Counts) uint64) {
+		m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(of(l.Counts())) }))
+	}
+	counter("balhost_ledger_accepted_total", "Upstreams and receipts stored.", func(c entry.Counts) uint64 { return c.Accepted })
+	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func(c entry.Counts) uint64 { return c.Duplicates })
+	counter("balhost_ledger_handled_total", "Events handled.", func(c entry.Counts) uint64 { return c.Handled })
+	counter("balhost_ledger_died_total", "Events that became dead letters.", func(c entry.Counts) uint64 { return c.Died })
+	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "balhost_ledger_full", Help: "1 while the disk is at its soft limit.",
+	}, func() float64 {
+		if l.Full() {
+			return 1
+		}
+		return 0
+	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "balhost_ledger_alarms", Help: "Signs of lost data found since the start.",
+	}, func() float64 { return float64(len(l.Alarms())) }))
+	for i, c := range m.collectors {
+		if err := m.reg.Register(c); err != nil {
+			m.collectors = m.collectors[:i]
+			m.close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) close() {
+	if m == nil {
+		return
+	}
+	for _, c := range m.collectors {
+		m.reg.Unregister(c)
+	}
+}
+
+func (m *metrics) commit(took time.Duration, ops int) {
+	if m != nil {
+		m.seconds.Observe(took.Seconds())
+		m.ops.Observe(float64(ops))
+	}
+}
+
+func (m *metrics) disk(free Space, used int64) {
+	if m != nil {
+		m.freeBytes.Set(float64(free.Bytes))
+		m.inodes.Set(float64(free.Inodes))
+		m.usedBytes.Set(float64(used))
+	}
+}

@@ -1,0 +1,240 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// changed is a hint that can be waited for: the channel is closed and
+// replaced, and made only when someone asks. Ledger.mu guards it.
+type changed struct{ c chan struct{} }
+
+func (c *changed) wait() <-chan struct{} {
+	if c.c == nil {
+		c.c = make(chan struct{})
+	}
+	return c.c
+}
+
+func (c *changed) fire() {
+	if c.c != nil {
+		close(c.c)
+		c.c = nil
+	}
+}
+
+// Events returns up to max pending events with a seq greater than after, in
+// seq order, from memory.
+func (l *Ledger) Events(after uint64, max int) []entry.Event {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	out := make([]entry.Event, 0, min(max, l.events.live))
+	l.events.after(after, max, func(e *event) { out = append(out, e.public()) })
+	return out
+}
+
+// EventsChanged returns a channel that is closed when events come, go, or are
+// due at another time. Fetch it before looking, so that no change is missed.
+func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsChanged) }
+
+// Downstreams returns up to max pending downstreams with a seq greater than
+// after, in seq order, from memory.
+func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	out := make([]entry.Downstream, 0, min(max, l.sent.live))
+	l.sent.after(after, max, func(d *downstream) { out = append(out, d.public()) })
+	return out
+}
+
+// DownstreamsChanged is to Downstreams what EventsChanged is to Events.
+func (l *Ledger) DownstreamsChanged() <-chan struct{} { return l.changed(&l.sentChanged) }
+
+func (l *Ledger) changed(c *changed) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.wait()
+}
+
+// Body returns the content of a pending event, or entry.ErrUnknown. Its bytes
+// are shared: read only. It reads the disk when the cache has let go of it.
+func (l *Ledger) Body(seq uint64) (entry.Body, error) {
+	l.mu.RLock()
+	ev := l.events.get(seq)
+	var e envelope
+	var attempt int
+	if ev != nil {
+		e = envelope{id: ev.id, body: ev.body}
+		attempt = int(ev.attempts) + 1
+	}
+	l.mu.RUnlock()
+	if ev == nil {
+		return entry.Body{}, entry.ErrUnknown
+	}
+	if e.body == nil {
+		err := l.read(appendSeqKey(nil, kindEvent, seq), func(r *reader) error {
+			e = readEnvelope(r)
+			return r.done()
+		})
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return entry.Body{}, entry.ErrUnknown // ended meanwhile
+		} else if err != nil {
+			return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
+		}
+	}
+	return e.public(attempt), nil
+}
+
+// public makes the body that a plugin sees.
+func (e *envelope) public(attempt int) entry.Body {
+	id := e.id.String()
+	switch m := e.body.(type) {
+	case *message.Upstream:
+		out := *m
+		out.ID, out.Attempt = id, attempt
+		return entry.Body{Upstream: &out}
+	case *message.Outcome:
+		out := *m
+		out.ID, out.Attempt = id, attempt
+		return entry.Body{Outcome: &out}
+	case *inboundReceipt:
+		out := m.Receipt
+		out.ID, out.Attempt = id, attempt
+		return entry.Body{Receipt: &out}
+	}
+	return entry.Body{}
+}
+
+// Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are
+// shared: read only.
+func (l *Ledger) Downstream(seq uint64) (message.Downstream, error) {
+	l.mu.RLock()
+	d := l.sent.get(seq)
+	var m *message.Downstream
+	if d != nil {
+		m = d.body
+	}
+	l.mu.RUnlock()
+	if d == nil {
+		return message.Downstream{}, entry.ErrUnknown
+	}
+	if m == nil {
+		err := l.read(appendSeqKey(nil, kindDownstream, seq), func(r *reader) error {
+			m = readParcel(r).message
+			return r.done()
+		})
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return message.Downstream{}, entry.ErrUnknown
+		} else if err != nil {
+			return message.Downstream{}, fmt.Errorf("read downstream %d: %w", seq, err)
+		}
+	}
+	return *m, nil
+}
+
+// Lease notes who holds an event, for Settle to check (P5); 0: nobody.
+func (l *Ledger) Lease(seq, lease uint64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if ev := l.events.get(seq); ev != nil {
+		ev.lease.Store(lease)
+	}
+}
+
+// Owner returns the plugin that owns a category, or "".
+func (l *Ledger) Owner(category string) string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.owners[category]
+}
+
+// SetOwner records the plugin that owns a category; "" for none.
+func (l *Ledger) SetOwner(category, plugin string, done func(error)) {
+	l.put(&setOwner{category, plugin}, done)
+}
+
+type setOwner struct{ category, plugin string }
+
+func (o *setOwner) weigh() (bytes, records int) {
+	return len(o.category) + len(o.plugin) + recordExtra, 1
+}
+
+func (o *setOwner) apply(b *batch) error {
+	if len(o.category) > maxName || len(o.plugin) > maxName {
+		return fmt.Errorf("owner of category %q: %w", clip(o.category, 64), entry.ErrTooLarge)
+	}
+	from := b.mark()
+	b.arena = appendOwnerKey(b.arena, o.category)
+	key := b.since(from)
+	if o.plugin == "" {
+		b.del(key, recordExtra)
+	} else {
+		from = b.mark()
+		b.arena = append(append(b.arena, format), o.plugin...)
+		b.set(key, from)
+	}
+	b.owners = append(b.owners, *o)
+	return nil
+}
+
+// Counts returns the totals.
+func (l *Ledger) Counts() entry.Counts {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	c := l.tally.counts
+	c.Duplicates = l.tally.duplicates
+	return c
+}
+
+// read gives one record to f, which may keep its bytes. badger.ErrKeyNotFound: there is none.
+func (l *Ledger) read(key []byte, f func(*reader) error) error {
+	if !l.reading.enter() {
+		return entry.ErrClosed
+	}
+	defer l.reading.leave()
+	return l.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		record, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		r, err := unseal(key, record)
+		if err != nil {
+			return err
+		}
+		return f(&r)
+	})
+}
+
+// gate lets readers of the disk in until it is shut, and shut wait for those inside:
+// badger must not be closed under them.
+type gate struct {
+	mu     sync.RWMutex
+	isShut bool
+}
+
+func (g *gate) enter() bool {
+	g.mu.RLock()
+	if g.isShut {
+		g.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (g *gate) leave() { g.mu.RUnlock() }
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.isShut = true
+}

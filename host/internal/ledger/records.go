@@ -1,0 +1,350 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// The layouts, each as an append function and the function that reads it
+// back. What begins a layout is what the index needs; bodies come last.
+
+// envelope is the immutable record of an event ('M').
+type envelope struct {
+	id     ulid.ULID
+	plugin string // the owner: outcomes, and receipts of known messages
+	group  uint64 // the lane of these
+	body   any    // *message.Upstream, *message.Outcome or *message.Receipt
+}
+
+func appendEnvelope(dst []byte, e envelope) []byte {
+	switch m := e.body.(type) {
+	case *message.Upstream:
+		dst = append(append(dst, format, byte(entry.Upstream)), e.id[:]...)
+		dst = appendText(dst, m.Session)
+		dst = appendText(dst, m.Raw)
+		dst = appendPart(dst, m.Raw, []byte(m.From))
+		dst = appendPart(dst, m.Raw, []byte(m.Category))
+		dst = appendPart(dst, m.Raw, []byte(m.MessageID))
+		return appendPart(dst, m.Raw, m.Data)
+	case *message.Outcome:
+		dst = append(append(dst, format, byte(entry.Outcome)), e.id[:]...)
+		dst = appendText(dst, m.Session)
+		dst = appendOwned(dst, e)
+		dst = appendText(dst, m.MessageID)
+		dst = appendText(dst, m.Group)
+		dst = appendTarget(dst, m.To)
+		dst = append(dst, byte(m.Status))
+		dst = appendText(dst, m.Code)
+		dst = appendText(dst, m.Description)
+		dst = appendText(dst, m.NewToken)
+		dst = binary.AppendUvarint(dst, uint64(m.Attempts))
+		return appendRaw(dst, m.Context)
+	case *inboundReceipt:
+		dst = append(append(dst, format, byte(entry.Receipt)), e.id[:]...)
+		dst = appendText(dst, m.Session)
+		dst = appendOwned(dst, e)
+		dst = appendText(dst, m.ccsID)
+		dst = appendText(dst, m.Category)
+		dst = appendText(dst, m.OriginalMessageID)
+		dst = appendText(dst, m.Device)
+		dst = appendText(dst, m.Status)
+		return appendTime(dst, m.SentAt)
+	}
+	panic(fmt.Sprintf("ledger: event body %T", e.body))
+}
+
+// inboundReceipt is a receipt with CCS's own id, which no plugin sees.
+type inboundReceipt struct {
+	message.Receipt
+	ccsID string
+}
+
+func appendOwned(dst []byte, e envelope) []byte {
+	dst = appendText(dst, e.plugin)
+	return binary.BigEndian.AppendUint64(dst, e.group)
+}
+
+// readEnvelope reads the fields after the format byte. The body shares the
+// record's bytes, so the record must be the caller's own.
+func readEnvelope(r *reader) envelope {
+	kind := entry.Kind(r.u8())
+	e := envelope{id: r.id()}
+	session := r.string()
+	switch kind {
+	case entry.Upstream:
+		m := &message.Upstream{Session: session, Received: ulid.Time(e.id.Time())}
+		m.Raw = r.text()
+		m.From = string(r.part(m.Raw))
+		m.Category = string(r.part(m.Raw))
+		m.MessageID = string(r.part(m.Raw))
+		m.Data = r.part(m.Raw)
+		e.body = m
+	case entry.Outcome:
+		e.plugin, e.group = r.string(), r.u64()
+		m := &message.Outcome{Session: session}
+		m.MessageID = r.string()
+		m.Group = r.string()
+		m.To = readTarget(r)
+		m.Status = message.OutcomeStatus(r.u8())
+		m.Code = r.string()
+		m.Description = r.string()
+		m.NewToken = r.string()
+		m.Attempts = int(r.uvarint())
+		m.Context = r.raw()
+		e.body = m
+	case entry.Receipt:
+		e.plugin, e.group = r.string(), r.u64()
+		m := &inboundReceipt{ccsID: r.string()}
+		m.Session = session
+		m.Category = r.string()
+		m.OriginalMessageID = r.string()
+		m.Device = r.string()
+		m.Status = r.string()
+		m.SentAt = r.time()
+		e.body = m
+	default:
+		r.bad = true
+	}
+	return e
+}
+
+// state is what changed about a pending event or downstream since it was
+// stored ('S'); most are never retried and have none.
+type state struct {
+	attempts uint32
+	due      int64  // nanoseconds, 0: at once
+	note     string // the last error
+}
+
+func appendState(dst []byte, s state) []byte {
+	dst = binary.AppendUvarint(append(dst, format), uint64(s.attempts))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(s.due))
+	return appendText(dst, s.note)
+}
+
+func readState(r *reader) state {
+	return state{attempts: uint32(r.uvarint()), due: int64(r.u64()), note: r.string()}
+}
+
+// dead is a dead letter ('X'): why, and the event's envelope.
+type dead struct {
+	seq      uint64 // of the event that died: the order in which replays go
+	died     time.Time
+	attempts uint32
+	plugin   string
+	reason   string
+	event    envelope
+}
+
+// appendDead takes the envelope as it is in its own record, format byte included.
+func appendDead(dst []byte, d dead, event []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, format), d.seq)
+	dst = appendTime(dst, d.died)
+	dst = binary.AppendUvarint(dst, uint64(d.attempts))
+	dst = appendText(dst, d.plugin)
+	dst = appendText(dst, d.reason)
+	return append(dst, event...)
+}
+
+func readDead(r *reader) dead {
+	d := dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), plugin: r.string(), reason: r.string()}
+	if r.u8() != format {
+		r.bad = true
+	}
+	d.event = readEnvelope(r)
+	return d
+}
+
+// parcel is the immutable record of a downstream ('N'). content is what the
+// message is: equal content under the same id is the same message.
+type parcel struct {
+	tell     bool
+	accepted time.Time
+	expires  time.Time
+	owner    string
+	message  *message.Downstream
+}
+
+func appendParcel(dst []byte, p parcel, content []byte) []byte {
+	tell := byte(0)
+	if p.tell {
+		tell = 1
+	}
+	dst = appendTime(append(dst, format, tell), p.accepted)
+	dst = appendTime(dst, p.expires)
+	dst = appendText(dst, p.owner)
+	return append(dst, content...)
+}
+
+func readParcel(r *reader) parcel {
+	return parcel{tell: r.u8() == 1, accepted: r.time(), expires: r.time(), owner: r.string(), message: readContent(r)}
+}
+
+// appendContent encodes a checked downstream: Data and Notification are JSON
+// already, so that equal messages have equal bytes.
+func appendContent(dst []byte, m *message.Downstream) ([]byte, error) {
+	data, err := rawJSON(m.Data)
+	if err != nil {
+		return nil, fmt.Errorf("encode data of %s: %w", m.MessageID, err)
+	}
+	notification, err := rawJSON(m.Notification)
+	if err != nil {
+		return nil, fmt.Errorf("encode notification of %s: %w", m.MessageID, err)
+	}
+	dst = appendText(dst, m.Session)
+	dst = appendText(dst, m.MessageID)
+	dst = appendText(dst, m.Group)
+	dst = appendTarget(dst, m.To)
+	dst = appendRaw(dst, data)
+	dst = appendRaw(dst, notification)
+	dst = appendRaw(dst, m.Context)
+	o := m.Options
+	var flags byte
+	for i, on := range []bool{o.TTL != nil, o.DryRun, o.ReceiptRequested, o.ContentAvailable, o.MutableContent} {
+		if on {
+			flags |= 1 << i
+		}
+	}
+	dst = append(dst, flags)
+	if o.TTL != nil {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(*o.TTL))
+	}
+	dst = appendText(dst, string(o.Priority))
+	dst = appendText(dst, o.CollapseKey)
+	dst = appendRaw(dst, o.Android)
+	dst = appendRaw(dst, o.APNS)
+	return appendRaw(dst, o.Webpush), nil
+}
+
+func readContent(r *reader) *message.Downstream {
+	m := &message.Downstream{Session: r.string(), MessageID: r.string(), Group: r.string(), To: readTarget(r)}
+	if raw := r.raw(); raw != nil {
+		m.Data = raw
+	}
+	if raw := r.raw(); raw != nil {
+		m.Notification = raw
+	}
+	m.Context = r.raw()
+	flags := r.u8()
+	o := &m.Options
+	if flags&1 != 0 {
+		o.TTL = message.TTL(time.Duration(r.u64()))
+	}
+	o.DryRun, o.ReceiptRequested = flags&2 != 0, flags&4 != 0
+	o.ContentAvailable, o.MutableContent = flags&8 != 0, flags&16 != 0
+	o.Priority = message.Priority(r.string())
+	o.CollapseKey = r.string()
+	o.Android, o.APNS, o.Webpush = r.raw(), r.raw(), r.raw()
+	return m
+}
+
+func rawJSON(v any) (json.RawMessage, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case json.RawMessage:
+		return v, nil
+	}
+	return json.Marshal(v)
+}
+
+func appendTarget(dst []byte, t message.Target) []byte {
+	dst = appendText(dst, t.Token)
+	dst = appendText(dst, t.Topic)
+	return appendText(dst, t.Condition)
+}
+
+func readTarget(r *reader) message.Target {
+	return message.Target{Token: r.string(), Topic: r.string(), Condition: r.string()}
+}
+
+// sent says that a message id is taken ('I'), by whom and for what. It stays
+// as long as the downstream and its outcome are known.
+type sent struct {
+	seq     uint64
+	content digest // of owner and content
+	group   uint64 // the lane of its receipts
+	owner   string
+}
+
+func appendSent(dst []byte, s sent) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, format), s.seq)
+	dst = append(dst, s.content[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, s.group)
+	return appendText(dst, s.owner)
+}
+
+func readSent(r *reader) (s sent) {
+	s.seq = r.u64()
+	copy(s.content[:], r.take(uint64(len(s.content))))
+	s.group, s.owner = r.u64(), r.string()
+	return s
+}
+
+// value is one key of a plugin's state ('K').
+type value struct {
+	version uint64
+	json    json.RawMessage
+}
+
+func appendValue(dst []byte, v value) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, format), v.version)
+	return append(dst, v.json...)
+}
+
+func readValue(r *reader) value {
+	return value{version: r.u64(), json: r.take(uint64(len(r.b)))}
+}
+
+// Summaries tell a message's life for the retention time, and are small: the
+// payload is gone, the device a hash. An event's is found by its id, a
+// downstream's by its seq, which its 'I' record has.
+
+// appendFinished is the summary of an event ('F').
+func appendFinished(dst []byte, e *event, done time.Time) []byte {
+	dst = append(dst, format, byte(e.kind))
+	dst = binary.AppendUvarint(dst, uint64(e.attempts)+1)
+	dst = binary.AppendUvarint(dst, uint64(max(0, done.UnixMilli()-int64(e.id.Time()))))
+	dst = binary.BigEndian.AppendUint64(dst, e.lane)
+	dst = appendText(dst, e.session.Value())
+	dst = appendText(dst, e.category.Value())
+	dst = appendText(dst, e.plugin.Value())
+	return appendText(dst, e.messageID)
+}
+
+// appendOutcome is the summary of a downstream ('G').
+func appendOutcome(dst []byte, d *downstream, end entry.End, done time.Time) []byte {
+	dst = append(dst, format, byte(end.Status))
+	dst = binary.AppendUvarint(dst, uint64(max(0, end.Attempts)))
+	dst = binary.AppendUvarint(dst, uint64(done.UnixMilli()))
+	dst = binary.BigEndian.AppendUint64(dst, d.group)
+	dst = appendText(dst, d.session.Value())
+	dst = appendText(dst, d.messageID)
+	dst = appendText(dst, d.owner.Value())
+	dst = appendText(dst, end.Code)
+	return appendText(dst, clip(end.Description, maxNote))
+}
+
+// readOutcomeID returns what leads from a summary to the 'I' record.
+func readOutcomeID(r *reader) (session, messageID string) {
+	r.u8()
+	r.uvarint()
+	r.uvarint()
+	r.u64()
+	session, messageID = r.string(), r.string()
+	r.take(uint64(len(r.b)))
+	return session, messageID
+}
+
+// maxNote bounds the error texts that are kept with a record, in bytes.
+const maxNote = 1 << 10
+
+// clip cuts a text at a limit of bytes; what it cuts may be half a character.
+func clip(s string, limit int) string { return s[:min(len(s), limit)] }

@@ -1,0 +1,338 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+var (
+	errNoState = errors.New("the API has no state of its own: Writes and Reads need a plugin")
+	errNoKey   = errors.New("a state key must not be empty")
+	errNoID    = errors.New("a downstream needs a message id and a session")
+)
+
+// defaultTTL is how long CCS keeps a downstream without a TTL: four weeks
+// (ccs-protocol.md §3.1). The ledger keeps it no longer either.
+const defaultTTL = 28 * 24 * time.Hour
+
+// Settle ends one handing out of an event, with all that its handler did
+// (P7). done gets nil after the commit, or why nothing was stored:
+// entry.ErrLease, ErrConflict, ErrExists, ErrTooLarge or ErrClosed.
+func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
+	l.put(&settle{s, l}, done)
+}
+
+// Update commits changes outside an event; done as in Settle, and entry.ErrFull.
+// The plugin owns them; "" is the API, which has no state and hears no outcomes.
+func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) {
+	l.put(&update{plugin, c}, done)
+}
+
+type settle struct {
+	entry.Settlement
+	l *Ledger
+}
+
+func (o *settle) weigh() (bytes, records int) {
+	bytes, records = weighChanges(o.Plugin, o.Changes)
+	if ev := o.l.events.get(o.Seq); ev != nil && o.Verdict == entry.Dead {
+		bytes += ev.weight
+	}
+	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 4
+}
+
+func (o *settle) apply(b *batch) error {
+	ev := b.l.events.get(o.Seq)
+	if ev == nil || ev.over || ev.lease.Load() != o.Lease { // P5
+		return entry.ErrLease
+	}
+	switch o.Verdict {
+	case entry.Done:
+		if err := b.change(o.Plugin, o.Changes); err != nil {
+			return err
+		}
+		b.finish(ev)
+	case entry.Retry:
+		b.retry(ev, o.Due, o.Reason)
+	case entry.Dead:
+		return b.kill(ev, o.Plugin, o.Reason)
+	default:
+		return fmt.Errorf("settle event %d: verdict %d is none", o.Seq, o.Verdict)
+	}
+	return nil
+}
+
+// finish ends a handled event and leaves its summary.
+func (b *batch) finish(ev *event) {
+	b.endEvent(ev)
+	from := b.mark()
+	b.arena = append(appendHourKey(b.arena, kindFinished, hour(b.now)), ev.id[:]...)
+	key := b.since(from)
+	from = b.mark()
+	b.arena = appendFinished(b.arena, ev, b.now)
+	b.set(key, from)
+	b.tally.counts.Handled++
+	b.tally.finished++
+}
+
+// hour is the key of what ended in the same hour.
+func hour(t time.Time) uint32 { return uint32(max(0, t.Unix()/3600)) }
+
+// retry keeps an event for another attempt. The lease ends with the commit.
+func (b *batch) retry(ev *event, due time.Time, reason string) {
+	s := state{attempts: ev.attempts + 1, due: toNanos(due), note: clip(reason, maxNote)}
+	b.keep(ev.seq, s)
+	ev.kept, ev.over = true, true // over until the commit: its lease is spent
+	ev.lease.Store(0)
+	b.effects = append(b.effects, effect{event: ev, what: later, due: s.due, attempts: s.attempts})
+}
+
+// kill moves an event to the dead letters (P8). The attempt that failed counts.
+func (b *batch) kill(ev *event, plugin, reason string) error {
+	record, e := b.envelope(ev)
+	if record == nil {
+		return entry.ErrClosed // b.err says why
+	}
+	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(plugin, maxName), reason: reason, event: e}, record)
+	b.endEvent(ev)
+	return nil
+}
+
+// envelope reads an event's record; without its checksum, nil when it cannot be read.
+func (b *batch) envelope(ev *event) ([]byte, envelope) {
+	key := b.seqKey(kindEvent, ev.seq)
+	item, err := b.txn.Get(key)
+	if err != nil {
+		b.fail(fmt.Errorf("read event %d: %w", ev.seq, err))
+		return nil, envelope{}
+	}
+	record, err := item.ValueCopy(nil)
+	if err != nil {
+		b.fail(fmt.Errorf("read event %d: %w", ev.seq, err))
+		return nil, envelope{}
+	}
+	r, err := unseal(key, record)
+	if err != nil {
+		b.fail(err)
+		return nil, envelope{}
+	}
+	e := readEnvelope(&r)
+	if b.fail(r.done()); b.err != nil {
+		return nil, envelope{}
+	}
+	return record[:len(record)-crcSize], e
+}
+
+type update struct {
+	plugin  string
+	changes entry.Changes
+}
+
+func (o *update) weigh() (bytes, records int) { return weighChanges(o.plugin, o.changes) }
+
+func (o *update) apply(b *batch) error {
+	if b.l.full.is() {
+		return entry.ErrFull
+	}
+	return b.change(o.plugin, o.changes)
+}
+
+func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
+	for i := range c.Sends {
+		bytes += weighMessage(&c.Sends[i].Message) + len(plugin)*2 + 4*recordExtra
+	}
+	for _, w := range c.Writes {
+		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
+	}
+	return bytes, 2*len(c.Sends) + len(c.Writes)
+}
+
+func weighMessage(m *message.Downstream) int {
+	o := &m.Options
+	n := len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
+		len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
+	for _, v := range []any{m.Data, m.Notification} {
+		if raw, ok := v.(json.RawMessage); ok {
+			n += len(raw)
+		}
+	}
+	return n
+}
+
+// change checks all changes against what is there, this batch's earlier
+// operations included, then writes them: all or nothing (P7).
+func (b *batch) change(plugin string, c entry.Changes) error {
+	if c.Empty() {
+		return nil
+	}
+	for _, r := range c.Reads {
+		if err := checkState(plugin, r.Key); err != nil {
+			return fmt.Errorf("read state %q: %w", clip(r.Key, 64), err)
+		}
+		if v, _ := b.version(plugin, r.Key); v != r.Version {
+			return entry.ErrConflict
+		}
+	}
+	for _, w := range c.Writes {
+		if err := checkState(plugin, w.Key); err != nil {
+			return fmt.Errorf("write state %q: %w", clip(w.Key, 64), err)
+		}
+		if len(w.Value) > maxBody {
+			return fmt.Errorf("write state %q of %d bytes: %w", clip(w.Key, 64), len(w.Value), entry.ErrTooLarge)
+		}
+	}
+	sends, err := b.checkSends(plugin, c.Sends)
+	if err != nil {
+		return err
+	}
+	if b.err != nil {
+		return entry.ErrClosed
+	}
+	for _, s := range sends {
+		b.send(s)
+	}
+	if len(c.Writes) > 0 {
+		version := b.next()
+		for _, w := range c.Writes {
+			b.write(plugin, w, version)
+		}
+	}
+	return nil
+}
+
+// version returns a state key's version and where it is; 0 when there is none.
+func (b *batch) version(plugin, key string) (version uint64, at []byte) {
+	from := b.mark()
+	b.arena = appendValueKey(b.arena, plugin, key)
+	at = b.since(from)
+	if r, found := b.get(at); found {
+		version = readValue(&r).version
+	}
+	return version, at
+}
+
+func (b *batch) write(plugin string, w entry.Write, version uint64) {
+	old, key := b.version(plugin, w.Key)
+	switch {
+	case w.Value != nil:
+		from := b.mark()
+		b.arena = appendValue(b.arena, value{version, w.Value})
+		b.set(key, from)
+		if old == 0 {
+			b.tally.values++
+		}
+	case old != 0:
+		b.del(key, recordExtra)
+		b.tally.values--
+	}
+}
+
+// toSend is one downstream that passed the checks.
+type toSend struct {
+	parcel  parcel
+	content []byte
+	key     []byte // of its 'I' record
+	sum     digest // of owner and content
+}
+
+// checkSends returns what is new of sends. What was sent before with the same
+// content by the same owner is taken for the same message (P7: a redelivered
+// event can't send twice); any other use of its id is an error.
+func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) {
+	var out []toSend
+	var here map[digest]digest // ids in this very list
+	for i := range sends {
+		m := &sends[i].Message
+		if m.MessageID == "" || m.Session == "" {
+			return nil, errNoID
+		}
+		from := b.mark()
+		arena, err := appendContent(b.arena, m)
+		if err != nil {
+			return nil, err
+		}
+		b.arena = arena
+		content := b.since(from)
+		if len(content) > maxBody {
+			return nil, fmt.Errorf("send %s of %d bytes: %w", m.MessageID, len(content), entry.ErrTooLarge)
+		}
+		id, is := sumSent(m.Session, m.MessageID), sumContent(plugin, content)
+		key := b.hashKey(kindSent, id)
+		was, known := here[id]
+		if r, found := b.get(key); found {
+			was, known = readSent(&r).content, true
+		}
+		if known {
+			if was != is {
+				return nil, fmt.Errorf("send %s: %w", m.MessageID, entry.ErrExists)
+			}
+			continue
+		}
+		if here == nil && len(sends) > 1 {
+			here = make(map[digest]digest, len(sends))
+		}
+		if here != nil {
+			here[id] = is
+		}
+		out = append(out, toSend{
+			parcel:  parcel{tell: sends[i].Tell && plugin != "", accepted: b.now, expires: b.now.Add(ttl(m)), owner: plugin, message: m},
+			content: content, key: key, sum: is,
+		})
+	}
+	return out, nil
+}
+
+func sumContent(owner string, content []byte) digest {
+	h := sha256.New()
+	h.Write(appendText(nil, owner))
+	h.Write(content)
+	return digest(h.Sum(nil)[:len(digest{})])
+}
+
+func ttl(m *message.Downstream) time.Duration {
+	if m.Options.TTL == nil {
+		return defaultTTL
+	}
+	return *m.Options.TTL
+}
+
+// send stores a downstream and makes it pending (P2).
+func (b *batch) send(s toSend) {
+	d := newDownstream(b.next(), s.parcel)
+	key := b.seqKey(kindDownstream, d.seq)
+	from := b.mark()
+	b.arena = appendParcel(b.arena, s.parcel, s.content)
+	d.weight = b.mark() - from
+	d.body, d.size = s.parcel.message, d.weight+bodyExtra
+	b.set(key, from)
+	from = b.mark()
+	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, group: d.group, owner: s.parcel.owner})
+	b.set(s.key, from)
+	b.tally.counts.Sent++
+	b.tally.counts.Downstreams++
+	b.effects = append(b.effects, effect{downstream: d, what: added})
+}
+
+// Get reads one key of a plugin's state: version 0 and no value when there is none.
+func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64, err error) {
+	if err := checkState(plugin, key); err != nil {
+		return nil, 0, fmt.Errorf("read state %q: %w", clip(key, 64), err)
+	}
+	err = l.read(appendValueKey(nil, plugin, key), func(r *reader) error {
+		v := readValue(r)
+		value, version = v.json, v.version
+		return r.done()
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, 0, nil
+	}
+	return value, version, err
+}
