@@ -1,0 +1,71 @@
+# Needs Go, git and make. The first build downloads the libraries of go.mod.
+
+GO       ?= go
+FUZZTIME ?= 5s
+LDFLAGS  := -X main.release=$(VERSION)
+
+# The third-party tools are pinned in go.mod and run by "go tool".
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/balhost and the example plugins in bin/examples/
+	@mkdir -p bin/examples
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/balhost ./host
+	$(GO) build -trimpath -o bin/examples/ ./examples/...
+
+.PHONY: run
+run: build ## host, simulator, example plugins and virtual devices in this terminal
+	bin/balhost dev
+
+.PHONY: test
+test: ## all tests; needs Go alone
+	$(GO) test -shuffle=on -timeout 10m ./...
+
+.PHONY: race
+race: ## all tests but those with real processes, under the race detector; needs gcc
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout 20m ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@unformatted=$$(gofmt -l host sdk examples); test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' host sdk examples); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "$$file $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+		done; \
+	done
+
+.PHONY: generate
+generate: ## protobuf code from sdk/wire/plugin.proto
+	$(GO) generate ./...
+
+.PHONY: check-generated
+check-generated: generate ## fails when the generated code in git is not what generate makes
+	@git diff --exit-code --stat -- '*.pb.go' || { echo "generated code is stale: run make generate and commit it"; exit 1; }
+
+.PHONY: cross
+cross: ## compile for the other platforms: linux/arm64, darwin/arm64
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
+
+.PHONY: bench
+bench: build ## messages/s, latency, CPU and memory, beside the disk's and the simulator's own limits
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./host
+
+.PHONY: crash
+crash: ## the kill -9 tests, many times
+	BALHOST_CRASH=long $(GO) test -count=1 -run Crash -timeout 60m -v ./host
+
+.PHONY: clean
+clean: ## remove what build made; data/ holds messages and stays
+	rm -rf bin
