@@ -149,6 +149,7 @@ func benchmark(b *testing.B, category string) {
 	b.StopTimer()
 	b.ReportMetric(float64((ownCPU()-hostCPU).Nanoseconds())/float64(b.N), "host-ns/op")
 	b.ReportMetric(float64((cpuOf(b, pid)-pluginCPU).Nanoseconds())/float64(b.N), "plugin-ns/op")
+	b.ReportMetric(float64(b.N)/float64(feed.frames), "msg/frame")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }
 
@@ -162,6 +163,7 @@ type feeder struct {
 	total         atomic.Int64
 	mu            sync.Mutex // guards next and settled
 	next, settled int64
+	frames        int64
 }
 
 func (f *feeder) more(n int) {
@@ -188,6 +190,7 @@ func (f *feeder) Frame(p *wire.PluginFrame) {
 		return
 	}
 	f.settled += int64(n)
+	f.frames++
 	if f.settled == f.total.Load() {
 		close(f.over)
 	}
@@ -213,4 +216,3 @@ func cpuOf(b *testing.B, pid int) time.Duration {
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
-

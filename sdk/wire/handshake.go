@@ -58,6 +58,7 @@ func (p *grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *g
 // NewServer makes a plugin's gRPC server, for go-plugin's ServeConfig.GRPCServer.
 func NewServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxFromHost), // gRPC's own limit is 4 MiB
 		grpc.MaxSendMsgSize(maxFromPlugin),
 		grpc.InitialWindowSize(window),
@@ -71,7 +72,7 @@ func NewServer(opts []grpc.ServerOption) *grpc.Server {
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		// WithDefaultCallOptions comes after go-plugin's own 2 GiB and wins.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFromPlugin), grpc.MaxCallSendMsgSize(maxFromHost)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFromPlugin), grpc.MaxCallSendMsgSize(maxFromHost), grpc.ForceCodecV2(newCodec())),
 		grpc.WithInitialWindowSize(window),
 		grpc.WithInitialConnWindowSize(window),
 		grpc.WithReadBufferSize(buffer),
