@@ -28,8 +28,10 @@ type Dispatcher interface {
 	// It returns early when p's session ends, which Gone follows.
 	Drain(ctx context.Context, p *Instance) error
 	// Gone: p's process has exited and was awaited, and no frame of it comes any
-	// more: what it held may be given out again (P5).
-	Gone(p *Instance)
+	// more: what it held may be given out again (P5). reason is for people.
+	Gone(p *Instance, reason string)
+	// Removed: the plugin's file is gone, and so is its process.
+	Removed(name string)
 	// Settled is called once: every plugin that was in the folder at the start
 	// has been Described or has failed.
 	Settled()
@@ -47,6 +49,8 @@ type Instance struct {
 	// Options are in force: Categories and Order hold the plugin's own where
 	// the config says nothing.
 	Options PluginOptions
+	// FromConfig: Options.Categories come from the config.
+	FromConfig bool
 	// Send queues a frame and never blocks; after the session's end it does nothing.
 	Send func(*wire.HostFrame)
 	// Kill ends the process as hung or broken and returns at once; Gone

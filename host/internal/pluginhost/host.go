@@ -74,7 +74,8 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(h.o.DataDir, "plugins"), 0o700); err != nil {
 		return fmt.Errorf("make folder for plugins' copies: %w", err)
 	}
-	if h.sockets, err = openSockets(h.o.DataDir); err != nil {
+	h.sockets = socketRoot(h.o.DataDir)
+	if err := openSockets(h.sockets); err != nil {
 		return err
 	}
 	defer os.Remove(h.sockets) // empty by now, unless a process's folder could not be removed, which was logged

@@ -36,7 +36,7 @@ type life struct {
 	cut     context.CancelFunc // ends session
 	inst    *Instance          // nil before open
 	ready   time.Time          // zero: it never was
-	died    bool               // exited before it was asked or made to; set by bury
+	died    bool               // exited before it was asked or made to
 }
 
 // refusal is an end that the content is to blame for: it would come again.
@@ -57,14 +57,21 @@ var (
 // draining.
 func (l *life) run(ctx, host context.Context) error {
 	err := l.live(ctx, host)
-	l.bury(err)
-	if l.inst != nil {
-		l.host.o.Dispatcher.Gone(l.inst) // P5: not before
+	// A broken connection is seen before the exit that broke it.
+	broken := ctx.Err() == nil && !errors.As(err, new(refusal))
+	if broken && l.process.started() {
+		l.died = l.process.exits(l.host.limits.moment)
 	}
+	l.bury()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
+	} else {
+		err = l.explain(err)
 	}
-	return l.explain(err)
+	if l.inst != nil {
+		l.host.o.Dispatcher.Gone(l.inst, err.Error()) // P5: not before
+	}
+	return err
 }
 
 // live is a life in its order: start, handshake, connection, health, Describe,
@@ -86,7 +93,7 @@ func (l *life) live(ctx, host context.Context) error {
 	if err != nil {
 		return err
 	}
-	closed, err := l.open(rpc, manifest)
+	in, err := l.open(rpc, manifest)
 	if err != nil {
 		return err
 	}
@@ -100,11 +107,11 @@ func (l *life) live(ctx, host context.Context) error {
 	l.host.o.Dispatcher.Ready(l.inst)
 	l.session.Send(&wire.HostFrame{Run: true}) // no other instance of it runs
 	l.report(Running, l.inst)
-	return l.serve(ctx, host, closed)
+	return l.serve(ctx, host, in)
 }
 
 // serve waits for the end of a running plugin, by itself or by ctx.
-func (l *life) serve(ctx, host context.Context, closed <-chan struct{}) error {
+func (l *life) serve(ctx, host context.Context, in *inbox) error {
 	var pings errgroup.Group
 	pinging, stop := context.WithCancel(ctx)
 	pings.Go(func() error { return l.ping(pinging) })
@@ -118,8 +125,8 @@ func (l *life) serve(ctx, host context.Context, closed <-chan struct{}) error {
 		return context.Cause(ctx)
 	case <-l.process.exited:
 		return errors.New("exited") // explain knows more
-	case <-closed:
-		return errors.New("broke: it ended its session unasked")
+	case <-in.closed:
+		return in.broken()
 	}
 }
 
@@ -165,12 +172,9 @@ func (l *life) drain(ctx, host context.Context) {
 }
 
 // bury ends the process, waits for it, and removes all that belonged to it.
-func (l *life) bury(err error) {
+func (l *life) bury() {
 	p := l.process
 	if p.started() {
-		if !errors.As(err, new(refusal)) {
-			l.died = p.exits(l.host.limits.moment) // a broken connection is seen before the exit that broke it
-		}
 		if !l.died {
 			l.end()
 		}

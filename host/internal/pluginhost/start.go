@@ -114,33 +114,37 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) (*wire.Manifest, 
 	if _, err := route.ParseOrder(m.GetOrder()); err != nil {
 		return nil, refusal("declares an " + clean(err.Error(), 200))
 	}
+	if len(m.GetCategories()) > 0 && !m.GetUpstream() {
+		return nil, refusal("claims categories, but has no handler for their upstreams")
+	}
 	return m, nil
 }
 
 // open opens the session and makes the instance known.
-func (l *life) open(rpc *wire.Client, m *wire.Manifest) (closed <-chan struct{}, err error) {
+func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
 	var ctx context.Context
 	ctx, l.cut = context.WithCancel(context.Background()) // bury cuts it, when the process has exited
-	in := &inbox{dispatcher: l.host.o.Dispatcher, open: make(chan struct{}), closed: make(chan struct{})}
+	in = &inbox{dispatcher: l.host.o.Dispatcher, open: make(chan struct{}), closed: make(chan struct{})}
 	if l.session, err = rpc.Open(ctx, in); err != nil {
 		l.cut()
 		return nil, fmt.Errorf("can't be talked to: %w", err)
 	}
 	options := l.options
 	options.Order = cmp.Or(options.Order, m.GetOrder())
-	if options.Categories == nil {
+	fromConfig := options.Categories != nil
+	if !fromConfig {
 		options.Categories = slices.Clone(m.GetCategories())
 	}
 	l.inst = &Instance{
 		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.bin.sha256, PID: l.process.pid(),
-		Manifest: m, Options: options,
+		Manifest: m, Options: options, FromConfig: fromConfig,
 		Send: l.session.Send, Kill: l.process.kill, Closed: in.closed,
 	}
 	in.inst = l.inst
 	l.host.o.Dispatcher.Described(l.inst)
 	close(in.open)
 	l.report(Starting, l.inst)
-	return in.closed, nil
+	return in, nil
 }
 
 // configure hands over the config, and waits for the plugin's Start.
@@ -178,6 +182,7 @@ type inbox struct {
 	inst       *Instance     // set before open is closed
 	open       chan struct{} // closed when the dispatcher knows inst
 	closed     chan struct{} // closed at the session's end
+	err        error         // set before that
 }
 
 // Frame passes a frame on.
@@ -187,4 +192,15 @@ func (in *inbox) Frame(f *wire.PluginFrame) {
 }
 
 // Closed is the session's last call.
-func (in *inbox) Closed(error) { close(in.closed) }
+func (in *inbox) Closed(err error) {
+	in.err = err
+	close(in.closed)
+}
+
+// broken says why the session ended, after closed.
+func (in *inbox) broken() error {
+	if in.err == nil {
+		return errors.New("broke: it ended its session unasked")
+	}
+	return errors.New("broke: its session ended: " + clean(in.err.Error(), 400))
+}

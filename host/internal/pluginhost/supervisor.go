@@ -229,6 +229,7 @@ func (s *supervisor) prove(bin binary) {
 func (s *supervisor) leave() {
 	s.first()
 	s.set(Stopped, errRemoved.Error())
+	s.host.o.Dispatcher.Removed(s.name)
 	if err := s.store().clear(); err != nil {
 		s.log.Warn("copies of a removed plugin stay", "err", err)
 	}

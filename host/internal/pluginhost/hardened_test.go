@@ -1,0 +1,320 @@
+package pluginhost
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	plugin "github.com/hashicorp/go-plugin"
+
+	"balhost/sdk/wire"
+)
+
+// The tests here and in kill_test.go hold the rows of the table of pitfalls in
+// notes/goplugin.md §1, which go-plugin leaves to its host. // P10
+
+// Rows 1, 8 and 9: log lines that made hosts panic, lines that are longer than
+// any buffer, and text that would have been lost.
+func TestWhatAPluginPrints(t *testing.T) {
+	b := newBench(t)
+	b.put("loud", "")
+	b.run()
+	b.event("ready loud", 1) // it came through all of it
+	b.poll("the end of the noise", func() bool { return strings.Contains(b.log.String(), "end of noise") })
+	b.poll("what came by the stdio stream", func() bool { return strings.Contains(b.log.String(), "synced on stdout") })
+	log := b.log.String()
+	for _, line := range []string{
+		"[INFO]  5: plugin=loud",
+		"[INFO]  odd: plugin=loud",
+		"[WARN]  disk slow: plugin=loud n=4 took=3s",
+		"[WARN]  low on \uFFFD[31mmemory: plugin=loud",
+		"[ERROR] Traceback (most recent call last):: plugin=loud",
+		"[ERROR]   File \"a.py\", line 1: plugin=loud",
+		"[ERROR] ValueError: no: plugin=loud",
+		"[WARN]  after the trace: plugin=loud",
+		"[INFO]  raw on stdout: plugin=loud",
+		"[INFO]  synced on stdout: plugin=loud",
+	} {
+		if !strings.Contains(log, line+"\n") {
+			t.Errorf("the log should have %q", line)
+		}
+	}
+	if n := strings.Count(log, "y"); n < 1<<20 {
+		t.Errorf("of a line of 1 MiB on stdout %d bytes are in the log", n)
+	}
+	for _, line := range strings.Split(log, "\n") {
+		if len(line) > maxLine+100 {
+			t.Fatalf("a line of %d bytes is in the log", len(line))
+		}
+	}
+	if s := b.status("loud"); s.State != Running || s.Restarts != 0 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// Rows 3 and 4: a plugin that is stopped in its tracks answers neither pings nor
+// Shutdown; it is killed in a bounded time.
+func TestHungPluginIsKilled(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.put("deaf", "") // reads its frames, but gives no pong
+	b.host.o.Plugin = func(name string) PluginOptions {
+		if name == "deaf" {
+			return PluginOptions{RestartMin: 1 << 40}
+		}
+		return PluginOptions{RestartMin: 1}
+	}
+	b.host.limits.ping = 500e6
+	b.run()
+	b.event("ready echo", 1)
+	b.tell("echo", "stop")
+	b.event("gone echo", 1)
+	b.event("ready echo", 2)
+	if s := b.state("deaf", Backoff); !strings.HasPrefix(s.Reason, "hung: no answer to a ping") {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// Row 3 again, while the host stops.
+func TestStopOfAHungPlugin(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.grace = 100e6
+	b.host.o.StopTimeout = 100e6
+	b.put("echo", "")
+	b.put("stubborn", "") // its server stops, its process doesn't
+	b.run()
+	b.event("ready echo", 1)
+	b.event("ready stubborn", 1)
+	b.tell("echo", "stop")
+	b.stop()
+	b.event("gone echo", 1)
+	b.event("gone stubborn", 1)
+}
+
+// Row 5: neither a child that keeps the plugin's pipes hides its end, nor one
+// that left its process group.
+func TestGrandchildHidesNoExit(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	for i, order := range []string{"child", "orphan"} {
+		b.event("ready echo", i+1)
+		child, err := strconv.Atoi(b.ask("echo", order))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Kill(child, syscall.SIGKILL)
+		b.tell("echo", "kill")
+		b.event("gone echo", i+1)
+		if order == "child" {
+			b.poll("the child to die with the plugin", func() bool { return dead(child) })
+		} else if dead(child) {
+			t.Error("the orphan should have lived, to show that it doesn't matter")
+		}
+	}
+	b.event("ready echo", 3)
+}
+
+// Row 10: crashes leave no sockets. (The bench looks for the folder itself.)
+func TestCrashesLeaveNoSockets(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	for i := range 5 {
+		b.event("ready echo", i+1)
+		b.tell("echo", "kill")
+	}
+	b.event("ready echo", 6)
+	left, err := os.ReadDir(b.host.sockets)
+	if err != nil || len(left) != 1 {
+		t.Errorf("%d folders for sockets, want the running one's: %v", len(left), err)
+	}
+}
+
+// Row 11: the deadline of the handshake is ours, and what lives on after it isn't.
+func TestNoHandshake(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.handshake = 100e6
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: 1 << 40} }
+	b.script("mute", "exec sleep 3600")
+	b.run()
+	s := b.state("mute", Backoff)
+	if s.Reason != "hangs: no handshake within 100ms" {
+		t.Errorf("status %+v", s)
+	}
+	b.event("settled", 1)
+}
+
+// Row 12: what gRPC refuses by default arrives.
+func TestLargeFrameArrives(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.mu.Lock()
+	p := b.latest["echo"]
+	b.mu.Unlock()
+	p.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{
+		Delivery: 1, Event: &wire.Delivery_Upstream{Upstream: &wire.Upstream{Data: make([]byte, 5<<20)}},
+	}}})
+	b.event("done echo", 1)
+}
+
+// Rows 13, 15 and 17: what a plugin finds around it.
+func TestSurroundings(t *testing.T) {
+	t.Setenv("BALHOST_SERVER_KEY", "secret")
+	t.Setenv("TZ", "Europe/Vienna")
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+
+	var names []string
+	for _, v := range strings.Split(b.ask("echo", "environ"), "\n") {
+		if name, value, _ := strings.Cut(v, "="); isName(name) {
+			names = append(names, name)
+			if name == "TZ" && value != "Europe/Vienna" {
+				t.Errorf("TZ is %q", value)
+			}
+		}
+	}
+	allowed := []string{"PATH", "HOME", "TZ", "LANG", "TMPDIR", wire.Handshake.MagicCookieKey,
+		"PLUGIN_MIN_PORT", "PLUGIN_MAX_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT"}
+	for _, name := range names {
+		if !strings.Contains(" "+strings.Join(allowed, " ")+" ", " "+name+" ") {
+			t.Errorf("the plugin's environment has %s", name)
+		}
+	}
+	if len(names) < 8 {
+		t.Errorf("the environment has only %q", names)
+	}
+	if got := b.ask("echo", "stdin"); got != "read 0 bytes, <nil>" {
+		t.Errorf("stdin: %s", got)
+	}
+	if got := b.ask("echo", "level"); got != "info" {
+		t.Errorf("log level %q, want the host's", got)
+	}
+	if got, want := b.ask("echo", "where"), filepath.Join(b.data, "plugins", "echo", "work"); got != want {
+		t.Errorf("it works in %s, want %s", got, want)
+	}
+	b.mu.Lock()
+	pid := b.latest["echo"].PID
+	b.mu.Unlock()
+	if group, err := syscall.Getpgid(pid); err != nil || group != pid {
+		t.Errorf("its process group is %d, its number %d: %v", group, pid, err)
+	}
+}
+
+// isName tells a variable from a further line of the certificate.
+func isName(s string) bool {
+	return s != "" && strings.ToUpper(s) == s && !strings.ContainsAny(s, "+/- ")
+}
+
+// Row 14: go-plugin's global list doesn't hold our plugins.
+func TestPluginIsNotManaged(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	plugin.CleanupClients()
+	if got := b.ask("echo", "level"); got != "info" {
+		t.Errorf("it answers %q", got)
+	}
+}
+
+// Row 16: a plugin without go-plugin's controller gets the signal at once.
+func TestNoController(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.grace = patience // so that waiting for nothing would be seen
+	b.put("no-controller", "")
+	b.run()
+	b.event("ready no-controller", 1)
+	b.poll("the stop", func() bool { b.stop(); return true })
+	if strings.Contains(b.log.String(), "did not exit when asked") {
+		t.Error("it was killed")
+	}
+}
+
+// Row 18: a few lines before the handshake are no harm.
+func TestPreamble(t *testing.T) {
+	b := newBench(t)
+	b.put("preamble", "")
+	b.run()
+	b.event("ready preamble", 1)
+	if !strings.Contains(b.log.String(), "[INFO]  2 modules loaded: plugin=preamble\n") {
+		t.Error("what it printed is not in the log")
+	}
+}
+
+// A long data folder doesn't make the sockets' paths too long.
+func TestLongDataFolder(t *testing.T) {
+	b := newBench(t)
+	b.data = filepath.Join(b.data, strings.Repeat("long", 30))
+	b.host.o.DataDir = b.data
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	if len(b.host.sockets) > maxSocketRoot {
+		t.Errorf("sockets are in %s", b.host.sockets)
+	}
+	info, err := os.Stat(b.host.sockets)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder for sockets: %v, %v", info.Mode(), err)
+	}
+}
+
+// In a folder that all can write to, somebody else's is not taken for ours.
+func TestForeignSocketFolder(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"link": func(p string) error { return os.Symlink(t.TempDir(), p) },
+		"open": func(p string) error {
+			if err := os.Mkdir(p, 0o755); err != nil {
+				return err
+			}
+			return os.Chmod(p, 0o777)
+		},
+		"file": func(p string) error { return os.WriteFile(p, nil, 0o700) },
+	} {
+		path := filepath.Join(t.TempDir(), "run")
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := openSockets(path); err == nil || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Row 2 and its kin: a handshake that isn't one. What go-plugin would have made
+// of it doesn't matter; the host lives and says what it was.
+func TestBadHandshakes(t *testing.T) {
+	b := newBench(t)
+	good := `1|1|unix|/tmp/x|grpc|`
+	want := map[string]string{
+		"cert":    "prints garbage: a handshake with ",
+		"nocert":  "has no certificate in its handshake: plugins must use TLS with the client certificate in $PLUGIN_CLIENT_CERT",
+		"netrpc":  `speaks "netrpc", this host grpc only: build it with this host's sdk`,
+		"version": `speaks version "7" of the plugin protocol, this host version 1: build it with this host's sdk`,
+		"tcp":     `listens on "tcp" "127.0.0.1:1", this host takes a unix socket in $PLUGIN_UNIX_SOCKET_DIR only`,
+		"short":   `prints garbage: a handshake that is cut off: "1|1|"`,
+		"chatty":  `prints garbage: 20 lines without a handshake, the last "20"`,
+	}
+	b.script("cert", fmt.Sprintf("echo '%s%s'; exec sleep 600", good, strings.Repeat("QUJD", 40)))
+	b.script("nocert", fmt.Sprintf("echo '%s'; exec sleep 600", good))
+	b.script("netrpc", "echo '1|1|unix|/tmp/x|netrpc|'; exec sleep 600")
+	b.script("version", "echo '1|7|unix|/tmp/x|grpc|'; exec sleep 600")
+	b.script("tcp", "echo '1|1|tcp|127.0.0.1:1|grpc|'; exec sleep 600")
+	b.script("short", "echo '1|1|'; exec sleep 600")
+	b.script("chatty", "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo $i; done; exec sleep 600")
+	b.run()
+	for name, reason := range want {
+		if s := b.state(name, Refused); !strings.HasPrefix(s.Reason, reason) {
+			t.Errorf("%s: %q, want %q", name, s.Reason, reason)
+		}
+	}
+	b.event("settled", 1)
+}

@@ -1,0 +1,369 @@
+package pluginhost
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"balhost/sdk/wire"
+)
+
+// patience is for what must happen on a busy machine, too.
+const patience = 60 * time.Second
+
+// brisk are limits for tests that wait for them; the others are generous.
+func brisk() limits {
+	l := usual
+	l.quiet, l.absence, l.rescan = 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond
+	l.handshake, l.answer, l.configure = 30*time.Second, 30*time.Second, 30*time.Second
+	l.ping = 30 * time.Second
+	return l
+}
+
+// bench is a running host with a folder, and everything that it said.
+type bench struct {
+	t    *testing.T
+	host *Host
+	dir  string // the plugins folder
+	data string
+	log  *buffer
+	stop func() // ends the host and waits; may be called again
+
+	mu       sync.Mutex // guards what follows
+	changed  chan struct{}
+	events   []string // "described a", "said a: text", …
+	live     map[*Instance]bool
+	latest   map[string]*Instance
+	draining map[*Instance]chan struct{} // closed when it has said drained
+	stuck    bool                        // Drain waits for its context
+}
+
+// buffer is a log that can be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// newBench makes a host that isn't started; put plugins and change options first.
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{
+		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
+		live: map[*Instance]bool{}, latest: map[string]*Instance{}, draining: map[*Instance]chan struct{}{},
+	}
+	b.host = New(Options{
+		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: []string{"main"}, Dispatcher: b,
+		StopTimeout: patience,
+		Log:         hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Info, DisableTime: true}),
+		Plugin: func(string) PluginOptions {
+			return PluginOptions{RestartMin: time.Millisecond, RestartMax: 50 * time.Millisecond, DrainTimeout: patience}
+		},
+	})
+	b.host.limits = brisk()
+	return b
+}
+
+// run starts the host; the test's end stops it and sees that nothing is left.
+func (b *bench) run() {
+	b.t.Helper()
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.host.Run(ctx) }()
+	b.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.t.Errorf("host: %v", err)
+		}
+		b.nothingLeft()
+		goleak.VerifyNone(b.t, before)
+	})
+	b.t.Cleanup(func() {
+		b.stop()
+		if b.t.Failed() {
+			b.t.Logf("log:\n%s", b.log)
+		}
+	})
+}
+
+// nothingLeft checks that no process, socket or temporary file outlives the host.
+func (b *bench) nothingLeft() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range b.live {
+		b.t.Errorf("%s was never said to be gone", p.Name)
+	}
+	for _, p := range b.latest {
+		if !dead(p.PID) {
+			b.t.Errorf("the process of %s lives on", p.Name)
+		}
+	}
+	if _, err := os.Stat(b.host.sockets); !os.IsNotExist(err) {
+		b.t.Errorf("folder for sockets %s is left: %v", b.host.sockets, err)
+	}
+	staging, _ := filepath.Glob(filepath.Join(b.data, "plugins", "*", ".staging-*"))
+	if len(staging) > 0 {
+		b.t.Errorf("left behind: %v", staging)
+	}
+}
+
+// put drops this test's binary into the folder as a plugin, as mv does. A tail
+// makes its content another one.
+func (b *bench) put(name string, tail string) {
+	b.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.write(name, append(content, tail...))
+}
+
+// script drops a shell script.
+func (b *bench) script(name, text string) {
+	b.t.Helper()
+	b.write(name, []byte("#!/bin/sh\n"+text+"\n"))
+}
+
+func (b *bench) write(name string, content []byte) {
+	b.t.Helper()
+	writeExecutable(b.t, filepath.Join(b.dir, name), content)
+}
+
+// writeExecutable puts a file in its place at once, as mv does.
+func writeExecutable(t *testing.T, path string, content []byte) {
+	t.Helper()
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	// As in stage: no child of this process may hold it open for writing.
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(tmp, content, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tell gives a plugin an order.
+func (b *bench) tell(name, order string) {
+	b.mu.Lock()
+	p := b.latest[name]
+	b.mu.Unlock()
+	p.Send(&wire.HostFrame{Reply: []*wire.Reply{{Error: order}}})
+}
+
+// ask gives an order and returns what the plugin said upon it.
+func (b *bench) ask(name, order string) string {
+	b.t.Helper()
+	b.mu.Lock()
+	from := len(b.events)
+	b.mu.Unlock()
+	b.tell(name, order)
+	prefix := "said " + name + ": " + order + "="
+	var said string
+	b.until(name+" to answer "+order, func() bool {
+		i := slices.IndexFunc(b.events[from:], func(e string) bool { return strings.HasPrefix(e, prefix) })
+		if i >= 0 {
+			said = strings.TrimPrefix(b.events[from+i], prefix)
+		}
+		return i >= 0
+	})
+	return said
+}
+
+// until waits for a condition on the events, with mu held.
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	deadline := time.After(patience)
+	for {
+		b.mu.Lock()
+		done, changed := ok(), b.changed
+		b.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			b.t.Fatalf("waited for %s; events: %q\nstatus: %+v\nlog:\n%s", what, b.seen(), b.host.Status(), b.log)
+		}
+	}
+}
+
+// event waits until an event has come n times.
+func (b *bench) event(event string, n int) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("%q, %d times", event, n), func() bool { return b.count(event) >= n })
+}
+
+func (b *bench) count(event string) (n int) {
+	for _, e := range b.events {
+		if e == event {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *bench) seen() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.events)
+}
+
+// only returns the events that are among these, as they came.
+func (b *bench) only(events ...string) []string {
+	return slices.DeleteFunc(b.seen(), func(e string) bool { return !slices.Contains(events, e) })
+}
+
+// poll waits for what makes no event.
+func (b *bench) poll(what string, ok func() bool) {
+	b.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waited for %s; status: %+v\nlog:\n%s", what, b.host.Status(), b.log)
+		}
+	}
+}
+
+// state waits until a plugin is in a state, and returns its status.
+func (b *bench) state(name string, state State) (s Status) {
+	b.t.Helper()
+	b.poll(fmt.Sprintf("%s to be %s", name, state), func() bool {
+		s = b.status(name)
+		return s.State == state
+	})
+	return s
+}
+
+func (b *bench) status(name string) Status {
+	for _, s := range b.host.Status() {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Status{}
+}
+
+func (b *bench) pid(name string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.latest[name].PID
+}
+
+func (b *bench) add(format string, args ...any) {
+	b.events = append(b.events, fmt.Sprintf(format, args...))
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// What follows is the Dispatcher.
+
+func (b *bench) Described(p *Instance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for other := range b.live {
+		if other.Name == p.Name {
+			b.t.Errorf("%s was described while another process of it lives", p.Name) // P5
+		}
+	}
+	b.live[p], b.latest[p.Name] = true, p
+	b.add("described %s", p.Name)
+}
+
+func (b *bench) Ready(p *Instance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add("ready %s", p.Name)
+}
+
+func (b *bench) Frame(p *Instance, f *wire.PluginFrame) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.live[p] {
+		b.t.Errorf("frame of %s outside its life", p.Name)
+	}
+	for _, c := range f.Call {
+		b.add("said %s: %s", p.Name, c.GetGet())
+	}
+	for range f.Done {
+		b.add("done %s", p.Name)
+	}
+	if f.Drained && b.draining[p] != nil {
+		close(b.draining[p])
+	}
+}
+
+func (b *bench) Drain(ctx context.Context, p *Instance) error {
+	b.mu.Lock()
+	b.add("drain %s", p.Name)
+	drained, stuck := make(chan struct{}), b.stuck
+	b.draining[p] = drained
+	b.mu.Unlock()
+	if stuck {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	p.Send(&wire.HostFrame{Drain: &wire.Drain{}})
+	select {
+	case <-drained:
+		return nil
+	case <-p.Closed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (b *bench) Removed(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add("removed %s", name)
+}
+
+func (b *bench) Gone(p *Instance, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := syscall.Kill(p.PID, 0); err == nil {
+		b.t.Errorf("%s is said to be gone, and lives", p.Name) // P5
+	}
+	if !b.live[p] {
+		b.t.Errorf("%s is gone without having been described", p.Name)
+	}
+	delete(b.live, p)
+	b.add("gone %s", p.Name)
+}
+
+func (b *bench) Settled() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add("settled")
+}

@@ -1,0 +1,247 @@
+package pluginhost
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPluginRunsAndStops(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.event("said echo: run", 1)
+	b.event("settled", 1)
+	s := b.state("echo", Running)
+	if s.PID == 0 || s.Version != "1.2" || len(s.SHA256) != 64 || s.Started.IsZero() || len(s.Categories) != 1 {
+		t.Errorf("status %+v", s)
+	}
+	b.stop()
+	want := []string{"described echo", "ready echo", "drain echo", "gone echo"}
+	if got := b.only(want...); strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("events %q, want in this order %q", got, want)
+	}
+	if s := b.status("echo"); s.State != Stopped || s.PID != 0 || s.Reason != "the host is stopping" {
+		t.Errorf("status after the stop: %+v", s)
+	}
+}
+
+// What isn't a plugin is no plugin, however it got there; an executable bit
+// given later makes it one.
+func TestOnlyExecutablesAreTaken(t *testing.T) {
+	b := newBench(t)
+	b.put("target", "")
+	elsewhere := filepath.Join(t.TempDir(), "v1")
+	if err := os.Rename(filepath.Join(b.dir, "target"), elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, filepath.Join(b.dir, "linked")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/nowhere", filepath.Join(b.dir, "dangling")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(b.dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".hidden", "echo~", "echo.tmp", "echo.new", "echo.swp", "echo.part", "echo-go-tmp-umask"} {
+		b.script(name, "exit 1")
+	}
+	b.put("later", "")
+	later := filepath.Join(b.dir, "later")
+	if err := os.Chmod(later, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "README.md"), []byte("drop plugins here"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.event("ready linked", 1)
+	if all := b.host.Status(); len(all) != 1 {
+		t.Errorf("status tells of %+v", all)
+	}
+	if err := os.Chmod(later, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.event("ready later", 1)
+}
+
+func TestPluginAppearsChangesAndGoes(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	b.event("settled", 1) // nothing was there
+	b.put("echo", "")
+	b.event("ready echo", 1)
+	first := b.state("echo", Running)
+
+	b.put("echo", "") // the same content again
+	b.put("other", "")
+	b.event("ready other", 1)
+	if s := b.status("echo"); s.PID != first.PID {
+		t.Errorf("an unchanged content was started anew: %+v", s)
+	}
+
+	b.put("echo", "another")
+	b.event("ready echo", 2)
+	second := b.state("echo", Running)
+	if second.SHA256 == first.SHA256 || second.PID == first.PID || second.Restarts != 0 {
+		t.Errorf("before the change %+v, after it %+v", first, second)
+	}
+
+	if err := os.Remove(filepath.Join(b.dir, "echo")); err != nil {
+		t.Fatal(err)
+	}
+	s := b.state("echo", Stopped)
+	if s.PID != 0 || s.Reason != "its file was removed" {
+		t.Errorf("status %+v", s)
+	}
+	b.event("gone echo", 2)
+	b.poll("its copies to go", func() bool {
+		_, err := os.Stat(filepath.Join(b.data, "plugins", "echo"))
+		return os.IsNotExist(err)
+	})
+	want := []string{"described echo", "ready echo", "drain echo", "gone echo", "described echo", "ready echo", "drain echo", "gone echo"}
+	if got := b.only(want...); strings.Join(got, ", ") != strings.Join(want, ", ") {
+		t.Errorf("events %q, want %q", got, want)
+	}
+
+	b.put("echo", "another") // and back
+	b.event("ready echo", 3)
+}
+
+// P5: the next process comes only after the last one is gone; P10: whatever way
+// it ended. The bench checks the order in Described and Gone.
+func TestCrashedPluginIsStartedAgain(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	for i, order := range []struct{ order, reason string }{
+		{"exit", "exited with status 7"},
+		{"kill", "killed by signal: killed"},
+		{"panic", "exited with status 2; its last words: panic: out of luck"},
+		{"flood", "broke: its session ended: "}, // row 12: 9 MiB at once
+		{"leave", "broke: it ended its session unasked"},
+	} {
+		b.event("ready echo", i+1)
+		b.tell("echo", order.order)
+		b.event("gone echo", i+1)
+		b.event("ready echo", i+2)
+		if !strings.Contains(b.log.String(), order.reason) {
+			t.Errorf("%s: the log should say %q", order.order, order.reason)
+		}
+		if s := b.state("echo", Running); s.Restarts != i+1 {
+			t.Errorf("%s: status %+v", order.order, s)
+		}
+	}
+}
+
+func TestDispatcherKillsPlugin(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.mu.Lock()
+	kill := b.latest["echo"].Kill
+	b.mu.Unlock()
+	kill("hung: 64 handlers are stuck")
+	b.event("gone echo", 1)
+	s := b.state("echo", Backoff)
+	if s.Reason != "hung: 64 handlers are stuck" || time.Until(s.Retry) < 50*time.Minute {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// A new content doesn't wait for the backoff of the old one.
+func TestNewContentEndsBackoff(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.tell("echo", "kill")
+	b.state("echo", Backoff)
+	b.put("echo", "mended")
+	b.event("ready echo", 2)
+}
+
+// The drain has the plugin's limit; what it held is the dispatcher's to give
+// out again after Gone.
+func TestDrainHasALimit(t *testing.T) {
+	b := newBench(t)
+	b.stuck = true
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{DrainTimeout: 50 * time.Millisecond} }
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.put("echo", "another")
+	b.event("gone echo", 1)
+	b.event("ready echo", 2)
+	if !strings.Contains(b.log.String(), "did not drain in time") {
+		t.Error("nothing is said of it in the log")
+	}
+}
+
+// The host's stop has a limit of its own, also for a drain under way.
+func TestStopHurriesDrain(t *testing.T) {
+	b := newBench(t)
+	b.stuck = true
+	b.host.o.StopTimeout = 50 * time.Millisecond
+	b.put("echo", "")
+	b.put("other", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.event("ready other", 1)
+	b.put("echo", "another")
+	b.event("drain echo", 1)
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("stopping took %v, as long as the plugins' own limit", took)
+	}
+}
+
+// One that hangs at its start doesn't hold up the host's stop.
+func TestStopWhileStarting(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.handshake = time.Hour
+	b.script("mute", "exec sleep 3600")
+	b.put("hangs-configure", "")
+	b.run()
+	b.event("described hangs-configure", 1)
+	b.state("mute", Starting)
+	b.stop()
+}
+
+// A folder that is missing stops nothing, and is found when it comes.
+func TestFolderMayBeMissing(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	away := b.dir + ".away"
+	if err := os.Rename(b.dir, away); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.event("settled", 1)
+	for n := range 2 {
+		if err := os.Rename(away, b.dir); err != nil {
+			t.Fatal(err)
+		}
+		b.event("ready echo", 1)
+		b.put("echo", strings.Repeat("x", n)) // the folder is watched
+		b.event("ready echo", n+1)
+		if err := os.Rename(b.dir, away); err != nil {
+			t.Fatal(err)
+		}
+		b.poll("the loss to be told", func() bool { return strings.Count(b.log.String(), "folder can't be read") > n })
+	}
+	if s := b.status("echo"); s.State != Running {
+		t.Errorf("without its folder the plugin is %+v", s)
+	}
+	if err := os.Rename(away, b.dir); err != nil {
+		t.Fatal(err)
+	}
+}

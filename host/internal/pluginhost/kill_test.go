@@ -1,0 +1,119 @@
+package pluginhost
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"balhost/sdk/wire"
+)
+
+// serveHost is a host on DIR/plugins for tests that kill it. It prints "ready PID"
+// for every plugin.
+func serveHost(dir string) {
+	h := New(Options{
+		Dir: filepath.Join(dir, "plugins"), DataDir: filepath.Join(dir, "data"), Dispatcher: printer{},
+	})
+	if err := h.Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+type printer struct{}
+
+func (printer) Ready(p *Instance)                      { fmt.Println("ready", p.PID) }
+func (printer) Described(*Instance)                    {}
+func (printer) Frame(*Instance, *wire.PluginFrame)     {}
+func (printer) Drain(context.Context, *Instance) error { return nil }
+func (printer) Gone(*Instance)                         {}
+func (printer) Settled()                               {}
+
+// Row 6 of the table: a killed host takes its plugins along, and the next start
+// sweeps what it left.
+func TestKilledHostLeavesNoPlugin(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no death signal")
+	}
+	b := newBench(t)
+	b.put("echo", "")
+	dir := t.TempDir()
+	if err := os.Symlink(b.dir, filepath.Join(dir, "plugins")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "PLUGINHOST_TEST_HOST="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ready ")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	b.poll("the plugin to die with its host", func() bool { return dead(pid) })
+
+	b.data = filepath.Join(dir, "data")
+	b.host.o.DataDir = b.data
+	root := socketRoot(b.data)
+	left, err := os.ReadDir(root)
+	if err != nil || len(left) == 0 {
+		t.Fatalf("the killed host should have left a folder for a socket in %s: %v", root, err)
+	}
+	b.run()
+	b.event("ready echo", 1)
+	if _, err := os.Stat(filepath.Join(root, left[0].Name())); !os.IsNotExist(err) {
+		t.Errorf("the next start should have swept %s: %v", left[0].Name(), err)
+	}
+}
+
+// dead reports whether a process is gone, or a zombie that nobody waits for.
+func dead(pid int) bool {
+	if err := syscall.Kill(pid, 0); err != nil {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+// Row 7: the thread that starts plugins outlives them, whichever thread asked for it.
+func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	path := filepath.Join(t.TempDir(), "sleeper")
+	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
+	p := newProcess(path, b.dir, &lines{log: b.host.log}, b.host.spawner.start)
+	asked := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and the thread ends with this goroutine
+		asked <- p.Start(context.Background())
+	}()
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+	if p.exits(brisk().moment) {
+		t.Error("the plugin died with the thread that asked for it")
+	}
+	p.kill("test is over")
+	<-p.exited
+}

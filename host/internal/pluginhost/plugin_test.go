@@ -1,0 +1,202 @@
+package pluginhost
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	plugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"balhost/sdk/wire"
+)
+
+// TestMain makes this binary three programs: a plugin when a host starts it, a
+// host for the tests that kill one, and the tests.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
+		// A staged copy is <data>/plugins/<name>/<sha256>.
+		servePlugin(filepath.Base(filepath.Dir(os.Args[0])))
+	case os.Getenv("PLUGINHOST_TEST_HOST") != "":
+		serveHost(os.Getenv("PLUGINHOST_TEST_HOST"))
+	case os.Getenv("PLUGINHOST_TEST_HOST") != "":
+		serveHost(os.Getenv("PLUGINHOST_TEST_HOST"))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// servePlugin is a plugin that does what its name says; any other name is a good one.
+func servePlugin(name string) {
+	p := &testPlugin{name: name}
+	switch name {
+	case "exits":
+		fmt.Fprintln(os.Stderr, "no licence found")
+		os.Exit(3)
+	case "segfaults": // as a cut-off binary does; Go's runtime would catch a real one
+		signalSelf(syscall.SIGKILL)
+	case "preamble":
+		fmt.Println("loading modules\n2 modules loaded")
+	case "loud":
+		p.start = loud
+	case "liar":
+		p.name = "somebody"
+	}
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: wire.Plugins(p),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return wire.NewServer(append(opts, grpc.UnaryInterceptor(p.unary)))
+		},
+	})
+	if name == "stubborn" {
+		for {
+			time.Sleep(time.Hour)
+		}
+	}
+}
+
+// testPlugin speaks the wire without the sdk, so that it can do wrong.
+type testPlugin struct {
+	wire.UnimplementedPluginServer
+	name  string
+	start func()
+	level string
+}
+
+func (p *testPlugin) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	switch {
+	case p.name == "no-controller" && strings.HasSuffix(info.FullMethod, "/Shutdown"):
+		return nil, status.Error(codes.Unimplemented, "no such service")
+	case p.name == "stranger" && strings.HasSuffix(info.FullMethod, "/Describe"):
+		return nil, status.Error(codes.Unimplemented, "no such service")
+	case p.name == "unwell" && strings.HasSuffix(info.FullMethod, "/Check"):
+		select {}
+	}
+	return next(ctx, req)
+}
+
+func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Manifest, error) {
+	if p.name == "dies-described" {
+		signalSelf(syscall.SIGKILL)
+	}
+	return &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device"}, nil
+}
+
+func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
+	p.level = r.LogLevel
+	switch {
+	case p.name == "hangs-configure":
+		select {}
+	case strings.Contains(string(r.Config), "refuse"):
+		return &wire.ConfigureReply{Error: "greeting must not be empty\nat all"}, nil
+	case strings.Contains(string(r.Config), "die"):
+		os.Exit(4)
+	}
+	if p.start != nil {
+		p.start()
+	}
+	return &wire.ConfigureReply{}, nil
+}
+
+// Session does what the host's replies name, and answers with a call that holds
+// what it found out. A delivery is done at once.
+func (p *testPlugin) Session(rpc grpc.BidiStreamingServer[wire.HostFrame, wire.PluginFrame]) error {
+	say := func(s string) { _ = rpc.Send(&wire.PluginFrame{Call: []*wire.Call{{Op: &wire.Call_Get{Get: s}}}}) }
+	say("hello")
+	for {
+		f, err := rpc.Recv()
+		if err != nil {
+			return err
+		}
+		if f.Ping != 0 && p.name != "deaf" {
+			_ = rpc.Send(&wire.PluginFrame{Pong: f.Ping})
+		}
+		if f.Run {
+			say("run")
+		}
+		if f.Drain != nil {
+			_ = rpc.Send(&wire.PluginFrame{Drained: true})
+			return nil
+		}
+		for _, d := range f.Deliver {
+			_ = rpc.Send(&wire.PluginFrame{Done: []uint64{d.Delivery}})
+		}
+		for _, r := range f.Reply {
+			if r.Error == "leave" {
+				return nil
+			}
+			p.obey(r.Error, say, rpc)
+		}
+	}
+}
+
+func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreamingServer[wire.HostFrame, wire.PluginFrame]) {
+	answer := func(s string) { say(order + "=" + s) }
+	switch order {
+	case "exit":
+		os.Exit(7)
+	case "kill":
+		signalSelf(syscall.SIGKILL)
+	case "stop":
+		signalSelf(syscall.SIGSTOP)
+	case "panic":
+		go func() { panic("out of luck") }()
+	case "flood":
+		_ = rpc.Send(&wire.PluginFrame{Call: []*wire.Call{{Op: &wire.Call_Get{Get: strings.Repeat("x", 9<<20)}}}})
+	case "environ":
+		answer(strings.Join(os.Environ(), "\n"))
+	case "stdin":
+		in, err := io.ReadAll(os.Stdin)
+		answer(fmt.Sprintf("read %d bytes, %v", len(in), err))
+	case "level":
+		answer(p.level)
+	case "where":
+		dir, _ := os.Getwd()
+		answer(dir)
+	case "child", "orphan": // one that keeps our pipes; an orphan leaves our group too
+		cmd := exec.Command("sleep", "600")
+		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: order == "orphan"}
+		if err := cmd.Start(); err != nil {
+			answer(err.Error())
+			return
+		}
+		answer(fmt.Sprint(cmd.Process.Pid))
+	}
+}
+
+// signalSelf is for SIGKILL, after which nothing happens, and SIGSTOP, after
+// which it may go on.
+func signalSelf(sig syscall.Signal) {
+	_ = syscall.Kill(os.Getpid(), sig)
+	for sig == syscall.SIGKILL {
+		time.Sleep(time.Hour)
+	}
+}
+
+// loud writes to its real stdout and stderr what hosts have stumbled over.
+func loud() {
+	out, errs := os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
+	fmt.Fprintln(errs, `{"@message":5}`)
+	fmt.Fprintln(errs, `{"@level":["x"],"@message":"odd","@timestamp":{}}`)
+	fmt.Fprintln(errs, `{"@level":"warn","@message":"disk slow","took":"3s","n":4}`)
+	fmt.Fprintln(errs, "low on \x1b[31mmemory")
+	fmt.Fprintln(errs, "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: no")
+	fmt.Fprintln(errs, "after the trace")
+	fmt.Fprintln(out, "raw on stdout")
+	fmt.Fprintln(os.Stdout, "synced on stdout")
+	fmt.Fprintln(out, strings.Repeat("y", 1<<20))
+	fmt.Fprintln(errs, strings.Repeat("z", 1<<20))
+	fmt.Fprintln(errs, "end of noise")
+}

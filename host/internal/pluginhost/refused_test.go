@@ -1,0 +1,115 @@
+package pluginhost
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Issue 2, "What bad input gets": each is named with its reason, the others run
+// on, and the boot is over when all have failed. // P10
+func TestRefusals(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.answer, b.host.limits.configure = 5*time.Second, 5*time.Second
+	b.host.o.Plugin = func(name string) PluginOptions {
+		o := PluginOptions{RestartMin: time.Hour}
+		if name == "picky" {
+			o.Config = json.RawMessage(`{"do":"refuse"}`)
+		}
+		return o
+	}
+	refused := map[string]string{
+		"exits":     "not a plugin: exited before the handshake with status 3; its last words: no licence found",
+		"true":      "not a plugin: exited before the handshake with status 0",
+		"text":      "not a plugin: this machine can't run it: ",
+		"empty":     "not a plugin: this machine can't run it: ",
+		"liar":      `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
+		"picky":     "refused its config: greeting must not be empty at all",
+		"stranger":  "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
+		"bad name!": "its name can't be a plugin's: ",
+	}
+	retried := map[string]string{
+		"segfaults":       "killed by signal: killed",
+		"dies-described":  "killed by signal: killed",
+		"hangs-configure": "hangs: no answer to Configure within 5s",
+		"unwell":          "hangs: no answer to health check within 5s",
+	}
+	for _, name := range []string{"exits", "liar", "picky", "stranger", "segfaults", "dies-described", "hangs-configure", "unwell", "good"} {
+		b.put(name, "")
+	}
+	b.script("true", "exit 0")
+	b.write("text", []byte("no program at all"))
+	b.write("empty", nil)
+	b.script("bad name!", "exit 0")
+	b.run()
+	b.event("ready good", 1)
+	for name, reason := range refused {
+		if s := b.state(name, Refused); !strings.HasPrefix(s.Reason, reason) {
+			t.Errorf("%s: %q, want %q", name, s.Reason, reason)
+		}
+	}
+	for name, reason := range retried {
+		if s := b.state(name, Backoff); !strings.HasPrefix(s.Reason, reason) {
+			t.Errorf("%s: %q, want %q", name, s.Reason, reason)
+		}
+	}
+	b.event("settled", 1)
+	b.stop()
+	if n := b.count("settled"); n != 1 {
+		t.Errorf("settled %d times", n)
+	}
+}
+
+// A refused content isn't tried again; another one is, and the same again isn't.
+func TestRefusedContentIsNotTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.script("echo", "exit 1")
+	b.run()
+	b.state("echo", Refused)
+	b.script("echo", "exit 1")
+	b.script("other", "exit 1") // taken after it
+	b.state("other", Refused)
+	if n := strings.Count(b.log.String(), "plugin refused until its file changes: plugin=echo"); n > 2 {
+		t.Errorf("refused %d times", n)
+	}
+	if s := b.state("echo", Refused); !strings.HasPrefix(s.Reason, "not a plugin: exited") || s.Restarts != 0 {
+		t.Errorf("status %+v", s)
+	}
+	b.put("echo", "")
+	b.event("ready echo", 1)
+}
+
+// What worked once is not refused for what it meets later, over restarts of the
+// host too: its Start may miss a service that comes up after it.
+func TestProvenContentIsTriedAgain(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.stop()
+
+	again := newBench(t)
+	again.dir, again.data = b.dir, b.data
+	again.host.o.Dir, again.host.o.DataDir = b.dir, b.data
+	again.host.o.Plugin = func(string) PluginOptions {
+		return PluginOptions{Config: json.RawMessage(`"refuse"`), RestartMin: time.Millisecond, RestartMax: 10 * time.Millisecond}
+	}
+	again.run()
+	again.event("gone echo", 3)
+	again.poll("a restart", func() bool { return again.status("echo").Restarts >= 2 })
+	if s := again.status("echo"); s.State == Refused || !strings.HasPrefix(s.Reason, "refused its config: ") {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// The boot is over when each has been described, not when each is configured.
+func TestSettledDoesNotWaitForConfigure(t *testing.T) {
+	b := newBench(t)
+	b.put("hangs-configure", "")
+	b.run()
+	b.event("settled", 1)
+	if s := b.status("hangs-configure"); s.State != Starting || s.PID == 0 || s.Version == "" {
+		t.Errorf("status %+v", s)
+	}
+}
