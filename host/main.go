@@ -100,6 +100,8 @@ intention, start it again to recover.`,
 		SilenceUsage:  true,
 	}
 	root.AddCommand(
+		runCommand(),
+		runCommand(),
 		checkCommand(),
 		statusCommand(),
 		sendCommand(),

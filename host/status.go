@@ -91,11 +91,16 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 		return err
 	}
 	for _, s := range sessions {
-		if s.Unacked > 0 {
-			fmt.Fprintf(out, "  %s: %d from CCS could not be acked and hold slots of its window\n", plain(s.Name), s.Unacked)
+		if s.HaltedUntil != nil {
+			fmt.Fprintf(out, "  %s: CCS refuses the account; downstreams wait until %s\n", plain(s.Name), s.HaltedUntil.Format(time.RFC3339))
 		}
-		if s.Refused > 0 && s.RefusedFrom != nil {
-			fmt.Fprintf(out, "  %s: %d upstreams not taken since %s ago; CCS keeps them\n", plain(s.Name), s.Refused, ago(now, *s.RefusedFrom))
+		for _, c := range s.Connections {
+			if c.Unackable > 0 {
+				fmt.Fprintf(out, "  %s: %d from CCS could not be acked and hold slots of connection %d's window\n", plain(s.Name), c.Unackable, c.Number)
+			}
+			if c.Refused != "" {
+				fmt.Fprintf(out, "  %s: upstreams are not taken: %s; CCS keeps them\n", plain(s.Name), plain(c.Refused))
+			}
 		}
 		for _, c := range s.Connections {
 			if c.LastError != "" && c.LastErrorAt != nil {

@@ -20,6 +20,7 @@ type Status struct {
 	Ledger        Ledger     `json:"ledger"`
 	Plugins       []Plugin   `json:"plugins"`
 	Holding       []Holding  `json:"holding,omitempty"`  // upstreams that no plugin claims
+	Recent        []Recent   `json:"recent,omitempty"`   // the events that ended last, newest first
 	Unusable      []Unusable `json:"unusable,omitempty"` // what came last from CCS and could not be understood, newest first
 }
 
@@ -28,13 +29,16 @@ type Session struct {
 	Name        string       `json:"name"` // the block's label in config.hcl
 	SenderID    string       `json:"sender_id"`
 	Address     string       `json:"address"`
-	Upstreams   uint64       `json:"upstreams"`   // stored and acked, duplicates included
-	Downstreams uint64       `json:"downstreams"` // written to CCS, repeats included
-	Answered    uint64       `json:"answered"`    // of these, acked or nacked by CCS
-	Unusable    uint64       `json:"unusable"`    // could not be understood; those with an id are in the dead letters
-	Unacked     uint64       `json:"unacked"`     // of the unusable: without an id, so each holds a slot of CCS's window until reconnect
-	Refused     uint64       `json:"refused"`     // upstreams not stored and not acked since RefusedFrom: CCS sends them again
-	RefusedFrom *time.Time   `json:"refused_from,omitempty"`
+	Upstreams   uint64       `json:"upstreams"`              // stored and acked, duplicates included
+	Downstreams uint64       `json:"downstreams"`            // written to CCS, repeats included
+	Answered    uint64       `json:"answered"`               // of these, acked or nacked by CCS
+	Unusable    uint64       `json:"unusable"`               // could not be understood; those with an id are in the dead letters
+	TooLarge    uint64       `json:"too_large"`              // stanzas over max_stanza, skipped
+	Waiting     int          `json:"waiting"`                // downstreams without an outcome
+	HaltedUntil *time.Time   `json:"halted_until,omitempty"` // CCS refuses the account: no downstream goes before
+	AckP50      float64      `json:"ack_p50_ms"`             // from reading an upstream to writing its ack
+	AckP99      float64      `json:"ack_p99_ms"`
+	AckMax      float64      `json:"ack_max_ms"`
 	Connections []Connection `json:"connections"`
 }
 
@@ -45,6 +49,9 @@ type Connection struct {
 	Since       time.Time  `json:"since"`  // of this state
 	Window      int        `json:"window"` // most downstreams unanswered at a time
 	InFlight    int        `json:"in_flight"`
+	Unacked     int        `json:"unacked"`              // upstreams read and not acked yet
+	Unackable   int        `json:"unackable"`            // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
+	Refused     string     `json:"refused,omitempty"`    // why upstreams are not stored now; CCS sends them again
 	LastError   string     `json:"last_error,omitempty"` // why the last connection ended
 	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
 }
@@ -71,11 +78,11 @@ type Plugin struct {
 	Categories []string   `json:"categories,omitempty"`
 	Lost       []string   `json:"lost_categories,omitempty"` // asked for, but another plugin has them
 	Order      string     `json:"order,omitempty"`
-	Pending    int        `json:"pending"`        // events stored and not handled
-	InFlight   int        `json:"in_flight"`      // of these, given to the plugin
-	Lanes      int        `json:"lanes"`          // lanes with something pending
-	Stuck      int        `json:"stuck"`          // handlers that went on past handler_timeout
-	OldestWait int64      `json:"oldest_wait_ms"` // how long the oldest pending event has been waiting
+	Pending    int        `json:"pending"`   // events stored and not handled
+	InFlight   int        `json:"in_flight"` // of these, given to the plugin
+	Lanes      int        `json:"lanes"`     // lanes with something pending
+	Stuck      int        `json:"stuck"`     // handlers that went on past handler_timeout
+	Suspects   int        `json:"suspects"`  // events that were in flight at too many crashes, to be tried alone
 	Handled    uint64     `json:"handled"`
 	Retried    uint64     `json:"retried"`
 	Died       uint64     `json:"died"` // events that it sent to the dead letters
@@ -95,4 +102,13 @@ type Unusable struct {
 	Reason    string    `json:"reason"`
 	From      string    `json:"from,omitempty"`
 	MessageID string    `json:"message_id,omitempty"`
+}
+
+// Recent is one event that ended.
+type Recent struct {
+	At       time.Time `json:"at"`
+	Plugin   string    `json:"plugin"`
+	Kind     string    `json:"kind"` // upstream, outcome or receipt
+	End      string    `json:"end"`  // handled, retried or dead
+	Category string    `json:"category,omitempty"`
 }

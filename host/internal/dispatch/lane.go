@@ -20,7 +20,6 @@ type lane struct {
 	shared bool // found by its key; others hold one event without order
 	events fifo[entry.Event]
 	busy   bool // the head is handed out or its end is being committed
-	queued bool // in a ready queue or among the due
 }
 
 func (l *lane) head() *entry.Event { return l.events.front() }

@@ -221,3 +221,6 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		}
 	}
 }
+
+// Space is what is free where the ledger is.
+func (l *Ledger) Space() (Space, error) { return l.o.Statfs(l.o.Dir) }

@@ -63,9 +63,12 @@ func (l *life) run(ctx, host context.Context) error {
 		l.died = l.process.exits(l.host.limits.moment)
 	}
 	l.bury()
-	if ctx.Err() != nil {
+	switch {
+	case host.Err() != nil:
+		err = errStopping
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	} else {
+	default:
 		err = l.explain(err)
 	}
 	if l.inst != nil {

@@ -1,0 +1,186 @@
+// Package daemon wires the parts into a host: it opens them in the order of
+// their lifetimes, runs them, and ends them the other way round. It is the only
+// package that knows them all, and decides nothing else. Start at [Run].
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
+	"balhost/host/internal/dispatch"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+)
+
+// Options are what a host needs beside its config.
+type Options struct {
+	Version string
+	Log     hclog.Logger
+}
+
+// Run runs a host until ctx ends; then it drains its plugins, closes its
+// sessions and its ledger, and returns nil. Any other end is an error. When a
+// commit fails the process exits with status 75 (P10).
+func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
+	started := time.Now()
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make data_dir: %w", err)
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	led, err := ledger.Open(ctx, ledger.Options{
+		Dir:         filepath.Join(cfg.DataDir, "ledger"),
+		DedupWindow: cfg.Ledger.DedupWindow,
+		Retention:   cfg.Ledger.Retention,
+		DiskSoft:    cfg.Ledger.DiskSoft,
+		DiskHard:    cfg.Ledger.DiskHard,
+		Ballast:     cfg.Ledger.Ballast,
+		Inodes:      cfg.Ledger.Inodes,
+		Log:         o.Log.Named("ledger"),
+		Metrics:     metrics,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
+
+	dis := dispatch.New(dispatch.Options{
+		Ledger:   led,
+		Sessions: names(cfg.Sessions),
+		Log:      o.Log.Named("dispatch"),
+		Metrics:  metrics,
+	})
+	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: metrics})
+	plugins := pluginhost.New(pluginhost.Options{
+		Dir:        cfg.PluginsDir,
+		DataDir:    cfg.DataDir,
+		Version:    o.Version,
+		Sessions:   names(cfg.Sessions),
+		Plugin:     func(name string) pluginhost.PluginOptions { return pluginOptions(cfg.Plugin(name)) },
+		Dispatcher: newPlugins(dis),
+		Log:        o.Log.Named("plugin"),
+		Metrics:    metrics,
+	})
+	var sessions []*ccs.Session
+	for _, s := range cfg.Sessions {
+		opts, err := sessionOptions(s)
+		if err != nil {
+			return err
+		}
+		opts.Inbox, opts.Outbox = led, out
+		opts.Log = o.Log.Named("ccs").With("session", s.Name)
+		opts.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"session": s.Name}, metrics)
+		sessions = append(sessions, ccs.New(opts))
+	}
+	watch := &watch{
+		cfg: cfg, version: o.Version, started: started,
+		ledger: led, dispatch: dis, outbox: out, plugins: plugins, sessions: sessions,
+	}
+	api, err := admin.Listen(admin.Options{
+		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: watch.functions(), Metrics: metrics, Log: o.Log.Named("admin"),
+	})
+	if err != nil {
+		return err
+	}
+	o.Log.Info("host is starting", "version", o.Version, "admin", api.Addr(), "plugins", cfg.PluginsDir, "data", cfg.DataDir)
+
+	// The edge is what brings work in. It ends first, and by itself, while the
+	// core still commits what plugins finish and what CCS answers.
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	coreCtx, stopCore := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCore()
+	var core errgroup.Group
+	core.Go(part(coreCtx, fail, "dispatch", dis.Run))
+	core.Go(part(coreCtx, fail, "outbox", out.Run))
+
+	edge, edgeCtx := errgroup.WithContext(failed)
+	edge.Go(part(edgeCtx, fail, "plugins", plugins.Run))
+	edge.Go(part(edgeCtx, fail, "admin", api.Run))
+	for _, s := range sessions {
+		edge.Go(part(edgeCtx, fail, "session", s.Run))
+	}
+	edgeErr := edge.Wait()
+	stopCore()
+	return errors.Join(edgeErr, core.Wait())
+}
+
+// part runs one part until ctx ends. A part that stops before has failed, and
+// so has the host.
+func part(ctx context.Context, fail context.CancelCauseFunc, name string, run func(context.Context) error) func() error {
+	return func() error {
+		err := run(ctx)
+		switch {
+		case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
+			return nil
+		case err == nil:
+			err = errors.New("stopped unasked")
+		}
+		err = fmt.Errorf("%s: %w", name, err)
+		fail(err)
+		return err
+	}
+}
+
+func names(sessions []config.Session) []string {
+	var all []string
+	for _, s := range sessions {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
+	return pluginhost.PluginOptions{
+		Categories:     p.Categories,
+		Order:          p.Order,
+		MaxAttempts:    p.MaxAttempts,
+		HandlerTimeout: p.HandlerTimeout,
+		DrainTimeout:   p.DrainTimeout,
+		MaxInFlight:    p.MaxInFlight,
+		SuspectAfter:   p.SuspectAfter,
+		RestartMin:     p.RestartBackoff.Min,
+		RestartMax:     p.RestartBackoff.Max,
+		Config:         p.Config,
+	}
+}
+
+func sessionOptions(s config.Session) (ccs.Options, error) {
+	o := ccs.Options{
+		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(),
+		Connections: s.Connections, Window: s.Window,
+		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, AnswerTimeout: s.AnswerTimeout,
+		MaxStanza: int(s.MaxStanza), AckWarn: s.AckWarn,
+		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
+		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
+	}
+	if s.TLS.CAFile == "" {
+		return o, nil
+	}
+	pem, err := os.ReadFile(s.TLS.CAFile)
+	if err != nil {
+		return o, fmt.Errorf("session %q: ca_file: %w; the simulator writes its own when it starts", s.Name, err)
+	}
+	o.TLS.RootCAs = x509.NewCertPool()
+	if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+		return o, fmt.Errorf("session %q: ca_file %s holds no certificate in PEM", s.Name, s.TLS.CAFile)
+	}
+	return o, nil
+}

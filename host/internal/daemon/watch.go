@@ -1,0 +1,205 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
+	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
+	"balhost/sdk/message"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// watch answers what people, scripts and probes ask about the parts.
+type watch struct {
+	cfg      config.Config
+	version  string
+	started  time.Time
+	ledger   *ledger.Ledger
+	dispatch *dispatch.Dispatcher
+	outbox   *outbox.Outbox
+	plugins  *pluginhost.Host
+	sessions []*ccs.Session
+}
+
+func (w *watch) functions() admin.Functions {
+	return admin.Functions{
+		Status:     w.status,
+		Live:       w.live,
+		Ready:      w.unready,
+		Send:       w.send,
+		Dead:       w.ledger.Dead,
+		DeadLetter: w.ledger.DeadLetter,
+		Replay:     w.ledger.Replay,
+		DeleteDead: w.ledger.DeleteDead,
+	}
+}
+
+// answerTime bounds what asks Run of dispatch: a loop that does not answer is a
+// broken one.
+const answerTime = 10 * time.Second
+
+func (w *watch) dispatched() (dispatch.Status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	return w.dispatch.Status(ctx)
+}
+
+func (w *watch) live() error {
+	if _, err := w.dispatched(); err != nil {
+		return fmt.Errorf("dispatch does not answer: %w", err)
+	}
+	return nil
+}
+
+// unready says why the host can't do its whole work now.
+func (w *watch) unready() []string {
+	var reasons []string
+	for _, s := range w.sessions {
+		st := s.Status()
+		ready := slices.ContainsFunc(st.Connections, func(c ccs.Connection) bool { return c.State == ccs.Ready })
+		if !ready {
+			reason := fmt.Sprintf("session %q has no connection to CCS", st.Name)
+			if st.LastError != nil {
+				reason += ": " + st.LastError.Error()
+			}
+			reasons = append(reasons, reason)
+		}
+		for _, c := range st.Connections {
+			if c.Unackable > 0 {
+				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until it ends", st.Name, c.Number, c.Unackable))
+			}
+		}
+	}
+	if w.ledger.Full() {
+		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
+	}
+	for _, p := range w.plugins.Status() {
+		if p.State == pluginhost.Backoff || p.State == pluginhost.Refused {
+			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
+		}
+	}
+	return append(reasons, w.ledger.Alarms()...)
+}
+
+// send stores a downstream for the API (P2).
+func (w *watch) send(ctx context.Context, m message.Downstream) (string, error) {
+	known := names(w.cfg.Sessions)
+	switch {
+	case m.Session == "" && len(known) == 1:
+		m.Session = known[0]
+	case !slices.Contains(known, m.Session):
+		return "", fmt.Errorf("%w: session %q; there are %s", entry.ErrUnknown, m.Session, strings.Join(known, ", "))
+	}
+	m.MessageID = cmp.Or(m.MessageID, ulid.Make().String())
+	stored := make(chan error, 1)
+	w.ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: m}}}, func(err error) { stored <- err })
+	select {
+	case err := <-stored:
+		return m.MessageID, err
+	case <-ctx.Done():
+		return "", fmt.Errorf("send %s: %w; it may be stored: send again with the same id to be sure", m.MessageID, ctx.Err())
+	}
+}
+
+func (w *watch) status() admin.Status {
+	dispatched, err := w.dispatched()
+	reasons := w.unready()
+	if err != nil {
+		reasons = append(reasons, "dispatch does not answer: "+err.Error())
+	}
+	st := admin.Status{
+		Version: w.version, PID: os.Getpid(), Started: w.started, UptimeSeconds: int64(time.Since(w.started).Seconds()),
+		Ready: len(reasons) == 0, Reasons: reasons,
+		Plugins: w.pluginStatus(dispatched),
+	}
+	for _, s := range w.sessions {
+		session, unusable := sessionStatus(s.Status(), w.outbox.Stats(s.Status().Name))
+		st.Sessions = append(st.Sessions, session)
+		st.Unusable = append(st.Unusable, unusable...)
+	}
+	for _, h := range dispatched.Holding {
+		st.Holding = append(st.Holding, admin.Holding{Category: h.Category, Pending: h.Pending, Since: h.Since})
+	}
+	for _, r := range dispatched.Recent {
+		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
+	}
+	free, _ := w.ledger.Space()
+	st.Ledger = admin.Ledger{
+		Counts: w.ledger.Counts(), Full: w.ledger.Full(),
+		DiskFree: free.Bytes, InodesFree: free.Inodes, DiskSoft: w.cfg.Ledger.DiskSoft,
+	}
+	return st
+}
+
+func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusable) {
+	session := admin.Session{
+		Name: s.Name, SenderID: s.SenderID, Address: s.Address,
+		Upstreams: s.UpstreamsAcked, Downstreams: s.Downstreams, Answered: s.Acked + s.Nacked, Unusable: s.Unusable, TooLarge: s.TooLarge,
+		Waiting: o.Pending, AckP50: s.AckLatency.P50.Seconds() * 1000, AckP99: s.AckLatency.P99.Seconds() * 1000, AckMax: s.AckLatency.Max.Seconds() * 1000,
+	}
+	if !o.Halted.IsZero() {
+		session.HaltedUntil = &o.Halted
+	}
+	for _, c := range s.Connections {
+		conn := admin.Connection{
+			Number: c.Number, State: string(c.State), Since: c.Since, Window: c.Window, InFlight: c.InFlight,
+			Unacked: c.Unacked, Unackable: c.Unackable,
+		}
+		if c.Refused != nil {
+			conn.Refused = c.Refused.Error()
+		}
+		if s.LastError != nil {
+			conn.LastError, conn.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
+		}
+		session.Connections = append(session.Connections, conn)
+	}
+	var unusable []admin.Unusable
+	for _, u := range s.Recent {
+		unusable = append(unusable, admin.Unusable{At: u.At, Session: s.Name, Reason: u.Reason, From: u.From, MessageID: u.MessageID})
+	}
+	return session, unusable
+}
+
+// pluginStatus joins what is known of the processes and of their work. A plugin
+// may have events and no process, and the other way round.
+func (w *watch) pluginStatus(d dispatch.Status) []admin.Plugin {
+	byName := map[string]*admin.Plugin{}
+	get := func(name string) *admin.Plugin {
+		if byName[name] == nil {
+			byName[name] = &admin.Plugin{Name: name, State: "absent", Reason: "no such file in the plugins folder"}
+		}
+		return byName[name]
+	}
+	for _, p := range w.plugins.Status() {
+		a := get(p.Name)
+		a.State, a.Reason, a.Version, a.SHA256 = string(p.State), p.Reason, p.Version, p.SHA256
+		a.PID, a.Restarts, a.Categories = p.PID, p.Restarts, p.Categories
+		if !p.Started.IsZero() {
+			a.Started = &p.Started
+		}
+	}
+	for _, p := range d.Plugins {
+		a := get(p.Name)
+		a.Order, a.Lost, a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Order, p.Lost, p.Pending, p.InFlight, p.Lanes, p.Stuck
+		a.Suspects, a.Handled, a.Retried, a.Died = p.Suspects, p.Handled, p.Retried, p.Died
+	}
+	var all []admin.Plugin
+	for _, p := range byName {
+		all = append(all, *p)
+	}
+	slices.SortFunc(all, func(a, b admin.Plugin) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
