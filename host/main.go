@@ -101,7 +101,6 @@ intention, start it again to recover.`,
 	}
 	root.AddCommand(
 		runCommand(),
-		runCommand(),
 		checkCommand(),
 		statusCommand(),
 		sendCommand(),
