@@ -34,6 +34,7 @@ type mail struct {
 	pong    bool      // our ping was answered
 	drain   bool      // CCS wants this connection drained
 	tooBig  int       // upstreams that the ledger can't hold
+	stalled bool      // the reader waits for the ledger, so answers may wait unread
 	refused error     // see box; said again at every look
 	ended   error     // why nothing more will be heard; said again at every look
 }
@@ -134,7 +135,7 @@ func (b *box) take(m *mail) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	*m, b.mail = b.mail, mail{acks: m.acks[:0], answers: m.answers[:0], asked: m.asked[:0]}
-	m.refused, b.mail.ended = b.refused, m.ended
+	m.stalled, m.refused, b.mail.ended = b.undecided >= maxUndecided, b.refused, m.ended
 }
 
 // wrote says that n acks are on the wire.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"balhost/host/internal/xmpp"
@@ -16,6 +17,17 @@ type wire struct {
 	net.Conn
 	limit time.Duration // for one read or write
 	until time.Time     // when not zero, the deadline of all together: while opening
+
+	mu   sync.Mutex // guards last, and setting a write deadline by it
+	last time.Time  // when not zero, no write goes on past this
+}
+
+// hasten ends writing at t, one that is under way too.
+func (w *wire) hasten(t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = t
+	w.Conn.SetWriteDeadline(t)
 }
 
 // Read waits for bytes for as long as a live peer may be silent: it is pinged
@@ -28,10 +40,21 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) Write(p []byte) (int, error) {
-	if err := w.Conn.SetWriteDeadline(w.deadline()); err != nil {
+	if err := w.allow(); err != nil {
 		return 0, err
 	}
 	return w.Conn.Write(p)
+}
+
+// allow sets the deadline for the next write.
+func (w *wire) allow() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.deadline()
+	if !w.last.IsZero() && w.last.Before(t) {
+		t = w.last
+	}
+	return w.Conn.SetWriteDeadline(t)
 }
 
 func (w *wire) deadline() time.Time {

@@ -37,6 +37,7 @@ type writer struct {
 	pinged time.Time // when the last ping went out
 	ping   bool      // and it is unanswered
 	pings  int
+	heldUp time.Time // when the reader was last held up: answers may have come and not be read
 }
 
 // departure is Draining: no more downstreams; then the end.
@@ -52,6 +53,7 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 	tick := time.NewTicker(c.s.o.tick())
 	defer tick.Stop()
 	stop := ctx.Done()
+	defer context.AfterFunc(ctx, func() { w.hasten(time.Now().Add(c.s.o.Stop)) })() // a peer that reads nothing holds us up no longer
 	for {
 		changed := c.s.o.Outbox.Changed(c.s.o.Name) // take the hint before looking, so that none is lost
 		c.box.take(&v.mail)
@@ -205,9 +207,12 @@ func (v *writer) append(g entry.Outgoing) error {
 // noticed by wire.Read.
 func (v *writer) watch(now time.Time) {
 	o := &v.s.o
+	if v.mail.stalled {
+		v.heldUp = now
+	}
 	oldest, waiting := v.win.Oldest()
 	switch {
-	case v.going != nil:
+	case v.going != nil, now.Sub(v.heldUp) < o.AnswerTimeout:
 	case waiting && now.Sub(oldest) >= o.AnswerTimeout:
 		v.depart("downstreams are not answered", departure{v.in(o.Grace), true})
 	case v.ping && now.Sub(v.pinged) >= o.AnswerTimeout:

@@ -1,0 +1,283 @@
+package ccs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/xmpp"
+)
+
+func TestWrongKeyDoesNotStorm(t *testing.T) { // P10; ccs-protocol.md §12 (i)
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, ccstest.Options{}, func(o *Options) { o.Key = "wrong" })
+		time.Sleep(29 * time.Second)
+		if c := w.srv.Counts(); c.Refused != 1 {
+			t.Errorf("%d logins in the first 29 s, want 1", c.Refused)
+		}
+		time.Sleep(time.Hour)
+		if c := w.srv.Counts(); c.Refused < 12 || c.Refused > 30 {
+			t.Errorf("%d logins in an hour: want between 12 and 30", c.Refused)
+		}
+		log := w.log.String()
+		if !strings.Contains(log, "[ERROR]") || !strings.Contains(log, "check sender_id and server_key") {
+			t.Errorf("no clear error: %s", log)
+		}
+		if strings.Contains(log, "wrong") {
+			t.Error("the key is in the log")
+		}
+		var refused *xmpp.AuthError
+		st := w.s.Status()
+		if !errors.As(st.LastError, &refused) || len(st.Connections) != 1 || st.Connections[0].State != Waiting {
+			t.Errorf("status %+v", st)
+		}
+		w.finish()
+	})
+}
+
+func TestHalfOpenLinkIsFound(t *testing.T) { // P10; ccs-protocol.md §12 (j)
+	for _, load := range []int{0, 50} {
+		simulate(t, ccstest.Options{}, nil, func(w *world) {
+			time.Sleep(5 * time.Minute) // idle, but alive
+			if c := w.srv.Counts(); c.Logins != 1 || c.Pings < 14 {
+				t.Fatalf("%d logins, %d pings in 5 idle minutes", c.Logins, c.Pings)
+			}
+			if _, err := w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole}); err != nil {
+				t.Fatal(err)
+			}
+			lost := time.Now()
+			w.outbox.send(1, load, "tokA")
+			w.until("second login", func(c ccstest.Counts) bool { return c.Logins == 2 })
+			if d := time.Since(lost); d > 31*time.Second { // ping interval + timeout + the first backoff
+				t.Errorf("found after %v", d)
+			}
+			w.until("downstreams", func(c ccstest.Counts) bool { return c.AckedDown == uint64(load) })
+		})
+	}
+}
+
+func TestFrozenPeerIsLeft(t *testing.T) { // P10
+	simulate(t, ccstest.Options{LoginTimeout: time.Hour}, nil, func(w *world) {
+		w.srv.Freeze(true)
+		w.outbox.send(1, 200, "tokA")
+		w.srv.Upstream("tokA", "app", nil)
+		time.Sleep(10 * time.Minute)
+		if st := w.s.Status(); st.LastError == nil {
+			t.Error("nobody noticed")
+		}
+		w.srv.Freeze(false)
+		w.until("all of it", func(c ccstest.Counts) bool { return c.AckedDown >= 200 && c.Acked == 1 })
+	})
+}
+
+// A peer that drips bytes but answers nothing is alive, and of no use.
+func TestPeerThatOnlyDripsIsReplaced(t *testing.T) { // P10
+	synctest.Test(t, func(t *testing.T) {
+		ccs := newScript(t, `<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`)
+		w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
+		time.Sleep(3 * time.Minute)
+		if n := ccs.dials(); n < 2 || n > 4 {
+			t.Errorf("%d connections in 3 minutes, want 2 to 4", n)
+		}
+		w.finish()
+	})
+}
+
+// Bytes that break the stream are answered by the right stream error; if they
+// come again and again, we come ever less.
+func TestBrokenStreamsGrowTheBackoff(t *testing.T) { // P10
+	for bytes, condition := range map[string]string{
+		`<!-- comment -->`:            "restricted-xml",
+		`<message><gcm></message>`:    "not-well-formed",
+		"text between stanzas":        "not-well-formed",
+		`<!DOCTYPE x><message/>`:      "restricted-xml",
+		"<message>\xff\xfe</message>": "not-well-formed",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ccs := newScript(t, `<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`+bytes)
+			w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
+			time.Sleep(time.Hour)
+			if n := ccs.dials(); n < 12 || n > 60 {
+				t.Errorf("%q: %d connections in an hour", bytes, n)
+			}
+			if !strings.Contains(ccs.heard(), "<"+condition+" ") {
+				t.Errorf("%q: no %s in %q", bytes, condition, ccs.heard())
+			}
+			w.finish()
+		})
+	}
+}
+
+// Unknown stanzas and types, requests, and too large stanzas disturb nobody.
+func TestOddThingsAreHarmless(t *testing.T) { // P10; ccs-protocol.md §12 (h)
+	simulate(t, ccstest.Options{}, func(o *Options) { o.MaxStanza = 4096 }, func(w *world) {
+		gcm := func(json string) string {
+			return `<message><gcm xmlns="google:mobile:data">` + json + `</gcm></message>`
+		}
+		for _, raw := range []string{
+			" \n ", `<presence/>`, `<whatever xmlns="urn:x"/>`, `<message/>`, `<message><body>hello</body></message>`,
+			gcm(`{"message_type":"greeting","from":"x","message_id":"1"}`),
+			gcm(`{"message_type":"control","control_type":"DANCE"}`),
+			gcm(`{"message_type":"ack","message_id":"never sent"}`),
+			gcm(`{"message_type":"nack","message_id":"never sent","error":"WHAT"}`),
+			gcm(`{"message_type":"ack"}`),
+			`<iq type="get" id="q1" from="gcm.googleapis.com"><ping xmlns="urn:xmpp:ping"/></iq>`,
+			`<iq type="set" id="q2"><query xmlns="jabber:iq:version"/></iq>`,
+			gcm(strings.Repeat("x", 1<<20)),
+		} {
+			if w.srv.Inject(raw) != 1 {
+				t.Fatal("nobody is connected")
+			}
+		}
+		w.srv.Upstream("tokA", "app", nil)
+		w.outbox.send(1, 1, "tokA")
+		w.until("life goes on", func(c ccstest.Counts) bool { return c.Acked == 1 && c.AckedDown == 1 })
+		st := w.s.Status()
+		if st.UnknownStanzas != 3 || st.UnknownTypes != 2 || st.LateAnswers != 2 || st.Unusable != 1 || st.TooLarge != 1 {
+			t.Errorf("status %+v", st)
+		}
+		var said string
+		for _, l := range w.srv.Transcript() {
+			if !l.Sent {
+				said += l.Stanza
+			}
+		}
+		for _, want := range []string{`type="result" id="q1"`, `type="error" id="q2"`} {
+			if !strings.Contains(said, want) {
+				t.Errorf("no iq with %s", want)
+			}
+		}
+		if c := w.srv.Counts(); c.Logins != 1 || c.StreamErrors != 0 {
+			t.Errorf("the stream broke: %+v", c)
+		}
+	})
+}
+
+// Every byte is a place to lose the link, in mid-stanza too.
+func TestCutAnywhereLosesNothing(t *testing.T) { // P1, P3; ccs-protocol.md §12 (a)
+	simulate(t, ccstest.Options{}, func(o *Options) { o.Stable = time.Nanosecond }, func(w *world) {
+		const cuts = 400
+		for i := range cuts {
+			w.until("login", func(c ccstest.Counts) bool { return c.Logins == i+1 })
+			w.srv.CutWith(ccstest.Cut{After: i * 3})
+			w.srv.Upstream("tokA", "app", map[string]string{"i": fmt.Sprint(i)})
+			w.outbox.send(2*i+1, 2, "tokA")
+			time.Sleep(time.Second)
+			w.srv.Cut()
+		}
+		w.until("everything", func(c ccstest.Counts) bool { return c.Acked == cuts })
+		w.until("answers", func(ccstest.Counts) bool {
+			n := 0
+			w.outbox.look(func(b *outbox) { n = unique(b.acked) })
+			return n == 2*cuts
+		})
+		w.legal()
+	})
+}
+
+func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
+	o := Options{Backoff: backoff.Policy{Min: time.Second, Max: 5 * time.Minute}}.withDefaults()
+	lost := errors.New("lost")
+	// largest is the longest of many waits after n failures in a row.
+	largest := func(n int, lasted time.Duration) (longest time.Duration) {
+		for seed := range uint64(200) {
+			p := patience{o: &o, rnd: rand.New(rand.NewPCG(seed, 1))}
+			for range n {
+				p.after(0, lost)
+			}
+			longest = max(longest, p.after(lasted, lost))
+		}
+		return longest
+	}
+	if d := largest(0, 0); d > time.Second || d < 900*time.Millisecond {
+		t.Errorf("first wait up to %v, want 1 s", d)
+	}
+	if d := largest(5, 59*time.Second); d < 25*time.Second {
+		t.Errorf("after five failures and a connection of 59 s: up to %v, want 32 s", d)
+	}
+	if d := largest(5, time.Minute); d > time.Second {
+		t.Errorf("after five failures and a stable connection: up to %v, want 1 s", d)
+	}
+	if d := largest(50, 0); d > 5*time.Minute || d < 4*time.Minute {
+		t.Errorf("after fifty failures up to %v, want 5 min", d)
+	}
+	p := patience{o: &o, rnd: rand.New(rand.NewPCG(1, 1))}
+	for range 20 {
+		if d := p.after(0, &xmpp.AuthError{Condition: "not-authorized"}); d < 30*time.Second || d > 5*time.Minute {
+			t.Errorf("wait after a refused login: %v", d)
+		}
+	}
+	if d := p.after(time.Hour, nil); d != 0 {
+		t.Errorf("wait after a stable connection that drains: %v", d)
+	}
+}
+
+// script is a peer that says one thing and hears all: after its stream headers
+// come its words, then a space every 5 s.
+type script struct {
+	t     *testing.T
+	words string
+	conns chan *strings.Builder
+	all   []*strings.Builder
+}
+
+func newScript(t *testing.T, words string) *script {
+	return &script{t: t, words: words, conns: make(chan *strings.Builder, 1000)}
+}
+
+func (p *script) dial(context.Context, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	heard := &strings.Builder{}
+	p.conns <- heard
+	gone := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(gone)
+		buf := make([]byte, 4096)
+		for {
+			n, err := theirs.Read(buf)
+			if err != nil {
+				return
+			}
+			heard.Write(buf[:n])
+		}
+	}()
+	go func() {
+		defer theirs.Close()
+		const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
+		io.WriteString(theirs, header+`<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`+
+			`<success xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/>`+header+p.words)
+		for {
+			select {
+			case <-time.After(5 * time.Second):
+			case <-gone:
+				return
+			}
+			if _, err := io.WriteString(theirs, " "); err != nil {
+				return
+			}
+		}
+	}()
+	return ours, nil
+}
+
+func (p *script) dials() int {
+	for len(p.conns) > 0 {
+		p.all = append(p.all, <-p.conns)
+	}
+	return len(p.all)
+}
+
+// heard is what the first connection was told.
+func (p *script) heard() string {
+	p.dials()
+	return p.all[0].String()
+}

@@ -1,0 +1,111 @@
+package ccs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccstest"
+)
+
+// overTLS runs a session against a server on loopback, in real time.
+func overTLS(t *testing.T, so ccstest.Options, change func(*Options)) *world {
+	t.Helper()
+	srv, err := ccstest.NewServer(so)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	w := &world{t: t, srv: srv, inbox: newInbox(), outbox: newOutbox(), log: &logs{}, ended: make(chan error, 1)}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(srv.CAPEM()) {
+		t.Fatal("no CA")
+	}
+	o := Options{
+		Name: "main", Address: srv.Addr(), SenderID: srv.SenderID(), Key: srv.Key(),
+		TLS: &tls.Config{RootCAs: roots, ServerName: "localhost"}, Inbox: w.inbox, Outbox: w.outbox,
+	}
+	if change != nil {
+		change(&o)
+	}
+	w.s = New(o)
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	go func() { w.ended <- w.s.Run(ctx) }()
+	t.Cleanup(func() {
+		w.stop()
+		if err := <-w.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return w
+}
+
+// await waits in real time.
+func (w *world) await(what string, ok func(ccstest.Counts) bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := w.srv.Await(ctx, ok); err != nil {
+		w.t.Fatalf("no %s: %v\ncounts %+v\nstatus %+v", what, err, w.srv.Counts(), w.s.Status())
+	}
+}
+
+// Several connections, TLS records cut anywhere, and the link lost now and then.
+func TestOverTLS(t *testing.T) { // P1, P3
+	const up, down = 5000, 3000
+	so := ccstest.Options{SplitBytes: 2000, AckDelay: ccstest.Range{Max: 3 * time.Millisecond}, Devices: ccstest.Devices{Count: 20, Limit: up, Size: 300}}
+	w := overTLS(t, so, func(o *Options) {
+		o.Connections = 3
+		o.Backoff.Min, o.Backoff.Max = time.Millisecond, 20*time.Millisecond
+	})
+	w.outbox.send(1, down, "tokA")
+	for i := range 5 {
+		w.await("progress", func(c ccstest.Counts) bool {
+			return c.Logins >= 3 && c.Acked > uint64(i)*up/10 && c.AckedDown > uint64(i)*down/10
+		})
+		w.srv.CutWith(ccstest.Cut{Conn: i + 1})
+		w.srv.Drain()
+	}
+	w.await("all", func(c ccstest.Counts) bool {
+		n := 0
+		w.outbox.look(func(b *outbox) { n = unique(b.acked) })
+		return c.Acked == up && n == down
+	})
+	w.legal()
+}
+
+func TestUntrustedCertificateIsRefused(t *testing.T) { // P10
+	for name, c := range map[string]struct {
+		change func(*Options)
+		says   []string
+	}{
+		"unknown CA": {func(o *Options) { o.TLS.RootCAs = x509.NewCertPool() }, []string{`the name "localhost"`, "tls.ca_file"}},
+		"other name": {func(o *Options) { o.TLS.ServerName = "ccs.example" }, []string{`the name "ccs.example"`, "localhost", "tls.server_name"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := overTLS(t, ccstest.Options{}, c.change)
+			w.await("connection", func(ccstest.Counts) bool { return w.s.Status().LastError != nil })
+			err := w.s.Status().LastError
+			var trust *TrustError
+			if !errors.As(err, &trust) {
+				t.Fatalf("error is %v", err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q does not say %q", err, want)
+				}
+			}
+			if st := w.s.Status().Connections; len(st) != 1 || st[0].State != Waiting {
+				t.Errorf("connections %+v: want one that waits", st)
+			}
+			if c := w.srv.Counts(); c.Logins > 0 {
+				t.Error("logged in all the same")
+			}
+		})
+	}
+}
