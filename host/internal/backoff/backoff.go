@@ -42,5 +42,5 @@ func upTo(d time.Duration, rnd *rand.Rand) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	return time.Duration(rnd.Int64N(int64(d) + 1))
+	return time.Duration(rnd.Uint64N(uint64(d) + 1))
 }

@@ -7,6 +7,7 @@ package fcm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -85,6 +86,8 @@ type DecodeError struct{ From, MessageID, Reason string }
 
 func (e *DecodeError) Error() string { return "unusable payload: " + e.Reason }
 
+var errNotUTF8 = errors.New("the text is not UTF-8")
+
 // fields are the raw values of the envelope; nil for one that is missing or null.
 type fields struct {
 	from, messageID, messageType, category, data []byte
@@ -95,8 +98,8 @@ type fields struct {
 // unless that would change what a plugin gets. Its error is a [*DecodeError].
 func Decode(b []byte) (Frame, error) {
 	var raw fields
-	err := checkText(b)
-	if err == nil {
+	err := errNotUTF8
+	if utf8.Valid(b) {
 		err = object(b, raw.take)
 	}
 	f := Frame{Kind: raw.kind()}
@@ -170,14 +173,13 @@ func (raw *fields) kind() Kind {
 func (f *Frame) read(raw fields) error {
 	switch f.Kind {
 	case Upstream:
-		if err := required("from", raw.from); err != nil {
+		if err := required("from", f.From, raw.from); err != nil {
 			return err
 		}
-		if err := required("message_id", raw.messageID); err != nil {
-			return err
-		}
-		if _, err := text(raw.category); err != nil {
-			return fmt.Errorf("category %w", err)
+		if f.Category == "" {
+			if _, err := text(raw.category); err != nil {
+				return fmt.Errorf("category %w", err)
+			}
 		}
 		if raw.data != nil && raw.data[0] != '{' {
 			return fmt.Errorf("data is %s, not an object", what(raw.data))
@@ -185,22 +187,22 @@ func (f *Frame) read(raw fields) error {
 		f.Data = raw.data
 	case Ack:
 		f.RegistrationID, _ = text(raw.registrationID)
-		return required("message_id", raw.messageID)
 	case Nack:
 		f.Code, f.Description = nack(raw)
-		return required("message_id", raw.messageID)
 	case Receipt:
 		if f.From == "" {
 			f.From = receiptFrom
 		}
-		if err := required("message_id", raw.messageID); err != nil {
+		if err := f.Receipt.read(raw.data); err != nil {
 			return err
 		}
-		return f.Receipt.read(raw.data)
 	case Control:
 		f.ControlType, _ = text(raw.control)
+		return nil
+	case Unknown:
+		return nil
 	}
-	return nil
+	return required("message_id", f.MessageID, raw.messageID)
 }
 
 // nack splits code and detail, which shared one field in 2013 (ccs-protocol.md §4).
@@ -218,7 +220,7 @@ func nack(raw fields) (code, description string) {
 
 func (r *ReceiptFields) read(data []byte) error {
 	if data == nil {
-		return fmt.Errorf("data is missing")
+		return errors.New("data is missing")
 	}
 	var original, sent []byte
 	err := object(data, func(key, value []byte) {
@@ -242,7 +244,7 @@ func (r *ReceiptFields) read(data []byte) error {
 		r.SentAt = at
 	}
 	r.OriginalMessageID, _ = text(original)
-	return required("data.original_message_id", original)
+	return required("data.original_message_id", r.OriginalMessageID, original)
 }
 
 // text is the text of a raw value: "" for none, an error for another type.
@@ -255,20 +257,20 @@ func text(raw []byte) (string, error) {
 	}
 	s, ok := unquote(raw[1 : len(raw)-1])
 	if !ok {
-		return "", fmt.Errorf("holds half a surrogate pair")
+		return "", errors.New("holds half a surrogate pair")
 	}
 	return s, nil
 }
 
-func required(name string, raw []byte) error {
-	s, err := text(raw)
-	if err != nil {
+// required says why a text that must be there is not.
+func required(name, got string, raw []byte) error {
+	if got != "" {
+		return nil
+	}
+	if _, err := text(raw); err != nil {
 		return fmt.Errorf("%s %w", name, err)
 	}
-	if s == "" {
-		return fmt.Errorf("%s is missing", name)
-	}
-	return nil
+	return fmt.Errorf("%s is missing", name)
 }
 
 // what names the type of a raw value.
@@ -286,11 +288,4 @@ func what(raw []byte) string {
 		return "null"
 	}
 	return "a number"
-}
-
-func checkText(b []byte) error {
-	if !utf8.Valid(b) {
-		return fmt.Errorf("the text is not UTF-8")
-	}
-	return nil
 }

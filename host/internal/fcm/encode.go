@@ -16,8 +16,8 @@ import (
 // live, sent in whole seconds rounded down; nil sends none, which is not the
 // same as 0. Spec: ccs-protocol.md §3.1.
 func AppendDownstream(dst []byte, m message.Downstream, ttl *time.Duration) ([]byte, error) {
-	data, ok1 := raw(m.Data)
-	notification, ok2 := raw(m.Notification)
+	data, ok1 := checked(m.Data)
+	notification, ok2 := checked(m.Notification)
 	if !ok1 || !ok2 {
 		return dst, fmt.Errorf("encode downstream %s: it has not been through Checked", m.MessageID)
 	}
@@ -69,7 +69,8 @@ func AppendAck(dst []byte, to, messageID string) []byte {
 	return append(dst, `,"message_type":"ack"}`...)
 }
 
-func raw(v any) (json.RawMessage, bool) {
+// checked is a payload that went through message.Downstream.Checked.
+func checked(v any) (json.RawMessage, bool) {
 	if v == nil {
 		return nil, true
 	}

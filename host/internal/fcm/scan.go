@@ -99,11 +99,13 @@ func (s *scanner) value() error {
 		if s.depth++; s.depth > maxDepth {
 			return fmt.Errorf("JSON at byte %d: nested deeper than %d", s.i, maxDepth)
 		}
-		defer func() { s.depth-- }()
+		members := s.array
 		if c == '{' {
-			return s.object(nil)
+			members = func() error { return s.object(nil) }
 		}
-		return s.array()
+		err := members()
+		s.depth--
+		return err
 	case 't':
 		return s.literal("true")
 	case 'f':

@@ -1,0 +1,97 @@
+package fcm
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"balhost/sdk/message"
+)
+
+func TestAppendDownstream(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   message.Downstream
+		ttl  *time.Duration
+		want string
+	}{
+		{"least", message.Downstream{To: message.Token("tokA"), MessageID: "d"}, nil, `{"to":"tokA","message_id":"d"}`},
+		{"topic", message.Downstream{To: message.Topic("news"), MessageID: "d"}, nil, `{"to":"/topics/news","message_id":"d"}`},
+		{"condition", message.Downstream{To: message.Condition("'a' in topics && 'b' in topics"), MessageID: "d"}, nil,
+			`{"condition":"'a' in topics \u0026\u0026 'b' in topics","message_id":"d"}`},
+		{"payload as it came", message.Downstream{To: message.Token("t"), MessageID: "d", Data: raw(`{ "k":"<&>\ud800" }`), Notification: raw(`{"title":"é"}`)}, nil,
+			`{"to":"t","message_id":"d","data":{ "k":"<&>\ud800" },"notification":{"title":"é"}}`},
+		{"empty payload", message.Downstream{To: message.Token("t"), MessageID: "d", Data: raw(""), Notification: json.RawMessage(nil)}, nil, `{"to":"t","message_id":"d"}`},
+		{"every option", message.Downstream{To: message.Token("t"), MessageID: "d", Options: message.Options{Priority: message.PriorityHigh,
+			CollapseKey: "ride", DryRun: true, ReceiptRequested: true, ContentAvailable: true, MutableContent: true}}, message.TTL(time.Hour),
+			`{"to":"t","message_id":"d","collapse_key":"ride","priority":"high","time_to_live":3600,"content_available":true,"mutable_content":true,"delivery_receipt_requested":true,"dry_run":true}`},
+		{"TTL 0 is not unset", message.Downstream{To: message.Token("t"), MessageID: "d"}, message.TTL(0), `{"to":"t","message_id":"d","time_to_live":0}`},
+		{"TTL rounds down", message.Downstream{To: message.Token("t"), MessageID: "d"}, message.TTL(1999 * time.Millisecond), `{"to":"t","message_id":"d","time_to_live":1}`},
+		{"TTL never under 0", message.Downstream{To: message.Token("t"), MessageID: "d"}, message.TTL(-time.Hour), `{"to":"t","message_id":"d","time_to_live":0}`},
+		{"what remains counts", message.Downstream{To: message.Token("t"), MessageID: "d", Options: message.Options{TTL: message.TTL(time.Hour)}}, message.TTL(time.Minute),
+			`{"to":"t","message_id":"d","time_to_live":60}`},
+		{"host's own fields stay here", message.Downstream{To: message.Token("t"), MessageID: "d", Group: "g", Session: "s", Context: raw(`{"secret":1}`)}, nil, `{"to":"t","message_id":"d"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := AppendDownstream([]byte("x"), c.in, c.ttl)
+			if err != nil || string(got) != "x"+c.want {
+				t.Errorf("got %s, %v\nwant x%s", got, err, c.want)
+			}
+			if !json.Valid(got[1:]) {
+				t.Error("that is no JSON")
+			}
+		})
+	}
+}
+
+func TestAppendDownstreamWantsChecked(t *testing.T) {
+	for _, d := range []message.Downstream{{Data: map[string]string{}}, {Notification: "x"}} {
+		if got, err := AppendDownstream([]byte("x"), d, nil); err == nil || string(got) != "x" {
+			t.Errorf("got %s, %v", got, err)
+		}
+	}
+}
+
+func TestAppendAck(t *testing.T) {
+	if got := string(AppendAck(nil, "gcm.googleapis.com", "dr2:d-000017")); got != `{"to":"gcm.googleapis.com","message_id":"dr2:d-000017","message_type":"ack"}` {
+		t.Error(got)
+	}
+}
+
+// P1: an id is opaque; whatever it holds, the ack gives it back as it came, in
+// text that XML can carry without a change.
+func FuzzAck(f *testing.F) {
+	for _, s := range []string{"42", "\x00\x1f\"\\/", "<&>]]>", "é漢😀\u2028\uFFFD", "\uFFFE\uFFFF", "\x7f"} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, to, id string) {
+		ack := AppendAck(nil, to, id)
+		if strings.ContainsAny(string(ack), "<>&\uFFFE\uFFFF") || !utf8.Valid(ack) {
+			t.Fatalf("XML cannot carry %q", ack)
+		}
+		var got struct{ To, Message_id, Message_type string }
+		if err := json.Unmarshal(ack, &got); err != nil || got.Message_type != "ack" {
+			t.Fatalf("%s: %v", ack, err)
+		}
+		if utf8.ValidString(to) && utf8.ValidString(id) && (got.To != to || got.Message_id != id) {
+			t.Fatalf("%s gives %q, %q", ack, got.To, got.Message_id)
+		}
+		if to == "" || id == "" || !utf8.ValidString(to) || !utf8.ValidString(id) {
+			return
+		}
+		again, err := Decode(AppendAck(nil, to, id))
+		if err != nil || again.Kind != Ack || again.MessageID != id {
+			t.Fatalf("Decode reads %+v, %v", again, err)
+		}
+	})
+}
+
+func BenchmarkAppendAck(b *testing.B) {
+	dst := make([]byte, 0, 256)
+	b.ReportAllocs()
+	for b.Loop() {
+		AppendAck(dst, "APA91bH-0123456789-0123456789-0123456789", "1234")
+	}
+}

@@ -1,0 +1,158 @@
+package flow
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+var t0 = time.Unix(1_700_000_000, 0)
+
+// P3: whatever comes in whatever order, the window holds what is unanswered,
+// oldest first, and never more than its limit.
+func TestWindowHoldsWhatIsUnanswered(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		const limit = 10
+		w := NewWindow(limit)
+		var want []uint64 // the model: a list
+		next := uint64(1)
+		for step := range 500 {
+			id := fmt.Sprint("d-", rnd.Uint64N(next+2)) // known, answered, or never sent
+			switch {
+			case w.Room() > 0 && rnd.IntN(2) == 0:
+				w.Add(fmt.Sprint("d-", next), next, t0.Add(time.Duration(next)))
+				want = append(want, next)
+				next++
+			default:
+				seq, ok := w.Answer(id)
+				i := slices.IndexFunc(want, func(s uint64) bool { return fmt.Sprint("d-", s) == id })
+				if ok != (i >= 0) || ok && seq != want[i] {
+					t.Fatalf("seed %d step %d: Answer(%s) = %d, %v", seed, step, id, seq, ok)
+				}
+				if ok {
+					want = slices.Delete(want, i, i+1)
+				}
+			}
+			oldest, any := w.Oldest()
+			if !slices.Equal(w.Unanswered(), want) || w.Room() != limit-len(want) || w.Empty() != (len(want) == 0) ||
+				any != (len(want) > 0) || any && !oldest.Equal(t0.Add(time.Duration(want[0]))) {
+				t.Fatalf("seed %d step %d: %v, room %d, oldest %v; want %v", seed, step, w.Unanswered(), w.Room(), oldest, want)
+			}
+		}
+	}
+}
+
+// P3: one more than the limit, or the same id twice, is a broken invariant.
+func TestWindowRefusesOneTooMany(t *testing.T) {
+	panics := func(f func()) (yes bool) {
+		defer func() { yes = recover() != nil }()
+		f()
+		return false
+	}
+	w := NewWindow(2)
+	w.Add("a", 1, t0)
+	if !panics(func() { w.Add("a", 2, t0) }) {
+		t.Error("an id that is unanswered went in again")
+	}
+	w.Add("b", 2, t0)
+	if !panics(func() { w.Add("c", 3, t0) }) {
+		t.Error("a third went into a window of two")
+	}
+	w.Answer("a")
+	w.Add("a", 4, t0)
+	if got := w.Unanswered(); !slices.Equal(got, []uint64{2, 4}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Every row of ccs-protocol.md §4.1.
+func TestJudge(t *testing.T) {
+	for code, want := range map[string]Verdict{
+		"INVALID_JSON": Fail, "BAD_REGISTRATION": Fail, "DEVICE_UNREGISTERED": Fail, "SENDER_ID_MISMATCH": Fail, "BAD_ACK": Fail,
+		"SERVICE_UNAVAILABLE": Retry, "INTERNAL_SERVER_ERROR": Retry,
+		"DEVICE_MESSAGE_RATE_EXCEEDED": SlowDown, "TOPICS_MESSAGE_RATE_EXCEEDED": SlowDown, "QUOTA_EXCEEDED": SlowDown,
+		"CONNECTION_DRAINING": Resend, "INVALID_APNS_CREDENTIAL": Fail, "AUTHENTICATION_FAILED": Halt,
+		"INVALID_TTL": Fail, "JSON_TYPE_ERROR": Fail, "InvalidJson": Fail,
+		"": Retry, "SOMETHING_NEW": Retry, "internal_server_error": Retry,
+	} {
+		for _, attempts := range []int{1, 14, 15, 1000} {
+			got, last := Judge(code, attempts, 15), want
+			if attempts >= 15 && (want == Retry || want == SlowDown) {
+				last = Fail
+			}
+			if got != last {
+				t.Errorf("Judge(%q, %d, 15) = %v, want %v", code, attempts, got, last)
+			}
+			if got := Judge(code, attempts, 0); got != want {
+				t.Errorf("Judge(%q, %d, 0) = %v, want %v", code, attempts, got, want)
+			}
+		}
+	}
+}
+
+func TestJudgeStanza(t *testing.T) {
+	for _, c := range []struct {
+		kind            string
+		attempts, limit int
+		want            Verdict
+	}{
+		{"modify", 1, 15, Fail}, {"cancel", 1, 15, Fail}, {"auth", 1, 15, Fail}, {"", 1, 15, Fail},
+		{"wait", 1, 15, Retry}, {"wait", 15, 15, Fail}, {"wait", 15, 0, Retry},
+	} {
+		if got := JudgeStanza(c.kind, c.attempts, c.limit); got != c.want {
+			t.Errorf("JudgeStanza(%q, %d, %d) = %v, want %v", c.kind, c.attempts, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestVerdictNames(t *testing.T) {
+	if got := fmt.Sprint(Retry, Resend, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend slow down fail halt unknown" {
+		t.Error(got)
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		after   time.Duration // of its expiry
+		expired bool
+		remains time.Duration
+	}{
+		{"an hour left", -time.Hour, false, time.Hour},
+		{"part of a second is not sent", -1500 * time.Millisecond, false, time.Second},
+		{"now or never, now", 0, false, 0},
+		{"now or never, a moment later", 999 * time.Millisecond, false, 0},
+		{"over", time.Second, true, 0},
+		{"long over", time.Hour, true, 0},
+	} {
+		now := t0.Add(c.after)
+		if got := Expired(now, t0); got != c.expired {
+			t.Errorf("%s: expired %v", c.name, got)
+		}
+		if got := Remaining(now, t0); got == nil || *got != c.remains {
+			t.Errorf("%s: remaining %v, want %v", c.name, got, c.remains)
+		}
+	}
+	if Expired(t0, time.Time{}) || Remaining(t0, time.Time{}) != nil {
+		t.Error("without an expiry there is nothing to expire, and no TTL to send")
+	}
+}
+
+func BenchmarkWindow(b *testing.B) {
+	w := NewWindow(100)
+	ids := make([]string, 200)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("01J0000000000000000000%04d", i)
+	}
+	for i := range 99 {
+		w.Add(ids[i], uint64(i), t0)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		w.Add(ids[(i+99)%200], 1, t0)
+		w.Answer(ids[i%200])
+	}
+}
