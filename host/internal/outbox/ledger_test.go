@@ -1,0 +1,185 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ledger is a fake: it commits at once, unless told to hold.
+type ledger struct {
+	mu        sync.Mutex
+	changed   chan struct{}
+	last      uint64
+	pending   map[uint64]entry.Downstream
+	bodies    map[uint64]message.Downstream
+	ends      []entry.End
+	postponed []postponed
+	hold      bool // Finish commits at release
+	held      []func()
+}
+
+type postponed struct {
+	seq      uint64
+	due      time.Time
+	attempts int
+	code     string
+}
+
+func newLedger() *ledger {
+	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Downstream{}}
+}
+
+// accept stores one for token in group; ttl < 0 is none.
+func (l *ledger) accept(token string, group uint64, ttl time.Duration) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group}
+	m := message.Downstream{To: message.Token(token), MessageID: d.MessageID}
+	if ttl >= 0 {
+		m.Options.TTL = message.TTL(ttl)
+		d.Expires = time.Now().Add(ttl)
+	}
+	l.pending[d.Seq], l.bodies[d.Seq] = d, m
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return d.Seq
+}
+
+func (l *ledger) Downstreams(after uint64, max int) []entry.Downstream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []entry.Downstream
+	for seq := after + 1; seq <= l.last && len(out) < max; seq++ {
+		if d, ok := l.pending[seq]; ok {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (l *ledger) DownstreamsChanged() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+func (l *ledger) Downstream(seq uint64) (message.Downstream, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m, ok := l.bodies[seq]
+	if !ok {
+		return m, entry.ErrUnknown
+	}
+	return m, nil
+}
+
+func (l *ledger) Finish(e entry.End, done func(error)) {
+	l.mu.Lock()
+	commit := func() {
+		l.mu.Lock()
+		_, known := l.pending[e.Seq]
+		delete(l.pending, e.Seq)
+		delete(l.bodies, e.Seq)
+		if known {
+			l.ends = append(l.ends, e)
+		}
+		l.mu.Unlock()
+		if known {
+			done(nil)
+		} else {
+			done(entry.ErrUnknown)
+		}
+	}
+	if l.hold {
+		l.held = append(l.held, commit)
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	commit()
+}
+
+func (l *ledger) release() {
+	l.mu.Lock()
+	held := l.held
+	l.held, l.hold = nil, false
+	l.mu.Unlock()
+	for _, commit := range held {
+		commit()
+	}
+}
+
+func (l *ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
+	l.mu.Lock()
+	l.postponed = append(l.postponed, postponed{seq, due, attempts, code})
+	d := l.pending[seq]
+	d.Due, d.Attempts = due, attempts
+	l.pending[seq] = d
+	l.mu.Unlock()
+	done(nil)
+}
+
+// end is the recorded outcome of seq; there must be exactly one (P4).
+func (l *ledger) end(t *testing.T, seq uint64) entry.End {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.ends, func(e entry.End) bool { return e.Seq == seq })
+	if i < 0 {
+		t.Fatalf("P4: %d has no outcome; there are %+v", seq, l.ends)
+	}
+	for _, e := range l.ends[i+1:] {
+		if e.Seq == seq {
+			t.Fatalf("P4: %d has two outcomes: %+v", seq, l.ends)
+		}
+	}
+	return l.ends[i]
+}
+
+// simulate runs do with an outbox in a synctest bubble.
+func simulate(t *testing.T, do func(t *testing.T, l *ledger, b *Outbox)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger()
+		b := New(Options{Ledger: l})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- b.Run(ctx) }()
+		synctest.Wait()
+		do(t, l, b)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// take takes and returns the seqs.
+func take(b *Outbox, n int) []uint64 {
+	synctest.Wait()
+	seqs := []uint64{}
+	for _, g := range b.Take("main", n) {
+		seqs = append(seqs, g.Seq)
+	}
+	return seqs
+}
+
+func expect(t *testing.T, what string, got []uint64, want ...uint64) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}

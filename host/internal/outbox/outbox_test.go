@@ -1,0 +1,489 @@
+package outbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/sdk/message"
+)
+
+func TestOldestFirst(t *testing.T) { // P3
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 5 {
+			l.accept("tokA", 0, -1)
+		}
+		expect(t, "first", take(b, 2), 1, 2)
+		expect(t, "next", take(b, 10), 3, 4, 5)
+		b.Return("main", []uint64{4, 2})
+		l.accept("tokA", 0, -1)
+		expect(t, "what came back goes before what is new", take(b, 10), 2, 4, 6)
+		b.Acked("main", 1, "tokB")
+		b.Acked("main", 1, "")             // twice
+		b.Nacked("main", 99, "WHAT", "")   // unknown
+		b.Return("main", []uint64{1, 500}) // late
+		synctest.Wait()
+		if e := l.end(t, 1); e.Status != message.Acked || e.NewToken != "tokB" || e.Attempts != 1 {
+			t.Errorf("outcome %+v", e)
+		}
+		b.Acked("main", 2, "")
+		if e := l.end(t, 2); e.Attempts != 2 {
+			t.Errorf("written twice, but the outcome says %d", e.Attempts)
+		}
+	})
+}
+
+func TestChangedIsClosedWhenThereIsMore(t *testing.T) { // P0
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		hint := func(what string, do func()) {
+			t.Helper()
+			changed := b.Changed("main")
+			do()
+			synctest.Wait()
+			select {
+			case <-changed:
+			default:
+				t.Errorf("no hint after %s", what)
+			}
+		}
+		hint("accept", func() { l.accept("tokA", 7, -1) })
+		l.accept("tokA", 7, -1)
+		expect(t, "head", take(b, 10), 1)
+		hint("the end of a group's head", func() { b.Acked("main", 1, "") })
+		expect(t, "next", take(b, 10), 2)
+		hint("return", func() { b.Return("main", []uint64{2}) })
+		take(b, 10)
+		hint("retry", func() { b.Nacked("main", 2, "SERVICE_UNAVAILABLE", ""); time.Sleep(3 * time.Second) })
+		expect(t, "again", take(b, 10), 2)
+	})
+}
+
+// Only the head of a group is ever out, until its outcome is on disk. Groups
+// don't wait for each other.
+func TestGroupsGoOneAfterTheOther(t *testing.T) { // P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 3 {
+			l.accept("tokA", 1, -1)
+			l.accept("tokB", 2, -1)
+		}
+		expect(t, "heads", take(b, 10), 1, 2)
+		expect(t, "nobody else", take(b, 10))
+
+		b.Nacked("main", 1, "SERVICE_UNAVAILABLE", "") // a head that waits holds its group alone
+		b.Nacked("main", 2, "DEVICE_UNREGISTERED", "") // any outcome frees the next
+		expect(t, "the other group's next", take(b, 10), 4)
+
+		l.mu.Lock()
+		l.hold = true
+		l.mu.Unlock()
+		b.Acked("main", 4, "")
+		expect(t, "not before the commit", take(b, 10))
+		l.release()
+		expect(t, "after the commit", take(b, 10), 6)
+
+		time.Sleep(3 * time.Second)
+		expect(t, "the first again", take(b, 10), 1)
+		b.Return("main", []uint64{1})
+		expect(t, "and again", take(b, 10), 1)
+		b.Acked("main", 1, "")
+		expect(t, "its next", take(b, 10), 3)
+	})
+}
+
+func TestExpiredInsideAGroup(t *testing.T) { // P4, P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 1, -1)
+		l.accept("tokA", 1, 10*time.Second)
+		l.accept("tokA", 1, -1)
+		expect(t, "head", take(b, 10), 1)
+		time.Sleep(time.Minute)
+		if e := l.end(t, 2); e.Status != message.Expired || e.Attempts != 0 {
+			t.Errorf("outcome %+v", e)
+		}
+		b.Acked("main", 1, "")
+		expect(t, "the one after the expired", take(b, 10), 3)
+	})
+}
+
+// The schedule is persisted, grows, and ends after 15 attempts.
+func TestRetryThenFail(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, -1)
+		last := time.Now()
+		for i := 1; i <= 15; i++ {
+			for len(take(b, 1)) == 0 {
+				<-b.Changed("main")
+			}
+			if wait := time.Since(last); i > 1 && (wait < time.Second || wait > 10*time.Minute) {
+				t.Errorf("attempt %d came after %v", i, wait)
+			}
+			last = time.Now()
+			b.Nacked("main", 1, "SERVICE_UNAVAILABLE", "busy")
+		}
+		if len(l.postponed) != 14 {
+			t.Fatalf("postponed %d times, want 14", len(l.postponed))
+		}
+		for i, p := range l.postponed {
+			if p.attempts != i+1 || p.code != "SERVICE_UNAVAILABLE" {
+				t.Errorf("postponed %+v", p)
+			}
+		}
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != "SERVICE_UNAVAILABLE" || e.Description != "busy" || e.Attempts != 15 {
+			t.Errorf("outcome %+v", e)
+		}
+	})
+}
+
+// What the ledger says about attempts and due times holds after a restart.
+func TestScheduleOutlivesARestart(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, -1)
+		expect(t, "first", take(b, 1), 1)
+		b.Nacked("main", 1, "INTERNAL_SERVER_ERROR", "")
+		again := New(Options{Ledger: l})
+		again.load()
+		if n := len(again.Take("main", 1)); n != 0 {
+			t.Error("it goes before it is due")
+		}
+		time.Sleep(time.Minute)
+		again.advance(time.Now())
+		if n := len(again.Take("main", 1)); n != 1 {
+			t.Error("it does not go when it is due")
+		}
+		if again.items[1].Attempts != 1 {
+			t.Errorf("%d attempts, want 1", again.items[1].Attempts)
+		}
+	})
+}
+
+func TestVerdicts(t *testing.T) { // ccs-protocol.md §4.1
+	for code, want := range map[string]message.OutcomeStatus{
+		"DEVICE_UNREGISTERED": message.Failed, "BAD_REGISTRATION": message.Failed, "INVALID_JSON": message.Failed,
+		"SENDER_ID_MISMATCH": message.Failed, "CONNECTION_DRAINING": 0, "SERVICE_UNAVAILABLE": 0, "NEVER_HEARD_OF": 0,
+	} {
+		simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+			l.accept("tokA", 0, -1)
+			take(b, 1)
+			b.Nacked("main", 1, code, "why")
+			synctest.Wait()
+			switch {
+			case want != 0:
+				if e := l.end(t, 1); e.Status != want || e.Code != code || e.Description != "why" {
+					t.Errorf("%s: %+v", code, e)
+				}
+			case code == "CONNECTION_DRAINING": // no wait, no attempt, nothing to persist
+				expect(t, code, take(b, 1), 1)
+				if b.items[1].Attempts != 0 || len(l.postponed) != 0 {
+					t.Errorf("%s: counted", code)
+				}
+			default:
+				expect(t, code, take(b, 1))
+			}
+		})
+	}
+}
+
+func TestRefusedStanza(t *testing.T) { // ccs-protocol.md §4.2
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, -1)
+		l.accept("tokA", 0, -1)
+		take(b, 2)
+		b.Refused("main", 1, "modify", "400 bad-request")
+		b.Refused("main", 2, "wait", "resource-constraint")
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStanza || e.Description != "400 bad-request" {
+			t.Errorf("outcome %+v", e)
+		}
+		time.Sleep(3 * time.Second)
+		expect(t, "the one to wait", take(b, 2), 2)
+	})
+}
+
+// A target that is sent too much rests for minutes; others don't.
+func TestSlowDownOfOneTarget(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("busy", 0, -1)
+		l.accept("busy", 0, -1)
+		expect(t, "two", take(b, 10), 1, 2)
+		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+		b.Nacked("main", 2, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // in flight already: the rest grows no longer
+		if r := b.sessions["main"].rests["busy"]; r.times != 1 {
+			t.Errorf("%d rests, want 1", r.times)
+		}
+		l.accept("busy", 0, -1)
+		l.accept("calm", 0, -1)
+		expect(t, "the calm one", take(b, 10), 4)
+		time.Sleep(59 * time.Second)
+		expect(t, "nobody within a minute", take(b, 10))
+		time.Sleep(5 * time.Minute)
+		got := take(b, 10)
+		slices.Sort(got)
+		expect(t, "then all", got, 1, 2, 3)
+		b.Acked("main", 1, "")
+		if n := len(b.sessions["main"].rests); n != 0 {
+			t.Errorf("%d targets rest after an ack", n)
+		}
+	})
+}
+
+// An account error stops the session, is said once, and is tried again by one
+// downstream alone.
+func TestAccountErrorHalts(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 5 {
+			l.accept("tokA", 0, -1)
+		}
+		take(b, 2)
+		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		if b.Stats("main").Halted.IsZero() {
+			t.Error("not halted")
+		}
+		time.Sleep(4 * time.Minute)
+		expect(t, "while halted", take(b, 10))
+		time.Sleep(2 * time.Minute)
+		probe := take(b, 10)
+		expect(t, "one alone", probe, 1)
+		expect(t, "nothing beside it", take(b, 10))
+		b.Acked("main", 1, "")
+		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
+	})
+}
+
+func TestExpiry(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, time.Minute)
+		l.accept("tokA", 0, time.Hour)
+		l.accept("tokA", 0, time.Minute)
+		expect(t, "one in flight", take(b, 1), 1)
+		time.Sleep(10 * time.Minute)
+		if e := l.end(t, 3); e.Status != message.Expired {
+			t.Errorf("outcome %+v", e)
+		}
+		if len(l.ends) != 1 {
+			t.Fatalf("in flight nothing expires: %+v", l.ends)
+		}
+		b.Return("main", []uint64{1})
+		expect(t, "after its connection ended it has expired", take(b, 1), 2)
+		if e := l.end(t, 1); e.Status != message.Expired || e.Attempts != 1 {
+			t.Errorf("outcome %+v", e)
+		}
+		b.Return("main", []uint64{2})
+		got := b.Take("main", 1)
+		if len(got) != 1 || *got[0].TTL != 50*time.Minute {
+			t.Errorf("the remaining time is %v, want 50m", got)
+		}
+	})
+}
+
+func TestRetryNeverGoesPastTheTTL(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, 0)
+		take(b, 1)
+		b.Nacked("main", 1, "INTERNAL_SERVER_ERROR", "sorry")
+		if e := l.end(t, 1); e.Status != message.Expired || e.Code != "INTERNAL_SERVER_ERROR" {
+			t.Errorf("outcome %+v", e)
+		}
+	})
+}
+
+// TTL 0 is "now or never": tried if there is a connection, and not the same as none.
+func TestTTLZero(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, 0)
+		l.accept("tokA", 0, -1)
+		synctest.Wait()
+		got := b.Take("main", 1)
+		if len(got) != 1 || got[0].TTL == nil || *got[0].TTL != 0 {
+			t.Fatalf("got %+v, want one with TTL 0", got)
+		}
+		if got = b.Take("main", 1); len(got) != 1 || got[0].TTL != nil {
+			t.Fatalf("got %+v, want one without TTL", got)
+		}
+		time.Sleep(time.Hour) // in flight
+		b.Acked("main", 1, "")
+		if e := l.end(t, 1); e.Status != message.Acked {
+			t.Errorf("outcome %+v", e)
+		}
+		l.accept("tokA", 0, 0)
+		time.Sleep(2 * time.Second)
+		expect(t, "nobody came for it", take(b, 1))
+		if e := l.end(t, 3); e.Status != message.Expired {
+			t.Errorf("outcome %+v", e)
+		}
+	})
+}
+
+// After a stream error over our bytes each goes alone; the poison one fails at
+// its second, the others get through.
+func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const poison = 3
+		for range 6 {
+			l.accept("tokA", 0, -1)
+		}
+		expect(t, "five", take(b, 5), 1, 2, 3, 4, 5)
+		b.Blame("main", []uint64{1, 2, 3, 4, 5})
+		for _, want := range []uint64{1, 2, 3, 4, 5} {
+			expect(t, "alone", take(b, 100), want)
+			expect(t, "nothing beside it", take(b, 100))
+			if want == poison {
+				b.Blame("main", []uint64{want})
+			} else {
+				b.Acked("main", want, "")
+			}
+		}
+		expect(t, "the rest", take(b, 100), 6)
+		if e := l.end(t, poison); e.Status != message.Failed || e.Code != CodeStreamError {
+			t.Errorf("outcome %+v", e)
+		}
+		if len(l.ends) != 5 {
+			t.Errorf("outcomes %+v", l.ends)
+		}
+	})
+}
+
+// A suspect waits for an empty link, and is woken when it is.
+func TestSuspectWaitsForTheOthers(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, -1)
+		l.accept("tokA", 0, -1)
+		expect(t, "on one connection", take(b, 1), 1)
+		expect(t, "on another", take(b, 1), 2)
+		b.Blame("main", []uint64{1})
+		expect(t, "not while the other is out", take(b, 1))
+		changed := b.Changed("main")
+		b.Acked("main", 2, "")
+		synctest.Wait()
+		select {
+		case <-changed:
+		default:
+			t.Error("no hint")
+		}
+		expect(t, "now", take(b, 1), 1)
+	})
+}
+
+func TestGoneFromTheLedger(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 1, -1)
+		l.accept("tokA", 1, -1)
+		synctest.Wait()
+		l.mu.Lock()
+		delete(l.bodies, 1)
+		l.mu.Unlock()
+		expect(t, "first", take(b, 1))
+		expect(t, "its group goes on", take(b, 1), 2)
+	})
+}
+
+// Random answers: every downstream ends once, in order within its group, and
+// the queues agree with each other all the time.
+func TestEveryDownstreamEndsOnce(t *testing.T) { // P4, P5
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			simulate(t, func(t *testing.T, l *ledger, b *Outbox) { churn(t, seed, l, b) })
+		})
+	}
+}
+
+func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
+	const all = 400
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	group := map[uint64]uint64{}
+	var out []uint64
+	for step := 0; len(group) < all || len(l.ends) < all; step++ {
+		if step > 100_000 {
+			t.Fatalf("stuck: %d of %d ended, %+v", len(l.ends), all, b.Stats())
+		}
+		if n := rnd.IntN(8); len(group) < all && n < 3 {
+			ttl := time.Duration(-1)
+			if n == 0 {
+				ttl = time.Duration(rnd.IntN(100)) * time.Second
+			}
+			g := uint64(rnd.IntN(20))
+			group[l.accept(fmt.Sprint("tok", rnd.IntN(5)), g, ttl)] = g
+		}
+		if rnd.IntN(4) == 0 {
+			time.Sleep(time.Duration(rnd.IntN(3000)) * time.Millisecond)
+		}
+		out = append(out, take(b, rnd.IntN(5))...)
+		busy := map[uint64]bool{}
+		for _, seq := range out {
+			if g := group[seq]; g != 0 && busy[g] {
+				t.Fatalf("P5: two of group %d are out: %v", g, out)
+			} else {
+				busy[g] = true
+			}
+		}
+		if len(out) == 0 || rnd.IntN(2) == 0 {
+			continue
+		}
+		i := rnd.IntN(len(out))
+		seq := out[i]
+		switch rnd.IntN(12) {
+		case 0:
+			b.Nacked("main", seq, "SERVICE_UNAVAILABLE", "")
+		case 1:
+			b.Nacked("main", seq, "DEVICE_UNREGISTERED", "")
+		case 2:
+			b.Nacked("main", seq, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+		case 3:
+			b.Nacked("main", seq, "CONNECTION_DRAINING", "")
+		case 4:
+			b.Return("main", out)
+			out = nil
+		case 5:
+			b.Blame("main", out)
+			out = nil
+		default:
+			b.Acked("main", seq, "")
+		}
+		if out != nil {
+			out = slices.Delete(out, i, i+1)
+		}
+	}
+	synctest.Wait()
+	last := map[uint64]uint64{}
+	for _, e := range l.ends {
+		if g := group[e.Seq]; g != 0 && e.Status != message.Expired {
+			if e.Seq < last[g] {
+				t.Errorf("P5: %d of group %d ended after %d", e.Seq, g, last[g])
+			}
+			last[g] = e.Seq
+		}
+	}
+	for seq := range group {
+		l.end(t, seq)
+	}
+	if s := b.Stats(); s.Pending != 0 || s.Ready != 0 || s.Later != 0 || s.Taken != 0 || s.Groups != 0 || len(b.expiring.items) != 0 {
+		t.Errorf("left behind: %+v, %d expiring", s, len(b.expiring.items))
+	}
+}
+
+func BenchmarkTakeAndAck(b *testing.B) {
+	for _, groups := range []uint64{0, 5000} {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) {
+			l := newLedger()
+			for i := range b.N {
+				g := uint64(0)
+				if groups > 0 {
+					g = 1 + uint64(i)%groups
+				}
+				l.accept("tokA", g, time.Hour)
+			}
+			o := New(Options{Ledger: l})
+			o.load()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for done := 0; done < b.N; {
+				for _, g := range o.Take("main", 16) {
+					o.Acked("main", g.Seq, "")
+					done++
+				}
+			}
+		})
+	}
+}
