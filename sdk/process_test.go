@@ -173,10 +173,10 @@ func (f *feeder) more(n int) {
 	for ; n > 0 && f.next < f.total.Load(); n-- {
 		f.next++
 		frame.Deliver = append(frame.Deliver, &wire.Delivery{Delivery: uint64(f.next), Attempt: 1, TimeoutMs: 30_000,
-			Event: &wire.Delivery_Upstream{Upstream: &wire.Upstream{
-				Id: "01JADQ3Z5X8W9Y7V6T5S4R3Q2P", Session: "main", From: "token-of-a-device", Category: f.category, MessageId: "42",
-				Data: f.data, Raw: f.payload, ReceivedMs: 1700000000000,
-			}}})
+			Event: &wire.Delivery_Upstream{Upstream: wire.UpstreamToProto(&sdk.Upstream{
+				ID: "01JADQ3Z5X8W9Y7V6T5S4R3Q2P", Session: "main", From: "token-of-a-device", Category: f.category, MessageID: "42",
+				Data: f.data, Raw: f.payload, Received: time.UnixMilli(1700000000000),
+			})}})
 	}
 	if len(frame.Deliver) > 0 {
 		f.session.Send(frame)

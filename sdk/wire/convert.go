@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -13,21 +14,35 @@ import (
 // clean makes s valid UTF-8: one string that isn't would break a whole frame (P10).
 func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
-// UpstreamToProto is the upstream as the wire has it. Its bytes are shared.
+// UpstreamToProto is the upstream as the wire has it. Its bytes are shared. The
+// data is a part of the raw payload and goes over the wire once: half the bytes.
 func UpstreamToProto(u *message.Upstream) *Upstream {
-	return &Upstream{
+	p := &Upstream{
 		Id: u.ID, Session: clean(u.Session), From: clean(u.From), Category: clean(u.Category),
-		MessageId: clean(u.MessageID), Data: u.Data, Raw: u.Raw, ReceivedMs: u.Received.UnixMilli(),
+		MessageId: clean(u.MessageID), Raw: u.Raw, ReceivedMs: u.Received.UnixMilli(),
 	}
+	if len(u.Data) == 0 {
+		return p
+	}
+	if at := bytes.Index(u.Raw, u.Data); at >= 0 {
+		p.DataStart, p.DataEnd = uint32(at), uint32(at+len(u.Data))
+	} else {
+		p.Data = u.Data
+	}
+	return p
 }
 
 // UpstreamFromProto is the upstream of a delivery with that attempt.
 func UpstreamFromProto(u *Upstream, attempt uint32) message.Upstream {
-	return message.Upstream{
+	m := message.Upstream{
 		ID: u.GetId(), Session: u.GetSession(), From: u.GetFrom(), Category: u.GetCategory(),
 		MessageID: u.GetMessageId(), Data: raw(u.GetData()), Raw: raw(u.GetRaw()),
 		Attempt: int(attempt), Received: time.UnixMilli(u.GetReceivedMs()),
 	}
+	if from, to := u.GetDataStart(), u.GetDataEnd(); m.Data == nil && from < to && uint64(to) <= uint64(len(m.Raw)) {
+		m.Data = m.Raw[from:to:to]
+	}
+	return m
 }
 
 // OutcomeToProto is the outcome as the wire has it.

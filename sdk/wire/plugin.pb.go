@@ -600,15 +600,19 @@ func (*Delivery_Outcome) isDelivery_Event() {}
 func (*Delivery_Receipt) isDelivery_Event() {}
 
 type Upstream struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
-	Category      string                 `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
-	MessageId     string                 `protobuf:"bytes,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	Data          []byte                 `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"` // the payload's "data", as it came
-	Raw           []byte                 `protobuf:"bytes,7,opt,name=raw,proto3" json:"raw,omitempty"`   // the whole payload
-	ReceivedMs    int64                  `protobuf:"varint,8,opt,name=received_ms,json=receivedMs,proto3" json:"received_ms,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Session    string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	From       string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	Category   string                 `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
+	MessageId  string                 `protobuf:"bytes,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Raw        []byte                 `protobuf:"bytes,7,opt,name=raw,proto3" json:"raw,omitempty"` // the whole payload, as it came
+	ReceivedMs int64                  `protobuf:"varint,8,opt,name=received_ms,json=receivedMs,proto3" json:"received_ms,omitempty"`
+	// The payload's "data" is raw[data_start:data_end], or, where it is not a
+	// part of raw, data. None of them set: there was none.
+	DataStart     uint32 `protobuf:"varint,9,opt,name=data_start,json=dataStart,proto3" json:"data_start,omitempty"`
+	DataEnd       uint32 `protobuf:"varint,10,opt,name=data_end,json=dataEnd,proto3" json:"data_end,omitempty"`
+	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -678,13 +682,6 @@ func (x *Upstream) GetMessageId() string {
 	return ""
 }
 
-func (x *Upstream) GetData() []byte {
-	if x != nil {
-		return x.Data
-	}
-	return nil
-}
-
 func (x *Upstream) GetRaw() []byte {
 	if x != nil {
 		return x.Raw
@@ -697,6 +694,27 @@ func (x *Upstream) GetReceivedMs() int64 {
 		return x.ReceivedMs
 	}
 	return 0
+}
+
+func (x *Upstream) GetDataStart() uint32 {
+	if x != nil {
+		return x.DataStart
+	}
+	return 0
+}
+
+func (x *Upstream) GetDataEnd() uint32 {
+	if x != nil {
+		return x.DataEnd
+	}
+	return 0
+}
+
+func (x *Upstream) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
 }
 
 type Target struct {
@@ -1847,18 +1865,22 @@ const file_plugin_proto_rawDesc = "" +
 	"\bupstream\x18\x04 \x01(\v2\x1b.balhost.plugin.v1.UpstreamH\x00R\bupstream\x126\n" +
 	"\aoutcome\x18\x05 \x01(\v2\x1a.balhost.plugin.v1.OutcomeH\x00R\aoutcome\x126\n" +
 	"\areceipt\x18\x06 \x01(\v2\x1a.balhost.plugin.v1.ReceiptH\x00R\areceiptB\a\n" +
-	"\x05event\"\xca\x01\n" +
+	"\x05event\"\x84\x02\n" +
 	"\bUpstream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x1a\n" +
 	"\bcategory\x18\x04 \x01(\tR\bcategory\x12\x1d\n" +
 	"\n" +
-	"message_id\x18\x05 \x01(\tR\tmessageId\x12\x12\n" +
-	"\x04data\x18\x06 \x01(\fR\x04data\x12\x10\n" +
+	"message_id\x18\x05 \x01(\tR\tmessageId\x12\x10\n" +
 	"\x03raw\x18\a \x01(\fR\x03raw\x12\x1f\n" +
 	"\vreceived_ms\x18\b \x01(\x03R\n" +
-	"receivedMs\"^\n" +
+	"receivedMs\x12\x1d\n" +
+	"\n" +
+	"data_start\x18\t \x01(\rR\tdataStart\x12\x19\n" +
+	"\bdata_end\x18\n" +
+	" \x01(\rR\adataEnd\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"^\n" +
 	"\x06Target\x12\x16\n" +
 	"\x05token\x18\x01 \x01(\tH\x00R\x05token\x12\x16\n" +
 	"\x05topic\x18\x02 \x01(\tH\x00R\x05topic\x12\x1e\n" +
