@@ -92,11 +92,11 @@ func (b *batch) sender(session, messageID string) (plugin string, group uint64) 
 func (b *batch) bury(e envelope, why string) {
 	from := b.mark()
 	b.arena = appendEnvelope(b.arena, e)
-	event := b.since(from)
+	event := b.since(from)[1:]
 	b.putDead(dead{seq: b.next(), died: b.now, reason: why, event: e}, event)
 }
 
-// putDead writes a dead letter; event is its envelope's record without the checksum.
+// putDead writes a dead letter; event is its envelope, without the format byte.
 func (b *batch) putDead(d dead, event []byte) {
 	d.reason = clip(d.reason, maxNote)
 	from := b.mark()

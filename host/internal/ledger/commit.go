@@ -39,7 +39,7 @@ type tally struct {
 	lastID     ulid.ULID
 	lowEvents  uint64 // no event before it is pending: recovery starts there, not among tombstones
 	lowSent    uint64 // the same for downstreams
-	purgedTo   uint32 // no summary of an hour before it is left
+	purgedTo   uint64 // no summary from before it is left, in milliseconds
 	counts     entry.Counts
 	finished   uint64 // summaries of events now
 	outcomes   uint64 // summaries of downstreams now
@@ -52,7 +52,7 @@ func appendTally(dst []byte, t tally, now time.Time) []byte {
 	dst = append(dst, t.lastID[:]...)
 	c := t.counts
 	for _, n := range []uint64{
-		t.commit, t.seq, t.lowEvents, t.lowSent, uint64(t.purgedTo), t.finished, t.outcomes, t.values,
+		t.commit, t.seq, t.lowEvents, t.lowSent, t.purgedTo, t.finished, t.outcomes, t.values,
 		c.Accepted, c.Handled, c.Died, c.Sent, c.Acked, c.Failed, c.Expired,
 		uint64(c.Events), uint64(c.Downstreams), uint64(c.Dead),
 	} {
@@ -65,10 +65,9 @@ func readTally(r *reader) (t tally) {
 	r.time()
 	t.lastID = r.id()
 	c := &t.counts
-	for _, n := range []*uint64{&t.commit, &t.seq, &t.lowEvents, &t.lowSent} {
+	for _, n := range []*uint64{&t.commit, &t.seq, &t.lowEvents, &t.lowSent, &t.purgedTo} {
 		*n = r.uvarint()
 	}
-	t.purgedTo = uint32(r.uvarint())
 	for _, n := range []*uint64{
 		&t.finished, &t.outcomes, &t.values,
 		&c.Accepted, &c.Handled, &c.Died, &c.Sent, &c.Acked, &c.Failed, &c.Expired,
@@ -95,6 +94,11 @@ type batch struct {
 	writes  int
 	freed   int64 // bytes of records deleted
 
+	newEvents pageWriter
+	newSent   pageWriter
+	summaries summaries
+	touched   []*page // of which entries have ended
+
 	calls          []call
 	effects        []effect
 	owners         []setOwner
@@ -120,7 +124,7 @@ const (
 
 // run is the committer: the only goroutine that writes to badger or changes the index.
 func (l *Ledger) run() error {
-	b := &batch{l: l}
+	b := &batch{l: l, newEvents: pageWriter{kind: kindEvent}, newSent: pageWriter{kind: kindDownstream}}
 	var letters []letter
 	for {
 		letters = l.box.take(letters[:0])
@@ -168,6 +172,10 @@ func (b *batch) add(m letter) {
 // The batch is empty afterwards.
 func (l *Ledger) commit(b *batch) {
 	defer b.end()
+	b.closePage(&b.newEvents)
+	b.closePage(&b.newSent)
+	b.closeSummaries()
+	b.writeEnded()
 	err := b.err
 	if err == nil && b.writes > 0 {
 		err = l.sync(b)
@@ -267,6 +275,11 @@ func (b *batch) end() {
 		b.arena = nil
 	}
 	b.arena = b.arena[:0]
+	b.newEvents.reset()
+	b.newSent.reset()
+	b.summaries.reset()
+	clear(b.touched)
+	b.touched = b.touched[:0]
 	clear(b.calls)
 	clear(b.effects)
 	clear(b.entries)
@@ -299,19 +312,23 @@ func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
 // setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
 func (b *batch) setUntil(key []byte, from int, expires uint64) {
 	b.arena = sealRecord(b.arena, from, key)
-	value := b.since(from)
+	b.put(key, b.since(from), expires)
+}
+
+// put writes a sealed record, which must stay as it is until the commit.
+func (b *batch) put(key, value []byte, expires uint64) {
 	if len(value)+len(key) >= maxRecord {
 		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", key[:1], len(value)))
 		return
 	}
-	e := b.entry()
+	e := b.room()
 	*e = badger.Entry{Key: key, Value: value, ExpiresAt: expires}
 	b.fail(b.txn.SetEntry(e))
 	b.writes++
 }
 
-// entry returns room for one of badger's entries, which must not move.
-func (b *batch) entry() *badger.Entry {
+// room returns room for one of badger's entries, which must not move.
+func (b *batch) room() *badger.Entry {
 	if len(b.entries) == cap(b.entries) {
 		b.entries = make([]badger.Entry, 0, max(64, min(4096, 2*cap(b.entries)))) // badger holds on to the old ones as long as it needs them
 	}
@@ -359,12 +376,11 @@ func (b *batch) next() uint64 {
 // addEvent stores an event and makes it pending.
 func (b *batch) addEvent(e envelope) *event {
 	ev := newEvent(b.next(), e)
-	key := b.seqKey(kindEvent, ev.seq)
 	from := b.mark()
 	b.arena = appendEnvelope(b.arena, e)
 	ev.weight = b.mark() - from
 	ev.body, ev.size = e.body, ev.weight+bodyExtra
-	b.set(key, from)
+	ev.page, ev.slot = b.addToPage(&b.newEvents, ev.seq, b.since(from))
 	b.tally.counts.Events++
 	b.effects = append(b.effects, effect{event: ev, what: added})
 	return ev
@@ -375,7 +391,8 @@ const bodyExtra = 256
 
 // endEvent takes an event out of what is pending.
 func (b *batch) endEvent(ev *event) {
-	b.del(b.seqKey(kindEvent, ev.seq), ev.weight)
+	b.endSlot(ev.page, ev.slot)
+	b.freed += int64(ev.weight)
 	if ev.kept {
 		b.del(b.seqKey(kindState, ev.seq), recordExtra)
 	}

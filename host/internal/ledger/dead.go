@@ -61,7 +61,7 @@ func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 		d = readDead(r)
 		return r.done()
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, errGone) {
 		err = entry.ErrUnknown
 	}
 	if err != nil {

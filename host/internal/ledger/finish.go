@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -51,17 +50,15 @@ func (o *finish) apply(b *batch) error {
 		}
 		b.tell(d, m, o.End)
 	}
-	b.del(b.seqKey(kindDownstream, d.seq), d.weight)
+	b.endSlot(d.page, d.slot)
+	b.freed += int64(d.weight)
 	if d.kept {
 		b.del(b.seqKey(kindState, d.seq), recordExtra)
 	}
-	from := b.mark()
-	b.arena = appendHourKey(b.arena, kindOutcome, hour(b.now))
-	b.arena = binary.BigEndian.AppendUint64(b.arena, d.seq)
-	key := b.since(from)
-	from = b.mark()
-	b.arena = appendOutcome(b.arena, d, o.End, b.now)
-	b.set(key, from)
+	b.sumUp(summary{
+		seq: d.seq, status: o.Status, code: o.Code, detail: o.Description, attempts: o.Attempts, lane: d.group,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
+	})
 	d.over = true
 	*count++
 	b.tally.outcomes++
@@ -87,9 +84,9 @@ func (b *batch) parcel(d *downstream) *message.Downstream {
 	if d.body != nil {
 		return d.body
 	}
-	r, found := b.get(b.seqKey(kindDownstream, d.seq))
-	if !found {
-		b.fail(fmt.Errorf("downstream %d is gone from the disk", d.seq))
+	r, err := b.entry(kindDownstream, d.page, d.seq)
+	if err != nil {
+		b.fail(err)
 		return nil
 	}
 	p := readParcel(&r)

@@ -30,7 +30,9 @@ type event struct {
 	size      int // of body in memory, in bytes; 0 without one
 	weight    int // of the record, in bytes
 	attempts  uint32
+	slot      uint16 // in page; the committer's
 	kind      entry.Kind
+	page      *page
 	kept      bool // has a state record; the committer's
 	over      bool // settled by an earlier operation of the batch; the committer's
 }
@@ -69,6 +71,8 @@ func (e *event) shed() (size int) {
 	return size
 }
 
+func (e *event) home() *page { return e.page }
+
 // downstream is what memory holds about one pending downstream.
 type downstream struct {
 	seq       uint64
@@ -82,6 +86,8 @@ type downstream struct {
 	size      int
 	weight    int
 	attempts  uint32
+	slot      uint16 // as in event
+	page      *page
 	tell      bool
 	kept      bool // as in event
 	over      bool // as in event
@@ -107,11 +113,14 @@ func (d *downstream) shed() (size int) {
 	return size
 }
 
+func (d *downstream) home() *page { return d.page }
+
 // queue holds pending entries in seq order: added at the end, ended anywhere.
 // Only the committer changes it, so the committer reads it without the lock.
 type queue[T interface {
 	comparable
-	shed() int // lets go of the body, and says how much that was
+	shed() int   // lets go of the body, and says how much that was
+	home() *page // where it is stored
 }] struct {
 	seqs  []uint64
 	items []T // the zero T where the entry has ended
@@ -191,8 +200,9 @@ func (q *queue[T]) compact() {
 	q.seqs, q.items = seqs, items
 }
 
-// after calls f for up to limit pending entries that follow seq, in order.
-func (q *queue[T]) after(seq uint64, limit int, f func(T)) {
+// after calls f for up to limit pending entries that follow seq, in order,
+// until it returns false.
+func (q *queue[T]) after(seq uint64, limit int, f func(T) bool) {
 	at, found := q.find(seq)
 	if found {
 		at++
@@ -200,16 +210,18 @@ func (q *queue[T]) after(seq uint64, limit int, f func(T)) {
 	var none T
 	for ; at < len(q.items) && limit > 0; at++ {
 		if q.items[at] != none {
-			f(q.items[at])
 			limit--
+			if !f(q.items[at]) {
+				return
+			}
 		}
 	}
 }
 
-// low is the seq before which nothing is pending; next when nothing is.
+// low is the key before which no page is pending; next when none is.
 func (q *queue[T]) low(next uint64) uint64 {
-	if len(q.seqs) == 0 {
+	if len(q.items) == 0 {
 		return next
 	}
-	return q.seqs[0]
+	return q.items[0].home().seq // end leaves no hole at the front
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -17,10 +18,10 @@ const (
 	kindDedup      = 'D'
 	kindEvent      = 'M'
 	kindDownstream = 'N'
+	kindEnded      = 'E' // what of a page of events or downstreams has ended
 	kindState      = 'S' // what changed about an event or a downstream since it was stored
 	kindSent       = 'I'
-	kindFinished   = 'F'
-	kindOutcome    = 'G'
+	kindSummary    = 'F'
 	kindDead       = 'X'
 	kindValue      = 'K'
 	kindOwner      = 'O'
@@ -116,9 +117,9 @@ func appendDeadKey(dst []byte, id ulid.ULID) []byte {
 	return append(append(dst, kindDead), id[:]...)
 }
 
-// appendHourKey starts a key of what ended in an hour (Unix time / 3600).
-func appendHourKey(dst []byte, kind byte, hour uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(dst, kind), hour)
+// appendTimeKey starts the key of the summaries of what ended at a time.
+func appendTimeKey(dst []byte, t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, kindSummary), uint64(max(0, t.UnixMilli())))
 }
 
 // appendValueKey makes a state key; a plugin's name is a file name, which has no zero byte.

@@ -35,7 +35,7 @@ func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out := make([]entry.Event, 0, min(max, l.events.live))
-	l.events.after(after, max, func(e *event) { out = append(out, e.public()) })
+	l.events.after(after, max, func(e *event) bool { out = append(out, e.public()); return true })
 	return out
 }
 
@@ -49,7 +49,7 @@ func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out := make([]entry.Downstream, 0, min(max, l.sent.live))
-	l.sent.after(after, max, func(d *downstream) { out = append(out, d.public()) })
+	l.sent.after(after, max, func(d *downstream) bool { out = append(out, d.public()); return true })
 	return out
 }
 
@@ -78,11 +78,8 @@ func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 		return entry.Body{}, entry.ErrUnknown
 	}
 	if e.body == nil {
-		err := l.read(appendSeqKey(nil, kindEvent, seq), func(r *reader) error {
-			e = readEnvelope(r)
-			return r.done()
-		})
-		if errors.Is(err, badger.ErrKeyNotFound) {
+		err := l.readEntry(kindEvent, ev.page.seq, seq, func(r *reader) { e = readEnvelope(r) })
+		if errors.Is(err, errGone) {
 			return entry.Body{}, entry.ErrUnknown // ended meanwhile
 		} else if err != nil {
 			return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
@@ -125,11 +122,8 @@ func (l *Ledger) Downstream(seq uint64) (message.Downstream, error) {
 		return message.Downstream{}, entry.ErrUnknown
 	}
 	if m == nil {
-		err := l.read(appendSeqKey(nil, kindDownstream, seq), func(r *reader) error {
-			m = readParcel(r).message
-			return r.done()
-		})
-		if errors.Is(err, badger.ErrKeyNotFound) {
+		err := l.readEntry(kindDownstream, d.page.seq, seq, func(r *reader) { m = readParcel(r).message })
+		if errors.Is(err, errGone) {
 			return message.Downstream{}, entry.ErrUnknown
 		} else if err != nil {
 			return message.Downstream{}, fmt.Errorf("read downstream %d: %w", seq, err)
@@ -192,7 +186,7 @@ func (l *Ledger) Counts() entry.Counts {
 	return c
 }
 
-// read gives one record to f, which may keep its bytes. badger.ErrKeyNotFound: there is none.
+// read gives one record to f, which may keep its bytes; errGone when there is none.
 func (l *Ledger) read(key []byte, f func(*reader) error) error {
 	if !l.reading.enter() {
 		return entry.ErrClosed
@@ -200,7 +194,9 @@ func (l *Ledger) read(key []byte, f func(*reader) error) error {
 	defer l.reading.leave()
 	return l.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
-		if err != nil {
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return errGone
+		} else if err != nil {
 			return err
 		}
 		record, err := item.ValueCopy(nil)
@@ -212,6 +208,18 @@ func (l *Ledger) read(key []byte, f func(*reader) error) error {
 			return err
 		}
 		return f(&r)
+	})
+}
+
+// readEntry gives the record of one pending entry to f.
+func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error {
+	return l.read(appendSeqKey(nil, kind, first), func(r *reader) error {
+		e, err := r.slot(first, seq)
+		if err != nil {
+			return err
+		}
+		f(&e)
+		return e.done()
 	})
 }
 

@@ -143,7 +143,7 @@ type dead struct {
 	event    envelope
 }
 
-// appendDead takes the envelope as it is in its own record, format byte included.
+// appendDead takes the envelope as it was stored, without the format byte.
 func appendDead(dst []byte, d dead, event []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, format), d.seq)
 	dst = appendTime(dst, d.died)
@@ -155,9 +155,6 @@ func appendDead(dst []byte, d dead, event []byte) []byte {
 
 func readDead(r *reader) dead {
 	d := dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), plugin: r.string(), reason: r.string()}
-	if r.u8() != format {
-		r.bad = true
-	}
 	d.event = readEnvelope(r)
 	return d
 }
@@ -301,46 +298,6 @@ func appendValue(dst []byte, v value) []byte {
 
 func readValue(r *reader) value {
 	return value{version: r.u64(), json: r.take(uint64(len(r.b)))}
-}
-
-// Summaries tell a message's life for the retention time, and are small: the
-// payload is gone, the device a hash. An event's is found by its id, a
-// downstream's by its seq, which its 'I' record has.
-
-// appendFinished is the summary of an event ('F').
-func appendFinished(dst []byte, e *event, done time.Time) []byte {
-	dst = append(dst, format, byte(e.kind))
-	dst = binary.AppendUvarint(dst, uint64(e.attempts)+1)
-	dst = binary.AppendUvarint(dst, uint64(max(0, done.UnixMilli()-int64(e.id.Time()))))
-	dst = binary.BigEndian.AppendUint64(dst, e.lane)
-	dst = appendText(dst, e.session.Value())
-	dst = appendText(dst, e.category.Value())
-	dst = appendText(dst, e.plugin.Value())
-	return appendText(dst, e.messageID)
-}
-
-// appendOutcome is the summary of a downstream ('G').
-func appendOutcome(dst []byte, d *downstream, end entry.End, done time.Time) []byte {
-	dst = append(dst, format, byte(end.Status))
-	dst = binary.AppendUvarint(dst, uint64(max(0, end.Attempts)))
-	dst = binary.AppendUvarint(dst, uint64(done.UnixMilli()))
-	dst = binary.BigEndian.AppendUint64(dst, d.group)
-	dst = appendText(dst, d.session.Value())
-	dst = appendText(dst, d.messageID)
-	dst = appendText(dst, d.owner.Value())
-	dst = appendText(dst, end.Code)
-	return appendText(dst, clip(end.Description, maxNote))
-}
-
-// readOutcomeID returns what leads from a summary to the 'I' record.
-func readOutcomeID(r *reader) (session, messageID string) {
-	r.u8()
-	r.uvarint()
-	r.uvarint()
-	r.u64()
-	session, messageID = r.string(), r.string()
-	r.take(uint64(len(r.b)))
-	return session, messageID
 }
 
 // maxNote bounds the error texts that are kept with a record, in bytes.

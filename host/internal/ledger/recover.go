@@ -263,31 +263,59 @@ func seqOf(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
-func (l *Ledger) loadEvents(ctx context.Context, txn *badger.Txn) error {
-	return load(ctx, txn, appendSeqKey(nil, kindEvent, l.tally.lowEvents), func(key []byte, r *reader) error {
-		seq, err := seqOf(key)
+// loadPages reads the pages of one kind, and skips what has ended.
+func (l *Ledger) loadPages(ctx context.Context, txn *badger.Txn, kind byte, low uint64, f func(p *page, slot uint16, seq uint64, r *reader)) error {
+	return load(ctx, txn, appendSeqKey(nil, kind, low), func(key []byte, r *reader) error {
+		first, err := seqOf(key)
 		if err != nil {
 			return err
 		}
-		weight := len(r.b)
-		ev := newEvent(seq, readEnvelope(r))
-		ev.weight = weight
-		l.events.add(seq, ev, 0)
+		p := &page{seq: first, kind: kind}
+		item, err := txn.Get(appendSeqKey(nil, kindEnded, first))
+		if err == nil {
+			err = item.Value(func(v []byte) error {
+				er, err := unseal(item.Key(), v)
+				p.ended, p.marked = readEnded(&er), true
+				return errors.Join(err, er.done())
+			})
+		}
+		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+			return err
+		}
+		r.slots(first, func(slot int, seq uint64, entry []byte) bool {
+			p.n++
+			if !p.has(slot) {
+				return true
+			}
+			p.live++
+			er := reader{key: key, b: entry}
+			er.bad = er.u8() != format
+			f(p, uint16(slot), seq, &er)
+			r.bad = r.bad || er.done() != nil
+			return true
+		})
+		if p.live == 0 && !r.bad {
+			l.alarm(fmt.Sprintf("page %d holds nothing pending", first))
+		}
 		return nil
 	})
 }
 
+func (l *Ledger) loadEvents(ctx context.Context, txn *badger.Txn) error {
+	return l.loadPages(ctx, txn, kindEvent, l.tally.lowEvents, func(p *page, slot uint16, seq uint64, r *reader) {
+		weight := len(r.b)
+		ev := newEvent(seq, readEnvelope(r))
+		ev.page, ev.slot, ev.weight = p, slot, weight
+		l.events.add(seq, ev, 0)
+	})
+}
+
 func (l *Ledger) loadDownstreams(ctx context.Context, txn *badger.Txn) error {
-	return load(ctx, txn, appendSeqKey(nil, kindDownstream, l.tally.lowSent), func(key []byte, r *reader) error {
-		seq, err := seqOf(key)
-		if err != nil {
-			return err
-		}
+	return l.loadPages(ctx, txn, kindDownstream, l.tally.lowSent, func(p *page, slot uint16, seq uint64, r *reader) {
 		weight := len(r.b)
 		d := newDownstream(seq, readParcel(r))
-		d.weight = weight
+		d.page, d.slot, d.weight = p, slot, weight
 		l.sent.add(seq, d, 0)
-		return nil
 	})
 }
 

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -59,7 +57,7 @@ func (o *settle) apply(b *batch) error {
 		if err := b.change(o.Plugin, o.Changes); err != nil {
 			return err
 		}
-		b.finish(ev)
+		b.finish(ev, o.Plugin)
 	case entry.Retry:
 		b.retry(ev, o.Due, o.Reason)
 	case entry.Dead:
@@ -71,20 +69,15 @@ func (o *settle) apply(b *batch) error {
 }
 
 // finish ends a handled event and leaves its summary.
-func (b *batch) finish(ev *event) {
+func (b *batch) finish(ev *event, plugin string) {
 	b.endEvent(ev)
-	from := b.mark()
-	b.arena = append(appendHourKey(b.arena, kindFinished, hour(b.now)), ev.id[:]...)
-	key := b.since(from)
-	from = b.mark()
-	b.arena = appendFinished(b.arena, ev, b.now)
-	b.set(key, from)
+	b.sumUp(summary{
+		kind: ev.kind, id: ev.id, attempts: int(ev.attempts) + 1, lane: ev.lane, session: ev.session.Value(),
+		category: ev.category.Value(), plugin: clip(plugin, maxName), messageID: clip(ev.messageID, maxName),
+	})
 	b.tally.counts.Handled++
 	b.tally.finished++
 }
-
-// hour is the key of what ended in the same hour.
-func hour(t time.Time) uint32 { return uint32(max(0, t.Unix()/3600)) }
 
 // retry keeps an event for another attempt. The lease ends with the commit.
 func (b *batch) retry(ev *event, due time.Time, reason string) {
@@ -97,38 +90,28 @@ func (b *batch) retry(ev *event, due time.Time, reason string) {
 
 // kill moves an event to the dead letters (P8). The attempt that failed counts.
 func (b *batch) kill(ev *event, plugin, reason string) error {
-	record, e := b.envelope(ev)
-	if record == nil {
-		return entry.ErrClosed // b.err says why
+	record, err := b.entry(kindEvent, ev.page, ev.seq)
+	if err != nil {
+		b.fail(err)
+		return entry.ErrClosed
 	}
-	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(plugin, maxName), reason: reason, event: e}, record)
+	raw := record.b
+	e := readEnvelope(&record)
+	if b.fail(record.done()); b.err != nil {
+		return entry.ErrClosed
+	}
+	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(plugin, maxName), reason: reason, event: e}, raw)
 	b.endEvent(ev)
 	return nil
 }
 
-// envelope reads an event's record; without its checksum, nil when it cannot be read.
-func (b *batch) envelope(ev *event) ([]byte, envelope) {
-	key := b.seqKey(kindEvent, ev.seq)
-	item, err := b.txn.Get(key)
-	if err != nil {
-		b.fail(fmt.Errorf("read event %d: %w", ev.seq, err))
-		return nil, envelope{}
+// entry reads a pending entry's record, after the format byte.
+func (b *batch) entry(kind byte, p *page, seq uint64) (reader, error) {
+	r, found := b.get(b.seqKey(kind, p.seq))
+	if !found {
+		return reader{}, fmt.Errorf("page %d %w", p.seq, errGone)
 	}
-	record, err := item.ValueCopy(nil)
-	if err != nil {
-		b.fail(fmt.Errorf("read event %d: %w", ev.seq, err))
-		return nil, envelope{}
-	}
-	r, err := unseal(key, record)
-	if err != nil {
-		b.fail(err)
-		return nil, envelope{}
-	}
-	e := readEnvelope(&r)
-	if b.fail(r.done()); b.err != nil {
-		return nil, envelope{}
-	}
-	return record[:len(record)-crcSize], e
+	return r.slot(p.seq, seq)
 }
 
 type update struct {
@@ -261,7 +244,7 @@ func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) 
 		}
 		b.arena = arena
 		content := b.since(from)
-		if len(content) > maxBody {
+		if len(content) > maxBody || len(m.MessageID) > maxName {
 			return nil, fmt.Errorf("send %s of %d bytes: %w", m.MessageID, len(content), entry.ErrTooLarge)
 		}
 		id, is := sumSent(m.Session, m.MessageID), sumContent(plugin, content)
@@ -307,12 +290,11 @@ func ttl(m *message.Downstream) time.Duration {
 // send stores a downstream and makes it pending (P2).
 func (b *batch) send(s toSend) {
 	d := newDownstream(b.next(), s.parcel)
-	key := b.seqKey(kindDownstream, d.seq)
 	from := b.mark()
 	b.arena = appendParcel(b.arena, s.parcel, s.content)
 	d.weight = b.mark() - from
 	d.body, d.size = s.parcel.message, d.weight+bodyExtra
-	b.set(key, from)
+	d.page, d.slot = b.addToPage(&b.newSent, d.seq, b.since(from))
 	from = b.mark()
 	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, group: d.group, owner: s.parcel.owner})
 	b.set(s.key, from)
@@ -331,7 +313,7 @@ func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64,
 		value, version = v.json, v.version
 		return r.done()
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, errGone) {
 		return nil, 0, nil
 	}
 	return value, version, err

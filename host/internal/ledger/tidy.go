@@ -14,13 +14,14 @@ const (
 	flattenFrom  = 64 << 20 // bytes of records deleted
 )
 
-// tidy deletes summaries that are older than the retention time, and has
-// badger rewrite its tables when much of what is in them was deleted: by
+// tidy deletes summaries that are older than the retention time, rewrites
+// pages of which little is pending, and has badger rewrite its tables when much of what is in them was deleted: by
 // itself it does not, for keys that only grow (notes/badger.md D8).
 func (l *Ledger) tidy(ctx context.Context) error {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	var flattened time.Time
+	before := uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,6 +34,12 @@ func (l *Ledger) tidy(ctx context.Context) error {
 		if err := l.purge(ctx); err != nil {
 			l.o.Log.Warn("purge summaries", "err", err)
 		}
+		if err := l.squeeze(ctx, before); err != nil {
+			l.o.Log.Warn("rewrite pages", "err", err)
+		}
+		l.mu.RLock()
+		before = l.tally.seq
+		l.mu.RUnlock()
 		if now := time.Now(); now.Sub(flattened) >= flattenEvery && l.worthFlattening() {
 			flattened = now
 			l.flatten()
@@ -62,31 +69,22 @@ func (l *Ledger) flatten() {
 	l.o.Log.Debug("tables rewritten", "took", time.Since(start))
 }
 
-// purge deletes the summaries of all hours that are past the retention time.
+// purge deletes the summaries that are past the retention time.
 func (l *Ledger) purge(ctx context.Context) error {
-	cut := hour(l.o.Now().Add(-l.o.Retention))
+	cut := uint64(max(0, l.o.Now().Add(-l.o.Retention).UnixMilli()))
 	l.mu.RLock()
 	from := l.tally.purgedTo
 	l.mu.RUnlock()
-	if cut <= from {
-		return nil
-	}
-	for _, kind := range []byte{kindFinished, kindOutcome} {
-		for {
-			p, err := l.old(kind, from, cut)
-			if err != nil || ctx.Err() != nil {
-				return err
-			}
-			if len(p.keys) == 0 {
-				break
-			}
-			if err := l.wait(p); err != nil {
-				return err
-			}
-			time.Sleep(purgePause)
+	for {
+		p, err := l.old(from, cut)
+		if err != nil || len(p.keys) == 0 || ctx.Err() != nil {
+			return err
 		}
+		if err := l.wait(p); err != nil {
+			return err
+		}
+		time.Sleep(purgePause)
 	}
-	return l.wait(&purge{to: cut})
 }
 
 // wait submits an operation and waits for its end.
@@ -96,34 +94,44 @@ func (l *Ledger) wait(o op) error {
 	return <-done
 }
 
-// old finds some summaries of a kind from the hours in [from, cut).
-func (l *Ledger) old(kind byte, from, cut uint32) (*purge, error) {
-	p := &purge{kind: kind}
-	err := l.scan([]byte{kind}, appendHourKey(nil, kind, from), func(key, record []byte) (bool, error) {
-		if len(key) < 5 || binary.BigEndian.Uint32(key[1:]) >= cut || len(p.keys) >= purgeChunk {
+// old finds some records of summaries from before cut.
+func (l *Ledger) old(from, cut uint64) (*purge, error) {
+	p := &purge{}
+	start := binary.BigEndian.AppendUint64([]byte{kindSummary}, from)
+	err := l.scan(start[:1], start, func(key, record []byte) (bool, error) {
+		r, err := unseal(key, record)
+		if err != nil {
+			return false, err
+		}
+		if len(key) != 17 {
+			return false, corrupt(key)
+		}
+		at := binary.BigEndian.Uint64(key[1:])
+		if at >= cut || len(p.keys)+len(p.ids) >= purgeChunk {
 			return false, nil
 		}
+		p.to = at
 		p.keys = append(p.keys, append([]byte(nil), key...))
-		p.bytes += len(key) + len(record)
-		if kind == kindOutcome { // its message id is free again
-			r, err := unseal(key, record)
-			if err != nil {
-				return false, err
+		p.bytes += len(record)
+		for _, s := range r.summaries() {
+			if s.kind != 0 {
+				p.events++
+			} else { // its message id is free again
+				p.ids = append(p.ids, appendHashKey(nil, kindSent, sumSent(s.session, s.messageID)))
 			}
-			p.ids = append(p.ids, appendHashKey(nil, kindSent, sumSent(readOutcomeID(&r))))
 		}
-		return true, nil
+		return true, r.done()
 	})
 	return p, err
 }
 
-// purge deletes summaries; to, when it is not 0, notes that all before are gone.
+// purge deletes records of summaries; all before to are gone then.
 type purge struct {
-	kind  byte
-	keys  [][]byte
-	ids   [][]byte
-	bytes int
-	to    uint32
+	keys   [][]byte
+	ids    [][]byte // of downstreams
+	events int
+	bytes  int
+	to     uint64
 }
 
 func (o *purge) weigh() (bytes, records int) {
@@ -138,14 +146,25 @@ func (o *purge) apply(b *batch) error {
 	for _, k := range o.ids {
 		b.del(k, recordExtra)
 	}
-	if o.kind == kindFinished {
-		b.tally.finished -= uint64(len(o.keys))
-	} else {
-		b.tally.outcomes -= uint64(len(o.keys))
-	}
-	if o.to != 0 {
-		b.tally.purgedTo = o.to
-		b.writes++ // the tally
+	b.tally.finished -= uint64(o.events)
+	b.tally.outcomes -= uint64(len(o.ids))
+	b.tally.purgedTo = o.to
+	return nil
+}
+
+// squeeze has sparse pages rewritten that were there at the last tidy, when before was the next seq.
+func (l *Ledger) squeeze(ctx context.Context, before uint64) error {
+	for _, kind := range []byte{kindEvent, kindDownstream} {
+		for after := uint64(0); ctx.Err() == nil; {
+			o := &squeeze{kind: kind, after: after, before: before}
+			if err := l.wait(o); err != nil {
+				return err
+			}
+			if o.next == 0 {
+				break
+			}
+			after = o.next
+		}
 	}
 	return nil
 }

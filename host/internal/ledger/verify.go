@@ -24,7 +24,7 @@ func (l *Ledger) Verify(ctx context.Context) error {
 		return entry.ErrClosed
 	}
 	defer l.reading.leave()
-	v := verifier{ctx: ctx, live: map[uint64]bool{}}
+	v := verifier{ctx: ctx, live: map[uint64]bool{}, pending: map[byte]uint64{}}
 	if err := l.db.View(v.run); err != nil {
 		return fmt.Errorf("verify ledger: %w", err)
 	}
@@ -42,7 +42,10 @@ type verifier struct {
 	ctx      context.Context
 	txn      *badger.Txn
 	tally    tally
-	live     map[uint64]bool // events and downstreams
+	live     map[uint64]bool // events, downstreams, and pages with a record of what has ended
+	pending  map[byte]uint64
+	finished uint64
+	outcomes uint64
 	problems []string
 }
 
@@ -72,41 +75,64 @@ func (v *verifier) run(txn *badger.Txn) error {
 		return err
 	}
 	t := &v.tally
-	for _, c := range []struct {
-		kind byte
-		what string
-		want uint64
-		see  func(key []byte, r *reader)
-	}{
-		{kindEvent, "pending events", uint64(t.counts.Events), func(key []byte, r *reader) { readEnvelope(r); v.pending(key, t.lowEvents) }},
-		{kindDownstream, "pending downstreams", uint64(t.counts.Downstreams), func(key []byte, r *reader) { v.parcel(r); v.pending(key, t.lowSent) }},
-		{kindDead, "dead letters", uint64(t.counts.Dead), func(_ []byte, r *reader) { readDead(r) }},
-		{kindFinished, "summaries of events", t.finished, skip},
-		{kindOutcome, "summaries of downstreams", t.outcomes, skip},
-		{kindSent, "message ids", t.outcomes + uint64(t.counts.Downstreams), func(key []byte, r *reader) {
-			if s := readSent(r); s.seq > t.seq {
-				v.wrong("message id %x leads to %d, which is not yet", key, s.seq)
-			}
-		}},
-		{kindValue, "state keys", t.values, skip},
+	n := map[byte]uint64{}
+	for kind, see := range map[byte]func(key []byte, r *reader){
+		kindEvent:      func(key []byte, r *reader) { v.page(key, r, t.lowEvents, func(r *reader) { readEnvelope(r) }) },
+		kindDownstream: func(key []byte, r *reader) { v.page(key, r, t.lowSent, v.parcel) },
+		kindDead:       func(_ []byte, r *reader) { readDead(r) },
+		kindSummary:    func(_ []byte, r *reader) { v.summaries(r.summaries()) },
+		kindSent:       v.sent,
+		kindValue:      skip,
+		kindDedup:      skip,
+		kindOwner:      skip,
 	} {
-		n := uint64(0)
-		if err := v.all(c.kind, func(key []byte, r *reader) { n++; c.see(key, r) }); err != nil {
+		if err := v.all(kind, func(key []byte, r *reader) { n[kind]++; see(key, r) }); err != nil {
 			return err
 		}
-		if n != c.want {
-			v.wrong("there are %d %s, there should be %d", n, c.what, c.want)
+	}
+	for _, kind := range []byte{kindState, kindEnded} {
+		if err := v.all(kind, func(key []byte, r *reader) {
+			skip(key, r)
+			if seq, err := seqOf(key); err != nil || !v.live[seq] {
+				v.wrong("record %x belongs to nothing", key)
+			}
+		}); err != nil {
+			return err
 		}
 	}
-	if err := v.all(kindState, func(key []byte, r *reader) {
-		readState(r)
-		if seq, err := seqOf(key); err != nil || !v.live[seq] {
-			v.wrong("entry %x has attempts but is not there", key)
+	for _, c := range []struct {
+		what      string
+		got, want uint64
+	}{
+		{"pending events", v.pending[kindEvent], uint64(t.counts.Events)},
+		{"pending downstreams", v.pending[kindDownstream], uint64(t.counts.Downstreams)},
+		{"dead letters", n[kindDead], uint64(t.counts.Dead)},
+		{"summaries of events", v.finished, t.finished},
+		{"summaries of downstreams", v.outcomes, t.outcomes},
+		{"message ids", n[kindSent], t.outcomes + uint64(t.counts.Downstreams)},
+		{"state keys", n[kindValue], t.values},
+	} {
+		if c.got != c.want {
+			v.wrong("there are %d %s, there should be %d", c.got, c.what, c.want)
 		}
-	}); err != nil {
-		return err
 	}
-	return v.all(kindDedup, skip)
+	return nil
+}
+
+func (v *verifier) summaries(all []summary) {
+	for _, s := range all {
+		if s.kind != 0 {
+			v.finished++
+		} else {
+			v.outcomes++
+		}
+	}
+}
+
+func (v *verifier) sent(key []byte, r *reader) {
+	if s := readSent(r); s.seq > v.tally.seq {
+		v.wrong("message id %x leads to %d, which is not yet", key, s.seq)
+	}
 }
 
 func skip(_ []byte, r *reader) { r.take(uint64(len(r.b))) }
@@ -126,12 +152,38 @@ func (v *verifier) all(kind byte, f func(key []byte, r *reader)) error {
 	})
 }
 
-func (v *verifier) pending(key []byte, low uint64) {
-	seq, err := seqOf(key)
-	if err != nil || seq < low || seq > v.tally.seq {
-		v.wrong("pending entry %x is outside of %d to %d", key, low, v.tally.seq)
+// page checks the entries of one page.
+func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
+	first, err := seqOf(key)
+	if err != nil || first < low {
+		v.wrong("page %x comes before %d", key, low)
 	}
-	v.live[seq] = true
+	p := page{seq: first}
+	if item, err := v.txn.Get(appendSeqKey(nil, kindEnded, first)); err == nil {
+		v.live[first] = true
+		err = item.Value(func(b []byte) error {
+			er, err := unseal(item.Key(), b)
+			p.ended = readEnded(&er)
+			return errors.Join(err, er.done())
+		})
+		if err != nil {
+			v.wrong("%v", err)
+		}
+	}
+	r.slots(first, func(slot int, seq uint64, entry []byte) bool {
+		if !p.has(slot) {
+			return true
+		}
+		er := reader{key: key, b: entry}
+		er.bad = er.u8() != format
+		see(&er)
+		if er.done() != nil || seq > v.tally.seq {
+			v.wrong("entry %d of page %d is damaged", seq, first)
+		}
+		v.live[seq] = true
+		v.pending[key[0]]++
+		return true
+	})
 }
 
 // parcel checks that a pending downstream's id is known.

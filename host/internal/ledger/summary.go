@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// summary tells the life of an event or a downstream that has ended, for the
+// retention time. The payload is gone and the device a hash.
+type summary struct {
+	kind      entry.Kind // 0: a downstream
+	id        ulid.ULID  // of an event
+	seq       uint64     // of a downstream
+	status    message.OutcomeStatus
+	ended     time.Time // by the record's key
+	attempts  int
+	lane      uint64 // of an event: its device, or group; of a downstream: its group
+	session   string
+	category  string
+	plugin    string // the owner of a downstream or outcome; who handled an upstream
+	messageID string
+	code      string
+	detail    string
+}
+
+// summaries gathers those of one batch. They become one record ('F', the time
+// in milliseconds, a seq), so that they cost next to nothing to write and to purge. Found
+// they are by the time that an event's id begins with, and on from there.
+type summaries struct {
+	buf  []byte // the records of this batch; the one being written begins at from
+	from int
+	n    int
+	last summary // whose names the next may share
+}
+
+// summaryBytes is when a record of summaries is large enough.
+const summaryBytes = 256 << 10
+
+// What a summary shares with the one before it, in its second byte.
+const (
+	sameSession = 1 << iota
+	sameCategory
+	samePlugin
+)
+
+// sumUp adds one; a record that has grown is written.
+func (b *batch) sumUp(s summary) {
+	w := &b.summaries
+	if w.n > 0 && len(w.buf)-w.from > summaryBytes {
+		b.closeSummaries()
+	}
+	if w.n == 0 {
+		w.from, w.last = len(w.buf), summary{}
+		w.buf = append(w.buf, format)
+	}
+	w.n++
+	w.buf = appendSummary(w.buf, &w.last, &s)
+	w.last = s
+}
+
+func (b *batch) closeSummaries() {
+	w := &b.summaries
+	if w.n == 0 {
+		return
+	}
+	from := b.mark()
+	b.arena = appendTimeKey(b.arena, b.now)
+	b.arena = binary.BigEndian.AppendUint64(b.arena, b.next())
+	key := b.since(from)
+	w.buf = sealRecord(w.buf, w.from, key)
+	b.put(key, w.buf[w.from:len(w.buf):len(w.buf)], 0)
+	w.n = 0
+}
+
+func (w *summaries) reset() {
+	if cap(w.buf) > 4*maxBytes {
+		w.buf = nil
+	}
+	w.buf, w.n = w.buf[:0], 0
+}
+
+func appendSummary(dst []byte, last, s *summary) []byte {
+	var same byte
+	if s.session == last.session {
+		same |= sameSession
+	}
+	if s.category == last.category {
+		same |= sameCategory
+	}
+	if s.plugin == last.plugin {
+		same |= samePlugin
+	}
+	dst = append(dst, byte(s.kind), same)
+	if s.kind != 0 {
+		dst = append(dst, s.id[:]...)
+	} else {
+		dst = append(binary.AppendUvarint(dst, s.seq), byte(s.status))
+		dst = appendText(dst, s.code)
+		dst = appendText(dst, s.detail)
+	}
+	dst = binary.AppendUvarint(dst, uint64(max(0, s.attempts)))
+	dst = binary.BigEndian.AppendUint64(dst, s.lane)
+	if same&sameSession == 0 {
+		dst = appendText(dst, s.session)
+	}
+	if same&sameCategory == 0 {
+		dst = appendText(dst, s.category)
+	}
+	if same&samePlugin == 0 {
+		dst = appendText(dst, s.plugin)
+	}
+	return appendText(dst, s.messageID)
+}
+
+// summaries reads a record.
+func (r *reader) summaries() (out []summary) {
+	var last summary
+	for len(r.b) > 0 && !r.bad {
+		s := summary{kind: entry.Kind(r.u8()), session: last.session, category: last.category, plugin: last.plugin}
+		same := r.u8()
+		if s.kind != 0 {
+			s.id = r.id()
+		} else {
+			s.seq, s.status = r.uvarint(), message.OutcomeStatus(r.u8())
+			s.code, s.detail = r.string(), r.string()
+		}
+		s.attempts, s.lane = int(r.uvarint()), r.u64()
+		if same&sameSession == 0 {
+			s.session = r.string()
+		}
+		if same&sameCategory == 0 {
+			s.category = r.string()
+		}
+		if same&samePlugin == 0 {
+			s.plugin = r.string()
+		}
+		s.messageID = r.string()
+		if !r.bad {
+			out = append(out, s)
+		}
+		last = s
+	}
+	return out
+}
