@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -173,7 +174,7 @@ func (c *checker) options(o Options) {
 
 // object marshals v, which must come out as an object of strings, gives each
 // field to check, and counts the bytes of keys and values.
-func (c *checker) object(name string, v any, check func(field, key, value string)) (raw any, size int) {
+func (c *checker) object(name string, v any, check func(key, value string)) (raw any, size int) {
 	text, ok := v.(json.RawMessage)
 	if !ok && v != nil {
 		var err error
@@ -182,7 +183,8 @@ func (c *checker) object(name string, v any, check func(field, key, value string
 			return nil, 0
 		}
 		// encoding/json puts this escape where a string was not UTF-8, and only there.
-		if bytes.Contains(bytes.ReplaceAll(text, []byte(`\\`), nil), []byte(`\ufffd`)) {
+		const replaced = `\ufffd`
+		if bytes.Contains(text, []byte(replaced)) && bytes.Contains(bytes.ReplaceAll(text, []byte(`\\`), nil), []byte(replaced)) {
 			c.add(name, "has a string that is not UTF-8", "encode it, base64 for bytes; do not cut text inside a character")
 			return nil, 0
 		}
@@ -202,24 +204,23 @@ func (c *checker) object(name string, v any, check func(field, key, value string
 		c.add(name, fmt.Sprintf("is no JSON object: %.40q", text), "use a struct or map with string values")
 		return nil, 0
 	}
-	seen := make(map[string]bool)
+	var seen []string
 	in := json.NewDecoder(bytes.NewReader(text))
 	in.Token() // '{'; it is valid JSON, so nothing here can fail
 	for in.More() {
 		token, _ := in.Token()
 		key := token.(string)
-		field := fmt.Sprintf("%s.%.60s", name, key)
-		if seen[key] {
-			c.add(field, "is there twice", "leave one out")
+		if slices.Contains(seen, key) {
+			c.add(name+"."+key, "is there twice", "leave one out")
 		}
-		seen[key] = true
+		seen = append(seen, key)
 		var value any
 		in.Decode(&value)
 		if s, ok := value.(string); ok {
 			size += len(key) + len(s)
-			check(field, key, s)
+			check(key, s)
 		} else {
-			c.add(field, "is "+typeName(value), "CCS takes strings only; marshal it into one")
+			c.add(name+"."+key, "is "+typeName(value), "CCS takes strings only; marshal it into one")
 		}
 	}
 	return text, size
@@ -240,20 +241,20 @@ func (c *checker) carriable(name string, text []byte) bool {
 }
 
 // dataField: CCS keeps some keys to itself (ccs-protocol.md §3.1, data).
-func (c *checker) dataField(field, key, _ string) {
+func (c *checker) dataField(key, _ string) {
 	if key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
-		c.add(field, "is a key of CCS's own", "choose another; from, message_type, google… and gcm… are reserved")
+		c.add("data."+key, "is a key of CCS's own", "choose another; from, message_type, google… and gcm… are reserved")
 	}
 }
 
 // notificationField: arguments are an array inside a string (ccs-protocol.md §3.2).
-func (c *checker) notificationField(field, key, value string) {
+func (c *checker) notificationField(key, value string) {
 	if !strings.HasSuffix(key, "_loc_args") {
 		return
 	}
 	var args []any
 	if err := json.Unmarshal([]byte(value), &args); err != nil || args == nil {
-		c.add(field, fmt.Sprintf("is %.40q, not a JSON array in a string", value), `write it like "[\"Ann\",\"3\"]"`)
+		c.add("notification."+key, fmt.Sprintf("is %.40q, not a JSON array in a string", value), `write it like "[\"Ann\",\"3\"]"`)
 	}
 }
 

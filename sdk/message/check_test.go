@@ -1,0 +1,256 @@
+package message
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func toToken(change func(*Downstream)) Downstream {
+	d := Downstream{To: Token("tokA"), Data: map[string]string{"k": "v"}}
+	change(&d)
+	return d
+}
+
+func data(v any) Downstream { return toToken(func(d *Downstream) { d.Data = v }) }
+
+func notification(v any) Downstream {
+	return toToken(func(d *Downstream) { d.Data, d.Notification = nil, v })
+}
+
+func options(o Options) Downstream { return toToken(func(d *Downstream) { d.Options = o }) }
+
+type ride struct {
+	Kind string `json:"kind"`
+	Note string `json:"note,omitempty"`
+}
+
+func TestCheckedTakes(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		in                 Downstream
+		data, notification string // as they go out
+	}{
+		{"map", data(map[string]string{"k": "1", "note": "fish & chips"}), `{"k":"1","note":"fish \u0026 chips"}`, ""},
+		{"struct", data(ride{Kind: "r"}), `{"kind":"r"}`, ""},
+		{"raw bytes stay", data(json.RawMessage(`{ "k" : "<&>\ud800\u0000" }`)), `{ "k" : "<&>\ud800\u0000" }`, ""},
+		{"space around raw bytes goes", data(json.RawMessage("\n{}\n")), `{}`, ""},
+		{"nothing", data(nil), "", ""},
+		{"nil map", data(map[string]string(nil)), "", ""},
+		{"null", data(json.RawMessage("null")), "", ""},
+		{"U+FFFD of the plugin's own", data(map[string]string{"k": "\uFFFD", "b": `\ufffd`}), `{"b":"\\ufffd","k":"` + "\uFFFD" + `"}`, ""},
+		{"notification", notification(map[string]string{"title": "Ride", "body_loc_args": `["Ann","3"]`}), "", `{"body_loc_args":"[\"Ann\",\"3\"]","title":"Ride"}`},
+		{"options as data keys", data(map[string]string{"collapse_key": "x", "x_google": "y", "From": "z"}), `{"From":"z","collapse_key":"x","x_google":"y"}`, ""},
+		{"topic", Downstream{To: Topic("news-1_2.3~4%5"), Data: json.RawMessage(`{}`)}, `{}`, ""},
+		{"condition", Downstream{To: Condition("'a' in topics && ('b' in topics || !('c' in topics))")}, "", ""},
+		{"one topic as a condition", Downstream{To: Condition(" ( 'a'  in topics ) ")}, "", ""},
+		{"TTL 0", options(Options{TTL: TTL(0)}), `{"k":"v"}`, ""},
+		{"longest TTL", options(Options{TTL: TTL(MaxTTL)}), `{"k":"v"}`, ""},
+		{"high", options(Options{Priority: PriorityHigh, CollapseKey: "ride", DryRun: true}), `{"k":"v"}`, ""},
+		{"4096 bytes", data(map[string]string{"k": strings.Repeat("é", 2047) + "x"}), `{"k":"` + strings.Repeat("é", 2047) + `x"}`, ""},
+		{"2048 bytes to a topic", Downstream{To: Topic("a"), Data: map[string]string{"k": strings.Repeat("x", 2047)}}, `{"k":"` + strings.Repeat("x", 2047) + `"}`, ""},
+		{"escapes count as what they stand for", data(json.RawMessage(`{"k":"` + strings.Repeat(`\u0041`, 4095) + `"}`)), `{"k":"` + strings.Repeat(`\u0041`, 4095) + `"}`, ""},
+		{"longest ids", toToken(func(d *Downstream) {
+			d.MessageID, d.Group, d.Context = strings.Repeat("i", MaxID), strings.Repeat("é", MaxID/2), json.RawMessage(`[1]`)
+		}), `{"k":"v"}`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.in.Checked()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text(t, got.Data) != c.data || text(t, got.Notification) != c.notification {
+				t.Errorf("data %s, notification %s\nwant %s, %s", got.Data, got.Notification, c.data, c.notification)
+			}
+			again, err := got.Checked()
+			if err != nil || text(t, again.Data) != c.data || text(t, again.Notification) != c.notification {
+				t.Errorf("checked again: %v, %v", again, err)
+			}
+			if got.To != c.in.To || got.MessageID != c.in.MessageID || got.Group != c.in.Group || string(got.Context) != string(c.in.Context) {
+				t.Errorf("another field changed: %+v", got)
+			}
+		})
+	}
+}
+
+// text is a checked payload, which is json.RawMessage or nil and nothing else.
+func text(t *testing.T, v any) string {
+	t.Helper()
+	if v == nil {
+		return ""
+	}
+	raw, ok := v.(json.RawMessage)
+	if !ok || len(raw) == 0 {
+		t.Fatalf("got %T %v, want json.RawMessage or nil", v, v)
+	}
+	return string(raw)
+}
+
+func TestCheckedRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   Downstream
+		want string // the whole error
+	}{
+		{"no target", Downstream{}, "to has 0 targets: set exactly one: message.Token, message.Topic or message.Condition"},
+		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: message.Token, message.Topic or message.Condition"},
+		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: use message.Topic with the name behind /topics/"},
+		{"token with a space", Downstream{To: Token("a b")}, "to.token has a space: use the registration token as the app got it"},
+		{"token with a control", Downstream{To: Token("a\x00")}, "to.token has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
+		{"token too long", Downstream{To: Token(strings.Repeat("t", MaxTarget+1))}, "to.token has 4097 bytes: use at most 4096"},
+		{"prefixed topic", Downstream{To: Topic("/topics/news")}, `to.topic starts with /topics/: use the name alone, "news"`},
+		{"odd topic", Downstream{To: Topic("news today")}, `to.topic "news today" is no topic's name: use letters, digits and - _ . ~ % only`},
+		{"three operators", Downstream{To: Condition("'a' in topics || 'b' in topics || 'c' in topics || 'd' in topics")},
+			"to.condition has 3 operators, and CCS takes 2: write it like 'a' in topics && ('b' in topics || 'c' in topics)"},
+
+		{"number", data(map[string]any{"count": 3}), "data.count is a number: CCS takes strings only; marshal it into one"},
+		{"boolean", data(json.RawMessage(`{"a":true}`)), "data.a is a boolean: CCS takes strings only; marshal it into one"},
+		{"null value", data(json.RawMessage(`{"a":null}`)), "data.a is null: CCS takes strings only; marshal it into one"},
+		{"array value", data(map[string]any{"a": []int{}}), "data.a is an array: CCS takes strings only; marshal it into one"},
+		{"object value", data(map[string]any{"a": ride{}}), "data.a is an object: CCS takes strings only; marshal it into one"},
+		{"array", data([]string{"a"}), `data is no JSON object: "[\"a\"]": use a struct or map with string values`},
+		{"string", data("a"), `data is no JSON object: "\"a\"": use a struct or map with string values`},
+		{"broken JSON", data(json.RawMessage(`{"a":`)), `data is no JSON object: "{\"a\":": use a struct or map with string values`},
+		{"two objects", data(json.RawMessage(`{}{}`)), `data is no JSON object: "{}{}": use a struct or map with string values`},
+		{"channel", data(make(chan int)), "data cannot be marshalled (json: unsupported type: chan int): use a struct or map with string values"},
+		{"infinite", data(map[string]float64{"a": math.Inf(1)}), "data cannot be marshalled (json: unsupported value: +Inf): use a struct or map with string values"},
+		{"key twice", data(json.RawMessage(`{"a":"1","a":"2"}`)), "data.a is there twice: leave one out"},
+		{"from", data(map[string]string{"from": "x"}), "data.from is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
+		{"message_type", data(map[string]string{"message_type": "x"}), "data.message_type is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
+		{"google", data(map[string]string{"google.x": "x"}), "data.google.x is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
+		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
+		{"U+FFFE", data(map[string]string{"a": "\uFFFE"}), `data has U+FFFE or U+FFFF at byte 6, which XML cannot carry: leave it out, or write it as \ufffe, \uffff`},
+		{"raw, not UTF-8", data(json.RawMessage("{\"a\":\"\xff\"}")), "data is not UTF-8: encode it, base64 for bytes"},
+		{"text cut inside a character", data(map[string]string{"a": "漢"[:2]}), "data has a string that is not UTF-8: encode it, base64 for bytes; do not cut text inside a character"},
+		{"too much", data(map[string]string{"k": strings.Repeat("é", 2048)}),
+			"data and notification have 4097 bytes of keys and values: CCS takes 4096 to a token; send less, or an address to fetch it from"},
+		{"too much together", toToken(func(d *Downstream) {
+			d.Data, d.Notification = map[string]string{"k": strings.Repeat("x", 4000)}, map[string]string{"title": strings.Repeat("x", 100)}
+		}), "data and notification have 4106 bytes of keys and values: CCS takes 4096 to a token; send less, or an address to fetch it from"},
+		{"too much for a topic", Downstream{To: Topic("a"), Data: map[string]string{"k": strings.Repeat("x", 2048)}},
+			"data and notification have 2049 bytes of keys and values: CCS takes 2048 to a topic or condition; send less, or an address to fetch it from"},
+		{"white space without end", data(json.RawMessage("{" + strings.Repeat(" ", maxText) + "}")), "data is 32770 bytes of JSON text: use at most 32768; leave out the white space"},
+		{"loc_args as array", notification(map[string]any{"body_loc_args": []string{"a"}}), "notification.body_loc_args is an array: CCS takes strings only; marshal it into one"},
+		{"loc_args not JSON", notification(map[string]string{"title_loc_args": "Ann"}),
+			`notification.title_loc_args is "Ann", not a JSON array in a string: write it like "[\"Ann\",\"3\"]"`},
+		{"loc_args null", notification(map[string]string{"title_loc_args": "null"}),
+			`notification.title_loc_args is "null", not a JSON array in a string: write it like "[\"Ann\",\"3\"]"`},
+		{"badge", notification(map[string]any{"badge": 1}), "notification.badge is a number: CCS takes strings only; marshal it into one"},
+
+		{"negative TTL", options(Options{TTL: TTL(-time.Second)}), "options.ttl is -1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
+		{"long TTL", options(Options{TTL: TTL(MaxTTL + time.Second)}), "options.ttl is 672h0m1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
+		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: CCS counts whole seconds; round it"},
+		{"priority", options(Options{Priority: "HIGH"}), `options.priority is "HIGH": use "normal" or "high", or leave it unset`},
+		{"collapse key", options(Options{CollapseKey: strings.Repeat("k", MaxID+1)}), "options.collapse_key has 256 bytes: use at most 255; a hash does"},
+		{"android", options(Options{Android: json.RawMessage("{}")}), "options.android is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
+		{"apns", options(Options{APNS: json.RawMessage("{}")}), "options.apns is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
+		{"webpush", options(Options{Webpush: json.RawMessage("{}")}), "options.webpush is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
+
+		{"message id", toToken(func(d *Downstream) { d.MessageID = strings.Repeat("i", MaxID+1) }), "message_id has 256 bytes: use at most 255; a hash does"},
+		{"group", toToken(func(d *Downstream) { d.Group = "a\x00" }), "group has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
+		{"group of bytes", toToken(func(d *Downstream) { d.Group = "\xff" }), "group is not UTF-8: encode it, base64 for bytes"},
+		{"context", toToken(func(d *Downstream) { d.Context = json.RawMessage("x") }), "context is not JSON: marshal it"},
+		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: keep it to 65536, and the rest in the plugin's state"},
+
+		{"all at once", Downstream{Data: map[string]any{"a": 1, "b": 2}, Options: Options{Priority: "x"}, Group: "\n"},
+			"to has 0 targets: set exactly one: message.Token, message.Topic or message.Condition\n" +
+				`options.priority is "x": use "normal" or "high", or leave it unset` + "\n" +
+				"group has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out\n" +
+				"data.a is a number: CCS takes strings only; marshal it into one\n" +
+				"data.b is a number: CCS takes strings only; marshal it into one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := c.in.Checked()
+			if err == nil {
+				t.Fatalf("took %+v", got)
+			}
+			if err.Error() != c.want {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			var p *Problem
+			if !errors.As(err, &p) || p.Field == "" || p.Wrong == "" || p.Mend == "" {
+				t.Errorf("no whole Problem in %#v", err)
+			}
+		})
+	}
+}
+
+func TestConditions(t *testing.T) {
+	for in, want := range map[string]string{
+		"'a' in topics":                    "",
+		"'a' in topics||'b' in topics":     "",
+		"!'a' in topics":                   "",
+		"((('a' in topics)))":              "",
+		"":                                 `has "" where a 'topic' should be`,
+		"a in topics":                      `has "a in topics" where a 'topic' should be`,
+		"'a'":                              `lacks "in topics" behind 'a'`,
+		"'a' in topic":                     `lacks "in topics" behind 'a'`,
+		"'a in topics":                     `has "a in topics", which is no topic's name`,
+		"'' in topics":                     `has "", which is no topic's name`,
+		"'a' in topics &&":                 `has "" where a 'topic' should be`,
+		"'a' in topics & 'b' in topics":    `goes on with "& 'b' in topics" where && or || should be`,
+		"('a' in topics":                   "lacks a closing parenthesis",
+		"'a' in topics)":                   `goes on with ")" where && or || should be`,
+		strings.Repeat("(", MaxTarget):     `has "" where a 'topic' should be`,
+		"\"a\" in topics || 'b' in topics": `has "\"a\" in topics || 'b'" where a 'topic' should be`,
+	} {
+		got := ""
+		if err := checkCondition(in); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%.40s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestCheckID(t *testing.T) {
+	for id, ok := range map[string]bool{
+		"1": true, "d-000017": true, "漢字 😀 /:&<>\"": true, strings.Repeat("i", MaxID): true,
+		"": false, strings.Repeat("i", MaxID+1): false, "a\tb": false, "\x7f": false, "\uFFFF": false, "\xff": false,
+	} {
+		if err := CheckID(id); (err == nil) != ok {
+			t.Errorf("CheckID(%.20q) = %v", id, err)
+		}
+	}
+}
+
+// FuzzChecked: what passes is an object of strings that XML and JSON carry, and passes again.
+func FuzzChecked(f *testing.F) {
+	for _, s := range []string{`{"a":"b"}`, `{"a":"\ud800"}`, "{\"a\":\"\uFFFE\"}", `{"gcm":"x"}`, `null`, ` {} `, `{"a":1}`, `{"a":"1","\u0061":"2"}`} {
+		f.Add([]byte(s), "tokA", "id", "g")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, token, id, group string) {
+		d, err := Downstream{To: Token(token), Data: json.RawMessage(raw), MessageID: id, Group: group}.Checked()
+		if err != nil {
+			return
+		}
+		var fields map[string]string
+		if d.Data != nil && json.Unmarshal(d.Data.(json.RawMessage), &fields) != nil {
+			t.Fatalf("took %q", raw)
+		}
+		size := 0
+		for k, v := range fields {
+			size += len(k) + len(v)
+		}
+		if size > MaxPayload {
+			t.Fatalf("took %d bytes", size)
+		}
+		if _, err := d.Checked(); err != nil {
+			t.Fatalf("what passed once does not pass again: %v", err)
+		}
+	})
+}
+
+func BenchmarkChecked(b *testing.B) {
+	d := data(map[string]string{"text": strings.Repeat("abcdefghi&", 20), "room": "blue"})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := d.Checked(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
