@@ -80,8 +80,8 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// bytes is a size for a person: "13.2 GiB".
-func bytes(n int64) string {
+// size is a number of bytes for a person: "13.2 GiB".
+func size(n int64) string {
 	const step = 1024
 	if n < step {
 		return fmt.Sprintf("%d B", n)

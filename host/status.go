@@ -74,50 +74,60 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 }
 
 func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error {
-	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "UP", "DOWN", "ANSWERED", "UNUSABLE")
+	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "WAITING", "UP", "ACK P99", "DOWN", "UNUSABLE")
 	for _, s := range sessions {
+		if len(s.Connections) == 0 {
+			t.row(s.Name, s.Address, "", "not connected", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
+		}
 		for i, c := range s.Connections {
-			if i > 0 {
-				t.row("", "", c.Number, c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window), "", "", "", "")
+			state, since, inFlight := c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window)
+			if i > 0 { // the session's own figures stand in its first line
+				t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "")
 				continue
 			}
-			t.row(s.Name, s.Address, c.Number, c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window), s.Upstreams, s.Downstreams, s.Answered, s.Unusable)
-		}
-		if len(s.Connections) == 0 {
-			t.row(s.Name, s.Address, "", "not connected", "", "", s.Upstreams, s.Downstreams, s.Answered, s.Unusable)
+			t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, s.Upstreams, fmt.Sprintf("%.1fms", s.AckP99), s.Downstreams, s.Unusable)
 		}
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, s := range sessions {
-		if s.HaltedUntil != nil {
-			fmt.Fprintf(out, "  %s: CCS refuses the account; downstreams wait until %s\n", plain(s.Name), s.HaltedUntil.Format(time.RFC3339))
-		}
-		for _, c := range s.Connections {
-			if c.Unackable > 0 {
-				fmt.Fprintf(out, "  %s: %d from CCS could not be acked and hold slots of connection %d's window\n", plain(s.Name), c.Unackable, c.Number)
-			}
-			if c.Refused != "" {
-				fmt.Fprintf(out, "  %s: upstreams are not taken: %s; CCS keeps them\n", plain(s.Name), plain(c.Refused))
-			}
-		}
-		for _, c := range s.Connections {
-			if c.LastError != "" && c.LastErrorAt != nil {
-				fmt.Fprintf(out, "  %s: %s ago: %s\n", plain(s.Name), ago(now, *c.LastErrorAt), plain(c.LastError))
-			}
-		}
+		printTrouble(out, s, now)
 	}
 	fmt.Fprintln(out)
 	return nil
 }
 
+// printTrouble says what of a session needs a person, or patience.
+func printTrouble(out io.Writer, s admin.Session, now time.Time) {
+	p := func(format string, args ...any) {
+		fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(fmt.Sprintf(format, args...)))
+	}
+	if s.HaltedUntil != nil {
+		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
+	}
+	if s.TooLarge > 0 {
+		p("%d stanzas were longer than max_stanza and skipped", s.TooLarge)
+	}
+	for _, c := range s.Connections {
+		if c.Unackable > 0 {
+			p("connection %d: %d from CCS can't be acked and hold slots of its window", c.Number, c.Unackable)
+		}
+		if c.Refused != "" {
+			p("connection %d: upstreams are not stored now (%s); CCS keeps them", c.Number, c.Refused)
+		}
+		if c.LastError != "" && c.LastErrorAt != nil {
+			p("connection %d, %s ago: %s", c.Number, ago(now, *c.LastErrorAt), c.LastError)
+		}
+	}
+}
+
 func printLedger(p func(string, ...any), l admin.Ledger) {
 	full := ""
 	if l.Full {
-		full = fmt.Sprintf(", FULL: takes no upstreams below %s", bytes(l.DiskSoft))
+		full = fmt.Sprintf(", FULL: takes no upstreams below %s", size(l.DiskSoft))
 	}
-	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s free%s", l.Events, l.Downstreams, l.Dead, bytes(l.DiskFree), full)
+	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s free%s", l.Events, l.Downstreams, l.Dead, size(l.DiskFree), full)
 	p("  upstream:   %d stored, %d handled, %d died, %d known already", l.Accepted, l.Handled, l.Died, l.Duplicates)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired", l.Sent, l.Acked, l.Failed, l.Expired)
 	p("")
@@ -148,6 +158,9 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		}
 		if s.Stuck > 0 {
 			fmt.Fprintf(out, "  %s: %d handlers went past their time and keep their lanes waiting\n", plain(s.Name), s.Stuck)
+		}
+		if s.Suspects > 0 {
+			fmt.Fprintf(out, "  %s: %d events were in flight at too many crashes and are tried alone\n", plain(s.Name), s.Suspects)
 		}
 		if len(s.Lost) > 0 {
 			fmt.Fprintf(out, "  %s: another plugin has its categories %s\n", plain(s.Name), plain(strings.Join(s.Lost, ", ")))

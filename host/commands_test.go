@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// line runs a command line in this process.
+func line(t *testing.T, args ...string) (code int, out, errors string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	root := rootCommand()
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(args)
+	code = execute(t.Context(), root)
+	return code, stdout.String(), stderr.String()
+}
+
+// answering runs an admin server for the commands until the test ends.
+func answering(t *testing.T, f admin.Functions) {
+	t.Helper()
+	s, err := admin.Listen(admin.Options{Listen: "127.0.0.1:0", Functions: f, Metrics: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	t.Setenv("BALHOST_ADMIN", s.Addr())
+}
+
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, "bad.hcl", "x = 1\n", 0o600)
+	write(t, "open.hcl", "admin {\n  listen = \":1\"\n}\n", 0o600)
+	t.Setenv("BALHOST_ADMIN", "unix:"+filepath.Join(dir, "none.sock"))
+	for _, tc := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"", 0, ""},
+		{"--help", 0, ""},
+		{"version", 0, ""},
+		{"statsu", exitUsage, "did you mean status?"},
+		{"dead lst", exitUsage, "did you mean list?"},
+		{"dead show", exitUsage, "accepts 1 arg"},
+		{"dead replay", exitUsage, "either the ids"},
+		{"dead delete a --all", exitUsage, "either the ids"},
+		{"dead list --limit 0", exitUsage, "want 1 to 1000"},
+		{"status --bla", exitUsage, "unknown flag: --bla"},
+		{"send", exitUsage, "at least one of the flags"},
+		{"send --to a --topic b", exitUsage, "none of the others can be"},
+		{"send --to a --data {", exitUsage, "--data is not JSON"},
+		{"send --to a --ttl 1500ms", exitUsage, "whole seconds"},
+		{"run -c nope.hcl", exitUsage, "no such file or directory; name the file with -c"},
+		{"run -c bad.hcl", exitUsage, "bad.hcl:1,1-2: Unsupported argument"},
+		{"check -c bad.hcl", exitUsage, "    x = 1"},
+		{"status", exitFailed, "no balhost is running at unix:"},
+		{"send --to a --data {}", exitFailed, "start it with: balhost run"},
+	} {
+		code, _, said := line(t, strings.Fields(tc.args)...)
+		if code != tc.code || !strings.Contains(said, tc.says) {
+			t.Errorf("balhost %s: exit %d instead of %d, said %q", tc.args, code, tc.code, said)
+		}
+	}
+	t.Setenv("BALHOST_ADMIN", "")
+	if code, _, said := line(t, "status", "-c", "open.hcl"); code != exitUsage || !strings.Contains(said, "needs a token") {
+		t.Errorf("an admin block that is wrong: %d %s", code, said)
+	}
+	if got := exitCode(fmt.Errorf("run: %w", coded{})); got != exitRecover {
+		t.Errorf("an error that asks for %d got %d", exitRecover, got)
+	}
+}
+
+type coded struct{}
+
+func (coded) Error() string { return "the disk is full" }
+func (coded) ExitCode() int { return exitRecover }
+
+// Whoever types --help gets a sentence and an example everywhere.
+func TestHelpEverywhere(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" || c.Example == "" && c.Name() != "version" {
+			t.Errorf("%s: no short help or no example", c.CommandPath())
+		}
+		if strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short help ends with a full stop", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(rootCommand())
+}
+
+func TestStatus(t *testing.T) {
+	now := time.Now()
+	status := admin.Status{
+		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3723, Reasons: []string{`session "main" is not connected`},
+		Sessions: []admin.Session{{
+			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12,
+			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100, LastError: "dial\x1b[2J refused", LastErrorAt: &now}},
+		}},
+		Ledger:  admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: 5 << 30},
+		Plugins: []admin.Plugin{{Name: "echo", State: "refused", Reason: "its name is not echo"}},
+		Holding: []admin.Holding{{Category: "com.example.x", Pending: 9, Since: now}},
+	}
+	answering(t, admin.Functions{Status: func() admin.Status { return status }})
+	code, out, said := line(t, "status")
+	if code != 0 {
+		t.Fatal(said)
+	}
+	for _, want := range []string{
+		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", "dial\uFFFD[2J refused",
+		"3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", `9 of category "com.example.x"`,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	var got admin.Status
+	if code, out, _ := line(t, "status", "--json"); code != 0 || json.Unmarshal([]byte(out), &got) != nil || got.Ledger.Dead != 3 {
+		t.Errorf("--json: %d\n%s", code, out)
+	}
+}
+
+func TestDead(t *testing.T) {
+	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat"}, {ID: "a2", Kind: "upstream"}}
+	var replayed, deleted []string
+	answering(t, admin.Functions{
+		Dead:       func(string, int) ([]entry.DeadLetter, error) { return letters, nil },
+		DeadLetter: func(string) (entry.DeadLetter, error) { return letters[0], nil },
+		Replay:     func(ids []string) error { replayed = append(replayed, ids...); return nil },
+		DeleteDead: func(ids []string) error {
+			if ids[0] == "none" {
+				return entry.ErrUnknown
+			}
+			deleted = append(deleted, ids...)
+			return nil
+		},
+	})
+	for _, tc := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"list", 0, "no such room"},
+		{"list --json", 0, `"id": "a2"`},
+		{"show a1", 0, `"reason": "no such room"`},
+		{"replay --all", exitUsage, "dead letters to be replayed: 2; say --yes as well"},
+		{"replay --all --yes", 0, "replayed 2"},
+		{"delete a2 --json", 0, `"deleted": 1`},
+		{"delete none", exitFailed, "no such entry"},
+	} {
+		code, out, said := line(t, append([]string{"dead"}, strings.Fields(tc.args)...)...)
+		if code != tc.code || !strings.Contains(out+said, tc.says) {
+			t.Errorf("balhost dead %s: exit %d, %s%s", tc.args, code, out, said)
+		}
+	}
+	if diff := cmp.Diff([][]string{{"a1", "a2"}, {"a2"}}, [][]string{replayed, deleted}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// P2: the id is printed when the host has stored the message, not before.
+func TestSend(t *testing.T) {
+	var got message.Downstream
+	refused := errors.New("the disk is full")
+	answering(t, admin.Functions{Send: func(_ context.Context, d message.Downstream) (string, error) {
+		if d.Group == "full" {
+			return "", refused
+		}
+		got = d
+		return "d-1", nil
+	}})
+	code, out, said := line(t, "send", "--to", "tokA", "--data", `{"k":"v"}`, "--notification", `{"title":"T"}`, "--ttl", "0s",
+		"--group", "g", "--session", "main", "--id", "mine", "--priority", "high", "--collapse-key", "c", "--receipt", "--dry-run")
+	if code != 0 || out != "d-1\n" {
+		t.Fatalf("%d %q %s", code, out, said)
+	}
+	want := message.Downstream{
+		To: message.Token("tokA"), Data: json.RawMessage(`{"k":"v"}`), Notification: json.RawMessage(`{"title":"T"}`),
+		Options: message.Options{TTL: message.TTL(0), Priority: message.PriorityHigh, CollapseKey: "c", ReceiptRequested: true, DryRun: true},
+		Group:   "g", Session: "main", MessageID: "mine",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, _ = line(t, "send", "--topic", "news", "--data", "{}"); got.Options.TTL != nil || got.To != message.Topic("news") {
+		t.Errorf("without --ttl: %+v", got)
+	}
+	if code, out, said := line(t, "send", "--to", "t", "--data", "{}", "--group", "full"); code != exitFailed || out != "" || !strings.Contains(said, "the disk is full") {
+		t.Errorf("refused: %d %q %q", code, out, said)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "config.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n  tls {\n    ca_file = \"ca.pem\"\n  }\n}\nplugin \"gone\" {}\n", 0o600)
+	if code, out, _ := line(t, "check"); code != 0 || !strings.Contains(out, "without it no plugin runs") {
+		t.Errorf("no folder: %d\n%s", code, out)
+	}
+	if err := os.Mkdir("plugins", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "plugins/echo", "#!/bin/sh\n", 0o755)
+	write(t, "plugins/notes.txt", "", 0o644)
+	write(t, "plugins/.echo.swp", "", 0o755)
+	code, out, said := line(t, "check")
+	if code != 0 {
+		t.Errorf("exit %d: %s", code, said)
+	}
+	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", `plugin "gone" has a block`, "ca_file is not there"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	write(t, "plugins/an echo", "#!/bin/sh\n", 0o755)
+	code, out, said = line(t, "check", "--json")
+	var f findings
+	if err := json.Unmarshal([]byte(out), &f); err != nil || code != exitFailed || !strings.Contains(said, "would be refused: an echo") {
+		t.Errorf("a name that can't be: %d %v\n%s%s", code, err, out, said)
+	}
+	write(t, "config.hcl", "x = 1", 0o600)
+	if code, out, _ = line(t, "check", "--json"); code != exitUsage || !strings.Contains(out, `"place": "config.hcl:1,1-2"`) {
+		t.Errorf("a wrong config: %d\n%s", code, out)
+	}
+}
+
+func write(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 1500 * time.Microsecond: "2ms", 12900 * time.Millisecond: "12s", 185 * time.Second: "3m5s",
+		130 * time.Minute: "2h10m", 76 * time.Hour: "3d4h",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v: %s instead of %s", d, got, want)
+		}
+	}
+	if a, b := size(1023), size(13<<30+200<<20); a != "1023 B" || b != "13.2 GiB" {
+		t.Errorf("%s, %s", a, b)
+	}
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The house rules of the code, as tests: which package may import which (tiers,
+// arrows point down), where third parties come in, what pure packages don't do,
+// and that comments and the README lead somewhere.
+
+// tier is where a package stands; it imports its own tier only as allowed.
+type tier int
+
+const (
+	words  tier = iota // what all share
+	pure               // decides; no goroutine, no clock, no global
+	engine             // acts; knows no other engine
+	wiring             // knows them all
+	peer               // stands across the wire, or holds a whole host for tests
+	sdk                // what plugin authors import
+	plugin             // examples, which import sdk only
+)
+
+// place is each package's tier. A new package is put here first.
+var place = map[string]tier{
+	"sdk/message":              words,
+	"host/internal/entry":      words,
+	"host/internal/xmpp":       pure,
+	"host/internal/fcm":        pure,
+	"host/internal/flow":       pure,
+	"host/internal/route":      pure,
+	"host/internal/config":     pure,
+	"host/internal/backoff":    pure,
+	"host/internal/ccs":        engine,
+	"host/internal/outbox":     engine,
+	"host/internal/ledger":     engine,
+	"host/internal/dispatch":   engine,
+	"host/internal/pluginhost": engine,
+	"host/internal/admin":      engine,
+	"host/internal/daemon":     wiring,
+	"host":                     wiring,
+	"host/internal/ccstest":    peer,
+	"host/internal/hosttest":   peer,
+	"sdk":                      sdk,
+	"sdk/wire":                 sdk,
+	"sdk/wire/gen":             sdk,
+	"sdk/plugintest":           sdk,
+}
+
+// below lists the tiers that a tier may import. Pure packages may build on
+// each other; the compiler keeps that from going round.
+var below = map[tier][]tier{
+	words:  {words},
+	pure:   {words, pure},
+	engine: {words, pure, sdk},
+	wiring: {words, pure, engine, wiring, peer, sdk},
+	peer:   {words, pure, engine, wiring, peer, sdk},
+	sdk:    {words, sdk},
+	plugin: {words, sdk},
+}
+
+// only says which packages may import a third party's.
+var only = map[string][]string{
+	"github.com/dgraph-io/badger":    {"host/internal/ledger"},
+	"github.com/hashicorp/go-plugin": {"host/internal/pluginhost", "sdk", "sdk/wire"},
+	"github.com/hashicorp/hcl":       {"host/internal/config"},
+	"github.com/zclconf/go-cty":      {"host/internal/config"},
+	"github.com/spf13/cobra":         {"host"},
+}
+
+func TestImportArrows(t *testing.T) {
+	for _, f := range sources(t) {
+		at, known := tierOf(f.pkg)
+		if !known {
+			t.Errorf("%s: package %s has no tier; put it into place in rules_test.go", f.name, f.pkg)
+			continue
+		}
+		for _, spec := range f.ast.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if local, ok := strings.CutPrefix(imported, "balhost/"); ok {
+				to, _ := tierOf(local)
+				fromHost := strings.HasPrefix(local, "host")
+				switch {
+				case (at == sdk || at == plugin) && fromHost:
+					t.Errorf("%s imports %s: sdk and plugins never import the host", f.name, local)
+				case !f.test && !slices.Contains(below[at], to):
+					t.Errorf("%s imports %s: that arrow doesn't point down", f.name, local)
+				}
+				continue
+			}
+			for library, allowed := range only {
+				if (imported == library || strings.HasPrefix(imported, library+"/")) && !f.test && !slices.Contains(allowed, f.pkg) {
+					t.Errorf("%s imports %s, which only %v may", f.name, imported, allowed)
+				}
+			}
+			if f.pkg == "sdk/message" && strings.Contains(strings.Split(imported, "/")[0], ".") {
+				t.Errorf("%s imports %s: the shared words need the standard library only", f.name, imported)
+			}
+		}
+	}
+}
+
+func tierOf(pkg string) (tier, bool) {
+	if strings.HasPrefix(pkg, "examples/") || strings.HasPrefix(pkg, "host/testdata/") {
+		return plugin, true
+	}
+	at, ok := place[pkg]
+	return at, ok
+}
+
+// clock is what of package time reads the clock or waits.
+var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+
+// Pure packages start nothing and read no clock, so that tests of them need
+// neither; everywhere else a bare go statement says why no errgroup waits for it.
+func TestGoroutinesAndClocks(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.test {
+			continue
+		}
+		at, _ := tierOf(f.pkg)
+		isPure := at == pure || at == words
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				if isPure {
+					t.Errorf("%s starts a goroutine in a pure package", f.at(n))
+				} else if !f.hasReason(n) {
+					t.Errorf("%s: a bare go statement needs //house:go and a reason at its line or above", f.at(n))
+				}
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && isPure && x.Name == "time" && x.Obj == nil && slices.Contains(clock, n.Sel.Name) {
+					t.Errorf("%s reads the clock in a pure package (time.%s); take now as an argument", f.at(n), n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestEveryPackageHasAComment(t *testing.T) {
+	has := map[string]bool{}
+	for _, f := range sources(t) {
+		if !f.test {
+			has[f.pkg] = has[f.pkg] || f.ast.Doc.Text() != ""
+		}
+	}
+	for pkg, ok := range has {
+		if !ok {
+			t.Errorf("package %s has no comment: what it is, which promises it keeps, who runs its goroutines, where to start", pkg)
+		}
+	}
+}
+
+// maxLines is where a file has become two. Few should come near it.
+const maxLines = 500
+
+func TestFilesStaySmall(t *testing.T) {
+	for _, f := range sources(t) {
+		if lines := f.set.File(f.ast.Pos()).LineCount(); lines > maxLines && !f.test {
+			t.Errorf("%s has %d lines: split it (aim at 150; %d is too many)", f.name, lines, maxLines)
+		}
+	}
+}
+
+// stop is a place in the code that the README leads to: `ccs#Session.Run`.
+var stop = regexp.MustCompile("`([a-z][a-z/]*)#([A-Za-z]+)(?:\\.([A-Za-z]+))?`")
+
+func TestReadmeStopsResolve(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("no README.md yet")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	symbols := map[string]bool{}
+	for _, f := range sources(t) {
+		for _, d := range f.ast.Decls {
+			for _, name := range declared(d) {
+				symbols[f.pkg+"#"+name] = true
+			}
+		}
+	}
+	stops := stop.FindAllStringSubmatch(string(readme), -1)
+	if len(stops) == 0 {
+		t.Error("README.md has no stops: six places in the code, in the order of a message's way, each `path#Symbol`")
+	}
+	for _, m := range stops {
+		name := strings.Trim(m[2]+"."+m[3], ".")
+		if !symbols[m[1]+"#"+name] && !symbols["host/internal/"+m[1]+"#"+name] {
+			t.Errorf("README.md leads to %s, which isn't there", m[0])
+		}
+	}
+}
+
+// declared are the names of one declaration, methods as Type.Method.
+func declared(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			return []string{d.Name.Name}
+		}
+		of := d.Recv.List[0].Type
+		if star, ok := of.(*ast.StarExpr); ok {
+			of = star.X
+		}
+		if generic, ok := of.(*ast.IndexExpr); ok {
+			of = generic.X
+		}
+		if ident, ok := of.(*ast.Ident); ok {
+			return []string{ident.Name + "." + d.Name.Name}
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			if s, ok := spec.(*ast.TypeSpec); ok {
+				names = append(names, s.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// source is one Go file of the repository.
+type source struct {
+	name string // from the top, with slashes
+	pkg  string // its folder
+	test bool
+	ast  *ast.File
+	set  *token.FileSet
+}
+
+// at is a node's place, for an error.
+func (f source) at(n ast.Node) string {
+	return f.name + ":" + strconv.Itoa(f.set.Position(n.Pos()).Line)
+}
+
+// hasReason finds //house:go with a reason on a statement's line or the one above.
+func (f source) hasReason(n ast.Node) bool {
+	line := f.set.Position(n.Pos()).Line
+	for _, group := range f.ast.Comments {
+		for _, c := range group.List {
+			reason, ok := strings.CutPrefix(c.Text, "//house:go")
+			if at := f.set.Position(c.Pos()).Line; ok && strings.TrimSpace(reason) != "" && (at == line || at == line-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sources parses every Go file of the repository but generated ones.
+func sources(t *testing.T) (out []source) {
+	t.Helper()
+	const top = ".."
+	set := token.NewFileSet()
+	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != top && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin" || d.Name() == "data" || d.Name() == "plugins" || d.Name() == "node_modules"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go"):
+			return nil
+		}
+		file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(top, name)
+		if err != nil || ast.IsGenerated(file) {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		out = append(out, source{rel, path.Dir(rel), strings.HasSuffix(name, "_test.go"), file, set})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 50 {
+		t.Fatalf("found %d files only: is the walk broken?", len(out))
+	}
+	return out
+}
