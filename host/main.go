@@ -101,6 +101,7 @@ intention, start it again to recover.`,
 	}
 	root.AddCommand(
 		runCommand(),
+		devCommand(),
 		checkCommand(),
 		statusCommand(),
 		sendCommand(),

@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		}
 		opts.Inbox, opts.Outbox = led, out
 		opts.Log = o.Log.Named("ccs").With("session", s.Name)
-		opts.Metrics = prometheus.WrapRegistererWith(prometheus.Labels{"session": s.Name}, metrics)
+		opts.Metrics = metrics
 		sessions = append(sessions, ccs.New(opts))
 	}
 	watch := &watch{

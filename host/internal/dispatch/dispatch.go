@@ -189,7 +189,12 @@ func (d *Dispatcher) Removed(name string) {
 // Settled says that every plugin present at boot has described itself or
 // failed: from now on events go out, and "*" can't take what is another's.
 func (d *Dispatcher) Settled() {
-	d.box.put(func(d *Dispatcher) { d.settled = true })
+	d.box.put(func(d *Dispatcher) {
+		d.settled = true
+		for category := range d.held {
+			d.warnHeld(category)
+		}
+	})
 }
 
 // Drain gives p no more events and tells it to finish. It returns nil when p

@@ -28,7 +28,9 @@ func (d *Dispatcher) place(e entry.Event) {
 		if h == nil {
 			h = &held{since: time.Now()}
 			d.held[e.Category] = h
-			d.log.Warn("no plugin claims a category, its upstreams wait", "category", e.Category)
+			if d.settled {
+				d.warnHeld(e.Category)
+			}
 		}
 		h.events = append(h.events, e)
 		return
@@ -40,6 +42,10 @@ func (d *Dispatcher) place(e entry.Event) {
 		return
 	}
 	d.enlane(p, e)
+}
+
+func (d *Dispatcher) warnHeld(category string) {
+	d.log.Warn("no plugin claims a category, its upstreams wait", "category", category)
 }
 
 // enlane puts a pending event into its lane: at the end, or, when it comes from

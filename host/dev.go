@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
+)
+
+// devFlags are what dev takes from its command line.
+type devFlags struct {
+	config  string
+	devices int
+	rate    float64
+	http    string
+	plain   bool
+}
+
+func devCommand() *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run host, simulator and virtual devices together, to try plugins",
+		Long: `Runs everything that a plugin needs in one terminal: the CCS simulator at the
+address that the config's session names, the host with the plugins of its
+plugins folder, and virtual devices that send to them. Google shut its own CCS
+down in 2024; nothing here leaves this machine.
+
+Put your own plugin into the plugins folder while it runs. What the simulator
+can do to the host (drain, cut, nack, freeze) is done over HTTP; see
+"balhost sim --help". On a terminal a live view is shown and the log goes to
+dev.log in data_dir; elsewhere both are lines.`,
+		Example: `  balhost dev
+  balhost dev --devices 1000 --rate 5000
+  balhost dev --devices 0          # only what you send yourself:
+  curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(f.config)
+			if err != nil {
+				return err
+			}
+			return dev(cmd.Context(), cfg, f, cmd)
+		},
+	}
+	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "the config `file`")
+	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0 for none")
+	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second, all of the first kind of devices together")
+	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "where the simulator is controlled over HTTP")
+	cmd.Flags().BoolVar(&f.plain, "plain", false, "lines instead of the live view, on a terminal too")
+	return cmd
+}
+
+// devLimits are the disk limits of a demo: it is to run on any laptop.
+func devLimits(l config.Ledger) config.Ledger {
+	l.DiskSoft, l.DiskHard, l.Ballast = min(l.DiskSoft, 64<<20), min(l.DiskHard, 16<<20), 0
+	return l
+}
+
+// dev runs until ctx ends: simulator first, host last, and the other way back.
+func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command) (err error) {
+	cfg.Ledger = devLimits(cfg.Ledger)
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make data_dir: %w", err)
+	}
+	live := isTerminal(cmd.OutOrStdout()) && !f.plain
+	log, closeLog, err := devLog(cfg, live, cmd)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+
+	sim, err := devSimulator(cfg, log.Named("sim"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sim.Close()) }()
+	control, err := net.Listen("tcp", f.http)
+	if err != nil {
+		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
+	}
+	server := &http.Server{Handler: sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(control); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error { <-ctx.Done(); return server.Close() })
+	g.Go(func() error { return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log}) })
+	g.Go(func() error { return devTraffic(ctx, sim, f) })
+	g.Go(func() error {
+		client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
+		defer client.Close()
+		v := view{out: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: f.http}
+		return v.run(ctx)
+	})
+	return g.Wait()
+}
+
+// devLog is the host's log: in dev.log beside a live view, else where the lines go.
+func devLog(cfg config.Config, live bool, cmd *cobra.Command) (hclog.Logger, func() error, error) {
+	if !live {
+		return newLogger(cfg.Log, cmd.ErrOrStderr()), func() error { return nil }, nil
+	}
+	file, err := os.OpenFile(filepath.Join(cfg.DataDir, "dev.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the log: %w", err)
+	}
+	return newLogger(cfg.Log, file), file.Close, nil
+}
+
+// devSimulator is a simulator that every session of the config can log in to.
+// All sessions that name its address share it.
+func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) {
+	first := cfg.Sessions[0]
+	o := ccstest.Options{
+		Listen: first.Address, CAFile: first.TLS.CAFile, SenderID: first.SenderID, ServerKey: first.ServerKey.Reveal(),
+		Senders: map[string]string{}, Log: log,
+	}
+	if o.CAFile == "" {
+		return nil, usagef("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, for the host to trust", first.Name)
+	}
+	for _, s := range cfg.Sessions[1:] {
+		if s.Address == first.Address {
+			o.Senders[s.SenderID] = s.ServerKey.Reveal()
+		}
+	}
+	host, _, err := net.SplitHostPort(first.Address)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, usagef("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, as 127.0.0.1:5236", first.Name, first.Address)
+	}
+	if err := os.MkdirAll(filepath.Dir(o.CAFile), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of ca_file: %w", err)
+	}
+	sim, err := ccstest.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("start the simulator: %w", err)
+	}
+	return sim, nil
+}
+
+// devTraffic has virtual devices send: a steady load to echo, and people who
+// chat in two rooms.
+func devTraffic(ctx context.Context, sim *ccstest.Server, f devFlags) error {
+	if f.devices <= 0 {
+		return nil
+	}
+	if err := sim.StartDevices(ccstest.Devices{Count: f.devices, Rate: f.rate, Category: "com.example.echo", Size: 300}); err != nil {
+		return usagef("--devices, --rate: %v", err)
+	}
+	say := func(i int, data map[string]string) {
+		data["room"] = []string{"kitchen", "garden"}[i%2]
+		sim.Upstream(fmt.Sprintf("phone-%d", i), "com.example.chatroom", data)
+	}
+	const people = 6
+	for i := range people {
+		say(i, map[string]string{"do": "join", "name": fmt.Sprintf("guest %d", i)})
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			sim.StopDevices()
+			return nil
+		case <-tick.C:
+			say(n%people, map[string]string{"do": "say", "text": fmt.Sprintf("line %d", n)})
+		}
+	}
+}

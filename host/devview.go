@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/config"
+)
+
+// view shows what dev runs: redrawn on a terminal, a line each few seconds
+// elsewhere.
+type view struct {
+	out    io.Writer
+	live   bool
+	sim    *ccstest.Server
+	host   *admin.Client
+	config config.Config
+	http   string
+}
+
+// sample is what the simulator and the host counted at one moment.
+type sample struct {
+	at     time.Time
+	counts ccstest.Counts
+	status admin.Status
+	err    error // of the host's API
+}
+
+const (
+	redraw  = 500 * time.Millisecond
+	lines   = 2 * time.Second
+	altOn   = "\x1b[?1049h\x1b[?25l"
+	altOff  = "\x1b[?25h\x1b[?1049l"
+	home    = "\x1b[H"
+	eraseEL = "\x1b[K\n"
+	eraseED = "\x1b[J"
+)
+
+func (v *view) run(ctx context.Context) error {
+	every := lines
+	if v.live {
+		every = redraw
+		fmt.Fprint(v.out, altOn)
+	} else {
+		fmt.Fprintf(v.out, "balhost dev: simulator at %s (Google shut its CCS down in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
+			v.sim.Addr(), v.http, v.config.Admin.Listen, v.config.PluginsDir)
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	first := v.sample(ctx)
+	last := first
+	for {
+		select {
+		case <-tick.C:
+			now := v.sample(ctx)
+			if v.live {
+				screen := home + strings.Join(v.screen(last, now), eraseEL) + eraseED
+				fmt.Fprint(v.out, screen)
+			} else {
+				fmt.Fprintln(v.out, summary(last, now))
+			}
+			last = now
+		case <-ctx.Done():
+			if v.live {
+				fmt.Fprint(v.out, altOff)
+			}
+			total := v.sim.Counts()
+			fmt.Fprintf(v.out, "balhost dev: stopping after %s; %d upstreams acked by the host, %d downstreams taken by the simulator\n",
+				time.Since(first.at).Round(time.Second), total.Acked, total.AckedDown)
+			return nil
+		}
+	}
+}
+
+func (v *view) sample(ctx context.Context) sample {
+	s := sample{at: time.Now(), counts: v.sim.Counts()}
+	s.status, s.err = v.host.Status(ctx)
+	return s
+}
+
+// rate is how fast a counter grew between two samples, each second.
+func rate(last, now sample, counter func(sample) uint64) float64 {
+	return float64(counter(now)-counter(last)) / max(now.at.Sub(last.at).Seconds(), 0.001)
+}
+
+func acked(s sample) uint64 { return s.counts.Acked }
+func taken(s sample) uint64 { return s.counts.AckedDown }
+
+func handledBy(name string) func(sample) uint64 {
+	return func(s sample) uint64 {
+		for _, p := range s.status.Plugins {
+			if p.Name == name {
+				return p.Handled
+			}
+		}
+		return 0
+	}
+}
+
+// summary is everything in one line, for logs and pipes.
+func summary(last, now sample) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "up %.0f/s (%d)  down %.0f/s (%d)", rate(last, now, acked), now.counts.Acked, rate(last, now, taken), now.counts.AckedDown)
+	if now.err != nil {
+		return text.String() + "  host: starting"
+	}
+	l := now.status.Ledger
+	fmt.Fprintf(&text, "  pending %d events, %d downstreams  dead %d ", l.Events, l.Downstreams, l.Dead)
+	for _, p := range now.status.Plugins {
+		fmt.Fprintf(&text, " %s=%s", plain(p.Name), plain(p.State))
+	}
+	return text.String()
+}
+
+// screen is the live view, line by line.
+func (v *view) screen(last, now sample) []string {
+	rows := []string{
+		"balhost dev · Ctrl-C stops it",
+		fmt.Sprintf("simulator  %s, control http://%s   (Google shut its CCS down in 2024; this one runs here)", v.sim.Addr(), v.http),
+	}
+	add := func(format string, args ...any) { rows = append(rows, fmt.Sprintf(format, args...)) }
+	if now.err != nil {
+		add("host       starting: %s", plain(now.err.Error()))
+		return rows
+	}
+	for _, s := range now.status.Sessions {
+		for _, c := range s.Connections {
+			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", plain(s.Name), c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)
+		}
+	}
+	l := now.status.Ledger
+	add("host       API http://%s, plugins %s", v.config.Admin.Listen, v.config.PluginsDir)
+	add("")
+	add("upstream   %7.0f/s  %9d acked    %6d pending  %d dead", rate(last, now, acked), now.counts.Acked, l.Events, l.Dead)
+	add("downstream %7.0f/s  %9d answered %6d waiting", rate(last, now, taken), now.counts.AckedDown, l.Downstreams)
+	add("")
+	add("%-14s %-10s %9s %9s %9s %9s", "PLUGIN", "STATE", "RATE", "HANDLED", "PENDING", "IN FLIGHT")
+	for _, p := range now.status.Plugins {
+		add("%-14s %-10s %7.0f/s %9d %9d %9d %s", plain(p.Name), p.State, rate(last, now, handledBy(p.Name)), p.Handled, p.Pending, p.InFlight, plain(p.Reason))
+	}
+	for _, h := range now.status.Holding {
+		add("waiting for a plugin: %d of category %q", h.Pending, h.Category)
+	}
+	add("")
+	add("last messages")
+	rows = append(rows, lastMessages(v.sim.Transcript(), 8)...)
+	if !now.status.Ready {
+		add("")
+		for _, reason := range now.status.Reasons {
+			add("! %s", plain(reason))
+		}
+	}
+	return clip(rows)
+}
+
+var gcmText = regexp.MustCompile(`(?s)google:mobile:data[^>]*>(.*?)</`)
+
+// lastMessages are the payloads that passed last; acks are left out.
+func lastMessages(passed []ccstest.Line, n int) []string {
+	var rows []string
+	for i := len(passed) - 1; i >= 0 && len(rows) < n; i-- {
+		found := gcmText.FindStringSubmatch(passed[i].Stanza)
+		if found == nil {
+			continue
+		}
+		text := strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&amp;", "&").Replace(found[1])
+		var payload struct {
+			From, To    string
+			MessageType string `json:"message_type"`
+			Data        json.RawMessage
+		}
+		if json.Unmarshal([]byte(text), &payload) != nil || payload.MessageType != "" {
+			continue
+		}
+		who, arrow := payload.To, "→"
+		if passed[i].Sent {
+			who, arrow = payload.From, "←"
+		}
+		rows = append(rows, fmt.Sprintf("%s %s %-12s %s", passed[i].Time.Format("15:04:05"), arrow, plain(who), plain(string(payload.Data))))
+	}
+	return rows
+}
+
+// clip keeps rows on one line each.
+func clip(rows []string) []string {
+	const width = 120
+	for i, row := range rows {
+		if r := []rune(row); len(r) > width {
+			rows[i] = string(r[:width-1]) + "…"
+		}
+	}
+	return rows
+}
+
+// isTerminal reports whether out is one, for people to look at.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}
