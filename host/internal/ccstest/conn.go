@@ -94,7 +94,6 @@ func (c *conn) serve() error {
 		return err
 	}
 	c.wire.SetDeadline(time.Time{})
-	c.bound()
 
 	var g errgroup.Group
 	g.Go(func() error {
@@ -127,12 +126,13 @@ func (c *conn) serve() error {
 // linger is how long an ended stream waits for the peer's close.
 const linger = time.Second
 
-// bound lets the connection take part.
-func (c *conn) bound() {
+// bound lets the connection take part; the writer begins with result.
+func (c *conn) bound(result []byte) {
 	s := c.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Logins++
+	c.out = append(c.out, result)
 	c.state = StateBound
 	c.quietSince = time.Now()
 	c.report.Sender, c.report.JID = c.acct.id, c.jid

@@ -67,8 +67,14 @@ func (c *conn) stanza(element []byte) error {
 	s := c.srv
 	now := time.Now()
 	s.mu.Lock()
-	s.transcript.add(now, c.id, false, element) // before Parse, which may rewrite it
+	lost := c.state == StateLost
+	if !lost {
+		s.transcript.add(now, c.id, false, element) // before Parse, which may rewrite it
+	}
 	s.mu.Unlock()
+	if lost {
+		return nil // read before the cut, and too late
+	}
 	session := bytes.Contains(element, []byte(nsSession))
 	st, err := c.r.Parse(element)
 	if err != nil {
@@ -101,6 +107,9 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 	s := c.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.state == StateLost {
+		return nil
+	}
 	if to, id, ok := scanAck(st.GCM); ok {
 		c.acked(st, to, id, now)
 		return nil

@@ -60,7 +60,9 @@ func (c *conn) login() error {
 		}
 		c.jid = cid + "/" + resource
 		c.head = upstreamHead(c.jid)
-		return c.say(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`)
+		// Once the client reads this, it is bound: so that comes first.
+		c.bound([]byte(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`))
+		return nil
 	}
 }
 
