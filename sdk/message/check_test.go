@@ -1,12 +1,15 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func toToken(change func(*Downstream)) Downstream {
@@ -216,6 +219,31 @@ func TestCheckID(t *testing.T) {
 			t.Errorf("CheckID(%.20q) = %v", id, err)
 		}
 	}
+}
+
+// FuzzFields holds eachField to encoding/json.
+func FuzzFields(f *testing.F) {
+	for _, s := range []string{`{}`, ` {"a" : "b\"\\" , "c":[{"d":"]}"},[]],"e":-1.5e3 ,"f":null}`, `{"\u0061":"\ud83d\ude00"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var want map[string]json.RawMessage
+		text = bytes.TrimSpace(text)
+		if !utf8.Valid(text) || json.Unmarshal(text, &want) != nil || want == nil {
+			return
+		}
+		got := make(map[string]json.RawMessage)
+		eachField(text, func(key string, value []byte) { got[key] = value })
+		if !maps.EqualFunc(got, want, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+			t.Fatalf("%s:\n got %s\nwant %s", text, got, want)
+		}
+		for key, value := range want {
+			var s string
+			if value[0] == '"' && (json.Unmarshal(value, &s) != nil || unquote(value) != s) {
+				t.Fatalf("%s: %s is %q, want %q", text, key, unquote(value), s)
+			}
+		}
+	})
 }
 
 // FuzzChecked: what passes is an object of strings that XML and JSON carry, and passes again.
