@@ -64,6 +64,12 @@ func (h *Host) onlySession() (string, error) {
 		ErrInvalid, strings.Join(h.sessions, ", "))
 }
 
+// Get decodes a key of the plugin's state into v and says whether there is such
+// a key. What it saw may have changed when it returns; see Update.
+func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
+	return (&Tx{calls: h.calls}).Get(ctx, key, v)
+}
+
 // Update runs fn with a Tx outside of any event, and commits it when fn returns
 // nil; it returns when that is on disk. When a key that fn read was changed by
 // someone else meanwhile, fn runs again with a new Tx, until ctx ends: it must

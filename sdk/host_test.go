@@ -247,3 +247,15 @@ func TestCrash(t *testing.T) {
 		t.Errorf("committed run %d of %d", run, runs.Load())
 	}
 }
+
+func TestHostGet(t *testing.T) {
+	h, host := hosted(t, plugintest.Options{})
+	n := 7
+	if found, err := host.Get(t.Context(), "n", &n); found || err != nil || n != 7 {
+		t.Errorf("absent key: %v, %v, %d", found, err, n)
+	}
+	h.SetState("n", 8)
+	if found, err := host.Get(t.Context(), "n", &n); !found || err != nil || n != 8 {
+		t.Errorf("key: %v, %v, %d", found, err, n)
+	}
+}

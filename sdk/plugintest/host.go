@@ -262,3 +262,11 @@ func JSON(v any) json.RawMessage {
 	}
 	return b
 }
+
+// Decode is v, a downstream's Data or Notification, decoded into into; it
+// panics when it doesn't fit.
+func Decode(v, into any) {
+	if err := json.Unmarshal(JSON(v), into); err != nil {
+		panic(fmt.Sprintf("plugintest.Decode: %v", err))
+	}
+}

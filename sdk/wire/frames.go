@@ -30,6 +30,10 @@ func mergeHost(pending, f *HostFrame) {
 // cutHost takes what goes into the next frame off pending; nil for nothing.
 // Revokes and the drain wait for the last delivery queued before them.
 func cutHost(pending *HostFrame) *HostFrame {
+	if len(pending.Deliver)+len(pending.Revoke)+len(pending.Reply) == 0 &&
+		pending.Drain == nil && !pending.Run && pending.Ping == 0 && pending.LogLevel == "" {
+		return nil
+	}
 	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Run: pending.Run}
 	pending.Ping, pending.LogLevel, pending.Run = 0, "", false
 	room := maxBytes
@@ -38,10 +42,6 @@ func cutHost(pending *HostFrame) *HostFrame {
 	if len(pending.Deliver) == 0 && len(pending.Reply) == 0 {
 		f.Revoke, pending.Revoke = pending.Revoke, nil
 		f.Drain, pending.Drain = pending.Drain, nil
-	}
-	if len(f.Deliver) == 0 && len(f.Reply) == 0 && len(f.Revoke) == 0 &&
-		f.Drain == nil && !f.Run && f.Ping == 0 && f.LogLevel == "" {
-		return nil
 	}
 	return f
 }
@@ -61,6 +61,10 @@ func mergePlugin(pending, f *PluginFrame) {
 // cutPlugin takes what goes into the next frame off pending; nil for nothing.
 // Drained goes after everything else.
 func cutPlugin(pending *PluginFrame) *PluginFrame {
+	if len(pending.Done)+len(pending.Result)+len(pending.Call)+len(pending.Extend) == 0 &&
+		pending.Credit == 0 && pending.Pong == 0 && !pending.Drained {
+		return nil
+	}
 	f := &PluginFrame{Extend: pending.Extend, Credit: pending.Credit, Pong: pending.Pong}
 	pending.Extend, pending.Credit, pending.Pong = nil, 0, 0
 	n := min(len(pending.Done), maxDone)
@@ -70,10 +74,6 @@ func cutPlugin(pending *PluginFrame) *PluginFrame {
 	f.Call = take(&pending.Call, &room, (*Call).weight)
 	if len(pending.Done) == 0 && len(pending.Result) == 0 && len(pending.Call) == 0 {
 		f.Drained, pending.Drained = pending.Drained, false
-	}
-	if n == 0 && len(f.Result) == 0 && len(f.Call) == 0 && len(f.Extend) == 0 &&
-		f.Credit == 0 && f.Pong == 0 && !f.Drained {
-		return nil
 	}
 	return f
 }

@@ -1,0 +1,176 @@
+// Command chatroom is a plugin with state: devices join rooms, and what one
+// says goes to all others in the room. It shows
+//
+//   - order by a key of the payload: one room's messages one after the other,
+//     so that its members need no lock, while rooms go on beside each other;
+//   - state that is committed together with the event (Tx.Get, Tx.Put);
+//   - groups: each member gets a room's messages in the order they were said;
+//   - outcomes: a device that is gone leaves its rooms.
+//
+// A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r",
+// "text":"hi"} or {"do":"leave","room":"r"}.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"balhost/sdk"
+)
+
+func main() { sdk.Serve(chatroom()) }
+
+// config is the config block of the plugin in config.hcl.
+type config struct {
+	MaxMembers int `json:"max_members"` // of one room: every message goes to each
+	MaxText    int `json:"max_text"`    // bytes of one message
+}
+
+// request is what a device sends. CCS carries strings only.
+type request struct {
+	Do   string `json:"do"`
+	Room string `json:"room"`
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// room is the state of one room, under "room/" and its name: names by token.
+type room map[string]string
+
+// chat is the plugin's handlers with what they need.
+type chat struct{ config config }
+
+func chatroom() sdk.Plugin {
+	c := &chat{config: config{MaxMembers: 100, MaxText: 1000}} // the defaults
+	return sdk.Plugin{
+		Name:       "chatroom",
+		Version:    "1.0.0",
+		Categories: []string{"com.example.chatroom"},
+		Order:      sdk.OrderByKey("data.room"),
+		Config:     &c.config,
+		Upstream:   c.upstream,
+		Outcome:    c.outcome,
+	}
+}
+
+func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+	var q request
+	if err := json.Unmarshal(m.Data, &q); err != nil {
+		return sdk.Reject(fmt.Errorf("data of %s: %w", m.MessageID, err)) // no later attempt can read it
+	}
+	if q.Room == "" || len(q.Room) > 100 {
+		return refuse(tx, m, "room: give a name of 1 to 100 bytes")
+	}
+	members := room{}
+	if _, err := tx.Get(ctx, key(q.Room), &members); err != nil {
+		return err // any error makes the message come again later
+	}
+	name, inside := members[m.From]
+	switch {
+	case q.Do == "join" && !inside && len(members) >= c.config.MaxMembers:
+		return refuse(tx, m, "room is full")
+	case q.Do == "join" && (q.Name == "" || len(q.Name) > 100):
+		return refuse(tx, m, "name: give one of 1 to 100 bytes")
+	case q.Do == "join":
+		members[m.From] = q.Name
+		if err := tx.Put(key(q.Room), members); err != nil {
+			return err
+		}
+		return tell(tx, q.Room, members, m.From, map[string]string{"event": "joined", "name": q.Name})
+	case !inside:
+		return refuse(tx, m, "join the room first")
+	case q.Do == "say" && (q.Text == "" || len(q.Text) > c.config.MaxText):
+		return refuse(tx, m, fmt.Sprintf("text: say something of 1 to %d bytes", c.config.MaxText))
+	case q.Do == "say":
+		return tell(tx, q.Room, members, m.From, map[string]string{"event": "said", "name": name, "text": q.Text})
+	case q.Do == "leave":
+		return leave(tx, q.Room, members, m.From)
+	}
+	return refuse(tx, m, "do: it must be join, say or leave")
+}
+
+// outcome hears what became of each downstream. A token that CCS doesn't know
+// any more leaves the room; one that was replaced goes on under the new one.
+func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
+	gone := o.Status == sdk.Failed && (o.Code == "DEVICE_UNREGISTERED" || o.Code == "BAD_REGISTRATION")
+	if !gone && o.NewToken == "" {
+		return nil
+	}
+	var name string // of the room, as tell has put it there
+	if err := json.Unmarshal(o.Context, &name); err != nil {
+		return nil // an answer to a device, not a room's message
+	}
+	members := room{}
+	if _, err := tx.Get(ctx, key(name), &members); err != nil {
+		return err
+	}
+	old := o.To.Token
+	if _, inside := members[old]; !inside {
+		return nil
+	}
+	if gone {
+		return leave(tx, name, members, old)
+	}
+	members[o.NewToken] = members[old]
+	delete(members, old)
+	return tx.Put(key(name), members)
+}
+
+func leave(tx *sdk.Tx, name string, members room, token string) error {
+	who := members[token]
+	delete(members, token)
+	var err error
+	if len(members) == 0 {
+		err = tx.Delete(key(name))
+	} else {
+		err = tx.Put(key(name), members)
+	}
+	if err != nil {
+		return err
+	}
+	return tell(tx, name, members, token, map[string]string{"event": "left", "name": who})
+}
+
+// tell sends data to all members but one. The group of room and device keeps
+// the order of the room's messages for each device, and lets no slow device
+// hold up another.
+func tell(tx *sdk.Tx, name string, members room, but string, data map[string]string) error {
+	data["room"] = name
+	about, err := json.Marshal(name)
+	if err != nil {
+		return err
+	}
+	// Sorted, because a downstream's id comes from its place in the Tx: the
+	// same handler on the same message must send in the same order.
+	for _, token := range slices.Sorted(maps.Keys(members)) {
+		if token == but {
+			continue
+		}
+		_, err := tx.Send(sdk.Downstream{To: sdk.Token(token), Data: data, Group: group(name, token), Context: about})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuse answers the device. The message itself is handled with that: trying
+// again would not help.
+func refuse(tx *sdk.Tx, m sdk.Upstream, why string) error {
+	_, err := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: map[string]string{"event": "refused", "why": why}})
+	return err
+}
+
+func key(name string) string { return "room/" + name }
+
+// group names the group of a room's messages to one device. Tokens are long
+// and a group's name is limited, so it is a hash of both.
+func group(room, token string) string {
+	sum := sha256.Sum256([]byte(room + "\x00" + token))
+	return hex.EncodeToString(sum[:16])
+}
