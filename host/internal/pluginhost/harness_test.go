@@ -273,12 +273,6 @@ func (b *bench) status(name string) Status {
 	return Status{}
 }
 
-func (b *bench) pid(name string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.latest[name].PID
-}
-
 func (b *bench) add(format string, args ...any) {
 	b.events = append(b.events, fmt.Sprintf(format, args...))
 	close(b.changed)

@@ -69,6 +69,42 @@ func TestOnlyExecutablesAreTaken(t *testing.T) {
 	b.event("ready later", 1)
 }
 
+// A link that is switched is a change; so is what happens to its target, of
+// which the folder's watch says nothing.
+func TestLinkedPluginChanges(t *testing.T) {
+	b := newBench(t)
+	elsewhere := t.TempDir()
+	link := filepath.Join(b.dir, "echo")
+	move := func(to string) {
+		if err := os.Rename(link, filepath.Join(elsewhere, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	point := func(to string) {
+		if err := os.Symlink(filepath.Join(elsewhere, to), link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.put("echo", "2")
+	move("v2")
+	b.put("echo", "3")
+	move("v3")
+	b.put("echo", "1")
+	move("v1")
+	point("v1")
+	b.run()
+	b.event("ready echo", 1)
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	point("v2")
+	b.event("ready echo", 2)
+	if err := os.Rename(filepath.Join(elsewhere, "v3"), filepath.Join(elsewhere, "v2")); err != nil {
+		t.Fatal(err)
+	}
+	b.event("ready echo", 3)
+}
+
 func TestPluginAppearsChangesAndGoes(t *testing.T) {
 	b := newBench(t)
 	b.run()

@@ -34,7 +34,8 @@ func (printer) Ready(p *Instance)                      { fmt.Println("ready", p.
 func (printer) Described(*Instance)                    {}
 func (printer) Frame(*Instance, *wire.PluginFrame)     {}
 func (printer) Drain(context.Context, *Instance) error { return nil }
-func (printer) Gone(*Instance)                         {}
+func (printer) Gone(*Instance, string)                 {}
+func (printer) Removed(string)                         {}
 func (printer) Settled()                               {}
 
 // Row 6 of the table: a killed host takes its plugins along, and the next start

@@ -90,7 +90,7 @@ func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Man
 	if p.name == "dies-described" {
 		signalSelf(syscall.SIGKILL)
 	}
-	return &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device"}, nil
+	return &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device", Upstream: p.name != "deedless"}, nil
 }
 
 func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {

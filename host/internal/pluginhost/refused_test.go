@@ -11,7 +11,6 @@ import (
 // on, and the boot is over when all have failed. // P10
 func TestRefusals(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.answer, b.host.limits.configure = 5*time.Second, 5*time.Second
 	b.host.o.Plugin = func(name string) PluginOptions {
 		o := PluginOptions{RestartMin: time.Hour}
 		if name == "picky" {
@@ -27,15 +26,14 @@ func TestRefusals(t *testing.T) {
 		"liar":      `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
 		"picky":     "refused its config: greeting must not be empty at all",
 		"stranger":  "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
+		"deedless":  "claims categories, but has no handler for their upstreams",
 		"bad name!": "its name can't be a plugin's: ",
 	}
 	retried := map[string]string{
-		"segfaults":       "killed by signal: killed",
-		"dies-described":  "killed by signal: killed",
-		"hangs-configure": "hangs: no answer to Configure within 5s",
-		"unwell":          "hangs: no answer to health check within 5s",
+		"segfaults":      "killed by signal: killed",
+		"dies-described": "killed by signal: killed",
 	}
-	for _, name := range []string{"exits", "liar", "picky", "stranger", "segfaults", "dies-described", "hangs-configure", "unwell", "good"} {
+	for _, name := range []string{"exits", "deedless", "liar", "picky", "stranger", "segfaults", "dies-described", "good"} {
 		b.put(name, "")
 	}
 	b.script("true", "exit 0")
@@ -59,6 +57,26 @@ func TestRefusals(t *testing.T) {
 	if n := b.count("settled"); n != 1 {
 		t.Errorf("settled %d times", n)
 	}
+}
+
+// What hangs is ended and tried again; the others don't notice.
+func TestHangs(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.answer, b.host.limits.configure = 5*time.Second, 5*time.Second
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
+	b.put("hangs-configure", "")
+	b.put("unwell", "")
+	b.run()
+	for name, reason := range map[string]string{
+		"hangs-configure": "hangs: no answer to Configure within 5s",
+		"unwell":          "hangs: no answer to health check within 5s",
+	} {
+		if s := b.state(name, Backoff); s.Reason != reason {
+			t.Errorf("%s: %q, want %q", name, s.Reason, reason)
+		}
+	}
+	b.event("settled", 1)
+	b.event("gone hangs-configure", 1)
 }
 
 // A refused content isn't tried again; another one is, and the same again isn't.

@@ -70,12 +70,12 @@ func (s store) stage(f file) (b binary, err error) {
 	if err := errors.Join(dst.Chmod(0o500), dst.Close()); err != nil {
 		return b, fmt.Errorf("stage plugin: %w", err)
 	}
-	b.sha256 = hex.EncodeToString(hash.Sum(nil))
-	b.path = filepath.Join(s.dir, b.sha256)
-	if err := os.Rename(dst.Name(), b.path); err != nil {
+	sum := hex.EncodeToString(hash.Sum(nil))
+	path := filepath.Join(s.dir, sum)
+	if err := os.Rename(dst.Name(), path); err != nil {
 		return b, fmt.Errorf("stage plugin: %w", err)
 	}
-	return b, nil
+	return binary{path: path, sha256: sum}, nil
 }
 
 func unchanged(src *os.File, f file) error {

@@ -99,7 +99,9 @@ func (s *supervisor) pursue(ctx context.Context, f file) (next *file) {
 		if next, replaced := s.wait(ctx, failures, err); replaced || ctx.Err() != nil {
 			return next
 		}
-		s.restarted()
+		if bin.path != "" {
+			s.restarted()
+		}
 	}
 }
 
