@@ -102,6 +102,7 @@ intention, start it again to recover.`,
 	root.AddCommand(
 		runCommand(),
 		devCommand(),
+		simCommand(),
 		checkCommand(),
 		statusCommand(),
 		sendCommand(),

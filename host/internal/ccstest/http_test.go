@@ -55,7 +55,7 @@ func TestHandler(t *testing.T) {
 	ok("POST", "/freeze", `{"on":false}`, `{}`)
 	ok("POST", "/cut", `{"conn":1}`, `{"connections":1}`)
 	c.over()
-	c = login(t, s)
+	login(t, s)
 	ok("POST", "/stream-error", `{"condition":"conflict"}`, `{"connections":1}`)
 
 	for _, bad := range [][3]string{

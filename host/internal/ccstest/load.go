@@ -23,6 +23,13 @@ type Devices struct {
 	Data     map[string]string `json:"data,omitempty"` // further fields of data
 }
 
+func (d Devices) check() error {
+	if d.Count < 0 || !(d.Rate >= 0) || d.Limit < 0 || d.Size < 0 || d.Size > 1e6 || d.Count > 1e6 {
+		return errors.New("devices: count is 0 to a million, size 0 to a million bytes, and rate and limit can't be negative")
+	}
+	return nil
+}
+
 // tick is the finest pace of a load: what is due within one goes out together.
 const tick = time.Millisecond
 
@@ -39,8 +46,8 @@ type load struct {
 // StartDevices starts a load, in place of the one that its sender has. The ack
 // latencies reported begin anew.
 func (s *Server) StartDevices(d Devices) error {
-	if d.Count < 0 || d.Rate < 0 || d.Limit < 0 || d.Size < 0 || math.IsNaN(d.Rate) {
-		return fmt.Errorf("devices: count, rate, limit and size can't be negative")
+	if err := d.check(); err != nil {
+		return err
 	}
 	sh, err := newShape(d)
 	if err != nil {

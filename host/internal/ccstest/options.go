@@ -63,6 +63,12 @@ const (
 // Range is a span of time that values are drawn from, evenly. Max below Min means Min.
 type Range struct{ Min, Max time.Duration }
 
+// Check is the error that [New] would give for the options themselves.
+func (o Options) Check() error {
+	_, err := o.checked()
+	return err
+}
+
 func (o Options) checked() (Options, error) {
 	setZero(&o.Listen, "127.0.0.1:0")
 	setZero(&o.SenderID, DefaultSenderID)
@@ -82,6 +88,9 @@ func (o Options) checked() (Options, error) {
 	setZero(&o.Run, fmt.Sprintf("r%06x", o.Seed&0xffffff))
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
+	}
+	if err := o.Devices.check(); err != nil {
+		return o, err
 	}
 	switch {
 	case o.Window < 1, o.Pending < 1:

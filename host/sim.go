@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"balhost/host/internal/ccstest"
+)
+
+// simFlags are what sim takes from its command line.
+type simFlags struct {
+	options  ccstest.Options
+	http     string
+	ackDelay []time.Duration
+	over     string
+	json     bool
+	quiet    bool
+}
+
+func simCommand() *cobra.Command {
+	f := simFlags{}
+	o := &f.options
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run the CCS simulator alone, for any CCS client",
+		Long: `Simulates Firebase's Cloud Connection Server (CCS), which Google switched off in
+2024, on this machine: direct TLS, PLAIN login, a window of un-acked upstreams,
+acks, nacks, draining. Nothing reaches a real device. Clients must trust
+--ca-file, which is written at the first start and kept, its key beside it.
+
+Virtual devices (device-1, device-2 …) send upstream and remember what they got.
+An upstream stays until it is acked on the connection that carries it.
+
+Control over HTTP, in JSON; every field may be left out but "from", "on" and
+"condition":
+
+  curl -d '{"from":"phone-1","category":"com.example.echo","data":{"k":"v"}}' HTTP/upstream
+  curl -d '{"count":3,"code":"SERVICE_UNAVAILABLE"}'   HTTP/nack     # the next three
+  curl -d '{"count":-1,"code":"DEVICE_UNREGISTERED","token":"gone-*"}' HTTP/nack
+  curl -d '{"count":2}'                                HTTP/nack     # two never answered
+  curl -X DELETE                                       HTTP/nack     # no more nacks
+  curl -d '{"grace":"10s"}'                            HTTP/drain    # then close; also silent, no_upstream, conn
+  curl -d '{"mode":"rst","conn":1,"after":100}'        HTTP/cut      # fin, rst or blackhole, after 100 more bytes
+  curl -d '{"on":true}'                                HTTP/freeze   # reads and writes nothing until {"on":false}
+  curl -d '{"condition":"system-shutdown"}'            HTTP/stream-error
+  curl -d '{"raw":"<message>anything</message>"}'      HTTP/inject
+  curl -d '{"token":"old","registration_id":"new"}'    HTTP/canonical
+  curl -d '{"count":50,"rate":1000,"limit":30000,"category":"com.example.echo","size":300}' HTTP/devices
+  curl -X DELETE                                       HTTP/devices  # stop sending
+  curl HTTP/devices/device-1     what it sent and got: ids, data, order, duplicates
+  curl HTTP/report               all counts, connections, ack latency
+  curl HTTP/acked                token and message id of every acked upstream, one a line
+  curl HTTP/transcript           the last stanzas, without credentials
+
+with http://127.0.0.1:5280, or what --http says, for HTTP.`,
+		Example: `  balhost sim --devices 100 --rate 500 --category com.example.echo
+  balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return sim(cmd.Context(), f, cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where CCS clients connect, with TLS")
+	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "where it is controlled; on this machine only, it asks for no password")
+	flags.StringVar(&o.CAFile, "ca-file", "data/sim-ca.pem", "the CA `file` that clients must trust")
+	flags.StringVar(&o.SenderID, "sender-id", ccstest.DefaultSenderID, "who may log in")
+	flags.StringVar(&o.ServerKey, "server-key", ccstest.DefaultServerKey, "and the password")
+	flags.StringToStringVar(&o.Senders, "sender", nil, "further senders, as `ID=KEY`")
+	flags.IntVar(&o.Devices.Count, "devices", 0, "virtual devices that send upstream from the start")
+	flags.Float64Var(&o.Devices.Rate, "rate", 10, "upstreams a second, all devices together; 0 is as fast as the window allows")
+	flags.IntVar(&o.Devices.Limit, "limit", 0, "upstreams in all; 0 is no limit")
+	flags.IntVar(&o.Devices.Size, "size", 0, "bytes of each upstream's JSON, padded to it")
+	flags.StringVar(&o.Devices.Category, "category", "com.example.echo", "the upstreams' category")
+	flags.IntVar(&o.Window, "window", 100, "upstreams un-acked on a connection")
+	flags.IntVar(&o.Pending, "pending", 100, "downstreams unanswered on a connection")
+	flags.StringVar(&f.over, "over-limit", string(ccstest.OverNack), "what a client gets that sends more: nack, stop or close")
+	flags.DurationSliceVar(&f.ackDelay, "ack-delay", nil, "time until a downstream is answered: `MIN` or MIN,MAX")
+	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "a space after this much silence; negative never")
+	flags.BoolVar(&o.Receipts, "receipts", false, "send delivery receipts where they are asked for")
+	flags.Float64Var(&o.Duplicates, "duplicates", 0, "probability that an upstream is sent twice")
+	flags.IntVar(&o.SplitBytes, "split", 0, "write in pieces of 1 to so many bytes; 0 leaves writes whole")
+	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas kept for /transcript; negative none")
+	flags.BoolVar(&f.quiet, "quiet", false, "no lines about connections")
+	flags.BoolVar(&f.json, "json", false, "the ready line and the report at the end as JSON")
+	return cmd
+}
+
+// sim runs until ctx ends, and reports.
+func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
+	o := f.options
+	o.OverLimit = ccstest.OverLimit(f.over)
+	switch len(f.ackDelay) {
+	case 0:
+	case 1:
+		o.AckDelay.Min = f.ackDelay[0]
+	case 2:
+		o.AckDelay = ccstest.Range{Min: f.ackDelay[0], Max: f.ackDelay[1]}
+	default:
+		return usagef("--ack-delay has %d values; want one, or two as 5ms,80ms", len(f.ackDelay))
+	}
+	if host, _, err := net.SplitHostPort(f.http); err != nil {
+		return usagef("--http: %v", err)
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usagef("--http %s: the control asks for no password, so its address must be on this machine, as 127.0.0.1:5280", f.http)
+	}
+	if !f.quiet {
+		o.Log = hclog.New(&hclog.LoggerOptions{Name: "sim", Output: cmd.ErrOrStderr(), JSONFormat: f.json})
+	}
+	if err := o.Check(); err != nil {
+		return usagef("%v", err)
+	}
+	s, err := ccstest.NewServer(o)
+	if err != nil {
+		return fmt.Errorf("start the simulator: %w", err)
+	}
+	defer s.Close()
+	control, err := net.Listen("tcp", f.http)
+	if err != nil {
+		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
+	}
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	if err := simReady(cmd.OutOrStdout(), s, control.Addr().String(), f.json); err != nil {
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(control); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error { <-ctx.Done(); return server.Close() })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return simEnd(cmd.OutOrStdout(), s.Report(), f.json)
+}
+
+// simReady says that clients may come, and where: what a script waits for.
+func simReady(out io.Writer, s *ccstest.Server, control string, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(map[string]string{
+			"event": "ready", "simulator": "CCS", "ccs": s.Addr(), "http": "http://" + control,
+			"ca_file": s.CAFile(), "sender_id": s.SenderID(), "run": s.Run(),
+		})
+	}
+	_, err := fmt.Fprintf(out, `This is a simulator of CCS: no message reaches a real device.
+sender_id %s, ca_file %s, server_name localhost
+control   http://%s (see balhost sim --help)
+ready     %s
+`, s.SenderID(), s.CAFile(), control, s.Addr())
+	return err
+}
+
+// simEnd sums up what was.
+func simEnd(out io.Writer, r ccstest.Report, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(map[string]any{"event": "end", "report": r})
+	}
+	_, err := fmt.Fprintf(out, `upstreams    %d made, %d acked, %d redelivered, %d acks of what was not outstanding
+ack latency  p50 %v, p99 %v, max %v
+downstreams  %d, %d acked, %d nacked, %d over the limit
+`, r.Created, r.Acked, r.Redelivered, r.WrongAcks, r.AckLatency.P50, r.AckLatency.P99, r.AckLatency.Max,
+		r.Downstreams, r.AckedDown, r.Nacked, r.OverLimit)
+	return err
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"balhost/host/internal/ccstest"
+)
+
+// The simulator as a process has it: ready when it says so, a client takes its
+// load, and an interrupt ends it with its books.
+func TestSim(t *testing.T) {
+	caFile := filepath.Join(t.TempDir(), "data", "sim-ca.pem")
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, in := io.Pipe()
+	root := rootCommand()
+	root.SetOut(in)
+	root.SetErr(io.Discard)
+	root.SetArgs([]string{"sim", "--json", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ca-file", caFile,
+		"--devices", "3", "--rate", "0", "--limit", "500", "--size", "300"})
+	code := make(chan int, 1)
+	go func() { code <- execute(ctx, root); in.Close() }()
+
+	lines := json.NewDecoder(bufio.NewReader(out))
+	var ready struct{ Event, CCS, HTTP, Run string }
+	if err := lines.Decode(&ready); err != nil || ready.Event != "ready" {
+		t.Fatalf("first line: %+v, %v", ready, err)
+	}
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ccstest.Ceiling(ctx, ccstest.CeilingOptions{
+		Messages: 500, Addr: ready.CCS, SenderID: ccstest.DefaultSenderID, Key: ccstest.DefaultServerKey, CAPEM: ca,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Get(ready.HTTP + "/devices/device-3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var device ccstest.DeviceReport
+	if err := json.NewDecoder(response.Body).Decode(&device); err != nil || device.Sent != 166 {
+		t.Errorf("device-3 sent %d (%v), want 166", device.Sent, err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	interrupt()
+	var end struct {
+		Event  string
+		Report ccstest.Report
+	}
+	if err := lines.Decode(&end); err != nil || end.Event != "end" || end.Report.Created != 500 {
+		t.Errorf("last line: %s with %d made (%v), want end with 500", end.Event, end.Report.Created, err)
+	}
+	if got := <-code; got != 0 {
+		t.Errorf("exit code %d", got)
+	}
+}
+
+func TestSimUsage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for args, says := range map[string]string{
+		"--http 0.0.0.0:1":         "must be on this machine",
+		"--http nowhere":           "missing port",
+		"--ack-delay 1ms,2ms,3ms":  "has 3 values",
+		"--window -1":              "at least 1",
+		"--devices -1":             "devices: count",
+		"--duplicates 2":           "probability",
+		"--over-limit shout":       `"nack", "stop" or "close"`,
+		"--keepalive often":        "invalid argument",
+		"--category x unexpected1": "unknown command",
+	} {
+		code, _, stderr := line(t, append([]string{"sim"}, strings.Fields(args)...)...)
+		if code != exitUsage || !strings.Contains(stderr, says) {
+			t.Errorf("sim %s: exit %d, %q; want %d and %q", args, code, stderr, exitUsage, says)
+		}
+	}
+	if _, err := os.Stat("data"); err == nil {
+		t.Error("a refused command line made files")
+	}
+}
