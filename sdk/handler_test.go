@@ -217,7 +217,8 @@ func TestTxLimits(t *testing.T) {
 
 func TestTxEndsWithItsHandler(t *testing.T) {
 	var kept *sdk.Tx
-	h := plugintest.New(t, with(func(_ context.Context, tx *sdk.Tx, m sdk.Upstream) error { kept = tx; return nil }), plugintest.Options{})
+	var keptCtx context.Context
+	h := plugintest.New(t, with(func(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error { kept, keptCtx = tx, ctx; return nil }), plugintest.Options{})
 	if r := h.Upstream(sdk.Upstream{}); r.Err() != nil {
 		t.Fatal(r.Err())
 	}
@@ -226,6 +227,11 @@ func TestTxEndsWithItsHandler(t *testing.T) {
 	}
 	if _, err := kept.Send(sdk.Downstream{To: sdk.Token("t"), Data: map[string]string{"k": "v"}}); err == nil {
 		t.Error("send after the end succeeded")
+	}
+	select {
+	case <-keptCtx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("ctx goes on after its handler")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
 	"strconv"
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 		Start: func(_ context.Context, h *sdk.Host) error {
 			h.Log().Debug("hidden at info")
 			h.Log().Info("started", "sessions", h.Sessions())
+			log.Print("[WARN] by Go's own log")
 			return nil
 		},
 	})
@@ -99,8 +101,10 @@ func TestProcess(t *testing.T) {
 	if took := time.Since(began); took > 1500*time.Millisecond { // 2 s is go-plugin's kill -9
 		t.Errorf("the plugin did not end by itself: %v", took)
 	}
-	if log := stderr.String(); !strings.Contains(log, `"@message":"started"`) || strings.Contains(log, "hidden") {
-		t.Errorf("log: %s", log)
+	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, `"@level":"warn","@message":"by Go's own log"`: true} {
+		if strings.Contains(stderr.String(), text) != want {
+			t.Errorf("%s is in the log: %v, in:\n%s", text, !want, &stderr)
+		}
 	}
 }
 
