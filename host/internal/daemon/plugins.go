@@ -16,14 +16,14 @@ type plugins struct {
 	to *dispatch.Dispatcher
 
 	mu    sync.RWMutex // guards known
-	known map[*pluginhost.Instance]*dispatch.Plugin
+	known map[*pluginhost.Instance]*dispatch.Instance
 }
 
 func newPlugins(to *dispatch.Dispatcher) *plugins {
-	return &plugins{to: to, known: map[*pluginhost.Instance]*dispatch.Plugin{}}
+	return &plugins{to: to, known: map[*pluginhost.Instance]*dispatch.Instance{}}
 }
 
-func (p *plugins) get(i *pluginhost.Instance) *dispatch.Plugin {
+func (p *plugins) get(i *pluginhost.Instance) *dispatch.Instance {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.known[i]
@@ -35,7 +35,7 @@ func (p *plugins) Described(i *pluginhost.Instance) {
 		i.Kill(err.Error()) // pluginhost has checked it
 		return
 	}
-	d := &dispatch.Plugin{
+	d := &dispatch.Instance{
 		Name:           i.Name,
 		Process:        process{i},
 		Closed:         i.Closed,
@@ -47,6 +47,7 @@ func (p *plugins) Described(i *pluginhost.Instance) {
 		HandlerTimeout: i.Options.HandlerTimeout,
 		MaxInFlight:    i.Options.MaxInFlight,
 		SuspectAfter:   i.Options.SuspectAfter,
+		Alone:          true,
 	}
 	p.mu.Lock()
 	p.known[i] = d
@@ -75,3 +76,5 @@ type process struct{ i *pluginhost.Instance }
 
 func (p process) Send(f *wire.HostFrame) { p.i.Send(f) }
 func (p process) Kill(reason string)     { p.i.Kill(reason) }
+func (p process) Trier()                 {}
+func (p process) Retire()                {}

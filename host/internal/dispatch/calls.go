@@ -10,7 +10,7 @@ import (
 
 // call answers one call of a plugin. What is written is answered after it is on
 // disk (P2), from the ledger's goroutine.
-func (d *Dispatcher) call(p *Plugin, c *wire.Call) {
+func (d *Dispatcher) call(p *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
 	case *wire.Call_Get:
@@ -33,7 +33,7 @@ func (d *Dispatcher) call(p *Plugin, c *wire.Call) {
 }
 
 // update commits changes outside an event.
-func (d *Dispatcher) update(p *Plugin, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
+func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
 			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions)

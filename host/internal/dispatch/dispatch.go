@@ -36,27 +36,39 @@ type Ledger interface {
 	SetOwner(category, plugin string, done func(error))
 }
 
-// Process is a running plugin, as far as dispatch talks to it. Neither call blocks.
+// Process is a running plugin, as far as dispatch talks to it. No call blocks.
 type Process interface {
 	Send(*wire.HostFrame)
 	Kill(reason string) // Gone follows when it has exited
+	// Trier asks for a second process of the same content, to try suspects in:
+	// Described and Ready follow with Instance.Trier set, or nothing when it
+	// can't be had now. Retire ends that one in order: Drain and Gone follow.
+	Trier()
+	Retire()
 }
 
-// Plugin is one process of a plugin. Its address is its identity; the fields
+// Instance is one process of a plugin. Its address is its identity; the fields
 // don't change.
-type Plugin struct {
+type Instance struct {
 	Name           string
 	Process        Process
 	Closed         <-chan struct{} // closed when its session has ended
 	Claim          route.Claim
 	Order          route.Order
-	Upstream       bool // it has such a handler; an event without one is done at once
-	Outcome        bool
+	Outcome        bool // it has such a handler; an event without one is done at once
 	Receipt        bool
 	MaxAttempts    int           // then dead letters; 0: for ever
 	HandlerTimeout time.Duration // then the handler's context ends
 	MaxInFlight    int           // deliveries without a result at once
-	SuspectAfter   int           // an event in flight at so many crashes is tried alone; 0: never
+	SuspectAfter   int           // an event in flight at so many deaths is tried alone; 0: never
+	Alone          bool          // no second process can run beside it: suspects are tried in this one
+	Trier          bool          // it is for suspects only
+}
+
+// Results are what came of the events that one process was handed.
+type Results struct {
+	Handled uint64
+	Failed  uint64 // errors, panics and timeouts; not rejections
 }
 
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
@@ -161,23 +173,24 @@ func (d *Dispatcher) intake() {
 	}
 }
 
-// Described says that p has told its claims, which count from now on, and may
-// call. It gets no events before Ready. A process of the same name must be
-// Gone before.
-func (d *Dispatcher) Described(p *Plugin) {
-	d.box.put(func(d *Dispatcher) { d.described(p) })
+// Described says that a process has told its claims and may call. It gets no
+// events before Ready.
+func (d *Dispatcher) Described(r *Instance) {
+	d.box.put(func(d *Dispatcher) { d.described(r) })
 }
 
-// Ready gives p events from now on.
-func (d *Dispatcher) Ready(p *Plugin) {
-	d.box.put(func(d *Dispatcher) { d.ready(p) })
+// Ready gives r events from now on, in place of the process of its plugin that
+// got them before (P9). That one keeps what it holds, and its lanes wait for
+// it; Drain it next.
+func (d *Dispatcher) Ready(r *Instance) {
+	d.box.put(func(d *Dispatcher) { d.takes(r) })
 }
 
-// Gone says that p has exited and was awaited, and that no frame of it comes
+// Gone says that r has exited and was awaited, and that no frame of it comes
 // any more: what it held may be given out again (P5). reason is kept as the
 // death of an event that kills its plugin each time.
-func (d *Dispatcher) Gone(p *Plugin, reason string) {
-	d.box.put(func(d *Dispatcher) { d.gone(p, reason) })
+func (d *Dispatcher) Gone(r *Instance, reason string) {
+	d.box.put(func(d *Dispatcher) { d.exited(r, reason) })
 }
 
 // Removed says that the plugin's file is gone: it claims nothing any more. Its
@@ -197,23 +210,87 @@ func (d *Dispatcher) Settled() {
 	})
 }
 
-// Drain gives p no more events and tells it to finish. It returns nil when p
+// Drain gives r no more events and tells it to finish. It returns nil when r
 // holds none, all its results are committed and it has said drained, or when
-// p's session has ended; else ctx's error.
-func (d *Dispatcher) Drain(ctx context.Context, p *Plugin) error {
+// r's session has ended; else ctx's error.
+func (d *Dispatcher) Drain(ctx context.Context, r *Instance) error {
 	var timeout time.Duration
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = time.Until(deadline)
 	}
 	empty := make(chan struct{})
-	d.box.put(func(d *Dispatcher) { d.drain(p, timeout, empty) })
+	d.box.put(func(d *Dispatcher) { d.drain(r, timeout, empty) })
 	select {
 	case <-empty:
 		return nil
-	case <-p.Closed:
+	case <-r.Closed:
 		return nil
 	case <-d.box.closed:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Results tells what came of r's events so far. It fails when ctx ends, Run has
+// ended, or r is gone.
+func (d *Dispatcher) Results(ctx context.Context, r *Instance) (results Results, err error) {
+	err = d.ask(ctx, func(d *Dispatcher) error {
+		in := d.instance(r)
+		if in == nil {
+			return entry.ErrUnknown
+		}
+		results = in.done
+		return nil
+	})
+	return results, err
+}
+
+// Pause holds the plugin's events until Resume, over restarts of the host too.
+// What it has been handed goes on. The error is the ledger's.
+func (d *Dispatcher) Pause(ctx context.Context, name string) error { return d.pause(ctx, name, true) }
+
+// Resume undoes Pause.
+func (d *Dispatcher) Resume(ctx context.Context, name string) error { return d.pause(ctx, name, false) }
+
+// pausedKey is in the state of nobody's plugin.
+func pausedKey(name string) string { return "paused/" + name }
+
+func (d *Dispatcher) isPaused(name string) bool {
+	value, _, err := d.o.Ledger.Get("", pausedKey(name))
+	if err != nil {
+		d.log.Error("cannot read whether a plugin is paused", "plugin", name, "err", err)
+	}
+	return value != nil
+}
+
+func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
+	write := entry.Write{Key: pausedKey(name)}
+	if on {
+		write.Value = json.RawMessage("true")
+	}
+	stored := make(chan error, 1)
+	d.o.Ledger.Update("", entry.Changes{Writes: []entry.Write{write}}, func(err error) { stored <- err })
+	select {
+	case err := <-stored:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return d.ask(ctx, func(d *Dispatcher) error { d.plugin(name).paused = on; return nil })
+}
+
+// ask runs f in Run and waits for it.
+func (d *Dispatcher) ask(ctx context.Context, f func(*Dispatcher) error) error {
+	answer := make(chan error, 1)
+	d.box.put(func(d *Dispatcher) { answer <- f(d) })
+	select {
+	case err := <-answer:
+		return err
+	case <-d.box.closed:
+		return entry.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -53,7 +53,7 @@ func TestLanesUnderFaults(t *testing.T) {
 						t.Errorf("seed %d: handed %s while %s is next (held: %v)", seed, n, want, held[from])
 					}
 					held[from] = true
-				}, func(p *Plugin) { p.MaxAttempts, p.SuspectAfter = 0, 0 })
+				}, func(p *Instance) { p.MaxAttempts, p.SuspectAfter = 0, 0 })
 			}
 			restart()
 			for i := range 300 {
@@ -328,7 +328,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
-		p := b.plugin("echo", "app", nil, func(p *Plugin) { p.HandlerTimeout, p.MaxInFlight = time.Hour, 4 })
+		p := b.plugin("echo", "app", nil, func(p *Instance) { p.HandlerTimeout, p.MaxInFlight = time.Hour, 4 })
 		b.ledger.upstream("app", "anna", "1")
 		time.Sleep(40 * time.Second) // no extend comes
 		synctest.Wait()
@@ -338,11 +338,11 @@ func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 	})
 }
 
-func TestSuspectIsTriedAloneThenDead(t *testing.T) { // P8, P10
+func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
 		restart := func() *process {
-			return b.plugin("echo", "app", nil)
+			return b.plugin("echo", "app", nil, func(p *Instance) { p.Alone = true })
 		}
 		b.ledger.upstream("app", "anna", "poison")
 		b.ledger.upstream("app", "anna", "after")
@@ -363,6 +363,142 @@ func TestSuspectIsTriedAloneThenDead(t *testing.T) { // P8, P10
 		b.wantIDs(p, "innocent") // a suspect too, alone
 		p.done(p.last())
 		b.wantIDs(p, "innocent", "after")
+	})
+}
+
+func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.ledger.upstream("app", "anna", "poison")
+		b.ledger.upstream("app", "anna", "after")
+		for range 3 {
+			p := b.plugin("echo", "app", nil)
+			b.wantIDs(p, "poison")
+			b.d.Gone(p.plugin, "exit status 2")
+		}
+		p := b.plugin("echo", "app", done)
+		b.ledger.upstream("app", "bert", "innocent")
+		b.wantIDs(p, "innocent") // others go on
+		if p.triers != 1 {
+			t.Fatalf("asked for a second process %d times", p.triers)
+		}
+		trier := b.plugin("echo", "app", nil, func(p *Instance) { p.Trier = true })
+		b.wantIDs(trier, "poison")
+		b.wantIDs(p, "innocent") // the lane waits for the trial
+		b.d.Gone(trier.plugin, "exit status 2")
+		b.wantIDs(p, "innocent", "after")
+		if ends := b.ledger.ends(); ends[1].Verdict != entry.Dead || !strings.Contains(ends[1].Reason, "exit status 2") {
+			t.Errorf("ends %+v, want the poison dead with its reason", ends)
+		}
+	})
+}
+
+func TestTrierIsRetired(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.ledger.upstream("app", "anna", "unlucky")
+		for range 3 {
+			b.d.Gone(b.plugin("echo", "app", nil).plugin, "killed")
+			synctest.Wait()
+		}
+		for range 3 { // the first ones died before they were handed anything
+			p := b.plugin("echo", "app", nil)
+			b.wantIDs(p, "unlucky")
+			b.d.Gone(p.plugin, "killed")
+		}
+		b.plugin("echo", "app", nil)
+		trier := b.plugin("echo", "app", done, func(p *Instance) { p.Trier = true })
+		b.wantIDs(trier, "unlucky")
+		if !trier.retired || b.ledger.pending() != 0 {
+			t.Errorf("retired %v, pending %d", trier.retired, b.ledger.pending())
+		}
+	})
+}
+
+// TestHandover has a new process take lanes as the old one settles them. // P9, P5
+func TestHandover(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		old := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "anna", "a1")
+		b.ledger.upstream("app", "anna", "a2")
+		b.wantIDs(old, "a1")
+		green := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "bert", "b1")
+		b.wantIDs(green, "b1") // a free lane goes to the new one at once
+		old.done(old.last())
+		b.wantIDs(green, "b1", "a2") // and anna's when the old one has settled
+		b.wantIDs(old, "a1")
+		b.d.Frame(old.plugin, &wire.PluginFrame{Drained: true})
+		if err := b.d.Drain(b.Context(), old.plugin); err != nil {
+			t.Fatal(err)
+		}
+		b.d.Gone(old.plugin, "replaced")
+		green.done(green.last())
+		synctest.Wait()
+		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || r != (Results{Handled: 1}) {
+			t.Errorf("results %+v, %v", r, err)
+		}
+	})
+}
+
+// TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
+func TestHandoverToAnotherOrder(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		old := b.plugin("echo", "app", nil)
+		for i := range 3 {
+			b.ledger.upstream("app", "anna", fmt.Sprint(i))
+		}
+		b.wantIDs(old, "0")
+		green := b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
+		b.wantIDs(green)
+		old.done(old.last())
+		b.wantIDs(green, "1", "2")
+		b.wantIDs(old, "0")
+	})
+}
+
+func TestPauseOutlivesRestart(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		if err := b.d.Pause(b.Context(), "echo"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", done)
+		ledger.upstream("app", "anna", "1")
+		b.wantIDs(p)
+		if !b.status().Plugins[0].Paused {
+			t.Error("status does not tell")
+		}
+		if err := b.d.Resume(b.Context(), "echo"); err != nil {
+			t.Fatal(err)
+		}
+		b.wantIDs(p, "1")
+	})
+}
+
+func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.ledger.upstream("app", "anna", "slow")
+		for range 5 {
+			p := b.plugin("echo", "app", nil)
+			b.wantIDs(p, "slow")
+			ctx, cancel := context.WithTimeout(b.Context(), time.Second)
+			if err := b.d.Drain(ctx, p.plugin); err == nil {
+				t.Error("drained")
+			}
+			cancel()
+			b.d.Gone(p.plugin, "its file has changed")
+		}
+		if s := b.status().Plugins[0]; s.Suspects != 0 || s.Pending != 1 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 
@@ -417,7 +553,7 @@ func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
 func TestEventWithoutHandlerIsDone(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
-		p := b.plugin("echo", "app", done, func(p *Plugin) { p.Outcome = false })
+		p := b.plugin("echo", "app", done, func(p *Instance) { p.Outcome = false })
 		b.ledger.outcome("echo", "")
 		synctest.Wait()
 		if len(p.deliveries()) != 0 || b.ledger.pending() != 0 {
@@ -482,7 +618,7 @@ func TestChangedOrderMakesNewLanes(t *testing.T) {
 		}
 		b.wantIDs(p, "0")
 		b.d.Gone(p.plugin, "replaced")
-		p = b.plugin("echo", "app", nil, func(p *Plugin) { p.Order = route.Order{} })
+		p = b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
 		b.wantIDs(p, "0", "1", "2")
 	})
 }

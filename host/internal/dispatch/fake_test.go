@@ -30,12 +30,13 @@ type fakeLedger struct {
 	changed  chan struct{}
 	settled  []entry.Settlement
 	updates  []entry.Changes
+	state    map[string]json.RawMessage
 	conflict map[uint64]int // by seq: so many commits answer ErrConflict
 	refuse   error          // what every Done with changes gets
 }
 
 func newLedger() *fakeLedger {
-	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, conflict: map[uint64]int{}}
+	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, state: map[string]json.RawMessage{"known": json.RawMessage(`"value"`)}, conflict: map[uint64]int{}}
 }
 
 func hash(s string) uint64 {
@@ -144,16 +145,18 @@ func (f *fakeLedger) pending() int {
 	return len(f.events)
 }
 
-func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
-	if key == "known" {
-		return json.RawMessage(`"value of ` + plugin + `"`), 7, nil
-	}
-	return nil, 0, nil
+func (f *fakeLedger) Get(_, key string) (json.RawMessage, uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state[key], 7, nil
 }
 
 func (f *fakeLedger) Update(_ string, c entry.Changes, done func(error)) {
 	f.mu.Lock()
 	f.updates = append(f.updates, c)
+	for _, w := range c.Writes {
+		f.state[w.Key] = w.Value
+	}
 	f.mu.Unlock()
 	go done(nil)
 }
@@ -173,14 +176,16 @@ func (f *fakeLedger) SetOwner(category, plugin string, done func(error)) {
 
 // process is a fake plugin: what it is handed, and what it answers.
 type process struct {
-	t      *testing.T
-	d      *Dispatcher
-	plugin *Plugin
-	mu     sync.Mutex
-	got    []*wire.Delivery
-	frames []*wire.HostFrame
-	killed []string
-	handle func(*process, *wire.Delivery) // nil: keeps it
+	t       *testing.T
+	d       *Dispatcher
+	plugin  *Instance
+	mu      sync.Mutex
+	got     []*wire.Delivery
+	frames  []*wire.HostFrame
+	killed  []string
+	triers  int // asked for
+	retired bool
+	handle  func(*process, *wire.Delivery) // nil: keeps it
 }
 
 func (p *process) Send(f *wire.HostFrame) {
@@ -199,6 +204,18 @@ func (p *process) Kill(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.killed = append(p.killed, reason)
+}
+
+func (p *process) Trier() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.triers++
+}
+
+func (p *process) Retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.retired = true
 }
 
 func (p *process) deliveries() []*wire.Delivery {
@@ -260,11 +277,11 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
 }
 
 // plugin makes a ready plugin for category, in order of devices.
-func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*Plugin)) *process {
+func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*Instance)) *process {
 	b.Helper()
 	p := &process{t: b.T, d: b.d, handle: handle}
 	order, _ := route.ParseOrder("device")
-	p.plugin = &Plugin{
+	p.plugin = &Instance{
 		Name: name, Process: p, Closed: make(chan struct{}), Claim: route.Claim{Plugin: name, Categories: []string{category}}, Order: order,
 		Outcome: true, Receipt: true, MaxAttempts: 3, HandlerTimeout: 30 * time.Second, MaxInFlight: 8, SuspectAfter: 3,
 	}

@@ -45,7 +45,7 @@ type result struct {
 
 // Frame takes one frame from p. It checks and answers on the caller's
 // goroutine, which reads p's stream, and leaves the results for Run.
-func (d *Dispatcher) Frame(p *Plugin, f *wire.PluginFrame) {
+func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 	for _, call := range f.GetCall() {
 		d.call(p, call)
 	}
@@ -61,30 +61,30 @@ func (d *Dispatcher) Frame(p *Plugin, f *wire.PluginFrame) {
 		return
 	}
 	d.box.put(func(d *Dispatcher) {
-		q := d.plugins[p.Name]
-		if q == nil || q.Plugin != p {
-			return // an older process: what it held was taken back
+		in := d.instance(p)
+		if in == nil {
+			return // it has exited: what it held was taken back
 		}
 		if credit > 0 {
-			q.credit = min(credit, p.MaxInFlight)
+			in.credit = min(credit, p.MaxInFlight)
 		}
 		now := time.Now()
 		for _, number := range extend {
-			if out, ok := q.out[number]; ok {
+			if out, ok := in.out[number]; ok {
 				out.extended = now
 			}
 		}
 		for i := range results {
-			d.result(q, &results[i])
+			d.result(in, &results[i])
 		}
-		q.finished = q.finished || drained
-		q.checkDrained()
+		in.finished = in.finished || drained
+		d.quiet(in)
 	})
 }
 
 // check makes a result off the wire one that can be committed. What can't be is
 // the handler's failure, and counts as an attempt.
-func (d *Dispatcher) check(p *Plugin, r *wire.Result) result {
+func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
 	checked := result{
 		number: r.GetDelivery(), code: r.GetCode(),
 		after: time.Duration(r.GetDelayMs()) * time.Millisecond, reason: r.GetError(),
@@ -103,31 +103,6 @@ func (d *Dispatcher) check(p *Plugin, r *wire.Result) result {
 	return checked
 }
 
-// result moves one delivery to its end. A number that is not out is a late
-// result of a process that was given up: its event has gone on without it.
-func (d *Dispatcher) result(p *plugin, r *result) {
-	out, ok := p.take(r.number)
-	if !ok {
-		return
-	}
-	seq, l := out.lane.head().Seq, out.lane
-	switch r.code {
-	case wire.Result_DONE:
-		for i := range r.changes.Sends {
-			if m := &r.changes.Sends[i].Message; m.Session == "" {
-				m.Session = l.head().Session
-			}
-		}
-		d.commit(p, l, entry.Settlement{Seq: seq, Lease: out.number, Verdict: entry.Done, Plugin: p.Name, Changes: r.changes})
-	case wire.Result_REJECT:
-		d.commit(p, l, entry.Settlement{Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.Name, Reason: "rejected: " + r.reason})
-	case wire.Result_RELEASE:
-		d.release(p, l)
-	default:
-		d.retry(p, l, out.number, r.after, r.reason)
-	}
-}
-
 // Limits of one set of changes (design.md §5.3).
 const (
 	maxChanges     = 1000
@@ -136,7 +111,7 @@ const (
 )
 
 // changes checks what a plugin wants committed.
-func (d *Dispatcher) changes(p *Plugin, c *wire.Changes) (entry.Changes, error) {
+func (d *Dispatcher) changes(p *Instance, c *wire.Changes) (entry.Changes, error) {
 	var checked entry.Changes
 	if n := len(c.GetSend()) + len(c.GetWrite()); n > maxChanges {
 		return checked, fmt.Errorf("%w: %d changes at once, at most %d are possible: send fewer, or split the work over several events", wire.ErrInvalid, n, maxChanges)
@@ -179,7 +154,7 @@ func checkKey(key string) error {
 
 // downstream checks one downstream off the wire. Its session may stay empty in
 // a handler: the event's is filled in.
-func (d *Dispatcher) downstream(p *Plugin, m *wire.Downstream) (entry.Send, error) {
+func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, error) {
 	checked, err := wire.DownstreamFromProto(m).Checked()
 	if err != nil {
 		return entry.Send{}, fmt.Errorf("%w: %w", wire.ErrInvalid, err)

@@ -100,8 +100,8 @@ func (d *Dispatcher) laneOf(p *plugin, e entry.Event) (key laneKey, shared bool)
 func (d *Dispatcher) retable() {
 	var claims []route.Claim
 	for _, p := range d.plugins {
-		if p.described {
-			claims = append(claims, p.Claim)
+		if p.claims {
+			claims = append(claims, p.claim)
 		}
 	}
 	before := d.table

@@ -19,6 +19,7 @@ type Status struct {
 // PluginStatus is one plugin's work.
 type PluginStatus struct {
 	Name     string
+	Paused   bool
 	Order    string
 	Lost     []string // categories that it claims and another one has
 	Pending  int      // events that are not done
@@ -49,17 +50,9 @@ type Recent struct {
 }
 
 // Status asks Run for its state. It fails when ctx ends or Run has.
-func (d *Dispatcher) Status(ctx context.Context) (Status, error) {
-	answer := make(chan Status, 1)
-	d.box.put(func(d *Dispatcher) { answer <- d.status() })
-	select {
-	case s := <-answer:
-		return s, nil
-	case <-d.box.closed:
-		return Status{}, context.Canceled
-	case <-ctx.Done():
-		return Status{}, ctx.Err()
-	}
+func (d *Dispatcher) Status(ctx context.Context) (s Status, err error) {
+	err = d.ask(ctx, func(d *Dispatcher) error { s = d.status(); return nil })
+	return s, err
 }
 
 func (d *Dispatcher) status() Status {
@@ -69,11 +62,16 @@ func (d *Dispatcher) status() Status {
 		lost[loss.Loser] = append(lost[loss.Loser], loss.Category)
 	}
 	for name, p := range d.plugins {
-		s.Plugins = append(s.Plugins, PluginStatus{
-			Name: name, Order: p.order.String(), Lost: lost[name],
-			Pending: p.pending, InFlight: len(p.out), Lanes: len(p.lanes), Stuck: p.stuck, Suspects: p.trials.len(),
+		st := PluginStatus{
+			Name: name, Paused: p.paused, Order: p.order.String(), Lost: lost[name],
+			Pending: p.pending, Lanes: len(p.lanes), Suspects: p.trials.len(),
 			Handled: p.handled, Retried: p.retried, Died: p.died,
-		})
+		}
+		for _, in := range p.instances {
+			st.InFlight += len(in.out)
+			st.Stuck += in.stuck
+		}
+		s.Plugins = append(s.Plugins, st)
 	}
 	slices.SortFunc(s.Plugins, func(a, b PluginStatus) int { return cmp.Compare(a.Name, b.Name) })
 	for category, h := range d.held {

@@ -1,0 +1,213 @@
+package dispatch
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/wire"
+)
+
+// Limits of what is handed out at once.
+const (
+	maxBytes      = 4 << 20 // of bodies that a process holds; HTTP/2's windows alone would let the host buffer more
+	maxCommitting = 1024    // results of one process on their way to disk
+	stuckGrace    = 5 * time.Second
+	extendEvery   = 30 * time.Second // three times what the wire asks for
+	askAgain      = 10 * time.Second // for a process to try suspects in
+)
+
+// turns is the weight of the kinds: who comes next when all have lanes ready.
+var turns = [...]entry.Kind{entry.Upstream, entry.Upstream, entry.Outcome, entry.Upstream, entry.Upstream, entry.Outcome, entry.Receipt}
+
+// queue makes a lane with an idle head eligible: now, when it is due, or as a
+// suspect.
+func (p *plugin) queue(l *lane) {
+	head := l.head()
+	switch {
+	case p.suspectAfter > 0 && p.crashes[head.Seq] >= p.suspectAfter:
+		p.trials.push(l)
+	case !head.Due.IsZero() && head.Due.After(time.Now()):
+		heap.Push(&p.due, l)
+	default:
+		p.ready[head.Kind].push(l)
+	}
+}
+
+// wake moves lanes whose time has come to the ready queues.
+func (p *plugin) wake(now time.Time) {
+	for {
+		l, ok := p.due.popDue(now)
+		if !ok {
+			return
+		}
+		p.ready[l.head().Kind].push(l)
+	}
+}
+
+// nextDue is when wake has something to do next.
+func (p *plugin) nextDue() (time.Time, bool) {
+	if len(p.due) == 0 {
+		return time.Time{}, false
+	}
+	return p.due[0].head().Due, true
+}
+
+// pick takes the lane whose head goes out next, nil for none. The kinds take
+// weighted turns; at most half of the credit goes to outcomes and receipts, so
+// that upstreams always move.
+func (p *plugin) pick(in *instance) *lane {
+	for i := range turns {
+		turn := (p.turn + i) % len(turns)
+		kind := turns[turn]
+		if p.ready[kind].len() == 0 || kind != entry.Upstream && in.outOther > 0 && in.outOther >= in.credit/2 {
+			continue
+		}
+		p.turn = turn + 1
+		return p.ready[kind].pop()
+	}
+	return nil
+}
+
+// fill hands out what the credit of the serving process allows.
+func (d *Dispatcher) fill(p *plugin, now time.Time) {
+	if !d.settled || p.paused {
+		return
+	}
+	if d.try(p, now); p.serving == nil || p.serving.trial != nil || p.serving.Alone && p.trials.len() > 0 {
+		return
+	}
+	in := p.serving
+	var frame *wire.HostFrame
+	for len(in.out) < in.credit && in.outBytes < maxBytes && in.committing < maxCommitting {
+		l := p.pick(in)
+		if l == nil {
+			break
+		}
+		frame = d.handOut(in, l, now, frame)
+	}
+	if frame != nil {
+		in.Process.Send(frame)
+	}
+}
+
+// try hands suspects out, one at a time: to a second process that holds nothing
+// else, or, for a plugin that can't run twice, to its only one when that holds
+// nothing.
+func (d *Dispatcher) try(p *plugin, now time.Time) {
+	in := p.trier
+	if p.serving != nil && p.serving.Alone {
+		in = p.serving
+	}
+	switch {
+	case p.trials.len() == 0:
+		if p.trier != nil && !p.trier.busy() {
+			p.trier.Process.Retire()
+			p.trier = nil
+		}
+	case in == nil:
+		if p.serving != nil && now.Sub(p.triedAt) >= askAgain {
+			p.triedAt = now
+			p.serving.Process.Trier()
+		}
+	case len(in.out) == 0:
+		if frame := d.handOut(in, p.trials.pop(), now, nil); frame != nil {
+			in.trial = in.out[d.lease] // the newest
+			in.Process.Send(frame)
+		}
+	}
+}
+
+// handOut adds the head of l to frame, which it makes if it is nil.
+func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
+	p, head := in.of, l.head()
+	if !in.hears(head.Kind) {
+		l.busy = true
+		d.commit(in, l, entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name})
+		return frame
+	}
+	body, err := d.o.Ledger.Body(head.Seq)
+	if err != nil {
+		d.log.Error("event cannot be read, its lane waits a minute", "seq", head.Seq, "plugin", p.name, "err", err)
+		head.Due = now.Add(time.Minute)
+		p.queue(l)
+		return frame
+	}
+	d.lease++
+	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now}
+	l.busy = true
+	in.out[out.number] = out
+	in.outBytes += out.bytes
+	if head.Kind != entry.Upstream {
+		in.outOther++
+	}
+	d.o.Ledger.Lease(head.Seq, out.number)
+	if frame == nil {
+		frame = &wire.HostFrame{}
+	}
+	frame.Deliver = append(frame.Deliver, encode(body, out.number, head.Attempts+1, in.HandlerTimeout))
+	return frame
+}
+
+// hears reports whether the process has a handler for kind.
+func (in *instance) hears(kind entry.Kind) bool {
+	switch kind {
+	case entry.Outcome:
+		return in.Outcome
+	case entry.Receipt:
+		return in.Receipt
+	}
+	return true
+}
+
+// take removes a delivery from what is out.
+func (in *instance) take(number uint64) (*delivery, bool) {
+	out, ok := in.out[number]
+	if !ok {
+		return nil, false
+	}
+	delete(in.out, number)
+	in.outBytes -= out.bytes
+	if out.lane.head().Kind != entry.Upstream {
+		in.outOther--
+	}
+	if in.trial == out {
+		in.trial = nil
+	}
+	return out, true
+}
+
+// watch looks for handlers whose time is up: their contexts end, and when those
+// that go on all the same fill a quarter of the credit, the process is hung.
+func (d *Dispatcher) watch(now time.Time) {
+	for _, p := range d.plugins {
+		for _, in := range p.instances {
+			if !in.dead {
+				in.watch(now)
+			}
+		}
+	}
+}
+
+func (in *instance) watch(now time.Time) {
+	in.stuck = 0
+	var revoke []uint64
+	for number, out := range in.out {
+		if now.Sub(out.started) > in.HandlerTimeout && !out.revoked {
+			out.revoked = true
+			revoke = append(revoke, number)
+		}
+		if now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery {
+			in.stuck++
+		}
+	}
+	if revoke != nil {
+		in.Process.Send(&wire.HostFrame{Revoke: revoke})
+	}
+	full := in.stuck >= max(1, in.credit/4)
+	blocks := in.stuck == len(in.out) && (in.trial != nil || in.Alone && in.of.trials.len() > 0) // suspects behind it
+	if in.stuck > 0 && (full || blocks) {
+		in.Process.Kill(fmt.Sprintf("hung: %d of its handlers went on for %s after their time was up", in.stuck, stuckGrace))
+	}
+}

@@ -1,0 +1,130 @@
+package dispatch
+
+import (
+	"errors"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/wire"
+)
+
+// result moves one delivery to its end. A number that is not out is a late
+// result of a process that was given up: its event has gone on without it.
+func (d *Dispatcher) result(in *instance, r *result) {
+	out, ok := in.take(r.number)
+	if !ok {
+		return
+	}
+	l := out.lane
+	s := entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name}
+	switch r.code {
+	case wire.Result_DONE:
+		for i := range r.changes.Sends {
+			if m := &r.changes.Sends[i].Message; m.Session == "" {
+				m.Session = l.head().Session
+			}
+		}
+		s.Verdict, s.Changes = entry.Done, r.changes
+		d.commit(in, l, s)
+	case wire.Result_REJECT:
+		s.Verdict, s.Reason = entry.Dead, "rejected: "+r.reason
+		d.commit(in, l, s)
+	case wire.Result_RELEASE:
+		d.release(in.of, l)
+	default:
+		in.done.Failed++
+		d.retry(in, l, out.number, r.after, r.reason)
+	}
+}
+
+// retry has the head wait for another attempt, or die when it had enough.
+// after is the wait that the handler asked for, 0 or less for the usual one.
+func (d *Dispatcher) retry(in *instance, l *lane, lease uint64, after time.Duration, reason string) {
+	head := l.head()
+	s := entry.Settlement{Seq: head.Seq, Lease: lease, Plugin: in.of.name, Reason: reason}
+	attempt := head.Attempts + 1
+	if in.MaxAttempts > 0 && attempt >= in.MaxAttempts {
+		s.Verdict = entry.Dead
+	} else {
+		if after <= 0 {
+			after = d.o.Retry.DelayAtLeast(attempt, d.rnd)
+		}
+		s.Verdict, s.Due = entry.Retry, time.Now().Add(after)
+	}
+	d.commit(in, l, s)
+}
+
+// commit sends the end of a handing out to the ledger; committed hears of it.
+func (d *Dispatcher) commit(in *instance, l *lane, s entry.Settlement) {
+	in.committing++
+	d.o.Ledger.Settle(s, func(err error) {
+		d.box.put(func(d *Dispatcher) { d.committed(in, l, s, err) })
+	})
+}
+
+// committed moves the lane on after a commit.
+func (d *Dispatcher) committed(in *instance, l *lane, s entry.Settlement, err error) {
+	p := in.of
+	in.committing--
+	switch {
+	case errors.Is(err, entry.ErrClosed):
+		return // the process is about to end; the event is pending in the ledger
+	case errors.Is(err, entry.ErrConflict): // P7: the handler runs again, no attempt counted
+		d.release(p, l)
+	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
+		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
+		d.advance(p, l)
+	case err != nil: // what it wanted to commit can't be: the handler's fault
+		in.done.Failed++
+		d.retry(in, l, s.Lease, 0, err.Error())
+	case s.Verdict == entry.Retry:
+		d.note(p, l.head(), "retried", &p.retried)
+		l.head().Attempts++
+		l.head().Due = s.Due
+		d.release(p, l)
+	case s.Verdict == entry.Dead:
+		d.note(p, l.head(), "dead", &p.died)
+		d.advance(p, l)
+	default:
+		in.done.Handled++
+		d.note(p, l.head(), "handled", &p.handled)
+		d.advance(p, l)
+	}
+	d.quiet(in)
+}
+
+// release makes a lane's head, which was handed out, eligible again.
+func (d *Dispatcher) release(p *plugin, l *lane) {
+	d.o.Ledger.Lease(l.head().Seq, 0)
+	d.again(p, l)
+}
+
+// advance takes the settled head off its lane.
+func (d *Dispatcher) advance(p *plugin, l *lane) {
+	delete(p.crashes, l.head().Seq)
+	l.events.pop()
+	l.busy = false
+	p.pending--
+	switch {
+	case l.events.len() > 0:
+		d.again(p, l)
+	case l.shared:
+		delete(p.lanes, l.key)
+	}
+}
+
+// again queues a lane with an idle head, at its owner of today.
+func (d *Dispatcher) again(p *plugin, l *lane) {
+	l.busy = false
+	p.queue(l)
+	if head := l.head(); head.Plugin == "" && d.table.Owner(head.Category) != p.name {
+		d.resort(p)
+	}
+}
+
+// note counts the end of a handing out.
+func (d *Dispatcher) note(p *plugin, e *entry.Event, end string, count *uint64) {
+	*count++
+	d.metrics.ends.WithLabelValues(p.name, e.Kind.String(), end).Inc()
+	d.recent.add(Recent{At: time.Now(), Plugin: p.name, Kind: e.Kind, End: end, Category: e.Category, Seq: e.Seq})
+}
