@@ -35,15 +35,15 @@ plugins {
   dir = "plugins"                           # every executable file in it is a plugin, named as the file
 }
 
-plugin "echo" {                             # example: a block only where a plugin needs other values than these
-  categories      = ["com.example.echo"]    # example: instead of those that the plugin declares; "*" is what no other claims
-  order           = "device"                # example: instead of the plugin's own: none, device, or key: and a path as in "key:data.room"
+plugin "chatroom" {                         # example: a block only where a plugin needs other values than these
+  categories      = ["com.example.chatroom"] # example: instead of those that the plugin declares; "*" is what no other claims
+  order           = "key:data.room"         # example: instead of the plugin's own: none, device, or key: and a path into the payload
   max_attempts    = 15                      # then the dead letters; 0 is for ever
   handler_timeout = "30s"                   # for one event; its lane waits for a handler that goes on
   drain_timeout   = "30s"                   # for what it holds when it has to stop
   suspect_after   = 3                       # crashes with the same event in flight make the event a suspect
   max_in_flight   = 256                     # events given to it and not done
-  config          = { greeting = "hello" }  # example: the plugin's own, handed over as JSON
+  config          = { max_members = 100 }   # example: the plugin's own, handed over as JSON; unknown keys are for the plugin to refuse
 
   restart_backoff {                         # after a crash, growing, with jitter
     min = "1s"
@@ -54,10 +54,10 @@ plugin "echo" {                             # example: a block only where a plug
 ledger {
   dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once
   retention    = "24h"                      # how long what is finished can be looked up
-  disk_soft    = "1GiB"                     # below this much free disk take no new upstreams; balhost dev: 64MiB
-  disk_hard    = "256MiB"                   # below this stop, and refuse to start; balhost dev: 16MiB
-  ballast      = "256MiB"                   # a file to delete on a full disk, so that the ledger can open; balhost dev: none
-  inodes       = 10000                      # below this many free take no new upstreams
+  disk_soft    = "1GiB"                     # free, besides as much as the ledger has now; below it take no new upstreams (balhost dev: 64MiB)
+  disk_hard    = "256MiB"                   # free; below it end, and refuse to start (balhost dev: 16MiB)
+  ballast      = "256MiB"                   # a file that a start on a full disk gives up, to be able to open (balhost dev: none)
+  inodes       = 10000                      # free; below them as disk_soft, below a tenth of them as disk_hard
 }
 
 admin {

@@ -150,11 +150,11 @@ func defaultPlugin(name string) Plugin {
 func (c *checker) ledger(b fileLedger) Ledger {
 	l := Ledger{
 		DedupWindow: c.duration(b.DedupWindow, 2*day, time.Second, 366*day),
-		Retention:   c.duration(b.Retention, day, 0, 366*day),
-		DiskSoft:    c.size(b.DiskSoft, gib, 0, 1<<20*gib),
-		DiskHard:    c.size(b.DiskHard, 256*mib, 0, 1<<20*gib),
+		Retention:   c.duration(b.Retention, day, time.Second, 366*day),
+		DiskSoft:    c.size(b.DiskSoft, gib, mib, 1<<20*gib),
+		DiskHard:    c.size(b.DiskHard, 256*mib, mib, 1<<20*gib),
 		Ballast:     c.size(b.Ballast, 256*mib, 0, 64*gib),
-		Inodes:      uint64(c.number(b.Inodes, 10_000, 0, 1<<40)),
+		Inodes:      uint64(c.number(b.Inodes, 10_000, 1, 1<<40)),
 	}
 	if l.DiskHard > l.DiskSoft {
 		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake has to stop before the process does", size(l.DiskHard), size(l.DiskSoft))

@@ -77,10 +77,10 @@ type Plugin struct {
 type Ledger struct {
 	DedupWindow time.Duration // an upstream sent again within it is stored once (P6)
 	Retention   time.Duration // of the summaries of what is finished
-	DiskSoft    int64         // bytes free; below, no new upstreams are taken
+	DiskSoft    int64         // bytes free besides as many as it has; below, no new upstreams are taken
 	DiskHard    int64         // bytes free; below, the process ends by intention (P10)
-	Ballast     int64         // bytes of a file that a person can delete on a full disk
-	Inodes      uint64        // free; below, as DiskSoft
+	Ballast     int64         // bytes of a file that a start on a full disk gives up; 0 for none
+	Inodes      uint64        // free; below, as DiskSoft, below a tenth as DiskHard
 }
 
 // Admin is where the HTTP API listens.

@@ -67,7 +67,7 @@ plugin "echo" {
 }
 ledger {
   dedup_window = "12h"
-  retention    = "0s"
+  retention    = "1h"
   disk_soft    = "2MiB"
   disk_hard    = "1MiB"
   ballast      = "0B"
@@ -107,7 +107,7 @@ log {
 			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
 			SuspectAfter: 8, MaxInFlight: 9, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
 		}},
-		Ledger: Ledger{DedupWindow: 12 * time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},
+		Ledger: Ledger{DedupWindow: 12 * time.Hour, Retention: time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},
 		Admin:  Admin{Listen: "unix:/etc/balhost/run/admin.sock", Token: "t"},
 		Log:    Log{Level: "debug", Format: "json"},
 	}
