@@ -137,17 +137,21 @@ func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
 		synctest.Wait()
 		w.inbox.release()
 		w.until("two acks", func(c ccstest.Counts) bool { return c.Acked == 2 })
-		w.outbox.send(1, 3, "tokA") // reading goes on: answers count
+		ids = append(ids, w.srv.Upstream("tokA", "app", nil)) // not even submitted, lest it overtakes
+		w.outbox.send(1, 3, "tokA")                           // reading goes on: answers count
 		time.Sleep(time.Minute)
 		if c := w.srv.Counts(); c.Acked != 2 || c.AckedDown != 3 || c.Logins != 1 {
 			t.Fatalf("while full: %+v", c)
 		}
-		if st := w.s.Status().Connections[0]; !errors.Is(st.Refused, entry.ErrFull) || st.Unacked != 3 {
+		if st := w.s.Status().Connections[0]; !errors.Is(st.Refused, entry.ErrFull) || st.Unacked != 4 {
 			t.Errorf("status %+v", st)
 		}
+		if n := w.inbox.count(); n != 5 {
+			t.Errorf("%d submitted, want 5", n)
+		}
 		w.inbox.set(func(b *inbox) { b.refuse = nil; close(b.room) })
-		w.until("the rest", func(c ccstest.Counts) bool { return c.Acked == 5 && c.Logins == 2 })
-		if got := w.inbox.stored[len(w.inbox.stored)-3:]; !slices.Equal(got, ids[2:]) {
+		w.until("the rest", func(c ccstest.Counts) bool { return c.Acked == 6 && c.Logins == 2 })
+		if got := w.inbox.stored[len(w.inbox.stored)-4:]; !slices.Equal(got, ids[2:]) {
 			t.Errorf("stored last %q, want %q", got, ids[2:])
 		}
 		w.legal()
