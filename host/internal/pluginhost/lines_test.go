@@ -18,7 +18,7 @@ func printed(level hclog.Level, f func(*lines)) (log string, l *lines) {
 
 func TestLines(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"@level":"error","@message":"lost","@timestamp":"x","b":2,"a":"\u001b[0m"}`: "[ERROR] lost: a=\uFFFD[0m b=2\n",
+		`{"@level":"error","@message":"lost","@timestamp":"x","b":2,"a":"\u001b[0m"}`: "[ERROR] lost: a=\"\uFFFD[0m\" b=2\n",
 		`{"@level":"debug","@message":"quiet"}`:                                       "",
 		`{"@level":"off","@message":"loud"}`:                                          "[INFO]  loud\n",
 		`{"@message":["no","text"]}`:                                                  "[INFO]  [\"no\",\"text\"]\n",
