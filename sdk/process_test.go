@@ -76,8 +76,7 @@ func TestProcess(t *testing.T) {
 	if err != nil || wire.CheckManifest("probe", m) != nil || m.Order != "none" || !m.Upstream || m.Outcome {
 		t.Fatalf("%v, %v", m, err)
 	}
-	l := &line{t: nil, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	l.t = t
+	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
 	if l.session, err = client.Open(context.Background(), l); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +104,26 @@ func TestProcess(t *testing.T) {
 		if strings.Contains(stderr.String(), text) != want {
 			t.Errorf("%s is in the log: %v, in:\n%s", text, !want, &stderr)
 		}
+	}
+}
+
+// A plugin whose host has gone, and can't stop it any more, ends by itself.
+func TestOrphanEnds(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	process, client := spawn(t, &stderr)
+	ctx, cut := context.WithCancel(t.Context())
+	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
+	if _, err := client.Open(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	l.until(func(f *wire.PluginFrame) bool { return f.Credit > 0 })
+	cut()
+	for late := time.Now().Add(time.Minute); !process.Exited(); {
+		if time.Now().After(late) {
+			t.Fatal("still there")
+		}
+		time.Sleep(20 * time.Millisecond) // go-plugin has no channel for it
 	}
 }
 

@@ -65,6 +65,6 @@ Drop it into the plugins folder of a host, under the name %[1]q; a running host 
 
 	cp %[3]s plugins/%[1]s
 
-Then "balhost plugins" shows it, and "balhost plugin check %[3]s" tests it without a host.
+Then "balhost status" shows it there.
 `, p.Name, p.Version, self)
 }

@@ -302,6 +302,41 @@ func TestHostGone(t *testing.T) {
 	}
 }
 
+// A host that ends its half without a drain wants nothing more, and soon.
+func TestHostClosesItsHalf(t *testing.T) {
+	began := make(chan struct{})
+	l := dial(t, with(func(ctx context.Context, _ *sdk.Tx, m sdk.Upstream) error {
+		close(began)
+		<-ctx.Done()
+		return ctx.Err()
+	}), quiet)
+	l.deliver(1)
+	<-began
+	l.session.Close()
+	all := l.until(func(f *wire.PluginFrame) bool { return f.Drained })
+	if len(all.Result) != 1 || all.Result[0].Code != wire.Result_RELEASE {
+		t.Errorf("%v", all)
+	}
+	if err := <-l.closed; err != nil {
+		t.Errorf("closed with %v", err)
+	}
+}
+
+// A host that gives one number to two deliveries breaks its word; the plugin
+// answers both and can still drain.
+func TestTwoDeliveriesOfOneNumber(t *testing.T) {
+	both, release := make(chan struct{}, 2), make(chan struct{})
+	l := dial(t, with(func(context.Context, *sdk.Tx, sdk.Upstream) error { both <- struct{}{}; <-release; return nil }), quiet)
+	l.deliver(1, 1)
+	<-both
+	<-both
+	close(release)
+	l.session.Send(&wire.HostFrame{Drain: &wire.Drain{TimeoutMs: 10_000}})
+	if all := l.until(func(f *wire.PluginFrame) bool { return f.Drained }); len(all.Done) != 2 {
+		t.Errorf("%v", all)
+	}
+}
+
 func TestOneSessionAProcess(t *testing.T) {
 	l := dial(t, with(func(context.Context, *sdk.Tx, sdk.Upstream) error { return nil }), quiet)
 	if err := l.client.Configure(t.Context(), &wire.ConfigureRequest{}); !errors.Is(err, wire.ErrPrecondition) {

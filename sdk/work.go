@@ -17,6 +17,7 @@ type work struct {
 	running map[uint64]*handling
 	waiting []*handling
 	closed  bool
+	told    bool          // idle is closed
 	idle    chan struct{} // closed when closed and nothing runs
 }
 
@@ -75,7 +76,8 @@ func (w *work) close() {
 
 // tellIdle is called with mu held, after each change.
 func (w *work) tellIdle() {
-	if w.closed && len(w.running) == 0 {
+	if w.closed && len(w.running) == 0 && !w.told {
+		w.told = true
 		close(w.idle)
 	}
 }
