@@ -128,7 +128,8 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 		full = fmt.Sprintf(", FULL: takes no upstreams below %s", size(l.DiskSoft))
 	}
 	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s free%s", l.Events, l.Downstreams, l.Dead, size(l.DiskFree), full)
-	p("  upstream:   %d stored, %d handled, %d died, %d known already", l.Accepted, l.Handled, l.Died, l.Duplicates)
+	p("  upstream:   %d stored, %d known already", l.Accepted, l.Duplicates)
+	p("  events:     %d handled, %d died (upstreams, outcomes, receipts)", l.Handled, l.Died)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired", l.Sent, l.Acked, l.Failed, l.Expired)
 	p("")
 }
