@@ -53,8 +53,8 @@ func alerts() sdk.Plugin {
 
 // start refuses a config that can't work: the host shows why.
 func (a *alert) start(context.Context, *sdk.Host) error {
-	if a.config.Every <= 0 || a.config.TTL < 0 {
-		return errors.New("config: every must be more than 0s, and ttl not less")
+	if a.config.Every <= 0 || a.config.TTL < 0 || time.Duration(a.config.TTL)%time.Second != 0 {
+		return errors.New("config: every must be more than 0s, and ttl whole seconds, 0s or more")
 	}
 	if a.config.Topic == "" && len(a.config.Tokens) == 0 {
 		return errors.New("config: there is nobody to alert: set topic or tokens")

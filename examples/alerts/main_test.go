@@ -90,6 +90,7 @@ func TestBadConfig(t *testing.T) {
 	for want, c := range map[string]map[string]any{
 		"nobody to alert":    {"every": "1s", "topic": ""},
 		"every must be":      {"every": "0s"},
+		"ttl whole seconds":  {"ttl": "1500ms"},
 		`no key "intervall"`: {"intervall": "1s"},
 	} {
 		if err := plugintest.Refusal(t, alerts(), plugintest.Options{Config: c}); err == nil || !strings.Contains(err.Error(), want) {
