@@ -18,6 +18,7 @@ build: ## bin/balhost and the example plugins in bin/examples/
 
 .PHONY: run
 run: build ## host, simulator, example plugins and virtual devices in this terminal
+	cp bin/examples/* plugins/
 	bin/balhost dev
 
 .PHONY: test
