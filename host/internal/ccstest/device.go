@@ -1,6 +1,7 @@
 package ccstest
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ func (s *Server) Device(token string) (DeviceReport, bool) {
 func (s *Server) reportDevice(d *device, unacked []*item) DeviceReport {
 	r := DeviceReport{
 		Token: d.token, Sent: d.sent, Acked: d.ackedN, Unacked: []string{},
-		Received: d.receivedN, Duplicates: d.duplicates, Last: slices.Clone(d.received),
+		Received: d.receivedN, Duplicates: d.duplicates, Last: append([]Received{}, d.received...),
 	}
 	for _, it := range unacked[:min(len(unacked), 1000)] {
 		r.Unacked = append(r.Unacked, it.id)
@@ -138,6 +139,7 @@ func (s *Server) unacked() map[*device][]*item {
 // WriteAcked writes every acked upstream as a line "token TAB message id", each
 // device's load messages in order first. Nothing is left out, however many.
 func (s *Server) WriteAcked(w io.Writer) error {
+	out := bufio.NewWriter(w) // keeps the first error for Flush
 	s.mu.Lock()
 	devices := s.sortedDevices()
 	s.mu.Unlock()
@@ -146,17 +148,13 @@ func (s *Server) WriteAcked(w io.Writer) error {
 		acked, ids := slices.Clone(d.acked), d.ackedIDs[:len(d.ackedIDs):len(d.ackedIDs)]
 		s.mu.Unlock()
 		for n := range acked.all {
-			if _, err := fmt.Fprintf(w, "%s\t%s\n", d.token, loadID(s.opts.Run, n)); err != nil {
-				return err
-			}
+			fmt.Fprintf(out, "%s\t%s\n", d.token, loadID(s.opts.Run, n))
 		}
 		for _, id := range ids {
-			if _, err := fmt.Fprintf(w, "%s\t%s\n", d.token, id); err != nil {
-				return err
-			}
+			fmt.Fprintf(out, "%s\t%s\n", d.token, id)
 		}
 	}
-	return nil
+	return out.Flush()
 }
 
 func loadID(run string, n uint64) string { return run + "-" + strconv.FormatUint(n, 10) }

@@ -94,7 +94,7 @@ func (s *Server) Report() Report {
 		Counts: s.counts, Run: s.opts.Run,
 		AckLatency: s.ackLatency.latency(),
 		LoadStart:  first.load.start, LoadMade: first.load.created, LastAck: s.lastAck,
-		Conns: slices.Clone(s.past), WrongAckID: slices.Clone(s.wrongAcks), DeviceN: len(s.devices),
+		Conns: slices.Clone(s.past), WrongAckID: append([]WrongAck{}, s.wrongAcks...), DeviceN: len(s.devices),
 	}
 	for _, a := range s.accounts {
 		r.Waiting += len(a.stored)

@@ -136,6 +136,21 @@ func TestDuplicates(t *testing.T) {
 	await(t, s, func(c Counts) bool { return c.Acked == 3 && c.AckedAgain == 3 })
 }
 
+// A message acked by one of its two deliveries does not come again for the other's sake.
+func TestAckedDuplicateEndsWithItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, Options{Duplicates: 0.9999999, Keepalive: -1})
+		c := login(t, s)
+		s.Send(Upstream{From: "tok", MessageID: "7"})
+		c.take(2)
+		c.ack("tok", "7")
+		synctest.Wait()
+		s.Cut()
+		login(t, s).silent(time.Hour)
+		s.Close()
+	})
+}
+
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{Run: "r"})
