@@ -106,6 +106,7 @@ func (c *conn) enter(state State) {
 	}
 	c.mu.Unlock()
 	if state == Ready {
+		c.s.news(nil)
 		c.s.o.Log.Info("connected", "conn", c.number)
 	}
 }
@@ -144,8 +145,10 @@ func (c *conn) end(ctx context.Context, err error) {
 		log.Info("closed", "conn", c.number)
 	case errors.As(err, new(errStore)):
 		log.Error("the ledger takes nothing any more: session stops", "conn", c.number, "err", err)
+	case refused(err) && c.s.news(err):
+		log.Error("CCS does not let us in; tried again ever less often", "conn", c.number, "err", err)
 	case refused(err):
-		c.s.said.log(log.Error, "CCS does not let us in", "conn", c.number, "err", err)
+		log.Debug("CCS still does not let us in", "conn", c.number, "err", err)
 	default:
 		c.s.said.log(log.Warn, "connection lost", "conn", c.number, "err", err)
 	}

@@ -29,8 +29,8 @@ func TestWrongKeyDoesNotStorm(t *testing.T) { // P10; ccs-protocol.md §12 (i)
 			t.Errorf("%d logins in an hour: want between 12 and 30", c.Refused)
 		}
 		log := w.log.String()
-		if !strings.Contains(log, "[ERROR]") || !strings.Contains(log, "check sender_id and server_key") {
-			t.Errorf("no clear error: %s", log)
+		if strings.Count(log, "[ERROR]") != 1 || !strings.Contains(log, "check sender_id and server_key") {
+			t.Errorf("want one clear error: %s", log)
 		}
 		if strings.Contains(log, "wrong") {
 			t.Error("the key is in the log")

@@ -46,8 +46,9 @@ type departure struct {
 	hangUp bool      // and before, when everything is answered; else CCS closes
 }
 
-// serve is Ready and Draining. Every turn does what is allowed now, writes it
-// at once, then waits for a reason to look again.
+// serve is Ready and Draining, which being asked to stop is too. Every turn
+// does what is allowed now, writes it at once, then waits for a reason to look
+// again.
 func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 	v := &writer{conn: c, w: w, win: win, pinged: time.Now()}
 	tick := time.NewTicker(c.s.o.tick())
@@ -55,6 +56,10 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 	stop := ctx.Done()
 	defer context.AfterFunc(ctx, func() { w.hasten(time.Now().Add(c.s.o.Stop)) })() // a peer that reads nothing holds us up no longer
 	for {
+		if stop != nil && ctx.Err() != nil {
+			stop = nil
+			v.depart("stopping", departure{until: v.in(c.s.o.Stop), hangUp: true})
+		}
 		changed := c.s.o.Outbox.Changed(c.s.o.Name) // take the hint before looking, so that none is lost
 		c.box.take(&v.mail)
 		more, err := v.turn(time.Now())
@@ -74,10 +79,8 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 		case <-tick.C:
 		case <-v.room:
 			v.room = nil
-			v.depart("there is room again", departure{v.in(c.s.o.Grace), true})
+			v.depart("there is room again", departure{until: v.in(c.s.o.Grace), hangUp: true})
 		case <-stop:
-			stop = nil
-			v.depart("stopping", departure{v.in(c.s.o.Stop), true})
 		}
 	}
 }
@@ -143,7 +146,7 @@ func (v *writer) answered() {
 		v.ping = false
 	}
 	if v.mail.drain {
-		v.depart("asked by CCS", departure{v.in(o.Drain), false})
+		v.depart("asked by CCS", departure{until: v.in(o.Drain)})
 	}
 }
 
@@ -214,9 +217,9 @@ func (v *writer) watch(now time.Time) {
 	switch {
 	case v.going != nil, now.Sub(v.heldUp) < o.AnswerTimeout:
 	case waiting && now.Sub(oldest) >= o.AnswerTimeout:
-		v.depart("downstreams are not answered", departure{v.in(o.Grace), true})
+		v.depart("downstreams are not answered", departure{until: v.in(o.Grace), hangUp: true})
 	case v.ping && now.Sub(v.pinged) >= o.AnswerTimeout:
-		v.depart("a ping is not answered", departure{v.in(o.Grace), true})
+		v.depart("a ping is not answered", departure{until: v.in(o.Grace), hangUp: true})
 	}
 	if !v.ping && now.Sub(v.pinged) >= o.PingInterval { // Spec: XEP-0199; ccs-protocol.md §1.3
 		v.pings++
@@ -247,15 +250,14 @@ func (v *writer) flush() error {
 // depart turns to Draining, or hastens it.
 func (v *writer) depart(why string, d departure) {
 	v.leave(why)
-	switch {
-	case v.going == nil:
+	if v.going == nil {
 		v.going = &d
-	case d.until.Before(v.going.until):
-		v.going.until = d.until
-		v.going.hangUp = v.going.hangUp || d.hangUp
-	default:
-		v.going.hangUp = v.going.hangUp || d.hangUp
+		return
 	}
+	if d.until.Before(v.going.until) {
+		v.going.until = d.until
+	}
+	v.going.hangUp = v.going.hangUp || d.hangUp
 }
 
 func (v *writer) in(d time.Duration) time.Time { return time.Now().Add(d) }

@@ -24,6 +24,7 @@ type Session struct {
 	conns  []*conn    // that live, oldest first; for a slot in its backoff the one to come
 	err    error      // why the last connection ended that was not asked to
 	errAt  time.Time
+	denied string     // why CCS does not let us in, as last said; "" when it does
 	recent []Unusable // newest last
 }
 
@@ -145,4 +146,18 @@ func (s *Session) forget(c *conn, err error) {
 	if err != nil {
 		s.err, s.errAt = err, time.Now()
 	}
+}
+
+// news reports whether err is another reason to be refused than the last one;
+// nil is none.
+func (s *Session) news(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	changed := reason != s.denied
+	s.denied = reason
+	return changed
 }

@@ -149,6 +149,13 @@ func (l *ledger) end(t *testing.T, seq uint64) entry.End {
 	return l.ends[i]
 }
 
+// outcomes are all that were recorded, in order.
+func (l *ledger) outcomes() []entry.End {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ends)
+}
+
 // simulate runs do with an outbox in a synctest bubble.
 func simulate(t *testing.T, do func(t *testing.T, l *ledger, b *Outbox)) {
 	t.Helper()

@@ -262,8 +262,8 @@ func TestExpiry(t *testing.T) { // P4
 		if e := l.end(t, 3); e.Status != message.Expired {
 			t.Errorf("outcome %+v", e)
 		}
-		if len(l.ends) != 1 {
-			t.Fatalf("in flight nothing expires: %+v", l.ends)
+		if len(l.outcomes()) != 1 {
+			t.Fatalf("in flight nothing expires: %+v", l.outcomes())
 		}
 		b.Return("main", []uint64{1})
 		expect(t, "after its connection ended it has expired", take(b, 1), 2)
@@ -339,8 +339,8 @@ func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
 		if e := l.end(t, poison); e.Status != message.Failed || e.Code != CodeStreamError {
 			t.Errorf("outcome %+v", e)
 		}
-		if len(l.ends) != 5 {
-			t.Errorf("outcomes %+v", l.ends)
+		if len(l.outcomes()) != 5 {
+			t.Errorf("outcomes %+v", l.outcomes())
 		}
 	})
 }
@@ -394,9 +394,9 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	group := map[uint64]uint64{}
 	var out []uint64
-	for step := 0; len(group) < all || len(l.ends) < all; step++ {
+	for step := 0; len(group) < all || len(l.outcomes()) < all; step++ {
 		if step > 100_000 {
-			t.Fatalf("stuck: %d of %d ended, %+v", len(l.ends), all, b.Stats())
+			t.Fatalf("stuck: %d of %d ended, %+v", len(l.outcomes()), all, b.Stats())
 		}
 		if n := rnd.IntN(8); len(group) < all && n < 3 {
 			ttl := time.Duration(-1)
@@ -447,7 +447,7 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 	}
 	synctest.Wait()
 	last := map[uint64]uint64{}
-	for _, e := range l.ends {
+	for _, e := range l.outcomes() {
 		if g := group[e.Seq]; g != 0 && e.Status != message.Expired {
 			if e.Seq < last[g] {
 				t.Errorf("P5: %d of group %d ended after %d", e.Seq, g, last[g])
