@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -145,13 +146,23 @@ func (f *fakeLedger) pending() int {
 	return len(f.events)
 }
 
-func (f *fakeLedger) Get(_, key string) (json.RawMessage, uint64, error) {
+// errNoState is the ledger's answer when the API, "", asks for state.
+var errNoState = errors.New("no plugin, no state")
+
+func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
+	if plugin == "" {
+		return nil, 0, errNoState
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.state[key], 7, nil
 }
 
-func (f *fakeLedger) Update(_ string, c entry.Changes, done func(error)) {
+func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {
+	if plugin == "" && len(c.Writes) > 0 {
+		go done(errNoState)
+		return
+	}
 	f.mu.Lock()
 	f.updates = append(f.updates, c)
 	for _, w := range c.Writes {
