@@ -37,6 +37,13 @@ type Options struct {
 	Poison func(error)
 	Now    func() time.Time                // the clock; nil: time.Now
 	Statfs func(dir string) (Space, error) // nil: the operating system
+
+	// Light and Commit are for simulations. A Light store opens in milliseconds:
+	// it syncs nothing, so that a power cut loses commits, has small files, and
+	// never compacts. Commit is called for each commit, which it makes by calling
+	// commit; it may take its time, or fail before or after. nil: commits are made.
+	Light  bool
+	Commit func(commit func() error) error
 }
 
 // exitRecover is the status of a process that ended by intention, to recover on the next start.
@@ -113,6 +120,9 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		events: queue[*event]{limit: hotEvents}, sent: queue[*downstream]{limit: hotSent},
 	}
 	l.calls = newCallbacks(l.veto)
+	if commit := l.o.Commit; commit != nil {
+		l.store = func(txn *badger.Txn) error { return commit(txn.Commit) }
+	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open ledger %s: %w", o.Dir, err)
@@ -122,7 +132,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		return nil, err
 	}
 	w := &watch{log: l.o.Log.Named("badger")}
-	if l.db, err = openBadger(l.o.Dir, w); err != nil {
+	if l.db, err = openBadger(l.o, w); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -34,18 +34,27 @@ func badgerOptions(dir string) badger.Options {
 		WithCompactL0OnClose(false).WithExternalMagic(schema)
 }
 
+// light makes a store's options those of Options.Light.
+func light(o badger.Options) badger.Options {
+	return o.WithSyncWrites(false).WithMemTableSize(1 << 20).WithValueThreshold(128 << 10).WithValueLogFileSize(1 << 20).
+		WithNumCompactors(0).WithNumLevelZeroTablesStall(1000)
+}
+
 // openBadger checks what would make badger panic or leave tables out, then opens it.
-func openBadger(dir string, w *watch) (_ *badger.DB, err error) {
+func openBadger(l Options, w *watch) (_ *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("badger cannot read its files (restore a backup, or ask for help with a copy): %v", p)
 		}
 	}()
-	dir = filepath.Join(dir, "db")
+	dir := filepath.Join(l.Dir, "db")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	o := badgerOptions(dir).WithLogger(w)
+	if l.Light {
+		o = light(o)
+	}
 	if err := preflight(dir, o); err != nil {
 		return nil, err
 	}
