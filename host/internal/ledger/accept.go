@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -12,12 +13,17 @@ import (
 // P6), entry.ErrFull, entry.ErrTooLarge or entry.ErrClosed when it is not.
 // What in points to belongs to the ledger from now on. It never blocks.
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
-	o := &acceptOp{why: in.Unusable}
-	if in.Upstream != nil {
-		o.upstream, o.sum = in.Upstream, sumUpstream(in.Upstream, in.Unusable != "")
+	o := &acceptOp{why: clip(in.Unusable, maxNote)}
+	if u := in.Upstream; u != nil {
+		o.upstream, o.sum = u, sumUpstream(u, in.Unusable != "")
+		o.size = len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
+		if !bytes.Contains(u.Raw, u.Data) {
+			o.size += len(u.Data)
+		}
 	} else {
-		o.receipt = &inboundReceipt{Receipt: *in.Receipt, ccsID: in.CCSMessageID}
-		o.sum = sumReceipt(in.Receipt.Session, in.CCSMessageID)
+		m := in.Receipt
+		o.receipt, o.sum = &inboundReceipt{Receipt: *m, ccsID: in.CCSMessageID}, sumReceipt(m.Session, in.CCSMessageID)
+		o.size = len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(in.CCSMessageID) + len(m.Device) + len(m.Status)
 	}
 	l.put(o, done)
 }
@@ -27,15 +33,15 @@ type acceptOp struct {
 	receipt  *inboundReceipt
 	sum      digest
 	why      string // unusable: to the dead letters
+	size     int    // of the message, in bytes, at most
 }
 
 func (o *acceptOp) weigh() (bytes, records int) {
-	if u := o.upstream; u != nil {
-		// Data counts for nothing when it is in Raw, but need not be there.
-		return len(u.Raw) + len(u.Data) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session) + min(len(o.why), maxNote) + 4*recordExtra, 3
+	bytes = o.size + len(o.why) + 4*recordExtra
+	if o.receipt != nil {
+		bytes += maxName // the owner's name
 	}
-	m := o.receipt
-	return len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(m.ccsID) + len(m.Device) + len(m.Status) + maxName + 4*recordExtra, 3 // the owner's name is none of its own
+	return bytes, 3
 }
 
 func (o *acceptOp) apply(b *batch) error {
@@ -47,7 +53,7 @@ func (o *acceptOp) apply(b *batch) error {
 	if b.l.full.is() {
 		return entry.ErrFull
 	}
-	if bytes, _ := o.weigh(); bytes > maxBody {
+	if o.size > maxBody {
 		return entry.ErrTooLarge
 	}
 	from := b.mark()

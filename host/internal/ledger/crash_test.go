@@ -1,3 +1,242 @@
 package ledger
 
-func crashChild() bool { return false }
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// crashDir names the variable that makes the test binary the process that is killed.
+const crashDir = "BALHOST_LEDGER_CRASH"
+
+// crashChild works on a ledger until it is killed, and says on standard output
+// what it was promised: each line is written after the callback, or before the
+// call where it says "will".
+func crashChild() bool {
+	dir := os.Getenv(crashDir)
+	if dir == "" {
+		return false
+	}
+	l, err := Open(context.Background(), Options{Dir: dir, Statfs: plenty})
+	if err != nil {
+		fmt.Println("error", err)
+		return true
+	}
+	var mu sync.Mutex
+	say := func(words ...string) {
+		mu.Lock()
+		defer mu.Unlock()
+		os.Stdout.WriteString(strings.Join(words, " ") + "\n") //nolint:errcheck // the reader checks
+	}
+	go func() { // devices, 50 in flight
+		slots := make(chan struct{}, 50)
+		run := fmt.Sprint(time.Now().UnixNano())
+		for i := 0; ; i++ {
+			slots <- struct{}{}
+			id := fmt.Sprintf("%s-%d", run, i)
+			u := upstream("tokA", id, `{"n":1}`)
+			l.Accept(entry.Inbound{Upstream: u}, func(err error) {
+				if err == nil {
+					say("stored", id)
+				}
+				<-slots
+			})
+		}
+	}()
+	go func() { // the outbox
+		after := uint64(0)
+		for {
+			more := l.DownstreamsChanged()
+			for _, d := range l.Downstreams(after, 100) {
+				after = d.Seq
+				say("will-finish", d.MessageID)
+				l.Finish(entry.End{Seq: d.Seq, Status: message.Acked}, func(err error) {
+					if err == nil {
+						say("finished", d.MessageID)
+					}
+				})
+			}
+			<-more
+		}
+	}()
+	credit := make(chan struct{}, 40)
+	after := uint64(0)
+	for { // the dispatcher: every tenth event is tried twice, and every hundredth dies
+		more := l.EventsChanged()
+		for _, ev := range l.Events(after, 100) {
+			after = ev.Seq
+			body, err := l.Body(ev.Seq)
+			if errors.Is(err, entry.ErrUnknown) {
+				continue // settled meanwhile: after goes back for retries
+			} else if err != nil {
+				say("error", err.Error())
+				return true
+			}
+			s := entry.Settlement{Seq: ev.Seq, Lease: 1, Plugin: "p", Verdict: entry.Done}
+			l.Lease(ev.Seq, 1)
+			id := ""
+			if body.Upstream != nil {
+				id = body.Upstream.MessageID
+				switch {
+				case ev.Seq%100 == 0:
+					s.Verdict, s.Reason = entry.Dead, "unlucky"
+				case ev.Seq%10 == 0 && ev.Attempts == 0:
+					s.Verdict = entry.Retry
+					after = 0
+				default:
+					s.Changes = entry.Changes{
+						Sends:  []entry.Send{send("d-"+id, `{"n":"1"}`)},
+						Writes: []entry.Write{{Key: "last", Value: json.RawMessage(`"` + id + `"`)}},
+					}
+				}
+			}
+			if s.Verdict == entry.Done {
+				say("will-settle", id)
+			}
+			credit <- struct{}{}
+			l.Settle(s, func(err error) {
+				if err == nil && s.Verdict == entry.Done {
+					say("settled", id)
+				}
+				<-credit
+			})
+		}
+		<-more
+	}
+}
+
+// books is what the killed processes were promised.
+type books map[string]map[string]bool
+
+func (b books) run(t *testing.T, dir string, lines int) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), crashDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	scanner := bufio.NewScanner(out)
+	for scanner.Scan() {
+		what, id, _ := strings.Cut(scanner.Text(), " ")
+		if what == "error" {
+			t.Errorf("child: %s", id)
+		}
+		if b[what] == nil {
+			b[what] = map[string]bool{}
+		}
+		b[what][id] = true
+		if lines--; lines == 0 {
+			cmd.Process.Kill() //nolint:errcheck // Wait tells
+		}
+	}
+	cmd.Wait() //nolint:errcheck // killed
+	if lines > 0 {
+		t.Fatalf("child ended by itself, %d lines early", lines)
+	}
+}
+
+// TestKill kills a process in mid-work, and checks what is on disk against what it
+// was promised: P1 stored is pending, handled or dead; P2, P7 an event is handled
+// exactly when its downstream is known; P4 a finished downstream does not come back.
+func TestKill(t *testing.T) {
+	rounds := 5
+	if testing.Short() {
+		rounds = 2
+	}
+	dir := t.TempDir()
+	b := books{}
+	for round := range rounds {
+		b.run(t, dir, 3000+round*1777)
+		l := open(t, dir)
+		verify(t, l)
+		b.check(t, l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if t.Failed() {
+			t.Fatalf("in round %d", round)
+		}
+	}
+	for _, what := range []string{"stored", "settled", "finished"} {
+		if len(b[what]) < 100*rounds {
+			t.Errorf("only %d were %s: the test shows nothing", len(b[what]), what)
+		}
+	}
+}
+
+func (b books) check(t *testing.T, l *Ledger) {
+	t.Helper()
+	pending := map[string]bool{}
+	for _, ev := range l.Events(0, 1<<30) {
+		body, err := l.Body(ev.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := body.Upstream; u != nil {
+			if pending[u.MessageID] {
+				t.Errorf("%s is stored twice", u.MessageID) // P6
+			}
+			pending[u.MessageID] = true
+		}
+	}
+	dead := map[string]bool{}
+	letters, err := l.Dead("", 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range letters {
+		dead[d.MessageID] = true
+	}
+	sending := map[string]bool{}
+	for _, d := range l.Downstreams(0, 1<<30) {
+		sending[d.MessageID] = true
+	}
+	for id := range b["stored"] {
+		handled := l.knows("d-" + id)
+		if !pending[id] && !handled && !dead[id] {
+			t.Errorf("%s was acked and is lost", id) // P1
+		}
+		if handled && (pending[id] || dead[id]) {
+			t.Errorf("%s was handled and may be again", id) // P7
+		}
+		if handled && !sending["d-"+id] && !b["will-finish"]["d-"+id] {
+			t.Errorf("downstream d-%s is lost", id) // P2
+		}
+	}
+	for id := range b["settled"] {
+		if pending[id] || id != "" && !l.knows("d-"+id) {
+			t.Errorf("%s was settled, which is undone", id) // P7
+		}
+	}
+	for id := range b["finished"] {
+		if sending[id] {
+			t.Errorf("%s was finished and comes again", id) // P4
+		}
+	}
+}
+
+// knows reports whether a downstream with this id was accepted.
+func (l *Ledger) knows(id string) bool {
+	err := l.read(appendHashKey(nil, kindSent, sumSent("main", id)), func(*reader) error { return nil })
+	return err == nil
+}

@@ -218,6 +218,12 @@ func (q *queue[T]) after(seq uint64, limit int, f func(T) bool) {
 	}
 }
 
+// room is an upper bound of what after finds.
+func (q *queue[T]) room(seq uint64, limit int) int {
+	at, _ := q.find(seq)
+	return max(0, min(limit, len(q.seqs)-at))
+}
+
 // low is the key before which no page is pending; next when none is.
 func (q *queue[T]) low(next uint64) uint64 {
 	if len(q.items) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ func TestMain(m *testing.M) {
 	if crashChild() {
 		return
 	}
+	flag.Set("rapid.nofailfile", "true") //nolint:errcheck // the seed that it prints is enough
 	goleak.VerifyTestMain(m)
 }
 

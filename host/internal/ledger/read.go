@@ -34,7 +34,7 @@ func (c *changed) fire() {
 func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	out := make([]entry.Event, 0, min(max, l.events.live))
+	out := make([]entry.Event, 0, l.events.room(after, max))
 	l.events.after(after, max, func(e *event) bool { out = append(out, e.public()); return true })
 	return out
 }
@@ -48,7 +48,7 @@ func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsCha
 func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	out := make([]entry.Downstream, 0, min(max, l.sent.live))
+	out := make([]entry.Downstream, 0, l.sent.room(after, max))
 	l.sent.after(after, max, func(d *downstream) bool { out = append(out, d.public()); return true })
 	return out
 }

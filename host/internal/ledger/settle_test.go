@@ -1,0 +1,289 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// TestLease: only who holds an event can settle it, and once. // P5
+func TestLease(t *testing.T) {
+	l := open(t, t.TempDir())
+	mustAccept(t, l, "tokA", "1", `{}`)
+	ev := lease(t, l, 5)
+	done := entry.Settlement{Seq: ev.Seq, Lease: 4, Verdict: entry.Done, Plugin: "p", Changes: entry.Changes{Sends: []entry.Send{send("d-1", `{}`)}}}
+	wantErr(t, settleAs(t, l, done), entry.ErrLease)
+	done.Lease = 0
+	wantErr(t, settleAs(t, l, done), entry.ErrLease)
+	if n := len(l.Downstreams(0, 1)); n != 0 {
+		t.Fatal("a settlement without the lease has sent")
+	}
+	done.Lease = 5
+	results := make(chan error, 2) // both likely in one batch
+	l.Settle(done, func(err error) { results <- err })
+	l.Settle(done, func(err error) { results <- err })
+	if err := <-results; err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, <-results, entry.ErrLease)
+	if c := l.Counts(); c.Handled != 1 || c.Sent != 1 {
+		t.Errorf("counts: %+v", c)
+	}
+	wantErr(t, settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry}), entry.ErrLease)
+}
+
+// TestRetryEndsTheLease: after a retry the old holder is nobody, in the same batch too. // P5
+func TestRetryEndsTheLease(t *testing.T) {
+	l := open(t, t.TempDir())
+	mustAccept(t, l, "tokA", "1", `{}`)
+	ev := lease(t, l, 5)
+	due := time.Now().Add(time.Hour)
+	retry := entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: due, Reason: "later"}
+	results := make(chan error, 2)
+	l.Settle(retry, func(err error) { results <- err })
+	retry.Lease = 0
+	l.Settle(retry, func(err error) { results <- err }) // as the batch leaves it: nobody's, but not before the commit
+	if err := <-results; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-results; err != nil && !errors.Is(err, entry.ErrLease) {
+		t.Fatal(err)
+	}
+	l = reopen(t, l)
+	if ev := l.Events(0, 1)[0]; ev.Attempts < 1 || !ev.Due.Equal(due) {
+		t.Errorf("after retry and restart: %+v", ev)
+	}
+	verify(t, l)
+}
+
+// TestConflict: a key that was read and has changed by the commit undoes this
+// operation and no other, also when it changed in the same batch. // P7
+func TestConflict(t *testing.T) {
+	l := open(t, t.TempDir())
+	for i := range 4 {
+		mustAccept(t, l, "tokA", fmt.Sprint(i), `{}`)
+	}
+	events := l.Events(0, 10)
+	if err := updateAs(t, l, "p", entry.Changes{Writes: []entry.Write{{Key: "k", Value: json.RawMessage(`0`)}}}); err != nil {
+		t.Fatal(err)
+	}
+	_, version, err := l.Get("p", "k")
+	if err != nil || version == 0 {
+		t.Fatalf("version %d, %v", version, err)
+	}
+	results := make(chan error, len(events))
+	for i, ev := range events { // all read the same version and write: one can win
+		l.Settle(entry.Settlement{
+			Seq: ev.Seq, Verdict: entry.Done, Plugin: "p",
+			Changes: entry.Changes{
+				Reads:  []entry.Read{{Key: "k", Version: version}, {Key: "none"}},
+				Writes: []entry.Write{{Key: "k", Value: json.RawMessage(fmt.Sprint(i))}},
+				Sends:  []entry.Send{send(fmt.Sprint("d-", i), `{}`)},
+			},
+		}, func(err error) { results <- err })
+	}
+	for i := range events {
+		if err := <-results; i == 0 && err != nil || i > 0 && !errors.Is(err, entry.ErrConflict) {
+			t.Errorf("settlement %d: %v", i, err)
+		}
+	}
+	if n := len(l.Downstreams(0, 10)); n != 1 {
+		t.Errorf("%d downstreams of one that won", n)
+	}
+	if n := len(l.Events(0, 10)); n != 3 {
+		t.Errorf("%d events left, should be 3", n)
+	}
+	if v, _, _ := l.Get("p", "k"); string(v) != "0" {
+		t.Errorf("value %s", v)
+	}
+	// A key that was deleted and made again is another version.
+	_, version, _ = l.Get("p", "k")
+	for _, v := range []json.RawMessage{nil, json.RawMessage(`0`)} {
+		if err := updateAs(t, l, "p", entry.Changes{Writes: []entry.Write{{Key: "k", Value: v}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantErr(t, updateAs(t, l, "p", entry.Changes{Reads: []entry.Read{{Key: "k", Version: version}}}), entry.ErrConflict)
+	if _, v, err := l.Get("other", "k"); v != 0 || err != nil {
+		t.Errorf("another plugin's key: version %d, %v", v, err)
+	}
+	verify(t, l)
+}
+
+// TestMessageIDs: the same message is sent once, another with its id is refused. // P2 P7
+func TestMessageIDs(t *testing.T) {
+	now := time.Now()
+	l := open(t, t.TempDir(), func(o *Options) { o.Now = func() time.Time { return now } })
+	update := func(plugin string, sends ...entry.Send) error {
+		t.Helper()
+		return updateAs(t, l, plugin, entry.Changes{Sends: sends})
+	}
+	one := send("d-1", `{"a":"1"}`)
+	if err := update("p", one); err != nil {
+		t.Fatal(err)
+	}
+	if err := update("p", one, one); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	wantErr(t, update("p", send("d-1", `{"a":"2"}`)), entry.ErrExists)
+	wantErr(t, update("q", one), entry.ErrExists)
+	wantErr(t, update("p", send("d-2", `{}`), send("d-3", `{}`), send("d-2", `{"x":"y"}`)), entry.ErrExists)
+	if n := len(l.Downstreams(0, 10)); n != 1 {
+		t.Fatalf("%d downstreams", n)
+	}
+	other := one
+	other.Message.Session = "second"
+	if err := update("q", other); err != nil {
+		t.Errorf("the same id in another session: %v", err)
+	}
+	if err := update("p", entry.Send{Message: message.Downstream{Session: "main", Data: json.RawMessage(`{}`)}}); err == nil {
+		t.Error("a message without an id was taken")
+	}
+	for _, d := range l.Downstreams(0, 10) {
+		if err := await(t, func(done func(error)) { l.Finish(entry.End{Seq: d.Seq, Status: message.Acked}, done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := update("p", one); err != nil || len(l.Downstreams(0, 10)) != 0 {
+		t.Errorf("the same again after its end: %v, %d pending", err, len(l.Downstreams(0, 10)))
+	}
+	wantErr(t, update("p", send("d-1", `{"a":"2"}`)), entry.ErrExists)
+	// The id is known as long as the outcome's summary, and no longer.
+	now = now.Add(25 * time.Hour)
+	if err := l.purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	verify(t, l)
+	if err := update("q", send("d-1", `{"a":"2"}`)); err != nil {
+		t.Errorf("id after the retention time: %v", err)
+	}
+}
+
+// TestOutcomeWithoutTell: the outcome is recorded, and no event. // P4
+func TestOutcomeWithoutTell(t *testing.T) {
+	l := open(t, t.TempDir())
+	quiet := send("d-1", `{}`)
+	quiet.Tell = false
+	api := send("d-2", `{}`)
+	if err := errors.Join(updateAs(t, l, "p", entry.Changes{Sends: []entry.Send{quiet}}), updateAs(t, l, "", entry.Changes{Sends: []entry.Send{api}})); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range l.Downstreams(0, 10) {
+		if err := await(t, func(done func(error)) { l.Finish(entry.End{Seq: d.Seq, Status: message.Expired}, done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, c := len(l.Events(0, 10)), l.Counts(); n != 0 || c.Expired != 2 || c.Downstreams != 0 {
+		t.Errorf("%d events, %+v", n, c)
+	}
+	if err := updateAs(t, l, "", entry.Changes{Writes: []entry.Write{{Key: "k", Value: json.RawMessage(`1`)}}}); err == nil {
+		t.Error("the API has written state")
+	}
+}
+
+// TestTTL: a downstream expires when its TTL has passed, 0 at once, without one after four weeks. // P4
+func TestTTL(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	l := open(t, t.TempDir(), func(o *Options) { o.Now = func() time.Time { return now } })
+	short, zero := send("a", `{}`), send("b", `{}`)
+	short.Message.Options.TTL, zero.Message.Options.TTL = message.TTL(time.Minute), message.TTL(0)
+	if err := updateAs(t, l, "p", entry.Changes{Sends: []entry.Send{short, zero, send("c", `{}`)}}); err != nil {
+		t.Fatal(err)
+	}
+	l = reopen(t, l)
+	for i, want := range []time.Duration{time.Minute, 0, 28 * 24 * time.Hour} {
+		if d := l.Downstreams(0, 10)[i]; !d.Expires.Equal(now.Add(want)) {
+			t.Errorf("%s expires %s after it was accepted, should be %s", d.MessageID, d.Expires.Sub(now), want)
+		}
+	}
+	if m, err := l.Downstream(l.Downstreams(0, 10)[1].Seq); err != nil || m.Options.TTL == nil || *m.Options.TTL != 0 {
+		t.Errorf("TTL 0 came back as %v, %v", m.Options.TTL, err)
+	}
+}
+
+// TestDeadAndReplay: dead letters stay until they are replayed in their old order, or deleted. // P5 P8
+func TestDeadAndReplay(t *testing.T) {
+	l := open(t, t.TempDir())
+	var ids []string
+	for i := range 5 {
+		mustAccept(t, l, "tokA", fmt.Sprint(i), fmt.Sprintf(`{"n":%d}`, i))
+	}
+	for _, ev := range l.Events(0, 10) {
+		body, err := l.Body(ev.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, body.Upstream.ID)
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Verdict: entry.Retry}); err != nil {
+			t.Fatal(err)
+		}
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Verdict: entry.Dead, Reason: "it is odd", Plugin: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l = reopen(t, l)
+	first, err := l.Dead("", 2)
+	if err != nil || len(first) != 2 || first[0].ID != ids[0] || first[0].Reason != "it is odd" || first[0].Attempts != 2 || first[0].Plugin != "p" {
+		t.Fatalf("dead: %+v, %v", first, err)
+	}
+	rest, err := l.Dead(first[1].ID, 100)
+	if err != nil || len(rest) != 3 || rest[0].ID != ids[2] {
+		t.Fatalf("more dead: %+v, %v", rest, err)
+	}
+	wantErr(t, l.Replay([]string{ids[0], "01J00000000000000000000000"}), entry.ErrUnknown)
+	wantErr(t, l.Replay([]string{"nonsense"}), entry.ErrUnknown)
+	if c := l.Counts(); c.Dead != 5 || c.Events != 0 {
+		t.Fatalf("after refused replays: %+v", c)
+	}
+	if err := l.Replay([]string{ids[3], ids[1], ids[2], ids[1]}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.DeleteDead([]string{ids[4]}); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, l.DeleteDead([]string{ids[4]}), entry.ErrUnknown)
+	verify(t, l)
+	l = reopen(t, l)
+	var got []string
+	for _, ev := range l.Events(0, 10) {
+		body, err := l.Body(ev.Seq)
+		if err != nil || ev.Attempts != 0 || !ev.Due.IsZero() || body.Upstream.Attempt != 1 {
+			t.Fatalf("replayed: %+v, %v", ev, err)
+		}
+		got = append(got, body.Upstream.ID)
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Verdict: entry.Done, Plugin: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Join(got, " ") != strings.Join(ids[1:4], " ") {
+		t.Errorf("replayed %v, should be %v", got, ids[1:4])
+	}
+	left, err := l.Dead("", 10)
+	if err != nil || len(left) != 1 || left[0].ID != ids[0] {
+		t.Errorf("left: %+v, %v", left, err)
+	}
+	verify(t, l)
+}
+
+// TestOwners: the owner of a category outlives a restart.
+func TestOwners(t *testing.T) {
+	l := open(t, t.TempDir())
+	set := func(plugin string) {
+		t.Helper()
+		if err := await(t, func(done func(error)) { l.SetOwner("com.example.app", plugin, done) }); err != nil {
+			t.Fatal(err)
+		}
+		if l = reopen(t, l); l.Owner("com.example.app") != plugin {
+			t.Errorf("owner is %q, should be %q", l.Owner("com.example.app"), plugin)
+		}
+	}
+	set("a")
+	set("b")
+	set("")
+}
