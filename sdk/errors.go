@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"balhost/sdk/wire"
@@ -42,10 +41,10 @@ type retryError struct {
 	err   error
 }
 
-func (e *retryError) Error() string { return fmt.Sprintf("retry after %s: %v", e.after, e.err) }
+func (e *retryError) Error() string { return e.err.Error() } // what it asks for is on the wire
 func (e *retryError) Unwrap() error { return e.err }
 
 type rejectError struct{ err error }
 
-func (e *rejectError) Error() string { return "rejected: " + e.err.Error() }
+func (e *rejectError) Error() string { return e.err.Error() }
 func (e *rejectError) Unwrap() error { return e.err }

@@ -101,6 +101,9 @@ func TestNothingIsCommittedWithoutDone(t *testing.T) {
 			if r.Status != c.status || !strings.Contains(r.Reason, c.reason) || len(r.Reason) > 5000 {
 				t.Errorf("%v %.200q, want %v %q", r.Status, r.Reason, c.status, c.reason)
 			}
+			if c.reason == cause.Error() && r.Reason != c.reason {
+				t.Errorf("the host says itself what the status says: %q, want %q", r.Reason, c.reason)
+			}
 			if r.Status == plugintest.Retried && r.Delay != c.delay {
 				t.Errorf("delay %v, want %v", r.Delay, c.delay)
 			}
