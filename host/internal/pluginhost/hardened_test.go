@@ -2,7 +2,10 @@ package pluginhost
 
 import (
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,7 +19,7 @@ import (
 	"balhost/sdk/wire"
 )
 
-// The tests here and in kill_test.go hold the rows of the table of pitfalls in
+// The tests here and in kill_linux_test.go hold the rows of the table of pitfalls in
 // notes/goplugin.md §1, which go-plugin leaves to its host. // P10
 
 // Rows 1, 8 and 9: log lines that made hosts panic, lines that are longer than
@@ -66,11 +69,11 @@ func TestHungPluginIsKilled(t *testing.T) {
 	b.put("deaf", "") // reads its frames, but gives no pong
 	b.host.o.Plugin = func(name string) PluginOptions {
 		if name == "deaf" {
-			return PluginOptions{RestartMin: 1 << 40}
+			return PluginOptions{RestartMin: time.Hour}
 		}
-		return PluginOptions{RestartMin: 1}
+		return PluginOptions{RestartMin: time.Millisecond}
 	}
-	b.host.limits.ping = 500e6
+	b.host.limits.ping = 500 * time.Millisecond
 	b.run()
 	b.event("ready echo", 1)
 	b.tell("echo", "stop")
@@ -84,8 +87,8 @@ func TestHungPluginIsKilled(t *testing.T) {
 // Row 3 again, while the host stops.
 func TestStopOfAHungPlugin(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.grace = 100e6
-	b.host.o.StopTimeout = 100e6
+	b.host.limits.grace = 100 * time.Millisecond
+	b.host.o.StopTimeout = 100 * time.Millisecond
 	b.put("echo", "")
 	b.put("stubborn", "") // its server stops, its process doesn't
 	b.run()
@@ -140,8 +143,8 @@ func TestCrashesLeaveNoSockets(t *testing.T) {
 // Row 11: the deadline of the handshake is ours, and what lives on after it isn't.
 func TestNoHandshake(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.handshake = 100e6
-	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: 1 << 40} }
+	b.host.limits.handshake = 100 * time.Millisecond
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
 	b.script("mute", "exec sleep 3600")
 	b.run()
 	s := b.state("mute", Backoff)
@@ -149,6 +152,33 @@ func TestNoHandshake(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	b.event("settled", 1)
+}
+
+// One that shakes hands and then says nothing more: go-plugin takes no deadline
+// for its connection, and would leave that and the socket's folder behind.
+func TestNoConnection(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.answer = 500 * time.Millisecond
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
+	_, cert, err := clientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(cert))
+	path := filepath.Join(t.TempDir(), "s")
+	deaf, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	b.script("mute", fmt.Sprintf("echo '1|1|unix|%s|grpc|%s'; exec sleep 3600", path, base64.RawStdEncoding.EncodeToString(block.Bytes)))
+	b.run()
+	if s := b.state("mute", Backoff); s.Reason != "hangs: no connection within 500ms" {
+		t.Errorf("status %+v", s)
+	}
+	if left, err := os.ReadDir(b.host.sockets); err != nil || len(left) != 0 {
+		t.Errorf("%d folders for sockets are left: %v", len(left), err)
+	}
 }
 
 // Row 12: what gRPC refuses by default arrives.

@@ -361,3 +361,12 @@ func (b *bench) Settled() {
 	defer b.mu.Unlock()
 	b.add("settled")
 }
+
+// dead reports whether a process is gone, or a zombie that nobody waits for.
+func dead(pid int) bool {
+	if err := syscall.Kill(pid, 0); err != nil {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}

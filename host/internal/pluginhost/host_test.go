@@ -158,7 +158,7 @@ func TestCrashedPluginIsStartedAgain(t *testing.T) {
 		{"exit", "exited with status 7"},
 		{"kill", "killed by signal: killed"},
 		{"panic", "exited with status 2; its last words: panic: out of luck"},
-		{"flood", "broke: its session ended: "}, // row 12: 9 MiB at once
+		{"chatter", "killed by signal: killed"}, // what it said doesn't come after Gone
 		{"leave", "broke: it ended its session unasked"},
 	} {
 		b.event("ready echo", i+1)
@@ -171,6 +171,19 @@ func TestCrashedPluginIsStartedAgain(t *testing.T) {
 		if s := b.state("echo", Running); s.Restarts != i+1 {
 			t.Errorf("%s: status %+v", order.order, s)
 		}
+	}
+}
+
+// Row 12: a frame over the limit ends the session, not the host.
+func TestFrameOverTheLimit(t *testing.T) {
+	b := newBench(t)
+	b.put("flooder", "")
+	b.run()
+	b.event("ready flooder", 1)
+	b.tell("flooder", "flood")
+	b.event("gone flooder", 1)
+	if !strings.Contains(b.log.String(), "broke: its session ended: rpc error: code = ResourceExhausted desc = grpc: received message larger than max") {
+		t.Error("the reason is not in the log")
 	}
 }
 

@@ -82,7 +82,10 @@ func (l *life) run(ctx, host context.Context) error {
 func (l *life) live(ctx, host context.Context) error {
 	l.process = newProcess(l.bin.path, l.dir, &lines{log: l.log}, l.host.spawner.start)
 	// Until it is ready, to be stopped is to be killed.
-	stop := context.AfterFunc(ctx, func() { l.process.kill("stopped while starting") })
+	stop := context.AfterFunc(ctx, func() {
+		l.process.kill("stopped while starting")
+		l.hangUp()
+	})
 	defer stop()
 
 	if err := l.handshake(); err != nil {
@@ -187,9 +190,7 @@ func (l *life) bury() {
 		l.cut()
 		l.session.Wait() // no frame comes after this
 	}
-	if conn := l.conn.Load(); conn != nil {
-		conn.Close()
-	}
+	l.hangUp()
 	if l.client != nil && (l.dialled || !p.handshake.done()) {
 		l.client.Kill() // only tidies up; it would dial once more where it never had
 	}

@@ -56,7 +56,11 @@ func servePlugin(name string) {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(p),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return wire.NewServer(append(opts, grpc.UnaryInterceptor(p.unary)))
+			opts = append(opts, grpc.UnaryInterceptor(p.unary))
+			if name == "flooder" { // it doesn't know the limit
+				return grpc.NewServer(opts...)
+			}
+			return wire.NewServer(opts)
 		},
 	})
 	if name == "stubborn" {
@@ -154,6 +158,11 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		go func() { panic("out of luck") }()
 	case "flood":
 		_ = rpc.Send(&wire.PluginFrame{Call: []*wire.Call{{Op: &wire.Call_Get{Get: strings.Repeat("x", 9<<20)}}}})
+	case "chatter": // and dies in the middle of it
+		for range 2000 {
+			say("bla")
+		}
+		signalSelf(syscall.SIGKILL)
 	case "environ":
 		answer(strings.Join(os.Environ(), "\n"))
 	case "stdin":
@@ -200,3 +209,25 @@ func loud() {
 	fmt.Fprintln(errs, strings.Repeat("z", 1<<20))
 	fmt.Fprintln(errs, "end of noise")
 }
+
+// serveHost is a host on DIR/plugins for tests that kill it. It prints "ready PID"
+// for every plugin.
+func serveHost(dir string) {
+	h := New(Options{
+		Dir: filepath.Join(dir, "plugins"), DataDir: filepath.Join(dir, "data"), Dispatcher: printer{},
+	})
+	if err := h.Run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+type printer struct{}
+
+func (printer) Ready(p *Instance)                      { fmt.Println("ready", p.PID) }
+func (printer) Described(*Instance)                    {}
+func (printer) Frame(*Instance, *wire.PluginFrame)     {}
+func (printer) Drain(context.Context, *Instance) error { return nil }
+func (printer) Gone(*Instance, string)                 {}
+func (printer) Removed(string)                         {}
+func (printer) Settled()                               {}

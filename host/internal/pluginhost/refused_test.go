@@ -2,6 +2,8 @@ package pluginhost
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -82,17 +84,20 @@ func TestHangs(t *testing.T) {
 // A refused content isn't tried again; another one is, and the same again isn't.
 func TestRefusedContentIsNotTriedAgain(t *testing.T) {
 	b := newBench(t)
-	b.script("echo", "exit 1")
+	tries := filepath.Join(t.TempDir(), "tries")
+	bad := "echo try >>" + tries + "; exit 1"
+	b.script("echo", bad)
 	b.run()
 	b.state("echo", Refused)
-	b.script("echo", "exit 1")
-	b.script("other", "exit 1") // taken after it
-	b.state("other", Refused)
-	if n := strings.Count(b.log.String(), "plugin refused until its file changes: plugin=echo"); n > 2 {
-		t.Errorf("refused %d times", n)
-	}
+	b.script("echo", bad)
+	b.poll("the same content to be refused again", func() bool {
+		return strings.Count(b.log.String(), "refused until its file changes: plugin=echo") == 2
+	})
 	if s := b.state("echo", Refused); !strings.HasPrefix(s.Reason, "not a plugin: exited") || s.Restarts != 0 {
 		t.Errorf("status %+v", s)
+	}
+	if n, err := os.ReadFile(tries); err != nil || string(n) != "try\n" {
+		t.Errorf("it was tried: %q, %v", n, err)
 	}
 	b.put("echo", "")
 	b.event("ready echo", 1)

@@ -51,9 +51,6 @@ func (s store) stage(f file) (b binary, err error) {
 		return b, fmt.Errorf("read plugin: %w", err)
 	}
 	defer src.Close()
-	if err := unchanged(src, f); err != nil {
-		return b, err
-	}
 	dst, err := os.CreateTemp(s.dir, ".staging-*")
 	if err != nil {
 		return b, fmt.Errorf("stage plugin: %w", err)

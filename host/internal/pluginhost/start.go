@@ -71,11 +71,22 @@ func (l *life) see(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.Client
 	return next(ctx, desc, conn, method, opts...)
 }
 
+// hangUp closes the connection, if there is one.
+func (l *life) hangUp() {
+	if conn := l.conn.Load(); conn != nil {
+		conn.Close()
+	}
+}
+
 // connect makes the connection and asks whether the plugin is well.
 func (l *life) connect(ctx context.Context) (*wire.Client, error) {
 	limit := l.host.limits.answer
-	// go-plugin's Client takes no deadline, nor does its Ping.
-	late := time.AfterFunc(limit, func() { l.process.kill(fmt.Sprintf("hangs: no connection within %v", limit)) })
+	// go-plugin's Client takes no deadline and its Ping neither; and while
+	// Client waits, go-plugin doesn't hear of the process's end.
+	late := time.AfterFunc(limit, func() {
+		l.process.kill(fmt.Sprintf("hangs: no connection within %v", limit))
+		l.hangUp()
+	})
 	defer late.Stop()
 	rpc, err := l.client.Client()
 	if err != nil {
