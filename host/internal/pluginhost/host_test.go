@@ -182,9 +182,9 @@ func TestFrameOverTheLimit(t *testing.T) {
 	b.event("ready flooder", 1)
 	b.tell("flooder", "flood")
 	b.event("gone flooder", 1)
-	if !strings.Contains(b.log.String(), "broke: its session ended: rpc error: code = ResourceExhausted desc = grpc: received message larger than max") {
-		t.Error("the reason is not in the log")
-	}
+	b.poll("the reason to be in the log", func() bool {
+		return strings.Contains(b.log.String(), "broke: its session ended: rpc error: code = ResourceExhausted desc = grpc: received message larger than max")
+	})
 }
 
 func TestDispatcherKillsPlugin(t *testing.T) {
