@@ -72,7 +72,7 @@ func TestPoisonVetoesWaitingAcks(t *testing.T) {
 }
 
 // disk is a file system whose fill a test decides.
-type disk struct{ bytes, inodes atomic.Int64 }
+type disk struct{ bytes, inodes, looks atomic.Int64 }
 
 func newDisk() *disk {
 	d := &disk{}
@@ -82,6 +82,7 @@ func newDisk() *disk {
 }
 
 func (d *disk) statfs(string) (Space, error) {
+	d.looks.Add(1)
 	return Space{Bytes: d.bytes.Load(), Inodes: uint64(d.inodes.Load())}, nil
 }
 
@@ -131,11 +132,12 @@ func TestDiskSoft(t *testing.T) {
 			t.Errorf("settle while full: %v", err)
 		}
 		scarce.n.Store(scarce.more)
-		room := l.Room()
+		room, looks := l.Room(), d.looks.Load()
+		until(t, "two more looks", func() bool { return d.looks.Load() >= looks+2 }) // the first has ended then
 		select {
 		case <-room:
 			t.Errorf("room with little more %s", scarce.what)
-		case <-time.After(1500 * time.Millisecond): // longer than the guard's round
+		default:
 		}
 		scarce.n.Store(plenty)
 		<-room

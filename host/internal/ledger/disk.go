@@ -174,7 +174,7 @@ func (l *Ledger) look(free Space) {
 	switch full := l.full.is(); {
 	case !full && l.o.soft(free, used):
 		l.o.Log.Error("disk is at its soft limit: no new messages are taken until there is room", "state", "full",
-			"free_mib", free.Bytes>>20, "inodes", free.Inodes)
+			"err", fmt.Sprintf("%d MiB and %d inodes are free", free.Bytes>>20, free.Inodes))
 		l.full.set(true)
 	case full && l.o.roomy(free, used):
 		l.o.Log.Info("disk has room again", "state", "open")

@@ -1,4 +1,82 @@
 // Package ledger is the store of balhost, on BadgerDB: every event, downstream,
-// outcome, dedup key and plugin state. It is the only queue of the system.
-// Start at [Open].
+// outcome, dedup key and plugin state. It is the only queue of the system (P0).
+// Start at [Open], then Ledger.commit.
+//
+// # Promises
+//
+// P1, P2: a callback comes after the fsynced commit, in the order of the calls.
+// P4: a downstream's end, its record and its event are one commit. P5: the lease
+// is checked inside the commit; a replay goes to the end. P6: the dedup key is a
+// hash of session, token, message id and data. P7: what a handler did and the end
+// of its event are one commit, and read versions are checked in it. P8: dead
+// letters stay. P10: full disks, damaged files and failed commits, see below.
+//
+// # Goroutines
+//
+// The committer (Ledger.run) owns all writes and the index in memory. It takes
+// what waits in the mailbox, up to 1,000 operations or 1 MiB, without lingering;
+// applies each to one transaction, where an invalid one writes nothing; commits,
+// which syncs once; changes the index; fires the hints; and hands the callbacks
+// on. Another goroutine calls them, so that a slow one stalls no commit. Two more
+// watch the disk and tidy up. All are started by Open and awaited by Close.
+//
+// Callers never block and the mailbox has no limit: CCS's window and the plugins'
+// credit bound what can be in it. What is read comes from the index in memory,
+// bodies from a cache of 32 MiB, else from the disk by exact key.
+//
+// # Records
+//
+// Keys are big endian. Each value is a format byte, fields, and a CRC-32C over
+// key and value.
+//
+//	00 v          schema version, time and id of the store
+//	00 c          counters: commit, last seq and id, low watermarks, totals; in every commit
+//	M seq         page: up to 32 KiB of events that one commit stored
+//	N seq         page: the same for downstreams
+//	E seq         bitmap: what of a page has ended
+//	S seq         attempts and due time of one entry, once it was tried in vain
+//	D hash        dedup key: when it was stored; expires after the window
+//	I hash        message id of a downstream: who sent what; until its outcome is purged
+//	F ms seq      summaries of what one commit ended; until the retention time
+//	X id          dead letter
+//	K plugin key  state of a plugin, with a version
+//	O category    its owner
+//
+// One seq counts events, downstreams and versions in commit order, and none is
+// given out twice. An event's id is a ULID that grows with seq; only a replay
+// keeps its old one.
+//
+// # What a message costs
+//
+// Badger's price is per key: log, skiplist, tables, and a tombstone when it goes.
+// So what can share a key does. An upstream costs one lookup and one key of its
+// own (D); envelope, deletion and summary are shares of records that its whole
+// batch has. A downstream costs one key (I), and its deletion later. In commits of
+// 100 that makes about 1.1 keys a message where a key for each envelope, state,
+// dedup and summary would make 6. The payload is stored once: token, ids and data
+// are kept as places in it. A commit of one message writes D, M and c, and M, F
+// and c when it ends.
+//
+// The price is that a page stays while one of its entries is pending, so each
+// minute pages of which half has ended are written anew without it; and that a
+// body which is not in the cache is read with its page.
+//
+// # When things go wrong
+//
+// Any error of a commit, of badger's log (see watch), or of a record's checksum
+// poisons the ledger: no callback hears of success any more, Options.Poison is
+// called, by default the process exits with 75, and the next Open recovers. Open
+// removes empty files, checks MANIFEST and tables where badger would panic or go
+// on without them, compares the last commit with a side file (badger cuts a
+// damaged log in silence) and the entries with the counters; Verify compares
+// everything. Both raise alarms that stay in Alarms and the metrics.
+//
+// The disk is looked at every second: below the soft limit Accept and Update get
+// entry.ErrFull while all that ends goes on; below the hard limit it poisons
+// itself, because a full disk kills badger by SIGBUS and one without inodes makes
+// its compaction lose keys. The ballast file makes room for the next start.
+//
+// Weak: a damaged record among the pending ones keeps Open from working until a
+// person restores a backup; tables on file systems other than ext4 were not put to
+// power cuts (notes/badger.md §2f).
 package ledger

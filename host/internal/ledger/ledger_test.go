@@ -22,6 +22,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Set("rapid.nofailfile", "true") //nolint:errcheck // the seed that it prints is enough
+	flag.Set("rapid.checks", "30")       //nolint:errcheck // each opens ledgers on the disk
 	goleak.VerifyTestMain(m)
 }
 

@@ -143,7 +143,7 @@ func checkSchema(found uint64) error {
 func checkTable(path string, o badger.Options) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
+			err = errors.New(clip(strings.Join(strings.Fields(fmt.Sprint(p)), " "), maxNote))
 		}
 	}()
 	info, err := os.Stat(path)

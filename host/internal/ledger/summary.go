@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -17,7 +16,6 @@ type summary struct {
 	id        ulid.ULID  // of an event
 	seq       uint64     // of a downstream
 	status    message.OutcomeStatus
-	ended     time.Time // by the record's key
 	attempts  int
 	lane      uint64 // of an event: its device, or group; of a downstream: its group
 	session   string

@@ -1,0 +1,106 @@
+package ledger
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// roundTrip seals what was appended and reads it back, with every field set.
+func roundTrip[T any](t *testing.T, what string, want T, record []byte, read func(*reader) T) {
+	t.Helper()
+	key := []byte("key")
+	record = sealRecord(record, 0, key)
+	r, err := unseal(key, record)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	got := read(&r)
+	if err := r.done(); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+		t.Errorf("%s (-written +read):\n%s", what, diff)
+	}
+	if _, err := unseal([]byte("other"), record); err == nil {
+		t.Errorf("%s: taken for another key's record", what)
+	}
+	for cut := range record { // no panic, and never whole
+		if r, err := unseal(key, sealRecord(append([]byte(nil), record[:cut]...), 0, key)); err == nil && cut < len(record)-crcSize {
+			if read(&r); r.done() == nil && cut > 0 && what != "value" && what != "summaries" {
+				t.Errorf("%s: cut to %d bytes it is still whole", what, cut)
+			}
+		}
+	}
+}
+
+// TestRecords: what is written is what is read, field by field.
+func TestRecords(t *testing.T) {
+	at := time.UnixMilli(1_700_000_000_123)
+	id := ulid.MustParse("01HF7YAT3B0123456789ABCDEF")
+	events := map[string]envelope{
+		"upstream": {id: id, body: &message.Upstream{
+			Session: "main", From: "tokA", Category: "com.example", MessageID: "7", Data: json.RawMessage(`{"a":"b"}`),
+			Raw: json.RawMessage(`{"from":"tokA","data":{"a":"b"},"message_id":"7"}`), Received: ulid.Time(id.Time()),
+		}},
+		"upstream without data": {id: id, body: &message.Upstream{Session: "s", Raw: json.RawMessage(`{}`), Received: ulid.Time(id.Time())}},
+		"outcome": {id: id, plugin: "p", group: 5, body: &message.Outcome{
+			Session: "main", MessageID: "d", Group: "g", To: message.Condition("'a' in topics"), Status: message.Failed,
+			Code: "C", Description: "D", NewToken: "N", Attempts: 3, Context: json.RawMessage(`1`),
+		}},
+		"receipt": {id: id, plugin: "p", group: 5, body: &inboundReceipt{ccsID: "dr2:d", Receipt: message.Receipt{
+			Session: "main", OriginalMessageID: "d", Device: "tokA", Category: "c", Status: "S", SentAt: at,
+		}}},
+	}
+	for what, e := range events {
+		roundTrip(t, what, e, appendEnvelope(nil, e), func(r *reader) envelope { return readEnvelope(r) })
+		d := dead{seq: 9, died: at, attempts: 2, plugin: "p", reason: "because", event: e}
+		roundTrip(t, "dead "+what, d, appendDead(nil, d, appendEnvelope(nil, e)[1:]), func(r *reader) dead { return readDead(r) })
+	}
+	m := &message.Downstream{
+		To: message.Topic("news"), Data: json.RawMessage(`{"a":"b"}`), Notification: json.RawMessage(`{"title":"t"}`),
+		Group: "g", MessageID: "d", Session: "main", Context: json.RawMessage(`{}`),
+		Options: message.Options{
+			TTL: message.TTL(time.Hour), Priority: message.PriorityHigh, CollapseKey: "k", DryRun: true, ReceiptRequested: true,
+			ContentAvailable: true, MutableContent: true, Android: json.RawMessage(`1`), APNS: json.RawMessage(`2`), Webpush: json.RawMessage(`3`),
+		},
+	}
+	for _, m := range []*message.Downstream{m, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
+		content, err := appendContent(nil, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := parcel{tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
+		roundTrip(t, "parcel", p, appendParcel(nil, p, content), readParcel)
+	}
+	st := state{attempts: 4, due: at.UnixNano(), note: "busy"}
+	roundTrip(t, "state", st, appendState(nil, st), readState)
+	se := sent{seq: 8, content: digest{1, 2}, group: 5, owner: "p"}
+	roundTrip(t, "sent", se, appendSent(nil, se), readSent)
+	v := value{version: 3, json: json.RawMessage(`{"x":1}`)}
+	roundTrip(t, "value", v, appendValue(nil, v), readValue)
+	ta := tally{
+		commit: 1, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
+		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Events: 16, Downstreams: 17, Dead: 18},
+	}
+	roundTrip(t, "tally", ta, appendTally(nil, ta, at), readTally)
+	all := []summary{
+		{kind: entry.Upstream, id: id, attempts: 1, lane: 2, session: "main", category: "c", plugin: "p", messageID: "7"},
+		{kind: entry.Upstream, id: id, attempts: 1, lane: 3, session: "main", category: "c", plugin: "q", messageID: "8"},
+		{seq: 4, status: message.Failed, attempts: 2, lane: 3, session: "main", plugin: "q", messageID: "d", code: "C", detail: "D"},
+		{kind: entry.Outcome, id: id, attempts: 1, session: "other", plugin: "q", messageID: "d"},
+	}
+	record, last := []byte{format}, summary{}
+	for _, s := range all {
+		record = appendSummary(record, &last, &s)
+		last = s
+	}
+	roundTrip(t, "summaries", all, record, (*reader).summaries)
+}
