@@ -300,6 +300,11 @@ func (b *bench) Ready(p *Instance) {
 }
 
 func (b *bench) Frame(p *Instance, f *wire.PluginFrame) {
+	if f.GetCall() != nil && f.Call[0].GetGet() == "last words" { // a slow dispatcher, with more to come
+		for deadline := time.Now().Add(patience); !dead(p.PID) && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.live[p] {
@@ -357,6 +362,11 @@ func (b *bench) Gone(p *Instance, reason string) {
 }
 
 func (b *bench) Settled() {
+	for _, s := range b.host.Status() {
+		if s.State == Discovered || s.State == Starting && s.Version == "" {
+			b.t.Errorf("settled, but nothing is known of %+v", s)
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.add("settled")

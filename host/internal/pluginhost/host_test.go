@@ -265,6 +265,16 @@ func TestStopWhileStarting(t *testing.T) {
 	b.stop()
 }
 
+// The watch finds what comes without waiting for a rescan.
+func TestFolderIsWatched(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.rescan = time.Hour
+	b.run()
+	b.event("settled", 1)
+	b.put("echo", "")
+	b.event("ready echo", 1)
+}
+
 // A folder that is missing stops nothing, and is found when it comes.
 func TestFolderMayBeMissing(t *testing.T) {
 	b := newBench(t)

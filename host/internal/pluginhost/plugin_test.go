@@ -159,8 +159,8 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 	case "flood":
 		_ = rpc.Send(&wire.PluginFrame{Call: []*wire.Call{{Op: &wire.Call_Get{Get: strings.Repeat("x", 9<<20)}}}})
 	case "chatter": // and dies in the middle of it
-		for range 2000 {
-			say("bla")
+		for range 100 {
+			say("last words")
 		}
 		signalSelf(syscall.SIGKILL)
 	case "environ":

@@ -87,7 +87,6 @@ func (s *supervisor) pursue(ctx context.Context, f file) (next *file) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.first()
 		if errors.As(err, new(refusal)) && !s.store().proven(bin) {
 			s.refused, s.reason = bin.sha256, err.Error()
 			return s.refuse(ctx)
@@ -141,7 +140,6 @@ func (s *supervisor) serve(ctx context.Context, bin binary) (next *file, replace
 		options: s.host.options(s.name),
 		report: func(state State, inst *Instance) {
 			release()
-			s.first()
 			reason := ""
 			switch {
 			case state == Running:
@@ -152,6 +150,7 @@ func (s *supervisor) serve(ctx context.Context, bin binary) (next *file, replace
 				reason = context.Cause(alive).Error()
 			}
 			s.follow(state, reason, inst)
+			s.first()
 		},
 	}
 	ended := make(chan error, 1)
@@ -196,6 +195,7 @@ func (s *supervisor) wait(ctx context.Context, failures int, err error) (next *f
 		delay = s.host.limits.rescan
 	} else {
 		s.backoff(err, failures, delay)
+		s.first()
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -211,6 +211,7 @@ func (s *supervisor) wait(ctx context.Context, failures int, err error) (next *f
 // refuse waits for the folder to offer something else.
 func (s *supervisor) refuse(ctx context.Context) *file {
 	s.set(Refused, s.reason)
+	s.first()
 	s.log.Error("plugin refused until its file changes", "err", s.reason)
 	select {
 	case <-ctx.Done():
