@@ -107,7 +107,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	g.Go(func() error {
 		client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
 		defer client.Close()
-		v := view{out: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: f.http}
+		v := view{out: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: control.Addr().String()}
 		return v.run(ctx)
 	})
 	return g.Wait()
