@@ -1,0 +1,104 @@
+// Command scribe is the plugin of the tests with real processes. It writes down
+// each handling of an upstream as it begins and ends, in a file that outlives
+// it, so that what the host promises can be judged from outside; and it answers
+// the device with the upstream's number and event, in order.
+//
+// It calls itself what its file is called. A device's data may ask for trouble:
+// {"do":"reject"}, {"do":"fail"}, or {"do":"wait"}, each until the file that
+// config's "calm" names is there.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"balhost/sdk"
+)
+
+func main() {
+	s := &scribe{instance: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
+	sdk.Serve(sdk.Plugin{
+		Name:       filepath.Base(filepath.Dir(os.Args[0])), // the host runs <data>/plugins/<name>/<sha256>
+		Version:    "7.0.0",
+		Categories: []string{"com.example.echo"},
+		Order:      sdk.OrderByDevice,
+		Config:     &s.config,
+		Start:      s.start,
+		Upstream:   s.upstream,
+	})
+}
+
+// scribe is one process of the plugin.
+type scribe struct {
+	instance string // of all processes there ever were; begins with the process's number
+	config   struct {
+		Book string       `json:"book"` // the file; "" writes nothing
+		Work sdk.Duration `json:"work"` // the longest time that one handling takes
+		Calm string       `json:"calm"` // while this file is missing, devices may make trouble
+	}
+	book *os.File
+}
+
+func (s *scribe) start(context.Context, *sdk.Host) (err error) {
+	if s.config.Book != "" {
+		s.book, err = os.OpenFile(s.config.Book, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	}
+	return err
+}
+
+// note writes one line by one call: kill -9 leaves it whole or absent.
+func (s *scribe) note(what string, m sdk.Upstream, n string) error {
+	if s.book == nil {
+		return nil
+	}
+	_, err := fmt.Fprintln(s.book, what, s.instance, m.From, n, m.ID)
+	return err
+}
+
+func (s *scribe) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+	var data struct{ N, Do string }
+	if err := json.Unmarshal(m.Data, &data); err != nil {
+		return sdk.Reject(err)
+	}
+	if err := s.note("begin", m, data.N); err != nil {
+		return err
+	}
+	if err := s.trouble(ctx, data.Do); err != nil {
+		return err
+	}
+	if s.config.Work > 0 {
+		time.Sleep(rand.N(time.Duration(s.config.Work)))
+	}
+	answer := map[string]string{"n": data.N, "event": m.ID, "by": "scribe"}
+	if _, err := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: answer, Group: m.From}); err != nil {
+		return err
+	}
+	return s.note("end", m, data.N)
+}
+
+// trouble does what a device asked for, until there is calm.
+func (s *scribe) trouble(ctx context.Context, do string) error {
+	for do != "" {
+		if _, err := os.Stat(s.config.Calm); err == nil {
+			return nil
+		}
+		switch do {
+		case "reject":
+			return sdk.Reject(errors.New("the scribe was asked to reject it"))
+		case "fail":
+			return sdk.Retry(time.Millisecond, errors.New("the scribe was asked to fail"))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
