@@ -102,7 +102,13 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return nil
 	})
 	g.Go(func() error { <-ctx.Done(); return server.Close() })
-	g.Go(func() error { return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log}) })
+	g.Go(func() error {
+		return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log, Load: func() (config.Config, error) {
+			cfg, err := loadConfig(f.config)
+			cfg.Ledger = devLimits(cfg.Ledger)
+			return cfg, err
+		}})
+	})
 	g.Go(func() error { return devTraffic(ctx, sim, f) })
 	g.Go(func() error {
 		client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())

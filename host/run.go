@@ -2,6 +2,9 @@ package main
 
 import (
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -18,7 +21,8 @@ func runCommand() *cobra.Command {
 		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and feeds
 it to the plugins. SIGINT or SIGTERM ends it in order: plugins finish what they
 have, sessions and the ledger are closed. After kill -9 or a power cut the next
-start recovers everything that was acked.
+start recovers everything that was acked. SIGHUP applies the changed config file,
+as balhost reload does.
 
 It exits with 75 when it ended by intention, because the disk can't be trusted
 any more: nothing was acked that is not stored. Start it again, as systemd does
@@ -30,9 +34,14 @@ with Restart=on-failure.`,
 			if err != nil {
 				return err
 			}
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
 			return daemon.Run(cmd.Context(), cfg, daemon.Options{
 				Version: version(),
 				Log:     newLogger(cfg.Log, cmd.ErrOrStderr()),
+				Load:    func() (config.Config, error) { return config.Load(path) },
+				Hangup:  hangup,
 			})
 		},
 	}

@@ -17,7 +17,7 @@ import (
 
 // Functions are what the host lets the API do. All are set, all may be called
 // at once from many goroutines. An error that wraps entry.ErrUnknown answers
-// 404, entry.ErrExists 409, entry.ErrFull 507, entry.ErrClosed 503, any other
+// 404, entry.ErrExists 409, a [Refusal] 422, entry.ErrFull 507, entry.ErrClosed 503, any other
 // 500; its text is shown to the caller, so it says what to do.
 type Functions struct {
 	// Status collects the host's state; the server fills nothing in.
@@ -37,6 +37,30 @@ type Functions struct {
 	Replay func(ids []string) error
 	// DeleteDead removes dead letters for good; all or none.
 	DeleteDead func(ids []string) error
+	// Pause gives a plugin no more events until Resume, over restarts of the host too.
+	Pause, Resume func(ctx context.Context, plugin string) error
+	// Rollback starts the plugin's previous proven content.
+	Rollback func(ctx context.Context, plugin string) error
+	// Reload applies the config file again, all of it or nothing, and looks at
+	// the plugins folder now. It tells what it did.
+	Reload func(context.Context, ReloadOrder) (Reloaded, error)
+}
+
+// Refusal is an error that the caller can mend, such as a config with mistakes.
+type Refusal struct{ Err error }
+
+func (r Refusal) Error() string { return r.Err.Error() }
+func (r Refusal) Unwrap() error { return r.Err }
+
+// ReloadOrder says what Reload is to do.
+type ReloadOrder struct {
+	Plugin string `json:"plugin,omitempty"` // only this one, without the config; "" for all and the config
+	Force  bool   `json:"force,omitempty"`  // try refused content again, and start unchanged plugins anew
+}
+
+// Reloaded tells what Reload did.
+type Reloaded struct {
+	Changed []string `json:"changed"` // in words, one for each thing
 }
 
 // Options are what [Listen] needs.

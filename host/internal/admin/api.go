@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,8 +149,33 @@ func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) err
 	answer(w, done{Done: len(o.IDs)})
 }
 
+// plugin is an action on the plugin that the path names.
+func (a api) plugin(do func(context.Context, string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := do(r.Context(), r.PathValue("name")); err != nil {
+			a.failed(w, r, err)
+			return
+		}
+		answer(w, done{Done: 1})
+	}
+}
+
+func (a api) reload(w http.ResponseWriter, r *http.Request) {
+	var o ReloadOrder
+	if !read(w, r, &o) {
+		return
+	}
+	did, err := a.Reload(r.Context(), o)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	did.Changed = notNull(did.Changed)
+	answer(w, did)
+}
+
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, POST /v1/plugins/NAME/pause, resume and rollback, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // failed answers with what the host said, by who must act.
@@ -158,6 +184,8 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, entry.ErrUnknown):
 		code = http.StatusNotFound
+	case errors.As(err, new(Refusal)):
+		code = http.StatusUnprocessableEntity
 	case errors.Is(err, entry.ErrExists):
 		code = http.StatusConflict
 	case errors.Is(err, entry.ErrFull):

@@ -113,6 +113,31 @@ func (c *Client) DeleteDead(ctx context.Context, ids []string) (int, error) {
 	return c.orders(ctx, "/v1/dead/delete", ids)
 }
 
+// Pause gives a plugin no more events until Resume.
+func (c *Client) Pause(ctx context.Context, plugin string) error {
+	return c.plugin(ctx, plugin, "pause")
+}
+
+// Resume undoes Pause.
+func (c *Client) Resume(ctx context.Context, plugin string) error {
+	return c.plugin(ctx, plugin, "resume")
+}
+
+// Rollback starts the plugin's previous proven content.
+func (c *Client) Rollback(ctx context.Context, plugin string) error {
+	return c.plugin(ctx, plugin, "rollback")
+}
+
+func (c *Client) plugin(ctx context.Context, name, action string) error {
+	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(name)+"/"+action, struct{}{})
+	return err
+}
+
+// Reload applies the config file again and looks at the plugins folder.
+func (c *Client) Reload(ctx context.Context, o ReloadOrder) (Reloaded, error) {
+	return ask[Reloaded](ctx, c, http.MethodPost, "/v1/reload", o)
+}
+
 func (c *Client) orders(ctx context.Context, path string, ids []string) (int, error) {
 	n := 0
 	for len(ids) > 0 {

@@ -69,6 +69,7 @@ type Ledger struct {
 type Plugin struct {
 	Name       string     `json:"name"`
 	State      string     `json:"state"`            // starting, running, draining, backoff, refused, stopped
+	Paused     bool       `json:"paused"`           // it is given no events; see balhost resume
 	Reason     string     `json:"reason,omitempty"` // why it is not running, with what to do
 	Version    string     `json:"version,omitempty"`
 	SHA256     string     `json:"sha256,omitempty"`

@@ -32,6 +32,9 @@ import (
 type Options struct {
 	Version string
 	Log     hclog.Logger
+	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
+	Load   func() (config.Config, error)
+	Hangup <-chan os.Signal
 }
 
 // Run runs a host until ctx ends; then it drains its plugins, closes its
@@ -61,40 +64,35 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
 
-	dis := dispatch.New(dispatch.Options{
+	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: metrics})
+	sessions := newFleet(metrics, func(s config.Session) (ccs.Options, error) {
+		opts, err := sessionOptions(s)
+		opts.Inbox, opts.Outbox, opts.Log = led, out, o.Log.Named("ccs").With("session", s.Name)
+		return opts, err
+	})
+	first, err := sessions.prepare(cfg.Sessions)
+	if err != nil {
+		return err
+	}
+	h := &host{cfg: cfg, o: o, started: started, ledger: led, outbox: out, sessions: sessions}
+	h.dispatch = dispatch.New(dispatch.Options{
 		Ledger:   led,
-		Sessions: names(cfg.Sessions),
+		Sessions: h.sessionNames,
 		Log:      o.Log.Named("dispatch"),
 		Metrics:  metrics,
 	})
-	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: metrics})
-	plugins := pluginhost.New(pluginhost.Options{
+	h.plugins = pluginhost.New(pluginhost.Options{
 		Dir:        cfg.PluginsDir,
 		DataDir:    cfg.DataDir,
 		Version:    o.Version,
-		Sessions:   names(cfg.Sessions),
-		Plugin:     func(name string) pluginhost.PluginOptions { return pluginOptions(cfg.Plugin(name)) },
-		Dispatcher: newPlugins(dis),
+		Sessions:   h.sessionNames(),
+		Plugin:     h.pluginOptions,
+		Dispatcher: newPlugins(h.dispatch),
 		Log:        o.Log.Named("plugin"),
 		Metrics:    metrics,
 	})
-	var sessions []*ccs.Session
-	for _, s := range cfg.Sessions {
-		opts, err := sessionOptions(s)
-		if err != nil {
-			return err
-		}
-		opts.Inbox, opts.Outbox = led, out
-		opts.Log = o.Log.Named("ccs").With("session", s.Name)
-		opts.Metrics = metrics
-		sessions = append(sessions, ccs.New(opts))
-	}
-	watch := &watch{
-		cfg: cfg, version: o.Version, started: started,
-		ledger: led, dispatch: dis, outbox: out, plugins: plugins, sessions: sessions,
-	}
 	api, err := admin.Listen(admin.Options{
-		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: watch.functions(), Metrics: metrics, Log: o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: metrics, Log: o.Log.Named("admin"),
 	})
 	if err != nil {
 		return err
@@ -108,15 +106,15 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	coreCtx, stopCore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCore()
 	var core errgroup.Group
-	core.Go(part(coreCtx, fail, "dispatch", dis.Run))
+	core.Go(part(coreCtx, fail, "dispatch", h.dispatch.Run))
 	core.Go(part(coreCtx, fail, "outbox", out.Run))
 
 	edge, edgeCtx := errgroup.WithContext(failed)
-	edge.Go(part(edgeCtx, fail, "plugins", plugins.Run))
+	edge.Go(part(edgeCtx, fail, "sessions", sessions.run))
+	edge.Go(func() error { return sessions.apply(edgeCtx, first) })
+	edge.Go(part(edgeCtx, fail, "plugins", h.plugins.Run))
 	edge.Go(part(edgeCtx, fail, "admin", api.Run))
-	for _, s := range sessions {
-		edge.Go(part(edgeCtx, fail, "session", s.Run))
-	}
+	edge.Go(part(edgeCtx, fail, "reload", h.followHangups))
 	edgeErr := edge.Wait()
 	stopCore()
 	return errors.Join(edgeErr, core.Wait())
@@ -137,14 +135,6 @@ func part(ctx context.Context, fail context.CancelCauseFunc, name string, run fu
 		fail(err)
 		return err
 	}
-}
-
-func names(sessions []config.Session) []string {
-	var all []string
-	for _, s := range sessions {
-		all = append(all, s.Name)
-	}
-	return all
 }
 
 func pluginOptions(p config.Plugin) pluginhost.PluginOptions {

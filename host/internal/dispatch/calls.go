@@ -36,7 +36,7 @@ func (d *Dispatcher) call(p *Instance, c *wire.Call) {
 func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
-			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions)
+			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions())
 		}
 	}
 	if err != nil {

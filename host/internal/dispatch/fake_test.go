@@ -276,7 +276,7 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger.changed = make(chan struct{}) // belongs to this bubble
 		ctx, cancel := context.WithCancel(t.Context())
-		d := New(Options{Ledger: ledger, Sessions: []string{"main"}, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		d := New(Options{Ledger: ledger, Sessions: func() []string { return []string{"main"} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
 		test(&bench{T: t, d: d, ledger: ledger})

@@ -170,16 +170,17 @@ func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, er
 
 // session is the name to send through; "" stays "" while there are several.
 func (d *Dispatcher) session(name string) (string, error) {
-	if name == "" && len(d.o.Sessions) == 1 {
-		return d.o.Sessions[0], nil
+	sessions := d.o.Sessions()
+	if name == "" && len(sessions) == 1 {
+		return sessions[0], nil
 	}
 	if name == "" {
 		return "", nil
 	}
-	for _, known := range d.o.Sessions {
+	for _, known := range sessions {
 		if name == known {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, name, d.o.Sessions)
+	return "", fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, name, sessions)
 }

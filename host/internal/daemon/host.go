@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -22,28 +23,36 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// watch answers what people, scripts and probes ask about the parts.
-type watch struct {
-	cfg      config.Config
-	version  string
+// host answers what people, scripts and probes ask about the parts, and does
+// what they order.
+type host struct {
+	o        Options
 	started  time.Time
 	ledger   *ledger.Ledger
 	dispatch *dispatch.Dispatcher
 	outbox   *outbox.Outbox
 	plugins  *pluginhost.Host
-	sessions []*ccs.Session
+	sessions *fleet
+
+	reloading sync.Mutex // one reload at a time
+	mu        sync.Mutex // guards cfg
+	cfg       config.Config
 }
 
-func (w *watch) functions() admin.Functions {
+func (h *host) functions() admin.Functions {
 	return admin.Functions{
-		Status:     w.status,
-		Live:       w.live,
-		Ready:      w.unready,
-		Send:       w.send,
-		Dead:       w.ledger.Dead,
-		DeadLetter: w.ledger.DeadLetter,
-		Replay:     w.ledger.Replay,
-		DeleteDead: w.ledger.DeleteDead,
+		Status:     h.status,
+		Live:       h.live,
+		Ready:      h.unready,
+		Send:       h.send,
+		Dead:       h.ledger.Dead,
+		DeadLetter: h.ledger.DeadLetter,
+		Replay:     h.ledger.Replay,
+		DeleteDead: h.ledger.DeleteDead,
+		Pause:      h.known(h.dispatch.Pause),
+		Resume:     h.known(h.dispatch.Resume),
+		Rollback:   h.known(h.rollback),
+		Reload:     h.reload,
 	}
 }
 
@@ -51,23 +60,23 @@ func (w *watch) functions() admin.Functions {
 // broken one.
 const answerTime = 10 * time.Second
 
-func (w *watch) dispatched() (dispatch.Status, error) {
+func (h *host) dispatched() (dispatch.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	return w.dispatch.Status(ctx)
+	return h.dispatch.Status(ctx)
 }
 
-func (w *watch) live() error {
-	if _, err := w.dispatched(); err != nil {
+func (h *host) live() error {
+	if _, err := h.dispatched(); err != nil {
 		return fmt.Errorf("dispatch does not answer: %w", err)
 	}
 	return nil
 }
 
-// unready says why the host can't do its whole work now.
-func (w *watch) unready() []string {
+// unready says why the host can't do its whole work noh.
+func (h *host) unready() []string {
 	var reasons []string
-	for _, s := range w.sessions {
+	for _, s := range h.sessions.sessions() {
 		st := s.Status()
 		ready := slices.ContainsFunc(st.Connections, func(c ccs.Connection) bool { return c.State == ccs.Ready })
 		if !ready {
@@ -83,20 +92,20 @@ func (w *watch) unready() []string {
 			}
 		}
 	}
-	if w.ledger.Full() {
+	if h.ledger.Full() {
 		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
 	}
-	for _, p := range w.plugins.Status() {
+	for _, p := range h.plugins.Status() {
 		if p.State == pluginhost.Backoff || p.State == pluginhost.Refused {
 			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
 		}
 	}
-	return append(reasons, w.ledger.Alarms()...)
+	return append(reasons, h.ledger.Alarms()...)
 }
 
 // send stores a downstream for the API (P2).
-func (w *watch) send(ctx context.Context, m message.Downstream) (string, error) {
-	known := names(w.cfg.Sessions)
+func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
+	known := h.sessionNames()
 	switch {
 	case m.Session == "" && len(known) == 1:
 		m.Session = known[0]
@@ -105,7 +114,7 @@ func (w *watch) send(ctx context.Context, m message.Downstream) (string, error) 
 	}
 	m.MessageID = cmp.Or(m.MessageID, ulid.Make().String())
 	stored := make(chan error, 1)
-	w.ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: m}}}, func(err error) { stored <- err })
+	h.ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: m}}}, func(err error) { stored <- err })
 	select {
 	case err := <-stored:
 		return m.MessageID, err
@@ -114,19 +123,19 @@ func (w *watch) send(ctx context.Context, m message.Downstream) (string, error) 
 	}
 }
 
-func (w *watch) status() admin.Status {
-	dispatched, err := w.dispatched()
-	reasons := w.unready()
+func (h *host) status() admin.Status {
+	dispatched, err := h.dispatched()
+	reasons := h.unready()
 	if err != nil {
 		reasons = append(reasons, "dispatch does not answer: "+err.Error())
 	}
 	st := admin.Status{
-		Version: w.version, PID: os.Getpid(), Started: w.started, UptimeSeconds: int64(time.Since(w.started).Seconds()),
+		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
 		Ready: len(reasons) == 0, Reasons: reasons,
-		Plugins: w.pluginStatus(dispatched),
+		Plugins: h.pluginStatus(dispatched),
 	}
-	for _, s := range w.sessions {
-		session, unusable := sessionStatus(s.Status(), w.outbox.Stats(s.Status().Name))
+	for _, s := range h.sessions.sessions() {
+		session, unusable := sessionStatus(s.Status(), h.outbox.Stats(s.Status().Name))
 		st.Sessions = append(st.Sessions, session)
 		st.Unusable = append(st.Unusable, unusable...)
 	}
@@ -136,10 +145,10 @@ func (w *watch) status() admin.Status {
 	for _, r := range dispatched.Recent {
 		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
 	}
-	free, _ := w.ledger.Space()
+	free, _ := h.ledger.Space()
 	st.Ledger = admin.Ledger{
-		Counts: w.ledger.Counts(), Full: w.ledger.Full(),
-		DiskFree: free.Bytes, InodesFree: free.Inodes, DiskSoft: w.cfg.Ledger.DiskSoft,
+		Counts: h.ledger.Counts(), Full: h.ledger.Full(),
+		DiskFree: free.Bytes, InodesFree: free.Inodes, DiskSoft: h.config().Ledger.DiskSoft,
 	}
 	return st
 }
@@ -175,7 +184,7 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 
 // pluginStatus joins what is known of the processes and of their work. A plugin
 // may have events and no process, and the other way round.
-func (w *watch) pluginStatus(d dispatch.Status) []admin.Plugin {
+func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {
 		if byName[name] == nil {
@@ -183,7 +192,7 @@ func (w *watch) pluginStatus(d dispatch.Status) []admin.Plugin {
 		}
 		return byName[name]
 	}
-	for _, p := range w.plugins.Status() {
+	for _, p := range h.plugins.Status() {
 		a := get(p.Name)
 		a.State, a.Reason, a.Version, a.SHA256 = string(p.State), p.Reason, p.Version, p.SHA256
 		a.PID, a.Restarts, a.Categories = p.PID, p.Restarts, p.Categories
@@ -193,7 +202,8 @@ func (w *watch) pluginStatus(d dispatch.Status) []admin.Plugin {
 	}
 	for _, p := range d.Plugins {
 		a := get(p.Name)
-		a.Order, a.Lost, a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Order, p.Lost, p.Pending, p.InFlight, p.Lanes, p.Stuck
+		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost
+		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
 		a.Suspects, a.Handled, a.Retried, a.Died = p.Suspects, p.Handled, p.Retried, p.Died
 	}
 	var all []admin.Plugin

@@ -1,0 +1,226 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// fleet runs a ccs.Session for each session of the config, and follows its
+// changes. A session that fails ends the fleet.
+type fleet struct {
+	options func(config.Session) (ccs.Options, error)
+	metrics prometheus.Registerer
+	changes chan change
+
+	mu      sync.Mutex // guards members
+	members []*member  // in the config's order
+}
+
+// member is one running session.
+type member struct {
+	config  config.Session
+	options ccs.Options
+	session *ccs.Session // nil before start
+	metrics *scope
+	cancel  context.CancelFunc
+	ended   chan error // gets the one result of Run
+}
+
+// change asks run for other sessions; done is closed when they run.
+type change struct {
+	sessions []config.Session
+	made     map[string]*member // those that are new or changed, by name
+	done     chan struct{}
+}
+
+func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.Options, error)) *fleet {
+	return &fleet{options: options, metrics: metrics, changes: make(chan change)}
+}
+
+// prepare makes what apply needs, or says what is wrong with the config. It
+// changes nothing.
+func (f *fleet) prepare(sessions []config.Session) (change, error) {
+	c := change{sessions: sessions, made: map[string]*member{}, done: make(chan struct{})}
+	for _, s := range sessions {
+		if old := f.member(s.Name); old != nil && reflect.DeepEqual(old.config, s) {
+			continue
+		}
+		m := &member{config: s, metrics: &scope{to: f.metrics}, ended: make(chan error, 1)}
+		var err error
+		if m.options, err = f.options(s); err != nil {
+			return c, err
+		}
+		m.options.Metrics = m.metrics
+		c.made[s.Name] = m
+	}
+	return c, nil
+}
+
+// apply makes a prepared change, and returns when it is made or ctx ends.
+func (f *fleet) apply(ctx context.Context, c change) error {
+	select {
+	case f.changes <- c:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run runs the sessions that apply brings until ctx ends, or one of them has.
+func (f *fleet) run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	defer func() {
+		for _, m := range f.all() {
+			m.cancel()
+		}
+		for _, m := range f.all() {
+			<-m.ended
+		}
+	}()
+	for {
+		select {
+		case c := <-f.changes:
+			f.change(ctx, c, failed)
+			close(c.done)
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// change ends the sessions that are gone or changed, all at once, and starts
+// what was made for them.
+func (f *fleet) change(ctx context.Context, c change, failed chan<- error) {
+	keep := func(m *member) bool {
+		return c.made[m.config.Name] == nil && slices.ContainsFunc(c.sessions, func(s config.Session) bool { return s.Name == m.config.Name })
+	}
+	before := f.all()
+	for _, m := range before {
+		if !keep(m) {
+			m.cancel()
+		}
+	}
+	var now []*member
+	for _, m := range before {
+		if !keep(m) {
+			<-m.ended
+			m.metrics.close()
+		}
+	}
+	for _, s := range c.sessions {
+		m := c.made[s.Name]
+		if m == nil {
+			m = f.member(s.Name)
+		} else {
+			m.start(ctx, failed)
+		}
+		now = append(now, m)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.members = now
+}
+
+func (m *member) start(ctx context.Context, failed chan<- error) {
+	m.session = ccs.New(m.options)
+	ctx, m.cancel = context.WithCancel(ctx)
+	go func() { //house:go run waits for ended
+		err := m.session.Run(ctx)
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("stopped unasked")
+			}
+			select {
+			case failed <- fmt.Errorf("session %q: %w", m.config.Name, err):
+			default:
+			}
+		}
+		m.ended <- err
+	}()
+}
+
+func (f *fleet) all() []*member {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.members)
+}
+
+func (f *fleet) member(name string) *member {
+	for _, m := range f.all() {
+		if m.config.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// sessions are those that run now.
+func (f *fleet) sessions() []*ccs.Session {
+	var all []*ccs.Session
+	for _, m := range f.all() {
+		all = append(all, m.session)
+	}
+	return all
+}
+
+// names are those of the sessions that run now.
+func (f *fleet) names() []string {
+	var all []string
+	for _, m := range f.all() {
+		all = append(all, m.config.Name)
+	}
+	return all
+}
+
+// scope registers metrics and can take them back.
+type scope struct {
+	to prometheus.Registerer
+
+	mu  sync.Mutex // guards own
+	own []prometheus.Collector
+}
+
+func (s *scope) Register(c prometheus.Collector) error {
+	if err := s.to.Register(c); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own = append(s.own, c)
+	return nil
+}
+
+func (s *scope) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		if err := s.Register(c); err != nil {
+			panic(err) // two sessions of one name: config refuses that
+		}
+	}
+}
+
+func (s *scope) Unregister(c prometheus.Collector) bool { return s.to.Unregister(c) }
+
+func (s *scope) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.own {
+		s.to.Unregister(c)
+	}
+	s.own = nil
+}

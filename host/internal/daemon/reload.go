@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/config"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/pluginhost"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+func (h *host) config() config.Config {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cfg
+}
+
+// sessionNames are those of the config that is in force.
+func (h *host) sessionNames() []string {
+	var names []string
+	for _, s := range h.config().Sessions {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (h *host) pluginOptions(name string) pluginhost.PluginOptions {
+	return pluginOptions(h.config().Plugin(name))
+}
+
+// known guards an action on a plugin against names that nobody has heard of.
+func (h *host) known(do func(context.Context, string) error) func(context.Context, string) error {
+	return func(ctx context.Context, name string) error {
+		if !slices.ContainsFunc(h.status().Plugins, func(p admin.Plugin) bool { return p.Name == name }) {
+			return fmt.Errorf("%w: plugin %q; balhost plugins lists them", entry.ErrUnknown, name)
+		}
+		return do(ctx, name)
+	}
+}
+
+// followHangups reloads at each SIGHUP.
+func (h *host) followHangups(ctx context.Context) error {
+	for {
+		select {
+		case <-h.o.Hangup:
+			did, err := h.reload(ctx, admin.ReloadOrder{})
+			if err != nil {
+				h.o.Log.Error("reload refused, nothing has changed", "err", err)
+				continue
+			}
+			h.o.Log.Info("reloaded", "changed", did.Changed)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reload applies the config file again: all of it, or nothing and the reason.
+// Then the plugins folder is looked at.
+func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
+	h.reloading.Lock()
+	defer h.reloading.Unlock()
+	if order.Plugin == "" {
+		if did.Changed, err = h.reconfigure(ctx); err != nil {
+			return admin.Reloaded{}, err
+		}
+	} else if _, err := h.o.Load(); err != nil {
+		h.o.Log.Warn("the config file has mistakes; the one in force stays", "err", err)
+	}
+	return did, nil
+}
+
+// reconfigure makes the config file's words true, and says what changed.
+func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
+	now, err := h.o.Load()
+	if err != nil {
+		return nil, admin.Refusal{Err: err}
+	}
+	before := h.config()
+	if err := fixed(before, now); err != nil {
+		return nil, admin.Refusal{Err: err}
+	}
+	sessions, err := h.sessions.prepare(now.Sessions)
+	if err != nil {
+		return nil, admin.Refusal{Err: err}
+	}
+
+	// From here on nothing is refused.
+	h.mu.Lock()
+	h.cfg = now
+	h.mu.Unlock()
+	if before.Log.Level != now.Log.Level {
+		h.o.Log.SetLevel(hclog.LevelFromString(now.Log.Level))
+		changed = append(changed, "log level is "+now.Log.Level)
+	}
+	for _, s := range before.Sessions {
+		if !slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }) {
+			changed = append(changed, fmt.Sprintf("session %q is closed; what it left waits until its TTL", s.Name))
+		}
+	}
+	for _, s := range now.Sessions {
+		if sessions.made[s.Name] != nil {
+			changed = append(changed, fmt.Sprintf("session %q is opened with its new settings", s.Name))
+		}
+	}
+	if err := h.sessions.apply(ctx, sessions); err != nil {
+		return changed, err
+	}
+	return changed, nil
+}
+
+// fixed refuses changes of what a running host can't change.
+func fixed(before, now config.Config) error {
+	var problems []error
+	for _, key := range []struct {
+		name        string
+		before, now any
+	}{
+		{"data_dir", before.DataDir, now.DataDir},
+		{"plugins.dir", before.PluginsDir, now.PluginsDir},
+		{"ledger", before.Ledger, now.Ledger},
+		{"admin", before.Admin, now.Admin},
+		{"log.format", before.Log.Format, now.Log.Format},
+	} {
+		if !reflect.DeepEqual(key.before, key.now) {
+			problems = append(problems, fmt.Errorf("%s has changed, which needs a restart of the host; nothing was applied", key.name))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// rollback is filled in with pluginhost's.
+func (h *host) rollback(context.Context, string) error {
+	return admin.Refusal{Err: errors.New("rollback: not supported by this version")}
+}

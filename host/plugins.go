@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+)
+
+func pluginsCommand() *cobra.Command {
+	where := &clientFlags{}
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:     "plugins",
+		Short:   "Show the plugins of the running host",
+		Example: "  balhost plugins\n  balhost plugins --json | jq -r '.[] | select(.state != \"running\") | .name'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			s, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, s.Plugins)
+			}
+			return printPlugins(cmd.OutOrStdout(), s.Plugins, time.Now())
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func pauseCommand() *cobra.Command {
+	return pluginCommand("pause", "Give a plugin no more events until it is resumed",
+		`What the plugin has been handed goes on; everything else is stored, acked to CCS,
+and waits. A pause outlives a restart of the host.`, "paused", (*admin.Client).Pause)
+}
+
+func resumeCommand() *cobra.Command {
+	return pluginCommand("resume", "Give a paused plugin events again", "", "resumed", (*admin.Client).Resume)
+}
+
+func rollbackCommand() *cobra.Command {
+	return pluginCommand("rollback", "Go back to a plugin's previous proven binary",
+		`Starts the content that served before this one, hands over to it, and keeps it
+until the file in the plugins folder changes. The host keeps the last three.`, "rolled back", (*admin.Client).Rollback)
+}
+
+// pluginCommand is a command that does one thing to one plugin.
+func pluginCommand(name, short, long, did string, do func(*admin.Client, context.Context, string) error) *cobra.Command {
+	where := &clientFlags{}
+	cmd := &cobra.Command{
+		Use:     name + " PLUGIN",
+		Short:   short,
+		Long:    strings.TrimSpace(short + ".\n\n" + long),
+		Example: "  balhost " + name + " chatroom",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if err := do(client, cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", args[0], did)
+			return err
+		},
+	}
+	where.add(cmd)
+	return cmd
+}
+
+func reloadCommand() *cobra.Command {
+	where := &clientFlags{}
+	var order admin.ReloadOrder
+	cmd := &cobra.Command{
+		Use:   "reload [PLUGIN]",
+		Short: "Apply the changed config, and look at the plugins folder now",
+		Long: `Reads the running host's config file again, as SIGHUP does, and applies all of it
+or, when anything is wrong, nothing. A plugin whose block changed gets a new
+process that takes over from the old one; a session that changed reconnects.
+With the name of a plugin only that plugin's file is looked at.
+
+A plugin whose content was refused is tried again when its file changes, or with
+--force, which starts an unchanged plugin anew, too.`,
+		Example: "  balhost reload\n  balhost reload chatroom --force",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				order.Plugin = args[0]
+			}
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			did, err := client.Reload(cmd.Context(), order)
+			if err != nil {
+				return err
+			}
+			if len(did.Changed) == 0 {
+				did.Changed = []string{"nothing has changed"}
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.Join(did.Changed, "\n"))
+			return err
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, and start unchanged plugins anew")
+	return cmd
+}
