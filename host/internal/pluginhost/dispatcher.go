@@ -56,10 +56,28 @@ type Instance struct {
 	// Kill ends the process as hung or broken and returns at once; Gone
 	// follows, then a restart after a backoff. The reason goes to the status.
 	Kill func(reason string)
+	// Trier: it is a second process of what serves, for suspects only. It never
+	// gets to run Plugin.Run.
+	Trier bool
+	// StartTrier asks for such a process; Described and Ready follow, or nothing
+	// when it can't be had now. It returns at once.
+	StartTrier func()
+	// Retire drains and stops the process, which is a Trier; Drain and Gone
+	// follow. It returns at once.
+	Retire func()
 	// Closed is closed when the session has ended: nothing that is sent
 	// arrives any more. Gone follows.
 	Closed <-chan struct{}
 }
+
+// Strategy says how a new process of a plugin follows the old one.
+type Strategy string
+
+// The strategies.
+const (
+	Handover Strategy = "handover" // the new one starts and proves itself beside the old one
+	Recreate Strategy = "recreate" // the old one ends first, for plugins that can't run twice
+)
 
 // PluginOptions are one plugin's settings from the config, defaults filled in.
 type PluginOptions struct {
@@ -72,5 +90,10 @@ type PluginOptions struct {
 	SuspectAfter   int             // crashes with one event in flight until it is suspect
 	RestartMin     time.Duration   // backoff after the first crash
 	RestartMax     time.Duration   // and at most
+	Probation      time.Duration   // new content is watched for so long; 0: not at all
+	Strategy       Strategy        // how one process follows another
+	KeepRemoved    bool            // a plugin whose file was removed runs on
+	SHA256         string          // hex: no other content is taken; "": any is
+	MemoryMax      int64           // bytes of the process group, then it is killed; 0: no limit
 	Config         json.RawMessage // the plugin's own config object; nil without one
 }

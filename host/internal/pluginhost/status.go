@@ -32,6 +32,20 @@ type Status struct {
 	Retry      time.Time `json:"retry,omitzero"`   // Backoff: when it is started again
 	Restarts   int       `json:"restarts"`         // since the host's start; a changed file doesn't count
 	Categories []string  `json:"categories,omitempty"`
+	Candidate  string    `json:"candidate,omitempty"` // sha256 of content that is being started to take over
+	Probation  time.Time `json:"probation,omitzero"`  // until then new content is watched, and rolled back when it does badly
+	Previous   []string  `json:"previous,omitempty"`  // sha256 of other proven contents that are kept, the newest first
+	Pinned     bool      `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
+	Memory     int64     `json:"memory,omitempty"`    // bytes resident, of the process alone
+	Refusal    *Refusal  `json:"refusal,omitempty"`   // the last one; nil when a later content was taken
+}
+
+// Refusal says which content was not taken, or was rolled back, and why. It is
+// not tried again until the file or the config changes, or by Reload with force.
+type Refusal struct {
+	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // Status tells of every plugin that was seen since the start, by name.
