@@ -167,12 +167,12 @@ func devTraffic(ctx context.Context, sim *ccstest.Server, f devFlags) error {
 	if f.devices <= 0 {
 		return nil
 	}
-	if err := sim.StartDevices(ccstest.Devices{Count: f.devices, Rate: f.rate, Category: "com.example.echo", Size: 300}); err != nil {
+	if err := sim.StartDevices(ccstest.Devices{Count: f.devices, Rate: f.rate, Category: "com.example.echo", Data: map[string]string{"text": "hello"}}); err != nil {
 		return usagef("--devices, --rate: %v", err)
 	}
 	say := func(i int, data map[string]string) {
 		data["room"] = []string{"kitchen", "garden"}[i%2]
-		sim.Upstream(fmt.Sprintf("phone-%d", i), "com.example.chatroom", data)
+		sim.Upstream(fmt.Sprintf("guest-%d", i), "com.example.chatroom", data)
 	}
 	const people = 6
 	for i := range people {
