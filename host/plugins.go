@@ -82,6 +82,32 @@ func pluginCommand(name, short, long, did string, do func(*admin.Client, context
 	return cmd
 }
 
+func logLevelCommand() *cobra.Command {
+	where := &clientFlags{}
+	cmd := &cobra.Command{
+		Use:   "log-level PLUGIN [LEVEL]",
+		Short: "Change how much a running plugin logs",
+		Long: `Changes the level of a plugin's log (trace, debug, info, warn, error) until the
+host ends; without a level it is the host's own again, from the config.`,
+		Example: "  balhost log-level chatroom debug",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			level := ""
+			if len(args) == 2 {
+				level = args[1]
+			}
+			return client.LogLevel(cmd.Context(), args[0], level)
+		},
+	}
+	where.add(cmd)
+	return cmd
+}
+
 func reloadCommand() *cobra.Command {
 	where := &clientFlags{}
 	var order admin.ReloadOrder

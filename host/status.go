@@ -157,6 +157,18 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		if s.Reason != "" {
 			fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(s.Reason))
 		}
+		if s.Paused {
+			fmt.Fprintf(out, "  %s: paused; balhost resume %s\n", plain(s.Name), plain(s.Name))
+		}
+		if r := s.Refusal; r != nil && r.Reason != s.Reason {
+			fmt.Fprintf(out, "  %s: new content %s not taken %s ago: %s\n", plain(s.Name), plain(r.SHA256[:min(len(r.SHA256), 12)]), ago(now, r.At), plain(r.Reason))
+		}
+		if s.Probation != nil && s.Probation.After(now) {
+			fmt.Fprintf(out, "  %s: on probation until %s\n", plain(s.Name), s.Probation.Local().Format(time.TimeOnly))
+		}
+		if s.Pinned {
+			fmt.Fprintf(out, "  %s: rolled back by hand; stays until its file changes\n", plain(s.Name))
+		}
 		if s.Stuck > 0 {
 			fmt.Fprintf(out, "  %s: %d handlers went past their time and keep their lanes waiting\n", plain(s.Name), s.Stuck)
 		}

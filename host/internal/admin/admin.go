@@ -41,6 +41,8 @@ type Functions struct {
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.
 	Rollback func(ctx context.Context, plugin string) error
+	// LogLevel changes how much a plugin logs, until its host ends; "" is the host's own level.
+	LogLevel func(ctx context.Context, plugin, level string) error
 	// Reload applies the config file again, all of it or nothing, and looks at
 	// the plugins folder now. It tells what it did.
 	Reload func(context.Context, ReloadOrder) (Reloaded, error)

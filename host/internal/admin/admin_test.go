@@ -65,6 +65,28 @@ func (h *host) functions() Functions {
 		},
 		Replay:     h.order,
 		DeleteDead: h.order,
+		Pause:      h.action("pause"),
+		Resume:     h.action("resume"),
+		Rollback:   h.action("rollback"),
+		LogLevel: func(ctx context.Context, plugin, level string) error {
+			return h.action("log-level "+level)(ctx, plugin)
+		},
+		Reload: func(_ context.Context, o ReloadOrder) (Reloaded, error) {
+			if h.fails != nil {
+				return Reloaded{}, h.fails
+			}
+			return Reloaded{Changed: []string{fmt.Sprintf("%+v", o)}}, nil
+		},
+	}
+}
+
+// action notes what was done to a plugin; "nobody" is none.
+func (h *host) action(name string) func(context.Context, string) error {
+	return func(_ context.Context, plugin string) error {
+		if plugin == "nobody" {
+			return fmt.Errorf("plugin %q: %w", plugin, entry.ErrUnknown)
+		}
+		return h.order([]string{name, plugin})
 	}
 }
 
@@ -306,4 +328,40 @@ func request(t *testing.T, s *Server, method, path string, header map[string]str
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
+}
+
+func TestPluginActions(t *testing.T) {
+	h := &host{}
+	c := NewClient(serve(t, h, Options{}).Addr(), "")
+	defer c.Close()
+	ctx := t.Context()
+	for _, do := range []func(context.Context, string) error{
+		c.Pause, c.Resume, c.Rollback,
+		func(ctx context.Context, name string) error { return c.LogLevel(ctx, name, "debug") },
+	} {
+		if err := do(ctx, "odd/name"); err != nil {
+			t.Error(err)
+		}
+		if err := do(ctx, "nobody"); err == nil || !strings.Contains(err.Error(), "nobody") {
+			t.Errorf("an unknown plugin: %v", err)
+		}
+	}
+	want := [][]string{{"pause", "odd/name"}, {"resume", "odd/name"}, {"rollback", "odd/name"}, {"log-level debug", "odd/name"}}
+	if diff := cmp.Diff(want, h.orders); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReload(t *testing.T) {
+	h := &host{}
+	c := NewClient(serve(t, h, Options{}).Addr(), "")
+	defer c.Close()
+	did, err := c.Reload(t.Context(), ReloadOrder{Plugin: "echo", Force: true})
+	if err != nil || !slices.Equal(did.Changed, []string{"{Plugin:echo Force:true}"}) {
+		t.Errorf("%v, %v", did, err)
+	}
+	h.fails = Refusal{errors.New("config.hcl:3,1-2: no")}
+	if _, err := c.Reload(t.Context(), ReloadOrder{}); err == nil || !strings.Contains(err.Error(), "config.hcl:3,1-2: no") {
+		t.Errorf("a refused config: %v", err)
+	}
 }

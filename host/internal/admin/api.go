@@ -160,6 +160,18 @@ func (a api) plugin(do func(context.Context, string) error) http.HandlerFunc {
 	}
 }
 
+// logLevel is the body of a change of one plugin's level.
+type logLevel struct {
+	Level string `json:"level"`
+}
+
+func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {
+	var l logLevel
+	if read(w, r, &l) {
+		a.plugin(func(ctx context.Context, name string) error { return a.LogLevel(ctx, name, l.Level) })(w, r)
+	}
+}
+
 func (a api) reload(w http.ResponseWriter, r *http.Request) {
 	var o ReloadOrder
 	if !read(w, r, &o) {
@@ -175,7 +187,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, POST /v1/plugins/NAME/pause, resume and rollback, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // failed answers with what the host said, by who must act.

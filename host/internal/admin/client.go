@@ -128,6 +128,12 @@ func (c *Client) Rollback(ctx context.Context, plugin string) error {
 	return c.plugin(ctx, plugin, "rollback")
 }
 
+// LogLevel changes how much a plugin logs; "" is the host's own level.
+func (c *Client) LogLevel(ctx context.Context, plugin, level string) error {
+	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/log-level", logLevel{Level: level})
+	return err
+}
+
 func (c *Client) plugin(ctx context.Context, name, action string) error {
 	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(name)+"/"+action, struct{}{})
 	return err

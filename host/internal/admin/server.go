@@ -95,6 +95,7 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/plugins/{name}/pause", s.api.plugin(o.Functions.Pause))
 	mux.HandleFunc("POST /v1/plugins/{name}/resume", s.api.plugin(o.Functions.Resume))
 	mux.HandleFunc("POST /v1/plugins/{name}/rollback", s.api.plugin(o.Functions.Rollback))
+	mux.HandleFunc("POST /v1/plugins/{name}/log-level", s.api.setLogLevel)
 	mux.HandleFunc("POST /v1/reload", s.api.reload)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

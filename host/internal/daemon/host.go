@@ -51,8 +51,9 @@ func (h *host) functions() admin.Functions {
 		DeleteDead: h.ledger.DeleteDead,
 		Pause:      h.known(h.dispatch.Pause),
 		Resume:     h.known(h.dispatch.Resume),
-		Rollback:   h.known(h.rollback),
+		Rollback:   h.known(h.plugins.Rollback),
 		Reload:     h.reload,
+		LogLevel:   h.logLevel,
 	}
 }
 
@@ -196,8 +197,15 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 		a := get(p.Name)
 		a.State, a.Reason, a.Version, a.SHA256 = string(p.State), p.Reason, p.Version, p.SHA256
 		a.PID, a.Restarts, a.Categories = p.PID, p.Restarts, p.Categories
+		a.Candidate, a.Previous, a.Pinned, a.Memory = p.Candidate, p.Previous, p.Pinned, p.Memory
 		if !p.Started.IsZero() {
 			a.Started = &p.Started
+		}
+		if !p.Probation.IsZero() {
+			a.Probation = &p.Probation
+		}
+		if r := p.Refusal; r != nil {
+			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At}
 		}
 	}
 	for _, p := range d.Plugins {

@@ -44,6 +44,15 @@ func (h *host) known(do func(context.Context, string) error) func(context.Contex
 	}
 }
 
+func (h *host) logLevel(ctx context.Context, name, level string) error {
+	return h.known(func(_ context.Context, name string) error {
+		if err := h.plugins.SetLogLevel(name, level); err != nil {
+			return admin.Refusal{Err: err}
+		}
+		return nil
+	})(ctx, name)
+}
+
 // followHangups reloads at each SIGHUP.
 func (h *host) followHangups(ctx context.Context) error {
 	for {
@@ -73,7 +82,7 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	} else if _, err := h.o.Load(); err != nil {
 		h.o.Log.Warn("the config file has mistakes; the one in force stays", "err", err)
 	}
-	return did, nil
+	return did, h.plugins.Reload(ctx, order.Plugin, order.Force)
 }
 
 // reconfigure makes the config file's words true, and says what changed.
@@ -97,6 +106,11 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	h.mu.Unlock()
 	if before.Log.Level != now.Log.Level {
 		h.o.Log.SetLevel(hclog.LevelFromString(now.Log.Level))
+		for _, p := range h.plugins.Status() {
+			if err := h.plugins.SetLogLevel(p.Name, ""); err != nil {
+				h.o.Log.Warn("plugin keeps its log level", "plugin", p.Name, "err", err)
+			}
+		}
 		changed = append(changed, "log level is "+now.Log.Level)
 	}
 	for _, s := range before.Sessions {
@@ -111,6 +125,9 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	}
 	if err := h.sessions.apply(ctx, sessions); err != nil {
 		return changed, err
+	}
+	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
+		changed = append(changed, fmt.Sprintf("plugin %q gets a new process with its new block", name))
 	}
 	return changed, nil
 }
@@ -133,9 +150,4 @@ func fixed(before, now config.Config) error {
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// rollback is filled in with pluginhost's.
-func (h *host) rollback(context.Context, string) error {
-	return admin.Refusal{Err: errors.New("rollback: not supported by this version")}
 }
