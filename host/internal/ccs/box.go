@@ -33,7 +33,8 @@ type mail struct {
 	asked   []request // the peer's iqs, to be answered
 	pong    bool      // our ping was answered
 	drain   bool      // CCS wants this connection drained
-	tooBig  int       // upstreams that the ledger can't hold
+	hurry   bool      // its place is needed: end as soon as all is answered
+	tooBig  []ack     // of upstreams that the ledger can't hold
 	stalled bool      // the reader waits for the ledger, so answers may wait unread
 	refused error     // see box; said again at every look
 	ended   error     // why nothing more will be heard; said again at every look
@@ -122,7 +123,7 @@ func (b *box) decided(a ack, err error) {
 	case err == nil:
 		b.mail.acks = append(b.mail.acks, a)
 	case errors.Is(err, entry.ErrTooLarge): // sent again it would be no smaller: the others go on
-		b.mail.tooBig++
+		b.mail.tooBig = append(b.mail.tooBig, a)
 	default:
 		b.refused = err
 	}

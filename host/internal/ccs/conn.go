@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// State is where a connection stands; for status and metrics only.
+// State is where a connection stands.
 type State string
 
 // The states, in the order of a connection's life.
 const (
-	Waiting  State = "waiting" // for the backoff
+	Waiting  State = "waiting" // for its backoff, its turn to connect, or a place among the most there may be
 	Dialing  State = "dialing" // and TLS
 	Opening  State = "opening" // login and bind
 	Ready    State = "ready"
@@ -30,6 +30,7 @@ type conn struct {
 	s        *Session
 	number   int
 	box      *box
+	in       chan struct{} // closed when CCS has let it in
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once
 	inFlight atomic.Int64
@@ -47,14 +48,13 @@ type errStore struct{ error }
 
 func (e errStore) Unwrap() error { return e.error }
 
-// run is the connection's whole life. It returns nil for an end that either
+// run is the connection's whole life from Dialing on. It returns nil for an end that either
 // side asked for.
 func (c *conn) run(ctx context.Context) (err error) {
 	defer func() { c.end(ctx, err) }()
 	opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
 	defer cancel()
 
-	c.enter(Dialing)
 	nc, err := c.dial(opening)
 	if err != nil {
 		return err
@@ -97,7 +97,14 @@ func (c *conn) giveBack(win *flow.Window, err error) {
 	}
 }
 
-// enter notes the state, for status.
+// at is its state.
+func (c *conn) at() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// enter notes the state.
 func (c *conn) enter(state State) {
 	c.mu.Lock()
 	c.state, c.since = state, time.Now()
@@ -107,6 +114,7 @@ func (c *conn) enter(state State) {
 	c.mu.Unlock()
 	if state == Ready {
 		c.s.news(nil)
+		close(c.in)
 		c.s.o.Log.Info("connected", "conn", c.number)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"balhost/host/internal/fcm"
 )
 
 // oddity is a kind of thing that CCS should not send. Each is counted, and
@@ -42,24 +40,24 @@ func (s *Session) odd(k oddity, what string) {
 	s.said.log(s.o.Log.Warn, oddMessage[k], "err", what)
 }
 
-// Unusable is a payload from CCS that could not be understood.
+// Unusable is a payload from CCS that could not be understood, or not stored.
 type Unusable struct {
 	At              time.Time
 	Reason          string
-	From, MessageID string // when it had both it is in the dead letters, and acked
+	From, MessageID string // when it had both it is in the dead letters, and acked, unless Reason says otherwise
 }
 
 // remembered is how many of the last unusable payloads status shows.
 const remembered = 20
 
-func (s *Session) remember(bad *fcm.DecodeError, at time.Time) {
+func (s *Session) remember(at time.Time, from, messageID, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.recent) == remembered {
 		copy(s.recent, s.recent[1:])
 		s.recent = s.recent[:remembered-1]
 	}
-	s.recent = append(s.recent, Unusable{At: at, Reason: bad.Reason, From: bad.From, MessageID: bad.MessageID})
+	s.recent = append(s.recent, Unusable{At: at, Reason: reason, From: from, MessageID: messageID})
 }
 
 // quiet is for how long the same line is not said again.

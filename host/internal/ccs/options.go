@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
 // Inbox is where upstreams and receipts are stored.
@@ -51,13 +52,14 @@ type Options struct {
 	TLS  *tls.Config
 	Dial func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
 
-	Connections   int           // each with a window of its own; 1
-	Window        int           // most downstreams unanswered on a connection; 100, which is CCS's limit
-	PingInterval  time.Duration // 20 s
-	PingTimeout   time.Duration // 10 s; a link silent for both together is dead
-	AnswerTimeout time.Duration // a connection that leaves something unanswered so long is replaced; 60 s
-	MaxStanza     int           // bytes; 1 MiB
-	AckWarn       time.Duration // warn when an ack took longer; 100 ms
+	Connections    int           // each with a window of its own; 1
+	MaxConnections int           // at a time, those that drain included; 1000, which is CCS's limit, and never under Connections
+	Window         int           // most downstreams unanswered on a connection; 100, which is CCS's limit
+	PingInterval   time.Duration // 20 s
+	PingTimeout    time.Duration // 10 s; a link silent for both together is dead
+	AnswerTimeout  time.Duration // a connection that leaves something unanswered so long is replaced; 60 s
+	MaxStanza      int           // bytes; 1 MiB
+	AckWarn        time.Duration // warn when an ack took longer; 100 ms
 
 	Backoff backoff.Policy // between connects that fail or don't last; 1 s to 5 min
 	Refused time.Duration  // least wait after a refused login or certificate; 30 s
@@ -67,20 +69,36 @@ type Options struct {
 	Grace   time.Duration  // limit for answers on a connection that we replace; 10 s
 	Stop    time.Duration  // limit for answers when Run's context ends; 5 s
 
+	// Connects paces new connections; all sessions of a host share it. nil: no
+	// limit.
+	Connects *rate.Limiter
+
 	Inbox   Inbox
 	Outbox  Outbox
 	Log     hclog.Logger
 	Metrics prometheus.Registerer // nil: none
 }
 
-// ccsWindow is CCS's own limit (ccs-protocol.md §8).
-const ccsWindow = 100
+// CCS's own limits (ccs-protocol.md §8, §1.4).
+const (
+	ccsWindow      = 100
+	ccsConnections = 1000
+)
+
+// NewConnects is a limiter for Options.Connects: no more than perMinute
+// connections in any minute, a tenth of them at once.
+func NewConnects(perMinute int) *rate.Limiter {
+	burst := max(1, perMinute/10)
+	return rate.NewLimiter(rate.Limit(max(1, perMinute-burst))/60, burst)
+}
 
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
 	set(&o.Domain, "gcm.googleapis.com")
 	set(&o.AuthCID, o.SenderID+"@"+o.Domain)
 	set(&o.Connections, 1)
+	set(&o.MaxConnections, ccsConnections)
+	o.MaxConnections = max(o.MaxConnections, o.Connections)
 	set(&o.Window, ccsWindow)
 	o.Window = min(o.Window, ccsWindow)
 	set(&o.PingInterval, 20*time.Second)
@@ -103,6 +121,9 @@ func (o Options) withDefaults() Options {
 			var d net.Dialer // with TCP keepalive, as is its default
 			return d.DialContext(ctx, "tcp", address)
 		}
+	}
+	if o.Connects == nil {
+		o.Connects = rate.NewLimiter(rate.Inf, 0)
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()

@@ -110,7 +110,7 @@ func (c *conn) submit(in entry.Inbound, a ack) {
 // unusable keeps what nobody can handle as a dead letter, and acks it, if it
 // says whom to ack. Else it holds a slot of CCS's window until reconnect.
 func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
-	c.s.remember(bad, read)
+	c.s.remember(read, bad.From, bad.MessageID, bad.Reason)
 	c.s.odd(unusablePayload, bad.Reason+": "+excerpt(raw))
 	if bad.From == "" || bad.MessageID == "" {
 		c.holes.Add(1)

@@ -148,6 +148,9 @@ func (v *writer) answered() {
 	if v.mail.drain {
 		v.depart("asked by CCS", departure{until: v.in(o.Drain)})
 	}
+	if v.mail.hurry {
+		v.depart("its place is needed", departure{until: v.in(o.Grace), hangUp: true})
+	}
 }
 
 // acks appends an ack for each upstream that is stored by now, and looks at
@@ -161,9 +164,10 @@ func (v *writer) acks() error {
 		}
 		v.out = out
 	}
-	if v.mail.tooBig > 0 {
-		v.holes.Add(int64(v.mail.tooBig))
-		v.s.odd(tooLarge, entry.ErrTooLarge.Error())
+	for _, a := range v.mail.tooBig {
+		v.holes.Add(1)
+		v.s.remember(a.read, a.to, a.id, entry.ErrTooLarge.Error()+"; not stored and not acked: it holds a slot of CCS's window")
+		v.s.odd(tooLarge, fmt.Sprintf("upstream %q of %q: %v", a.id, a.to, entry.ErrTooLarge))
 	}
 	switch {
 	case v.mail.refused == nil || v.going != nil || v.room != nil:

@@ -141,6 +141,7 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 		}
 	}
 	c.unanswered++
+	c.report.Downstreams++
 	c.report.MaxUnanswered = max(c.report.MaxUnanswered, c.unanswered)
 	switch rule, ruled := s.ruleFor(m, err, over, c.drain != nil); {
 	case m.id == "":

@@ -64,6 +64,7 @@ type ConnReport struct {
 	State         State  `json:"state"` // "" when it has ended
 	InFlight      int    `json:"in_flight"`
 	Unanswered    int    `json:"unanswered"`
+	Downstreams   uint64 `json:"downstreams"`
 	MaxUnanswered int    `json:"max_unanswered"` // downstreams at a time
 	Acks          uint64 `json:"acks"`
 	WrongAcks     uint64 `json:"wrong_acks"`

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"slices"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -16,6 +15,7 @@ const (
 	waiting state = iota // in its session's ready or later, or behind its group's head
 	taken                // with a transport; can't expire
 	ending               // its outcome is on its way to the disk; still holds its group
+	ended                // and is there
 )
 
 // item is one pending downstream.
@@ -35,21 +35,17 @@ type item struct {
 // group is a run of downstreams that go one after the other (P5). The head is
 // the only one that is in a queue or in flight.
 type group struct {
-	items []*item
+	items []*item // the first has not ended; others may have, by their TTL
 }
 
 // head is the one whose turn it is; an ending one keeps its turn until its end is on disk.
 func (g *group) head() *item { return g.items[0] }
 
-// drop takes it out, wherever it stands.
-func (g *group) drop(it *item) {
-	if g.head() == it {
+// drop forgets those that have ended before the next head.
+func (g *group) drop() {
+	for len(g.items) > 0 && g.head().state == ended {
 		g.items[0] = nil
 		g.items = g.items[1:]
-		return
-	}
-	if i := slices.Index(g.items, it); i > 0 {
-		g.items = slices.Delete(g.items, i, i+1)
 	}
 }
 
@@ -59,6 +55,9 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 		return
 	}
 	s := b.session(d.Session)
+	if last := now.Add(b.longest()); d.Due.After(last) {
+		d.Due = last // the clock was wrong when it was postponed
+	}
 	it := &item{Downstream: d, session: s, writes: d.Attempts, queue: -1, expiry: -1}
 	b.items[d.Seq] = it
 	s.pending++
@@ -74,6 +73,11 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 		b.expiring.push(it)
 	}
 	b.place(it, now)
+}
+
+// longest is the longest wait that is ever imposed.
+func (b *Outbox) longest() time.Duration {
+	return max(b.o.Retry.Max, b.o.Slow.Max+b.o.Slow.Max/2, b.o.Halt)
 }
 
 // place puts a waiting item where it belongs now.
@@ -118,18 +122,17 @@ func (b *Outbox) putBack(it *item, now time.Time) {
 func (b *Outbox) remove(it *item) {
 	b.expiring.remove(it)
 	it.session.release(it)
-	it.state = ending
+	it.state = ended
 	delete(b.items, it.Seq)
 	it.session.pending--
 	g := it.group
-	if g == nil {
+	if g == nil || g.head() != it {
 		return
 	}
-	wasHead := g.head() == it
-	g.drop(it)
+	g.drop()
 	if len(g.items) == 0 {
 		delete(it.session.groups, it.Group)
-	} else if next := g.head(); wasHead && next.state == waiting {
+	} else if next := g.head(); next.state == waiting {
 		b.place(next, time.Now())
 	}
 }

@@ -32,6 +32,7 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 		gauge("balhost_outbox_ready", "Of these, those that may go now.", func(s Stats) int { return s.Ready }),
 		gauge("balhost_outbox_taken", "Of these, those with a connection.", func(s Stats) int { return s.Taken }),
 		gauge("balhost_outbox_slowed_targets", "Devices and topics that rest because CCS wants them slower.", func(s Stats) int { return s.Slowed }),
+		gauge("balhost_outbox_halted_sessions", "Senders that CCS refuses, so that nothing goes out for them.", func(s Stats) int { return s.Refused }),
 	)
 	return m
 }

@@ -57,7 +57,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 		b.putBack(it, now)
 		return func() {}
 	}
-	it.Attempts++
+	if v != flow.Halt { // that one is the account's fault
+		it.Attempts++
+	}
 	it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
 	switch v {
 	case flow.SlowDown:

@@ -180,28 +180,49 @@ func (b *Outbox) advance(now time.Time) time.Time {
 func (b *Outbox) Changed(session string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.session(session).changed
+	return b.session(session).hint()
 }
+
+// mostRead is how many bodies one Take reads at most: what turns out to rest is
+// passed over, and the caller, a connection's writer, has acks to write too.
+const mostRead = 256
 
 // Take hands out up to n downstreams of session that may go now, oldest first.
 // Each is the caller's until it is answered (Acked, Nacked) or given back
 // (Return, Blame).
 func (b *Outbox) Take(session string, n int) []entry.Outgoing {
+	var out []entry.Outgoing
+	for read := 0; len(out) < n; {
+		picked := b.pick(session, n-len(out), read >= mostRead)
+		if len(picked) == 0 {
+			break
+		}
+		read += len(picked)
+		for _, it := range picked { // reading may go to the disk: not under mu
+			m, err := b.o.Ledger.Downstream(it.Seq)
+			if g, ok := b.checked(it, m, err); ok {
+				out = append(out, g)
+			}
+		}
+	}
+	return out
+}
+
+// pick takes up to n that are ready; enough: none, but a hint to come again.
+func (b *Outbox) pick(session string, n int, enough bool) []*item {
 	b.mu.Lock()
-	picked := b.session(session).pick(n, time.Now())
+	defer b.mu.Unlock()
+	s := b.session(session)
+	if enough {
+		s.signal()
+		return nil
+	}
+	picked := s.pick(n, time.Now())
 	for _, it := range picked {
 		b.expiring.remove(it) // in flight it does not expire
 		it.writes++
 	}
-	b.mu.Unlock()
-	out := make([]entry.Outgoing, 0, len(picked))
-	for _, it := range picked { // reading may go to the disk: not under mu
-		m, err := b.o.Ledger.Downstream(it.Seq)
-		if g, ok := b.checked(it, m, err); ok {
-			out = append(out, g)
-		}
-	}
-	return out
+	return picked
 }
 
 // checked is the last look at a picked item, now that its body is known: it

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
 
@@ -105,6 +106,68 @@ func TestExpiredInsideAGroup(t *testing.T) { // P4, P5
 		}
 		b.Acked("main", 1, "")
 		expect(t, "the one after the expired", take(b, 10), 3)
+	})
+}
+
+// Thousands of groups at once, each with a head that is refused for now, and
+// thousands behind one head whose time runs out: nobody waits for another.
+func TestManyGroups(t *testing.T) { // P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const groups, each = 5000, 3
+		for range each {
+			for g := range uint64(groups) {
+				l.accept(fmt.Sprint("tok", g), g+1, -1)
+			}
+		}
+		next := map[uint64]uint64{} // group to the seq that must go next
+		for g := range uint64(groups) {
+			next[g] = g + 1
+		}
+		for range 2 * groups * each {
+			for _, seq := range take(b, 100) {
+				g := (seq - 1) % groups
+				if next[g] != seq {
+					t.Fatalf("P5: %d of group %d, want %d", seq, g, next[g])
+				}
+				if b.items[seq].Attempts == 0 && g%2 == 0 {
+					b.Nacked("main", seq, "SERVICE_UNAVAILABLE", "")
+					continue
+				}
+				b.Acked("main", seq, "")
+				next[g] += groups
+			}
+			if len(l.outcomes()) == groups/2*each { // all of the odd groups, while the even ones wait
+				break
+			}
+		}
+		if s := b.Stats(); s.Later != groups/2 || len(l.outcomes()) != groups/2*each {
+			t.Fatalf("%d outcomes, %+v", len(l.outcomes()), s)
+		}
+		time.Sleep(3 * time.Second)
+		if n := len(take(b, groups)); n != groups/2 {
+			t.Errorf("%d heads go again, want %d", n, groups/2)
+		}
+	})
+}
+
+func TestExpiryBehindAHead(t *testing.T) { // P4, P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const all = 50_000
+		for i := range all {
+			ttl := time.Duration(-1)
+			if i > 0 && i < all-1 {
+				ttl = time.Minute
+			}
+			l.accept("tokA", 1, ttl)
+		}
+		expect(t, "head", take(b, 10), 1)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := len(l.outcomes()); n != all-2 {
+			t.Errorf("%d expired, want %d", n, all-2)
+		}
+		b.Acked("main", 1, "")
+		expect(t, "the last", take(b, 10), all)
 	})
 }
 
@@ -228,6 +291,35 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 	})
 }
 
+// What rests is passed over, however much of it stands in front.
+func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("busy", 0, -1)
+		take(b, 1)
+		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+		for range 3 * mostRead {
+			l.accept("busy", 0, -1)
+		}
+		calm := l.accept("calm", 0, -1)
+		synctest.Wait()
+		for looks := 1; ; looks++ {
+			changed := b.Changed("main")
+			if got := take(b, 16); len(got) > 0 {
+				expect(t, "the calm one", got, calm)
+				break
+			}
+			select {
+			case <-changed: // one look reads so much only, and says that there is more
+			default:
+				t.Fatalf("no hint after look %d", looks)
+			}
+		}
+		if b.Stats().Later != 3*mostRead+1 {
+			t.Errorf("%+v", b.Stats())
+		}
+	})
+}
+
 // An account error stops the session, is said once, and is tried again by one
 // downstream alone.
 func TestAccountErrorHalts(t *testing.T) {
@@ -249,6 +341,27 @@ func TestAccountErrorHalts(t *testing.T) {
 		expect(t, "nothing beside it", take(b, 10))
 		b.Acked("main", 1, "")
 		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
+		if n := b.items[2].Attempts; n != 0 {
+			t.Errorf("%d attempts counted for what is the account's fault", n)
+		}
+	})
+}
+
+// A due time of another year comes from a clock that was wrong.
+func TestDueTimeOfAWrongClock(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.mu.Lock()
+		l.last = 1
+		l.pending[1] = entry.Downstream{Seq: 1, Session: "main", MessageID: "d-1", Due: time.Now().Add(365 * 24 * time.Hour)}
+		l.bodies[1] = message.Downstream{To: message.Token("tokA"), MessageID: "d-1"}
+		l.mu.Unlock()
+		again := New(Options{Ledger: l})
+		again.load()
+		time.Sleep(again.longest())
+		again.advance(time.Now())
+		if n := len(again.Take("main", 1)); n != 1 {
+			t.Error("it waits for the year to pass")
+		}
 	})
 }
 
@@ -374,7 +487,6 @@ func TestGoneFromTheLedger(t *testing.T) {
 		l.mu.Lock()
 		delete(l.bodies, 1)
 		l.mu.Unlock()
-		expect(t, "first", take(b, 1))
 		expect(t, "its group goes on", take(b, 1), 2)
 	})
 }

@@ -7,13 +7,13 @@ import (
 
 // session is the part of the outbox that goes out over one CCS sender.
 type session struct {
-	changed chan struct{} // closed and replaced when Take may find more
+	changed chan struct{} // closed when Take may find more; nil: nobody has asked for it since
 	ready   heap          // may go now, oldest first
 	later   heap          // wait for a time, soonest first
 	groups  map[uint64]*group
 	pending int             // without an outcome on disk
 	taken   int             // of these, with a connection
-	rests   map[string]rest // targets that were sent too much
+	rests   map[string]rest // targets that were sent too much; after a restart CCS says so anew
 	halted  time.Time       // nothing goes before this: CCS refused the account
 	probing bool            // after that: one at a time, until CCS takes one
 	alone   *item           // in flight with no other beside it
@@ -31,21 +31,30 @@ func (b *Outbox) session(name string) *session {
 	s := b.sessions[name]
 	if s == nil {
 		s = &session{
-			changed: make(chan struct{}),
-			ready:   heap{less: oldestFirst, index: queueIndex},
-			later:   heap{less: soonestFirst, index: queueIndex},
-			groups:  map[uint64]*group{},
-			rests:   map[string]rest{},
+			ready:  heap{less: oldestFirst, index: queueIndex},
+			later:  heap{less: soonestFirst, index: queueIndex},
+			groups: map[uint64]*group{},
+			rests:  map[string]rest{},
 		}
 		b.sessions[name] = s
 	}
 	return s
 }
 
+// hint is closed by the next signal.
+func (s *session) hint() <-chan struct{} {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
 // signal wakes the session's connections.
 func (s *session) signal() {
-	close(s.changed)
-	s.changed = make(chan struct{})
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
 }
 
 // pick takes up to n ready items, or one alone when there is reason for care.

@@ -10,6 +10,7 @@ type Stats struct {
 	Taken   int       // with a connection
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
+	Refused int       // sessions that are halted
 	Halted  time.Time // of a session that CCS refuses: nothing goes before this; of several, the last
 }
 
@@ -39,6 +40,9 @@ func (s *session) addTo(t *Stats) {
 	t.Taken += s.taken
 	t.Groups += len(s.groups)
 	t.Slowed += len(s.rests)
+	if !s.halted.IsZero() {
+		t.Refused++
+	}
 	if s.halted.After(t.Halted) {
 		t.Halted = s.halted
 	}
