@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -201,76 +200,5 @@ func TestMessageLife(t *testing.T) {
 	verify(t, l)
 	if c := l.Counts(); c.Accepted != 1 || c.Handled != 2 || c.Sent != 1 || c.Failed != 1 || c.Events != 0 || c.Downstreams != 0 {
 		t.Fatalf("counts: %+v", c)
-	}
-}
-
-// BenchmarkPutAndFinish is one upstream's whole way: Accept, hand out, Settle,
-// with a window of 100 as one connection has.
-func BenchmarkPutAndFinish(b *testing.B) {
-	for _, window := range []int{100, 1000} {
-		b.Run(fmt.Sprint("window=", window), func(b *testing.B) {
-			l := open(b, b.TempDir())
-			token := strings.Repeat("t", 152)
-			data := fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 60))
-			slots := make(chan struct{}, window)
-			var wg sync.WaitGroup
-			stop := make(chan struct{})
-			finished := make(chan struct{}, 1<<16)
-			go func() { // the dispatcher
-				defer close(stop)
-				after, done := uint64(0), 0
-				for done < b.N {
-					more := l.EventsChanged()
-					events := l.Events(after, 256)
-					for _, ev := range events {
-						after = ev.Seq
-						l.Lease(ev.Seq, 1)
-						if _, err := l.Body(ev.Seq); err != nil {
-							b.Error(err)
-							return
-						}
-						l.Settle(entry.Settlement{Seq: ev.Seq, Lease: 1, Verdict: entry.Done, Plugin: "echo"}, func(err error) {
-							if err != nil {
-								b.Error(err)
-							}
-							finished <- struct{}{}
-						})
-					}
-					if len(events) == 0 {
-						select {
-						case <-more:
-						case <-finished:
-							done++
-						}
-					}
-				drain:
-					for {
-						select {
-						case <-finished:
-							done++
-						default:
-							break drain
-						}
-					}
-				}
-			}()
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := range b.N {
-				slots <- struct{}{}
-				wg.Add(1)
-				l.Accept(entry.Inbound{Upstream: upstream(token, fmt.Sprint(i), data)}, func(err error) {
-					if err != nil {
-						b.Error(err)
-					}
-					<-slots
-					wg.Done()
-				})
-			}
-			wg.Wait()
-			<-stop
-			b.StopTimer()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
-		})
 	}
 }
