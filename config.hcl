@@ -6,19 +6,21 @@
 # read the environment, file("path") a file: keep secrets there, not here.
 # balhost check -c config.hcl shows all mistakes at once.
 
-data_dir = "data"                           # ledger, staged plugins, admin socket; one running host per folder
+data_dir     = "data"                       # ledger, staged plugins, admin socket; one running host per folder
+connect_rate = 400                          # connections to CCS made in a minute at most, all sessions together; a tenth of them at once
 
 session "main" {                            # one CCS sender, named for logs and the API; as many blocks as there are senders
-  address        = "127.0.0.1:5236"         # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235
-  sender_id      = "482915730064"           # example: the project number; what the ledger keeps belongs to it, not to the name
-  server_key     = env("BALHOST_SERVER_KEY", "simulator") # example: no default is a good one for a real sender
-  connections    = 1                        # to CCS at a time
-  window         = 100                      # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
-  ping_interval  = "20s"                    # of silence, then ask whether the connection lives
-  ping_timeout   = "10s"                    # for the answer, then replace the connection
-  answer_timeout = "1m"                     # for the ack or nack of a downstream, then replace the connection
-  max_stanza     = "1MiB"                   # a longer one is skipped and counted
-  ack_warn       = "100ms"                  # log an upstream whose ack took longer
+  address         = "127.0.0.1:5236"        # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235
+  sender_id       = "482915730064"          # example: the project number; what the ledger keeps belongs to it, not to the name
+  server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: no default is a good one for a real sender
+  connections     = 1                       # to CCS at a time, each with a window of its own
+  max_connections = 1000                    # with those that CCS drains and their replacements; CCS takes 1000 at most
+  window          = 100                     # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
+  ping_interval   = "20s"                   # of silence, then ask whether the connection lives
+  ping_timeout    = "10s"                   # for the answer, then replace the connection
+  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection
+  max_stanza      = "1MiB"                  # a longer one is skipped and counted; 1MiB at most
+  ack_warn        = "100ms"                 # log an upstream whose ack took longer
 
   connect_backoff {                         # between tries to connect, growing, with jitter
     min = "1s"

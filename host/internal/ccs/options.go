@@ -85,11 +85,19 @@ const (
 	ccsConnections = 1000
 )
 
-// NewConnects is a limiter for Options.Connects: no more than perMinute
-// connections in any minute, a tenth of them at once.
+// NewConnects is a limiter for Options.Connects; see [Pace].
 func NewConnects(perMinute int) *rate.Limiter {
+	l := rate.NewLimiter(0, 0)
+	Pace(l, perMinute)
+	return l
+}
+
+// Pace makes l let no more than perMinute connections begin in any minute, a
+// tenth of them at once.
+func Pace(l *rate.Limiter, perMinute int) {
 	burst := max(1, perMinute/10)
-	return rate.NewLimiter(rate.Limit(max(1, perMinute-burst))/60, burst)
+	l.SetBurst(burst)
+	l.SetLimit(rate.Limit(max(1, perMinute-burst)) / 60)
 }
 
 // withDefaults fills in what is zero.

@@ -23,13 +23,14 @@ const (
 // config builds the checked form: each line names a key, its default and its bounds.
 func (c *checker) config(f file) Config {
 	return Config{
-		DataDir:    c.path(f.DataDir, "data"),
-		PluginsDir: c.path(orEmpty(f.Plugins).Dir, "plugins"),
-		Sessions:   c.sessions(f.Sessions),
-		Plugins:    c.plugins(f.Plugin),
-		Ledger:     c.ledger(orEmpty(f.Ledger)),
-		Admin:      c.admin(orEmpty(f.Admin)),
-		Log:        c.log(orEmpty(f.Log)),
+		DataDir:     c.path(f.DataDir, "data"),
+		ConnectRate: int(c.number(f.ConnectRate, 400, 1, 100_000)),
+		PluginsDir:  c.path(orEmpty(f.Plugins).Dir, "plugins"),
+		Sessions:    c.sessions(f.Sessions),
+		Plugins:     c.plugins(f.Plugin),
+		Ledger:      c.ledger(orEmpty(f.Ledger)),
+		Admin:       c.admin(orEmpty(f.Admin)),
+		Log:         c.log(orEmpty(f.Log)),
 	}
 }
 
@@ -68,12 +69,13 @@ func (c *checker) session(b fileSession) Session {
 		Address:        c.text(b.Address, ""),
 		SenderID:       c.text(b.SenderID, ""),
 		ServerKey:      c.secret(b.ServerKey),
-		Connections:    int(c.number(b.Connections, 1, 1, 1000)),
-		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §4, CCS takes no more
+		Connections:    int(c.number(b.Connections, 1, 1, 1000)), // Spec: ccs-protocol.md §1.4, CCS takes no more of a sender
+		MaxConnections: int(c.number(b.MaxConnections, 1000, 1, 1000)),
+		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §8, CCS takes no more
 		PingInterval:   c.duration(b.PingInterval, 20*time.Second, time.Millisecond, day),
 		PingTimeout:    c.duration(b.PingTimeout, 10*time.Second, time.Millisecond, day),
 		AnswerTimeout:  c.duration(b.AnswerTimeout, time.Minute, time.Millisecond, day),
-		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, 64*mib),
+		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, mib), // the ledger can't hold much more than that
 		ConnectBackoff: c.backoff(b.ConnectBackoff, Backoff{Min: time.Second, Max: 5 * time.Minute}),
 		AckWarn:        c.duration(b.AckWarn, 100*time.Millisecond, time.Microsecond, day),
 	}
@@ -86,8 +88,8 @@ func (c *checker) session(b fileSession) Session {
 	if s.SenderID != "" && !senderID.MatchString(s.SenderID) {
 		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
 	}
-	if s.Connections > 1 {
-		c.bad(b.Connections, "more than one connection is not supported by this version; leave it at 1")
+	if b.MaxConnections != nil && s.Connections > s.MaxConnections {
+		c.bad(b.MaxConnections, "%d is less than connections (%d): leave room for those that CCS drains as well", s.MaxConnections, s.Connections)
 	}
 	return s
 }

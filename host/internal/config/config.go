@@ -12,14 +12,17 @@ import (
 // Config is a config.hcl that has been checked. Paths are absolute, durations
 // and sizes parsed, defaults filled in.
 type Config struct {
-	File       string // as given to Load
-	DataDir    string // ledger, staged plugins, admin socket
-	Sessions   []Session
-	PluginsDir string
-	Plugins    map[string]Plugin // by file name; [Config.Plugin] knows those without a block too
-	Ledger     Ledger
-	Admin      Admin
-	Log        Log
+	File     string // as given to Load
+	DataDir  string // ledger, staged plugins, admin socket
+	Sessions []Session
+	// ConnectRate is how many connections to CCS are made in a minute at most,
+	// all sessions together.
+	ConnectRate int
+	PluginsDir  string
+	Plugins     map[string]Plugin // by file name; [Config.Plugin] knows those without a block too
+	Ledger      Ledger
+	Admin       Admin
+	Log         Log
 }
 
 // Plugin is the configuration of the plugin file of that name: its block, or
@@ -38,6 +41,7 @@ type Session struct {
 	SenderID       string
 	ServerKey      Secret
 	Connections    int
+	MaxConnections int // at a time, those that CCS drains included
 	TLS            TLS
 	Window         int           // most downstreams unanswered on a connection (P3)
 	PingInterval   time.Duration // of silence before a ping

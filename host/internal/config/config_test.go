@@ -23,8 +23,11 @@ const least = `session "main" {
 
 func TestEveryKeyArrives(t *testing.T) {
 	cfg, err := Parse("/etc/balhost/config.hcl", []byte(`
-data_dir = "/var/lib/balhost"
+data_dir     = "/var/lib/balhost"
+connect_rate = 60
 session "a" {
+  connections     = 3
+  max_connections = 5
   address        = "ccs.example:5235"
   sender_id      = "1"
   server_key     = env("KEY")
@@ -90,14 +93,14 @@ log {
 	}
 	want := Config{
 		File:    "/etc/balhost/config.hcl",
-		DataDir: "/var/lib/balhost",
+		DataDir: "/var/lib/balhost", ConnectRate: 60,
 		Sessions: []Session{{
-			Name: "a", Address: "ccs.example:5235", SenderID: "1", ServerKey: "from env", Connections: 1, Window: 50,
+			Name: "a", Address: "ccs.example:5235", SenderID: "1", ServerKey: "from env", Connections: 3, MaxConnections: 5, Window: 50,
 			TLS:          TLS{CAFile: "/etc/balhost/ca.pem", ServerName: "ccs"},
 			PingInterval: time.Second, PingTimeout: 2 * time.Second, AnswerTimeout: 3 * time.Second,
 			MaxStanza: 64 << 10, ConnectBackoff: Backoff{5 * time.Millisecond, 6 * time.Millisecond}, AckWarn: 4 * time.Millisecond,
 		}, {
-			Name: "b", Address: "[::1]:5235", SenderID: "2", ServerKey: "b", Connections: 1, Window: 100,
+			Name: "b", Address: "[::1]:5235", SenderID: "2", ServerKey: "b", Connections: 1, MaxConnections: 1000, Window: 100,
 			PingInterval: 20 * time.Second, PingTimeout: 10 * time.Second, AnswerTimeout: time.Minute,
 			MaxStanza: 1 << 20, ConnectBackoff: Backoff{time.Second, 5 * time.Minute}, AckWarn: 100 * time.Millisecond,
 		}},
@@ -138,7 +141,10 @@ func TestProblems(t *testing.T) {
 		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "4,3-18: server_key: is empty"},
 		{"missing variable", strings.Replace(least, `"k"`, `env("NOPE")`, 1), "the environment variable NOPE is not set; set it, or give env a default as its second argument"},
 		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), "no such file or directory"},
-		{"many connections", session("connections = 4"), "connections: more than one connection is not supported by this version"},
+		{"too many connections", session("connections = 1001"), "connections: 1001 is out of range"},
+		{"no place for its connections", session("connections = 4\nmax_connections = 3"), "max_connections: 3 is less than connections (4)"},
+		{"stanzas that the ledger can't hold", session(`max_stanza = "2MiB"`), "max_stanza: 2MiB is out of range"},
+		{"no connection ever", least + "\nconnect_rate = 0", "connect_rate: 0 is out of range"},
 		{"wide window", session("window = 101"), "window: 101 is out of range: between 1 and 100"},
 		{"fraction", session("window = 1.5"), "window: want a whole number between 1 and 100"},
 		{"text for a number", session(`window = "many"`), "window: want a whole number, not a string"},
@@ -147,7 +153,7 @@ func TestProblems(t *testing.T) {
 		{"negative", session(`ping_interval = "-20s"`), "ping_interval: -20s is out of range: between 1ms and 24h0m0s"},
 		{"bad size", session(`max_stanza = "1MB"`), `max_stanza: "1MB" is not a size: write one like "512KiB"`},
 		{"huge size", session(`max_stanza = "9223372036854775807TiB"`), "is not a size"},
-		{"small stanza", session(`max_stanza = "1KiB"`), "max_stanza: 1KiB is out of range: between 16KiB and 64MiB"},
+		{"small stanza", session(`max_stanza = "1KiB"`), "max_stanza: 1KiB is out of range: between 16KiB and 1MiB"},
 		{"backoff", session("connect_backoff {\n min = \"2s\"\n max = \"1s\"\n}"), "min (2s) is more than max (1s)"},
 		{"disk", least + "ledger {\n  disk_hard = \"2GiB\"\n}", "6,1-7: disk_hard (2GiB) is more than disk_soft (1GiB)"},
 		{"order", plugin(`order = "key:"`), `order: order "key:": a name in the path is empty`},

@@ -6,13 +6,14 @@ import "github.com/hashicorp/hcl/v2"
 // checker can say in its own words, and all at once, what is missing and what
 // is wrong.
 type file struct {
-	DataDir  *hcl.Attribute `hcl:"data_dir,optional"`
-	Sessions []fileSession  `hcl:"session,block"`
-	Plugins  *filePlugins   `hcl:"plugins,block"`
-	Plugin   []filePlugin   `hcl:"plugin,block"`
-	Ledger   *fileLedger    `hcl:"ledger,block"`
-	Admin    *fileAdmin     `hcl:"admin,block"`
-	Log      *fileLog       `hcl:"log,block"`
+	DataDir     *hcl.Attribute `hcl:"data_dir,optional"`
+	ConnectRate *hcl.Attribute `hcl:"connect_rate,optional"`
+	Sessions    []fileSession  `hcl:"session,block"`
+	Plugins     *filePlugins   `hcl:"plugins,block"`
+	Plugin      []filePlugin   `hcl:"plugin,block"`
+	Ledger      *fileLedger    `hcl:"ledger,block"`
+	Admin       *fileAdmin     `hcl:"admin,block"`
+	Log         *fileLog       `hcl:"log,block"`
 }
 
 type fileSession struct {
@@ -22,6 +23,7 @@ type fileSession struct {
 	SenderID       *hcl.Attribute `hcl:"sender_id,optional"`
 	ServerKey      *hcl.Attribute `hcl:"server_key,optional"`
 	Connections    *hcl.Attribute `hcl:"connections,optional"`
+	MaxConnections *hcl.Attribute `hcl:"max_connections,optional"`
 	TLS            *fileTLS       `hcl:"tls,block"`
 	Window         *hcl.Attribute `hcl:"window,optional"`
 	PingInterval   *hcl.Attribute `hcl:"ping_interval,optional"`

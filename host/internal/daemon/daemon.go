@@ -65,16 +65,17 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
 
 	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: metrics})
+	connects := ccs.NewConnects(cfg.ConnectRate)
 	sessions := newFleet(metrics, func(s config.Session) (ccs.Options, error) {
 		opts, err := sessionOptions(s)
-		opts.Inbox, opts.Outbox, opts.Log = led, out, o.Log.Named("ccs").With("session", s.Name)
+		opts.Inbox, opts.Outbox, opts.Connects, opts.Log = led, out, connects, o.Log.Named("ccs").With("session", s.Name)
 		return opts, err
 	})
 	first, err := sessions.prepare(cfg.Sessions)
 	if err != nil {
 		return err
 	}
-	h := &host{cfg: cfg, o: o, started: started, ledger: led, outbox: out, sessions: sessions}
+	h := &host{cfg: cfg, o: o, started: started, ledger: led, outbox: out, sessions: sessions, connects: connects}
 	h.dispatch = dispatch.New(dispatch.Options{
 		Ledger:   led,
 		Sessions: h.sessionNames,
@@ -155,7 +156,7 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 func sessionOptions(s config.Session) (ccs.Options, error) {
 	o := ccs.Options{
 		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(),
-		Connections: s.Connections, Window: s.Window,
+		Connections: s.Connections, MaxConnections: s.MaxConnections, Window: s.Window,
 		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, AnswerTimeout: s.AnswerTimeout,
 		MaxStanza: int(s.MaxStanza), AckWarn: s.AckWarn,
 		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},

@@ -21,6 +21,7 @@ import (
 	"balhost/sdk/message"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/time/rate"
 )
 
 // host answers what people, scripts and probes ask about the parts, and does
@@ -33,6 +34,7 @@ type host struct {
 	outbox   *outbox.Outbox
 	plugins  *pluginhost.Host
 	sessions *fleet
+	connects *rate.Limiter // of all sessions
 
 	reloading sync.Mutex // one reload at a time
 	mu        sync.Mutex // guards cfg
@@ -74,7 +76,7 @@ func (h *host) live() error {
 	return nil
 }
 
-// unready says why the host can't do its whole work noh.
+// unready says why the host can't do its whole work now.
 func (h *host) unready() []string {
 	var reasons []string
 	for _, s := range h.sessions.sessions() {
@@ -86,6 +88,9 @@ func (h *host) unready() []string {
 				reason += ": " + st.LastError.Error()
 			}
 			reasons = append(reasons, reason)
+		}
+		if until := h.outbox.Stats(st.Name).Halted; !until.IsZero() {
+			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, until.Format(time.TimeOnly)))
 		}
 		for _, c := range st.Connections {
 			if c.Unackable > 0 {

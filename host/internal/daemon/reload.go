@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"balhost/host/internal/admin"
+	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/pluginhost"
@@ -112,6 +113,10 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 			}
 		}
 		changed = append(changed, "log level is "+now.Log.Level)
+	}
+	if before.ConnectRate != now.ConnectRate {
+		ccs.Pace(h.connects, now.ConnectRate)
+		changed = append(changed, fmt.Sprintf("connect_rate is %d", now.ConnectRate))
 	}
 	for _, s := range before.Sessions {
 		if !slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }) {
