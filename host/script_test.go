@@ -23,12 +23,13 @@ import (
 )
 
 // TestScript runs testdata/script: what an operator sees of hosts, simulators
-// and plugins that are real processes. Beside testscript's own commands there are
+// and plugins that are real processes. Beside testscript's own commands, which
+// come first where names are equal, there are
 //
 //	start sim|host|dev [FLAGS] in the background; returns when it is ready
-//	stop sim|host|dev          by SIGTERM; it must exit with 0 and leave no plugin and no socket
+//	finish sim|host|dev        by SIGTERM; it must exit with 0 and leave no plugin and no socket
 //	crash sim|host             by SIGKILL
-//	ended host CODE            wait for an end that nobody asked for
+//	dies host CODE             wait for an end that nobody asked for
 //	ask sim|host PATH [BODY]   HTTP; with a body it is a POST. The answer is stdout
 //	[!] until PATTERN COMMAND  repeat ask or a program until its output matches, for a minute
 //	answered                   wait until the simulator's devices have one answer for each message (checkAnswers)
@@ -56,9 +57,9 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start":    onStage((*stage).startCmd),
-			"stop":     onStage((*stage).stopCmd),
+			"finish":   onStage((*stage).finishCmd),
 			"crash":    onStage((*stage).crashCmd),
-			"ended":    onStage((*stage).endedCmd),
+			"dies":     onStage((*stage).diesCmd),
 			"ask":      onStage((*stage).askCmd),
 			"drop":     onStage((*stage).dropCmd),
 			"answered": onStage((*stage).answeredCmd),
@@ -220,7 +221,7 @@ func (s *stage) runHost(name string, args []string) error {
 	return nil
 }
 
-func (s *stage) stopCmd(args []string) (string, error) {
+func (s *stage) finishCmd(args []string) (string, error) {
 	p, err := s.a(args)
 	if err != nil {
 		return "", err
@@ -266,7 +267,7 @@ func (s *stage) crashCmd(args []string) (string, error) {
 	return "", nil
 }
 
-func (s *stage) endedCmd(args []string) (string, error) {
+func (s *stage) diesCmd(args []string) (string, error) {
 	p, err := s.a(args)
 	if err != nil {
 		return "", err
