@@ -142,15 +142,27 @@ func appendRaw(dst []byte, raw json.RawMessage) []byte {
 
 // A part of a payload is stored as where it is in the payload: upstreams hold
 // each of their fields once. 0 is nil, 1 the bytes themselves, else offset+2.
-func appendPart(dst, whole, part []byte) []byte {
+func appendPart(dst, whole []byte, part string) []byte {
+	if at := bytes.Index(whole, []byte(part)); at >= 0 { // the conversion does not copy
+		return appendPlace(dst, at, len(part))
+	}
+	return appendText(append(dst, 1), part)
+}
+
+// appendRawPart is appendPart for bytes, where nil stays nil.
+func appendRawPart(dst, whole, part []byte) []byte {
 	if part == nil {
 		return append(dst, 0)
 	}
 	if at := bytes.Index(whole, part); at >= 0 {
-		dst = binary.AppendUvarint(dst, uint64(at)+2)
-		return binary.AppendUvarint(dst, uint64(len(part)))
+		return appendPlace(dst, at, len(part))
 	}
 	return appendText(append(dst, 1), part)
+}
+
+func appendPlace(dst []byte, at, n int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(at)+2)
+	return binary.AppendUvarint(dst, uint64(n))
 }
 
 func (r *reader) part(whole []byte) []byte {
