@@ -61,16 +61,19 @@ func TestCrashHost(t *testing.T) {
 	w.judge()
 }
 
-// All of it at once, in any order.
+// All of it in any order, and connections are lost too.
 func TestCrashBoth(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	for range crashes(8, 60) {
-		switch rand.IntN(4) {
+	for range crashes(10, 80) {
+		switch rand.IntN(5) {
 		case 0:
 			w.crashHost(true)
 		case 1:
 			w.crashHost(false)
+		case 2:
+			w.flows("")
+			w.cut()
 		default:
 			w.killPlugin(w.flows(""))
 		}
@@ -89,8 +92,9 @@ type world struct {
 
 const crashDevices = 20
 
-// newWorld starts the simulator alone. Handlings take long enough to be hit;
-// a plugin is back soon and no event becomes a suspect.
+// newWorld starts the simulator alone, which takes its time to answer and sends
+// some upstreams twice. Handlings take long enough to be hit; a plugin is back
+// soon and no event becomes a suspect.
 func newWorld(t *testing.T) *world {
 	plugins := builtPlugins(t)
 	t.Parallel()
@@ -99,6 +103,7 @@ func newWorld(t *testing.T) *world {
 	w.sim, err = ccstest.NewServer(ccstest.Options{
 		CAFile:     filepath.Join(w.dir, "data", "sim-ca.pem"),
 		Devices:    ccstest.Devices{Count: crashDevices, Rate: 400, Category: "com.example.echo"},
+		AckDelay:   ccstest.Range{Max: 10 * time.Millisecond},
 		Duplicates: 0.02,
 		Remember:   1_000_000,
 	})
@@ -172,6 +177,7 @@ func (w *world) flows(other string) (instance string) {
 // with its host already is fine.
 func (w *world) killPlugin(instance string) {
 	w.t.Helper()
+	w.nackSome()
 	pid := handling{instance: instance}.pid()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		w.t.Fatalf("kill the plugin: %v\n%s", err, w.host.tail())
@@ -195,6 +201,7 @@ func (w *world) crashHost(early bool) {
 		plugin = w.flows("")
 	}
 	time.Sleep(rand.N(300 * time.Millisecond)) // some moment of its life
+	w.nackSome()
 	if w.host.over() {
 		w.t.Fatalf("the host has ended by itself\n%s", w.host.tail())
 	}
@@ -202,6 +209,16 @@ func (w *world) crashHost(early bool) {
 	w.start()
 	if plugin != "" {
 		w.vanishes(handling{instance: plugin}.pid())
+	}
+}
+
+// nackSome makes the host send the next downstreams again later, behind others.
+func (w *world) nackSome() { w.sim.NackNext(3, "SERVICE_UNAVAILABLE", "") }
+
+// cut loses the connection, with whatever is on its way.
+func (w *world) cut() {
+	if _, err := w.sim.CutWith(ccstest.Cut{Mode: ccstest.CutRST}); err != nil {
+		w.t.Fatal(err)
 	}
 }
 
