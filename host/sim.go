@@ -48,9 +48,10 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
   curl -d '{"count":3,"code":"SERVICE_UNAVAILABLE"}'   HTTP/nack     # the next three
   curl -d '{"count":-1,"code":"DEVICE_UNREGISTERED","token":"gone-*"}' HTTP/nack
   curl -d '{"count":2}'                                HTTP/nack     # two never answered
+  curl -d '{"token":"poison","stream_error":"invalid-xml"}' HTTP/nack # it ends the stream
   curl -X DELETE                                       HTTP/nack     # no more nacks
   curl -d '{"grace":"10s"}'                            HTTP/drain    # then close; also silent, no_upstream, conn
-  curl -d '{"mode":"rst","conn":1,"after":100}'        HTTP/cut      # fin, rst or blackhole, after 100 more bytes
+  curl -d '{"mode":"rst","conn":1,"after":100}'        HTTP/cut      # fin, rst or blackhole, after 100 more bytes; "below": within a TLS record
   curl -d '{"on":true}'                                HTTP/freeze   # reads and writes nothing until {"on":false}
   curl -d '{"condition":"system-shutdown"}'            HTTP/stream-error
   curl -d '{"raw":"<message>anything</message>"}'      HTTP/inject
@@ -85,7 +86,12 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 	flags.StringVar(&f.over, "over-limit", string(ccstest.OverNack), "what a client gets that sends more: nack, stop or close")
 	flags.DurationSliceVar(&f.ackDelay, "ack-delay", nil, "time until a downstream is answered: `MIN` or MIN,MAX")
 	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "a space after this much silence; negative never")
+	flags.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "end connections whose client says nothing for so long; 0 never")
+	flags.IntVar(&o.Connections, "max-connections", 1000, "connections of a sender at a time")
 	flags.BoolVar(&o.Receipts, "receipts", false, "send delivery receipts where they are asked for")
+	flags.BoolVar(&o.ReceiptFirst, "receipts-first", false, "and send them before the acks")
+	flags.BoolVar(&o.TypedControl, "typed-control", false, `write type="normal" on control messages`)
+	flags.DurationVar(&o.ResendAfter, "resend-after", 0, "write an upstream again on its connection when it is un-acked for so long; 0 never")
 	flags.Float64Var(&o.Duplicates, "duplicates", 0, "probability that an upstream is sent twice")
 	flags.IntVar(&o.SplitBytes, "split", 0, "write in pieces of 1 to so many bytes; 0 leaves writes whole")
 	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas kept for /transcript; negative none")

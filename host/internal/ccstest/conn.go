@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,6 +54,7 @@ type conn struct {
 	closeAt     time.Time // zero: not planned
 	ending      bool      // close when all of out is written
 	cut         *Cut
+	resends     []*delivery // by the time they were written; Options.ResendAfter
 	quietSince  time.Time
 	report      ConnReport
 }
@@ -94,6 +96,7 @@ func (c *conn) serve() error {
 		return err
 	}
 	c.wire.SetDeadline(time.Time{})
+	c.wire.idle.Store(int64(c.srv.opts.IdleTimeout))
 
 	var g errgroup.Group
 	g.Go(func() error {
@@ -105,6 +108,7 @@ func (c *conn) serve() error {
 		}
 		// The reader takes what is on its way still: a close with bytes unread
 		// is a RST, and the peer might lose the stream's end over it.
+		c.wire.idle.Store(0)
 		c.wire.SetReadDeadline(time.Now().Add(linger))
 		if t, ok := c.rw.(*tls.Conn); ok {
 			t.CloseWrite()
@@ -113,6 +117,8 @@ func (c *conn) serve() error {
 	})
 	err := c.read()
 	if errors.Is(err, errAnswered) { // the writer has the last word
+		c.wire.idle.Store(0)
+		c.wire.SetReadDeadline(time.Now().Add(linger))
 		c.wire.SetWriteDeadline(time.Now().Add(linger))
 		io.Copy(io.Discard, c.rw)
 	}
@@ -126,11 +132,15 @@ func (c *conn) serve() error {
 // linger is how long an ended stream waits for the peer's close.
 const linger = time.Second
 
-// bound lets the connection take part; the writer begins with result.
-func (c *conn) bound(result []byte) {
+// bound lets the connection take part, unless its sender has too many; the
+// writer begins with result.
+func (c *conn) bound(result []byte) bool {
 	s := c.srv
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(c.acct.conns) >= s.opts.Connections {
+		return false
+	}
 	s.counts.Logins++
 	c.out = append(c.out, result)
 	c.state = StateBound
@@ -138,6 +148,7 @@ func (c *conn) bound(result []byte) {
 	c.report.Sender, c.report.JID = c.acct.id, c.jid
 	c.acct.conns[c] = struct{}{}
 	s.opts.Log.Info("client bound", "conn", c.id, "jid", c.jid)
+	return true
 }
 
 // unbind takes the connection out of everything and gives back its upstreams.
@@ -147,6 +158,12 @@ func (c *conn) unbind() {
 		delete(c.acct.conns, c)
 		c.requeue()
 	}
+	for _, r := range c.replies { // the device has its message, whether its sender knows or not
+		if r.then != nil {
+			r.then(time.Now())
+		}
+	}
+	c.replies = nil
 	c.state = StateLost
 }
 
@@ -175,6 +192,7 @@ func (c *conn) read() error {
 func (c *conn) readError(err error) error {
 	var fault xmpp.Fault
 	var large *xmpp.TooLargeError
+	var poison *poisonError
 	switch {
 	case errors.Is(err, xmpp.ErrClosed):
 		c.end([]byte(xmpp.CloseTag))
@@ -185,6 +203,10 @@ func (c *conn) readError(err error) error {
 		c.endWith("invalid-xml", err)
 	case errors.Is(err, errOver):
 		c.endWith("policy-violation", err)
+	case errors.As(err, &poison):
+		c.endWith(poison.condition, err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.wire.idle.Load() > 0:
+		c.endWith("connection-timeout", err)
 	default:
 		return err
 	}
@@ -278,8 +300,14 @@ func (c *conn) fill(buf []byte, now time.Time) (_ []byte, end bool) {
 		}
 		s.transcript.add(now, c.id, true, r.stanza)
 		buf = append(buf, r.stanza...)
+		if r.then != nil {
+			r.then(now)
+		}
 	}
 	if c.state == StateBound || c.state == StateDraining && !c.drain.NoUpstream {
+		for it := c.overdue(now); it != nil && len(buf) < full; it = c.overdue(now) {
+			buf = c.deliver(buf, it, now)
+		}
 		for c.outstanding < s.opts.Window && len(buf) < full {
 			it := s.next(c.acct, now)
 			if it == nil {
@@ -315,6 +343,9 @@ func (c *conn) nextWake(now time.Time) time.Time {
 	}
 	if c.outstanding < c.srv.opts.Window && (c.state == StateBound || c.state == StateDraining) {
 		at(c.acct.load.wake(now))
+	}
+	if len(c.resends) > 0 && c.outstanding < c.srv.opts.Window {
+		at(c.resends[0].at.Add(c.srv.opts.ResendAfter))
 	}
 	if k := c.srv.opts.Keepalive; k > 0 {
 		at(c.quietSince.Add(k))
@@ -355,7 +386,8 @@ type pending struct {
 	due     time.Time
 	seq     uint64
 	stanza  []byte
-	counted bool // it frees a place of the client's window
+	counted bool                // it frees a place of the client's window
+	then    func(now time.Time) // what follows when it is written, or never will be; may be nil
 }
 
 // replies is a heap by due time, then by arrival.

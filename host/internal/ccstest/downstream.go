@@ -16,11 +16,17 @@ var errOver = errors.New("more downstreams unanswered than allowed")
 
 // Nack answers downstreams with an error in place of an ack.
 type Nack struct {
-	Count       int    `json:"count"`       // of the next ones; 0 is one, negative all to come
-	Code        string `json:"code"`        // ccs-protocol.md §4.1; "" never answers at all
-	Description string `json:"description"` // error_description
-	Token       string `json:"token"`       // only downstreams to it; * and ? match as in path.Match; "" is all
+	Count       int    `json:"count"`        // of the next ones; 0 is one, negative all to come
+	Code        string `json:"code"`         // ccs-protocol.md §4.1; "" never answers at all
+	Description string `json:"description"`  // error_description
+	Token       string `json:"token"`        // only downstreams to it; * and ? match as in path.Match; "" is all
+	StreamError string `json:"stream_error"` // end the stream by this condition instead, as CCS does over bytes that it can't read
 }
+
+// poisonError: a downstream met a rule with StreamError.
+type poisonError struct{ condition string }
+
+func (e *poisonError) Error() string { return "a rule ends the stream: " + e.condition }
 
 // NackNext makes the server nack the next n downstreams, on whatever connection.
 func (s *Server) NackNext(n int, code, description string) {
@@ -146,12 +152,14 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 	switch rule, ruled := s.ruleFor(m, err, over, c.drain != nil); {
 	case m.id == "":
 		s.counts.StanzaErrors++
-		c.reply(stanzaError(st.ID, c.jid, st.GCM, "400", "bad-request", "InvalidJson: JSON_PARSING_ERROR : "+err.Error()), now)
+		c.reply(stanzaError(st.ID, c.jid, st.GCM, "400", "bad-request", "InvalidJson: JSON_PARSING_ERROR : "+err.Error()), now, nil)
+	case ruled && rule.StreamError != "":
+		return &poisonError{rule.StreamError}
 	case ruled && rule.Code == "":
 		s.counts.Unanswered++
 	case ruled:
 		s.counts.Nacked++
-		c.reply(s.answer(nack(m.target, m.id, rule.Code, rule.Description)), now)
+		c.reply(s.answer(nack(m.target, m.id, rule.Code, rule.Description)), now, nil)
 	default:
 		s.counts.AckedDown++
 		c.accept(m, now)
@@ -210,54 +218,73 @@ func (c *conn) acked(st xmpp.Stanza, to, id []byte, now time.Time) {
 func (c *conn) accept(m downstream, now time.Time) {
 	s := c.srv
 	r := reply{Type: "ack", From: m.target, MessageID: m.id, RegistrationID: s.canonical[m.target]}
-	c.reply(s.answer(r), now)
-	if m.dryRun {
-		return
-	}
+	ack := s.answer(r)
 	token := m.target
 	if r.RegistrationID != "" {
 		token = r.RegistrationID
 	}
-	d := s.device(token)
-	d.receive(Received{
-		MessageID: m.id, Data: m.fields["data"], Notification: m.fields["notification"],
-		CollapseKey: m.collapseKey, TTL: m.fields["time_to_live"], Conn: c.id,
-	}, s.opts.Remember)
-	if d.seen[m.id] > 1 {
-		s.counts.DuplicateDown++
+	var receipt *item
+	if !m.dryRun {
+		d := s.device(token)
+		d.receive(Received{
+			MessageID: m.id, Data: m.fields["data"], Notification: m.fields["notification"],
+			CollapseKey: m.collapseKey, TTL: m.fields["time_to_live"], Conn: c.id,
+		}, s.opts.Remember)
+		if d.seen[m.id] > 1 {
+			s.counts.DuplicateDown++
+		}
+		if m.receipt && s.opts.Receipts {
+			receipt = s.receipt(d, m.id, now)
+		}
 	}
-	if !m.receipt || !s.opts.Receipts {
-		return
+	store := func(time.Time) {
+		c.acct.stored = append(c.acct.stored, receipt)
+		c.acct.wake()
 	}
-	s.seq++
-	s.counts.Receipts++
-	id := "dr2:" + m.id
-	// Spec: ccs-protocol.md §6.
+	switch {
+	case receipt == nil:
+		c.reply(ack, now, nil)
+	case s.opts.ReceiptFirst:
+		receipt.then = func(now time.Time) {
+			if c.state != StateLost {
+				c.reply(ack, now, nil)
+				c.wake()
+			}
+		}
+		store(now)
+	default:
+		c.reply(ack, now, store)
+	}
+}
+
+// receipt is the delivery receipt for a downstream, or nil when XML can't carry
+// its id, which came as a JSON escape. Spec: ccs-protocol.md §6.
+func (s *Server) receipt(d *device, original string, now time.Time) *item {
+	id := "dr2:" + original
 	text, err := xmlText(encode(map[string]any{
 		"message_type": "receipt", "from": gcmDomain, "message_id": id, "time_to_live": 0,
 		"data": map[string]string{
-			"message_status": "MESSAGE_SENT_TO_DEVICE", "original_message_id": m.id,
-			"device_registration_id": token, "message_sent_timestamp": strconv.FormatInt(now.UnixMilli(), 10),
+			"message_status": "MESSAGE_SENT_TO_DEVICE", "original_message_id": original,
+			"device_registration_id": d.token, "message_sent_timestamp": strconv.FormatInt(now.UnixMilli(), 10),
 		},
 	}))
 	if err != nil {
-		return // an id that came as a JSON escape, and XML can't carry: no receipt for it
+		return nil
 	}
-	c.acct.stored = append(c.acct.stored, &item{
-		seq: s.seq, dev: d, from: gcmDomain, id: id, text: text, created: now, receipt: true,
-	})
-	c.acct.wake()
+	s.seq++
+	s.counts.Receipts++
+	return &item{seq: s.seq, dev: d, from: gcmDomain, id: id, text: text, created: now, receipt: true}
 }
 
-// reply queues the answer to one downstream for its time.
-func (c *conn) reply(stanza []byte, now time.Time) {
+// reply queues the answer to one downstream for its time; then may be nil.
+func (c *conn) reply(stanza []byte, now time.Time, then func(time.Time)) {
 	s := c.srv
 	s.seq++
 	delay := s.opts.AckDelay.Min
 	if span := s.opts.AckDelay.Max - delay; span > 0 {
 		delay += time.Duration(s.rnd.Int64N(int64(span)))
 	}
-	heap.Push(&c.replies, pending{due: now.Add(delay), seq: s.seq, stanza: stanza, counted: true})
+	heap.Push(&c.replies, pending{due: now.Add(delay), seq: s.seq, stanza: stanza, counted: true, then: then})
 }
 
 // scanAck reads the ack that every client writes: three plain strings. False

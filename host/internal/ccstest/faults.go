@@ -22,6 +22,7 @@ type Cut struct {
 	Mode  CutMode `json:"mode"`  // "" is CutFIN
 	Conn  int     `json:"conn"`  // which one, as numbered in the report; 0 is all
 	After int     `json:"after"` // once so many more bytes have been written on it; 0 is now
+	Below bool    `json:"below"` // count the bytes below TLS: a record is cut in two; CutFIN only
 }
 
 // Drain announces the end of connections (ccs-protocol.md §7): new downstreams
@@ -71,7 +72,7 @@ func (s *Server) DrainWith(d Drain) int {
 			c.closeAt = time.Now().Add(time.Duration(d.Grace))
 		}
 		if !d.Silent {
-			c.out = append(c.out, s.answer(map[string]string{"message_type": "control", "control_type": "CONNECTION_DRAINING"}))
+			c.out = append(c.out, s.draining())
 		}
 		s.counts.Drained++
 		c.wake()
@@ -95,6 +96,9 @@ func (s *Server) CutWith(cut Cut) (int, error) {
 	default:
 		return 0, fmt.Errorf("cut mode %q: want %q, %q or %q", cut.Mode, CutFIN, CutRST, CutBlackhole)
 	}
+	if cut.Below && cut.Mode != CutFIN {
+		return 0, fmt.Errorf("cut mode %q below TLS: only %q can be", cut.Mode, CutFIN)
+	}
 	if cut.After < 0 {
 		return 0, fmt.Errorf("cut after %d bytes: can't be negative", cut.After)
 	}
@@ -102,11 +106,15 @@ func (s *Server) CutWith(cut Cut) (int, error) {
 	defer s.mu.Unlock()
 	picked := s.pick(cut.Conn)
 	for _, c := range picked {
-		if cut.After > 0 {
+		switch {
+		case cut.After == 0:
+			c.kill(cut.Mode)
+		case cut.Below:
+			s.counts.Cut++
+			c.wire.fuse.Store(int64(cut.After) + 1)
+		default:
 			mine := cut
 			c.cut = &mine
-		} else {
-			c.kill(cut.Mode)
 		}
 	}
 	return len(picked), nil

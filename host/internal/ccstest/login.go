@@ -61,7 +61,9 @@ func (c *conn) login() error {
 		c.jid = cid + "/" + resource
 		c.head = upstreamHead(c.jid)
 		// Once the client reads this, it is bound: so that comes first.
-		c.bound([]byte(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`))
+		if !c.bound([]byte(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`)) {
+			return c.refuse("policy-violation", fmt.Errorf("%s has %d connections already", cid, c.srv.opts.Connections))
+		}
 		return nil
 	}
 }

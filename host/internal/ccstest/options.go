@@ -26,13 +26,18 @@ type Options struct {
 	Keepalive    time.Duration // a space after this much silence; 0 is 60 s, negative never
 	Retention    time.Duration // how long an un-acked upstream is kept; 0 is 24 h
 	LenientAcks  bool          // ignore an ack of something not outstanding here, instead of 406
-	Receipts     bool          // send delivery receipts for downstreams that ask for one
+	Receipts     bool          // send delivery receipts for downstreams that ask for one, after their acks
+	ReceiptFirst bool          // and before their acks
 	BareGCM      bool          // write <gcm xmlns=…> where CCS writes <data:gcm …>: acks, nacks, control
+	TypedControl bool          // write type="normal" on control messages
+	ResendAfter  time.Duration // an upstream un-acked for so long is written once more on its connection, and so on; 0: never
 	Duplicates   float64       // probability that an upstream is written twice on its connection
 	WriteEach    bool          // one write (TLS record) for each stanza; else as many stanzas as are ready
 	SplitBytes   int           // cut every write into pieces of 1 to so many bytes; 0 leaves it whole
 	MaxStanza    int           // longest stanza taken from a client, in bytes; 0 is 64 KiB
 	LoginTimeout time.Duration // from the TCP connection to the bind; 0 is 30 s
+	IdleTimeout  time.Duration // a client silent for so long gets the stream error connection-timeout; 0: never
+	Connections  int           // most of a sender at a time; one more gets the stream error policy-violation; 0 is 1000
 
 	Canonical  map[string]string // token to the registration_id that its acks carry
 	Devices    Devices           // a load to start with
@@ -80,6 +85,7 @@ func (o Options) checked() (Options, error) {
 	setZero(&o.Retention, 24*time.Hour)
 	setZero(&o.MaxStanza, 64<<10)
 	setZero(&o.LoginTimeout, 30*time.Second)
+	setZero(&o.Connections, 1000)
 	setZero(&o.Remember, 10_000)
 	setZero(&o.Transcript, 1000)
 	if o.Seed == 0 {
@@ -93,14 +99,14 @@ func (o Options) checked() (Options, error) {
 		return o, err
 	}
 	switch {
-	case o.Window < 1, o.Pending < 1:
-		return o, errors.New("window and pending must be at least 1")
+	case o.Window < 1, o.Pending < 1, o.Connections < 1:
+		return o, errors.New("window, pending and connections must be at least 1")
 	case o.Duplicates < 0 || o.Duplicates >= 1:
 		return o, fmt.Errorf("duplicates is a probability below 1, not %v", o.Duplicates)
 	case strings.ContainsAny(o.Run, "<>&\"\\ \t"):
 		return o, fmt.Errorf("run %q: letters, digits and dashes only", o.Run)
-	case o.AckDelay.Min < 0, o.SplitBytes < 0, o.Remember < 0:
-		return o, errors.New("ack delay, split bytes and remember can't be negative")
+	case o.AckDelay.Min < 0, o.SplitBytes < 0, o.Remember < 0, o.IdleTimeout < 0, o.ResendAfter < 0:
+		return o, errors.New("ack delay, split bytes, remember, idle timeout and resend after can't be negative")
 	case o.OverLimit != OverNack && o.OverLimit != OverStop && o.OverLimit != OverClose:
 		return o, fmt.Errorf("over-limit mode %q: want %q, %q or %q", o.OverLimit, OverNack, OverStop, OverClose)
 	}

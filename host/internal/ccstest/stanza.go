@@ -28,14 +28,25 @@ func upstreamHead(jid string) []byte {
 	return []byte(`<message to="` + escape(bare) + `" from="devices@gcm.googleapis.com" type="normal"><gcm xmlns="` + nsGCM + `">`)
 }
 
-// answer wraps an ack, nack or control message: no attributes, and the data:
+// answer wraps an ack or nack: no attributes, and the data:
 // prefix that live captures show. Spec: ccs-protocol.md §2.
-func (s *Server) answer(v any) []byte {
+func (s *Server) answer(v any) []byte { return s.wrap(`<message>`, v) }
+
+// draining is the control message. Spec: ccs-protocol.md §7.
+func (s *Server) draining() []byte {
+	head := `<message>`
+	if s.opts.TypedControl {
+		head = `<message type="normal">`
+	}
+	return s.wrap(head, map[string]string{"message_type": "control", "control_type": "CONNECTION_DRAINING"})
+}
+
+func (s *Server) wrap(head string, v any) []byte {
 	text := escape(string(encode(v)))
 	if s.opts.BareGCM {
-		return []byte(`<message><gcm xmlns="` + nsGCM + `">` + text + tailGCM)
+		return []byte(head + `<gcm xmlns="` + nsGCM + `">` + text + tailGCM)
 	}
-	return []byte(`<message><data:gcm xmlns:data="` + nsGCM + `">` + text + tailPrefix)
+	return []byte(head + `<data:gcm xmlns:data="` + nsGCM + `">` + text + tailPrefix)
 }
 
 // reply is an ack or nack for one downstream. Spec: ccs-protocol.md §4.

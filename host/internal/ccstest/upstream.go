@@ -33,15 +33,17 @@ type item struct {
 	created time.Time // for the retention
 	receipt bool
 	acked   bool
-	written int // times, over all connections
-	flying  int // deliveries outstanding now, over all connections
+	then    func(now time.Time) // what follows when it is first written; may be nil
+	written int                 // times, over all connections
+	flying  int                 // deliveries outstanding now, over all connections
 }
 
 // delivery is one writing of an item on one connection. Each wants its own ack.
 type delivery struct {
-	item *item
-	at   time.Time
-	next *delivery // a later one with the same key
+	item  *item
+	at    time.Time
+	acked bool
+	next  *delivery // a later one with the same key
 }
 
 // ackKey is what an ack names.
@@ -140,6 +142,13 @@ func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
 		}
 		first.next = d
 	}
+	if c.srv.opts.ResendAfter > 0 {
+		c.resends = append(c.resends, d)
+	}
+	if it.then != nil {
+		it.then(now)
+		it.then = nil
+	}
 	c.outstanding++
 	it.flying++
 	if it.written++; it.written > 1 {
@@ -148,6 +157,22 @@ func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
 	c.srv.counts.Written++
 	c.srv.transcript.add(now, c.id, true, dst[from:])
 	return dst
+}
+
+// overdue is the next upstream to write once more on its connection, or nil.
+func (c *conn) overdue(now time.Time) *item {
+	for len(c.resends) > 0 && c.outstanding < c.srv.opts.Window {
+		d := c.resends[0]
+		if !d.acked && now.Sub(d.at) < c.srv.opts.ResendAfter {
+			break
+		}
+		c.resends[0] = nil
+		c.resends = c.resends[1:]
+		if !d.acked {
+			return d.item
+		}
+	}
+	return nil
 }
 
 // ack ends one delivery, when it is outstanding on this very connection.
@@ -160,6 +185,7 @@ func (c *conn) ack(to, id []byte, now time.Time) bool {
 		}
 	}
 	it := d.item
+	d.acked = true
 	if d.next == nil {
 		delete(c.inflight, ackKey{it.from, it.id})
 	} else {
@@ -197,7 +223,7 @@ func (c *conn) requeue() {
 		}
 	}
 	clear(c.inflight)
-	c.outstanding = 0
+	c.outstanding, c.resends = 0, nil
 	if len(back) == 0 {
 		return
 	}

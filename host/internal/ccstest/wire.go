@@ -1,16 +1,20 @@
 package ccstest
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // wire is a connection below TLS, where the faults are.
 type wire struct {
 	net.Conn
 	gate   *gate
-	hole   atomic.Bool // reads are thrown away, writes go nowhere
+	hole   atomic.Bool  // reads are thrown away, writes go nowhere
+	idle   atomic.Int64 // longest wait for bytes, in nanoseconds; 0: no limit
+	fuse   atomic.Int64 // bytes until the planned cut, plus one; 0: none is planned
 	closed chan struct{}
 	once   sync.Once
 }
@@ -21,6 +25,9 @@ func newWire(nc net.Conn, g *gate) *wire {
 
 func (w *wire) Read(p []byte) (int, error) {
 	for {
+		if idle := w.idle.Load(); idle > 0 {
+			w.Conn.SetReadDeadline(time.Now().Add(time.Duration(idle)))
+		}
 		n, err := w.Conn.Read(p)
 		w.gate.wait(w.closed) // what came while frozen is seen after the thaw
 		if err != nil || !w.hole.Load() {
@@ -34,7 +41,16 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.hole.Load() {
 		return len(p), nil
 	}
-	return w.Conn.Write(p)
+	left := w.fuse.Load()
+	if left == 0 || int64(len(p)) < left {
+		if left > 0 {
+			w.fuse.Store(left - int64(len(p)))
+		}
+		return w.Conn.Write(p)
+	}
+	n, _ := w.Conn.Write(p[:left-1])
+	w.Close()
+	return n, io.ErrClosedPipe
 }
 
 // Close closes at once, without TLS's close_notify: the peer sees a FIN.
