@@ -347,3 +347,18 @@ func TestClose(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 }
+
+// TestLightStore: a store for simulations takes a burst that is larger than one of its transactions.
+func TestLightStore(t *testing.T) {
+	light := func(o *Options) { o.Light = true }
+	l := open(t, t.TempDir(), light)
+	for i := range 3000 {
+		l.Accept(entry.Inbound{Upstream: upstream("tokA", fmt.Sprint(i), `{"a":"b"}`)}, nil)
+	}
+	mustAccept(t, l, "tokA", "last", `{}`)
+	l = reopen(t, l, light)
+	if n := len(l.Events(0, 10_000)); n != 3001 {
+		t.Errorf("%d events", n)
+	}
+	verify(t, l)
+}

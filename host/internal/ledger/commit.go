@@ -12,13 +12,10 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// The bounds of one transaction. Badger refuses one of 15 % of a memtable
-// (2.5 MB) or 26,214 records; a single operation may fill what maxOp allows.
+// The bounds of a batch; limits has those that badger gives.
 const (
 	maxLetters  = 1000
 	maxBytes    = 1 << 20
-	maxRecords  = 20_000
-	maxOpBytes  = 2_400_000
 	recordExtra = 64               // what badger, the key and the sealing add to a record, at most
 	commitLimit = 60 * time.Second // a commit that takes longer will not end
 )
@@ -30,6 +27,15 @@ const (
 	maxRecord = 1<<20 - 1
 	maxBody   = 1<<20 - 16<<10
 )
+
+// limits are the bounds of one transaction. Badger refuses one of 15 % of a
+// memtable (2.5 MB) or 26,214 records. One operation may fill it, several share less.
+type limits struct{ bytes, opBytes, records int }
+
+func limitsOf(db *badger.DB) limits {
+	bytes, records := int(db.MaxBatchSize()), int(db.MaxBatchCount())
+	return limits{bytes: min(maxBytes, bytes*2/5), opBytes: bytes * 95 / 100, records: records * 3 / 4}
+}
 
 // tally is what every commit records along with its operations: the ledger's
 // counters, to be compared with what is there, and where to go on.
@@ -148,7 +154,7 @@ func (l *Ledger) run() error {
 // fits reports whether the batch has room for one more.
 func (b *batch) fits(o op) bool {
 	bytes, records := o.weigh()
-	return len(b.calls) < maxLetters && b.bytes+bytes <= maxBytes && b.records+records <= maxRecords
+	return len(b.calls) < maxLetters && b.bytes+bytes <= b.l.limits.bytes && b.records+records <= b.l.limits.records
 }
 
 // add applies one operation and notes whom to tell what.
@@ -158,7 +164,7 @@ func (b *batch) add(m letter) {
 	switch {
 	case m.late, b.err != nil, b.l.failed() != nil:
 		err = entry.ErrClosed
-	case bytes > maxOpBytes, records > maxRecords:
+	case bytes > b.l.limits.opBytes, records > b.l.limits.records:
 		err = entry.ErrTooLarge
 	default:
 		b.bytes, b.records = b.bytes+bytes, b.records+records

@@ -136,7 +136,7 @@ func (l *Ledger) eachDead(ids []string, submit func(part []ulid.ULID, bytes int)
 	for len(all) > 0 {
 		n, bytes := 0, 0
 		var part []ulid.ULID
-		for n < len(all) && n < maxLetters && (n == 0 || bytes+all[n].bytes <= maxBytes) {
+		for n < len(all) && n < maxLetters && (n == 0 || bytes+all[n].bytes <= l.limits.bytes) {
 			part = append(part, all[n].id)
 			bytes += all[n].bytes
 			n++

@@ -74,6 +74,7 @@ func (o Options) withDefaults() Options {
 type Ledger struct {
 	o       Options
 	db      *badger.DB
+	limits  limits
 	box     *mailbox
 	calls   *callbacks
 	ids     *ids
@@ -140,6 +141,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 			err = errors.Join(err, l.db.Close(), l.commits.close())
 		}
 	}()
+	l.limits = limitsOf(l.db)
 	if err := l.recover(ctx); err != nil {
 		return nil, err
 	}

@@ -181,10 +181,10 @@ type squeeze struct {
 
 const (
 	squeezeLook  = 10_000 // entries
-	squeezePages = 16
+	squeezePages = 3      // of several entries, so none is larger than pageBytes
 )
 
-func (o *squeeze) weigh() (bytes, records int) { return maxBytes, 3 * squeezePages }
+func (o *squeeze) weigh() (bytes, records int) { return squeezePages * pageBytes, 3 * squeezePages }
 
 func (o *squeeze) apply(b *batch) error {
 	left := squeezePages
