@@ -1,0 +1,362 @@
+package hosttest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"balhost/host/internal/entry"
+)
+
+func decode(b []byte, v any) {
+	if len(b) > 0 {
+		json.Unmarshal(b, v) //nolint:errcheck // what is not there is not there
+	}
+}
+
+// check compares the books after a step, when every goroutine waits.
+func (b *books) check() {
+	select {
+	case <-b.w.host.Dead():
+		return // the next host is asked
+	default:
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host
+	counts := b.w.server.Counts()
+	if counts.OverLimit > 0 {
+		b.bad("P3: %d downstreams were sent past the window", counts.OverLimit)
+	}
+	if counts.WrongAcks > 0 || counts.BadAcks > 0 {
+		b.bad("P1: %d acks on a wrong connection, %d bad ones: %v", counts.WrongAcks, counts.BadAcks, b.w.server.Report().WrongAckID)
+	}
+	if alarms := h.Ledger.Alarms(); len(alarms) > 0 {
+		b.bad("ledger: %q", alarms)
+	}
+	if c := h.Ledger.Counts(); c.Sent != c.Acked+c.Failed+c.Expired+uint64(c.Downstreams) {
+		b.bad("P4: %d downstreams were accepted; %d acked, %d failed, %d expired, %d pending", c.Sent, c.Acked, c.Failed, c.Expired, c.Downstreams)
+	}
+	b.readState(h)
+	events, dead := b.pendingEvents(h), b.dead(h)
+	b.checkAcked(events, dead)
+	b.checkReceived(h)
+}
+
+// dead are the dead letters, by kind, session, device and message id.
+func (b *books) dead(h *Host) map[string]entry.DeadLetter {
+	all := map[string]entry.DeadLetter{}
+	for after := ""; ; {
+		page, err := h.Ledger.Dead(after, 1000)
+		if err != nil {
+			select {
+			case <-h.Dead():
+			default:
+				b.bad("dead letters: %v", err)
+			}
+			return all
+		}
+		for _, d := range page {
+			all[deadKey(d.Kind, d.Session, d.From, d.MessageID)] = d
+			after = d.ID
+		}
+		if len(page) < 1000 {
+			return all
+		}
+	}
+}
+
+func deadKey(kind, session, from, id string) string {
+	if kind != "upstream" {
+		session, from = "", ""
+	}
+	return strings.Join([]string{kind, session, from, id}, "|")
+}
+
+// readState reads what handlers have committed: each event once, and nothing
+// that was there may go (P7).
+func (b *books) readState(h *Host) {
+	for _, plugin := range h.Plugins() {
+		for _, key := range b.keys(plugin) {
+			value, version, err := h.Ledger.Get(plugin, key)
+			if errors.Is(err, entry.ErrClosed) {
+				continue
+			} else if err != nil {
+				b.bad("state %s: %v", key, err)
+				continue
+			}
+			where := plugin + " " + key
+			if version == b.versions[where] && version != 0 {
+				continue
+			}
+			was, is := b.state[where], notes(value)
+			if len(is) < len(was) || !slices.EqualFunc(was, is[:len(was)], func(x, y note) bool { return x.Event == y.Event }) {
+				b.bad("P7: state %s of %s had %d notes, and now has others: %v, %v", key, plugin, len(was), was, is)
+			}
+			for _, n := range is[min(len(was), len(is)):] {
+				b.effect(key, n)
+			}
+			b.state[where], b.versions[where] = is, version
+		}
+	}
+}
+
+// effect notes what one event has done.
+func (b *books) effect(key string, n note) {
+	if key == sharedKey {
+		key = "shared " // of its own; the event's note is elsewhere too
+	} else {
+		key = ""
+	}
+	if _, twice := b.effects[key+n.Event]; twice {
+		b.bad("P7: %s (event %s) has had its effect twice", n.Key, n.Event)
+	}
+	b.effects[key+n.Event] = n
+	if e := b.events[n.Event]; e == nil || e.key != n.Key {
+		b.bad("P7: effect of event %s, %s, which was not handed out", n.Event, n.Key)
+	}
+	for _, mid := range n.Sends {
+		if d := b.downs[mid]; d != nil {
+			d.stored = true
+		}
+	}
+}
+
+// keys are the state keys that a plugin may have.
+func (b *books) keys(plugin string) []string {
+	seen := map[string]bool{sharedKey: true}
+	for _, e := range b.events {
+		if e.plugin == plugin {
+			seen[stateKey(e)] = true
+		}
+	}
+	var all []string
+	for key := range seen {
+		all = append(all, key)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// fate says where an upstream is in the ledger; "" when it is nowhere.
+func (b *books) fate(u *upstream, waiting map[string]bool, dead map[string]entry.DeadLetter) string {
+	if e := b.byKey[u.key()]; e != nil {
+		if _, done := b.effects[e.id]; done {
+			return "done"
+		}
+	}
+	if waiting[u.key()] {
+		return "pending"
+	}
+	if d, ok := dead[deadKey("upstream", u.session, u.from, u.id)]; ok {
+		return "dead: " + d.Reason
+	}
+	return ""
+}
+
+// checkAcked: what CCS was told is stored is stored (P1).
+func (b *books) checkAcked(events []pending, dead map[string]entry.DeadLetter) {
+	waiting := map[string]bool{}
+	for _, e := range events {
+		if e.Kind == entry.Upstream {
+			if waiting[e.key] {
+				b.bad("P6: %s is pending twice", e.key)
+			}
+			waiting[e.key] = true
+		}
+	}
+	stored := map[string]int{} // by device and message id: how many sendings the ledger's entries account for
+	for key, u := range b.ups {
+		if b.fate(u, waiting, dead) != "" {
+			stored[u.from+"\t"+u.id] += u.times
+		}
+		if e := b.byKey[key]; e != nil && waiting[key] {
+			if _, done := b.effects[e.id]; done {
+				b.bad("P7: %s is pending and has had its effect", key)
+			}
+		}
+	}
+	acked := map[string]int{}
+	var list strings.Builder
+	b.w.server.WriteAcked(&list) //nolint:errcheck // a Builder takes all
+	for lines := bufio.NewScanner(strings.NewReader(list.String())); lines.Scan(); {
+		acked[lines.Text()]++
+	}
+	for name, n := range acked {
+		if n > stored[name] {
+			b.bad("P1: %d of %q were acked to CCS, the ledger has %d", n, name, stored[name])
+		}
+	}
+}
+
+// checkReceived: what CCS got was stored before (P2), and groups in their order (P5).
+func (b *books) checkReceived(h *Host) {
+	last := map[string]string{} // by group: the newest one that CCS got
+	for _, token := range b.tokens() {
+		r, _ := b.w.server.Device(token)
+		for _, m := range r.Last {
+			d := b.downs[m.MessageID]
+			switch {
+			case d == nil:
+				b.bad("P2: CCS got %s, which nobody sent", m.MessageID)
+				continue
+			case d.stored:
+			case !d.direct():
+				b.bad("P2: CCS got %s, and the changes it belongs to are not committed", m.MessageID)
+			case d.waits && d.host == h:
+				b.bad("P2: CCS got %s, and its sender has not heard that it is stored", m.MessageID)
+			}
+			b.received[m.MessageID] = true
+			if lane := groupLane(d); lane != "" && !m.Duplicate && d.ttl == nil {
+				// A device is of one session, but a group has several devices: compare within a device.
+				lane += token
+				if b.seqs[m.MessageID] < b.seqs[last[lane]] {
+					b.bad("P5: CCS got %s after %s, which is newer and of its group", m.MessageID, last[lane])
+				}
+				last[lane] = m.MessageID
+			}
+		}
+	}
+}
+
+func (b *books) tokens() []string {
+	tokens := []string{"/topics/news"}
+	for _, s := range b.w.options.Sessions {
+		for i := range 4 {
+			tokens = append(tokens, fmt.Sprintf("dev-%s-%d", s.Name, i))
+		}
+		tokens = append(tokens, fmt.Sprintf("dev-%s-3-new", s.Name))
+	}
+	return tokens
+}
+
+// stopped: a clean stop answers all; nothing waits for a host that is gone.
+func (b *books) stopped() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range b.downs {
+		if d.waits && d.owner == "" {
+			b.bad("P2: the API's send of %s was never answered", d.mid)
+		}
+	}
+}
+
+// recovered checks a host that has just started on the disk of one that ended:
+// what CCS got before must be there, else it was sent before it was stored (P2).
+func (b *books) recovered() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host
+	here := map[string]bool{}
+	for _, d := range h.Ledger.Downstreams(0, 1<<20) {
+		here[d.MessageID] = true
+	}
+	b.readState(h)
+	ended := map[string]bool{}
+	for _, e := range b.pendingEvents(h) {
+		if name, ok := strings.CutPrefix(e.key, "out|"); ok {
+			ended[name[:strings.Index(name, "|")]] = true
+		}
+	}
+	for _, n := range b.effects {
+		if name, ok := strings.CutPrefix(n.Key, "out|"); ok {
+			ended[name[:strings.Index(name, "|")]] = true
+		}
+	}
+	for _, d := range b.dead(h) {
+		ended[d.MessageID] = true
+	}
+	for mid := range b.received {
+		if d := b.downs[mid]; d.owner != "" && !here[mid] && !ended[mid] {
+			b.bad("P2: CCS got %s, and the ledger knows nothing of it after a restart", mid)
+		}
+	}
+}
+
+// close is the last reckoning, when nothing is left to do.
+func (b *books) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.host
+	if !b.w.settled() {
+		r := b.w.server.Report()
+		status, err := h.Dispatch.Status(context.Background())
+		b.bad("P8: not settled: CCS has %d upstreams waiting and %d in flight\nledger %+v\nevents %+v\ndownstreams %+v\nsessions %+v\nplugins %+v %v",
+			r.Waiting, r.InFlight, h.Ledger.Counts(), b.pendingEvents(h), h.Ledger.Downstreams(0, 100), statuses(h), status.Plugins, err)
+	}
+	dead := b.dead(h)
+	for key, u := range b.ups {
+		switch fate := b.fate(u, nil, dead); {
+		case fate == "":
+			b.bad("P8: %s is nowhere at the end", key)
+		case u.unusable && !strings.HasPrefix(fate, "dead"):
+			b.bad("P1: the unusable %s is %s", key, fate)
+		}
+	}
+	outcomes, receipts := map[string]string{}, map[string]bool{}
+	for id, n := range b.effects {
+		kind, rest, _ := strings.Cut(n.Key, "|")
+		switch {
+		case strings.HasPrefix(id, "shared "):
+		case kind == "out":
+			mid, status, _ := strings.Cut(rest, "|")
+			outcomes[mid] = status
+		case kind == "rcpt":
+			receipts[rest] = true
+		}
+	}
+	for mid, d := range b.downs {
+		if !d.stored {
+			continue
+		}
+		outcome, heard := outcomes[mid]
+		_, buried := dead[deadKey("outcome", "", "", mid)]
+		if d.owner != "" && !heard && !buried {
+			b.bad("P4: nobody heard how %s ended", mid)
+		}
+		if heard {
+			b.checkOutcome(d, outcome)
+		}
+		if _, buried := dead[deadKey("receipt", "", "", "dr2:"+mid)]; d.receipt && b.received[mid] && !receipts[mid] && !buried {
+			b.bad("P8: the receipt of %s is nowhere at the end", mid)
+		}
+	}
+	if c := b.w.server.Counts(); c.Receipts != c.ReceiptsAcked {
+		b.bad("P1: %d receipts, %d acked", c.Receipts, c.ReceiptsAcked)
+	}
+	if err := h.Ledger.Verify(context.Background()); err != nil {
+		b.bad("%v", err)
+	}
+}
+
+func statuses(h *Host) (all []any) {
+	for _, s := range h.Sessions {
+		all = append(all, s.Status())
+	}
+	return all
+}
+
+// checkOutcome: a downstream ended as CCS's books say.
+func (b *books) checkOutcome(d *downstream, outcome string) {
+	status, code, _ := strings.Cut(outcome, "|")
+	switch status {
+	case "acked":
+		if !b.received[d.mid] {
+			b.bad("P4: %s is acked, and CCS never took it", d.mid)
+		}
+	case "failed":
+		if !slices.Contains(nackCodes, code) && !(code == "STREAM_ERROR" && b.blamed) {
+			b.bad("P4: %s failed with %q", d.mid, code)
+		}
+	case "expired":
+		if d.ttl == nil {
+			b.bad("P4: %s expired without a TTL", d.mid)
+		}
+	default:
+		b.bad("P4: %s ended as %q", d.mid, outcome)
+	}
+}

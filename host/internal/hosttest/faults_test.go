@@ -1,0 +1,397 @@
+package hosttest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+	"balhost/sdk/wire"
+)
+
+// act does one thing of the schedule.
+func (w *world) act() {
+	total := 0
+	for _, a := range actions {
+		total += a.weight
+	}
+	n := w.rnd.IntN(total)
+	for _, a := range actions {
+		if n -= a.weight; n < 0 {
+			w.logf("%s%s", a.name, a.do(w))
+			return
+		}
+	}
+}
+
+// action is one kind of thing that happens; what it returns is for the log.
+type action struct {
+	weight int
+	name   string
+	do     func(*world) string
+}
+
+var actions []action
+
+func init() { // not a literal: act, which reads it, would be a part of it
+	actions = []action{
+		{30, "upstreams", (*world).upstreams},
+		{6, "again", (*world).again},
+		{2, "unusable", (*world).unusable},
+		{8, "plugin sends", (*world).pluginSends},
+		{4, "API sends", (*world).apiSends},
+		{4, "nothing", func(*world) string { return "" }},
+
+		{6, "cut", (*world).cut},
+		{4, "cut in what the host writes", (*world).cutWrites},
+		{5, "drain", (*world).drain},
+		{6, "nack", (*world).nack},
+		{3, "no answer", (*world).noAnswer},
+		{2, "nacks end", func(w *world) string { w.server.ClearNacks(); return "" }},
+		{3, "freeze", (*world).freeze},
+		{2, "stream error", (*world).streamError},
+		{2, "odd", (*world).odd},
+		{2, "canonical", (*world).canonical},
+
+		{5, "slow disk", (*world).slowDisk},
+		{2, "disk full or not", func(w *world) string { on := chance(w.rnd, 60); w.disk.Full(on); return fmt.Sprint(" ", on) }},
+		{3, "kill", (*world).kill},
+		{4, "kill at a commit", (*world).killAtCommit},
+		{2, "stop", (*world).stop},
+
+		{4, "plugin dies", (*world).pluginDies},
+		{2, "reload", (*world).reload},
+		{2, "pause", (*world).pause},
+		{2, "resume", (*world).resume},
+		{3, "replay", (*world).replay},
+	}
+}
+
+func (w *world) session() string { return w.options.Sessions[w.rnd.IntN(len(w.options.Sessions))].Name }
+
+func sender(session string) string {
+	return senderID + strings.TrimPrefix(session, "session")
+}
+
+// upstreams sends some, of few devices, so that lanes fill.
+func (w *world) upstreams() string {
+	n := 1 + w.rnd.IntN(8)
+	var ids []string
+	for range n {
+		session := w.session()
+		u := &upstream{
+			session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)),
+			category: []string{"com.alpha", "com.alpha", "com.beta", "com.other", ""}[w.rnd.IntN(5)],
+		}
+		w.upSeq++
+		u.id = fmt.Sprintf("u%d", w.upSeq)
+		data := map[string]string{"n": fmt.Sprint(w.upSeq)}
+		if chance(w.rnd, 70) {
+			data["room"] = fmt.Sprint("room", w.rnd.IntN(3))
+			u.room = data["room"]
+		}
+		if old := w.books.anyUpstream(w.rnd); old != nil && chance(w.rnd, 5) {
+			u.id, u.from, u.session, u.category = old.id, old.from, old.session, old.category // same id, other data: another message
+		}
+		u.data = fmt.Sprint(data["n"], " ", data["room"])
+		u.send = ccstest.Upstream{Sender: sender(u.session), From: u.from, Category: u.category, MessageID: u.id, Data: marshal(data)}
+		w.sendUp(u)
+		ids = append(ids, u.id)
+	}
+	return fmt.Sprint(" ", ids)
+}
+
+// sendUp has a device send u, which may have been sent before.
+func (w *world) sendUp(u *upstream) {
+	w.books.created(u)
+	if _, err := w.server.Send(u.send); err != nil {
+		w.books.wrong("send an upstream: %v", err)
+	}
+}
+
+// again sends an upstream that was sent before (P6).
+func (w *world) again() string {
+	u := w.books.anyUpstream(w.rnd)
+	if u == nil {
+		return ": nothing yet"
+	}
+	w.sendUp(u)
+	return " " + u.id
+}
+
+// unusable sends what has from and message_id, and else makes no sense (P1).
+func (w *world) unusable() string {
+	w.upSeq++
+	session := w.session()
+	u := &upstream{session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)), id: fmt.Sprintf("u%d", w.upSeq), unusable: true}
+	u.send = ccstest.Upstream{
+		Sender: sender(session), From: u.from, MessageID: u.id,
+		Payload: fmt.Sprintf(`{"from":%q,"message_id":%q,"category":"com.alpha","data":17}`, u.from, u.id),
+	}
+	w.sendUp(u)
+	return " " + u.id
+}
+
+// downstream makes one; mid decides all about it, so that it is the same each time.
+func (w *world) downstream(mid, owner, session string) (*downstream, message.Downstream) {
+	r := w.roll("downstream", mid)
+	m := message.Downstream{
+		MessageID: mid, Session: session, To: message.Token(fmt.Sprintf("dev-%s-%d", session, r.IntN(4))),
+		Data: marshal(map[string]string{"id": mid, "text": strings.Repeat("<&ä", r.IntN(20))}),
+	}
+	if chance(r, 10) {
+		m.To = message.Topic("news")
+	}
+	if chance(r, 60) {
+		m.Group = fmt.Sprint("g", r.IntN(3))
+	}
+	if chance(r, 35) {
+		m.Options.TTL = message.TTL([]time.Duration{0, 2 * time.Second, 10 * time.Second, time.Minute}[r.IntN(4)])
+	}
+	m.Options.ReceiptRequested = chance(r, 30)
+	return &downstream{
+		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested,
+	}, m
+}
+
+// pluginSends is Host.Send: it goes on until the answer is yes (P2).
+func (w *world) pluginSends() string {
+	name, session := []string{"alpha", "beta"}[w.rnd.IntN(2)], w.session()
+	w.sendSeq++
+	mid := fmt.Sprintf("send-%s-%d", name, w.sendSeq)
+	d, m := w.downstream(mid, name, session)
+	p := w.host.Serving(name)
+	if p == nil {
+		return ": no process of " + name
+	}
+	checked, err := m.Checked()
+	if err != nil {
+		w.books.wrong("downstream: %v", err)
+		return ""
+	}
+	on, err := wire.DownstreamToProto(checked)
+	if err != nil {
+		w.books.wrong("downstream: %v", err)
+		return ""
+	}
+	w.books.offered(d, p.Host())
+	w.callers.Go(func() error {
+		for {
+			reply, err := p.Call(&wire.Call{Op: &wire.Call_Send{Send: on}})
+			switch {
+			case err != nil:
+				w.books.sendLost(mid)
+				return nil
+			case reply.GetCode() == wire.Reply_OK:
+				w.books.sendStored(mid)
+				return nil
+			case reply.GetCode() != wire.Reply_UNAVAILABLE:
+				w.books.wrong("P2: Host.Send of %s: %v %s", mid, reply.GetCode(), reply.GetError())
+				return nil
+			}
+			time.Sleep(300 * time.Millisecond)
+		}
+	})
+	return " " + mid
+}
+
+// apiSends is balhost send.
+func (w *world) apiSends() string {
+	w.sendSeq++
+	mid := fmt.Sprintf("api-%d", w.sendSeq)
+	d, m := w.downstream(mid, "", w.session())
+	checked, err := m.Checked()
+	if err != nil {
+		w.books.wrong("downstream: %v", err)
+		return ""
+	}
+	w.books.offered(d, w.host)
+	w.host.Ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: checked}}}, func(err error) {
+		if err == nil {
+			w.books.sendStored(mid)
+		} else {
+			w.books.sendLost(mid)
+		}
+	})
+	return " " + mid
+}
+
+// some is a connection's number in ccstest's books, or 0 for all.
+func (w *world) some() int {
+	r := w.server.Report()
+	var open []int
+	for _, c := range r.Conns {
+		if c.State == ccstest.StateBound || c.State == ccstest.StateDraining {
+			open = append(open, c.ID)
+		}
+	}
+	if len(open) == 0 || chance(w.rnd, 25) {
+		return 0
+	}
+	return open[w.rnd.IntN(len(open))]
+}
+
+func (w *world) cut() string {
+	c := ccstest.Cut{Mode: []ccstest.CutMode{ccstest.CutFIN, ccstest.CutRST, ccstest.CutBlackhole}[w.rnd.IntN(3)], Conn: w.some()}
+	if chance(w.rnd, 70) {
+		c.After = w.rnd.IntN(1500)
+	}
+	if _, err := w.server.CutWith(c); err != nil {
+		w.books.wrong("%v", err)
+	}
+	return fmt.Sprintf(" %+v", c)
+}
+
+func (w *world) cutWrites() string {
+	i, n, silent := w.rnd.IntN(8), w.rnd.IntN(1500), chance(w.rnd, 50)
+	return fmt.Sprintf(" %d after %d, silent %v: %v", i, n, silent, w.host.Link.CutAfter(i, n, silent))
+}
+
+func (w *world) drain() string {
+	d := ccstest.Drain{Conn: w.some(), Silent: chance(w.rnd, 25), NoUpstream: chance(w.rnd, 30)}
+	if chance(w.rnd, 70) {
+		d.Grace = ccstest.Duration(upTo(w.rnd, 10*time.Second))
+	}
+	return fmt.Sprintf(" %+v: %d", d, w.server.DrainWith(d))
+}
+
+var nackCodes = []string{
+	"SERVICE_UNAVAILABLE", "INTERNAL_SERVER_ERROR", "DEVICE_MESSAGE_RATE_EXCEEDED", "CONNECTION_DRAINING", "DEVICE_UNREGISTERED",
+	"BAD_REGISTRATION", "AUTHENTICATION_FAILED", "SOMETHING_NEW", "INVALID_JSON",
+}
+
+func (w *world) nack() string {
+	n := ccstest.Nack{Count: 1 + w.rnd.IntN(6), Code: nackCodes[w.rnd.IntN(len(nackCodes))], Description: "as you like it"}
+	if chance(w.rnd, 30) {
+		n.Token = "dev-*-1"
+	}
+	w.server.Nack(n)
+	return fmt.Sprintf(" %+v", n)
+}
+
+func (w *world) noAnswer() string {
+	n := 1 + w.rnd.IntN(3)
+	w.server.Nack(ccstest.Nack{Count: n})
+	return fmt.Sprint(" ", n)
+}
+
+func (w *world) freeze() string {
+	w.frozen = !w.frozen
+	w.server.Freeze(w.frozen)
+	return fmt.Sprint(" ", w.frozen)
+}
+
+func (w *world) streamError() string {
+	condition := []string{"system-shutdown", "connection-timeout", "invalid-xml", "policy-violation", "internal-server-error"}[w.rnd.IntN(5)]
+	if condition == "invalid-xml" {
+		w.books.blame()
+	}
+	return fmt.Sprintf(" %s: %d", condition, w.server.StreamError(condition))
+}
+
+// odd is what CCS never sent, and must be harmless (P10).
+func (w *world) odd() string {
+	raw := []string{
+		`<message><data:gcm xmlns:data="google:mobile:data">{"message_type":"control","control_type":"NEWS"}</data:gcm></message>`,
+		`<message><gcm xmlns="google:mobile:data">{"message_type":"greeting","x":[1,{}]}</gcm></message>`,
+		`<message><gcm xmlns="google:mobile:data">{"message_type":"ack","from":"nobody","message_id":"never-sent"}</gcm></message>`,
+		`<presence/>`, ` `, `<iq type="get" id="s1"><ping xmlns="urn:xmpp:ping"/></iq>`, `<x xmlns="urn:x"><y/></x>`,
+	}[w.rnd.IntN(7)]
+	return fmt.Sprintf(" %s: %d", raw, w.server.Inject(raw))
+}
+
+func (w *world) canonical() string {
+	session := w.session()
+	token := fmt.Sprintf("dev-%s-3", session)
+	w.server.SetCanonical(token, []string{"", token + "-new"}[w.rnd.IntN(2)])
+	return " " + token
+}
+
+func (w *world) slowDisk() string {
+	if chance(w.rnd, 40) {
+		w.disk.Slow(nil)
+		return " no more"
+	}
+	most := []time.Duration{time.Millisecond, 20 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second}[w.rnd.IntN(4)]
+	r := rand.New(rand.NewPCG(w.rnd.Uint64(), 0)) // the disk's own; it is under the disk's lock
+	w.disk.Slow(func() time.Duration { return upTo(r, most) })
+	return fmt.Sprint(" up to ", most)
+}
+
+func (w *world) kill() string {
+	w.host.Kill()
+	synctest.Wait() // badger may be writing a table
+	return ""
+}
+
+func (w *world) killAtCommit() string {
+	m, n := BeforeCommit+Moment(w.rnd.IntN(2)), w.rnd.IntN(12)
+	w.disk.KillAt(m, n)
+	return fmt.Sprintf(" %d, %d others first", m, n)
+}
+
+func (w *world) stop() string {
+	err := w.host.Stop()
+	select {
+	case <-w.host.Dead():
+		return " and kill"
+	default:
+	}
+	if err != nil {
+		w.books.wrong("stop: %v", err)
+	}
+	w.books.stopped()
+	w.boot()
+	synctest.Wait()
+	w.books.recovered()
+	return ""
+}
+
+func (w *world) pluginDies() string {
+	name := []string{"alpha", "beta"}[w.rnd.IntN(2)]
+	p := w.host.Serving(name)
+	if p == nil {
+		return ": it is dead"
+	}
+	p.Die("the schedule says so")
+	return " " + name
+}
+
+func (w *world) reload() string {
+	name := []string{"alpha", "beta"}[w.rnd.IntN(2)]
+	w.host.Reload(name)
+	return " " + name
+}
+
+func (w *world) pause() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return fmt.Sprint(": ", w.host.Dispatch.Pause(ctx, "alpha"))
+}
+
+func (w *world) resume() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return fmt.Sprint(": ", w.host.Dispatch.Resume(ctx, "alpha"))
+}
+
+// replay gives some dead letters another try (P5, P8).
+func (w *world) replay() string {
+	dead, err := w.host.Ledger.Dead("", 1000)
+	if err != nil {
+		return ": " + err.Error()
+	}
+	var ids []string
+	for _, d := range dead {
+		if strings.HasPrefix(d.Reason, "rejected") && chance(w.rnd, 50) {
+			ids = append(ids, d.ID)
+		}
+	}
+	w.books.replaying(ids)
+	return fmt.Sprintf(" %d: %v", len(ids), w.host.Ledger.Replay(ids))
+}

@@ -1,0 +1,176 @@
+package hosttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"balhost/sdk/wire"
+)
+
+// plugin makes one of the simulation's plugins. Its handlers write all that
+// they do into the plugin's state, so that the ledger itself is the book of
+// what was committed.
+func (w *world) plugin(name string, categories []string, order string) *Plugin {
+	r := w.rnd
+	if chance(r, 15) {
+		order = "none"
+	}
+	p := &Plugin{
+		Name: name, Categories: categories, Order: order, Outcome: true, Receipt: true,
+		MaxAttempts: []int{0, 3, 6}[r.IntN(3)], HandlerTimeout: 2 * time.Second, MaxInFlight: 1 + r.IntN(12),
+		SuspectAfter: []int{0, 1, 2, 3}[r.IntN(4)], Alone: chance(r, 50), Restart: upTo(r, time.Second),
+		Handle:    w.handle,
+		Delivered: w.books.delivered,
+		Answered:  w.books.answered,
+		Exited:    w.books.exited,
+	}
+	p.Exiting = func(*Process) time.Duration {
+		if w.calm.Load() {
+			return 0
+		}
+		return upTo(w.books.rnd(), 300*time.Millisecond)
+	}
+	return p
+}
+
+// note is what a handler leaves in the state for each event that it handled.
+type note struct {
+	Event string   `json:"event"`
+	Key   string   `json:"key"`             // what the event is; see books.event
+	Sends []string `json:"sends,omitempty"` // message ids
+}
+
+// stateKey is where the note goes: events of one lane share a key, and events
+// without a lane share a few, so that their commits collide (P7).
+func stateKey(e *event) string {
+	if e.lane != "" {
+		return "lane/" + e.lane
+	}
+	return fmt.Sprint("loose/", len(e.key)%3)
+}
+
+// sharedKey counts, over all lanes, some of the events.
+const sharedKey = "shared"
+
+// handle is every handler. The seed decides what it does.
+func (w *world) handle(ctx context.Context, p *Process, d *wire.Delivery) *wire.Result {
+	e, times := w.books.handling(d)
+	r := w.roll(p.Plugin.Name, e.key, times)
+	if w.kills(p, e) {
+		p.Die("poisoned by " + e.key)
+		<-ctx.Done()
+		return nil
+	}
+	if w.calm.Load() {
+		return w.work(ctx, p, d, e, r)
+	}
+	switch n := r.IntN(100); {
+	case n < 70:
+	case n < 78:
+		wait := int64(-1)
+		if chance(r, 50) {
+			wait = r.Int64N(1000)
+		}
+		return &wire.Result{Code: wire.Result_RETRY, DelayMs: wait, Error: "not now"}
+	case n < 80:
+		return &wire.Result{Code: wire.Result_REJECT, Error: "never"}
+	case n < 83:
+		return &wire.Result{Code: wire.Result_RELEASE}
+	case n < 86: // goes on past its time, then heeds it
+		<-ctx.Done()
+		return w.late(p)
+	case n < 87: // never answers: the plugin is hung
+		<-p.ctx.Done()
+		return nil
+	case n < 89:
+		p.Die("by itself")
+	}
+	return w.work(ctx, p, d, e, r)
+}
+
+// kills reports whether the event kills its plugin, each time (suspects).
+func (w *world) kills(p *Process, e *event) bool {
+	return p.Plugin.SuspectAfter > 0 && e.kind == "upstream" && w.roll("kills", e.key).IntN(100) < 2
+}
+
+func (w *world) late(p *Process) *wire.Result {
+	if !p.Alive() {
+		return nil
+	}
+	return &wire.Result{Code: wire.Result_RETRY, DelayMs: -1, Error: "out of time"}
+}
+
+// work reads what it needs, takes its time, and has all changes committed
+// with the event's end.
+func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event, r *rand.Rand) *wire.Result {
+	key := stateKey(e)
+	value, version, err := p.Get(key)
+	if err != nil {
+		return w.late(p)
+	}
+	changes := &wire.Changes{Read: []*wire.Read{{Key: key, Version: version}}}
+	mine := note{Event: e.id, Key: e.key}
+	if e.kind == "upstream" {
+		session := d.GetUpstream().GetSession()
+		for i := range r.IntN(4) {
+			mid := fmt.Sprintf("%s-%d", e.id, i)
+			down, m := w.downstream(mid, p.Plugin.Name, session)
+			checked, err := m.Checked()
+			if err != nil {
+				w.books.wrong("downstream: %v", err)
+			}
+			on, err := wire.DownstreamToProto(checked)
+			if err != nil {
+				w.books.wrong("downstream: %v", err)
+			}
+			w.books.offered(down, p.Host())
+			changes.Send = append(changes.Send, on)
+			mine.Sends = append(mine.Sends, mid)
+		}
+	}
+	changes.Write = append(changes.Write, &wire.Write{Key: key, Value: marshal(append(notes(value), mine))})
+	if chance(r, 30) { // P7: a counter that other lanes want too
+		value, version, err := p.Get(sharedKey)
+		if err != nil {
+			return w.late(p)
+		}
+		changes.Read = append(changes.Read, &wire.Read{Key: sharedKey, Version: version})
+		changes.Write = append(changes.Write, &wire.Write{Key: sharedKey, Value: marshal(append(notes(value), mine))})
+	}
+	if wait := []time.Duration{0, 0, 5 * time.Millisecond, 100 * time.Millisecond, time.Second}[r.IntN(5)]; wait > 0 && !w.calm.Load() {
+		t := time.NewTimer(upTo(r, wait))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return w.late(p)
+		}
+	}
+	if chance(r, 3) {
+		changes.Read = append(changes.Read, &wire.Read{Key: "no such key", Version: 1}) // a conflict that time would not heal: only this attempt's
+	}
+	return &wire.Result{Code: wire.Result_DONE, Changes: changes}
+}
+
+func marshal(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // of the test's own types
+	}
+	return b
+}
+
+// notes are those of a state key.
+func notes(value []byte) []note {
+	var all []note
+	if len(value) > 0 {
+		if err := json.Unmarshal(value, &all); err != nil {
+			panic(fmt.Sprintf("state is not what a handler wrote: %q: %v", value, err))
+		}
+	}
+	return slices.Clip(all)
+}

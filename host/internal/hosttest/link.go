@@ -1,0 +1,133 @@
+package hosttest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"balhost/host/internal/ccstest"
+)
+
+// Link is the network between one host and the server. Its methods may be
+// called from any goroutine. The server's own faults are in ccstest; here are
+// those of the bytes that the host writes.
+type Link struct {
+	server *ccstest.Server
+
+	mu   sync.Mutex // guards what follows
+	open []*end     // the host's ends, oldest first
+	down bool
+}
+
+// end is the host's end of one connection.
+type end struct {
+	net.Conn
+	link *Link
+
+	mu     sync.Mutex // guards what follows
+	fuse   int        // bytes until the cut; negative: no cut is planned
+	silent bool
+	broken bool // by a silent cut
+}
+
+var errDown = errors.New("network is down")
+
+// dial is ccs.Options.Dial.
+func (l *Link) dial(context.Context, string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, errDown
+	}
+	ours, theirs := net.Pipe()
+	e := &end{Conn: ours, link: l, fuse: -1}
+	l.open = append(l.open, e)
+	l.server.ServeConn(theirs)
+	return e, nil
+}
+
+// CutAfter breaks the i-th of the open connections, counted round, when the
+// host has written n more bytes on it. A silent cut is noticed a little later:
+// writes succeed until then, and are lost. False: nothing is open.
+func (l *Link) CutAfter(i, n int, silent bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) == 0 {
+		return false
+	}
+	e := l.open[i%len(l.open)]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fuse, e.silent = n, silent
+	return true
+}
+
+// sever breaks everything for good, at once: the host is dead.
+func (l *Link) sever() {
+	l.mu.Lock()
+	l.down = true
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for _, e := range open {
+		e.Conn.Close()
+	}
+}
+
+// silence is how long a silent cut goes unnoticed.
+const silence = 700 * time.Millisecond
+
+// Write is called by one goroutine at a time.
+func (e *end) Write(p []byte) (n int, err error) {
+	allowed, cut := e.burn(len(p))
+	if allowed > 0 {
+		if n, err = e.Conn.Write(p[:allowed]); err != nil {
+			return n, err
+		}
+	}
+	switch cut {
+	case nil:
+		return n, nil
+	case errSilent:
+		return len(p), nil
+	}
+	e.Conn.Close()
+	return n, cut
+}
+
+var errSilent = errors.New("cut, and nobody knows")
+
+// burn says how many of n bytes still pass, and what becomes of the others.
+func (e *end) burn(n int) (allowed int, cut error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.broken:
+		return 0, errSilent
+	case e.fuse < 0:
+		return n, nil
+	case n <= e.fuse:
+		e.fuse -= n
+		return n, nil
+	case e.silent:
+		e.broken = true
+		time.AfterFunc(silence, func() { e.Conn.Close() })
+		return e.fuse, errSilent
+	}
+	return e.fuse, io.ErrClosedPipe
+}
+
+func (e *end) Close() error {
+	e.link.mu.Lock()
+	for i, other := range e.link.open {
+		if other == e {
+			e.link.open = append(e.link.open[:i:i], e.link.open[i+1:]...)
+			break
+		}
+	}
+	e.link.mu.Unlock()
+	return e.Conn.Close()
+}

@@ -1,0 +1,264 @@
+package hosttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/outbox"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+)
+
+// world is one simulation: a CCS, a disk, hosts one after the other, and the
+// books about all of them. Its methods run on the test's goroutine unless they
+// say otherwise.
+type world struct {
+	*testing.T
+	seed    uint64
+	rnd     *rand.Rand // of the schedule
+	server  *ccstest.Server
+	disk    *Disk
+	options Options
+	host    *Host
+	books   *books
+	callers errgroup.Group // calls of plugins and of the API under way
+	calm    atomic.Bool    // no more faults
+	tell    bool
+	start   time.Time
+	steps   []string
+	tokens  int
+	upSeq   int
+	sendSeq int
+	frozen  bool
+}
+
+// roll is a source of chance that depends on the seed and on what, not on when.
+func (w *world) roll(what ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, what...)
+	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
+}
+
+// chance is true p times in a hundred.
+func chance(r *rand.Rand, p int) bool { return r.IntN(100) < p }
+
+// upTo is an even choice in [0, d].
+func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }
+
+const senderID = "100"
+
+func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
+	w := &world{T: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), tell: tell, start: time.Now()}
+	w.books = newBooks(w)
+	r := w.rnd
+	window := 2 + r.IntN(7)
+	so := ccstest.Options{
+		Seed: seed, SenderID: senderID + "0", Senders: map[string]string{senderID + "1": ccstest.DefaultServerKey},
+		Window: 2 + r.IntN(9), Pending: window, Keepalive: 10 * time.Second, Receipts: true,
+		OverLimit: []ccstest.OverLimit{ccstest.OverNack, ccstest.OverClose}[r.IntN(2)],
+		WriteEach: chance(r, 30), BareGCM: chance(r, 20),
+	}
+	if chance(r, 70) {
+		so.AckDelay = ccstest.Range{Max: upTo(r, 2*time.Second)}
+	}
+	if chance(r, 40) {
+		so.Duplicates = r.Float64() * 0.4
+	}
+	if chance(r, 30) {
+		so.SplitBytes = 1 + r.IntN(60)
+	}
+	var err error
+	if w.server, err = ccstest.New(so); err != nil {
+		t.Fatal(err)
+	}
+	w.disk = NewDisk(root)
+	w.options = Options{
+		Disk: w.disk, Server: w.server,
+		Plugins: []*Plugin{w.plugin("alpha", []string{"com.alpha"}, "device"), w.plugin("beta", []string{"com.beta", "*"}, "key:data.room")},
+		Outbox: outbox.Options{
+			Retry: backoff.Policy{Min: time.Second, Max: 8 * time.Second},
+			Slow:  backoff.Policy{Min: 2 * time.Second, Max: 8 * time.Second}, Halt: 5 * time.Second, Attempts: 3 + r.IntN(12),
+		},
+		Retry: backoff.Policy{Min: 50 * time.Millisecond, Max: 2 * time.Second},
+		Tap: func(h *Host, o ccs.Outbox) ccs.Outbox {
+			return &tap{Outbox: o, h: h, b: w.books, taken: map[uint64]string{}}
+		},
+	}
+	if tell {
+		w.options.Log = hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info})
+	}
+	for i := range 1 + r.IntN(100)/70 {
+		w.options.Sessions = append(w.options.Sessions, ccs.Options{
+			Name: sessionName(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccstest.DefaultServerKey,
+			Connections: 1 + r.IntN(3), Window: window,
+			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
+			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Refused: 3 * time.Second,
+			Stable: 5 * time.Second, Login: 5 * time.Second, Drain: 20 * time.Second, Grace: 3 * time.Second, Stop: 2 * time.Second,
+		})
+	}
+	return w
+}
+
+func sessionName(i int) string { return "session" + fmt.Sprint(i) }
+
+// logf notes what happens, for the report of a failure.
+func (w *world) logf(format string, args ...any) {
+	line := fmt.Sprintf("%7.3fs ", time.Since(w.start).Seconds()) + fmt.Sprintf(format, args...)
+	w.steps = append(w.steps, line)
+	if w.tell {
+		fmt.Fprintln(os.Stderr, line)
+	}
+}
+
+// run is the whole simulation: faults, then calm until all is settled, then
+// the last reckoning.
+func (w *world) run() {
+	w.boot()
+	for range 30 + w.rnd.IntN(40) {
+		if !w.step() {
+			break
+		}
+	}
+	if w.books.ok() {
+		w.settle()
+	}
+	w.end()
+}
+
+// step does one thing, lets some time pass, and checks.
+func (w *world) step() bool {
+	w.act()
+	switch w.rnd.IntN(6) {
+	case 0:
+	case 1:
+		time.Sleep(upTo(w.rnd, time.Millisecond))
+	case 2, 3:
+		time.Sleep(upTo(w.rnd, 100*time.Millisecond))
+	case 4:
+		time.Sleep(upTo(w.rnd, time.Second))
+	case 5:
+		time.Sleep(upTo(w.rnd, 5*time.Second))
+	}
+	synctest.Wait()
+	w.reboot()
+	w.books.check()
+	return w.books.ok()
+}
+
+// boot starts a host on the disk.
+func (w *world) boot() {
+	h, err := Start(w.options)
+	if err != nil {
+		w.books.wrong("the host does not start: %v", err)
+		return
+	}
+	w.host = h
+	w.books.booted(h)
+}
+
+// reboot starts the next host when this one is dead. It must have died by
+// intention.
+func (w *world) reboot() {
+	select {
+	case <-w.host.Dead():
+	default:
+		return
+	}
+	if err := w.host.Err(); !errors.Is(err, ErrKilled) {
+		w.books.wrong("the host ended by itself: %v", err)
+	}
+	wait := w.host.Wait
+	if chance(w.rnd, 30) {
+		wait = w.host.WaitClosing
+	}
+	if err := wait(); err != nil {
+		w.books.wrong("wait for a killed host: %v", err)
+	}
+	if chance(w.rnd, 50) {
+		time.Sleep(upTo(w.rnd, 3*time.Second))
+	}
+	w.logf("the host starts again")
+	w.boot()
+	synctest.Wait()
+	w.books.recovered()
+}
+
+// settled reports whether nothing is left to do.
+func (w *world) settled() bool {
+	r, c := w.server.Report(), w.host.Ledger.Counts()
+	return r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0
+}
+
+// settle ends all faults, and waits until everything has its end.
+func (w *world) settle() {
+	w.logf("calm")
+	w.calm.Store(true)
+	w.disk.KillAt(0, 0)
+	w.disk.Slow(nil)
+	w.disk.Full(false)
+	w.server.Freeze(false)
+	w.server.ClearNacks()
+	time.Sleep(3 * time.Second) // until the ledger sees that there is room
+	synctest.Wait()
+	w.reboot()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, name := range w.host.Plugins() {
+		if err := w.host.Dispatch.Resume(ctx, name); err != nil {
+			w.books.wrong("resume %s: %v", name, err)
+		}
+		if p := w.host.Serving(name); p != nil {
+			p.Die("a handler that never answers holds its lane until then")
+		}
+	}
+	for range 300 { // five minutes
+		synctest.Wait()
+		w.books.check()
+		if w.settled() || !w.books.ok() {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	time.Sleep(time.Second)
+	synctest.Wait()
+	w.books.check()
+	if w.books.ok() {
+		w.books.close()
+	}
+}
+
+// end stops everything, and reports.
+func (w *world) end() {
+	w.server.Freeze(false)
+	w.disk.Slow(nil)
+	if err := w.host.Stop(); err != nil && !errors.Is(err, ErrKilled) {
+		w.books.wrong("stop: %v", err)
+	}
+	if err := w.host.WaitClosing(); err != nil {
+		w.books.wrong("stop: %v", err)
+	}
+	w.callers.Wait() //nolint:errcheck // they return nil
+	if err := w.server.Close(); err != nil && w.tell {
+		w.Log(err)
+	}
+	if wrong := w.books.wrongs(); len(wrong) > 0 {
+		for _, step := range w.steps {
+			w.Log(step)
+		}
+		for _, text := range wrong {
+			w.Error(text)
+		}
+	}
+}
