@@ -47,7 +47,8 @@ func (p *plugins) Described(i *pluginhost.Instance) {
 		HandlerTimeout: i.Options.HandlerTimeout,
 		MaxInFlight:    i.Options.MaxInFlight,
 		SuspectAfter:   i.Options.SuspectAfter,
-		Alone:          true,
+		Alone:          i.Options.Strategy == pluginhost.Recreate,
+		Trier:          i.Trier,
 	}
 	p.mu.Lock()
 	p.known[i] = d
@@ -64,6 +65,11 @@ func (p *plugins) Drain(ctx context.Context, i *pluginhost.Instance) error {
 	return p.to.Drain(ctx, p.get(i))
 }
 
+func (p *plugins) Results(ctx context.Context, i *pluginhost.Instance) (handled, failed uint64, err error) {
+	r, err := p.to.Results(ctx, p.get(i))
+	return r.Handled, r.Failed, err
+}
+
 func (p *plugins) Gone(i *pluginhost.Instance, reason string) {
 	p.to.Gone(p.get(i), reason)
 	p.mu.Lock()
@@ -76,5 +82,5 @@ type process struct{ i *pluginhost.Instance }
 
 func (p process) Send(f *wire.HostFrame) { p.i.Send(f) }
 func (p process) Kill(reason string)     { p.i.Kill(reason) }
-func (p process) Trier()                 {}
-func (p process) Retire()                {}
+func (p process) Trier()                 { p.i.StartTrier() }
+func (p process) Retire()                { p.i.Retire() }

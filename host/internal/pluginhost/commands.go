@@ -3,6 +3,15 @@ package pluginhost
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/sdk/wire"
 )
 
 // Reload looks at the plugins folder now. With force, a plugin starts anew even
@@ -10,25 +19,155 @@ import (
 // name "" means all plugins. The new process takes over as after a change of the
 // file, after Reload has returned. An unknown name is an error.
 func (h *Host) Reload(ctx context.Context, name string, force bool) error {
-	return errors.ErrUnsupported
+	plugins, err := h.named(name)
+	if err != nil {
+		return err
+	}
+	h.rescan()
+	if !force {
+		return nil
+	}
+	for _, s := range plugins {
+		if err := s.ask(ctx, s.force); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Rollback goes back to the proven content that ran before, until the file
 // changes. It returns when the content is found, before it serves; the error
 // says why there is none.
 func (h *Host) Rollback(ctx context.Context, name string) error {
-	return errors.ErrUnsupported
+	plugins, err := h.named(name)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return errors.New("roll back which plugin? give its name")
+	}
+	return plugins[0].ask(ctx, plugins[0].rollback)
 }
 
 // Configure puts other options in force, and returns the names of the plugins
 // whose options have changed. They are replaced like plugins whose file has
 // changed: a config that is refused leaves the old process, and its options.
-func (h *Host) Configure(ctx context.Context, options func(name string) PluginOptions) []string {
-	return nil
+func (h *Host) Configure(ctx context.Context, options func(name string) PluginOptions) (changed []string) {
+	h.mu.Lock()
+	h.chosen = options
+	h.mu.Unlock()
+	plugins, _ := h.named("") // no error for all
+	for _, s := range plugins {
+		o := h.options(s.name)
+		err := s.ask(ctx, func() error {
+			if fingerprint(o) != s.print {
+				s.reconfigure(o)
+				changed = append(changed, s.name)
+			}
+			return nil
+		})
+		if err != nil {
+			h.log.Warn("plugin's options are not changed", "plugin", s.name, "err", err)
+		}
+	}
+	return changed
 }
 
 // SetLogLevel changes how much a plugin logs, until the host's end: trace, debug,
-// info, warn, error, or "" for the host's own level.
+// info, warn, error, or "" for the host's own level, also after that has changed.
+// name "" means all plugins.
 func (h *Host) SetLogLevel(name, level string) error {
-	return errors.ErrUnsupported
+	l := hclog.LevelFromString(level)
+	if level != "" && l == hclog.NoLevel {
+		return fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)
+	}
+	plugins, err := h.named(name)
+	for _, s := range plugins {
+		s.lines.set(l)
+		s.box.put(func() {
+			for l := range s.lives {
+				if l.known {
+					l.inst.Send(&wire.HostFrame{LogLevel: s.lines.name()})
+				}
+			}
+		})
+	}
+	return err
+}
+
+// named finds one plugin, or with "" all.
+func (h *Host) named(name string) ([]*supervisor, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := slices.Sorted(maps.Keys(h.plugins))
+	var found []*supervisor
+	for _, n := range names {
+		if name == "" || n == name {
+			found = append(found, h.plugins[n])
+		}
+	}
+	if name != "" && found == nil {
+		return nil, fmt.Errorf("there is no plugin %q; there are: %s", name, strings.Join(names, ", "))
+	}
+	return found, nil
+}
+
+// ask has run do something, and waits for it.
+func (s *supervisor) ask(ctx context.Context, do func() error) error {
+	answer := make(chan error, 1)
+	s.box.put(func() { answer <- do() })
+	select {
+	case err := <-answer:
+		return err
+	case <-s.over:
+		return errStopping
+	case <-ctx.Done():
+		return fmt.Errorf("plugin %q does not answer: %w", s.name, context.Cause(ctx))
+	}
+}
+
+// force starts anew what the file holds, whatever became of it before.
+func (s *supervisor) force() error {
+	s.record.Refused, s.record.Pin = nil, nil
+	s.forced++
+	s.failures, s.retry, s.declined = 0, time.Time{}, ""
+	s.stage()
+	s.remember()
+	return nil
+}
+
+// rollback pins what was proven before what serves now.
+func (s *supervisor) rollback() error {
+	current := s.content.sha256
+	if s.serving != nil {
+		current = s.serving.version.bin.sha256
+	}
+	if s.options.SHA256 != "" {
+		return fmt.Errorf("plugin %q: config.hcl's sha256 allows one content only: change it there", s.name)
+	}
+	for _, sum := range slices.Backward(s.record.Proven) {
+		if _, staged := s.store().staged(sum); sum == current || !staged {
+			continue
+		}
+		s.log.Warn("plugin is rolled back by hand, until its file changes", "state", sum)
+		if s.record.Pin = nil; sum != s.content.sha256 {
+			s.record.Pin = &pin{To: sum, Instead: s.content.sha256}
+		}
+		s.failures, s.retry = 0, time.Time{}
+		s.remember()
+		return nil
+	}
+	return fmt.Errorf("plugin %q has no other proven content to go back to", s.name)
+}
+
+// reconfigure takes other options. What was refused with the old ones may work
+// with these.
+func (s *supervisor) reconfigure(o PluginOptions) {
+	s.options, s.print = o, fingerprint(o)
+	s.failures, s.retry, s.declined = 0, time.Time{}, ""
+	if s.file != nil {
+		s.stage()
+	} else if s.content.sha256 != "" && !o.KeepRemoved {
+		s.removed = true
+	}
 }

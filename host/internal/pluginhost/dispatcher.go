@@ -12,14 +12,15 @@ import (
 // The calls about one instance come one after the other in this order:
 // Described, Ready, Drain, Gone; each at most once, Gone always when Described
 // was. Frame comes between Described and Gone, from the goroutine that reads
-// the session, so it runs beside the others. Two instances of one name never
-// overlap yet; with handover they will, so the instance, not its name, is the key.
+// the session, so it runs beside the others. Instances of one name overlap: the
+// new one is Ready before the old one's Drain (P9), and a Trier is beside both.
 type Dispatcher interface {
 	// Described: p's session is open and its categories are known, so its
 	// claims count from now on. It is being configured and gets no events yet;
 	// but its Start may already call, and is answered through p.Send.
 	Described(p *Instance)
-	// Ready: p is configured and takes events from now on.
+	// Ready: p is configured and takes events from now on, in place of the
+	// instance of its name that took them before; a Trier takes suspects.
 	Ready(p *Instance)
 	// Frame is one frame from p. It must not block for long: p's next frame waits.
 	Frame(p *Instance, f *wire.PluginFrame)
@@ -27,6 +28,8 @@ type Dispatcher interface {
 	// p holds nothing and has said drained, else ctx's error at its end.
 	// It returns early when p's session ends, which Gone follows.
 	Drain(ctx context.Context, p *Instance) error
+	// Results tells how many of p's events were handled and how many failed.
+	Results(ctx context.Context, p *Instance) (handled, failed uint64, err error)
 	// Gone: p's process has exited and was awaited, and no frame of it comes any
 	// more: what it held may be given out again (P5). reason is for people.
 	Gone(p *Instance, reason string)

@@ -5,13 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 )
 
 // scan looks at the plugins folder: every executable regular file, after
-// symbolic links, whose name isn't a hidden or temporary one. What can't be
+// symbolic links, whose name isn't a hidden, temporary or
+// checksum's one. What can't be
 // looked at isn't there. An error means that nothing is known.
 func scan(dir string) (map[string]file, error) {
 	entries, err := os.ReadDir(dir)
@@ -45,7 +45,9 @@ func examine(dir, name string) (f file, none string) {
 	case info.Mode()&0o111 == 0:
 		return file{}, "not executable (chmod +x makes it a plugin)"
 	}
-	return describe(name, real, info), ""
+	f = describe(name, real, info)
+	f.sum = sumOf(dir, name)
+	return f, ""
 }
 
 // Candidate is one entry of a plugins folder. At most one of the reasons is set.
@@ -68,7 +70,7 @@ func Look(dir string) ([]Candidate, error) {
 		if f, none := examine(dir, entry.Name()); none != "" {
 			c.Ignored = none
 		} else {
-			c.Refused = vet(f)
+			c.Refused = vet(f, dir)
 		}
 		out = append(out, c)
 	}
@@ -81,7 +83,7 @@ func temporary(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return true
 	}
-	for _, suffix := range []string{"~", ".tmp", ".new", ".swp", ".part", "-go-tmp-umask"} {
+	for _, suffix := range []string{"~", ".tmp", ".new", ".swp", ".part", "-go-tmp-umask", sumSuffix} {
 		if strings.HasSuffix(name, suffix) {
 			return true
 		}
@@ -95,14 +97,4 @@ func describe(name, real string, info fs.FileInfo) file {
 		name: name, real: real, dev: uint64(st.Dev), ino: st.Ino, size: info.Size(),
 		modified: info.ModTime().UnixNano(), changed: changed(info), mode: uint32(info.Mode()),
 	}
-}
-
-var identity = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-
-// vet says why a file can't be a plugin, before it is run; "": it may be one.
-func vet(f file) string {
-	if !identity.MatchString(f.name) {
-		return "its name can't be a plugin's: use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
-	}
-	return ""
 }

@@ -47,6 +47,9 @@ type bench struct {
 	latest   map[string]*Instance
 	draining map[*Instance]chan struct{} // closed when it has said drained
 	stuck    bool                        // Drain waits for its context
+	triers   map[string]*Instance
+	ran      map[*Instance]bool
+	results  map[string][2]uint64 // handled and failed, by sha256
 }
 
 // buffer is a log that can be read while it is written.
@@ -73,6 +76,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{
 		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
 		live: map[*Instance]bool{}, latest: map[string]*Instance{}, draining: map[*Instance]chan struct{}{},
+		triers: map[string]*Instance{}, ran: map[*Instance]bool{}, results: map[string][2]uint64{},
 	}
 	b.host = New(Options{
 		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: []string{"main"}, Dispatcher: b,
@@ -284,18 +288,23 @@ func (b *bench) add(format string, args ...any) {
 func (b *bench) Described(p *Instance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for other := range b.live {
-		if other.Name == p.Name {
-			b.t.Errorf("%s was described while another process of it lives", p.Name) // P5
-		}
+	b.live[p] = true
+	if p.Trier {
+		b.triers[p.Name] = p
+		b.add("trier %s", p.Name)
+		return
 	}
-	b.live[p], b.latest[p.Name] = true, p
+	b.latest[p.Name] = p
 	b.add("described %s", p.Name)
 }
 
 func (b *bench) Ready(p *Instance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if p.Trier {
+		b.add("trying %s", p.Name)
+		return
+	}
 	b.add("ready %s", p.Name)
 }
 
@@ -311,6 +320,14 @@ func (b *bench) Frame(p *Instance, f *wire.PluginFrame) {
 		b.t.Errorf("frame of %s outside its life", p.Name)
 	}
 	for _, c := range f.Call {
+		if c.GetGet() == "run" {
+			for other := range b.live {
+				if other != p && other.Name == p.Name && b.ran[other] || p.Trier {
+					b.t.Errorf("%s runs while another process of it lives that ran", p.Name) // never two Runs
+				}
+			}
+			b.ran[p] = true
+		}
 		b.add("said %s: %s", p.Name, c.GetGet())
 	}
 	for range f.Done {
@@ -348,6 +365,13 @@ func (b *bench) Removed(name string) {
 	b.add("removed %s", name)
 }
 
+func (b *bench) Results(_ context.Context, p *Instance) (handled, failed uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.results[p.SHA256]
+	return r[0], r[1], nil
+}
+
 func (b *bench) Gone(p *Instance, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -358,6 +382,10 @@ func (b *bench) Gone(p *Instance, reason string) {
 		b.t.Errorf("%s is gone without having been described", p.Name)
 	}
 	delete(b.live, p)
+	if p.Trier {
+		b.add("tried %s", p.Name)
+		return
+	}
 	b.add("gone %s", p.Name)
 }
 

@@ -26,12 +26,16 @@ type limits struct {
 	grace     time.Duration // for an exit after Shutdown, and again after SIGTERM
 	moment    time.Duration // between a broken connection and the exit that broke it
 	healthy   time.Duration // ready for so long: the backoff begins again
+	verdict   time.Duration // between looks at new content on probation
+	weigh     time.Duration // between looks at the memory of a process
+	lines     int           // log lines of a plugin in a second; more are dropped and counted
 }
 
 var usual = limits{
 	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
 	handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
 	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
+	verdict: 500 * time.Millisecond, weigh: time.Second, lines: 1000,
 }
 
 // maxStarting bounds the plugins that are being started at the same time.
@@ -45,10 +49,12 @@ type Host struct {
 	metrics *metrics
 	slots   chan struct{} // one for each plugin that is being started
 	spawner spawner
-	sockets string // set by Run before anything is started
+	sockets string        // set by Run before anything is started
+	hint    chan struct{} // look into the folder; capacity 1
 
-	mu      sync.Mutex // guards plugins, which only look adds to
-	plugins map[string]*supervisor
+	mu      sync.Mutex                      // guards what follows
+	plugins map[string]*supervisor          // only look adds to it
+	chosen  func(name string) PluginOptions // by Configure; nil: Options.Plugin
 }
 
 // New makes a host; Run starts it.
@@ -60,7 +66,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		slots: make(chan struct{}, maxStarting), spawner: make(spawner),
-		plugins: map[string]*supervisor{},
+		hint: make(chan struct{}, 1), plugins: map[string]*supervisor{},
 	}
 }
 
@@ -85,23 +91,23 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	defer thread.Wait()
 	defer close(h.spawner) // after the last process
 
-	hint := make(chan struct{}, 1)
-	folder.Go(func() error {
-		return watch(ctx, h.o.Dir, h.limits.rescan, func() {
-			select {
-			case hint <- struct{}{}:
-			default: // there is one already
-			}
-		}, h.log)
-	})
-	h.look(ctx, hint, &plugins)
+	folder.Go(func() error { return watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
+	h.look(ctx, &plugins)
 	_ = folder.Wait() // they return nil
 	return plugins.Wait()
 }
 
+// rescan has the folder looked at soon.
+func (h *Host) rescan() {
+	select {
+	case h.hint <- struct{}{}:
+	default: // there is one already
+	}
+}
+
 // look looks at the folder, until ctx ends, and tells the supervisors, which it
 // starts in their group.
-func (h *Host) look(ctx context.Context, hint <-chan struct{}, plugins *errgroup.Group) {
+func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 	var boot sync.WaitGroup
 	settler, complaint, booting := newSettler(h.limits), "", true
 	for ctx.Err() == nil {
@@ -143,7 +149,7 @@ func (h *Host) look(ctx context.Context, hint <-chan struct{}, plugins *errgroup
 			})
 		}
 		pause(ctx, nil, 20*time.Millisecond) // a hint for every event would be too many looks
-		pause(ctx, hint, again)
+		pause(ctx, h.hint, again)
 	}
 }
 
@@ -154,7 +160,7 @@ func (h *Host) sweep(present map[string]file) {
 		h.log.Warn("copies of removed plugins stay", "err", err)
 	}
 	for _, entry := range entries {
-		if _, ok := present[entry.Name()]; ok {
+		if _, ok := present[entry.Name()]; ok || h.options(entry.Name()).KeepRemoved {
 			continue
 		}
 		if err := h.store(entry.Name()).clear(); err != nil {
@@ -165,12 +171,13 @@ func (h *Host) sweep(present map[string]file) {
 
 // supervisor makes one for a name, unless it has been seen before.
 func (h *Host) supervisor(name string, first func()) *supervisor {
+	s := newSupervisor(h, name, first)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.plugins[name] != nil {
+		first()
 		return nil
 	}
-	s := newSupervisor(h, name, first)
 	h.plugins[name] = s
 	return s
 }
@@ -218,12 +225,19 @@ func (h *Host) store(name string) store {
 
 // options are a plugin's, with what must not be zero.
 func (h *Host) options(name string) PluginOptions {
+	h.mu.Lock()
+	chosen := h.chosen
+	h.mu.Unlock()
+	if chosen == nil {
+		chosen = h.o.Plugin
+	}
 	var o PluginOptions
-	if h.o.Plugin != nil {
-		o = h.o.Plugin(name)
+	if chosen != nil {
+		o = chosen(name)
 	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.RestartMin = cmp.Or(o.RestartMin, time.Second)
 	o.RestartMax = max(cmp.Or(o.RestartMax, 60*time.Second), o.RestartMin)
+	o.Strategy = cmp.Or(o.Strategy, Handover)
 	return o
 }

@@ -139,7 +139,7 @@ func TestPluginAppearsChangesAndGoes(t *testing.T) {
 		_, err := os.Stat(filepath.Join(b.data, "plugins", "echo"))
 		return os.IsNotExist(err)
 	})
-	want := []string{"described echo", "ready echo", "drain echo", "gone echo", "described echo", "ready echo", "drain echo", "gone echo"}
+	want := []string{"described echo", "ready echo", "described echo", "ready echo", "drain echo", "gone echo", "drain echo", "gone echo"}
 	if got := b.only(want...); strings.Join(got, ", ") != strings.Join(want, ", ") {
 		t.Errorf("events %q, want %q", got, want)
 	}

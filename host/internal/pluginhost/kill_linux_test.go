@@ -69,7 +69,7 @@ func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
 	b.run()
 	path := filepath.Join(t.TempDir(), "sleeper")
 	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
-	p := newProcess(path, b.dir, &lines{log: b.host.log}, b.host.spawner.start)
+	p := newProcess(path, b.dir, &lines{output: newOutput(b.host.log, 1000)}, b.host.spawner.start)
 	started, over := make(chan error), make(chan struct{})
 	defer close(over)
 	ask := func() {

@@ -22,12 +22,25 @@ import (
 type life struct {
 	host    *Host
 	name    string
-	bin     binary
-	dir     string // its working folder
-	options PluginOptions
-	report  func(State, *Instance) // tells the supervisor
+	version version
+	trier   bool
+	dir     string        // its working folder
+	news    func(news)    // tells the supervisor
+	permit  chan struct{} // closed by the supervisor: it may serve
+	cancel  context.CancelCauseFunc
+	level   string // of its log
+	lines   *output
 	log     hclog.Logger
 
+	// What follows is the supervisor's.
+	known    bool // it was described, so inst is set
+	running  bool // it serves
+	runs     bool // it was allowed its Run
+	draining bool
+	asked    bool // it was asked to end
+
+	// What follows is owned by run. The supervisor may look at inst when it was
+	// described, at ready when it runs, and at all when it has ended.
 	process *process
 	client  *plugin.Client // nil before connect
 	dialled bool           // client has its connection
@@ -35,8 +48,28 @@ type life struct {
 	session *wire.Session      // nil before open
 	cut     context.CancelFunc // ends session
 	inst    *Instance          // nil before open
+	began   time.Time          // when it was described
 	ready   time.Time          // zero: it never was
 	died    bool               // exited before it was asked or made to
+	place   func()             // gives its place among those that start away; may be called again
+}
+
+// news is a step in a life that the supervisor hears of.
+type news int
+
+const (
+	described  news = iota // its session is open, its claims are known
+	configured             // waits for its permit
+	ready                  // serves
+	draining               // finishes what it holds
+	wantsTrier             // the dispatcher asks for a second process
+	retired                // the dispatcher needs it no longer
+)
+
+// stop asks it to end in order. Only the supervisor does.
+func (l *life) stop(cause error) {
+	l.asked = true
+	l.cancel(cause)
 }
 
 // refusal is an end that the content is to blame for: it would come again.
@@ -48,7 +81,8 @@ func (r refusal) Error() string { return string(r) }
 var (
 	errStopping = errors.New("the host is stopping")
 	errRemoved  = errors.New("its file was removed")
-	errReplaced = errors.New("its file has changed")
+	errReplaced = errors.New("another version takes over")
+	errRetired  = errors.New("there is nothing more to try in it")
 )
 
 // run starts the process, serves until it ends by itself or ctx does, which
@@ -56,12 +90,20 @@ var (
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
-	err := l.live(ctx, host)
+	l.process = newProcess(l.version.bin.path, l.dir, &lines{output: l.lines}, l.host.spawner.start)
+	place, err := l.host.slot(ctx) // not all at once: a machine has few processors
+	if err != nil {
+		return err
+	}
+	defer place()
+	l.place = place
+	err = l.live(ctx, host)
 	// A broken connection is seen before the exit that broke it.
 	broken := ctx.Err() == nil && !errors.As(err, new(refusal))
 	if broken && l.process.started() {
 		l.died = l.process.exits(l.host.limits.moment)
 	}
+	place()
 	l.bury()
 	switch {
 	case host.Err() != nil:
@@ -80,7 +122,6 @@ func (l *life) run(ctx, host context.Context) error {
 // live is a life in its order: start, handshake, connection, health, Describe,
 // session, Configure, ready, drain.
 func (l *life) live(ctx, host context.Context) error {
-	l.process = newProcess(l.bin.path, l.dir, &lines{log: l.log}, l.host.spawner.start)
 	// Until it is ready, to be stopped is to be killed.
 	stop := context.AfterFunc(ctx, func() {
 		l.process.kill("stopped while starting")
@@ -106,24 +147,35 @@ func (l *life) live(ctx, host context.Context) error {
 	if err := l.configure(ctx, rpc); err != nil {
 		return err
 	}
+	l.news(configured)
+	select {
+	case <-l.permit:
+	case <-ctx.Done():
+	case <-l.process.exited:
+		return errors.New("exited") // explain knows more
+	case <-in.closed:
+		return in.broken()
+	}
 	if !stop() {
 		return context.Cause(ctx)
 	}
 	l.ready = time.Now()
 	l.host.o.Dispatcher.Ready(l.inst)
-	l.session.Send(&wire.HostFrame{Run: true}) // no other instance of it runs
-	l.report(Running, l.inst)
+	l.news(ready)
 	return l.serve(ctx, host, in)
 }
 
 // serve waits for the end of a running plugin, by itself or by ctx.
 func (l *life) serve(ctx, host context.Context, in *inbox) error {
-	var pings errgroup.Group
-	pinging, stop := context.WithCancel(ctx)
-	pings.Go(func() error { return l.ping(pinging) })
+	var guards errgroup.Group
+	guarding, stop := context.WithCancel(ctx)
+	guards.Go(func() error { return l.ping(guarding) })
+	if l.version.options.MemoryMax > 0 {
+		guards.Go(func() error { return l.weigh(guarding) })
+	}
 	defer func() {
 		stop()
-		_ = pings.Wait() // ping kills and returns nil
+		_ = guards.Wait() // they kill and return nil
 	}()
 	select {
 	case <-ctx.Done():
@@ -158,11 +210,28 @@ func (l *life) ping(ctx context.Context) error {
 	}
 }
 
+// weigh kills the process when its group holds more memory than it may.
+func (l *life) weigh(ctx context.Context) error {
+	tick := time.NewTicker(l.host.limits.weigh)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if used := groupMemory(l.inst.PID); used > l.version.options.MemoryMax {
+			l.process.kill(fmt.Sprintf("uses %d MiB of memory, more than memory_max allows (%d MiB)", used>>20, l.version.options.MemoryMax>>20))
+			return nil
+		}
+	}
+}
+
 // drain lets the dispatcher take the plugin out, within the plugin's limit, and
 // from the host's stopping on within the host's.
 func (l *life) drain(ctx, host context.Context) {
-	l.report(Draining, l.inst)
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.DrainTimeout)
+	l.news(draining)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.version.options.DrainTimeout)
 	defer cancel()
 	hurry := context.AfterFunc(host, func() {
 		select {
@@ -186,6 +255,7 @@ func (l *life) bury() {
 		}
 		<-p.exited
 	}
+	l.lines.flush()
 	if l.session != nil {
 		l.cut()
 		l.session.Wait() // no frame comes after this

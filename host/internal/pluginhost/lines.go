@@ -38,7 +38,7 @@ func eachLine(r io.Reader, f func([]byte)) error {
 // stdout is information. Nothing that a plugin prints can end the host or break
 // a line of its log (P10).
 type lines struct {
-	log hclog.Logger
+	*output
 
 	mu    sync.Mutex // guards what follows
 	last  []string   // the last words
@@ -55,7 +55,7 @@ func (l *lines) stderr(line []byte) {
 		if level >= hclog.Warn {
 			l.remember(msg)
 		}
-		l.log.Log(level, msg, pairs...)
+		l.say(level, msg, pairs...)
 		return
 	}
 	l.plain(l.severity(string(line)), line)
@@ -67,7 +67,7 @@ func (l *lines) plain(level hclog.Level, line []byte) {
 		return
 	}
 	l.remember(s)
-	l.log.Log(level, s)
+	l.say(level, s)
 }
 
 // severity is the level of a line of plain text.

@@ -11,7 +11,7 @@ import (
 
 func printed(level hclog.Level, f func(*lines)) (log string, l *lines) {
 	var out bytes.Buffer
-	l = &lines{log: hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true})}
+	l = &lines{output: newOutput(hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true}), 1000)}
 	f(l)
 	return out.String(), l
 }

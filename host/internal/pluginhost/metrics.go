@@ -6,15 +6,22 @@ import "github.com/prometheus/client_golang/prometheus"
 // plugins folder that can be a plugin's.
 type metrics struct {
 	restarts *prometheus.CounterVec
+	refusals *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
-	m := &metrics{restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "balhost_plugin_restarts_total",
-		Help: "Starts of a plugin after it had failed, by plugin.",
-	}, []string{"plugin"})}
+	m := &metrics{
+		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_plugin_restarts_total",
+			Help: "Starts of a plugin after it had failed, by plugin.",
+		}, []string{"plugin"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_plugin_refusals_total",
+			Help: "Contents of a plugin that were started and did not pass, or were rolled back, by plugin.",
+		}, []string{"plugin"}),
+	}
 	if r != nil {
-		r.MustRegister(m.restarts)
+		r.MustRegister(m.restarts, m.refusals)
 	}
 	return m
 }

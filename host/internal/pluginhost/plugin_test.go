@@ -29,8 +29,6 @@ func TestMain(m *testing.M) {
 		servePlugin(filepath.Base(filepath.Dir(os.Args[0])))
 	case os.Getenv("PLUGINHOST_TEST_HOST") != "":
 		serveHost(os.Getenv("PLUGINHOST_TEST_HOST"))
-	case os.Getenv("PLUGINHOST_TEST_HOST") != "":
-		serveHost(os.Getenv("PLUGINHOST_TEST_HOST"))
 	default:
 		os.Exit(m.Run())
 	}
@@ -224,10 +222,11 @@ func serveHost(dir string) {
 
 type printer struct{}
 
-func (printer) Ready(p *Instance)                      { fmt.Println("ready", p.PID) }
-func (printer) Described(*Instance)                    {}
-func (printer) Frame(*Instance, *wire.PluginFrame)     {}
-func (printer) Drain(context.Context, *Instance) error { return nil }
-func (printer) Gone(*Instance, string)                 {}
-func (printer) Removed(string)                         {}
-func (printer) Settled()                               {}
+func (printer) Ready(p *Instance)                                          { fmt.Println("ready", p.PID) }
+func (printer) Described(*Instance)                                        {}
+func (printer) Frame(*Instance, *wire.PluginFrame)                         {}
+func (printer) Drain(context.Context, *Instance) error                     { return nil }
+func (printer) Gone(*Instance, string)                                     {}
+func (printer) Results(context.Context, *Instance) (uint64, uint64, error) { return 0, 0, nil }
+func (printer) Removed(string)                                             {}
+func (printer) Settled()                                                   {}

@@ -85,6 +85,9 @@ func (p *process) Start(context.Context) (err error) {
 		return err
 	}
 	p.cmd, p.live = cmd, true
+	if err := restrict(cmd.Process.Pid); err != nil { // it may have ended
+		p.lines.log.Debug("plugin's limits are not set", "err", err)
+	}
 	p.tasks.Go(func() error { return p.handshake.read(outR) })
 	p.tasks.Go(func() error { return eachLine(errR, p.lines.stderr) })
 	go p.await(outR, errR) //house:go ends with the process; exited says so, and life.bury waits for it

@@ -12,6 +12,7 @@ type file struct {
 	modified int64 // Unix nanoseconds
 	changed  int64 // of the inode
 	mode     uint32
+	sum      string // sha256 that its content must have; "": any
 }
 
 // settler decides, from look to look, which files have been still for long

@@ -101,7 +101,6 @@ func TestSettleSaysWhenToLookAgain(t *testing.T) {
 func TestStage(t *testing.T) {
 	dir := t.TempDir()
 	s := store{dir: filepath.Join(t.TempDir(), "echo")}
-	now := time.Unix(1000, 0)
 	put := func(content string) file {
 		t.Helper()
 		writeExecutable(t, filepath.Join(dir, "echo"), []byte(content))
@@ -115,10 +114,6 @@ func TestStage(t *testing.T) {
 		t.Helper()
 		b, err := s.stage(f)
 		if err != nil {
-			t.Fatal(err)
-		}
-		now = now.Add(time.Second)
-		if err := s.keep(b, now); err != nil {
 			t.Fatal(err)
 		}
 		return b
@@ -160,26 +155,23 @@ func TestStage(t *testing.T) {
 		t.Errorf("the copy holds %q", got)
 	}
 
-	// The last three stay, with their marks; what was being staged goes.
-	if err := s.prove(first); err != nil {
-		t.Fatal(err)
-	}
+	// What is needed stays; what was being staged goes.
 	if err := os.WriteFile(filepath.Join(s.dir, ".staging-1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, content := range []string{"four", "five", "one", "six"} {
-		stage(put(content))
+	second := stage(put("four"))
+	stage(put("five"))
+	if err := s.save(record{Proven: []string{first.sha256}}); err != nil {
+		t.Fatal(err)
 	}
-	if !s.proven(first) {
-		t.Error("the mark of a copy that is kept is gone")
+	if err := s.keep(first.sha256, second.sha256); err != nil {
+		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(s.dir); len(left) != 3+1+1 { // a mark, the working folder
+	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1 { // the record, the working folder
 		t.Errorf("left: %v", left)
 	}
-	stage(put("seven"))
-	stage(put("eight"))
-	if s.proven(first) {
-		t.Error("the mark outlived its copy")
+	if r, err := s.load(); err != nil || !r.proven(first.sha256) {
+		t.Errorf("the record is %+v, %v", r, err)
 	}
 
 	// A plugin that is gone leaves nothing but what it has written itself.

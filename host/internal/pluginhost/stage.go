@@ -1,7 +1,6 @@
 package pluginhost
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,10 +12,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
-// keptCopies is how many contents of a plugin stay staged, the running one among them.
+// keptCopies is how many proven contents of a plugin stay staged.
 const keptCopies = 3
 
 // errChanging: the file changed while it was copied; it will settle again.
@@ -30,7 +28,7 @@ type binary struct {
 }
 
 // store holds one plugin's private copies: a folder with files named by their
-// sha256, marks "<sha256>.proven", and "work", the plugin's working folder.
+// sha256, record.json, and "work", the plugin's working folder.
 type store struct{ dir string }
 
 func (s store) work() string { return filepath.Join(s.dir, "work") }
@@ -80,64 +78,32 @@ func unchanged(src *os.File, f file) error {
 	if err != nil {
 		return fmt.Errorf("look at plugin: %w", err)
 	}
-	if describe(f.name, f.real, info) != f {
+	now := describe(f.name, f.real, info)
+	now.sum = f.sum
+	if now != f {
 		return errChanging
 	}
 	return nil
 }
 
-// prove remembers, over restarts too, that this content once was ready: what it
-// fails with later is its circumstances' fault.
-func (s store) prove(b binary) error {
-	if err := os.WriteFile(b.path+".proven", nil, 0o600); err != nil {
-		return fmt.Errorf("remember that the plugin works: %w", err)
-	}
-	return nil
-}
-
-func (s store) proven(b binary) bool {
-	_, err := os.Stat(b.path + ".proven")
-	return err == nil
-}
-
-// keep removes all but the newest copies and what a killed host was staging.
-// now is used last: it marks b as the newest.
-func (s store) keep(b binary, now time.Time) error {
-	if err := os.Chtimes(b.path, now, now); err != nil {
-		return fmt.Errorf("keep staged plugin: %w", err)
-	}
+// keep removes all copies but these, and what a killed host was staging.
+func (s store) keep(sha256 ...string) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("look for old copies: %w", err)
 	}
-	var copies []fs.FileInfo
 	var errs []error
 	for _, entry := range entries {
-		switch info, err := entry.Info(); {
-		case err != nil:
-			errs = append(errs, err)
-		case strings.HasPrefix(entry.Name(), ".staging-"):
-			errs = append(errs, os.Remove(filepath.Join(s.dir, entry.Name())))
-		case info.Mode().IsRegular() && !strings.Contains(entry.Name(), "."):
-			copies = append(copies, info)
+		name := entry.Name()
+		old := entry.Type().IsRegular() && !strings.Contains(name, ".") && !slices.Contains(sha256, name)
+		if old || strings.HasPrefix(name, ".staging-") {
+			errs = append(errs, os.Remove(filepath.Join(s.dir, name)))
 		}
-	}
-	slices.SortFunc(copies, func(a, b fs.FileInfo) int { return cmp.Compare(b.ModTime().UnixNano(), a.ModTime().UnixNano()) })
-	for _, old := range copies[min(len(copies), keptCopies):] {
-		errs = append(errs, s.discard(old.Name()))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove old copies: %w", err)
 	}
 	return nil
-}
-
-func (s store) discard(sha256 string) error {
-	path := filepath.Join(s.dir, sha256)
-	if err := os.Remove(path + ".proven"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Remove(path)
 }
 
 // clear removes the copies of a plugin that is gone, and its folder unless the

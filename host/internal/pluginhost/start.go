@@ -140,21 +140,24 @@ func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
 		l.cut()
 		return nil, fmt.Errorf("can't be talked to: %w", err)
 	}
-	options := l.options
+	options := l.version.options
 	options.Order = cmp.Or(options.Order, m.GetOrder())
 	fromConfig := options.Categories != nil
 	if !fromConfig {
 		options.Categories = slices.Clone(m.GetCategories())
 	}
 	l.inst = &Instance{
-		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.bin.sha256, PID: l.process.pid(),
+		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.version.bin.sha256, PID: l.process.pid(),
 		Manifest: m, Options: options, FromConfig: fromConfig,
 		Send: l.session.Send, Kill: l.process.kill, Closed: in.closed,
+		Trier: l.trier, StartTrier: func() { l.news(wantsTrier) }, Retire: func() { l.news(retired) },
 	}
 	in.inst = l.inst
 	l.host.o.Dispatcher.Described(l.inst)
 	close(in.open)
-	l.report(Starting, l.inst)
+	l.began = time.Now()
+	l.place()
+	l.news(described)
 	return in, nil
 }
 
@@ -164,7 +167,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.options.Config, LogLevel: l.log.GetLevel().String(), Sessions: l.host.o.Sessions,
+		Config: l.version.options.Config, LogLevel: l.level, Sessions: l.host.o.Sessions,
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")

@@ -1,9 +1,12 @@
 package pluginhost
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"time"
+
+	"balhost/host/internal/backoff"
 )
 
 // State says where a plugin is in its life.
@@ -56,63 +59,119 @@ func (h *Host) Status() []Status {
 	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
 		s := h.plugins[name]
 		s.mu.Lock()
-		all = append(all, s.status)
+		status := s.status
 		s.mu.Unlock()
+		if status.PID != 0 {
+			status.Memory = memory(status.PID)
+		}
+		all = append(all, status)
 	}
 	return all
 }
 
-// change edits the status, and keeps what belongs to a process from outliving it.
-func (s *supervisor) change(state State, edit func(*Status)) {
+// show derives the status from what there is.
+func (s *supervisor) show(ctx context.Context) {
+	st := Status{Name: s.name, State: Stopped, Pinned: s.record.pinned(s.content.sha256) != "", Retry: s.retry}
+	l, ending := s.serving, context.Cause(ctx)
+	switch {
+	case ending != nil:
+		ending = errStopping
+	case s.removed:
+		ending = errRemoved
+	}
+	if l == nil {
+		l = s.green
+	}
+	for other := range s.lives {
+		if l == nil || ending != nil && other.draining {
+			l = other
+		}
+	}
+	_, wanted := s.want()
+	switch {
+	case ending != nil && l != nil && l.draining:
+		st.State, st.Reason = Draining, ending.Error()
+	case ending != nil && len(s.lives) > 0:
+		st.State = Starting // and being killed
+	case ending != nil:
+		st.Reason = ending.Error()
+	case l != nil && l == s.serving && l.running:
+		st.State, st.Reason = Running, s.why
+	case l != nil && (l == s.serving || l == s.green):
+		st.State, st.Reason = Starting, s.why
+	case l != nil:
+		st.State, st.Reason = Draining, errReplaced.Error()
+	case s.content.sha256 != "" && !wanted:
+		st.State, st.Reason = Refused, s.why
+	case s.content.sha256 == "" && s.declined != "":
+		st.State, st.Reason = Refused, s.declined
+	case !s.retry.IsZero():
+		st.State, st.Reason = Backoff, s.why
+	default:
+		st.State, st.Reason = Discovered, s.why
+	}
+	if s.green != nil && s.green != l {
+		st.Candidate = s.green.version.bin.sha256
+	}
+	if s.probation != nil {
+		st.Probation = s.probation.until
+	}
+	for _, sum := range slices.Backward(s.record.Proven) {
+		if l == nil || sum != l.version.bin.sha256 {
+			st.Previous = append(st.Previous, sum)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.State, s.status.Retry = state, time.Time{}
-	if state != Running && state != Draining {
-		s.status.PID, s.status.Started = 0, time.Time{}
+	was := s.status
+	st.Restarts, st.Refusal = was.Restarts, was.Refusal
+	st.SHA256, st.Version, st.Categories = was.SHA256, was.Version, was.Categories
+	if l != nil && l.version.bin.sha256 != was.SHA256 {
+		st.SHA256, st.Version, st.Categories = l.version.bin.sha256, "", nil
 	}
-	edit(&s.status)
+	if l != nil && l.known {
+		st.PID, st.Started = l.inst.PID, l.began
+		st.Version, st.Categories = l.inst.Version, l.inst.Options.Categories
+	}
+	s.status = st
+	if st.State != was.State || st.PID != was.PID && st.State == Running {
+		s.log.Info("plugin "+string(st.State), "state", string(st.State))
+	}
+	if s.told || st.State == Backoff || st.State == Refused {
+		s.first()
+	}
 }
 
-// set is a state without a process.
-func (s *supervisor) set(state State, reason string) {
-	s.change(state, func(st *Status) { st.Reason = reason })
+// blame notes a content that was not taken, or taken back.
+func (s *supervisor) blame(sha256, reason string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Refusal = &Refusal{SHA256: sha256, Reason: reason, At: at}
 }
 
-// starting: a process of bin is about to be started. The reason why the last
-// one ended stays until this one runs.
-func (s *supervisor) starting(bin binary) {
-	s.change(Starting, func(st *Status) { st.SHA256, st.Version = bin.sha256, "" })
+// clear forgets the last refusal: another content was taken.
+func (s *supervisor) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Refusal = nil
 }
 
-// follow takes over what is known of a process that was described.
-func (s *supervisor) follow(state State, reason string, p *Instance) {
-	s.change(state, func(st *Status) {
-		st.PID, st.Version, st.Categories = p.PID, p.Version, p.Options.Categories
-		if st.Started.IsZero() {
-			st.Started = time.Now()
-		}
-		if state != Starting {
-			st.Reason = reason
-		}
-	})
-	s.log.Info("plugin "+string(state), "state", string(state))
-}
-
-// backoff: it failed, and is started again after the delay.
-func (s *supervisor) backoff(err error, failures int, delay time.Duration) {
-	s.change(Backoff, func(st *Status) { st.Reason, st.Retry = err.Error(), time.Now().Add(delay) })
-	s.log.Warn("plugin failed: started again after a while", "attempt", failures, "err", err)
+// backoff: it failed, and is started again after a delay.
+func (s *supervisor) backoff(err error) {
+	delay := backoff.Policy{Min: s.options.RestartMin, Max: s.options.RestartMax}.DelayAtLeast(s.failures, s.rnd)
+	s.why, s.retry = err.Error(), time.Now().Add(delay)
+	s.log.Warn("plugin failed: started again after a while", "attempt", s.failures, "err", err)
 }
 
 // busy: the file is still being written; the boot doesn't wait for it.
 func (s *supervisor) busy() {
-	s.log.Warn("plugin's file is still being written: not taken yet")
-	s.mu.Lock()
-	if s.status.State == Discovered {
-		s.status.Reason = "its file is still being written"
-	}
-	s.mu.Unlock()
-	s.first()
+	s.box.put(func() {
+		s.log.Warn("plugin's file is still being written: not taken yet")
+		s.told = true
+		if s.content.sha256 == "" {
+			s.why = "its file is still being written"
+		}
+	})
 }
 
 // restarted counts.

@@ -1,0 +1,29 @@
+package pluginhost
+
+import "sync"
+
+// mailbox takes what happened until its owner looks. put never blocks.
+type mailbox struct {
+	hint chan struct{} // something came since the last take
+
+	mu       sync.Mutex // guards happened
+	happened []func()
+}
+
+func (b *mailbox) put(f func()) {
+	b.mu.Lock()
+	b.happened = append(b.happened, f)
+	b.mu.Unlock()
+	select {
+	case b.hint <- struct{}{}:
+	default:
+	}
+}
+
+func (b *mailbox) take() []func() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := b.happened
+	b.happened = nil
+	return all
+}

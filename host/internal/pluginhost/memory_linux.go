@@ -1,0 +1,59 @@
+package pluginhost
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// memory is what a process has resident, in bytes; 0 when it is gone.
+func memory(pid int) int64 {
+	// Spec: proc_pid_statm(5): the second field is the resident set in pages.
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	fields := bytes.Fields(text)
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64) // what can't be read counts nothing
+	return pages * int64(os.Getpagesize())
+}
+
+// groupMemory is what all processes of a group have resident, in bytes. Pages
+// that they share count for each.
+func groupMemory(group int) (sum int64) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return memory(group)
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if pgid, err := unix.Getpgid(pid); err == nil && pgid == group {
+			sum += memory(pid)
+		}
+	}
+	return sum
+}
+
+// maxFiles bounds the files that a plugin may have open, so that a leak stays
+// its own.
+const maxFiles = 65536
+
+// restrict sets the limits of a process that has just been started: no core
+// dumps, which would hold what devices sent, and a bound on open files.
+func restrict(pid int) error {
+	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
+		return err
+	}
+	var files unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &files); err != nil {
+		return err
+	}
+	files.Max = min(files.Max, maxFiles)
+	files.Cur = files.Max
+	return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil)
+}

@@ -1,0 +1,83 @@
+package pluginhost
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// output is a plugin's way into the host's log, shared by its processes. It
+// bounds what one plugin can make the host write, and knows its own level.
+type output struct {
+	log  hclog.Logger
+	most int // lines in a second
+
+	mu      sync.Mutex  // guards what follows
+	level   hclog.Level // set by a person; NoLevel: the host's
+	second  time.Time   // began then
+	said    int         // lines in it
+	dropped uint64      // since it was last told
+}
+
+func newOutput(log hclog.Logger, most int) *output { return &output{log: log, most: most} }
+
+// say logs a line, unless there were too many.
+func (o *output) say(level hclog.Level, msg string, pairs ...any) {
+	floor, dropped, ok := o.admit(level, time.Now())
+	if dropped > 0 {
+		o.log.Warn("plugin printed too much: lines were dropped", "count", dropped)
+	}
+	if ok {
+		o.log.Log(max(level, floor), msg, pairs...)
+	}
+}
+
+// admit decides about a line. floor is the least level to log it with: what a
+// person has asked to see must pass the host's own level.
+func (o *output) admit(level hclog.Level, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	host := o.log.GetLevel()
+	if o.level == hclog.NoLevel && level < host || o.level != hclog.NoLevel && level < o.level {
+		return 0, 0, false
+	}
+	if now.Sub(o.second) >= time.Second {
+		o.second, o.said = now, 0
+		dropped, o.dropped = o.dropped, 0
+	}
+	if o.said >= o.most {
+		o.dropped++
+		return 0, dropped, false
+	}
+	o.said++
+	return host, dropped, true
+}
+
+// set changes the level; NoLevel for the host's.
+func (o *output) set(level hclog.Level) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.level = level
+}
+
+// name is the level that plugins are told.
+func (o *output) name() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.level == hclog.NoLevel {
+		return o.log.GetLevel().String()
+	}
+	return o.level.String()
+}
+
+// flush tells of what was dropped last: a process has ended.
+func (o *output) flush() {
+	o.mu.Lock()
+	dropped := o.dropped
+	o.dropped = 0
+	o.mu.Unlock()
+	if dropped > 0 {
+		o.log.Warn("plugin printed too much: lines were dropped", "count", dropped)
+	}
+}

@@ -1,0 +1,145 @@
+package pluginhost
+
+import (
+	"bufio"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+var identity = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// vet says why a file can't be a plugin, before it is run, with the mend; "": it
+// may be one. Whoever can change the file, or put another in its place, can run
+// programs as the host: so that must be nobody but root and the host's user.
+func vet(f file, dir string) string {
+	if !identity.MatchString(f.name) {
+		return "its name can't be a plugin's: use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
+	}
+	info, err := os.Stat(f.real)
+	if err != nil {
+		return "can't be looked at: " + err.Error()
+	}
+	if reason := trusted("its file", f.real, info); reason != "" {
+		return reason
+	}
+	folder, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "its folder can't be looked at: " + err.Error()
+	}
+	if folder, err = filepath.Abs(folder); err != nil {
+		return "its folder can't be looked at: " + err.Error()
+	}
+	parents := []string{filepath.Dir(f.real)}
+	if folder != parents[0] { // a link: both ways matter
+		parents = append(parents, folder)
+	}
+	for _, path := range parents {
+		for {
+			info, err := os.Stat(path)
+			if err != nil {
+				return "its folder can't be looked at: " + err.Error()
+			}
+			if info.Mode()&fs.ModeSticky == 0 { // nobody can replace what is another's in such a folder
+				if reason := trusted("the folder", path, info); reason != "" {
+					return reason
+				}
+			}
+			if path == filepath.Dir(path) {
+				break
+			}
+			path = filepath.Dir(path)
+		}
+	}
+	return ""
+}
+
+// trusted says who else could change path, and what to do; "": nobody.
+func trusted(what, path string, info fs.FileInfo) string {
+	st := info.Sys().(*syscall.Stat_t)
+	uid, mode := int(st.Uid), info.Mode().Perm()
+	switch {
+	case uid != 0 && uid != os.Geteuid():
+		return fmt.Sprintf("%s %s belongs to user %d, neither root nor the host's: chown %d %s", what, path, uid, os.Geteuid(), path)
+	case mode&0o002 != 0:
+		return fmt.Sprintf("%s %s can be changed by anybody (mode %04o): chmod go-w %s", what, path, mode, path)
+	case mode&0o020 != 0 && !private(uid, int(st.Gid)):
+		return fmt.Sprintf("%s %s can be changed by its group, %d (mode %04o): chmod g-w %s", what, path, st.Gid, mode, path)
+	}
+	return ""
+}
+
+// private reports whether a group is the user's own, with nobody else in it.
+// Systems that give every user such a group (named as the user) let new files be
+// written by it, umask 002, and mean no harm by that.
+func private(uid, gid int) bool {
+	user, group := "", ""
+	eachEntry("/etc/passwd", func(f []string) {
+		if len(f) > 3 && f[2] == strconv.Itoa(uid) && f[3] == strconv.Itoa(gid) {
+			user = f[0]
+		} else if len(f) > 3 && f[3] == strconv.Itoa(gid) {
+			group = "shared" // another user has it as the first group
+		}
+	})
+	eachEntry("/etc/group", func(f []string) {
+		if len(f) > 3 && f[2] == strconv.Itoa(gid) && group == "" && (f[3] == "" || f[3] == f[0]) {
+			group = f[0]
+		}
+	})
+	return user != "" && user == group
+}
+
+// eachEntry goes over a file of fields between colons. One that can't be read
+// has none.
+func eachEntry(path string, entry func(fields []string)) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		entry(strings.Split(lines.Text(), ":"))
+	}
+}
+
+var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// sumOf reads NAME.sha256 in a plugins folder: the content that the file must
+// have, in hex, as sha256sum writes it. "": there is no such file. What can't be
+// read as a sum is no content's, so nothing passes.
+func sumOf(dir, name string) string {
+	f, err := os.Open(filepath.Join(dir, name+sumSuffix))
+	if os.IsNotExist(err) {
+		return ""
+	} else if err != nil {
+		return "unreadable"
+	}
+	defer f.Close()
+	text := make([]byte, 4096)
+	n, _ := f.Read(text) // nothing read is no sum
+	fields := strings.Fields(string(text[:n]))
+	if len(fields) == 0 || !hexSum.MatchString(strings.ToLower(fields[0])) {
+		return "unreadable"
+	}
+	return strings.ToLower(fields[0])
+}
+
+const sumSuffix = ".sha256"
+
+// checkSum says why a content is not the one that was announced; "": it is.
+func checkSum(f file, sha256 string, o PluginOptions) string {
+	switch {
+	case o.SHA256 != "" && !strings.EqualFold(o.SHA256, sha256):
+		return fmt.Sprintf("its content has sha256 %s, but config.hcl allows only %s: change one of them", sha256, o.SHA256)
+	case f.sum == "unreadable":
+		return fmt.Sprintf("%s%s holds no sha256: write it with sha256sum %s >%s%s, or remove it", f.name, sumSuffix, f.name, f.name, sumSuffix)
+	case f.sum != "" && f.sum != sha256:
+		return fmt.Sprintf("its content has sha256 %s, but %s%s says %s: copy the file again, or mend that one", sha256, f.name, sumSuffix, f.sum)
+	}
+	return ""
+}
