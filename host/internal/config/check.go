@@ -118,7 +118,18 @@ func (c *checker) plugin(b filePlugin) Plugin {
 		RestartBackoff: c.backoff(b.RestartBackoff, d.RestartBackoff),
 		SuspectAfter:   int(c.number(b.SuspectAfter, int64(d.SuspectAfter), 1, 1_000_000)),
 		MaxInFlight:    int(c.number(b.MaxInFlight, int64(d.MaxInFlight), 1, 65_536)),
+		Strategy:       c.oneOf(b.Strategy, d.Strategy, "handover", "recreate"),
+		Probation:      c.duration(b.Probation, d.Probation, 0, day),
+		OnRemove:       c.oneOf(b.OnRemove, d.OnRemove, "stop", "keep"),
+		SHA256:         strings.ToLower(c.text(b.SHA256, "")),
+		MemoryMax:      c.size(b.MemoryMax, 0, 0, 1<<20*gib),
 		Config:         c.object(b.Config),
+	}
+	if p.SHA256 != "" && !sha256Sum.MatchString(p.SHA256) {
+		c.bad(b.SHA256, "%q is no sha256: give 64 hex digits, as sha256sum prints them", p.SHA256)
+	}
+	if p.MemoryMax != 0 && p.MemoryMax < 16*mib {
+		c.bad(b.MemoryMax, "%s is less than an empty plugin needs: give 16MiB or more, or 0B for no limit", size(p.MemoryMax))
 	}
 	for _, category := range p.Categories {
 		if category == "" {
@@ -130,11 +141,11 @@ func (c *checker) plugin(b filePlugin) Plugin {
 			c.bad(b.Order, "%v", err)
 		}
 	}
-	for _, a := range []*hcl.Attribute{b.Probation, b.SHA256, b.Adopts, b.OnRemove, b.Strategy} {
-		c.later(a)
-	}
+	c.later(b.Adopts)
 	return p
 }
+
+var sha256Sum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // defaultPlugin is the configuration of a plugin without a block.
 func defaultPlugin(name string) Plugin {
@@ -146,6 +157,9 @@ func defaultPlugin(name string) Plugin {
 		RestartBackoff: Backoff{Min: time.Second, Max: time.Minute},
 		SuspectAfter:   3,
 		MaxInFlight:    256,
+		Strategy:       "handover",
+		Probation:      30 * time.Second,
+		OnRemove:       "stop",
 	}
 }
 

@@ -74,6 +74,11 @@ type Plugin struct {
 	RestartBackoff Backoff
 	SuspectAfter   int             // crashes with an event in flight that make it a suspect
 	MaxInFlight    int             // events given out and not settled
+	Strategy       string          // handover: the new process starts beside the old one; recreate: after its end
+	Probation      time.Duration   // new content is watched, and rolled back when it does badly; 0: not at all
+	OnRemove       string          // stop or keep: what becomes of a plugin whose file is removed
+	SHA256         string          // hex, lower case: no other content is taken; "": any is
+	MemoryMax      int64           // bytes of its processes, then it is killed; 0: no limit
 	Config         json.RawMessage // a JSON object, the plugin's own; nil without one
 }
 

@@ -62,6 +62,11 @@ plugin "echo" {
   drain_timeout   = "0s"
   suspect_after   = 8
   max_in_flight   = 9
+  strategy        = "recreate"
+  probation       = "10s"
+  on_remove       = "keep"
+  sha256          = "ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB"
+  memory_max      = "64MiB"
   config          = { b = [1, 2.5, true, null], a = { k = "v <&>" } }
   restart_backoff {
     min = "10ms"
@@ -108,7 +113,7 @@ log {
 		Plugins: map[string]Plugin{"echo": {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
 			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
-			SuspectAfter: 8, MaxInFlight: 9, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
+			SuspectAfter: 8, MaxInFlight: 9, Strategy: "recreate", Probation: 10 * time.Second, OnRemove: "keep", SHA256: "abababababababababababababababababababababababababababababababab", MemoryMax: 64 * mib, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
 		}},
 		Ledger: Ledger{DedupWindow: 12 * time.Hour, Retention: time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},
 		Admin:  Admin{Listen: "unix:/etc/balhost/run/admin.sock", Token: "t"},
@@ -163,7 +168,12 @@ func TestProblems(t *testing.T) {
 		{"config number", plugin(`config = { n = 1e99999 }`), "config: a number is too large or too small to be one in JSON"},
 		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" has a block at config.hcl:6,1-11 already`},
 		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
-		{"probation", plugin(`probation = "1s"`), "7,3-19: probation: not supported by this version of balhost"},
+		{"adopts", plugin(`adopts = ["a"]`), "7,3-17: adopts: not supported by this version of balhost"},
+		{"strategy", plugin(`strategy = "hope"`), `strategy: "hope" is not one of handover, recreate`},
+		{"on_remove", plugin(`on_remove = "cry"`), `on_remove: "cry" is not one of stop, keep`},
+		{"probation", plugin(`probation = "-1s"`), "probation: -1s is out of range"},
+		{"sha256", plugin(`sha256 = "abc"`), `sha256: "abc" is no sha256: give 64 hex digits`},
+		{"memory_max", plugin(`memory_max = "1MiB"`), "memory_max: 1MiB is less than an empty plugin needs"},
 		{"open admin", least + "admin {\n  listen = \":8765\"\n}", "7,3-19: listen: :8765 can be reached from other machines, so the admin block needs a token"},
 		{"level", least + "log {\n  level = \"loud\"\n}", `level: "loud" is not one of trace, debug, info, warn, error`},
 		{"not hcl", least + "{", "6,1-2: Argument or block definition required"},

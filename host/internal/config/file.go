@@ -60,14 +60,15 @@ type filePlugin struct {
 	RestartBackoff *fileBackoff   `hcl:"restart_backoff,block"`
 	SuspectAfter   *hcl.Attribute `hcl:"suspect_after,optional"`
 	MaxInFlight    *hcl.Attribute `hcl:"max_in_flight,optional"`
+	Strategy       *hcl.Attribute `hcl:"strategy,optional"`
+	Probation      *hcl.Attribute `hcl:"probation,optional"`
+	OnRemove       *hcl.Attribute `hcl:"on_remove,optional"`
+	SHA256         *hcl.Attribute `hcl:"sha256,optional"`
+	MemoryMax      *hcl.Attribute `hcl:"memory_max,optional"`
 	Config         *hcl.Attribute `hcl:"config,optional"`
 
-	// Known to later versions: refused by name, so that nobody relies on them (checker.later).
-	Probation *hcl.Attribute `hcl:"probation,optional"`
-	SHA256    *hcl.Attribute `hcl:"sha256,optional"`
-	Adopts    *hcl.Attribute `hcl:"adopts,optional"`
-	OnRemove  *hcl.Attribute `hcl:"on_remove,optional"`
-	Strategy  *hcl.Attribute `hcl:"strategy,optional"`
+	// Known to a later version: refused by name, so that nobody relies on it (checker.later).
+	Adopts *hcl.Attribute `hcl:"adopts,optional"`
 }
 
 type fileLedger struct {

@@ -149,6 +149,11 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 		SuspectAfter:   p.SuspectAfter,
 		RestartMin:     p.RestartBackoff.Min,
 		RestartMax:     p.RestartBackoff.Max,
+		Strategy:       pluginhost.Strategy(p.Strategy),
+		Probation:      p.Probation,
+		KeepRemoved:    p.OnRemove == "keep",
+		SHA256:         p.SHA256,
+		MemoryMax:      p.MemoryMax,
 		Config:         p.Config,
 	}
 }
