@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"testing"
 
 	"balhost/host/internal/ccstest"
 )
@@ -142,4 +144,55 @@ func torn(book []handling, instance string) (n int) {
 		}
 	}
 	return n
+}
+
+// The judges themselves can be wrong: each finds what it is there for.
+func TestBooks(t *testing.T) {
+	for _, tc := range []struct{ book, says string }{
+		{"begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 2 E2; begin 1-a e 1 F1; end 1-a d 2 E2; end 1-a e 1 F1", ""},
+		{"begin 1-a d 1 E1; begin 2-b d 1 E1; end 2-b d 1 E1; begin 2-b d 2 E2; end 2-b d 2 E2; begin 2-b e 1 F1", ""},
+		{"begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 2 E2; begin 1-a e 1 F1", ""},
+		{"begin 1-a d 1 E1; begin 1-a e 1 F1", "d sent 2, and 1 is the last"},
+		{"begin 1-a d 2 E2", "2 begins behind 0"},
+		{"begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 2 E2; end 1-a d 2 E2; begin 1-a d 1 E1", "1 begins behind 2"},
+		{"begin 1-a d 1 E1; begin 1-a d 2 E2", "begins while 1 is handled"},
+		{"begin 1-a d 1 E1; begin 2-b d 1 E1; end 1-a d 1 E1", "while a later one does already"},
+		{"begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 1 E9", "stored twice"},
+		{"begin 1-a d 1 E1; end 1-a d 1 E1; begin 1-a d 2 E1", "stored twice"},
+		{"begin 1-a d 1 E1; begin 2-b d 1 E1; end 2-b d 1 E1; end 2-b d 1 E1", "1 ends, but 0 was begun"},
+	} {
+		name := filepath.Join(t.TempDir(), "book")
+		write(t, name, strings.ReplaceAll(tc.book, "; ", "\n")+"\n", 0o600)
+		book, err := readBook(name)
+		if err == nil {
+			err = checkBook(book, map[string]int{"d": 2, "e": 1})
+		}
+		if fmt.Sprint(err) != "<nil>" && tc.says == "" || tc.says != "" && !strings.Contains(fmt.Sprint(err), tc.says) {
+			t.Errorf("%s: %v, want %q", tc.book, err, tc.says)
+		}
+	}
+	got := func(ids string) (d ccstest.DeviceReport) { // "n=id n=id"
+		d.Token, d.Sent = "d", 3
+		for _, pair := range strings.Fields(ids) {
+			n, id, _ := strings.Cut(pair, "=")
+			d.Last = append(d.Last, ccstest.Received{MessageID: id, Data: fmt.Appendf(nil, `{"n":%q}`, n)})
+		}
+		return d
+	}
+	for ids, says := range map[string]string{
+		"1=a 2=b 2=b 3=c": "",
+		"1=a 2=b 1=a 3=c": "",
+		"1=a 3=c 2=b":     "answer to 3 behind that to 1",
+		"1=a 2=b":         "sent 3 and has answers to 2",
+		"1=a 2=b 2=x 3=c": "two answers to 2: b and x",
+		"1=a 2=b 4=d":     "answer to \"4\"",
+	} {
+		if err := checkAnswers(got(ids), true); fmt.Sprint(err) != "<nil>" && says == "" || says != "" && !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("%s: %v, want %q", ids, err, says)
+		}
+	}
+	unacked := got("1=a 2=b 3=c")
+	if unacked.Unacked = []string{"m"}; checkAnswers(unacked, false) == nil {
+		t.Error("an upstream that is not acked is not found")
+	}
 }

@@ -61,6 +61,19 @@ func TestCrashHost(t *testing.T) {
 	w.judge()
 }
 
+// P3: what a lost connection left unanswered goes again on the next, under the
+// same id. What CCS was told on the lost one is as good as not told.
+func TestCrashConnection(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	for range crashes(10, 100) {
+		w.flows("")
+		w.cut()
+	}
+	w.settles()
+	w.judge()
+}
+
 // All of it in any order, and connections are lost too.
 func TestCrashBoth(t *testing.T) {
 	w := newWorld(t)
@@ -215,10 +228,14 @@ func (w *world) crashHost(early bool) {
 // nackSome makes the host send the next downstreams again later, behind others.
 func (w *world) nackSome() { w.sim.NackNext(3, "SERVICE_UNAVAILABLE", "") }
 
-// cut loses the connection, with whatever is on its way.
+// cut loses the connection, as soon as there is one, with whatever is on its way.
 func (w *world) cut() {
-	if _, err := w.sim.CutWith(ccstest.Cut{Mode: ccstest.CutRST}); err != nil {
-		w.t.Fatal(err)
+	w.t.Helper()
+	if !eventually(func() bool {
+		n, err := w.sim.CutWith(ccstest.Cut{Mode: ccstest.CutRST})
+		return n > 0 || err != nil
+	}) {
+		w.t.Fatalf("the host is not connected\n%s", w.host.tail())
 	}
 }
 
