@@ -101,6 +101,8 @@ type world struct {
 	dir  string
 	sim  *ccstest.Server
 	host *process
+
+	nacks int
 }
 
 const crashDevices = 20
@@ -190,7 +192,7 @@ func (w *world) flows(other string) (instance string) {
 // with its host already is fine.
 func (w *world) killPlugin(instance string) {
 	w.t.Helper()
-	w.nackSome()
+	w.nackOne()
 	pid := handling{instance: instance}.pid()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		w.t.Fatalf("kill the plugin: %v\n%s", err, w.host.tail())
@@ -214,7 +216,7 @@ func (w *world) crashHost(early bool) {
 		plugin = w.flows("")
 	}
 	time.Sleep(rand.N(300 * time.Millisecond)) // some moment of its life
-	w.nackSome()
+	w.nackOne()
 	if w.host.over() {
 		w.t.Fatalf("the host has ended by itself\n%s", w.host.tail())
 	}
@@ -225,8 +227,13 @@ func (w *world) crashHost(early bool) {
 	}
 }
 
-// nackSome makes the host send the next downstreams again later, behind others.
-func (w *world) nackSome() { w.sim.NackNext(3, "SERVICE_UNAVAILABLE", "") }
+// nackOne makes the host send the next answer to one device again a second
+// later: those behind it must wait. It is another device each time, since a
+// message that is nacked again and again rests for minutes.
+func (w *world) nackOne() {
+	w.nacks++
+	w.sim.Nack(ccstest.Nack{Code: "SERVICE_UNAVAILABLE", Token: fmt.Sprintf("device-%d", w.nacks%crashDevices+1)})
+}
 
 // cut loses the connection, as soon as there is one, with whatever is on its way.
 func (w *world) cut() {
@@ -247,6 +254,7 @@ func (w *world) settles() {
 		w.t.Fatal(err)
 	}
 	w.sim.StopDevices()
+	w.sim.ClearNacks()
 	last := ""
 	if !eventually(func() bool {
 		r := w.sim.Report() // first the simulator: what it has seen acked, the host has
