@@ -124,16 +124,16 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 				h.sweep(present)
 			}
 			c := settler.look(time.Now(), present)
-			for _, name := range c.found {
-				done := func() {}
-				if booting {
+			if booting {
+				for _, name := range c.found {
 					boot.Add(1)
-					done = boot.Done
+					h.supervise(ctx, name, boot.Done, plugins)
 				}
-				s := h.supervisor(name, done)
-				if s != nil {
-					plugins.Go(func() error { return s.run(ctx) })
-				}
+			}
+			// Later what comes has a supervisor when it has settled: some tools
+			// let their files have another name for a moment.
+			for _, f := range c.settled {
+				h.supervise(ctx, f.name, func() {}, plugins)
 			}
 			h.tell(c)
 			again = cmp.Or(c.again, again)
@@ -169,17 +169,19 @@ func (h *Host) sweep(present map[string]file) {
 	}
 }
 
-// supervisor makes one for a name, unless it has been seen before.
-func (h *Host) supervisor(name string, first func()) *supervisor {
+// supervise starts a supervisor for a name, unless there is one.
+func (h *Host) supervise(ctx context.Context, name string, first func(), plugins *errgroup.Group) {
+	h.mu.Lock()
+	known := h.plugins[name] != nil
+	h.mu.Unlock()
+	if known {
+		return
+	}
 	s := newSupervisor(h, name, first)
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.plugins[name] != nil {
-		first()
-		return nil
-	}
 	h.plugins[name] = s
-	return s
+	h.mu.Unlock()
+	plugins.Go(func() error { return s.run(ctx) })
 }
 
 // tell passes on what a look brought.
@@ -190,10 +192,16 @@ func (h *Host) tell(c changes) {
 		h.plugins[f.name].offer(&f)
 	}
 	for _, name := range c.gone {
-		h.plugins[name].offer(nil)
+		if s := h.plugins[name]; s != nil {
+			s.offer(nil)
+		}
 	}
 	for _, name := range c.busy {
-		h.plugins[name].busy()
+		if s := h.plugins[name]; s != nil {
+			s.busy()
+		} else {
+			h.log.Warn("plugin's file is still being written: not taken yet", "plugin", name)
+		}
 	}
 }
 

@@ -36,7 +36,16 @@ func TestMain(m *testing.M) {
 
 // servePlugin is a plugin that does what its name says; any other name is a good one.
 func servePlugin(name string) {
-	p := &testPlugin{name: name}
+	p := &testPlugin{name: name, variant: variant()}
+	switch p.variant {
+	case "exit":
+		fmt.Fprintln(os.Stderr, "no licence found")
+		os.Exit(3)
+	case "kill":
+		signalSelf(syscall.SIGKILL)
+	case "garbage":
+		fmt.Println("1|hello")
+	}
 	switch name {
 	case "exits":
 		fmt.Fprintln(os.Stderr, "no licence found")
@@ -71,9 +80,26 @@ func servePlugin(name string) {
 // testPlugin speaks the wire without the sdk, so that it can do wrong.
 type testPlugin struct {
 	wire.UnimplementedPluginServer
-	name  string
-	start func()
-	level string
+	name    string
+	variant string // what the content's end says
+	start   func()
+	level   string
+}
+
+// variant is what stands behind "variant=" at the end of this program's file.
+func variant() string {
+	f, err := os.Open(os.Args[0])
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	tail := make([]byte, 64)
+	if _, err := f.Seek(-int64(len(tail)), io.SeekEnd); err != nil {
+		return err.Error()
+	}
+	n, _ := io.ReadFull(f, tail)
+	_, v, _ := strings.Cut(string(tail[:n]), "variant=")
+	return v
 }
 
 func (p *testPlugin) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -98,7 +124,11 @@ func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Man
 func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
 	p.level = r.LogLevel
 	switch {
-	case p.name == "hangs-configure":
+	case p.variant == "refuse":
+		return &wire.ConfigureReply{Error: "greeting must not be empty"}, nil
+	case p.variant == "die":
+		signalSelf(syscall.SIGKILL)
+	case p.name == "hangs-configure", p.variant == "hang":
 		select {}
 	case strings.Contains(string(r.Config), "refuse"):
 		return &wire.ConfigureReply{Error: "greeting must not be empty\nat all"}, nil
@@ -126,6 +156,10 @@ func (p *testPlugin) Session(rpc grpc.BidiStreamingServer[wire.HostFrame, wire.P
 		}
 		if f.Run {
 			say("run")
+		}
+		if f.LogLevel != "" {
+			p.level = f.LogLevel
+			say("level " + f.LogLevel)
 		}
 		if f.Drain != nil {
 			_ = rpc.Send(&wire.PluginFrame{Drained: true})
@@ -161,6 +195,21 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 			say("last words")
 		}
 		signalSelf(syscall.SIGKILL)
+	case "limits":
+		text, _ := os.ReadFile("/proc/self/limits")
+		answer(string(text))
+	case "grow": // by 200 MiB, that are used
+		hoard = make([]byte, 200<<20)
+		for i := 0; i < len(hoard); i += 4096 {
+			hoard[i] = 1
+		}
+		answer("grown")
+	case "print":
+		for n := range 500 {
+			fmt.Fprintln(realStderr, `{"@level":"debug","@message":"debug line"}`)
+			fmt.Fprintf(realStderr, "plain line %d\n", n)
+		}
+		answer("printed")
 	case "environ":
 		answer(strings.Join(os.Environ(), "\n"))
 	case "stdin":
@@ -182,6 +231,11 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		answer(fmt.Sprint(cmd.Process.Pid))
 	}
 }
+
+var hoard []byte
+
+// realStderr isn't go-plugin's. It is never closed, as a forgotten os.File is.
+var realStderr = os.NewFile(2, "stderr")
 
 // signalSelf is for SIGKILL, after which nothing happens, and SIGSTOP, after
 // which it may go on.

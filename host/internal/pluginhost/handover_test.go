@@ -1,0 +1,389 @@
+package pluginhost
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// probationary makes the bench's plugins stay on probation for so long.
+func (b *bench) probationary(d time.Duration) {
+	b.host.o.Plugin = func(string) PluginOptions {
+		return PluginOptions{RestartMin: time.Millisecond, RestartMax: 50 * time.Millisecond, DrainTimeout: patience, Probation: d}
+	}
+}
+
+// proven runs a first content, which is proven at once, since there is no other.
+func (b *bench) proven() Status {
+	b.t.Helper()
+	b.put("echo", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.event("said echo: run", 1)
+	return b.state("echo", Running)
+}
+
+// P9: the new one is ready before the old one has to go; its Run begins when
+// the old one is gone (checked by the bench).
+func TestHandover(t *testing.T) {
+	b := newBench(t)
+	b.probationary(50 * time.Millisecond)
+	first := b.proven()
+	b.put("echo", "another")
+	b.event("said echo: run", 2)
+	want := []string{"described echo", "ready echo", "described echo", "ready echo", "drain echo", "gone echo"}
+	if got := b.only(want...); !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	var s Status
+	b.poll("the new one to be proven", func() bool {
+		s = b.status("echo")
+		return s.Probation.IsZero() && len(s.Previous) > 0
+	})
+	if s.SHA256 == first.SHA256 || !slices.Equal(s.Previous, []string{first.SHA256}) || s.Restarts != 0 || s.Refusal != nil || s.Memory < 1<<20 {
+		t.Errorf("status %+v", s)
+	}
+	// Proven, it is no longer taken back for a crash, but started again.
+	b.tell("echo", "kill")
+	b.event("ready echo", 3)
+	if now := b.state("echo", Running); now.SHA256 != s.SHA256 || now.Restarts != 1 {
+		t.Errorf("status %+v", now)
+	}
+}
+
+// P9: whatever is wrong with a new content, the old process doesn't notice.
+func TestBadContentLeavesTheOldOne(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.configure = 3 * time.Second
+	b.probationary(time.Hour)
+	first := b.proven()
+	for variant, reason := range map[string]string{
+		"exit":    "not a plugin: exited before the handshake with status 3; its last words: no licence found",
+		"kill":    "killed by signal: killed",
+		"garbage": "prints garbage: a handshake that is cut off: \"1|hello\"",
+		"refuse":  "refused its config: greeting must not be empty",
+		"die":     "killed by signal: killed",
+		"hang":    "hangs: no answer to Configure within 3s",
+	} {
+		b.put("echo", "variant="+variant)
+		var s Status
+		b.poll(variant+" to be refused", func() bool {
+			s = b.status("echo")
+			return s.Refusal != nil && s.Refusal.Reason == reason
+		})
+		if s.State != Running || s.PID != first.PID || s.SHA256 != first.SHA256 || s.Refusal.SHA256 == first.SHA256 {
+			t.Errorf("%s: status %+v", variant, s)
+		}
+	}
+	if got := b.only("ready echo", "drain echo"); len(got) != 1 {
+		t.Errorf("events %q", got)
+	}
+	b.put("echo", "mended")
+	b.event("gone echo", 4) // refuse, die, hang, and the first one
+	if s := b.state("echo", Running); s.PID == first.PID || s.Refusal != nil {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// P9: a new version on probation that crashes, hangs or does badly is taken back.
+func TestRollback(t *testing.T) {
+	for name, fail := range map[string]struct {
+		do     func(b *bench)
+		reason string
+	}{
+		"crash": {func(b *bench) { b.tell("echo", "kill") }, "killed by signal: killed"},
+		"hang":  {func(b *bench) { b.tell("echo", "stop") }, "hung: no answer to a ping within 1s"},
+		"errors": {func(b *bench) {
+			sum := b.status("echo").SHA256
+			b.mu.Lock()
+			b.results[sum] = [2]uint64{75, 25}
+			b.mu.Unlock()
+		}, "25 of its first 100 events failed (25 %), of the one's before it 10.0 %"},
+		"memory": {func(b *bench) { b.tell("echo", "grow") }, "uses "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.host.limits.verdict, b.host.limits.weigh = 50*time.Millisecond, 50*time.Millisecond
+			if name == "hang" {
+				b.host.limits.ping = time.Second
+			}
+			b.host.o.Plugin = func(string) PluginOptions {
+				o := PluginOptions{RestartMin: time.Hour, Probation: time.Hour}
+				if name == "memory" {
+					o.MemoryMax = 150 << 20
+				}
+				return o
+			}
+			first := b.proven()
+			b.mu.Lock()
+			b.results[first.SHA256] = [2]uint64{900, 100}
+			b.mu.Unlock()
+			b.put("echo", "another")
+			b.event("gone echo", 1)
+			if s := b.state("echo", Running); s.Probation.IsZero() || s.SHA256 == first.SHA256 {
+				t.Fatalf("not on probation: %+v", s)
+			}
+			fail.do(b)
+			b.event("ready echo", 3)
+			b.event("gone echo", 2)
+			var s Status
+			b.poll("the first one to serve", func() bool { s = b.status("echo"); return s.State == Running && s.SHA256 == first.SHA256 })
+			if s.Refusal == nil || !strings.HasPrefix(s.Refusal.Reason, fail.reason) || !s.Probation.IsZero() {
+				t.Errorf("status %+v, refusal %+v", s, s.Refusal)
+			}
+			if !strings.Contains(b.log.String(), "[ERROR] plugin is rolled back to the last content that was proven: plugin=echo") {
+				t.Error("the log has no alert")
+			}
+			// Over a restart of the host, too.
+			b.stop()
+			again := newBench(t)
+			again.dir, again.data = b.dir, b.data
+			again.host.o.Dir, again.host.o.DataDir, again.host.o.Plugin = b.dir, b.data, b.host.o.Plugin
+			again.run()
+			again.event("ready echo", 1)
+			if now := again.state("echo", Running); now.SHA256 != first.SHA256 || now.Refusal == nil || !strings.HasPrefix(now.Refusal.Reason, fail.reason) {
+				t.Errorf("after a restart of the host: %+v", now)
+			}
+			if got := again.only("described echo"); len(got) != 1 {
+				t.Errorf("events %q", again.seen())
+			}
+		})
+	}
+}
+
+func TestWorse(t *testing.T) {
+	for _, c := range []struct {
+		now, old score
+		worse    bool
+	}{
+		{score{0, 0}, score{}, false},
+		{score{0, 19}, score{}, false},        // too few events
+		{score{100, 4}, score{}, false},       // too few failures
+		{score{15, 5}, score{}, true},         // 25 % over nothing
+		{score{95, 5}, score{}, false},        // 5 %: tolerated
+		{score{94, 6}, score{}, true},         //
+		{score{850, 150}, score{9, 1}, false}, // 15 % over 10 %
+		{score{849, 151}, score{9, 1}, true},
+		{score{50, 50}, score{1, 99}, false}, // better than before
+	} {
+		if reason := c.now.worse(c.old); (reason != "") != c.worse {
+			t.Errorf("%+v after %+v: %q", c.now, c.old, reason)
+		}
+	}
+}
+
+// A newer file supersedes one on probation; the way back is to the last proven
+// one, whatever came between.
+func TestNewerFileSupersedesProbation(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Hour)
+	first := b.proven()
+	b.put("echo", "2")
+	b.event("ready echo", 2)
+	b.put("echo", "3")
+	b.event("gone echo", 2)
+	b.event("said echo: run", 3)
+	b.tell("echo", "kill")
+	b.event("ready echo", 4)
+	b.poll("the first one to serve", func() bool { s := b.status("echo"); return s.State == Running && s.SHA256 == first.SHA256 })
+}
+
+// The latest file wins, also over one that is still being started.
+func TestNewerFileSupersedesStart(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Hour)
+	b.proven()
+	b.put("echo", "variant=hang")
+	b.event("described echo", 2)
+	b.put("echo", "3")
+	b.event("ready echo", 2)
+	b.event("said echo: run", 2)
+	if s := b.state("echo", Running); s.Refusal != nil {
+		t.Errorf("one that was superseded is no refused one: %+v", s.Refusal)
+	}
+}
+
+// Where two can't run at a time, the old one has gone before the new one starts.
+func TestRecreate(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions {
+		return PluginOptions{Strategy: Recreate, Probation: time.Hour, RestartMin: time.Hour}
+	}
+	first := b.proven()
+	b.put("echo", "another")
+	b.event("said echo: run", 2)
+	b.put("echo", "variant=refuse") // the old one is away, but not for long
+	b.event("said echo: run", 3)
+	want := []string{"described echo", "ready echo", "drain echo", "gone echo", "described echo", "ready echo", "drain echo", "gone echo", "described echo", "gone echo", "described echo", "ready echo"}
+	if got := b.only(want...); !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	if s := b.state("echo", Running); s.SHA256 != first.SHA256 { // the second one was never proven
+		t.Errorf("status %+v", s)
+	}
+}
+
+// Refused content is tried again when a person says so, or with another config.
+func TestRefusedContentByCommand(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Hour)
+	b.proven()
+	b.put("echo", "2")
+	b.event("ready echo", 2)
+	b.event("gone echo", 1)
+	b.tell("echo", "kill")
+	b.event("ready echo", 3)
+	if err := b.host.Reload(context.Background(), "echo", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.host.Reload(context.Background(), "", true); err != nil {
+		t.Fatal(err)
+	}
+	b.event("ready echo", 4)
+	b.event("gone echo", 3)
+	if s := b.state("echo", Running); s.Probation.IsZero() || s.Refusal != nil {
+		t.Errorf("status %+v", s)
+	}
+	b.tell("echo", "kill")
+	b.event("ready echo", 5)
+	changed := b.host.Configure(context.Background(), func(string) PluginOptions { return PluginOptions{MaxAttempts: 3, Probation: time.Hour} })
+	if !slices.Equal(changed, []string{"echo"}) {
+		t.Errorf("changed %q", changed)
+	}
+	b.event("ready echo", 6)
+	if err := b.host.Reload(context.Background(), "ecco", true); err == nil || err.Error() != `there is no plugin "ecco"; there are: echo` {
+		t.Errorf("reload of an unknown plugin: %v", err)
+	}
+}
+
+// A config that the plugin refuses changes nothing; a good one is handed over;
+// the same one is none.
+func TestConfigure(t *testing.T) {
+	b := newBench(t)
+	b.probationary(0)
+	first := b.proven()
+	with := func(config string) []string {
+		return b.host.Configure(context.Background(), func(string) PluginOptions {
+			return PluginOptions{RestartMin: time.Millisecond, RestartMax: 50 * time.Millisecond, Config: json.RawMessage(config)}
+		})
+	}
+	with(`{"do":"refuse"}`)
+	b.poll("the refusal", func() bool { s := b.status("echo"); return s.Refusal != nil })
+	if s := b.status("echo"); s.State != Running || s.PID != first.PID || !strings.HasPrefix(s.Refusal.Reason, "refused its config: ") {
+		t.Errorf("status %+v", s)
+	}
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: run", 2) // it comes back with the config that it worked with
+	if changed := with(`{"do":"refuse"}`); changed != nil {
+		t.Errorf("changed %q", changed)
+	}
+	with(`{"do":"good"}`)
+	b.event("said echo: run", 3)
+	if s := b.state("echo", Running); s.Refusal != nil || s.SHA256 != first.SHA256 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// A person goes back, and stays there until the file changes, over a restart too.
+func TestRollbackByHand(t *testing.T) {
+	b := newBench(t)
+	b.probationary(0)
+	first := b.proven()
+	if err := b.host.Rollback(context.Background(), "echo"); err == nil || !strings.Contains(err.Error(), "no other proven content") {
+		t.Errorf("with nothing to go back to: %v", err)
+	}
+	b.put("echo", "2")
+	b.event("said echo: run", 2)
+	if err := b.host.Rollback(context.Background(), "echo"); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: run", 3)
+	if s := b.state("echo", Running); s.SHA256 != first.SHA256 || !s.Pinned {
+		t.Errorf("status %+v", s)
+	}
+	b.put("echo", "2") // touched, not changed
+	b.stop()
+
+	again := newBench(t)
+	again.dir, again.data = b.dir, b.data
+	again.host.o.Dir, again.host.o.DataDir = b.dir, b.data
+	again.run()
+	again.event("ready echo", 1)
+	if s := again.state("echo", Running); s.SHA256 != first.SHA256 || !s.Pinned {
+		t.Errorf("after a restart: %+v", s)
+	}
+	again.put("echo", "3")
+	again.event("said echo: run", 2)
+	if s := again.state("echo", Running); s.Pinned || s.SHA256 == first.SHA256 {
+		t.Errorf("after a change: %+v", s)
+	}
+}
+
+// Suspects are tried in a process of their own, whose death is nobody else's.
+func TestTrier(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Hour)
+	first := b.proven()
+	ask := func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.latest["echo"].StartTrier()
+	}
+	ask()
+	ask() // once is enough
+	b.event("trying echo", 1)
+	b.mu.Lock()
+	trier := b.triers["echo"]
+	b.mu.Unlock()
+	if trier.PID == first.PID || trier.SHA256 != first.SHA256 {
+		t.Errorf("trier %+v", trier)
+	}
+	trier.Retire()
+	b.event("tried echo", 1)
+	ask()
+	b.event("trying echo", 2)
+	b.mu.Lock()
+	trier = b.triers["echo"]
+	b.mu.Unlock()
+	if err := syscall.Kill(trier.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.event("tried echo", 2)
+	if s := b.state("echo", Running); s.PID != first.PID || s.Restarts != 0 {
+		t.Errorf("status %+v", s)
+	}
+	ask()
+	b.event("trying echo", 3)
+	b.put("echo", "2") // takes the trier of the old one along
+	b.event("tried echo", 3)
+	b.event("said echo: run", 2)
+	if n := b.count("trier echo"); n != 3 {
+		t.Errorf("%d triers", n)
+	}
+}
+
+// on_remove = "keep": it runs on, and a file that comes back is taken.
+func TestKeepRemoved(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{KeepRemoved: true} }
+	first := b.proven()
+	if err := os.Remove(filepath.Join(b.dir, "echo")); err != nil {
+		t.Fatal(err)
+	}
+	b.poll("the loss to be told", func() bool { return strings.Contains(b.log.String(), "it runs on, as on_remove says") })
+	b.tell("echo", "kill") // and comes back
+	b.event("said echo: run", 2)
+	if s := b.state("echo", Running); s.SHA256 != first.SHA256 {
+		t.Errorf("status %+v", s)
+	}
+	b.put("echo", "2")
+	b.event("said echo: run", 3)
+}

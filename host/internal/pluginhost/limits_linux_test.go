@@ -1,0 +1,97 @@
+package pluginhost
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// No core dumps, and a bound on open files.
+func TestLimits(t *testing.T) {
+	b := newBench(t)
+	b.proven()
+	limits := b.ask("echo", "limits")
+	if !regexp.MustCompile(`Max core file size +0 +0 `).MatchString(limits) {
+		t.Errorf("limits: %s", limits)
+	}
+	files := regexp.MustCompile(`Max open files +(\d+) +(\d+) `).FindStringSubmatch(limits)
+	if files == nil || files[1] != files[2] || len(files[1]) > len("65536") {
+		t.Errorf("limits: %s", limits)
+	}
+}
+
+// Over its memory limit a plugin is killed, and says so; that is a crash.
+func TestMemoryLimit(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.weigh = 50 * time.Millisecond
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour, MemoryMax: 150 << 20} }
+	b.proven()
+	b.tell("echo", "grow")
+	if s := b.state("echo", Backoff); !regexp.MustCompile(`^uses \d+ MiB of memory, more than memory_max allows \(150 MiB\)$`).MatchString(s.Reason) {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// One plugin can't fill the host's log; what is dropped is counted.
+func TestLogIsBounded(t *testing.T) {
+	b := newBench(t)
+	b.host.limits.lines = 100
+	b.proven()
+	b.ask("echo", "print")
+	b.poll("the count", func() bool {
+		b.ask("echo", "print") // a second later, maybe
+		return strings.Contains(b.log.String(), "plugin printed too much: lines were dropped: plugin=echo count=")
+	})
+}
+
+func TestOutputAdmits(t *testing.T) {
+	log := hclog.New(&hclog.LoggerOptions{Output: &buffer{}, Level: hclog.Info})
+	o, now := newOutput(log, 3), time.Unix(100, 0)
+	admit := func(level hclog.Level, wantOK bool, wantDropped uint64) {
+		t.Helper()
+		_, dropped, ok := o.admit(level, now)
+		if ok != wantOK || dropped != wantDropped {
+			t.Errorf("admitted %v, dropped %d; want %v, %d", ok, dropped, wantOK, wantDropped)
+		}
+	}
+	admit(hclog.Debug, false, 0) // below the host's level: not counted
+	for range 3 {
+		admit(hclog.Info, true, 0)
+	}
+	admit(hclog.Error, false, 0)
+	admit(hclog.Error, false, 0)
+	now = now.Add(time.Second)
+	admit(hclog.Info, true, 2)
+	admit(hclog.Info, true, 0)
+	o.set(hclog.Debug)
+	if floor, _, ok := o.admit(hclog.Debug, now); !ok || floor != hclog.Info || o.name() != "debug" {
+		t.Errorf("floor %v, %v, %s: what a person wants to see must pass the host's level", floor, ok, o.name())
+	}
+}
+
+// The level of one plugin changes while it runs, and back.
+func TestSetLogLevel(t *testing.T) {
+	b := newBench(t)
+	b.proven()
+	if err := b.host.SetLogLevel("echo", "debug"); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: level debug", 1)
+	b.ask("echo", "print")
+	b.poll("its debug lines", func() bool { return strings.Contains(b.log.String(), "debug line: plugin=echo") })
+	b.tell("echo", "kill") // and the next process
+	b.event("ready echo", 2)
+	if got := b.ask("echo", "level"); got != "debug" {
+		t.Errorf("level %s", got)
+	}
+	if err := b.host.SetLogLevel("", ""); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: level info", 1)
+	if err := b.host.SetLogLevel("echo", "loud"); err == nil {
+		t.Error("a level that is none")
+	}
+}
