@@ -3,12 +3,16 @@
 // it, so that what the host promises can be judged from outside; and it answers
 // the device with the upstream's number and event, in order.
 //
+// Built with -ldflags "-X main.variant=NAME" it is a bad version of itself:
+// crash-start, refuse, hang, garbage, crash-100 (messages), grow.
+//
 // It calls itself what its file is called. A device's data may ask for trouble:
 // {"do":"reject"}, {"do":"fail"}, or {"do":"wait"}, each until the file that
 // config's "calm" names is there.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,12 +20,27 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"balhost/sdk"
 )
 
+var variant string
+
 func main() {
+	switch variant {
+	case "crash-start":
+		fmt.Fprintln(os.Stderr, "no licence found")
+		os.Exit(3)
+	case "garbage":
+		for range 30 {
+			fmt.Println("<html>not a handshake</html>")
+		}
+		select {}
+	case "hang":
+		time.Sleep(time.Hour)
+	}
 	s := &scribe{instance: fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())}
 	sdk.Serve(sdk.Plugin{
 		Name:       filepath.Base(filepath.Dir(os.Args[0])), // the host runs <data>/plugins/<name>/<sha256>
@@ -42,10 +61,16 @@ type scribe struct {
 		Work sdk.Duration `json:"work"` // the longest time that one handling takes
 		Calm string       `json:"calm"` // while this file is missing, devices may make trouble
 	}
-	book *os.File
+	book  *os.File
+	mu    sync.Mutex // guards what follows
+	n     int        // upstreams so far
+	hoard [][]byte
 }
 
 func (s *scribe) start(context.Context, *sdk.Host) (err error) {
+	if variant == "refuse" {
+		return errors.New("greeting must not be empty")
+	}
 	if s.config.Book != "" {
 		s.book, err = os.OpenFile(s.config.Book, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	}
@@ -69,6 +94,7 @@ func (s *scribe) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error
 	if err := s.note("begin", m, data.N); err != nil {
 		return err
 	}
+	s.misbehave()
 	if err := s.trouble(ctx, data.Do); err != nil {
 		return err
 	}
@@ -80,6 +106,19 @@ func (s *scribe) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error
 		return err
 	}
 	return s.note("end", m, data.N)
+}
+
+// misbehave is what some variants do while they serve.
+func (s *scribe) misbehave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	switch {
+	case variant == "crash-100" && s.n > 100:
+		os.Exit(4)
+	case variant == "grow" && len(s.hoard) < 64: // 512 MiB at most
+		s.hoard = append(s.hoard, bytes.Repeat([]byte{1}, 8<<20))
+	}
 }
 
 // trouble does what a device asked for, until there is calm.
