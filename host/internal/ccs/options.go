@@ -85,19 +85,22 @@ const (
 	ccsConnections = 1000
 )
 
-// NewConnects is a limiter for Options.Connects; see [Pace].
+// NewConnects is a limiter for Options.Connects that lets no more than
+// perMinute connections begin in any minute, a tenth of them at once.
 func NewConnects(perMinute int) *rate.Limiter {
-	l := rate.NewLimiter(0, 0)
-	Pace(l, perMinute)
-	return l
+	return rate.NewLimiter(pace(perMinute))
 }
 
-// Pace makes l let no more than perMinute connections begin in any minute, a
-// tenth of them at once.
+// Pace changes what l allows.
 func Pace(l *rate.Limiter, perMinute int) {
-	burst := max(1, perMinute/10)
+	limit, burst := pace(perMinute)
+	l.SetLimit(limit)
 	l.SetBurst(burst)
-	l.SetLimit(rate.Limit(max(1, perMinute-burst)) / 60)
+}
+
+func pace(perMinute int) (limit rate.Limit, burst int) {
+	burst = max(1, perMinute/10)
+	return rate.Limit(max(1, perMinute-burst)) / 60, burst
 }
 
 // withDefaults fills in what is zero.

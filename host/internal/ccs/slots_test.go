@@ -1,0 +1,287 @@
+package ccs_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/ccstest"
+	"balhost/sdk/message"
+)
+
+// Several connections carry about the same, and one that answers nothing takes
+// a window of downstreams at most.
+func TestConnectionsShareTheLoad(t *testing.T) { // P3
+	p := plan{
+		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}},
+		session: func(o *ccs.Options) { o.Connections = 4 },
+	}
+	host(t, p, func(w *whole) {
+		w.until("all", func() bool { return w.standing() == 4 })
+		const all = 8000
+		began := time.Now()
+		w.sendN("tokA", 1, all)
+		w.acked(all)
+		if d := time.Since(began); d > 600*time.Millisecond { // 4 windows each 20 ms: 400 ms
+			t.Errorf("%d downstreams took %v", all, d)
+		}
+		for id := range 4 {
+			if n := w.conn(id + 1).Downstreams; n < all/4*3/4 || n > all/4*5/4 {
+				t.Errorf("connection %d carried %d, want about %d", id+1, n, all/4)
+			}
+		}
+		for i := range 400 { // one at a time
+			w.sendN("tokB", 1_000_000+i, 1)
+			time.Sleep(30 * time.Millisecond)
+		}
+		for id := range 4 {
+			if n := w.conn(id + 1).Downstreams; n == all {
+				t.Errorf("connection %d carries nothing when there is little", id+1)
+			}
+		}
+
+		w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole, Conn: 2}) //nolint:errcheck // a mode that exists
+		began = time.Now()
+		w.sendN("tokA", 2*all, all)
+		w.until("all but a window", func() bool { return w.led.Counts().Acked >= 2*all+400-100 })
+		if d := time.Since(began); d > 900*time.Millisecond {
+			t.Errorf("beside a dead connection %d downstreams took %v", all, d)
+		}
+		w.acked(2*all + 400)
+		w.legal()
+	})
+}
+
+// live is how many connections are open at the simulator.
+func (w *whole) live() (n int) {
+	for _, c := range w.srv.Report().Conns {
+		if c.State != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// What drains counts against max_connections. Where a replacement has no place
+// the oldest that drains gives up its own, as soon as all on it is answered.
+func TestMaxConnections(t *testing.T) {
+	p := plan{
+		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 15 * time.Second}},
+		session: func(o *ccs.Options) { o.Connections, o.MaxConnections, o.Grace = 4, 5, time.Minute },
+	}
+	host(t, p, func(w *whole) {
+		w.until("all", func() bool { return w.standing() == 4 })
+		w.sendN("tokA", 1, 300) // on all of them
+		w.until("in flight", func() bool { return w.srv.Counts().Downstreams == 300 })
+		drained := time.Now()
+		for id := range 4 {
+			w.srv.DrainWith(ccstest.Drain{Conn: id + 1}) // CCS never closes them
+		}
+		w.until("the first replacement", func() bool { return w.standing() == 1 })
+		if d := time.Since(drained); d > 100*time.Millisecond {
+			t.Errorf("the first replacement took %v", d)
+		}
+		for w.standing() < 4 {
+			if n := w.live(); n > 5 {
+				t.Fatalf("%d connections at once, want 5 at most", n)
+			}
+			if time.Since(drained) > 3*time.Minute {
+				t.Fatalf("only %d stand after %v: %+v", w.standing(), time.Since(drained), w.sessions[0].Status().Connections)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if d := time.Since(drained); d < 15*time.Second {
+			t.Errorf("the places were given up after %v, before the answers", d)
+		}
+		w.acked(300)
+		if n := w.srv.Counts().DuplicateDown; n > 0 {
+			t.Errorf("%d downstreams twice", n)
+		}
+		w.legal()
+	})
+}
+
+// CCS refuses what is over its own limit: the others go on, and one slot alone
+// asks, ever less often.
+func TestConnectionsOverTheLimitOfCCS(t *testing.T) { // P10
+	p := plan{server: ccstest.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 30 }}
+	host(t, p, func(w *whole) {
+		time.Sleep(time.Minute)
+		before := w.srv.Counts().Connections
+		time.Sleep(2 * time.Hour)
+		if n := w.srv.Counts().Connections - before; n < 24 || n > 300 {
+			t.Errorf("%d tries in 2 h", n)
+		}
+		if n := w.standing(); n != 3 {
+			t.Errorf("%d stand, want 3", n)
+		}
+		w.sendN("tokA", 1, 300)
+		w.acked(300)
+	})
+}
+
+// Sessions share the rate of new connections, each in its turn, however many
+// slots one has to fill.
+func TestConnectRateIsSharedInTurns(t *testing.T) {
+	small := func(o *ccs.Options) { o.Name, o.SenderID, o.Key, o.Connections = "small", "2", "k2", 3 }
+	p := plan{
+		server:   ccstest.Options{Senders: map[string]string{"2": "k2"}},
+		session:  func(o *ccs.Options) { o.Connections = 300 },
+		others:   []func(*ccs.Options){small},
+		connects: 60,
+	}
+	host(t, p, func(w *whole) {
+		began := time.Now()
+		var at []int // connections made by the end of each second
+		for w.srv.Counts().Logins < 303 {
+			if time.Since(began) > 10*time.Minute {
+				t.Fatalf("%d logins", w.srv.Counts().Logins)
+			}
+			time.Sleep(time.Second)
+			at = append(at, w.srv.Counts().Connections)
+			if i := len(at) - 61; i >= 0 && at[len(at)-1]-at[i] > 60 {
+				t.Fatalf("%d connections in a minute, want 60 at most", at[len(at)-1]-at[i])
+			}
+			if len(at) == 10 {
+				if n := connections(w.sessions[1]); n != 3 {
+					t.Errorf("after 10 s the small session has %d connections, want 3", n)
+				}
+			}
+		}
+	})
+}
+
+func connections(s *ccs.Session) (ready int) {
+	for _, c := range s.Status().Connections {
+		if c.State == ccs.Ready {
+			ready++
+		}
+	}
+	return ready
+}
+
+// One sender that does badly, in each way that there is, never touches another:
+// the good one keeps its connection, its acks come as fast as alone, and its
+// downstreams go out.
+func TestSendersAreIsolated(t *testing.T) { // P10
+	type bad struct {
+		server  ccstest.Options
+		change  func(*ccs.Options)
+		trouble func(w *whole, srv *ccstest.Server) // again each second
+	}
+	for name, b := range map[string]bad{
+		"bad key":  {change: func(o *ccs.Options) { o.Key, o.Connections = "wrong", 50 }},
+		"too many": {server: ccstest.Options{Connections: 1}, change: func(o *ccs.Options) { o.Connections = 200 }},
+		"slow": {server: ccstest.Options{AckDelay: ccstest.Range{Min: time.Hour}},
+			trouble: func(w *whole, _ *ccstest.Server) { w.sendTo("bad", 100) }},
+		"frozen": {trouble: func(w *whole, srv *ccstest.Server) { srv.Freeze(true); w.sendTo("bad", 100) }},
+		"flooding": {server: ccstest.Options{Window: 1 << 20},
+			trouble: func(_ *whole, srv *ccstest.Server) {
+				srv.StartDevices(ccstest.Devices{Count: 10, Limit: 1000, Size: 300}) //nolint:errcheck // it is legal
+			}},
+		"cut":     {change: quick, trouble: func(w *whole, srv *ccstest.Server) { srv.Cut(); w.sendTo("bad", 10) }},
+		"drained": {trouble: func(_ *whole, srv *ccstest.Server) { srv.Drain() }},
+		"poison": {change: quick, trouble: func(w *whole, srv *ccstest.Server) {
+			srv.Nack(ccstest.Nack{Count: 3, StreamError: "invalid-xml"})
+			w.sendTo("bad", 20)
+		}},
+		"refused account": {trouble: func(w *whole, srv *ccstest.Server) {
+			srv.Nack(ccstest.Nack{Count: 1, Code: "AUTHENTICATION_FAILED"})
+			w.sendTo("bad", 20)
+		}},
+		"broken XML": {change: quick, trouble: func(_ *whole, srv *ccstest.Server) { srv.Inject("<!-- -->") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var srv *ccstest.Server
+			second := func(o *ccs.Options) {
+				var err error
+				if srv, err = ccstest.New(b.server); err != nil {
+					t.Fatal(err)
+				}
+				o.Name, o.SenderID, o.Key = "bad", srv.SenderID(), srv.Key()
+				o.Dial = func(context.Context, string) (net.Conn, error) {
+					ours, theirs := net.Pipe()
+					srv.ServeConn(theirs)
+					return ours, nil
+				}
+				if b.change != nil {
+					b.change(o)
+				}
+			}
+			p := plan{commit: 5 * time.Millisecond, others: []func(*ccs.Options){second}}
+			host(t, p, func(w *whole) {
+				defer func() { go srv.Close() }()
+				const seconds, rate = 40, 50
+				if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Rate: rate, Limit: seconds * rate}); err != nil {
+					t.Fatal(err)
+				}
+				for i := range seconds {
+					if b.trouble != nil {
+						b.trouble(w, srv)
+					}
+					sent := time.Now()
+					w.sendN("tokA", 10*i, 10)
+					w.until("ten more", func() bool { return len(w.received("tokA")) == 10*(i+1) })
+					if d := time.Since(sent); d > 200*time.Millisecond {
+						t.Fatalf("in second %d downstreams took %v", i, d)
+					}
+					time.Sleep(time.Second - time.Since(sent))
+				}
+				w.until("acks", func() bool { return w.srv.Counts().Acked == seconds*rate })
+				// Alone it is a commit or two, 10 ms. A flood is not read further than
+				// the ledger follows, and so adds a few more.
+				if l := w.srv.Report().AckLatency; l.Max > 250*time.Millisecond {
+					t.Errorf("acks took up to %v", l.Max)
+				}
+				if c, st := w.srv.Counts(), w.sessions[0].Status(); c.Logins != 1 || st.LastError != nil {
+					t.Errorf("%d logins, %v", c.Logins, st.LastError)
+				}
+				for _, o := range w.outcomes() {
+					if o.Session == "main" && o.Status != message.Acked {
+						t.Errorf("%+v", o)
+					}
+				}
+				w.legal()
+			})
+		})
+	}
+}
+
+// sendTo stores n downstreams for a session, and waits for nothing but the disk.
+func (w *whole) sendTo(session string, n int) {
+	w.t.Helper()
+	for range n {
+		w.made++
+		m := one("tokX", fmt.Sprint(session, "-", w.made), nil)
+		m.Session = session
+		w.send(m)
+	}
+}
+
+// A session whose slots wait says so, and why the last of them ended.
+func TestStatusOfSlotsThatWait(t *testing.T) {
+	p := plan{unopened: true, session: func(o *ccs.Options) { o.Connections, o.Key = 5, "wrong" }}
+	host(t, p, func(w *whole) {
+		time.Sleep(10 * time.Second)
+		st := w.sessions[0].Status()
+		states := map[ccs.State]int{}
+		for _, c := range st.Connections {
+			states[c.State]++
+		}
+		if states[ccs.Waiting] != 5 || st.LastError == nil || !strings.Contains(st.LastError.Error(), "not-authorized") {
+			t.Errorf("%v, %v", states, st.LastError)
+		}
+		numbers := []int{}
+		for _, c := range st.Connections {
+			numbers = append(numbers, c.Number)
+		}
+		if !slices.IsSorted(numbers) {
+			t.Errorf("not oldest first: %v", numbers)
+		}
+	})
+}
