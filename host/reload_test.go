@@ -47,7 +47,7 @@ func TestReload(t *testing.T) {
 	write(t, filepath.Join(w.dir, "config.hcl"), usualConfig+fmt.Sprintf(`
 plugin "scribe" {
   suspect_after = 1000000
-  probation     = "1s"
+  probation     = "4s"
   memory_max    = "200MiB"
   config        = { book = %q, work = "5ms" }
   restart_backoff {
@@ -82,7 +82,7 @@ plugin "scribe" {
 	for n := range 25 {
 		sum := put("")
 		serving := w.serves(sum)
-		if n%5 == 0 {
+		if n%9 == 0 {
 			w.proves(sum)
 		}
 		variant := variants[n%len(variants)]

@@ -3,13 +3,18 @@
 // as a process over go-plugin, supervises it, and drains and stops it. What is
 // ready goes to a [Dispatcher]; no event passes through here.
 //
+// It keeps P9: a new version (content and options) starts beside the old one,
+// proves itself, takes over, and is watched for a while (probation.go); if it is
+// no good the old one serves on, or comes back, and the new one is refused until
+// the file or the config changes.
+//
 // It keeps P5's half that concerns processes: whatever a process held is let go
 // (Dispatcher.Gone) only when the process has exited and was awaited. And P10:
 // whatever lies in the folder or comes out of a process, the host lives on, and
 // so do the other plugins.
 //
-// One goroutine looks at the folder ([Host.Run]), one a plugin supervises it
-// (supervisor.run), and one a process owns it from start to end (life.run). A
+// One goroutine looks at the folder ([Host.Run]), one a plugin decides what
+// should run (supervisor.run), and one a process owns it from start to end (life.run). A
 // thread of its own starts all processes, since a plugin dies with the thread
 // that started it (sys_linux.go).
 //

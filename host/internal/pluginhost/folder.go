@@ -10,9 +10,8 @@ import (
 )
 
 // scan looks at the plugins folder: every executable regular file, after
-// symbolic links, whose name isn't a hidden, temporary or
-// checksum's one. What can't be
-// looked at isn't there. An error means that nothing is known.
+// symbolic links, whose name isn't a hidden, temporary or checksum's one. What
+// can't be looked at isn't there. An error means that nothing is known.
 func scan(dir string) (map[string]file, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -30,7 +29,7 @@ func scan(dir string) (map[string]file, error) {
 // examine says what an entry of the folder is, or why it is no plugin's file.
 func examine(dir, name string) (f file, none string) {
 	if temporary(name) {
-		return file{}, "hidden or temporary by its name"
+		return file{}, "hidden, temporary or a checksum by its name"
 	}
 	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 	if err != nil {

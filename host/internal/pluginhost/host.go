@@ -35,7 +35,7 @@ var usual = limits{
 	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
 	handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
 	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
-	verdict: 500 * time.Millisecond, weigh: time.Second, lines: 1000,
+	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
 }
 
 // maxStarting bounds the plugins that are being started at the same time.
