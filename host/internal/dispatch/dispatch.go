@@ -204,6 +204,7 @@ func (d *Dispatcher) Removed(name string) {
 func (d *Dispatcher) Settled() {
 	d.box.put(func(d *Dispatcher) {
 		d.settled = true
+		d.keepOwners()
 		for category := range d.held {
 			d.warnHeld(category)
 		}

@@ -259,6 +259,27 @@ func TestNothingGoesOutBeforeBootHasSettled(t *testing.T) {
 	})
 }
 
+// The owner so far keeps its category, even if another claimant starts faster.
+func TestOwnerOutlivesRestart(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		b.plugin("slow", "app", done)
+		b.plugin("fast", "app", done)
+	})
+	for range 2 {
+		start(t, ledger, func(b *bench) {
+			ledger.upstream("app", "anna", "1")
+			fast := b.plugin("fast", "app", done)
+			synctest.Wait()
+			slow := b.plugin("slow", "app", done)
+			b.d.Settled()
+			b.wantIDs(slow, "1")
+			b.wantIDs(fast)
+		})
+	}
+}
+
 func TestDueTimeOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {

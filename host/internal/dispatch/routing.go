@@ -115,15 +115,7 @@ func (d *Dispatcher) retable() {
 			moved[was] = true
 		}
 	}
-	for category, owner := range d.table.Owners() {
-		if d.o.Ledger.Owner(category) != owner {
-			d.o.Ledger.SetOwner(category, owner, func(err error) {
-				if err != nil {
-					d.log.Warn("owner of a category not stored", "category", category, "plugin", owner, "err", err)
-				}
-			})
-		}
-	}
+	d.keepOwners()
 	for name := range moved {
 		d.resort(d.plugins[name])
 	}
@@ -133,6 +125,23 @@ func (d *Dispatcher) retable() {
 			for _, e := range h.events {
 				d.place(e)
 			}
+		}
+	}
+}
+
+// keepOwners stores who has which category now, but not while plugins are yet to
+// describe themselves: the first one there is not the owner.
+func (d *Dispatcher) keepOwners() {
+	if !d.settled {
+		return
+	}
+	for category, owner := range d.table.Owners() {
+		if d.o.Ledger.Owner(category) != owner {
+			d.o.Ledger.SetOwner(category, owner, func(err error) {
+				if err != nil {
+					d.log.Warn("owner of a category not stored", "category", category, "plugin", owner, "err", err)
+				}
+			})
 		}
 	}
 }
