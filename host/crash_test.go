@@ -268,10 +268,12 @@ func (w *world) settles() {
 	}) {
 		w.t.Errorf("after %s %s\n%s", patience, last, w.host.tail())
 	}
-	if status, err := adminOf(ready[1]); err != nil || status.Ledger.Dead != 0 || len(status.Reasons) > 0 {
+	status, err := adminOf(ready[1])
+	if err != nil || status.Ledger.Dead != 0 || len(status.Reasons) > 0 {
 		w.t.Errorf("in the end: dead letters %d, not ready for %q (%v)", status.Ledger.Dead, status.Reasons, err)
 	}
-	if err := w.host.stop(); err != nil {
+	r := leftoversOf(status)
+	if err := errors.Join(w.host.stop(), r.check()); err != nil {
 		w.t.Error(err)
 	}
 }

@@ -206,6 +206,40 @@ func haveProc() bool {
 	return err == nil
 }
 
+// leftovers are what the plugins of a host could leave behind.
+type leftovers struct {
+	pids    []int
+	sockets []string // their folders
+}
+
+func leftoversOf(status admin.Status) (r leftovers) {
+	for _, plugin := range status.Plugins {
+		if plugin.PID == 0 {
+			continue
+		}
+		r.pids = append(r.pids, plugin.PID)
+		if dir := socketDir(plugin.PID); dir != "" {
+			r.sockets = append(r.sockets, dir)
+		}
+	}
+	return r
+}
+
+// check says what is there when the host has ended.
+func (r leftovers) check() error {
+	for _, pid := range r.pids {
+		if !gone(pid) {
+			return fmt.Errorf("plugin process %d is still there when its host has ended", pid)
+		}
+	}
+	for _, dir := range r.sockets {
+		if _, err := os.Stat(dir); err == nil {
+			return fmt.Errorf("the sockets' folder %s is still there when the host has ended", dir)
+		}
+	}
+	return nil
+}
+
 // socketDir is the private folder of a plugin's socket, as go-plugin tells the
 // plugin; "" where there is no /proc.
 func socketDir(pid int) string {

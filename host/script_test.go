@@ -163,7 +163,7 @@ func (s *stage) a(args []string) (*process, error) {
 func (s *stage) startCmd(args []string) (string, error) {
 	switch {
 	case len(args) == 0 || s.running[args[0]] != nil && !s.running[args[0]].over():
-		return "", fmt.Errorf("start %v: want sim or host, if it is not running", args)
+		return "", fmt.Errorf("start %v: want sim, host or dev, and not twice", args)
 	case args[0] == "sim":
 		return "", s.startSim(args[1:])
 	case args[0] == "dev":
@@ -226,36 +226,18 @@ func (s *stage) finishCmd(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var left []string
-	check := func() error { return nil }
+	var r leftovers
 	if args[0] != "sim" {
 		status, err := adminOf(s.admin)
 		if err != nil {
 			return "", err
 		}
-		check = func() error {
-			for _, plugin := range status.Plugins {
-				if plugin.PID != 0 && !gone(plugin.PID) {
-					return fmt.Errorf("plugin %s, pid %d, is still there when its host has ended", plugin.Name, plugin.PID)
-				}
-			}
-			for _, dir := range left {
-				if _, err := os.Stat(dir); err == nil {
-					return fmt.Errorf("%s is still there when the host has ended", dir)
-				}
-			}
-			return nil
-		}
-		for _, plugin := range status.Plugins {
-			if dir := socketDir(plugin.PID); plugin.PID != 0 && dir != "" {
-				left = append(left, dir)
-			}
-		}
+		r = leftoversOf(status)
 	}
 	if err := p.stop(); err != nil {
 		return "", err
 	}
-	return p.output(), check()
+	return p.output(), r.check()
 }
 
 func (s *stage) crashCmd(args []string) (string, error) {
