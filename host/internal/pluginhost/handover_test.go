@@ -194,6 +194,23 @@ func TestNewerFileSupersedesProbation(t *testing.T) {
 	b.poll("the first one to serve", func() bool { s := b.status("echo"); return s.State == Running && s.SHA256 == first.SHA256 })
 }
 
+// A bad one that comes while another is on probation leaves that where it is.
+func TestBadContentLeavesProbation(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Hour)
+	b.proven()
+	b.put("echo", "2")
+	b.event("said echo: run", 2)
+	second := b.state("echo", Running)
+	b.put("echo", "variant=refuse")
+	b.event("gone echo", 2)
+	var s Status
+	b.poll("the refusal", func() bool { s = b.status("echo"); return s.Refusal != nil })
+	if s.PID != second.PID || s.Probation != second.Probation || len(b.only("ready echo")) != 2 {
+		t.Errorf("status %+v, was %+v", s, second)
+	}
+}
+
 // The latest file wins, also over one that is still being started.
 func TestNewerFileSupersedesStart(t *testing.T) {
 	b := newBench(t)

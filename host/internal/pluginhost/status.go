@@ -95,7 +95,7 @@ func (s *supervisor) show(ctx context.Context) {
 		st.State = Starting // and being killed
 	case ending != nil:
 		st.Reason = ending.Error()
-	case l != nil && l == s.serving && l.running:
+	case l != nil && l == s.serving && (l.running || s.leaving() > 0): // the old one serves until it does
 		st.State, st.Reason = Running, s.why
 	case l != nil && (l == s.serving || l == s.green):
 		st.State, st.Reason = Starting, s.why

@@ -174,13 +174,16 @@ func (s *supervisor) refused(v version) bool {
 	return refused
 }
 
-// fallback finds what to go back to from v: what was proven last, with the
-// options that it was proven with, if they are known.
+// fallback finds what to go back to from v: what serves, if that is another, or
+// what was proven last, with the options that it was proven with, if they are known.
 func (s *supervisor) fallback(v version) (version, bool) {
 	usable := func(w version) bool {
 		_, staged := s.store().staged(w.bin.sha256)
 		other := w.bin.sha256 != v.bin.sha256 || w.print != v.print
 		return staged && other && !s.refused(w) && checkSum(file{}, w.bin.sha256, s.options) == ""
+	}
+	if s.serving != nil && usable(s.serving.version) {
+		return s.serving.version, true
 	}
 	if s.good != nil && usable(*s.good) {
 		return *s.good, true
