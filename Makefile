@@ -2,6 +2,8 @@
 
 GO       ?= go
 FUZZTIME ?= 5s
+SEEDS    ?= 10000
+FROM     ?= 1
 LDFLAGS  := -X main.release=$(VERSION)
 
 # The third-party tools are pinned in go.mod and run by "go tool".
@@ -70,6 +72,12 @@ crash: ## the kill -9 tests, many times
 .PHONY: soak
 soak: ## a plugin replaced 1,000 times: memory, file descriptors, processes and files stay flat
 	BALHOST_SOAK=1000 $(GO) test -count=1 -run '^TestSoak$$' -timeout 60m -v ./host
+
+.PHONY: sim
+sim: ## the simulation for SEEDS seeds (10,000) from FROM on; a quarter of an hour on two cores
+	@mkdir -p bin
+	$(GO) test -c -o bin/sim.test ./host/internal/hosttest
+	bin/sim.test -test.run '^TestSimulation$$' -test.timeout 3h -sim.from $(FROM) -sim.seeds $(SEEDS)
 
 .PHONY: clean
 clean: ## remove what build made; data/ holds messages and stays

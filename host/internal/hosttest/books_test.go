@@ -34,6 +34,7 @@ type books struct {
 	bodies   map[uint64]pending            // of host, by seq
 	seqs     map[string]uint64             // of downstreams, by message id
 	blamed   bool
+	buried   map[string]int  // dead letters at the end, by the begin of their reason
 	received map[string]bool // message ids that CCS took
 }
 
@@ -64,7 +65,7 @@ type hand struct{ event *event }
 type downstream struct {
 	mid, owner, session, group string
 	ttl                        *time.Duration
-	receipt                    bool
+	receipt, poison            bool
 	host                       *Host // that was asked last
 	waits, stored, lost        bool  // Host.Send and the API: no answer yet, yes, and never
 }
@@ -85,7 +86,7 @@ func newBooks(w *world) *books {
 		w: w, rand: rand.New(rand.NewPCG(w.seed, 1)),
 		ups: map[string]*upstream{}, events: map[string]*event{}, byKey: map[string]*event{},
 		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{},
-		seqs: map[string]uint64{}, received: map[string]bool{},
+		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{},
 	}
 }
 

@@ -297,6 +297,9 @@ func (b *books) close() {
 			b.bad("P1: the unusable %s is %s", key, fate)
 		}
 	}
+	for _, d := range dead {
+		b.buried[strings.Join(strings.Fields(d.Reason + " - -")[:2], " ")]++
+	}
 	outcomes, receipts := map[string]string{}, map[string]bool{}
 	for id, n := range b.effects {
 		kind, rest, _ := strings.Cut(n.Key, "|")
@@ -349,7 +352,7 @@ func (b *books) checkOutcome(d *downstream, outcome string) {
 			b.bad("P4: %s is acked, and CCS never took it", d.mid)
 		}
 	case "failed":
-		if !slices.Contains(nackCodes, code) && !(code == "STREAM_ERROR" && b.blamed) {
+		if !slices.Contains(nackCodes, code) && !(code == "STREAM_ERROR" && (d.poison || b.blamed)) {
 			b.bad("P4: %s failed with %q", d.mid, code)
 		}
 	case "expired":
@@ -358,5 +361,31 @@ func (b *books) checkOutcome(d *downstream, outcome string) {
 		}
 	default:
 		b.bad("P4: %s ended as %q", d.mid, outcome)
+	}
+}
+
+// count adds what became of all to what was seen.
+func (b *books) count() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, n := range b.effects {
+		kind, rest, _ := strings.Cut(n.Key, "|")
+		if strings.HasPrefix(id, "shared ") {
+			kind = "shared key" // once more
+		} else if kind == "out" {
+			_, how, _ := strings.Cut(rest, "|")
+			kind = "outcome " + strings.TrimSuffix(how, "|")
+		}
+		seen.add("handled "+kind, 1)
+	}
+	for _, e := range b.events {
+		seen.add("deliveries", uint64(e.delivered))
+		seen.add("failed deliveries", uint64(e.retries))
+		if e.replayed {
+			seen.add("replayed", 1)
+		}
+	}
+	for why, n := range b.buried {
+		seen.add("dead: "+why, uint64(n))
 	}
 }

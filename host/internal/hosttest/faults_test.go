@@ -52,7 +52,7 @@ func init() { // not a literal: act, which reads it, would be a part of it
 		{5, "drain", (*world).drain},
 		{6, "nack", (*world).nack},
 		{3, "no answer", (*world).noAnswer},
-		{2, "nacks end", func(w *world) string { w.server.ClearNacks(); return "" }},
+		{2, "nacks end", (*world).nacksEnd},
 		{3, "freeze", (*world).freeze},
 		{2, "stream error", (*world).streamError},
 		{2, "odd", (*world).odd},
@@ -144,8 +144,11 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 		MessageID: mid, Session: session, To: message.Token(fmt.Sprintf("dev-%s-%d", session, r.IntN(4))),
 		Data: marshal(map[string]string{"id": mid, "text": strings.Repeat("<&ä", r.IntN(20))}),
 	}
-	if chance(r, 10) {
+	switch r.IntN(30) {
+	case 0, 1, 2:
 		m.To = message.Topic("news")
+	case 3:
+		m.To = message.Token(poisonToken + session)
 	}
 	if chance(r, 60) {
 		m.Group = fmt.Sprint("g", r.IntN(3))
@@ -156,6 +159,7 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	m.Options.ReceiptRequested = chance(r, 30)
 	return &downstream{
 		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested,
+		poison: strings.HasPrefix(m.To.Token, poisonToken),
 	}, m
 }
 
@@ -272,6 +276,12 @@ func (w *world) nack() string {
 	}
 	w.server.Nack(n)
 	return fmt.Sprintf(" %+v", n)
+}
+
+func (w *world) nacksEnd() string {
+	w.server.ClearNacks()
+	w.poison()
+	return ""
 }
 
 func (w *world) noAnswer() string {

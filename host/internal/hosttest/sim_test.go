@@ -3,8 +3,13 @@ package hosttest
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +21,12 @@ var (
 	simFrom  = flag.Uint64("sim.from", 1, "the first seed")
 	simSeeds = flag.Int("sim.seeds", 0, "how many seeds; 0 is 300, or 40 with -short")
 )
+
+// stuck is how long one seed may take, in real time; it needs a fifth of a second.
+const stuck = 3 * time.Minute
+
+// mostMemory is what all seeds under way may hold; they need a hundredth of it.
+const mostMemory = 4 << 30
 
 // enough failed seeds: the others are not run any more.
 const enough = 5
@@ -55,33 +66,67 @@ func TestSimulation(t *testing.T) { // P1 P2 P3 P4 P5 P6 P7 P8
 	})
 }
 
-// progress tells how far a long run is, until what it returns is called.
+// progress tells how far a long run is, until what it returns is called. It
+// ends the process when that runs out of bounds: a loop that allocates takes
+// the whole machine along.
 func progress(seeds int, done *atomic.Int64) (end func()) {
 	start, stop, ended := time.Now(), make(chan struct{}), make(chan struct{})
 	say := func() {
 		took := time.Since(start)
 		fmt.Fprintf(os.Stderr, "%d of %d seeds in %s, %.1f/s\n", done.Load(), seeds, took.Round(time.Second), float64(done.Load())/took.Seconds())
 	}
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(10 * time.Second)
+		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
-		for {
+		for seconds := 1; ; seconds++ {
 			select {
 			case <-tick.C:
-				say()
 			case <-stop:
 				return
+			}
+			if metrics.Read(heap); heap[0].Value.Uint64() > mostMemory {
+				panic("the simulation needs too much memory; which seed it is, the goroutines tell")
+			}
+			if seconds%10 == 0 {
+				say()
 			}
 		}
 	}()
 	return func() {
 		close(stop)
 		<-ended
-		if seeds >= 1000 {
+		if seeds >= 1000 || testing.Verbose() {
 			say()
+			fmt.Fprintln(os.Stderr, seen)
 		}
 	}
+}
+
+// totals say what all seeds together went through, so that a fault that never
+// happens is noticed.
+type totals struct {
+	mu     sync.Mutex
+	counts map[string]uint64
+}
+
+var seen = &totals{counts: map[string]uint64{}}
+
+func (t *totals) add(name string, n uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts[name] += n
+}
+
+func (t *totals) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(t.counts)) {
+		all = append(all, fmt.Sprintf("%s %d", name, t.counts[name]))
+	}
+	return strings.Join(all, ", ")
 }
 
 // simulate runs one seed in a bubble of its own.
@@ -91,6 +136,9 @@ func simulate(t *testing.T, seed uint64, tell bool) {
 			t.Logf("run it again, with all that happens:\n\tgo test ./host/internal/hosttest -run TestSimulation -sim.seed %d -v", seed)
 		}
 	}()
+	// Goroutines that keep each other busy hold the bubble's clock for ever.
+	watchdog := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("seed %d has not ended after %s", seed, stuck)) })
+	defer watchdog.Stop()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { newWorld(t, seed, root, tell).run() })
 }

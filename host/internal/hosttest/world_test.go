@@ -68,7 +68,7 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 		Seed: seed, SenderID: senderID + "0", Senders: map[string]string{senderID + "1": ccstest.DefaultServerKey},
 		Window: 2 + r.IntN(9), Pending: window, Keepalive: 10 * time.Second, Receipts: true,
 		OverLimit: []ccstest.OverLimit{ccstest.OverNack, ccstest.OverClose}[r.IntN(2)],
-		WriteEach: chance(r, 30), BareGCM: chance(r, 20),
+		WriteEach: chance(r, 30), BareGCM: chance(r, 20), ReceiptFirst: chance(r, 50), TypedControl: chance(r, 50),
 	}
 	if chance(r, 70) {
 		so.AckDelay = ccstest.Range{Max: upTo(r, 2*time.Second)}
@@ -79,10 +79,14 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	if chance(r, 30) {
 		so.SplitBytes = 1 + r.IntN(60)
 	}
+	if chance(r, 30) {
+		so.ResendAfter = 100*time.Millisecond + upTo(r, 5*time.Second)
+	}
 	var err error
 	if w.server, err = ccstest.New(so); err != nil {
 		t.Fatal(err)
 	}
+	w.poison()
 	w.disk = NewDisk(root)
 	w.options = Options{
 		Disk: w.disk, Server: w.server,
@@ -110,6 +114,13 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	}
 	return w
 }
+
+// poison makes CCS end the stream over some downstreams, always.
+func (w *world) poison() {
+	w.server.Nack(ccstest.Nack{Token: poisonToken + "*", StreamError: "invalid-xml", Count: -1})
+}
+
+const poisonToken = "poison-"
 
 func sessionName(i int) string { return "session" + fmt.Sprint(i) }
 
@@ -165,6 +176,7 @@ func (w *world) boot() {
 		return
 	}
 	w.host = h
+	seen.add("hosts", 1)
 	w.books.booted(h)
 }
 
@@ -209,7 +221,7 @@ func (w *world) settle() {
 	w.disk.Slow(nil)
 	w.disk.Full(false)
 	w.server.Freeze(false)
-	w.server.ClearNacks()
+	w.nacksEnd()
 	time.Sleep(3 * time.Second) // until the ledger sees that there is room
 	synctest.Wait()
 	w.reboot()
@@ -253,6 +265,7 @@ func (w *world) end() {
 	if err := w.server.Close(); err != nil && w.tell {
 		w.Log(err)
 	}
+	w.count()
 	if wrong := w.books.wrongs(); len(wrong) > 0 {
 		for _, step := range w.steps {
 			w.Log(step)
@@ -261,4 +274,17 @@ func (w *world) end() {
 			w.Error(text)
 		}
 	}
+}
+
+// count adds what this seed went through to what all did.
+func (w *world) count() {
+	c := w.server.Counts()
+	for name, n := range map[string]uint64{
+		"upstreams": c.Created, "redelivered": c.Redelivered, "downstreams on the wire": c.Downstreams,
+		"nacked": c.Nacked, "unanswered": c.Unanswered, "duplicates at devices": c.DuplicateDown, "receipts": c.Receipts,
+		"logins": uint64(c.Logins), "cut": uint64(c.Cut), "drained": uint64(c.Drained), "stream errors": c.StreamErrors,
+	} {
+		seen.add(name, n)
+	}
+	w.books.count()
 }

@@ -1,0 +1,172 @@
+package hosttest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+	"balhost/sdk/wire"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answering is a plugin that answers each upstream by one downstream, and
+// tells what it heard.
+func answering(heard chan<- string) *Plugin {
+	return &Plugin{
+		Name: "echo", Categories: []string{"*"}, Order: "device", Outcome: true,
+		Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
+			if o := d.GetOutcome(); o != nil {
+				heard <- o.GetStatus() + " " + o.GetMessageId()
+				return &wire.Result{}
+			}
+			u := d.GetUpstream()
+			heard <- "upstream " + u.GetMessageId()
+			m, err := message.Downstream{MessageID: "re-" + u.GetMessageId(), To: message.Token(u.GetFrom()), Data: map[string]string{"re": "1"}}.Checked()
+			if err != nil {
+				return &wire.Result{Code: wire.Result_REJECT, Error: err.Error()}
+			}
+			on, err := wire.DownstreamToProto(m)
+			if err != nil {
+				return &wire.Result{Code: wire.Result_REJECT, Error: err.Error()}
+			}
+			return &wire.Result{Changes: &wire.Changes{Send: []*wire.Downstream{on}}}
+		},
+	}
+}
+
+// simple are the options of a host with one session and the plugin pl.
+func simple(t *testing.T, dir string, pl *Plugin) Options {
+	t.Helper()
+	server, err := ccstest.New(ccstest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{
+		Disk: NewDisk(dir), Server: server, Plugins: []*Plugin{pl},
+		Sessions: []ccs.Options{{Name: "main", Address: "ccs.test:5235", SenderID: server.SenderID(), Key: server.Key()}},
+	}
+}
+
+// An upstream's whole way, in one process: to the plugin, and its answer's back.
+func TestWholeWay(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan string, 10)
+		o := simple(t, dir, answering(heard))
+		h, err := Start(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := o.Server.Upstream("device", "com.example", map[string]string{"n": "1"})
+		for _, want := range []string{"upstream " + id, "acked re-" + id} {
+			if got := <-heard; got != want {
+				t.Errorf("the plugin heard %q, want %q", got, want)
+			}
+		}
+		synctest.Wait()
+		if c := h.Ledger.Counts(); c.Handled != 2 || c.Acked != 1 || c.Events+c.Downstreams != 0 {
+			t.Errorf("the ledger has %+v", c)
+		}
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+		o.Server.Close()
+	})
+}
+
+// P1, P6: a host that is killed between a commit and its acks gets the upstream
+// again, handles it once, and acks it then. One that is killed just before the
+// commit has nothing of it.
+func TestKillAtCommit(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		at     Moment
+		stored int
+	}{{"before", BeforeCommit, 0}, {"after", AfterCommit, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				heard := make(chan string, 10)
+				o := simple(t, dir, answering(heard))
+				h, err := Start(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // the owner of the category is stored
+				o.Disk.KillAt(c.at, 0)
+				o.Server.Upstream("device", "com.example", map[string]string{"n": "1"})
+				<-h.Dead()
+				synctest.Wait()
+				if !errors.Is(h.Err(), ErrKilled) {
+					t.Errorf("dead of %v", h.Err())
+				}
+				if err := h.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				if acked := o.Server.Counts().Acked; acked != 0 {
+					t.Errorf("P1: %d upstreams acked", acked)
+				}
+				o.Plugins[0].Categories = nil // so that nothing is handled yet
+				if h, err = Start(o); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				synctest.Wait()
+				events := h.Ledger.Events(0, 10)
+				if counts := h.Ledger.Counts(); len(events) != 1 || events[0].Kind != entry.Upstream || counts.Duplicates != uint64(c.stored) {
+					t.Errorf("P6: pending %+v, %+v", events, counts)
+				}
+				if acked := o.Server.Counts().Acked; acked != 1 {
+					t.Errorf("P1: %d upstreams acked", acked)
+				}
+				if err := h.Stop(); err != nil {
+					t.Error(err)
+				}
+				o.Server.Close()
+			})
+		})
+	}
+}
+
+// P5: what a dead process held is given out again after its exit, not before.
+func TestProcessDies(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		handling := make(chan *Process, 10)
+		pl := &Plugin{
+			Name: "echo", Categories: []string{"*"}, Order: "device",
+			Handle: func(ctx context.Context, p *Process, _ *wire.Delivery) *wire.Result {
+				handling <- p
+				<-ctx.Done()
+				return nil
+			},
+			Exiting: func(*Process) time.Duration { return 5 * time.Second },
+		}
+		o := simple(t, dir, pl)
+		h, err := Start(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Server.Upstream("device", "com.example", nil)
+		first := <-handling
+		died := time.Now()
+		first.Die("in the test")
+		if second := <-handling; second == first || time.Since(died) < 5*time.Second || first.Alive() {
+			t.Errorf("given out again after %s", time.Since(died))
+		}
+		h.Kill()
+		if err := h.Wait(); err != nil {
+			t.Error(err)
+		}
+		o.Server.Close()
+	})
+}
