@@ -42,17 +42,21 @@ func (e *RestrictedError) Error() string { return "the peer sent XML that XMPP f
 // Condition names the stream error to answer with. Spec: RFC 6120 §4.9.3.18, §11.1.
 func (e *RestrictedError) Condition() string { return "restricted-xml" }
 
-// TooLargeError is a stanza over the limit, or nested deeper than [MaxDepth].
-// It was skipped to its end without being held; the stream goes on.
+// TooLargeError is a stanza over the limit, or nested deeper than [MaxDepth],
+// or with a tag of more than [MaxAttrs] attributes. It was skipped to its end without being held; the stream goes on.
 type TooLargeError struct {
 	Size int64 // bytes of the whole stanza
 	Max  int
 	Deep bool // nested too deep
+	Wide bool // a tag with too many attributes
 }
 
 func (e *TooLargeError) Error() string {
-	if e.Deep {
+	switch {
+	case e.Deep:
 		return fmt.Sprintf("skipped a stanza of %d bytes: nested deeper than %d", e.Size, MaxDepth)
+	case e.Wide:
+		return fmt.Sprintf("skipped a stanza of %d bytes: a tag with more than %d attributes", e.Size, MaxAttrs)
 	}
 	return fmt.Sprintf("skipped a stanza of %d bytes: the limit is %d", e.Size, e.Max)
 }

@@ -88,7 +88,11 @@ func (r *Reader) parseAny(element []byte) (Stanza, error) {
 	if d.InputOffset() != int64(len(r.root)+len(element)) {
 		return Stanza{}, &SyntaxError{What: "an element that ends early"}
 	}
-	if err := n.check(r.prefixes); err != nil {
+	scope := map[string]int{}
+	for _, b := range r.prefixes {
+		scope[b.uri]++
+	}
+	if err := n.check(scope); err != nil {
 		return Stanza{}, err
 	}
 	return n.stanza()
@@ -119,39 +123,28 @@ func checkReferences(b []byte) error {
 }
 
 // check finds what encoding/xml lets pass: prefixes that nobody declared, and
-// attributes that are there twice. Spec: XML 1.0 §3.1 "Unique Att Spec"; Namespaces in XML §5.
-func (n *node) check(scope []binding) error {
+// attributes that are there twice. scope counts the declarations around n of
+// each namespace; it is the same again afterwards.
+// Spec: XML 1.0 §3.1 "Unique Att Spec"; Namespaces in XML §5.
+func (n *node) check(scope map[string]int) error {
 	for i, a := range n.Attrs {
-		switch {
-		case a.Name.Space == "xmlns":
-			scope = append(scope[:len(scope):len(scope)], binding{a.Name.Local, a.Value})
-		case a.Name.Space == "" && a.Name.Local == "xmlns":
-			scope = append(scope[:len(scope):len(scope)], binding{"", a.Value})
-		}
-		for _, b := range n.Attrs[:i] {
+		for _, b := range n.Attrs[:i] { // MaxAttrs bounds it
 			if a.Name == b.Name {
 				return &SyntaxError{What: "attribute " + a.Name.Local + " is there twice"}
 			}
 		}
-	}
-	known := func(space string) bool {
-		if space == "" || space == "xmlns" || space == "http://www.w3.org/XML/1998/namespace" {
-			return true
+		if declares(a) {
+			scope[a.Value]++
+			defer func() { scope[a.Value]-- }()
 		}
-		for _, b := range scope {
-			if b.uri == space {
-				return true
-			}
-		}
-		return false
 	}
 	for _, a := range n.Attrs {
-		if !known(a.Name.Space) {
-			return &SyntaxError{What: "prefix " + a.Name.Space + " is not declared", condition: "bad-namespace-prefix"}
+		if err := declared(scope, a.Name.Space); err != nil {
+			return err
 		}
 	}
-	if !known(n.XMLName.Space) {
-		return &SyntaxError{What: "prefix " + n.XMLName.Space + " is not declared", condition: "bad-namespace-prefix"}
+	if err := declared(scope, n.XMLName.Space); err != nil {
+		return err
 	}
 	for i := range n.Nodes {
 		if err := n.Nodes[i].check(scope); err != nil {
@@ -159,6 +152,21 @@ func (n *node) check(scope []binding) error {
 		}
 	}
 	return nil
+}
+
+// declares reports whether a is a namespace declaration.
+func declares(a xml.Attr) bool {
+	return a.Name.Space == "xmlns" || a.Name == (xml.Name{Local: "xmlns"})
+}
+
+// declared checks what encoding/xml took for a namespace: of a prefix without
+// one it gives the prefix.
+func declared(scope map[string]int, space string) error {
+	switch {
+	case space == "", space == "xmlns", space == "http://www.w3.org/XML/1998/namespace", scope[space] > 0:
+		return nil
+	}
+	return &SyntaxError{What: "prefix " + space + " is not declared", condition: "bad-namespace-prefix"}
 }
 
 func (n *node) is(space, local string) bool {

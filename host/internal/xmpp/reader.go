@@ -137,7 +137,7 @@ func (r *Reader) advance() ([]byte, error) {
 		return nil, err
 	}
 	size := r.dropped + int64(r.at-r.start)
-	if r.scan.deep || size > int64(r.max) {
+	if r.scan.deep || r.scan.wide || size > int64(r.max) {
 		r.skip = true
 	}
 	if !done {
@@ -156,7 +156,7 @@ func (r *Reader) advance() ([]byte, error) {
 		r.over = ErrClosed
 		return nil, r.over
 	case r.skip:
-		return nil, &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep}
+		return nil, &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}
 	}
 	return element, nil
 }

@@ -5,6 +5,10 @@ import "bytes"
 // MaxDepth is how deep elements may be nested inside a stanza, itself included.
 const MaxDepth = 16
 
+// MaxAttrs is how many attributes a tag may have, namespace declarations among
+// them: each is compared with all others.
+const MaxAttrs = 64
+
 // scanner finds the end of one top-level element. It looks at structure only:
 // tags match, quotes close, nothing forbidden starts; what is in text and
 // attributes is Parse's matter. It keeps no bytes and never looks back, so an
@@ -16,6 +20,8 @@ type scanner struct {
 	match  int              // in bang: bytes of "![CDATA[" seen; in cdata: of "]]"
 	depth  int              // elements open
 	deep   bool             // depth went over MaxDepth
+	attrs  int              // of the tag that is being read
+	wide   bool             // a tag had more than MaxAttrs
 	closed bool             // it is an end tag, of the stream if the name is right
 	name   uint32           // hash of the tag's name as far as it was read
 	open   [MaxDepth]uint32 // hashes of the names of the open elements
@@ -63,7 +69,7 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 			s.state = opened
 
 		case opened:
-			s.name = hashStart
+			s.name, s.attrs = hashStart, 0
 			switch c := b[n]; {
 			case c == '/':
 				s.state = endName
@@ -108,6 +114,8 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 				switch b[n] {
 				case '"', '\'':
 					s.quote, s.state = b[n], quoted
+					s.attrs++
+					s.wide = s.wide || s.attrs > MaxAttrs
 				case '/':
 					s.state = slash
 				case '<':
