@@ -8,6 +8,10 @@ const (
 	// maxDone is the limit for bare delivery numbers, of which 256 are under 2 KiB.
 	maxDone = 256
 
+	// maxBacklog is queued for a plugin that does not read; then the host reads
+	// nothing of it either. Deliveries, which credit bounds, fit twice.
+	maxBacklog = 8 << 20
+
 	perItem = 128 // assumed for the small fields of a delivery, result, call or reply
 )
 
@@ -45,6 +49,22 @@ func cutHost(pending *HostFrame) *HostFrame {
 	}
 	return f
 }
+
+// weighHost is what a frame takes of the host's memory while the plugin does not
+// read it.
+func weighHost(f *HostFrame) int {
+	n := 0
+	for _, d := range f.Deliver {
+		n += d.weight()
+	}
+	for _, r := range f.Reply {
+		n += r.weight()
+	}
+	return n
+}
+
+// weighPlugin is nothing: what a plugin queues is bounded by what it was given.
+func weighPlugin(*PluginFrame) int { return 0 }
 
 func mergePlugin(pending, f *PluginFrame) {
 	pending.Done = append(pending.Done, f.Done...)

@@ -108,7 +108,7 @@ func TestPluginFramesAreCut(t *testing.T) {
 
 // While a write is under way others gather; nothing sent before close is lost.
 func TestQueueMergesWhatGathers(t *testing.T) {
-	q := newQueue(mergeHost, cutHost)
+	q := newQueue(mergeHost, cutHost, weighHost)
 	writing, written := make(chan struct{}), make(chan struct{})
 	var ids []uint64
 	frames := 0
@@ -147,7 +147,7 @@ func TestQueueMergesWhatGathers(t *testing.T) {
 }
 
 func TestQueueEndsWithItsStream(t *testing.T) {
-	q := newQueue(mergeHost, cutHost)
+	q := newQueue(mergeHost, cutHost, weighHost)
 	q.put(&HostFrame{Ping: 1})
 	broken := errors.New("broken")
 	if err := q.drain(t.Context(), func(*HostFrame) error { return broken }); err != broken {
@@ -187,4 +187,30 @@ func TestCodec(t *testing.T) {
 	if _, err := c.Marshal(&HostFrame{LogLevel: "\xff"}); err == nil {
 		t.Error("marshalled bad UTF-8")
 	}
+}
+
+// TestThrottle: who does not read is not read. // P10
+func TestThrottle(t *testing.T) {
+	q := newQueue(mergeHost, cutHost, weighHost)
+	q.put(&HostFrame{Reply: []*Reply{{Value: make([]byte, 1000)}, {Value: make([]byte, 1000)}}})
+	q.throttle(t.Context(), 1<<20) // room enough
+	went := make(chan struct{})
+	go func() {
+		q.throttle(t.Context(), 100)
+		close(went)
+	}()
+	select {
+	case <-went:
+		t.Fatal("throttle let go with 2,000 bytes queued")
+	default:
+	}
+	for f, _ := q.next(); f != nil; f, _ = q.next() {
+	}
+	<-went
+	if q.weight != 0 {
+		t.Errorf("an empty queue weighs %d", q.weight)
+	}
+	q.put(&HostFrame{Reply: []*Reply{{Value: make([]byte, 1000)}}})
+	q.close()
+	q.throttle(t.Context(), 100) // the end lets go
 }

@@ -11,20 +11,42 @@ import (
 type queue[F any] struct {
 	merge func(pending, f *F)
 	cut   func(pending *F) *F // nil: nothing to send
+	weigh func(f *F) int      // about its bytes
 
-	mu      sync.Mutex // guards pending and closed
+	mu      sync.Mutex // guards pending, weight and closed
 	pending *F
+	weight  int // of pending
 	closed  bool
 	changed chan struct{} // hint to drain, capacity 1
+	eased   chan struct{} // hint to throttle, capacity 1
 }
 
-func newQueue[F any](merge func(pending, f *F), cut func(*F) *F) *queue[F] {
-	return &queue[F]{merge: merge, cut: cut, pending: new(F), changed: make(chan struct{}, 1)}
+func newQueue[F any](merge func(pending, f *F), cut func(*F) *F, weigh func(*F) int) *queue[F] {
+	return &queue[F]{merge: merge, cut: cut, weigh: weigh, pending: new(F), changed: make(chan struct{}, 1), eased: make(chan struct{}, 1)}
+}
+
+// throttle waits while more than limit bytes are queued, until the queue is
+// closed or ctx ends. One goroutine may call it.
+func (q *queue[F]) throttle(ctx context.Context, limit int) {
+	for {
+		q.mu.Lock()
+		goOn := q.weight <= limit || q.closed
+		q.mu.Unlock()
+		if goOn {
+			return
+		}
+		select {
+		case <-q.eased:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (q *queue[F]) put(f *F) {
 	q.mu.Lock()
 	if !q.closed {
+		q.weight += q.weigh(f)
 		q.merge(q.pending, f)
 	}
 	q.mu.Unlock()
@@ -37,6 +59,7 @@ func (q *queue[F]) close() {
 	q.closed = true
 	q.mu.Unlock()
 	q.hint()
+	q.ease()
 }
 
 func (q *queue[F]) hint() {
@@ -46,10 +69,21 @@ func (q *queue[F]) hint() {
 	}
 }
 
+func (q *queue[F]) ease() {
+	select {
+	case q.eased <- struct{}{}:
+	default:
+	}
+}
+
 func (q *queue[F]) next() (f *F, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.cut(q.pending), q.closed
+	if f = q.cut(q.pending); f != nil {
+		q.weight -= q.weigh(f)
+		q.ease()
+	}
+	return f, q.closed
 }
 
 // drain writes with send until the queue is closed and empty (nil), send fails

@@ -36,7 +36,7 @@ type Session struct {
 
 func newSession(stream grpc.BidiStreamingClient[HostFrame, PluginFrame], h SessionHandler) *Session {
 	return &Session{
-		stream: stream, handler: h, out: newQueue(mergeHost, cutHost),
+		stream: stream, handler: h, out: newQueue(mergeHost, cutHost, weighHost),
 		done: make(chan struct{}), pings: map[uint64]chan<- struct{}{},
 	}
 }
@@ -46,8 +46,8 @@ func newSession(stream grpc.BidiStreamingClient[HostFrame, PluginFrame], h Sessi
 // kept. The frame belongs to the session from then on. After the end of the
 // session it is dropped, as Closed has told or will tell.
 //
-// Weak: the queue has no bound of its own. Deliveries are bounded by the credit
-// and replies by the calls that the handler has let in.
+// A plugin that does not read what is queued for it is not read either, from
+// 8 MiB on: so a flood of calls can't fill the host with replies (P10).
 func (s *Session) Send(f *HostFrame) { s.out.put(f) }
 
 // Ping asks the plugin's reading goroutine for a sign of life, and waits for it.
@@ -86,6 +86,7 @@ func (s *Session) read(ctx context.Context, cancel context.CancelCauseFunc) {
 	var err error
 	for err == nil {
 		var f *PluginFrame
+		s.out.throttle(s.stream.Context(), maxBacklog)
 		if f, err = s.stream.Recv(); err == nil {
 			s.pong(f.Pong)
 			s.handler.Frame(f)

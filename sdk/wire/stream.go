@@ -15,7 +15,7 @@ type Stream struct {
 
 // NewStream wraps the session that gRPC handed to the plugin.
 func NewStream(rpc grpc.BidiStreamingServer[HostFrame, PluginFrame]) *Stream {
-	return &Stream{rpc: rpc, out: newQueue(mergePlugin, cutPlugin)}
+	return &Stream{rpc: rpc, out: newQueue(mergePlugin, cutPlugin, weighPlugin)}
 }
 
 // Recv returns the host's next frame; io.EOF when the host has ended its half.

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -32,7 +34,26 @@ func (d *Dispatcher) call(p *Instance, c *wire.Call) {
 	}
 }
 
-// update commits changes outside an event.
+// maxWaiting is, in bytes, what one process may have waiting for commits that it
+// asked for outside of events. Beyond, it is not read: other plugins' results and
+// CCS's acks are not to queue up behind it.
+const maxWaiting = 4 << 20
+
+// weigh is about what changes take while they wait.
+func weigh(c entry.Changes) int64 {
+	n := 4096
+	for _, s := range c.Sends {
+		data, _ := s.Message.Data.(json.RawMessage)
+		notification, _ := s.Message.Notification.(json.RawMessage)
+		n += 512 + len(data) + len(notification) + len(s.Message.Context)
+	}
+	for _, w := range c.Writes {
+		n += 128 + len(w.Key) + len(w.Value)
+	}
+	return int64(n + 128*len(c.Reads))
+}
+
+// update commits changes outside an event. It waits while too much of p waits.
 func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
@@ -43,7 +64,15 @@ func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err e
 		answer(wire.NewReply(id, err))
 		return
 	}
-	d.o.Ledger.Update(p.Name, changes, func(err error) { answer(wire.NewReply(id, translate(err))) })
+	weight := min(weigh(changes), maxWaiting)
+	if err := p.waiting.Acquire(context.Background(), weight); err != nil { // never: every commit ends
+		answer(wire.NewReply(id, fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
+		return
+	}
+	d.o.Ledger.Update(p.Name, changes, func(err error) {
+		p.waiting.Release(weight)
+		answer(wire.NewReply(id, translate(err)))
+	})
 }
 
 // translate gives the ledger's errors their names on the wire.

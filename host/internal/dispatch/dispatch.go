@@ -21,6 +21,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 )
 
 // Ledger is what dispatch needs of the ledger.
@@ -63,6 +64,8 @@ type Instance struct {
 	SuspectAfter   int           // an event in flight at so many deaths is tried alone; 0: never
 	Alone          bool          // no second process can run beside it: suspects are tried in this one
 	Trier          bool          // it is for suspects only
+
+	waiting *semaphore.Weighted // bytes of changes outside of events, waiting for their commits; set by Described
 }
 
 // Results are what came of the events that one process was handed.
@@ -176,6 +179,7 @@ func (d *Dispatcher) intake() {
 // Described says that a process has told its claims and may call. It gets no
 // events before Ready.
 func (d *Dispatcher) Described(r *Instance) {
+	r.waiting = semaphore.NewWeighted(maxWaiting)
 	d.box.put(func(d *Dispatcher) { d.described(r) })
 }
 

@@ -179,6 +179,7 @@ func TestConflictRunsAgainWithoutAttempt(t *testing.T) { // P7
 		p := b.plugin("echo", "app", done)
 		b.ledger.conflict[1] = 5
 		b.ledger.upstream("app", "anna", "1")
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		got := p.deliveries()
 		if len(got) != 6 {
@@ -660,6 +661,7 @@ func TestCalls(t *testing.T) {
 			{&wire.Call{Op: &wire.Call_Send{Send: &wire.Downstream{MessageId: "m3", Session: "other", To: ok.To}}}, wire.Reply_INVALID},
 			{&wire.Call{Op: &wire.Call_Update{Update: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}}}, wire.Reply_OK},
 			{&wire.Call{Op: &wire.Call_Update{Update: &wire.Changes{Write: make([]*wire.Write, 1001)}}}, wire.Reply_INVALID},
+			{&wire.Call{Op: &wire.Call_Update{Update: &wire.Changes{Read: make([]*wire.Read, 1001)}}}, wire.Reply_INVALID},
 			{&wire.Call{}, wire.Reply_INVALID},
 		} {
 			tt.call.Id = uint64(i + 1)
@@ -680,5 +682,78 @@ func TestCalls(t *testing.T) {
 		if sends := b.ledger.updates[0].Sends; len(sends) != 1 || sends[0].Message.Session != "main" || !sends[0].Tell {
 			t.Errorf("stored %+v", sends)
 		}
+	})
+}
+
+// TestMovedEventsKeepOrder: older events come to a lane that has newer ones. // P5
+func TestMovedEventsKeepOrder(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		const each = 500
+		for i := range each {
+			b.ledger.upstream("old", "anna", fmt.Sprint(i))
+		}
+		for i := range each {
+			b.ledger.upstream("app", "anna", fmt.Sprint(each+i))
+		}
+		first := b.plugin("echo", "app", nil)
+		b.wantIDs(first, fmt.Sprint(each))
+		second := b.plugin("echo", "app", done, func(p *Instance) { p.Claim.Categories = []string{"app", "old"} })
+		first.done(first.last())
+		var want []string
+		for i := range 2 * each {
+			if i != each {
+				want = append(want, fmt.Sprint(i))
+			}
+		}
+		b.wantIDs(second, want...)
+	})
+}
+
+// TestEndlessReleaseIsSlow: an event that is never handled nor failed costs little. // P10
+func TestEndlessReleaseIsSlow(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RELEASE})
+		})
+		b.ledger.upstream("app", "anna", "1")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(p.deliveries()); n < 10 || n > 60 {
+			t.Errorf("handed out %d times in a minute, want some tens", n)
+		}
+	})
+}
+
+func TestFloodOfCallsEndsThePlugin(t *testing.T) { // P10
+	start(t, newLedger(), func(b *bench) {
+		p := b.plugin("echo", "app", nil)
+		b.d.Frame(p.plugin, &wire.PluginFrame{Call: make([]*wire.Call, 257)})
+		if len(p.killed) != 1 || !strings.Contains(p.killed[0], "257 calls") {
+			t.Errorf("killed %q", p.killed)
+		}
+	})
+}
+
+func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
+	start(t, newLedger(), func(b *bench) {
+		p := b.plugin("echo", "app", nil)
+		b.ledger.stuck = make(chan struct{})
+		blocked := make(chan int, 1)
+		go func() {
+			for i := range 10 {
+				b.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{{Id: uint64(i + 1), Op: &wire.Call_Update{Update: &wire.Changes{
+					Write: []*wire.Write{{Key: "k", Value: make([]byte, 1<<20-1)}},
+				}}}}})
+			}
+			blocked <- 10
+		}()
+		synctest.Wait()
+		if n := len(b.ledger.updates); n != 3 {
+			t.Errorf("%d updates of 1 MiB wait for a commit that hangs, want 3 within the 4 MiB", n)
+		}
+		close(b.ledger.stuck)
+		<-blocked
 	})
 }

@@ -32,6 +32,7 @@ type fakeLedger struct {
 	settled  []entry.Settlement
 	updates  []entry.Changes
 	state    map[string]json.RawMessage
+	stuck    chan struct{}  // updates are committed when it is closed
 	conflict map[uint64]int // by seq: so many commits answer ErrConflict
 	refuse   error          // what every Done with changes gets
 }
@@ -168,8 +169,14 @@ func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {
 	for _, w := range c.Writes {
 		f.state[w.Key] = w.Value
 	}
+	stuck := f.stuck
 	f.mu.Unlock()
-	go done(nil)
+	go func() {
+		if stuck != nil {
+			<-stuck
+		}
+		done(nil)
+	}()
 }
 
 func (f *fakeLedger) Owner(category string) string {

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -46,6 +47,10 @@ type result struct {
 // Frame takes one frame from p. It checks and answers on the caller's
 // goroutine, which reads p's stream, and leaves the results for Run.
 func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
+	if n := len(f.GetCall()); n > maxCalls {
+		p.Process.Kill(fmt.Sprintf("sent %d calls in one frame, %d at most are possible", n, maxCalls))
+		return
+	}
 	for _, call := range f.GetCall() {
 		d.call(p, call)
 	}
@@ -87,7 +92,7 @@ func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
 	checked := result{
 		number: r.GetDelivery(), code: r.GetCode(),
-		after: time.Duration(r.GetDelayMs()) * time.Millisecond, reason: r.GetError(),
+		after: time.Duration(min(r.GetDelayMs(), maxDelay.Milliseconds())) * time.Millisecond, reason: clip(r.GetError()),
 	}
 	switch checked.code {
 	case wire.Result_DONE:
@@ -108,13 +113,15 @@ const (
 	maxChanges     = 1000
 	maxChangeBytes = 1 << 20
 	maxKey         = 512
+	maxCalls       = 256                // in one frame; the SDK cuts at 64
+	maxDelay       = 7 * 24 * time.Hour // that a handler may ask for
 )
 
 // changes checks what a plugin wants committed.
 func (d *Dispatcher) changes(p *Instance, c *wire.Changes) (entry.Changes, error) {
 	var checked entry.Changes
-	if n := len(c.GetSend()) + len(c.GetWrite()); n > maxChanges {
-		return checked, fmt.Errorf("%w: %d changes at once, at most %d are possible: send fewer, or split the work over several events", wire.ErrInvalid, n, maxChanges)
+	if n := len(c.GetSend()) + len(c.GetWrite()) + len(c.GetRead()); n > maxChanges {
+		return checked, fmt.Errorf("%w: %d changes and reads at once, at most %d are possible: send fewer, or split the work over several events", wire.ErrInvalid, n, maxChanges)
 	}
 	bytes := 0
 	for _, m := range c.GetSend() {
@@ -140,9 +147,21 @@ func (d *Dispatcher) changes(p *Instance, c *wire.Changes) (entry.Changes, error
 		return checked, fmt.Errorf("%w: changes of %d bytes at once, at most %d are possible: keep large values elsewhere", wire.ErrInvalid, bytes, maxChangeBytes)
 	}
 	for _, r := range c.GetRead() {
+		if err := checkKey(r.GetKey()); err != nil {
+			return checked, err
+		}
 		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
 	}
 	return checked, nil
+}
+
+// clip keeps what a plugin says short enough to be stored and shown.
+func clip(text string) string {
+	const most = 4096
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 func checkKey(key string) error {

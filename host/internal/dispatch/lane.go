@@ -19,6 +19,7 @@ type lane struct {
 	key    laneKey
 	shared bool // found by its key; others hold one event without order
 	events fifo[entry.Event]
+	loops  int  // times in a row that the head came back with neither an end nor an attempt
 	busy   bool // the head is handed out or its end is being committed
 }
 

@@ -1,7 +1,7 @@
 package dispatch
 
 import (
-	"container/heap"
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,41 +15,52 @@ type held struct {
 	since  time.Time
 }
 
-// place gives a pending event to its plugin. One that was not ready since this
-// start has no lanes yet; a category of nobody is held.
+// place gives a pending event, the newest so far, to its plugin. One that was
+// not ready since this start has no lanes yet; a category of nobody is held.
 func (d *Dispatcher) place(e entry.Event) {
+	p := d.owner(e)
+	switch {
+	case p == nil:
+		d.hold(e)
+	case p.laned:
+		p.pending++
+		d.enlane(p, e)
+	default:
+		p.pending++
+		p.waiting.push(e)
+	}
+}
+
+// owner is the plugin that an event belongs to now; nil: nobody.
+func (d *Dispatcher) owner(e entry.Event) *plugin {
 	name := e.Plugin
 	if name == "" {
 		name = d.table.Owner(e.Category)
 		d.seen[e.Category] = true
 	}
 	if name == "" {
-		h := d.held[e.Category]
-		if h == nil {
-			h = &held{since: time.Now()}
-			d.held[e.Category] = h
-			if d.settled {
-				d.warnHeld(e.Category)
-			}
+		return nil
+	}
+	return d.plugin(name)
+}
+
+func (d *Dispatcher) hold(e entry.Event) {
+	h := d.held[e.Category]
+	if h == nil {
+		h = &held{since: time.Now()}
+		d.held[e.Category] = h
+		if d.settled {
+			d.warnHeld(e.Category)
 		}
-		h.events = append(h.events, e)
-		return
 	}
-	p := d.plugin(name)
-	p.pending++
-	if !p.laned {
-		p.waiting.push(e)
-		return
-	}
-	d.enlane(p, e)
+	h.events = append(h.events, e)
 }
 
 func (d *Dispatcher) warnHeld(category string) {
 	d.log.Warn("no plugin claims a category, its upstreams wait", "category", category)
 }
 
-// enlane puts a pending event into its lane: at the end, or, when it comes from
-// another plugin after a change of claims, where its sequence number belongs.
+// enlane puts an event at the end of its lane.
 func (d *Dispatcher) enlane(p *plugin, e entry.Event) {
 	key, shared := d.laneOf(p, e)
 	if !shared {
@@ -66,14 +77,6 @@ func (d *Dispatcher) enlane(p *plugin, e entry.Event) {
 	l.events.push(e)
 	if l.events.len() == 1 {
 		p.queue(l)
-		return
-	}
-	events := l.events.all()
-	for i := len(events) - 1; i > 0 && events[i-1].Seq > e.Seq && !(i == 1 && l.busy); i-- {
-		events[i-1], events[i] = events[i], events[i-1]
-		if i == 1 {
-			heap.Init(&p.due) // the lane may wait there, by another head
-		}
 	}
 }
 
@@ -116,17 +119,26 @@ func (d *Dispatcher) retable() {
 		}
 	}
 	d.keepOwners()
+	var changed []*plugin
 	for name := range moved {
-		d.resort(d.plugins[name])
+		changed = append(changed, d.plugins[name])
 	}
 	for category, h := range d.held {
-		if d.table.Owner(category) != "" {
+		if owner := d.table.Owner(category); owner != "" {
 			delete(d.held, category)
-			for _, e := range h.events {
-				d.place(e)
-			}
+			changed = append(changed, d.wait(d.plugin(owner), h.events...))
 		}
 	}
+	d.resort(changed...)
+}
+
+// wait leaves events of any age with p, which is to be resorted.
+func (d *Dispatcher) wait(p *plugin, events ...entry.Event) *plugin {
+	p.pending += len(events)
+	for _, e := range events {
+		p.waiting.push(e)
+	}
+	return p
 }
 
 // keepOwners stores who has which category now, but not while plugins are yet to
@@ -146,9 +158,36 @@ func (d *Dispatcher) keepOwners() {
 	}
 }
 
-// resort takes every event of p that is not handed out, and places each anew,
-// in ledger order.
-func (d *Dispatcher) resort(p *plugin) {
+// resort puts everything of these plugins that is not handed out where it
+// belongs now: into lanes in ledger order, or to another owner, which is
+// resorted then.
+func (d *Dispatcher) resort(plugins ...*plugin) {
+	for len(plugins) > 0 {
+		p := plugins[0]
+		plugins = plugins[1:]
+		away := map[*plugin][]entry.Event{}
+		for _, e := range p.idle() {
+			switch owner := d.owner(e); {
+			case owner == nil:
+				p.pending--
+				d.hold(e)
+			case owner != p:
+				p.pending--
+				away[owner] = append(away[owner], e)
+			case p.laned:
+				d.enlane(p, e)
+			default:
+				p.waiting.push(e)
+			}
+		}
+		for owner, events := range away {
+			plugins = append(plugins, d.wait(owner, events...))
+		}
+	}
+}
+
+// idle takes every event that is not handed out from p, in ledger order.
+func (p *plugin) idle() []entry.Event {
 	events := slices.Clone(p.waiting.all())
 	for _, l := range p.everyLane() {
 		stays := 0
@@ -161,11 +200,8 @@ func (d *Dispatcher) resort(p *plugin) {
 		l.events.items = l.events.items[:l.events.first+stays]
 	}
 	p.waiting, p.ready, p.due, p.trials = fifo[entry.Event]{}, [4]fifo[*lane]{}, nil, fifo[*lane]{}
-	slices.SortFunc(events, func(a, b entry.Event) int { return int(int64(a.Seq) - int64(b.Seq)) })
-	for _, e := range events {
-		p.pending--
-		d.place(e)
-	}
+	slices.SortFunc(events, func(a, b entry.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	return events
 }
 
 // everyLane is every lane of p that has an event which is not handed out, and

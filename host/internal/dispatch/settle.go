@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
 	"balhost/sdk/wire"
 )
@@ -30,7 +31,7 @@ func (d *Dispatcher) result(in *instance, r *result) {
 		s.Verdict, s.Reason = entry.Dead, "rejected: "+r.reason
 		d.commit(in, l, s)
 	case wire.Result_RELEASE:
-		d.release(in.of, l)
+		d.loop(in.of, l)
 	default:
 		in.done.Failed++
 		d.retry(in, l, out.number, r.after, r.reason)
@@ -70,7 +71,7 @@ func (d *Dispatcher) committed(in *instance, l *lane, s entry.Settlement, err er
 	case errors.Is(err, entry.ErrClosed):
 		return // the process is about to end; the event is pending in the ledger
 	case errors.Is(err, entry.ErrConflict): // P7: the handler runs again, no attempt counted
-		d.release(p, l)
+		d.loop(p, l)
 	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
 		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
 		d.advance(p, l)
@@ -80,7 +81,7 @@ func (d *Dispatcher) committed(in *instance, l *lane, s entry.Settlement, err er
 	case s.Verdict == entry.Retry:
 		d.note(p, l.head(), "retried", &p.retried)
 		l.head().Attempts++
-		l.head().Due = s.Due
+		l.head().Due, l.loops = s.Due, 0
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
@@ -99,11 +100,21 @@ func (d *Dispatcher) release(p *plugin, l *lane) {
 	d.again(p, l)
 }
 
+// loop makes a lane's head eligible again that counts no attempt. From the third
+// time in a row on it waits a little: what never ends is not to cost a processor.
+func (d *Dispatcher) loop(p *plugin, l *lane) {
+	if l.loops++; l.loops > 2 {
+		wait := backoff.Policy{Min: 10 * time.Millisecond, Max: 5 * time.Second}.DelayAtLeast(l.loops-2, d.rnd)
+		l.head().Due = time.Now().Add(wait)
+	}
+	d.release(p, l)
+}
+
 // advance takes the settled head off its lane.
 func (d *Dispatcher) advance(p *plugin, l *lane) {
 	delete(p.crashes, l.head().Seq)
 	l.events.pop()
-	l.busy = false
+	l.busy, l.loops = false, 0
 	p.pending--
 	switch {
 	case l.events.len() > 0:
