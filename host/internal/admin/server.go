@@ -30,10 +30,11 @@ type Server struct {
 // Listen opens the address, so that a taken one is an error at the start.
 // Until Run, requests wait.
 func Listen(o Options) (*Server, error) {
-	l, err := listen(o.Listen)
+	opened, err := listen(o.Listen)
 	if err != nil {
 		return nil, err
 	}
+	l := limit(opened, maxConns)
 	s := &Server{api: api{Functions: o.Functions, log: o.Log}, listener: l, log: o.Log}
 	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}
 	s.http = &http.Server{
