@@ -17,6 +17,9 @@ var (
 	errNoID    = errors.New("a downstream needs a message id and a session")
 )
 
+// maxReads bounds the reads of one operation: each is a lookup in the committer.
+const maxReads = 1000
+
 // defaultTTL is how long CCS keeps a downstream without a TTL: four weeks
 // (ccs-protocol.md §3.1). The ledger keeps it no longer either.
 const defaultTTL = 28 * 24 * time.Hour
@@ -135,7 +138,8 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 	for _, w := range c.Writes {
 		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
 	}
-	return bytes, 2*len(c.Sends) + len(c.Writes)
+	bytes += len(c.Reads) * recordExtra // nothing is written, but each takes its time
+	return bytes, 2*len(c.Sends) + len(c.Writes) + len(c.Reads)
 }
 
 func weighMessage(m *message.Downstream) int {
@@ -155,6 +159,9 @@ func weighMessage(m *message.Downstream) int {
 func (b *batch) change(plugin string, c entry.Changes) error {
 	if c.Empty() {
 		return nil
+	}
+	if len(c.Reads) > maxReads {
+		return fmt.Errorf("%d reads of state, more than %d: %w", len(c.Reads), maxReads, entry.ErrTooLarge)
 	}
 	for _, r := range c.Reads {
 		if err := checkState(plugin, r.Key); err != nil {
