@@ -118,7 +118,13 @@ func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Man
 	if p.name == "dies-described" {
 		signalSelf(syscall.SIGKILL)
 	}
-	return &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device", Upstream: p.name != "deedless"}, nil
+	m := &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device", Upstream: p.name != "deedless"}
+	if p.name == "greedy" {
+		for n := range 1000 {
+			m.Categories = append(m.Categories, fmt.Sprint("com.example.n", n))
+		}
+	}
+	return m, nil
 }
 
 func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {

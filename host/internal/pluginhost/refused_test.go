@@ -29,13 +29,14 @@ func TestRefusals(t *testing.T) {
 		"picky":     "refused its config: greeting must not be empty at all",
 		"stranger":  "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
 		"deedless":  "claims categories, but has no handler for their upstreams",
+		"greedy":    "plugin greedy claims 1001 categories: at most 1000",
 		"bad name!": "its name can't be a plugin's: ",
 	}
 	retried := map[string]string{
 		"segfaults":      "killed by signal: killed",
 		"dies-described": "killed by signal: killed",
 	}
-	for _, name := range []string{"exits", "deedless", "liar", "picky", "stranger", "segfaults", "dies-described", "good"} {
+	for _, name := range []string{"exits", "deedless", "greedy", "liar", "picky", "stranger", "segfaults", "dies-described", "good"} {
 		b.put(name, "")
 	}
 	b.script("true", "exit 0")

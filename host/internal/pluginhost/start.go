@@ -128,6 +128,9 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) (*wire.Manifest, 
 	if len(m.GetCategories()) > 0 && !m.GetUpstream() {
 		return nil, refusal("claims categories, but has no handler for their upstreams")
 	}
+	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
+		return nil, refusal(clean(err.Error(), 400))
+	}
 	return m, nil
 }
 
