@@ -87,12 +87,13 @@ type Ledger struct {
 	poisoned   sync.Once
 	committing atomic.Int64 // when the commit under way began, in nanoseconds; 0: none is
 
-	reading   gate // who reads the disk
-	stop      context.CancelFunc
-	keepers   errgroup.Group // stop ends them
-	committer errgroup.Group // box.close ends it
-	closed    sync.Once
-	closeErr  error
+	reading              gate // who reads the disk
+	lastSent, lastEvents atomic.Pointer[lastPage]
+	stop                 context.CancelFunc
+	keepers              errgroup.Group // stop ends them
+	committer            errgroup.Group // box.close ends it
+	closed               sync.Once
+	closeErr             error
 
 	// mu guards what follows. The committer alone changes events, sent, tally,
 	// freed and owners, and so reads them without it.

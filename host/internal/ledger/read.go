@@ -211,9 +211,29 @@ func (l *Ledger) read(key []byte, f func(*reader) error) error {
 	})
 }
 
+// lastPage is a page as it was read last: who reads one entry from the disk
+// mostly reads the next one too. What it holds is right for ever, but a squeeze
+// may have put more entries under the same key.
+type lastPage struct {
+	first  uint64
+	record reader
+}
+
 // readEntry gives the record of one pending entry to f.
 func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error {
+	last := &l.lastEvents
+	if kind == kindDownstream {
+		last = &l.lastSent
+	}
+	if p := last.Load(); p != nil && p.first == first {
+		page := p.record
+		if e, err := page.slot(first, seq); err == nil {
+			f(&e)
+			return e.done()
+		}
+	}
 	return l.read(appendSeqKey(nil, kind, first), func(r *reader) error {
+		last.Store(&lastPage{first, *r})
 		e, err := r.slot(first, seq)
 		if err != nil {
 			return err
