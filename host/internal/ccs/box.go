@@ -17,9 +17,11 @@ type box struct {
 	hint chan struct{} // "look again"
 
 	mu        sync.Mutex // guards what follows
-	turn      sync.Cond  // the reader may go on: fewer undecided, or shut
+	turn      sync.Cond  // the reader may go on: there is room again, or shut
 	mail      mail
 	undecided int   // submitted, not called back yet
+	bytes     int   // of the payloads that are undecided
+	held      bool  // the reader waits for room
 	read      fifo  // when each upstream that is not acked was read, oldest first
 	refused   error // why the first upstream was not stored; from then on nothing is acked (P1)
 	deaf      bool  // no more upstreams are taken
@@ -35,7 +37,8 @@ type mail struct {
 	drain   bool      // CCS wants this connection drained
 	hurry   bool      // its place is needed: end as soon as all is answered
 	tooBig  []ack     // of upstreams that the ledger can't hold
-	stalled bool      // the reader waits for the ledger, so answers may wait unread
+	bytes   int       // about what the peer's words in acks, answers and asked take
+	stalled bool      // the reader waits for room, so answers may wait unread
 	refused error     // see box; said again at every look
 	ended   error     // why nothing more will be heard; said again at every look
 }
@@ -61,10 +64,15 @@ type request struct {
 	ping     bool
 }
 
-// maxUndecided bounds what one connection can have waiting for the ledger. CCS
-// stops at about 100 un-acked upstreams; a peer that doesn't is not read any
-// further until the ledger has caught up.
-const maxUndecided = 4096
+// What one connection can have waiting for the ledger and for the writer: so
+// many, and so many bytes, over by one stanza at most. CCS stops at about 100
+// un-acked upstreams, and so do we at a window of downstreams. A peer that
+// doesn't, or that reads nothing, is not read any further until the others have
+// caught up.
+const (
+	maxHeld      = 4096
+	maxHeldBytes = 16 << 20
+)
 
 func newBox() *box {
 	b := &box{hint: make(chan struct{}, 1)}
@@ -80,12 +88,29 @@ func (b *box) put(change func(*mail)) {
 	b.ring()
 }
 
-// answer is put for what comes most.
-func (b *box) answer(a answer) {
+// answer is put for what comes most. size is that of its payload.
+func (b *box) answer(a answer, size int) {
 	b.mu.Lock()
 	b.mail.answers = append(b.mail.answers, a)
+	b.mail.bytes += size
 	b.mu.Unlock()
 	b.ring()
+}
+
+// await is asked before each stanza is read. It waits while too much lies here
+// or at the ledger.
+func (b *box) await() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.held = b.full(); b.held; b.held = b.full() {
+		b.turn.Wait()
+	}
+}
+
+func (b *box) full() bool {
+	m := &b.mail
+	n := b.undecided + len(m.acks) + len(m.tooBig) + len(m.answers) + len(m.asked)
+	return !b.shut && (n >= maxHeld || b.bytes+m.bytes >= maxHeldBytes)
 }
 
 func (b *box) ring() {
@@ -95,38 +120,40 @@ func (b *box) ring() {
 	}
 }
 
-// admit is asked before an upstream is submitted. It waits while too many are
-// undecided, and says no where submitting makes no sense: one before it was not
-// stored, or the connection is about to end. CCS sends it again.
-func (b *box) admit(read time.Time) bool {
+// admit is asked before an upstream of size bytes is submitted. It says no
+// where submitting makes no sense: one before it was not stored, or the
+// connection is about to end. CCS sends it again.
+func (b *box) admit(read time.Time, size int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.undecided >= maxUndecided && !b.shut {
-		b.turn.Wait()
-	}
 	b.read.push(read)
 	if b.deaf || b.shut || b.refused != nil {
 		return false
 	}
 	b.undecided++
+	b.bytes += size
 	return true
 }
 
-// decided is the ledger's word on an upstream. It comes in the order of the
-// calls: after the first that was not stored, none is acked (P1).
-func (b *box) decided(a ack, err error) {
+// decided is the ledger's word on an upstream that was admitted with size. It
+// comes in the order of the calls: after the first that was not stored, none is
+// acked (P1).
+func (b *box) decided(a ack, size int, err error) {
 	b.mu.Lock()
 	b.undecided--
-	b.turn.Signal()
+	b.bytes -= size
 	switch {
 	case b.shut, b.refused != nil:
 	case err == nil:
 		b.mail.acks = append(b.mail.acks, a)
+		b.mail.bytes += len(a.to) + len(a.id)
 	case errors.Is(err, entry.ErrTooLarge): // sent again it would be no smaller: the others go on
 		b.mail.tooBig = append(b.mail.tooBig, a)
+		b.mail.bytes += len(a.to) + len(a.id)
 	default:
 		b.refused = err
 	}
+	b.turn.Signal()
 	b.mu.Unlock()
 	b.ring()
 }
@@ -136,7 +163,8 @@ func (b *box) take(m *mail) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	*m, b.mail = b.mail, mail{acks: m.acks[:0], answers: m.answers[:0], asked: m.asked[:0]}
-	m.stalled, m.refused, b.mail.ended = b.undecided >= maxUndecided, b.refused, m.ended
+	m.stalled, m.refused, b.mail.ended = b.held, b.refused, m.ended
+	b.turn.Signal()
 }
 
 // wrote says that n acks are on the wire.

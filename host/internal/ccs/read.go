@@ -13,6 +13,10 @@ import (
 	"balhost/sdk/message"
 )
 
+// maxID is how long the id of an iq may be that is answered, in bytes: the
+// answer repeats it.
+const maxID = 1 << 10
+
 // read is the reading goroutine: it ends when nothing more can be heard.
 func (c *conn) read(r *xmpp.Reader) {
 	err := c.stanzas(r)
@@ -25,6 +29,7 @@ func (c *conn) read(r *xmpp.Reader) {
 
 func (c *conn) stanzas(r *xmpp.Reader) error {
 	for {
+		c.box.await()
 		element, err := r.Next()
 		if err != nil {
 			var big *xmpp.TooLargeError
@@ -50,14 +55,21 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 		if refusal == nil {
 			refusal = &xmpp.StanzaError{}
 		}
-		c.box.answer(answer{id: st.ID, refusal: refusal})
+		c.box.answer(answer{id: st.ID, refusal: refusal}, len(element))
 	case st.Kind == xmpp.Message && st.GCM != nil:
 		c.payload(st.GCM)
 	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"):
 		c.box.put(func(m *mail) { m.pong = true })
 	case st.Kind == xmpp.IQ:
 		q := request{id: st.ID, from: st.From, ping: st.Ping}
-		c.box.put(func(m *mail) { m.asked = append(m.asked, q) })
+		if len(q.id) > maxID {
+			c.s.odd(tooLarge, fmt.Sprintf("an iq whose id has %d bytes", len(q.id)))
+			return
+		}
+		c.box.put(func(m *mail) {
+			m.asked = append(m.asked, q)
+			m.bytes += len(element)
+		})
 	case st.Kind == xmpp.Presence: // says nothing that we need
 	default:
 		c.s.odd(unknownStanza, excerpt(element))
@@ -78,16 +90,16 @@ func (c *conn) payload(b []byte) {
 	case f.Kind == fcm.Upstream:
 		c.submit(entry.Inbound{Upstream: &message.Upstream{
 			Session: c.s.o.Name, From: f.From, Category: f.Category, MessageID: f.MessageID, Data: f.Data, Raw: raw,
-		}}, ack{f.From, f.MessageID, read})
+		}}, ack{f.From, f.MessageID, read}, len(raw))
 	case f.Kind == fcm.Receipt:
 		c.submit(entry.Inbound{CCSMessageID: f.MessageID, Receipt: &message.Receipt{
 			Session: c.s.o.Name, OriginalMessageID: f.Receipt.OriginalMessageID, Device: f.Receipt.Device,
 			Category: f.Category, Status: f.Receipt.Status, SentAt: f.Receipt.SentAt,
-		}}, ack{f.From, f.MessageID, read}) // with its full id and to its from: ccs-protocol.md §6
+		}}, ack{f.From, f.MessageID, read}, len(raw)) // with its full id and to its from: ccs-protocol.md §6
 	case f.Kind == fcm.Ack:
-		c.box.answer(answer{id: f.MessageID, token: f.RegistrationID})
+		c.box.answer(answer{id: f.MessageID, token: f.RegistrationID}, len(raw))
 	case f.Kind == fcm.Nack:
-		c.box.answer(answer{id: f.MessageID, nack: true, code: f.Code, description: f.Description})
+		c.box.answer(answer{id: f.MessageID, nack: true, code: f.Code, description: f.Description}, len(raw))
 	case f.Kind == fcm.Control && f.ControlType == fcm.ConnectionDraining:
 		c.box.put(func(m *mail) { m.drain = true })
 	case f.Kind == fcm.Control:
@@ -97,28 +109,32 @@ func (c *conn) payload(b []byte) {
 	}
 }
 
-// submit hands an upstream or a receipt to the ledger without waiting. The
-// commit's callback puts the ack into this connection's box, and no other's (P1).
-func (c *conn) submit(in entry.Inbound, a ack) {
+// submit hands an upstream or a receipt, size bytes of payload, to the ledger
+// without waiting. The commit's callback puts the ack into this connection's
+// box, and no other's (P1).
+func (c *conn) submit(in entry.Inbound, a ack, size int) {
 	c.s.counts.upstreams.Add(1)
-	if !c.box.admit(a.read) {
+	if !c.box.admit(a.read, size) {
 		return
 	}
-	c.s.o.Inbox.Accept(in, func(err error) { c.box.decided(a, err) })
+	c.s.o.Inbox.Accept(in, func(err error) { c.box.decided(a, size, err) })
 }
 
 // unusable keeps what nobody can handle as a dead letter, and acks it, if it
-// says whom to ack. Else it holds a slot of CCS's window until reconnect.
+// says whom to ack. Else, if it asks for an ack, it holds a slot of CCS's window
+// until reconnect.
 func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
 	c.s.remember(read, bad.From, bad.MessageID, bad.Reason)
 	c.s.odd(unusablePayload, bad.Reason+": "+excerpt(raw))
 	if bad.From == "" || bad.MessageID == "" {
-		c.holes.Add(1)
+		if bad.Kind == fcm.Upstream || bad.Kind == fcm.Receipt {
+			c.holes.Add(1)
+		}
 		return
 	}
 	c.submit(entry.Inbound{Unusable: bad.Reason, Upstream: &message.Upstream{
 		Session: c.s.o.Name, From: bad.From, MessageID: bad.MessageID, Raw: raw,
-	}}, ack{bad.From, bad.MessageID, read})
+	}}, ack{bad.From, bad.MessageID, read}, len(raw))
 }
 
 // excerpt shows the beginning of b in a log line.

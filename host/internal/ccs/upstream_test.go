@@ -182,13 +182,13 @@ func TestTooLargeForTheLedgerDoesNotStopTheOthers(t *testing.T) { // P10
 func TestFloodIsBounded(t *testing.T) { // P10
 	simulate(t, ccstest.Options{Window: 1 << 20}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
-		const flood = maxUndecided + 1000
+		const flood = maxHeld + 1000
 		if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Limit: flood}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
-		if n := w.inbox.count(); n != maxUndecided {
-			t.Errorf("%d submitted, want %d", n, maxUndecided)
+		if n := w.inbox.count(); n != maxHeld {
+			t.Errorf("%d submitted, want %d", n, maxHeld)
 		}
 		w.inbox.release()
 		w.until("all acks", func(c ccstest.Counts) bool { return c.Acked == flood })

@@ -81,8 +81,12 @@ type ReceiptFields struct {
 // DecodeError is a payload that cannot be understood. When From and MessageID
 // are both there it is an upstream or a receipt: it must be kept as a dead
 // letter and acked, else CCS sends it for ever (P1). Otherwise there is nobody
-// to ack.
-type DecodeError struct{ From, MessageID, Reason string }
+// to ack: a Kind of Upstream or Receipt then holds a slot of CCS's window, any
+// other waits for no ack.
+type DecodeError struct {
+	Kind                    Kind // what it set out to be; Upstream when that can't be read
+	From, MessageID, Reason string
+}
 
 func (e *DecodeError) Error() string { return "unusable payload: " + e.Reason }
 
@@ -113,7 +117,7 @@ func Decode(b []byte) (Frame, error) {
 	if err == nil {
 		return f, nil
 	}
-	bad := &DecodeError{Reason: err.Error()}
+	bad := &DecodeError{Kind: f.Kind, Reason: err.Error()}
 	if f.Kind == Upstream || f.Kind == Receipt {
 		bad.From, bad.MessageID = f.From, f.MessageID
 	}
