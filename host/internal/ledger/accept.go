@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -11,9 +13,11 @@ import (
 // Accept stores one inbound message, and calls done after the commit, in the
 // order of the calls: nil when it is on disk (P1; also when it was before,
 // P6), entry.ErrFull, entry.ErrTooLarge or entry.ErrClosed when it is not.
+// What is unusable, or has a category of more than 1 KiB or a token or id of
+// more than 4 KiB, becomes a dead letter.
 // What in points to belongs to the ledger from now on. It never blocks.
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
-	o := &acceptOp{why: clip(in.Unusable, maxNote)}
+	o := &acceptOp{why: clip(cmp.Or(in.Unusable, tooLong(in)), maxNote)}
 	if u := in.Upstream; u != nil {
 		o.upstream, o.sum = u, sumUpstream(u, in.Unusable != "")
 		o.size = len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
@@ -26,6 +30,33 @@ func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
 		o.size = len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(in.CCSMessageID) + len(m.Device) + len(m.Status)
 	}
 	l.put(o, done)
+}
+
+// The bounds of what names a message, in bytes: far over what CCS and its
+// devices use, and little enough for memory and metrics.
+const (
+	maxCategory = 1 << 10
+	maxID       = 4 << 10 // of tokens and message ids
+)
+
+// tooLong says which part of a message is longer than anybody can handle; ""
+// when none is.
+func tooLong(in entry.Inbound) string {
+	var category, token, id string
+	if u := in.Upstream; u != nil {
+		category, token, id = u.Category, u.From, u.MessageID
+	} else {
+		category, token, id = in.Receipt.Category, in.Receipt.Device, in.CCSMessageID
+	}
+	switch {
+	case len(category) > maxCategory:
+		return fmt.Sprintf("category is longer than %d bytes", maxCategory)
+	case len(token) > maxID:
+		return fmt.Sprintf("token is longer than %d bytes", maxID)
+	case len(id) > maxID:
+		return fmt.Sprintf("message id is longer than %d bytes", maxID)
+	}
+	return ""
 }
 
 type acceptOp struct {

@@ -2,9 +2,13 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"balhost/host/internal/entry"
+	"balhost/sdk/message"
 )
 
 // TestManyReads: an operation has up to 1,000 reads; they count in its weight.
@@ -26,4 +30,59 @@ func TestManyReads(t *testing.T) {
 	ev := lease(t, l, 5)
 	s := entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Done, Plugin: "p", Changes: c}
 	wantErr(t, settleAs(t, l, s), entry.ErrTooLarge)
+}
+
+// TestLongNames: a message with a category, token or id beyond all use becomes
+// a dead letter (P8), once (P6).
+func TestLongNames(t *testing.T) {
+	l := open(t, t.TempDir())
+	u := func(category, from, id int) *message.Upstream {
+		m := upstream(strings.Repeat("f", from), strings.Repeat("i", id), `{}`)
+		m.Category = strings.Repeat("c", category)
+		return m
+	}
+	for _, in := range []entry.Inbound{
+		{Upstream: u(1025, 1, 1)}, {Upstream: u(1, 4097, 1)}, {Upstream: u(1, 1, 4097)}, {Upstream: u(1, 1, 4097)},
+		{Receipt: &message.Receipt{Session: "main", Category: strings.Repeat("c", 1025)}, CCSMessageID: "dr2:1"},
+		{Upstream: u(1024, 4096, 4096)},
+	} {
+		if err := await(t, func(done func(error)) { l.Accept(in, done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters, err := l.Dead("", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for _, d := range letters {
+		reasons = append(reasons, d.Reason)
+	}
+	want := []string{
+		"category is longer than 1024 bytes", "token is longer than 4096 bytes", "message id is longer than 4096 bytes",
+		"category is longer than 1024 bytes",
+	}
+	if !slices.Equal(reasons, want) {
+		t.Errorf("dead letters: %q", reasons)
+	}
+	if n := len(l.Events(0, 10)); n != 1 {
+		t.Errorf("%d events are pending, should be the one within the bounds", n)
+	}
+	verify(t, l)
+}
+
+// TestEventMemory: of a pending event's id memory holds what its summary shows, and not the message around it.
+func TestEventMemory(t *testing.T) {
+	big := strings.Repeat("i", 480_000)
+	for _, body := range []any{
+		&message.Upstream{MessageID: big}, &message.Outcome{MessageID: big[:10]}, &inboundReceipt{ccsID: big},
+	} {
+		ev := newEvent(1, envelope{body: body})
+		if n := len(ev.messageID); n == 0 || n > maxName {
+			t.Errorf("%T: memory holds %d bytes of the id", body, n)
+		}
+		if unsafe.StringData(ev.messageID) == unsafe.StringData(big) {
+			t.Errorf("%T: memory holds on to the message", body)
+		}
+	}
 }

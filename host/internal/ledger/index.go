@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"unique"
 
@@ -22,7 +23,7 @@ type event struct {
 	lease     atomic.Uint64
 	due       int64  // nanoseconds, 0: at once
 	lane      uint64 // the device of an upstream, else the group
-	messageID string // for the summary: the device's, CCS's or the downstream's
+	messageID string // for the summary, so its start: the device's, CCS's or the downstream's
 	session   name
 	category  name
 	plugin    name
@@ -39,16 +40,17 @@ type event struct {
 
 func newEvent(seq uint64, e envelope) *event {
 	ev := &event{seq: seq, id: e.id, plugin: unique.Make(e.plugin), lane: e.group}
-	var session, category string
+	var session, category, messageID string
 	switch m := e.body.(type) {
 	case *message.Upstream:
-		ev.kind, session, category, ev.messageID = entry.Upstream, m.Session, m.Category, m.MessageID
+		ev.kind, session, category, messageID = entry.Upstream, m.Session, m.Category, m.MessageID
 		ev.lane = device(m.Session, m.From)
 	case *message.Outcome:
-		ev.kind, session, ev.messageID = entry.Outcome, m.Session, m.MessageID
+		ev.kind, session, messageID = entry.Outcome, m.Session, m.MessageID
 	case *inboundReceipt:
-		ev.kind, session, category, ev.messageID = entry.Receipt, m.Session, m.Category, m.ccsID
+		ev.kind, session, category, messageID = entry.Receipt, m.Session, m.Category, m.ccsID
 	}
+	ev.messageID = strings.Clone(clip(messageID, maxName)) // lets go of the message
 	ev.session, ev.category = unique.Make(session), unique.Make(category)
 	return ev
 }

@@ -76,7 +76,7 @@ func (b *batch) finish(ev *event, plugin string) {
 	b.endEvent(ev)
 	b.sumUp(summary{
 		kind: ev.kind, id: ev.id, attempts: int(ev.attempts) + 1, lane: ev.lane, session: ev.session.Value(),
-		category: ev.category.Value(), plugin: clip(plugin, maxName), messageID: clip(ev.messageID, maxName),
+		category: ev.category.Value(), plugin: clip(plugin, maxName), messageID: ev.messageID,
 	})
 	b.tally.counts.Handled++
 	b.tally.finished++
