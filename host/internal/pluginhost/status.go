@@ -105,6 +105,8 @@ func (s *supervisor) show(ctx context.Context) {
 		st.State, st.Reason = Refused, s.why
 	case s.content.sha256 == "" && s.declined != "":
 		st.State, st.Reason = Refused, s.declined
+	case s.content.sha256 == "" && s.why != "" && !s.restage.IsZero():
+		st.State, st.Reason, st.Retry = Backoff, s.why, s.restage
 	case !s.retry.IsZero():
 		st.State, st.Reason = Backoff, s.why
 	default:
