@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/sdk/message"
+)
+
+// BenchmarkDownstream measures a session that has a backlog of downstreams of
+// about 300 bytes, against a simulator in another process that answers each
+// after 20 ms, over TLS; every outcome is committed to a ledger on disk with
+// sync. A connection's window of 100 allows 5,000/s then; more connections
+// allow more, until CPU is the limit. BENCH_PROFILE=FILE keeps the CPU profile
+// of the last run.
+func BenchmarkDownstream(b *testing.B) {
+	const window, answer, seconds = 100, 20 * time.Millisecond, 6
+	bin := buildBench(b)
+	fmt.Printf("\ndownstream of 300 bytes, each answered after %v, window %d a connection, outcomes synced to disk, %d cores\n", answer, window, runtime.NumCPU())
+	for _, connections := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
+			allowed := float64(window*connections) / answer.Seconds()
+			for b.Loop() {
+				r := downstream(b, bin, connections, int(min(allowed, 40_000))*seconds)
+				fmt.Printf("  %2d connections: %6.0f/s, %3.0f%% of the %6.0f/s that the windows allow; CPU: host %.2f cores (%.1f µs a message), simulator %.2f, idle %.2f\n",
+					connections, r.rate, 100*r.rate/allowed, allowed, r.hostCores, r.hostCores/r.rate*1e6, r.simCores, r.idleCores)
+				b.ReportMetric(r.rate, "msg/s")
+				b.ReportMetric(100*r.rate/allowed, "%window")
+				b.ReportMetric(r.hostCores/r.rate*1e6, "host-µs/msg")
+			}
+		})
+	}
+}
+
+// downstreamRun is what one run gave: messages/s, and cores in use. What is
+// neither theirs nor idle other programs had.
+type downstreamRun struct{ rate, hostCores, simCores, idleCores float64 }
+
+// downstream sends n from the ledger to the simulator, and measures the middle
+// eight tenths.
+func downstream(b *testing.B, bin string, connections, n int) downstreamRun {
+	b.Helper()
+	dir := b.TempDir()
+	if d := os.Getenv("BENCH_DIR"); d != "" { // another disk
+		dir = filepath.Join(d, fmt.Sprintf("downstream-%d-%d", os.Getpid(), connections))
+		defer os.RemoveAll(dir) //nolint:errcheck // what is left of a benchmark
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	sim := startSim(b, bin, dir, "--ack-delay", "20ms")
+	defer sim.stop(b)
+	led, err := ledger.Open(b.Context(), ledger.Options{Dir: filepath.Join(dir, "ledger"), DiskSoft: 64 << 20, DiskHard: 16 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer led.Close() //nolint:errcheck // the benchmark is over
+	backlog(b, led, n)
+
+	out := outbox.New(outbox.Options{Ledger: led})
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(sim.ca(b))
+	session := ccs.New(ccs.Options{
+		Name: "main", Address: sim.ready.CCS, SenderID: sim.ready.SenderID, Key: "simulator", Connections: connections,
+		TLS: &tls.Config{RootCAs: roots, ServerName: "localhost"}, Inbox: led, Outbox: out,
+	})
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 2)
+	go func() { ended <- out.Run(ctx) }()
+	go func() { ended <- session.Run(ctx) }()
+
+	type reading struct {
+		at              time.Time
+		acked           uint64
+		host, sim, idle time.Duration
+	}
+	read := func() reading {
+		return reading{time.Now(), led.Counts().Acked, cpu(b, os.Getpid()), cpu(b, sim.pid()), idle(b)}
+	}
+	acked := func(share float64) func() bool {
+		return func() bool { return float64(led.Counts().Acked) >= share*float64(n) }
+	}
+	poll(b, "a tenth of the outcomes", acked(0.1))
+	before := read()
+	if file := os.Getenv("BENCH_PROFILE"); file != "" {
+		f, err := os.Create(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close() //nolint:errcheck // what counts is that it was written
+		if err := pprof.StartCPUProfile(f); err != nil {
+			b.Fatal(err)
+		}
+	}
+	poll(b, "nine tenths of the outcomes", acked(0.9))
+	after := read()
+	pprof.StopCPUProfile()
+	poll(b, "all outcomes", acked(1))
+	cancel()
+	for range 2 {
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	}
+	if c := sim.report(b); c.OverLimit > 0 || c.DuplicateDown > 0 || c.AckedDown != uint64(n) {
+		b.Errorf("%d of %d arrived, %d past the limit, %d twice", c.AckedDown, n, c.OverLimit, c.DuplicateDown)
+	}
+	elapsed := after.at.Sub(before.at).Seconds()
+	return downstreamRun{
+		rate:      float64(after.acked-before.acked) / elapsed,
+		hostCores: (after.host - before.host).Seconds() / elapsed, simCores: (after.sim - before.sim).Seconds() / elapsed,
+		idleCores: (after.idle - before.idle).Seconds() / elapsed,
+	}
+}
+
+// idle is how long all cores together had nothing to do, since the machine's start.
+func idle(b *testing.B) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ticks int
+	if _, err := fmt.Sscanf(string(stat), "cpu %d %d %d %d", new(int), new(int), new(int), &ticks); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// backlog stores n downstreams to 1,000 devices.
+func backlog(b *testing.B, led *ledger.Ledger, n int) {
+	b.Helper()
+	pad := strings.Repeat("x", 200)
+	stored := make(chan error, n)
+	for i := range n {
+		m, err := message.Downstream{
+			To: message.Token(fmt.Sprint("device-", i%1000)), MessageID: fmt.Sprint("d-", i), Session: "main",
+			Data: map[string]string{"n": fmt.Sprint(i), "pad": pad},
+		}.Checked()
+		if err != nil {
+			b.Fatal(err)
+		}
+		led.Update("", entry.Changes{Sends: []entry.Send{{Message: m}}}, func(err error) { stored <- err })
+	}
+	for range n {
+		if err := <-stored; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
