@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -53,7 +55,9 @@ dev.log in data_dir; elsewhere both are lines.`,
 			if err != nil {
 				return err
 			}
-			return dev(cmd.Context(), cfg, f, cmd)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // the terminal was closed
+			defer stop()
+			return dev(ctx, cfg, f, cmd)
 		},
 	}
 	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "the config `file`")
@@ -103,7 +107,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	})
 	g.Go(func() error { <-ctx.Done(); return server.Close() })
 	g.Go(func() error {
-		return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log, Load: func() (config.Config, error) {
+		return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log, StopTimeout: time.Second, Load: func() (config.Config, error) {
 			cfg, err := loadConfig(f.config)
 			cfg.Ledger = devLimits(cfg.Ledger)
 			return cfg, err
@@ -156,7 +160,7 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) 
 	}
 	sim, err := ccstest.NewServer(o)
 	if err != nil {
-		return nil, fmt.Errorf("start the simulator: %w", err)
+		return nil, fmt.Errorf("start the simulator: %w; is balhost dev running already? The address is the session's in the config", err)
 	}
 	return sim, nil
 }

@@ -169,6 +169,9 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		if s.Pinned {
 			fmt.Fprintf(out, "  %s: rolled back by hand; stays until its file changes\n", plain(s.Name))
 		}
+		if s.LastFailureAt != nil {
+			fmt.Fprintf(out, "  %s: %d attempts failed, the last %s ago: %s\n", plain(s.Name), s.Retried+s.Died, ago(now, *s.LastFailureAt), plain(s.LastFailure))
+		}
 		if s.Stuck > 0 {
 			fmt.Fprintf(out, "  %s: %d handlers went past their time and keep their lanes waiting\n", plain(s.Name), s.Stuck)
 		}

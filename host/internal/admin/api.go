@@ -174,7 +174,7 @@ func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {
 
 func (a api) reload(w http.ResponseWriter, r *http.Request) {
 	var o ReloadOrder
-	if !read(w, r, &o) {
+	if r.ContentLength != 0 && !read(w, r, &o) {
 		return
 	}
 	did, err := a.Reload(r.Context(), o)

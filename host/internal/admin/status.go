@@ -67,32 +67,34 @@ type Ledger struct {
 
 // Plugin is one file in the plugins folder, running or not.
 type Plugin struct {
-	Name       string         `json:"name"`
-	State      string         `json:"state"`            // starting, running, draining, backoff, refused, stopped
-	Paused     bool           `json:"paused"`           // it is given no events; see balhost resume
-	Reason     string         `json:"reason,omitempty"` // why it is not running, with what to do
-	Version    string         `json:"version,omitempty"`
-	SHA256     string         `json:"sha256,omitempty"`
-	PID        int            `json:"pid,omitempty"`
-	Started    *time.Time     `json:"started,omitempty"`
-	Restarts   int            `json:"restarts"`
-	Candidate  string         `json:"candidate,omitempty"` // sha256 of content that is being started to take over
-	Probation  *time.Time     `json:"probation,omitempty"` // until then new content is watched, and rolled back when it does badly
-	Previous   []string       `json:"previous,omitempty"`  // sha256 of contents that rollback can go to, the newest first
-	Pinned     bool           `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
-	Memory     int64          `json:"memory_bytes,omitempty"`
-	Refusal    *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
-	Categories []string       `json:"categories,omitempty"`
-	Lost       []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
-	Order      string         `json:"order,omitempty"`
-	Pending    int            `json:"pending"`   // events stored and not handled
-	InFlight   int            `json:"in_flight"` // of these, given to the plugin
-	Lanes      int            `json:"lanes"`     // lanes with something pending
-	Stuck      int            `json:"stuck"`     // handlers that went on past handler_timeout
-	Suspects   int            `json:"suspects"`  // events that were in flight at too many crashes, to be tried alone
-	Handled    uint64         `json:"handled"`
-	Retried    uint64         `json:"retried"`
-	Died       uint64         `json:"died"` // events that it sent to the dead letters
+	Name          string         `json:"name"`
+	State         string         `json:"state"`            // starting, running, draining, backoff, refused, stopped
+	Paused        bool           `json:"paused"`           // it is given no events; see balhost resume
+	Reason        string         `json:"reason,omitempty"` // why it is not running, with what to do
+	Version       string         `json:"version,omitempty"`
+	SHA256        string         `json:"sha256,omitempty"`
+	PID           int            `json:"pid,omitempty"`
+	Started       *time.Time     `json:"started,omitempty"`
+	Restarts      int            `json:"restarts"`
+	Candidate     string         `json:"candidate,omitempty"` // sha256 of content that is being started to take over
+	Probation     *time.Time     `json:"probation,omitempty"` // until then new content is watched, and rolled back when it does badly
+	Previous      []string       `json:"previous,omitempty"`  // sha256 of contents that rollback can go to, the newest first
+	Pinned        bool           `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
+	Memory        int64          `json:"memory_bytes,omitempty"`
+	Refusal       *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
+	Categories    []string       `json:"categories,omitempty"`
+	Lost          []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
+	Order         string         `json:"order,omitempty"`
+	Pending       int            `json:"pending"`                // events stored and not handled
+	InFlight      int            `json:"in_flight"`              // of these, given to the plugin
+	Lanes         int            `json:"lanes"`                  // lanes with something pending
+	Stuck         int            `json:"stuck"`                  // handlers that went on past handler_timeout
+	Suspects      int            `json:"suspects"`               // events that were in flight at too many crashes, to be tried alone
+	LastFailure   string         `json:"last_failure,omitempty"` // why an event was not handled last
+	LastFailureAt *time.Time     `json:"last_failure_at,omitempty"`
+	Handled       uint64         `json:"handled"`
+	Retried       uint64         `json:"retried"`
+	Died          uint64         `json:"died"` // events that it sent to the dead letters
 }
 
 // PluginRefusal says which content of a plugin was not taken, or was rolled back, and why.

@@ -179,15 +179,6 @@ func (f *fleet) sessions() []*ccs.Session {
 	return all
 }
 
-// names are those of the sessions that run now.
-func (f *fleet) names() []string {
-	var all []string
-	for _, m := range f.all() {
-		all = append(all, m.config.Name)
-	}
-	return all
-}
-
 // scope registers metrics and can take them back.
 type scope struct {
 	to prometheus.Registerer

@@ -216,6 +216,9 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 	for _, p := range d.Plugins {
 		a := get(p.Name)
 		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost
+		if a.LastFailure = p.Failure; p.Failure != "" {
+			a.LastFailureAt = &p.FailedAt
+		}
 		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
 		a.Suspects, a.Handled, a.Retried, a.Died = p.Suspects, p.Handled, p.Retried, p.Died
 	}

@@ -83,6 +83,9 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	} else if _, err := h.o.Load(); err != nil {
 		h.o.Log.Warn("the config file has mistakes; the one in force stays", "err", err)
 	}
+	if order.Force {
+		did.Changed = append(did.Changed, "plugins are started anew, whatever was refused or rolled back before")
+	}
 	return did, h.plugins.Reload(ctx, order.Plugin, order.Force)
 }
 
@@ -132,7 +135,7 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 		return changed, err
 	}
 	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
-		changed = append(changed, fmt.Sprintf("plugin %q gets a new process with its new block", name))
+		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it was taken", name))
 	}
 	return changed, nil
 }

@@ -156,6 +156,9 @@ func TestMaxAttemptsThenDead(t *testing.T) { // P8
 		if s := ends[3]; s.Verdict != entry.Done {
 			t.Errorf("the lane does not go on: %+v", s)
 		}
+		if s := b.status().Plugins[0]; s.Failure != "no such room" || s.FailedAt.IsZero() {
+			t.Errorf("status does not tell of the failure: %+v", s)
+		}
 	})
 }
 

@@ -37,6 +37,10 @@ type plugin struct {
 
 	pending                int
 	handled, retried, died uint64
+	failure                string    // why an event was not handled last; "" for never
+	failedAt               time.Time // and when
+	saidAt                 time.Time // when that was logged last
+	unsaid                 int       // failures since
 }
 
 // instance is one process of a plugin and what it holds.

@@ -80,11 +80,13 @@ func (d *Dispatcher) committed(in *instance, l *lane, s entry.Settlement, err er
 		d.retry(in, l, s.Lease, 0, err.Error())
 	case s.Verdict == entry.Retry:
 		d.note(p, l.head(), "retried", &p.retried)
+		d.failed(p, l.head(), s)
 		l.head().Attempts++
 		l.head().Due, l.loops = s.Due, 0
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
+		d.failed(p, l.head(), s)
 		d.advance(p, l)
 	default:
 		in.done.Handled++
@@ -130,6 +132,23 @@ func (d *Dispatcher) again(p *plugin, l *lane) {
 	p.queue(l)
 	if head := l.head(); head.Plugin == "" && d.table.Owner(head.Category) != p.name {
 		d.resort(p)
+	}
+}
+
+// failed keeps why an event was not handled, and says so: each dead letter, and
+// one retry of a plugin in ten seconds.
+func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement) {
+	now := time.Now()
+	p.failure, p.failedAt = s.Reason, now
+	facts := []any{"plugin", p.name, "seq", e.Seq, "attempt", e.Attempts + 1, "err", s.Reason}
+	switch {
+	case s.Verdict == entry.Dead:
+		d.log.Warn("event goes to the dead letters", facts...)
+	case now.Sub(p.saidAt) < 10*time.Second:
+		p.unsaid++
+	default:
+		d.log.Warn("event was not handled, it comes again", append(facts, "after", time.Until(s.Due).Round(time.Millisecond), "unsaid", p.unsaid)...)
+		p.saidAt, p.unsaid = now, 0
 	}
 }
 

@@ -27,7 +27,9 @@ type PluginStatus struct {
 	Lanes    int      // ordered lanes with events
 	Stuck    int      // handlers that went on after their time was up
 	Suspects int      // events that wait to be tried alone
-	Handled  uint64   // since this start
+	Failure  string   // why an event was not handled last; "" for never
+	FailedAt time.Time
+	Handled  uint64 // since this start
 	Retried  uint64
 	Died     uint64
 }
@@ -65,6 +67,7 @@ func (d *Dispatcher) status() Status {
 		st := PluginStatus{
 			Name: name, Paused: p.paused, Order: p.order.String(), Lost: lost[name],
 			Pending: p.pending, Lanes: len(p.lanes), Suspects: p.trials.len(),
+			Failure: p.failure, FailedAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died,
 		}
 		for _, in := range p.instances {

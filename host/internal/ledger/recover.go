@@ -59,6 +59,9 @@ func openBadger(l Options, w *watch) (_ *badger.DB, err error) {
 		return nil, err
 	}
 	db, err := badger.Open(o)
+	if err != nil && strings.Contains(err.Error(), "directory lock") {
+		return nil, fmt.Errorf("another balhost runs on this data_dir, or may not yet have ended: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
