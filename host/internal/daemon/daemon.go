@@ -35,6 +35,9 @@ type Options struct {
 	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
 	Load   func() (config.Config, error)
 	Hangup <-chan os.Signal
+	// StopTimeout is how long plugins may finish what they hold when the host
+	// stops; 0 is pluginhost's 10 s.
+	StopTimeout time.Duration
 }
 
 // Run runs a host until ctx ends; then it drains its plugins, closes its
@@ -48,6 +51,9 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
+	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
+		o.Log.Warn("the disk holds more than it need", "err", err)
+	}
 	led, err := ledger.Open(ctx, ledger.Options{
 		Dir:         filepath.Join(cfg.DataDir, "ledger"),
 		DedupWindow: cfg.Ledger.DedupWindow,
@@ -83,14 +89,16 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		Metrics:  metrics,
 	})
 	h.plugins = pluginhost.New(pluginhost.Options{
-		Dir:        cfg.PluginsDir,
-		DataDir:    cfg.DataDir,
-		Version:    o.Version,
-		Sessions:   h.sessionNames(),
-		Plugin:     h.pluginOptions,
-		Dispatcher: newPlugins(h.dispatch),
-		Log:        o.Log.Named("plugin"),
-		Metrics:    metrics,
+		Dir:         cfg.PluginsDir,
+		DataDir:     cfg.DataDir,
+		DiskSoft:    cfg.Ledger.DiskSoft,
+		Version:     o.Version,
+		Sessions:    h.sessionNames(),
+		Plugin:      h.pluginOptions,
+		StopTimeout: o.StopTimeout,
+		Dispatcher:  newPlugins(h.dispatch),
+		Log:         o.Log.Named("plugin"),
+		Metrics:     metrics,
 	})
 	api, err := admin.Listen(admin.Options{
 		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: metrics, Log: o.Log.Named("admin"),
@@ -118,7 +126,9 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	edge.Go(part(edgeCtx, fail, "reload", h.followHangups))
 	edgeErr := edge.Wait()
 	stopCore()
-	return errors.Join(edgeErr, core.Wait())
+	err = errors.Join(edgeErr, core.Wait())
+	o.Log.Info("host has stopped")
+	return err
 }
 
 // part runs one part until ctx ends. A part that stops before has failed, and

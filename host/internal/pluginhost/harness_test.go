@@ -391,7 +391,7 @@ func (b *bench) Gone(p *Instance, reason string) {
 
 func (b *bench) Settled() {
 	for _, s := range b.host.Status() {
-		if s.State == Discovered || s.State == Starting && s.Version == "" {
+		if s.State == Discovered && s.Reason == "" || s.State == Starting && s.Version == "" {
 			b.t.Errorf("settled, but nothing is known of %+v", s)
 		}
 	}

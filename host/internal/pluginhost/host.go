@@ -51,6 +51,8 @@ type Host struct {
 	spawner spawner
 	sockets string        // set by Run before anything is started
 	hint    chan struct{} // look into the folder; capacity 1
+	free    func(dir string) (bytes int64, err error)
+	staging sync.Mutex // held while a copy is made
 
 	mu      sync.Mutex                      // guards what follows
 	plugins map[string]*supervisor          // only look adds to it
@@ -66,7 +68,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		slots: make(chan struct{}, maxStarting), spawner: make(spawner),
-		hint: make(chan struct{}, 1), plugins: map[string]*supervisor{},
+		hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{},
 	}
 }
 
@@ -79,6 +81,9 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	}
 	if err := os.MkdirAll(filepath.Join(h.o.DataDir, "plugins"), 0o700); err != nil {
 		return fmt.Errorf("make folder for plugins' copies: %w", err)
+	}
+	if err := Sweep(h.o.DataDir); err != nil {
+		h.log.Warn("the disk holds more than it need", "err", err)
 	}
 	h.sockets = socketRoot(h.o.DataDir)
 	if err := openSockets(h.sockets); err != nil {

@@ -16,6 +16,9 @@ type Options struct {
 	// package's own. Only one host may use it at a time, which the ledger's
 	// lock sees to: the start sweeps what a killed host left there.
 	DataDir string
+	// DiskSoft is how many bytes staging a plugin leaves free on the disk of
+	// DataDir: the ledger's soft limit; default 64 MiB.
+	DiskSoft int64
 	// Version is the host's, told to plugins.
 	Version string
 	// Sessions are the names of the host's sessions, told to plugins.

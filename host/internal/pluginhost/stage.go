@@ -49,14 +49,14 @@ func (s store) stage(f file) (b binary, err error) {
 		return b, fmt.Errorf("read plugin: %w", err)
 	}
 	defer src.Close()
-	dst, err := os.CreateTemp(s.dir, ".staging-*")
+	dst, err := os.CreateTemp(s.dir, stagingPrefix+"*")
 	if err != nil {
 		return b, fmt.Errorf("stage plugin: %w", err)
 	}
 	defer os.Remove(dst.Name()) // fails after the rename, as it should
 	defer dst.Close()           // before the unlocking, in any case
 	hash := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(dst, hash), src); err != nil {
+	if err := copyContent(io.MultiWriter(dst, hash), src, f); err != nil {
 		return b, fmt.Errorf("stage plugin: %w", err)
 	}
 	if err := unchanged(src, f); err != nil {
@@ -71,6 +71,13 @@ func (s store) stage(f file) (b binary, err error) {
 		return b, fmt.Errorf("stage plugin: %w", err)
 	}
 	return binary{path: path, sha256: sum}, nil
+}
+
+// copyContent copies no more than the file had when it was vetted; when it has
+// grown, unchanged says so.
+func copyContent(dst io.Writer, src io.Reader, f file) error {
+	_, err := io.Copy(dst, io.LimitReader(src, f.size))
+	return err
 }
 
 func unchanged(src *os.File, f file) error {
@@ -96,7 +103,7 @@ func (s store) keep(sha256 ...string) error {
 	for _, entry := range entries {
 		name := entry.Name()
 		old := entry.Type().IsRegular() && !strings.Contains(name, ".") && !slices.Contains(sha256, name)
-		if old || strings.HasPrefix(name, ".staging-") {
+		if old || strings.HasPrefix(name, stagingPrefix) {
 			errs = append(errs, os.Remove(filepath.Join(s.dir, name)))
 		}
 	}

@@ -40,7 +40,7 @@ func (s *supervisor) stage() {
 		s.restage = time.Now().Add(s.host.limits.rescan) // a folder that is mended doesn't change the file
 		return
 	}
-	bin, err := s.store().stage(f)
+	bin, err := s.host.stage(f, s.store())
 	switch {
 	case errors.Is(err, errChanging):
 		s.restage = time.Now().Add(s.host.limits.rescan) // it is offered before, when it has settled

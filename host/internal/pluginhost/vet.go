@@ -28,6 +28,9 @@ func vet(f file, dir string) string {
 	if reason := trusted("its file", f.real, info); reason != "" {
 		return reason
 	}
+	if max(f.size, info.Size()) > maxFile {
+		return fmt.Sprintf("its file %s has %d MiB, a plugin's may have %d: it is no plugin, or has to be made smaller", f.real, max(f.size, info.Size())>>20, maxFile>>20)
+	}
 	folder, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return "its folder can't be looked at: " + err.Error()

@@ -1,0 +1,34 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/host/internal/config"
+)
+
+// P10: unfinished copies of plugins that filled the disk go before the ledger
+// looks for room, or the host could never start again.
+func TestSweepComesBeforeLedger(t *testing.T) {
+	cfg := config.Config{DataDir: t.TempDir()}
+	cfg.Ledger.DiskSoft, cfg.Ledger.DiskHard = 1<<60, 1<<60 // no disk has so much: the ledger doesn't open
+	left := filepath.Join(cfg.DataDir, "plugins", "echo", ".staging-1")
+	if err := os.MkdirAll(filepath.Dir(left), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left, []byte("x"), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	err := Run(context.Background(), cfg, Options{Log: hclog.NewNullLogger()})
+	if err == nil || !strings.Contains(err.Error(), "free some and start again") {
+		t.Fatalf("the host ended with %v, want a full disk", err)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", left, err)
+	}
+}

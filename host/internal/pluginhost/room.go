@@ -1,0 +1,75 @@
+package pluginhost
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFile is how many bytes a plugin's file may have.
+const maxFile = 512 << 20
+
+// stagingPrefix begins the name of a copy that isn't finished.
+const stagingPrefix = ".staging-"
+
+// Sweep removes the unfinished copies of plugins that a killed host left in a
+// data folder. They may be what fills the disk, so it has to come before the
+// ledger's Open, which looks for room. A host that runs on this data folder
+// only loses the copy that it is making, and makes it again.
+func Sweep(dataDir string) error {
+	root := filepath.Join(dataDir, "plugins")
+	plugins, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("look for unfinished copies of plugins: %w", err)
+	}
+	var errs []error
+	for _, plugin := range plugins {
+		if !plugin.IsDir() {
+			continue
+		}
+		copies, err := os.ReadDir(filepath.Join(root, plugin.Name()))
+		errs = append(errs, err)
+		for _, c := range copies {
+			if c.Type().IsRegular() && strings.HasPrefix(c.Name(), stagingPrefix) {
+				errs = append(errs, os.Remove(filepath.Join(root, plugin.Name(), c.Name())))
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove unfinished copies of plugins: %w", err)
+	}
+	return nil
+}
+
+// stage takes a copy of a file, unless that would bring the disk below what the
+// ledger needs. One copy is made at a time, or together they would do it.
+func (h *Host) stage(f file, to store) (binary, error) {
+	h.staging.Lock()
+	defer h.staging.Unlock()
+	free, err := h.free(h.o.DataDir)
+	if err != nil {
+		return binary{}, fmt.Errorf("look for room to stage the plugin: %w", err)
+	}
+	if spare := cmp.Or(h.o.DiskSoft, 64<<20); free-f.size < spare {
+		return binary{}, fmt.Errorf("no room to stage the plugin: its file has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
+			f.size>>20, h.o.DataDir, free>>20, spare>>20)
+	}
+	return to.stage(f)
+}
+
+// freeBytes is what a file system has left for an unprivileged user.
+func freeBytes(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	return int64(s.Bavail) * int64(s.Bsize), nil
+}

@@ -1,0 +1,123 @@
+package pluginhost
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// A file that is too big is refused before it is copied, by its size alone.
+func TestTooBigAFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "big")
+	look := func(size int64) string {
+		t.Helper()
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		f, none := examine(dir, "big")
+		if none != "" {
+			t.Fatal(none)
+		}
+		return vet(f, dir)
+	}
+	writeExecutable(t, path, nil)
+	if reason := look(512 << 20); reason != "" {
+		t.Errorf("512 MiB: %s", reason)
+	}
+	want := "its file " + path + " has 5120 MiB, a plugin's may have 512: it is no plugin, or has to be made smaller"
+	if got := look(5 << 30); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A copy holds no more than the file had when it was looked at, however it grows.
+func TestStagingIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	writeExecutable(t, filepath.Join(dir, "echo"), []byte("one"))
+	f, none := examine(dir, "echo")
+	if none != "" {
+		t.Fatal(none)
+	}
+	src, copied := bytes.NewReader(bytes.Repeat([]byte("x"), 1<<20)), &bytes.Buffer{}
+	if err := copyContent(copied, src, f); err != nil || copied.Len() != 3 {
+		t.Errorf("%d bytes were copied of 3, %v", copied.Len(), err)
+	}
+}
+
+// P10: staging leaves the ledger its room. That is no fault of the content, which
+// is taken when there is room again.
+func TestNoRoomToStage(t *testing.T) {
+	b := newBench(t)
+	var free atomic.Int64
+	free.Store(1<<30 + 1)
+	b.host.o.DiskSoft = 1 << 30
+	b.host.free = func(dir string) (int64, error) {
+		if dir != b.data {
+			t.Errorf("the room of %s was looked for", dir)
+		}
+		return free.Load(), nil
+	}
+	b.put("echo", "")
+	b.run()
+	b.event("settled", 1)
+	s := b.status("echo")
+	if want := "the disk of " + b.data + " has 1024 MiB free and must keep 1024 (ledger.disk_soft)"; !strings.Contains(s.Reason, want) || s.State == Refused {
+		t.Errorf("status %+v, want the reason to have %q", s, want)
+	}
+	if s.Refusal != nil {
+		t.Errorf("it was refused: %+v", s.Refusal)
+	}
+	free.Store(1 << 40)
+	b.event("ready echo", 1)
+}
+
+// What a host left that was killed while it copied goes, and nothing else.
+func TestSweep(t *testing.T) {
+	data := t.TempDir()
+	if err := Sweep(data); err != nil {
+		t.Errorf("without plugins: %v", err)
+	}
+	folder := filepath.Join(data, "plugins", "echo")
+	if err := os.MkdirAll(filepath.Join(folder, "work"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left, kept, own := filepath.Join(folder, ".staging-1"), filepath.Join(folder, "abc"), filepath.Join(folder, "work", ".staging-1")
+	for _, path := range []string{left, kept, own} {
+		if err := os.WriteFile(path, []byte("x"), 0o500); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", left, err)
+	}
+	for _, path := range []string{kept, own} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Run sweeps, too: also what is of a plugin that isn't there, but kept.
+func TestRunSweeps(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{KeepRemoved: true} }
+	left := filepath.Join(b.data, "plugins", "away", ".staging-1")
+	if err := os.MkdirAll(filepath.Dir(left), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left, []byte("x"), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.event("settled", 1)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", left, err)
+	}
+}
