@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,5 +85,64 @@ func TestEventMemory(t *testing.T) {
 		if unsafe.StringData(ev.messageID) == unsafe.StringData(big) {
 			t.Errorf("%T: memory holds on to the message", body)
 		}
+	}
+}
+
+// TestUpdatesDoNotDelay: what a plugin queues without waiting delays the acks
+// of others by a batch or two, is not starved by them, and keeps its order.
+func TestUpdatesDoNotDelay(t *testing.T) {
+	for _, size := range []int{10, 100_000, 1_000_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			const updates, accepts = 20, 6000
+			value := json.RawMessage(`"` + strings.Repeat("v", size) + `"`)
+			l := open(t, t.TempDir())
+			reached, release := hold(l)
+			order := make(chan int, updates+accepts+1) // updates are negative
+			put := func(n int, submit func(done func(error))) {
+				submit(func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					order <- n
+				})
+			}
+			update := func(n int) {
+				put(-n, func(done func(error)) {
+					l.Update("p", entry.Changes{Writes: []entry.Write{{Key: fmt.Sprint(n), Value: value}}}, done)
+				})
+			}
+			update(1)
+			<-reached
+			for n := range updates - 1 {
+				update(n + 2)
+			}
+			for n := range accepts {
+				put(n+1, func(done func(error)) {
+					l.Accept(entry.Inbound{Upstream: upstream("tokA", fmt.Sprint(n), `{}`)}, done)
+				})
+			}
+			release()
+			var got []int
+			for range updates + accepts {
+				got = append(got, <-order)
+			}
+			if at := slices.Index(got, 1); at > 1 {
+				t.Errorf("%d updates were committed before the first accept", at)
+			}
+			accepted, updated := 0, 0
+			for _, n := range got {
+				if n > 0 {
+					accepted++
+				} else {
+					updated++
+				}
+				if n != accepted && n != -updated {
+					t.Fatalf("%d is called back as the %dth accept or %dth update", n, accepted, updated)
+				}
+			}
+			if last := slices.Index(got, accepts); slices.Index(got, -2) > last {
+				t.Error("updates wait until all accepts are done")
+			}
+		})
 	}
 }

@@ -131,30 +131,56 @@ const (
 // run is the committer: the only goroutine that writes to badger or changes the index.
 func (l *Ledger) run() error {
 	b := &batch{l: l, newEvents: pageWriter{kind: kindEvent}, newSent: pageWriter{kind: kindDownstream}}
-	var letters []letter
-	for {
-		letters = l.box.take(letters[:0])
-		if len(letters) == 0 {
-			return nil
-		}
+	var waiting lines
+	share := 0
+	for l.box.take(&waiting) {
 		b.begin()
-		for i := range letters {
-			m := &letters[i]
-			if len(b.calls) > 0 && !b.fits(m.op) {
-				l.commit(b)
-				b.begin()
-			}
-			b.add(*m)
-			*m = letter{}
-		}
+		share = b.fill(&waiting, share)
 		l.commit(b)
 	}
+	return nil
 }
 
-// fits reports whether the batch has room for one more.
+// fill moves letters into the empty batch. While both lines wait, the updates
+// get about a quarter of the bytes: share is what they have saved up, and fill
+// returns the new one. It grows by a quarter with each batch that the first
+// line was in, and a large update waits until it is paid for; then it goes
+// before all else, so that neither line waits for ever.
+func (b *batch) fill(w *lines, share int) int {
+	both := len(w.first) > 0 && len(w.updates) > 0
+	for len(w.updates) > 0 && b.fits(w.updates[0].op) {
+		if cost := b.cost(w.updates[0].op); both {
+			if cost > share {
+				break
+			}
+			share -= cost
+		}
+		b.add(pop(&w.updates))
+	}
+	if !both {
+		share = 0
+	}
+	before := len(b.calls)
+	for len(w.first) > 0 && b.fits(w.first[0].op) {
+		b.add(pop(&w.first))
+	}
+	if both && len(b.calls) > before {
+		share += b.l.limits.bytes / 4
+	}
+	return share
+}
+
+// cost is the share of a batch that an operation takes: of its bytes or its
+// letters, and all of it at most.
+func (b *batch) cost(o op) int {
+	bytes, _ := o.weigh()
+	return min(max(bytes, b.l.limits.bytes/maxLetters), b.l.limits.bytes)
+}
+
+// fits reports whether the batch has room for one more; the first always fits.
 func (b *batch) fits(o op) bool {
 	bytes, records := o.weigh()
-	return len(b.calls) < maxLetters && b.bytes+bytes <= b.l.limits.bytes && b.records+records <= b.l.limits.records
+	return len(b.calls) == 0 || len(b.calls) < maxLetters && b.bytes+bytes <= b.l.limits.bytes && b.records+records <= b.l.limits.records
 }
 
 // add applies one operation and notes whom to tell what.

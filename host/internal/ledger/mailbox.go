@@ -18,11 +18,16 @@ type letter struct {
 	late bool        // came after Close: only answered
 }
 
+// lines are letters in two lines, each in the order of the calls: updates are
+// what plugins may send any amount of, first is all else, the acks and ends
+// that others wait for.
+type lines struct{ first, updates []letter }
+
 // mailbox is how callers reach the committer. It never blocks them: what is
 // in it is bounded by them, by CCS's window and the plugins' credit.
 type mailbox struct {
 	mu      sync.Mutex
-	letters []letter
+	waiting lines
 	closing bool
 	gone    bool          // the committer has ended
 	hint    chan struct{} // capacity 1: "look again"
@@ -38,7 +43,11 @@ func (m *mailbox) put(l letter) bool {
 		return false
 	}
 	l.late = m.closing
-	m.letters = append(m.letters, l)
+	if _, is := l.op.(*update); is {
+		m.waiting.updates = append(m.waiting.updates, l)
+	} else {
+		m.waiting.first = append(m.waiting.first, l)
+	}
 	m.wake()
 	return true
 }
@@ -50,25 +59,41 @@ func (m *mailbox) wake() {
 	}
 }
 
-// take waits for letters and returns all; used is the caller's emptied slice,
-// for the next ones. It returns none when the box is closed and empty.
-func (m *mailbox) take(used []letter) []letter {
+// take adds what waits to the committer's own lines; it waits itself when all
+// are empty. It reports whether there is anything: not once the box is closed
+// and empty.
+func (m *mailbox) take(own *lines) bool {
 	for {
 		m.mu.Lock()
-		if len(m.letters) > 0 {
-			out := m.letters
-			m.letters = used
-			m.mu.Unlock()
-			return out
-		}
-		if m.closing {
-			m.gone = true
-			m.mu.Unlock()
-			return nil
-		}
+		own.first, m.waiting.first = join(own.first, m.waiting.first)
+		own.updates, m.waiting.updates = join(own.updates, m.waiting.updates)
+		some := len(own.first)+len(own.updates) > 0
+		m.gone = m.closing && !some
+		gone := m.gone
 		m.mu.Unlock()
+		if some || gone {
+			return some
+		}
 		<-m.hint
 	}
+}
+
+// join appends more to line; rest is for what comes next.
+func join(line, more []letter) (all, rest []letter) {
+	if len(line) == 0 {
+		return more, line
+	}
+	all = append(line, more...)
+	clear(more)
+	return all, more[:0]
+}
+
+// pop takes the first letter out.
+func pop(line *[]letter) letter {
+	l := (*line)[0]
+	(*line)[0] = letter{} // lets go of what it points to
+	*line = (*line)[1:]
+	return l
 }
 
 // close makes take return none once the box is empty.

@@ -32,6 +32,8 @@ func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
 }
 
 // Update commits changes outside an event; done as in Settle, and entry.ErrFull.
+// Updates keep their order among each other; while other operations wait too,
+// they get a quarter of the commits, so those overtake them.
 // The plugin owns them; "" is the API, which has no state and hears no outcomes.
 func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) {
 	l.put(&update{plugin, c}, done)
