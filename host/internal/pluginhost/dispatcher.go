@@ -36,7 +36,7 @@ type Dispatcher interface {
 	// Removed: the plugin's file is gone, and so is its process.
 	Removed(name string)
 	// Settled is called once: every plugin that was in the folder at the start
-	// has been Described or has failed.
+	// has been Described or has failed, or has had 15 s for it.
 	Settled()
 }
 

@@ -19,6 +19,7 @@ type limits struct {
 	patience  time.Duration // and told of when it changes for longer than this
 	absence   time.Duration // a file is gone when missing for so long
 	rescan    time.Duration // the folder is looked at this often without a hint
+	boot      time.Duration // what was there at the start is waited for no longer than this
 	handshake time.Duration // from the process's start to its handshake
 	answer    time.Duration // of the connection, the health check and Describe, each
 	configure time.Duration // of Configure, which runs the plugin's Start
@@ -33,7 +34,7 @@ type limits struct {
 
 var usual = limits{
 	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
-	handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
+	boot: 15 * time.Second, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
 	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
 	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
 }
@@ -146,15 +147,34 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 		if booting {
 			booting = false
 			plugins.Go(func() error {
-				boot.Wait()
-				if ctx.Err() == nil {
-					h.o.Dispatcher.Settled()
-				}
+				h.settle(ctx, &boot)
 				return nil
 			})
 		}
 		pause(ctx, nil, 20*time.Millisecond) // a hint for every event would be too many looks
 		pause(ctx, h.hint, again)
+	}
+}
+
+// settle ends the boot, when all that were there have been described or have
+// failed, or at its deadline: those that hang must not hold up the others.
+func (h *Host) settle(ctx context.Context, boot *sync.WaitGroup) {
+	all := make(chan struct{})
+	go func() {
+		boot.Wait() // every supervisor's end is one, too
+		close(all)
+	}()
+	defer func() { <-all }()
+	late := time.NewTimer(h.limits.boot)
+	defer late.Stop()
+	select {
+	case <-all:
+	case <-late.C:
+		h.log.Warn("some plugins have not said yet what they are: the others' events don't wait for them any longer", "waited", h.limits.boot)
+	case <-ctx.Done():
+	}
+	if ctx.Err() == nil {
+		h.o.Dispatcher.Settled()
 	}
 }
 

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,6 +125,25 @@ func TestProvenContentIsTriedAgain(t *testing.T) {
 	again.poll("a restart", func() bool { return again.status("echo").Restarts >= 2 })
 	if s := again.status("echo"); s.State == Refused || !strings.HasPrefix(s.Reason, "refused its config: ") {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// However many hang, the boot is over at its deadline. // P10
+func TestBootHasADeadline(t *testing.T) {
+	b := newBench(t)
+	b.hasty = true
+	b.host.limits.boot, b.host.limits.handshake = 3*time.Second, time.Hour
+	for n := range maxStarting + 1 {
+		b.script(fmt.Sprint("mute", n), "exec sleep 3600")
+	}
+	b.run()
+	b.event("settled", 1)
+	if !strings.Contains(b.log.String(), "some plugins have not said yet what they are") {
+		t.Error("nothing is said of it in the log")
+	}
+	b.stop()
+	if n := b.count("settled"); n != 1 {
+		t.Errorf("settled %d times", n)
 	}
 }
 
