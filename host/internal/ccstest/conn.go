@@ -304,8 +304,12 @@ func (c *conn) fill(buf []byte, now time.Time) (_ []byte, end bool) {
 			r.then(now)
 		}
 	}
-	if c.state == StateBound || c.state == StateDraining && !c.drain.NoUpstream {
-		for it := c.overdue(now); it != nil && len(buf) < full; it = c.overdue(now) {
+	if c.carries() {
+		for len(buf) < full {
+			it := c.overdue(now)
+			if it == nil {
+				break
+			}
 			buf = c.deliver(buf, it, now)
 		}
 		for c.outstanding < s.opts.Window && len(buf) < full {
@@ -329,6 +333,11 @@ func (c *conn) fill(buf []byte, now time.Time) (_ []byte, end bool) {
 	return buf, false
 }
 
+// carries reports whether upstreams are written here.
+func (c *conn) carries() bool {
+	return c.state == StateBound || c.state == StateDraining && !c.drain.NoUpstream
+}
+
 // nextWake is when fill may have something to do without a kick; zero: never.
 func (c *conn) nextWake(now time.Time) time.Time {
 	var wake time.Time
@@ -341,11 +350,11 @@ func (c *conn) nextWake(now time.Time) time.Time {
 	if len(c.replies) > 0 {
 		at(c.replies[0].due)
 	}
-	if c.outstanding < c.srv.opts.Window && (c.state == StateBound || c.state == StateDraining) {
+	if c.carries() && c.outstanding < c.srv.opts.Window { // else a time that is past would wake it at once, for ever
 		at(c.acct.load.wake(now))
-	}
-	if len(c.resends) > 0 && c.outstanding < c.srv.opts.Window {
-		at(c.resends[0].at.Add(c.srv.opts.ResendAfter))
+		if len(c.resends) > 0 {
+			at(c.resends[0].at.Add(c.srv.opts.ResendAfter))
+		}
 	}
 	if k := c.srv.opts.Keepalive; k > 0 {
 		at(c.quietSince.Add(k))

@@ -126,6 +126,26 @@ func TestResendAfter(t *testing.T) {
 	})
 }
 
+// A connection that carries no more upstreams has no reason to wake for one:
+// its writer would go round and round.
+func TestNoWakeForWhatIsNotWritten(t *testing.T) {
+	s := newServer(t, Options{ResendAfter: time.Hour, Keepalive: -1})
+	c := login(t, s)
+	s.Send(Upstream{From: "tok", MessageID: "1"})
+	equal(t, "first", c.take(1)[0], "tok 1")
+	wake := func() (at time.Time) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c := range s.conns {
+			at = c.nextWake(time.Now())
+		}
+		return at
+	}
+	equal(t, "wakes to write it again", wake().IsZero(), false)
+	s.DrainWith(Drain{NoUpstream: true})
+	equal(t, "wakes once it drains", wake(), time.Time{})
+}
+
 func TestNackThatEndsTheStream(t *testing.T) {
 	s := newServer(t, Options{})
 	s.Nack(Nack{Token: "poison", StreamError: "invalid-xml", Count: -1})
