@@ -53,7 +53,6 @@ func (u *upstream) key() string {
 // event is one that a plugin was handed.
 type event struct {
 	id, kind, key, lane, plugin string
-	seq                         uint64
 	delivered, retries          int
 	replayed                    bool
 }

@@ -279,12 +279,12 @@ func (b *books) recovered() {
 
 // close is the last reckoning, when nothing is left to do.
 func (b *books) close() {
+	status, err := b.w.host.Dispatch.Status(context.Background()) // not under mu, which it may wait for
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	h := b.host
 	if !b.w.settled() {
 		r := b.w.server.Report()
-		status, err := h.Dispatch.Status(context.Background())
 		b.bad("P8: not settled: CCS has %d upstreams waiting and %d in flight\nledger %+v\nevents %+v\ndownstreams %+v\nsessions %+v\nplugins %+v %v",
 			r.Waiting, r.InFlight, h.Ledger.Counts(), b.pendingEvents(h), h.Ledger.Downstreams(0, 100), statuses(h), status.Plugins, err)
 	}

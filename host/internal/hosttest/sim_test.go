@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"slices"
 	"strings"
@@ -137,7 +138,10 @@ func simulate(t *testing.T, seed uint64, tell bool) {
 		}
 	}()
 	// Goroutines that keep each other busy hold the bubble's clock for ever.
-	watchdog := time.AfterFunc(stuck, func() { panic(fmt.Sprintf("seed %d has not ended after %s", seed, stuck)) })
+	watchdog := time.AfterFunc(stuck, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("seed %d has not ended after %s", seed, stuck))
+	})
 	defer watchdog.Stop()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) { newWorld(t, seed, root, tell).run() })

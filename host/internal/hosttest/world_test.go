@@ -38,7 +38,6 @@ type world struct {
 	tell    bool
 	start   time.Time
 	steps   []string
-	tokens  int
 	upSeq   int
 	sendSeq int
 	frozen  bool
