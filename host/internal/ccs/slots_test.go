@@ -216,8 +216,11 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 			p := plan{commit: 5 * time.Millisecond, others: []func(*ccs.Options){second}}
 			host(t, p, func(w *whole) {
 				defer func() { go srv.Close() }()
-				const seconds, rate = 40, 50
-				if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Rate: rate, Limit: seconds * rate}); err != nil {
+				rate, seconds := 50, 40
+				if testing.Short() {
+					seconds = 8
+				}
+				if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Rate: float64(rate), Limit: seconds * rate}); err != nil {
 					t.Fatal(err)
 				}
 				for i := range seconds {
@@ -232,7 +235,7 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 					}
 					time.Sleep(time.Second - time.Since(sent))
 				}
-				w.until("acks", func() bool { return w.srv.Counts().Acked == seconds*rate })
+				w.until("acks", func() bool { return w.srv.Counts().Acked == uint64(seconds*rate) })
 				// Alone it is a commit or two, 10 ms. A flood is not read further than
 				// the ledger follows, and so adds a few more.
 				if l := w.srv.Report().AckLatency; l.Max > 250*time.Millisecond {
