@@ -160,7 +160,7 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 // failed, or at its deadline: those that hang must not hold up the others.
 func (h *Host) settle(ctx context.Context, boot *sync.WaitGroup) {
 	all := make(chan struct{})
-	go func() {
+	go func() { //house:go settle waits for it
 		boot.Wait() // every supervisor's end is one, too
 		close(all)
 	}()
