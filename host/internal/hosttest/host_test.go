@@ -3,6 +3,7 @@ package hosttest
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	os.Setenv("GODEBUG", "tracebacklabels=1,"+os.Getenv("GODEBUG")) // so that a panic tells its seed
+	goleak.VerifyTestMain(m)
+}
 
 // answering is a plugin that answers each upstream by one downstream, and
 // tells what it heard.

@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -144,5 +146,8 @@ func simulate(t *testing.T, seed uint64, tell bool) {
 	})
 	defer watchdog.Stop()
 	root := t.TempDir()
-	synctest.Test(t, func(t *testing.T) { newWorld(t, seed, root, tell).run() })
+	label := pprof.Labels("sim.seed", fmt.Sprint(seed)) // the trace of a panic shows it; see TestMain
+	pprof.Do(context.Background(), label, func(context.Context) {
+		synctest.Test(t, func(t *testing.T) { newWorld(t, seed, root, tell).run() })
+	})
 }
