@@ -36,6 +36,7 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 			if !errors.As(err, &big) {
 				return err
 			}
+			c.holes.Add(1) // what is so large can only be an upstream, or a receipt
 			c.s.odd(tooLarge, err.Error())
 			continue
 		}

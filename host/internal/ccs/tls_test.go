@@ -79,6 +79,34 @@ func TestOverTLS(t *testing.T) { // P1, P3
 	w.legal()
 }
 
+// A cut in the middle of a TLS record, at each of many bytes, loses nothing and
+// is no end that anyone asked for.
+func TestCutInATLSRecord(t *testing.T) { // P1, P3
+	const cuts = 60
+	w := overTLS(t, ccstest.Options{}, func(o *Options) { o.Backoff.Min, o.Backoff.Max = time.Millisecond, 2*time.Millisecond })
+	for i := range cuts {
+		w.await("connection", func(c ccstest.Counts) bool {
+			st := w.s.Status().Connections
+			return c.Logins > i && len(st) == 1 && st[0].State == Ready
+		})
+		if n, err := w.srv.CutWith(ccstest.Cut{After: 1 + 7*i, Below: true}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		w.srv.Upstream("tokA", "app", map[string]string{"pad": strings.Repeat("x", 300)})
+		w.outbox.send(2*i+1, 2, "tokA")
+		w.await("its end", func(c ccstest.Counts) bool { return c.Logins > i+1 })
+	}
+	w.await("all", func(c ccstest.Counts) bool {
+		n := 0
+		w.outbox.look(func(b *outbox) { n = unique(b.acked) })
+		return c.Acked == cuts && n == 2*cuts
+	})
+	if w.s.Status().LastError == nil {
+		t.Error("a cut was taken for an end that was asked for")
+	}
+	w.legal()
+}
+
 func TestUntrustedCertificateIsRefused(t *testing.T) { // P10
 	for name, c := range map[string]struct {
 		change func(*Options)

@@ -53,6 +53,7 @@ type plan struct {
 	outbox   outbox.Options
 	connects int           // in a minute, all sessions together; 0: 400
 	commit   time.Duration // each of the ledger takes so long
+	full     bool          // the ledger as in production, not a light one, which takes less
 	unopened bool          // don't wait for the first login
 }
 
@@ -82,7 +83,7 @@ func (w *whole) start() {
 	log := hclog.New(&hclog.LoggerOptions{Output: w.log, Level: hclog.Debug, DisableTime: true})
 	var err error
 	w.led, err = ledger.Open(context.Background(), ledger.Options{
-		Dir: w.dir, Light: true, Log: log.Named("ledger"), Poison: func(err error) { w.t.Errorf("ledger: %v", err) },
+		Dir: w.dir, Light: !w.plan.full, Log: log.Named("ledger"), Poison: func(err error) { w.t.Errorf("ledger: %v", err) },
 		Statfs: func(string) (ledger.Space, error) { return ledger.Space{Bytes: 1 << 40, Inodes: 1 << 20}, nil },
 		Commit: func(commit func() error) error { time.Sleep(w.plan.commit); return commit() },
 	})
