@@ -66,7 +66,7 @@ type downstream struct {
 	ttl                        *time.Duration
 	receipt, poison            bool
 	host                       *Host // that was asked last
-	waits, stored, lost        bool  // Host.Send and the API: no answer yet, yes, and never
+	waits, stored              bool  // Host.Send and the API: no answer yet, and yes
 }
 
 // direct reports whether it comes from Host.Send or the API, not from a handler.
@@ -128,6 +128,14 @@ func (b *books) booted(h *Host) {
 	b.host, b.bodies = h, map[uint64]pending{}
 }
 
+// serving is the process of a plugin that takes events, of today's host; nil
+// when there is none.
+func (b *books) serving(plugin string) *Process {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.host.Serving(plugin)
+}
+
 // created notes that a device sends u.
 func (b *books) created(u *upstream) {
 	b.mu.Lock()
@@ -154,11 +162,10 @@ func (b *books) offered(d *downstream, h *Host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if was := b.downs[d.mid]; was != nil {
-		was.host = h
-		return
+		d = was
 	}
-	d.host, d.waits = h, d.direct()
 	b.downs[d.mid] = d
+	d.host, d.waits = h, d.direct() && !d.stored
 }
 
 func (b *books) sendStored(mid string) {
@@ -167,11 +174,11 @@ func (b *books) sendStored(mid string) {
 	b.downs[mid].stored, b.downs[mid].waits = true, false
 }
 
-// sendLost: whether it was stored is not known, and nobody will ask again.
+// sendLost: nobody waits for an answer any more, so whether it was stored is not known.
 func (b *books) sendLost(mid string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.downs[mid].lost, b.downs[mid].waits = true, false
+	b.downs[mid].waits = false
 }
 
 // blame: CCS said that our bytes were bad.

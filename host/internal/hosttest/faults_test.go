@@ -163,16 +163,13 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	}, m
 }
 
-// pluginSends is Host.Send: it goes on until the answer is yes (P2).
+// pluginSends is Host.Send: it goes on until the answer is yes (P2), in the
+// plugin's next process and the next host too, as a plugin does that keeps the id.
 func (w *world) pluginSends() string {
 	name, session := []string{"alpha", "beta"}[w.rnd.IntN(2)], w.session()
 	w.sendSeq++
 	mid := fmt.Sprintf("send-%s-%d", name, w.sendSeq)
 	d, m := w.downstream(mid, name, session)
-	p := w.host.Serving(name)
-	if p == nil {
-		return ": no process of " + name
-	}
 	checked, err := m.Checked()
 	if err != nil {
 		w.books.wrong("downstream: %v", err)
@@ -183,25 +180,35 @@ func (w *world) pluginSends() string {
 		w.books.wrong("downstream: %v", err)
 		return ""
 	}
-	w.books.offered(d, p.Host())
+	persistent := chance(w.rnd, 60)
 	w.callers.Go(func() error {
-		for {
-			reply, err := p.Call(&wire.Call{Op: &wire.Call_Send{Send: on}})
-			switch {
-			case err != nil:
-				w.books.sendLost(mid)
-				return nil
-			case reply.GetCode() == wire.Reply_OK:
-				w.books.sendStored(mid)
-				return nil
-			case reply.GetCode() != wire.Reply_UNAVAILABLE:
-				w.books.wrong("P2: Host.Send of %s: %v %s", mid, reply.GetCode(), reply.GetError())
+		for range 100 {
+			if p := w.books.serving(name); p != nil && w.callSend(p, d, on, persistent) {
 				return nil
 			}
 			time.Sleep(300 * time.Millisecond)
 		}
+		return nil // the host is gone for good
 	})
 	return " " + mid
+}
+
+// callSend asks once, and reports whether that was the last time.
+func (w *world) callSend(p *Process, d *downstream, on *wire.Downstream, persistent bool) (done bool) {
+	w.books.offered(d, p.Host())
+	reply, err := p.Call(&wire.Call{Op: &wire.Call_Send{Send: on}})
+	switch {
+	case err != nil:
+		w.books.sendLost(d.mid)
+		return !persistent
+	case reply.GetCode() == wire.Reply_OK:
+		w.books.sendStored(d.mid)
+		return true
+	case reply.GetCode() != wire.Reply_UNAVAILABLE:
+		w.books.wrong("P2: Host.Send of %s: %v %s", d.mid, reply.GetCode(), reply.GetError())
+		return true
+	}
+	return false
 }
 
 // apiSends is balhost send.
