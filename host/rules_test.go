@@ -179,7 +179,7 @@ func TestFilesStaySmall(t *testing.T) {
 }
 
 // stop is a place in the code that the README leads to: `ccs#Session.Run`.
-var stop = regexp.MustCompile("`([a-z][a-z/]*)#([A-Za-z]+)(?:\\.([A-Za-z]+))?`")
+var stop = regexp.MustCompile("`([a-z][a-z/]*)#([A-Za-z][A-Za-z0-9]*)(?:\\.([A-Za-z][A-Za-z0-9]*))?`")
 
 func TestReadmeStopsResolve(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
