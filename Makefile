@@ -42,7 +42,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' host sdk examples); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
 			echo "$$file $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$(dirname $$file); \
 		done; \
 	done
 
