@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -226,17 +227,35 @@ func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
 type script struct {
 	t     *testing.T
 	words string
-	conns chan *strings.Builder
-	all   []*strings.Builder
+	conns chan *earshot
+	all   []*earshot
+}
+
+// earshot is what one connection was told.
+type earshot struct {
+	mu   sync.Mutex // guards text: the connection may still be talking
+	text strings.Builder
+}
+
+func (e *earshot) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.text.Write(p)
+}
+
+func (e *earshot) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.text.String()
 }
 
 func newScript(t *testing.T, words string) *script {
-	return &script{t: t, words: words, conns: make(chan *strings.Builder, 1000)}
+	return &script{t: t, words: words, conns: make(chan *earshot, 1000)}
 }
 
 func (p *script) dial(context.Context, string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
-	heard := &strings.Builder{}
+	heard := &earshot{}
 	p.conns <- heard
 	gone := make(chan struct{})
 	go func() { // ends with the connection
