@@ -4,21 +4,24 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are a session's, each with the constant label session: its name in config.hcl.
 type metrics struct {
-	ack prometheus.Histogram
+	ack, answer prometheus.Histogram
 }
 
-// newMetrics registers them. All but the histogram are read off the session, so
+// newMetrics registers them. All but the histograms are read off the session, so
 // that nothing is counted twice.
 func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 	label := prometheus.Labels{"session": s.o.Name}
 	m := &metrics{ack: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "balhost_ccs_ack_seconds", Help: "From reading an upstream to writing its ack.", ConstLabels: label,
 		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10},
+	}), answer: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "balhost_ccs_answer_seconds", Help: "From writing a downstream to CCS's ack, nack or stanza error.", ConstLabels: label,
+		Buckets: []float64{.001, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10, 60},
 	})}
 	if reg == nil {
 		return m
 	}
-	reg.MustRegister(m.ack)
+	reg.MustRegister(m.ack, m.answer)
 	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value))
 	}

@@ -91,7 +91,7 @@ var errOver = errors.New("over")
 // turn is one look at everything. It reports whether there is more to write.
 func (v *writer) turn(now time.Time) (more bool, err error) {
 	v.out = v.out[:0]
-	v.answered()
+	v.answered(now)
 	if err := v.mail.ended; err != nil {
 		return false, v.farewell(err)
 	}
@@ -118,13 +118,16 @@ func (v *writer) turn(now time.Time) (more bool, err error) {
 }
 
 // answered takes CCS's answers out of the window and hands them on.
-func (v *writer) answered() {
+func (v *writer) answered(now time.Time) {
 	o := &v.s.o
 	for _, a := range v.mail.answers {
 		if a.nack && a.code == fcm.ConnectionDraining { // a drain may be noticed by a nack first
 			v.mail.drain = true
 		}
-		seq, ok := v.win.Answer(a.id)
+		seq, since, ok := v.win.Answer(a.id)
+		if ok {
+			v.s.metrics.answer.Observe(now.Sub(since).Seconds())
+		}
 		switch {
 		case !ok && a.refusal != nil: // mostly 406: an ack that CCS does not want here
 			v.s.odd(stanzaError, a.refusal.Error())
@@ -288,7 +291,7 @@ func (v *writer) hangUp() {
 	defer limit.Stop()
 	for {
 		v.box.take(&v.mail)
-		v.answered()
+		v.answered(time.Now())
 		if v.mail.ended != nil {
 			return
 		}

@@ -134,7 +134,7 @@ func (w *whole) restart() {
 	w.start()
 }
 
-// until waits for ok, some days of the bubble's time at most.
+// until waits for ok, some hours of the bubble's time at most.
 func (w *whole) until(what string, ok func() bool) {
 	w.t.Helper()
 	for wait, waited := time.Millisecond, time.Duration(0); ; waited += wait {
@@ -145,7 +145,7 @@ func (w *whole) until(what string, ok func() bool) {
 		if waited > time.Minute {
 			wait = time.Second
 		}
-		if waited > 48*time.Hour {
+		if waited > 6*time.Hour {
 			w.t.Fatalf("no %s\ncounts %+v\nstatus %+v\n%s", what, w.srv.Counts(), w.sessions[0].Status(), w.log)
 		}
 		time.Sleep(wait)

@@ -27,9 +27,9 @@ func TestWindowHoldsWhatIsUnanswered(t *testing.T) {
 				want = append(want, next)
 				next++
 			default:
-				seq, ok := w.Answer(id)
+				seq, since, ok := w.Answer(id)
 				i := slices.IndexFunc(want, func(s uint64) bool { return fmt.Sprint("d-", s) == id })
-				if ok != (i >= 0) || ok && seq != want[i] {
+				if ok != (i >= 0) || ok && (seq != want[i] || !since.Equal(t0.Add(time.Duration(seq)))) {
 					t.Fatalf("seed %d step %d: Answer(%s) = %d, %v", seed, step, id, seq, ok)
 				}
 				if ok {

@@ -43,16 +43,16 @@ func (w *Window) Add(id string, seq uint64, now time.Time) {
 	w.unanswered = append(w.unanswered, sent{id, seq, now})
 }
 
-// Answer takes the downstream of that id out; ok is false when it is not there,
-// as for an answer that comes twice.
-func (w *Window) Answer(id string) (seq uint64, ok bool) {
+// Answer takes the downstream of that id out, and says when it was written; ok
+// is false when it is not there, as for an answer that comes twice.
+func (w *Window) Answer(id string) (seq uint64, since time.Time, ok bool) {
 	i := w.find(id)
 	if i < 0 {
-		return 0, false
+		return 0, time.Time{}, false
 	}
-	seq = w.unanswered[i].seq
+	seq, since = w.unanswered[i].seq, w.unanswered[i].since
 	w.unanswered = slices.Delete(w.unanswered, i, i+1)
-	return seq, true
+	return seq, since, true
 }
 
 // Unanswered is what must be sent again when the connection ends, oldest first.
