@@ -295,7 +295,8 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("busy", 0, -1)
-		take(b, 1)
+		l.accept("calm", 0, -1)
+		expect(t, "two", take(b, 2), 1, 2) // the second stays in flight
 		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
 		for range 3 * mostRead {
 			l.accept("busy", 0, -1)
