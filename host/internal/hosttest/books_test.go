@@ -162,10 +162,11 @@ func (b *books) offered(d *downstream, h *Host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if was := b.downs[d.mid]; was != nil {
-		d = was
+		was.host = h // asked again it may be stored already, so nothing hangs on this answer
+		return
 	}
+	d.host, d.waits = h, d.direct()
 	b.downs[d.mid] = d
-	d.host, d.waits = h, d.direct() && !d.stored
 }
 
 func (b *books) sendStored(mid string) {
