@@ -121,7 +121,8 @@ func TestStatus(t *testing.T) {
 		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3723, Reasons: []string{`session "main" is not connected`},
 		Sessions: []admin.Session{{
 			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12,
-			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100, LastError: "dial\x1b[2J refused", LastErrorAt: &now}},
+			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
+			LastError:   "dial\x1b[2J refused", LastErrorAt: &now,
 		}},
 		Ledger:  admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: 5 << 30},
 		Plugins: []admin.Plugin{{Name: "echo", State: "refused", Reason: "its name is not echo"}},
@@ -134,7 +135,7 @@ func TestStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", "dial\uFFFD[2J refused",
-		"3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", `9 of category "com.example.x"`,
+		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", `9 of category "com.example.x"`,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -79,13 +79,21 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 		if len(s.Connections) == 0 {
 			t.row(s.Name, s.Address, "", "not connected", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
 		}
+		waiting := 0 // of those below the first, in a row of their own
 		for i, c := range s.Connections {
+			if i > 0 && c.State == "waiting" {
+				waiting++
+				continue
+			}
 			state, since, inFlight := c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window)
 			if i > 0 { // the session's own figures stand in its first line
 				t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "")
 				continue
 			}
 			t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, s.Upstreams, fmt.Sprintf("%.1fms", s.AckP99), s.Downstreams, s.Unusable)
+		}
+		if waiting > 0 {
+			t.row("", "", "", fmt.Sprintf("%d more waiting", waiting), "", "", "", "", "", "", "")
 		}
 	}
 	if err := t.flush(); err != nil {
@@ -116,9 +124,9 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 		if c.Refused != "" {
 			p("connection %d: upstreams are not stored now (%s); CCS keeps them", c.Number, c.Refused)
 		}
-		if c.LastError != "" && c.LastErrorAt != nil {
-			p("connection %d, %s ago: %s", c.Number, ago(now, *c.LastErrorAt), c.LastError)
-		}
+	}
+	if s.LastError != "" && s.LastErrorAt != nil {
+		p("%s ago: %s", ago(now, *s.LastErrorAt), s.LastError)
 	}
 }
 

@@ -40,20 +40,20 @@ type Session struct {
 	AckP99      float64      `json:"ack_p99_ms"`
 	AckMax      float64      `json:"ack_max_ms"`
 	Connections []Connection `json:"connections"`
+	LastError   string       `json:"last_error,omitempty"` // why a connection ended last that nobody had asked to
+	LastErrorAt *time.Time   `json:"last_error_at,omitempty"`
 }
 
 // Connection is one connection of a session.
 type Connection struct {
-	Number      int        `json:"number"` // counts up over the host's life
-	State       string     `json:"state"`  // dialing, opening, ready, draining, waiting
-	Since       time.Time  `json:"since"`  // of this state
-	Window      int        `json:"window"` // most downstreams unanswered at a time
-	InFlight    int        `json:"in_flight"`
-	Unacked     int        `json:"unacked"`              // upstreams read and not acked yet
-	Unackable   int        `json:"unackable"`            // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
-	Refused     string     `json:"refused,omitempty"`    // why upstreams are not stored now; CCS sends them again
-	LastError   string     `json:"last_error,omitempty"` // why the last connection ended
-	LastErrorAt *time.Time `json:"last_error_at,omitempty"`
+	Number    int       `json:"number"` // counts up over the host's life
+	State     string    `json:"state"`  // dialing, opening, ready, draining, waiting
+	Since     time.Time `json:"since"`  // of this state
+	Window    int       `json:"window"` // most downstreams unanswered at a time
+	InFlight  int       `json:"in_flight"`
+	Unacked   int       `json:"unacked"`           // upstreams read and not acked yet
+	Unackable int       `json:"unackable"`         // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
+	Refused   string    `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
 }
 
 // Ledger is the store: its totals, and how much room is left.

@@ -165,6 +165,9 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 		Upstreams: s.UpstreamsAcked, Downstreams: s.Downstreams, Answered: s.Acked + s.Nacked, Unusable: s.Unusable, TooLarge: s.TooLarge,
 		Waiting: o.Pending, AckP50: s.AckLatency.P50.Seconds() * 1000, AckP99: s.AckLatency.P99.Seconds() * 1000, AckMax: s.AckLatency.Max.Seconds() * 1000,
 	}
+	if s.LastError != nil {
+		session.LastError, session.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
+	}
 	if !o.Halted.IsZero() {
 		session.HaltedUntil = &o.Halted
 	}
@@ -175,9 +178,6 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 		}
 		if c.Refused != nil {
 			conn.Refused = c.Refused.Error()
-		}
-		if s.LastError != nil {
-			conn.LastError, conn.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
 		}
 		session.Connections = append(session.Connections, conn)
 	}
