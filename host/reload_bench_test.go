@@ -8,18 +8,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"balhost/host/internal/ccstest"
 )
 
-// BenchmarkReload replaces a plugin ten times under load, with real processes.
-// A lane is a device; its messages come in even steps, so a longer time between
-// two handlings is a pause. What the machine itself delays, pauses too: the
-// same without a reload stands beside it.
+// BenchmarkReload replaces a plugin twenty times under load, with real
+// processes. A lane is a device. Its next upstream is due when the host has
+// begun to store it and the plugin has handled the one before it; from then
+// until the handler has it, the lane waits. In that time both are committed to
+// disk and go over the wire, so a lane always waits a little, and longer when
+// the disk or the machine stalls. What a replacement adds stands beside what
+// lanes wait for between the replacements, in the same run.
 func BenchmarkReload(b *testing.B) {
-	const devices, rate, reloads = 100, 10_000, 10
+	const devices, rate, reloads = 100, 10_000, 20
 	bin, dir := buildBench(b), b.TempDir()
 	path := filepath.Join(bin, "plugins", "laps")
 	if out, err := exec.Command("go", "build", "-o", path, "./testdata/laps").CombinedOutput(); err != nil {
@@ -28,57 +32,76 @@ func BenchmarkReload(b *testing.B) {
 	if err := os.Remove(filepath.Join(bin, "plugins", "ackonly")); err != nil {
 		b.Fatal(err)
 	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		b.Fatal(err)
-	}
+	next := versions(b, path, reloads)
 	for b.Loop() {
 		sim := startSim(b, bin, dir)
 		host := startHost(b, bin, dir, sim)
 		sim.post(b, "/devices", ccstest.Devices{Count: devices, Rate: rate, Category: "com.example.bench", Size: 300})
-		time.Sleep(2 * time.Second) // warm
-		quiet := time.Now()
-		time.Sleep(5 * time.Second)
-		began := time.Now()
-		var serving []time.Duration
+		time.Sleep(3 * time.Second) // warm
+		var moved []time.Time
 		for n := range reloads {
-			tmp := filepath.Join(bin, "plugins", ".laps")
-			if err := os.WriteFile(tmp, slices.Concat(program, []byte(strconv.Itoa(n))), 0o700); err != nil {
-				b.Fatal(err)
-			}
-			before, moved := host.plugin(b), time.Now()
-			if err := os.Rename(tmp, path); err != nil {
+			before := host.plugin(b)
+			moved = append(moved, time.Now())
+			if err := os.Rename(next(n), path); err != nil {
 				b.Fatal(err)
 			}
 			poll(b, "the new one serves", func() bool { pid := host.plugin(b); return pid != 0 && pid != before })
-			serving = append(serving, time.Since(moved))
-			time.Sleep(time.Second)
+			time.Sleep(1500 * time.Millisecond)
 		}
-		ended := time.Now()
 		sim.delete(b, "/devices")
 		poll(b, "the plugin has handled everything", func() bool { return host.status(b).Ledger.Events == 0 })
-		laps := readLaps(b, filepath.Join(dir, "data", "plugins", "laps", "work", "laps"))
-		slices.Sort(serving)
-		fmt.Printf("\nreload under load: %d reloads, %d lanes, %d messages/s asked for\n", reloads, devices, rate)
-		without, still := laps.longest(quiet, began), laps.longest(began, ended)
-		fmt.Printf("  %.0f messages/s handled\n", laps.rate(quiet, ended))
-		fmt.Printf("  longest time between two handlings in a lane: %.1f ms with reloads, %.1f ms without (%.1f ms is a lane's pace)\n", ms(still), ms(without), 1000*float64(devices)/rate)
-		fmt.Printf("  handled more than once: %d\n", laps.again)
-		fmt.Printf("  from mv to serving: median %.0f ms, longest %.0f ms (200 ms of them the file has to be still)\n\n", ms(serving[len(serving)/2]), ms(serving[len(serving)-1]))
-		b.ReportMetric(ms(still), "pause-ms")
-		b.ReportMetric(float64(laps.again), "redelivered")
-		b.ReportMetric(ms(serving[len(serving)/2]), "mv-to-serving-ms")
 		host.stop(b)
 		sim.stop(b)
+
+		book := readLaps(b, filepath.Join(dir, "data", "plugins", "laps", "work", "laps"))
+		r := book.judge(b, moved)
+		fmt.Printf("\nreload under load: %d reloads, %d lanes, %d messages/s asked for\n", reloads, devices, rate)
+		fmt.Printf("  how long a lane waits for the handler of what is due in it:\n")
+		fmt.Printf("    between replacements            %s\n", r.between)
+		fmt.Printf("    while the plugin is replaced    %s\n", r.during)
+		fmt.Printf("    a lane's first in the new one   %s\n", r.first)
+		fmt.Printf("  longest pause of a lane by a replacement: %.1f ms, %.2f of the longest between them\n", ms(r.pause()), r.pause().Seconds()/r.between.max().Seconds())
+		fmt.Printf("  messages/s: %.0f between replacements, %.0f during, %.0f in the slowest one; handled more than once: %d\n", r.between.rate(), r.during.rate(), r.slowest, book.again)
+		fmt.Printf("  from mv to the new one's first message: %s (200 ms of them the file has to be still)\n\n", r.took)
+		b.ReportMetric(ms(r.pause()), "pause-ms")
+		b.ReportMetric(ms(r.between.max()), "no-reload-ms")
+		b.ReportMetric(float64(book.again), "redelivered")
+		b.ReportMetric(ms(r.took.at(0.5)), "mv-to-serving-ms")
 	}
+}
+
+// versions makes files of new contents beside path, on disk before any load is,
+// and gives the name of the n-th.
+func versions(b *testing.B, path string, count int) func(n int) string {
+	b.Helper()
+	program, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	name := func(n int) string { return filepath.Join(filepath.Dir(path), fmt.Sprintf(".laps-%d", n)) }
+	for n := range count {
+		if err := os.WriteFile(name(n), slices.Concat(program, []byte(strconv.Itoa(n))), 0o700); err != nil {
+			b.Fatal(err)
+		}
+	}
+	syscall.Sync()
+	return name
+}
+
+// lap is one handling.
+type lap struct {
+	pid        int
+	n          int // the device's counter
+	stored, at time.Time
 }
 
 // laps are the handlings of each device, in order.
 type laps struct {
-	of    map[string][]time.Time
+	of    map[string][]lap
 	again int // handlings of what was handled before
 }
 
+// readLaps reads the plugin's book, and sees that nothing is missing in it.
 func readLaps(b *testing.B, name string) laps {
 	b.Helper()
 	f, err := os.Open(name)
@@ -86,46 +109,117 @@ func readLaps(b *testing.B, name string) laps {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	l, newest := laps{of: map[string][]time.Time{}}, map[string]int{}
+	l := laps{of: map[string][]lap{}}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var (
-			pid, n int
-			device string
-			nanos  int64
+			one        lap
+			device     string
+			stored, at int64
 		)
-		if _, err := fmt.Sscan(lines.Text(), &pid, &device, &n, &nanos); err != nil {
+		if _, err := fmt.Sscan(lines.Text(), &one.pid, &device, &one.n, &stored, &at); err != nil {
 			b.Fatalf("%q: %v", lines.Text(), err)
 		}
-		if n <= newest[device] {
-			l.again++
+		one.stored, one.at = time.Unix(0, stored), time.Unix(0, at)
+		l.of[device] = append(l.of[device], one)
+	}
+	for device, all := range l.of {
+		slices.SortStableFunc(all, func(a, b lap) int { return a.at.Compare(b.at) }) // an old process may write its last ones late
+		newest := 0
+		for _, one := range all {
+			switch {
+			case one.n <= newest:
+				l.again++
+			case one.n != newest+1:
+				b.Fatalf("%s: %d follows on %d", device, one.n, newest)
+			}
+			newest = max(newest, one.n)
 		}
-		newest[device] = max(newest[device], n)
-		l.of[device] = append(l.of[device], time.Unix(0, nanos))
 	}
 	return l
 }
 
-// longest is the longest time between two handlings of one device.
-func (l laps) longest(from, to time.Time) (most time.Duration) {
-	for _, times := range l.of {
-		for i := 1; i < len(times); i++ {
-			if times[i-1].After(from) && times[i].Before(to) {
-				most = max(most, times[i].Sub(times[i-1]))
-			}
-		}
-	}
-	return most
+// waits are how long lanes waited, over a time of span. Sorted when they are read.
+type waits struct {
+	each []time.Duration
+	span time.Duration
 }
 
-// rate is how many were handled in a second.
-func (l laps) rate(from, to time.Time) float64 {
-	n := 0
-	for _, times := range l.of {
-		for _, at := range times {
-			if at.After(from) && at.Before(to) {
-				n++
+// at is a quantile.
+func (w waits) at(q float64) time.Duration { return w.each[int(q*float64(len(w.each)-1))] }
+func (w waits) max() time.Duration         { return w.at(1) }
+func (w waits) rate() float64              { return float64(len(w.each)) / w.span.Seconds() }
+
+func (w waits) String() string {
+	return fmt.Sprintf("p50 %.1f ms, p99 %.1f ms, longest %.1f ms (%d)", ms(w.at(0.5)), ms(w.at(0.99)), ms(w.max()), len(w.each))
+}
+
+// verdict is what a book says of replacements.
+type verdict struct {
+	between, during waits
+	first           waits   // of each lane's first message in a new process
+	took            waits   // from each mv to the new process's first message
+	slowest         float64 // messages/s during one replacement
+}
+
+// pause is the longest wait that a replacement can have to do with.
+func (v verdict) pause() time.Duration { return max(v.during.max(), v.first.max()) }
+
+// judge sorts the waits by what went on when they ended. A replacement lasts from the mv until
+// settled after the new process's first message: then the old one has ended.
+func (l laps) judge(b *testing.B, moved []time.Time) (v verdict) {
+	b.Helper()
+	const settled = 500 * time.Millisecond
+	served := make([]time.Time, len(moved)) // by whoever began first after each mv
+	pids := map[int]time.Time{}             // when each process began
+	for _, all := range l.of {
+		for _, one := range all {
+			if at, ok := pids[one.pid]; !ok || one.at.Before(at) {
+				pids[one.pid] = one.at
 			}
 		}
 	}
-	return float64(n) / to.Sub(from).Seconds()
+	for n, mv := range moved {
+		for _, at := range pids {
+			if at.After(mv) && (served[n].IsZero() || at.Before(served[n])) {
+				served[n] = at
+			}
+		}
+		v.took.each = append(v.took.each, served[n].Sub(mv))
+		v.during.span += served[n].Add(settled).Sub(mv)
+		if n > 0 {
+			v.between.span += mv.Sub(served[n-1].Add(settled))
+		}
+	}
+	counts := make([]int, len(moved))
+	for _, all := range l.of {
+		for i, one := range all[1:] {
+			before := all[i]
+			due := one.stored
+			if before.at.After(due) {
+				due = before.at
+			}
+			wait := one.at.Sub(due)
+			n, _ := slices.BinarySearchFunc(moved, one.at, time.Time.Compare) // so many replacements had begun
+			switch n--; {
+			case n < 0:
+				continue
+			case one.at.Before(served[n].Add(settled)):
+				v.during.each = append(v.during.each, wait)
+				counts[n]++
+			case n < len(moved)-1:
+				v.between.each = append(v.between.each, wait)
+			}
+			if one.pid != before.pid {
+				v.first.each = append(v.first.each, wait)
+			}
+		}
+	}
+	v.slowest = float64(counts[0])
+	for n, count := range counts {
+		v.slowest = min(v.slowest, float64(count)/served[n].Add(settled).Sub(moved[n]).Seconds())
+	}
+	for _, w := range []waits{v.between, v.during, v.first, v.took} {
+		slices.Sort(w.each)
+	}
+	return v
 }

@@ -1,36 +1,44 @@
-// Command laps is a plugin for measurements: it writes down when it handled
-// which upstream, in its working folder, which its next version shares.
+// Command laps is a plugin for measurements: it writes down when the host
+// stored which upstream and when its handler got it, in its working folder,
+// which its next version shares. The book is complete when the plugin has ended.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"balhost/sdk"
 )
 
 func main() {
-	book, err := os.OpenFile("laps", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile("laps", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	pid := os.Getpid()
+	var mu sync.Mutex // guards book
+	book, pid := bufio.NewWriter(file), os.Getpid()
 	sdk.Serve(sdk.Plugin{
 		Name:       "laps",
 		Version:    "1.0.0",
 		Categories: []string{"com.example.bench"},
 		Order:      sdk.OrderByDevice,
 		Upstream: func(_ context.Context, _ *sdk.Tx, m sdk.Upstream) error {
+			now := time.Now()
 			var data struct{ N string }
 			if err := json.Unmarshal(m.Data, &data); err != nil {
 				return sdk.Reject(err)
 			}
-			_, err := fmt.Fprintln(book, pid, m.From, data.N, time.Now().UnixNano())
+			mu.Lock()
+			defer mu.Unlock()
+			_, err := fmt.Fprintln(book, pid, m.From, data.N, m.Received.UnixNano(), now.UnixNano())
 			return err
 		},
+		Stop: func(context.Context) error { return book.Flush() },
 	})
 }
