@@ -107,7 +107,7 @@ plugin "scribe" {
 	w.serves(last)
 	w.proves(last)
 	w.settles()
-	w.judgeLanes()
+	w.judgeLanes(w.book())
 	slices.Sort(took)
 	t.Logf("rolled back %d times, from the verdict to the old version's being there: %v", len(took), took)
 	if len(took) == 0 {
@@ -159,7 +159,7 @@ func (w *world) proves(sum string) {
 }
 
 // judgeLanes compares the books, of processes that may overlap.
-func (w *world) judgeLanes() {
+func (w *world) judgeLanes(book []handling) {
 	w.t.Helper()
 	sent := map[string]int{}
 	for i := range crashDevices {
@@ -169,7 +169,7 @@ func (w *world) judgeLanes() {
 			w.t.Error(err)
 		}
 	}
-	if err := checkLanes(w.book(), sent); err != nil {
+	if err := checkLanes(book, sent); err != nil {
 		w.t.Error(err)
 	}
 	c := w.sim.Counts()

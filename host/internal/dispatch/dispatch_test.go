@@ -396,9 +396,10 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		b.d.Settled()
 		b.ledger.upstream("app", "anna", "poison")
 		b.ledger.upstream("app", "anna", "after")
+		b.ledger.upstream("app", "carl", "unlucky")
 		for range 3 {
 			p := b.plugin("echo", "app", nil)
-			b.wantIDs(p, "poison")
+			b.wantIDs(p, "poison", "unlucky")
 			b.d.Gone(p.plugin, "exit status 2")
 		}
 		p := b.plugin("echo", "app", done)
@@ -415,6 +416,10 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		if ends := b.ledger.ends(); ends[1].Verdict != entry.Dead || !strings.Contains(ends[1].Reason, "exit status 2") {
 			t.Errorf("ends %+v, want the poison dead with its reason", ends)
 		}
+		if p.triers != 2 {
+			t.Errorf("asked for a second process %d times: the next suspect waits for nothing", p.triers)
+		}
+		b.wantIDs(b.plugin("echo", "app", done, func(p *Instance) { p.Trier = true }), "unlucky")
 	})
 }
 

@@ -174,6 +174,7 @@ func (d *Dispatcher) exited(r *Instance, reason string) {
 			p.crashes[seq]++
 		}
 		if out == trial && !in.draining {
+			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
 			d.commit(in, out.lane, entry.Settlement{
 				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name,
 				Reason: fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: %s", p.crashes[seq], reason),

@@ -64,6 +64,7 @@ const (
 	draining               // finishes what it holds
 	wantsTrier             // the dispatcher asks for a second process
 	retired                // the dispatcher needs it no longer
+	buried                 // its process has gone; the dispatcher hears of it next
 )
 
 // stop asks it to end in order. Only the supervisor does.
@@ -113,6 +114,7 @@ func (l *life) run(ctx, host context.Context) error {
 	default:
 		err = l.explain(err)
 	}
+	l.news(buried)
 	if l.inst != nil {
 		l.host.o.Dispatcher.Gone(l.inst, err.Error()) // P5: not before
 	}

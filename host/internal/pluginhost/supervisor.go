@@ -268,6 +268,10 @@ func (s *supervisor) hear(ctx context.Context, l *life, n news) {
 		if l == s.trier {
 			l.stop(errRetired)
 		}
+	case buried:
+		if l == s.trier {
+			s.trier = nil // the dispatcher may ask for the next one at once
+		}
 	}
 }
 
@@ -313,16 +317,18 @@ func (s *supervisor) try(ctx context.Context, l *life) {
 func (s *supervisor) ended(ctx context.Context, l *life, err error) {
 	delete(s.lives, l)
 	asked := l.asked || ctx.Err() != nil
-	switch l {
-	case s.trier:
-		s.trier = nil
+	switch {
+	case l.trier:
+		if l == s.trier {
+			s.trier = nil
+		}
 		s.log.Info("the process for suspects has ended", "err", err)
-	case s.green:
+	case l == s.green:
 		s.green = nil
 		if !asked {
 			s.failed(l, err)
 		}
-	case s.serving:
+	case l == s.serving:
 		s.serving = nil
 		if !asked {
 			s.failed(l, err)

@@ -7,8 +7,8 @@
 // crash-start, refuse, hang, garbage, crash-100 (messages), grow.
 //
 // It calls itself what its file is called. A device's data may ask for trouble:
-// {"do":"reject"}, {"do":"fail"}, or {"do":"wait"}, each until the file that
-// config's "calm" names is there.
+// {"do":"reject"}, {"do":"fail"}, {"do":"crash"} or {"do":"wait"}, each until
+// the file that config's "calm" names is there.
 package main
 
 import (
@@ -132,6 +132,8 @@ func (s *scribe) trouble(ctx context.Context, do string) error {
 			return sdk.Reject(errors.New("the scribe was asked to reject it"))
 		case "fail":
 			return sdk.Retry(time.Millisecond, errors.New("the scribe was asked to fail"))
+		case "crash":
+			os.Exit(5)
 		}
 		select {
 		case <-ctx.Done():
