@@ -19,6 +19,7 @@ type limits struct {
 	patience  time.Duration // and told of when it changes for longer than this
 	absence   time.Duration // a file is gone when missing for so long
 	rescan    time.Duration // the folder is looked at this often without a hint
+	crowd     time.Duration // a start that takes longer makes room for another, and goes on
 	boot      time.Duration // what was there at the start is waited for no longer than this
 	handshake time.Duration // from the process's start to its handshake
 	answer    time.Duration // of the connection, the health check and Describe, each
@@ -34,12 +35,14 @@ type limits struct {
 
 var usual = limits{
 	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
-	boot: 15 * time.Second, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
+	crowd: 2 * time.Second, boot: 15 * time.Second, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
 	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
 	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
 }
 
-// maxStarting bounds the plugins that are being started at the same time.
+// maxStarting bounds the plugins that are being started at the same time: of
+// contents that have proven themselves, and of others. So what hangs or crashes
+// does not hold up what works.
 const maxStarting = 8
 
 // Host runs the plugins of one folder.
@@ -48,7 +51,8 @@ type Host struct {
 	limits  limits
 	log     hclog.Logger
 	metrics *metrics
-	slots   chan struct{} // one for each plugin that is being started
+	proven  chan struct{} // one for each proven content that is being started
+	others  chan struct{} // and for each other one
 	spawner spawner
 	sockets string        // set by Run before anything is started
 	hint    chan struct{} // look into the folder; capacity 1
@@ -68,7 +72,7 @@ func New(o Options) *Host {
 	}
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
-		slots: make(chan struct{}, maxStarting), spawner: make(spawner),
+		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),
 		hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{},
 	}
 }
@@ -241,15 +245,21 @@ func pause(ctx context.Context, hint <-chan struct{}, d time.Duration) {
 	}
 }
 
-// slot waits for a place among those that are being started. release may be
-// called more than once.
-func (h *Host) slot(ctx context.Context) (release func(), err error) {
+// place waits for one among those that are being started. release may be called
+// more than once; when the start takes long it comes by itself.
+func (h *Host) place(ctx context.Context, proven bool) (release func(), err error) {
+	places := h.others
+	if proven {
+		places = h.proven
+	}
 	select {
-	case h.slots <- struct{}{}:
-		return sync.OnceFunc(func() { <-h.slots }), nil
+	case places <- struct{}{}:
 	case <-ctx.Done():
 		return nil, errStopping
 	}
+	leave := sync.OnceFunc(func() { <-places })
+	late := time.AfterFunc(h.limits.crowd, leave)
+	return func() { late.Stop(); leave() }, nil
 }
 
 func (h *Host) store(name string) store {

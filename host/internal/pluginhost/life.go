@@ -23,6 +23,7 @@ type life struct {
 	host    *Host
 	name    string
 	version version
+	proven  bool // its content has worked before
 	trier   bool
 	dir     string        // its working folder
 	news    func(news)    // tells the supervisor
@@ -92,7 +93,7 @@ var (
 // draining.
 func (l *life) run(ctx, host context.Context) error {
 	l.process = newProcess(l.version.bin.path, l.dir, &lines{output: l.lines}, l.host.spawner.start)
-	place, err := l.host.slot(ctx) // not all at once: a machine has few processors
+	place, err := l.host.place(ctx, l.proven) // not all at once: a machine has few processors
 	if err != nil {
 		return err
 	}

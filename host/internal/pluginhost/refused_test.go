@@ -147,6 +147,37 @@ func TestBootHasADeadline(t *testing.T) {
 	}
 }
 
+// Those that hang at their start hold nobody up: after a while they make room
+// for others, and what worked before needs no room of theirs. // P10
+func TestHangingStartsMakeRoom(t *testing.T) {
+	hanging := func(b *bench) {
+		b.hasty = true
+		b.host.limits.handshake = time.Hour
+		for n := range maxStarting {
+			b.script(fmt.Sprint("mute", n), "exec sleep 3600")
+		}
+		b.run()
+		for n := range maxStarting {
+			b.state(fmt.Sprint("mute", n), Starting)
+		}
+	}
+	b := newBench(t)
+	b.host.limits.crowd = 50 * time.Millisecond
+	hanging(b)
+	b.put("echo", "")
+	b.event("ready echo", 1)
+	b.stop()
+
+	again := newBench(t) // with an echo that is proven, and comes when all places are taken for good
+	again.data, again.host.o.DataDir = b.data, b.data
+	again.host.limits.crowd = time.Hour
+	again.host.o.Plugin = func(string) PluginOptions { return PluginOptions{KeepRemoved: true} } // between the two, too
+	hanging(again)
+	again.poll("all places to be taken", func() bool { return len(again.host.others) == maxStarting })
+	again.put("echo", "")
+	again.event("ready echo", 1)
+}
+
 // The boot is over when each has been described, not when each is configured.
 func TestSettledDoesNotWaitForConfigure(t *testing.T) {
 	b := newBench(t)

@@ -239,6 +239,7 @@ func (s *supervisor) start(ctx context.Context, v version) *life {
 func (s *supervisor) launch(ctx context.Context, l *life) *life {
 	alive, cancel := context.WithCancelCause(ctx)
 	l.host, l.name, l.log, l.dir, l.cancel = s.host, s.name, s.log, s.store().work(), cancel
+	l.proven = s.record.proven(l.version.bin.sha256)
 	l.level, l.lines, l.permit = s.lines.name(), s.lines, make(chan struct{})
 	l.news = func(n news) { s.box.put(func() { s.hear(ctx, l, n) }) }
 	s.lives[l] = true
