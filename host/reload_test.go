@@ -39,9 +39,55 @@ func buildVariants(t *testing.T, good []byte) map[string][]byte {
 	return programs
 }
 
-// P4, P5, P7, P8, P9: a plugin is replaced 50 times under load, every other time
-// by a version that is no good. Nothing is lost, out of a lane's order or
-// answered twice, and what should serve at the end does.
+// deployments are ways to put a new scribe into a plugins folder; each works on
+// what any other has left there. pluginhost's TestNoticing has more.
+var deployments = []func(dir string, content []byte) error{
+	func(dir string, content []byte) error { // mv
+		return replace(filepath.Join(dir, "scribe"), content)
+	},
+	func(dir string, content []byte) error { // cp, over what runs
+		return os.WriteFile(filepath.Join(dir, "scribe"), content, 0o700)
+	},
+	func(dir string, content []byte) error { // a link is switched
+		target := fmt.Sprintf("%s-%s", dir, sumOf(content)[:8])
+		return errors.Join(os.WriteFile(target, content, 0o700), relink(target, filepath.Join(dir, "scribe")))
+	},
+	func(dir string, content []byte) error { // the executable bit comes last
+		name := filepath.Join(dir, "scribe")
+		return errors.Join(os.Chmod(name, 0o600), os.WriteFile(name, content, 0o600), os.Chmod(name, 0o700))
+	},
+	func(dir string, content []byte) error { // Kubernetes: scribe -> ..data/scribe, ..data is switched
+		version := "..version-" + sumOf(content)[:8]
+		return errors.Join(
+			os.MkdirAll(filepath.Join(dir, version), 0o700),
+			os.WriteFile(filepath.Join(dir, version, "scribe"), content, 0o700),
+			relink(version, filepath.Join(dir, "..data")),
+			relink("..data/scribe", filepath.Join(dir, "scribe")))
+	},
+	func(dir string, content []byte) error { // the whole folder
+		return errors.Join(
+			os.Mkdir(dir+".next", 0o700),
+			os.WriteFile(filepath.Join(dir+".next", "scribe"), content, 0o700),
+			os.Rename(dir, fmt.Sprintf("%s.%s", dir, sumOf(content)[:8])),
+			os.Rename(dir+".next", dir))
+	},
+}
+
+// replace puts a file in its place at once.
+func replace(name string, content []byte) error {
+	tmp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
+	return errors.Join(os.WriteFile(tmp, content, 0o700), os.Rename(tmp, name))
+}
+
+// relink puts a link in its place at once.
+func relink(target, name string) error {
+	tmp := filepath.Join(filepath.Dir(name), ".link")
+	return errors.Join(os.Symlink(target, tmp), os.Rename(tmp, name))
+}
+
+// P4, P5, P7, P8, P9: a plugin is replaced 50 times under load, by every way of
+// deploying, every other time by a version that is no good. Nothing is lost, out
+// of a lane's order or answered twice, and what should serve at the end does.
 func TestReload(t *testing.T) {
 	w := newWorld(t)
 	write(t, filepath.Join(w.dir, "config.hcl"), usualConfig+fmt.Sprintf(`
@@ -71,9 +117,8 @@ plugin "scribe" {
 		if variant == "truncated" {
 			content = programs[variant]
 		}
-		tmp := filepath.Join(w.dir, "plugins", ".scribe")
-		write(t, tmp, string(content), 0o700)
-		if err := os.Rename(tmp, filepath.Join(w.dir, "plugins", "scribe")); err != nil {
+		way := deployments[version%len(deployments)]
+		if err := way(filepath.Join(w.dir, "plugins"), content); err != nil {
 			t.Fatal(err)
 		}
 		return sumOf(content)
@@ -227,9 +272,7 @@ func TestSoak(t *testing.T) {
 	fmt.Printf("%8s %12s %8s %10s %8s\n", "starts", "host memory", "its fds", "processes", "files")
 	for n := 1; n <= cycles; n++ {
 		content := slices.Concat(good, []byte("cycle "+strconv.Itoa(n)))
-		tmp := filepath.Join(w.dir, "plugins", ".scribe")
-		write(t, tmp, string(content), 0o700)
-		if err := os.Rename(tmp, path); err != nil {
+		if err := replace(path, content); err != nil {
 			t.Fatal(err)
 		}
 		w.serves(sumOf(content))

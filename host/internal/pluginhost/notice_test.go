@@ -32,7 +32,8 @@ func TestNoticing(t *testing.T) {
 		"rm and cp":               sh(`rm "$DIR/echo"; cp "$SOURCE" "$DIR/echo"`),
 		"link":                    sh(`ln -sfn "$SOURCE" "$DIR/echo"`),
 		"install":                 sh(`install -m 755 "$SOURCE" "$DIR/echo"`),
-		"rsync":                   sh(`rsync "$SOURCE" "$DIR/echo"`),
+		"rsync":                   sh(`rsync -a "$SOURCE" "$DIR/echo"`),
+		"rsync in place":          sh(`rsync -a --inplace "$SOURCE" "$DIR/echo"`),
 		"editor":                  sh(`echo x >"$DIR/.echo.swp"; chmod +x "$DIR/.echo.swp"; mv "$DIR/echo" "$DIR/echo~"; cp "$SOURCE" "$DIR/echo"`),
 		"slowly, in pieces": func(t *testing.T, b *bench, source string) {
 			content, err := os.ReadFile(source)
@@ -75,7 +76,7 @@ func TestNoticing(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath("rsync"); name == "rsync" && err != nil {
+			if _, err := exec.LookPath("rsync"); strings.HasPrefix(name, "rsync") && err != nil {
 				t.Skip("no rsync here")
 			}
 			b := newBench(t)
