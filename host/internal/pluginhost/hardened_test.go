@@ -143,12 +143,12 @@ func TestCrashesLeaveNoSockets(t *testing.T) {
 // Row 11: the deadline of the handshake is ours, and what lives on after it isn't.
 func TestNoHandshake(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.handshake = 100 * time.Millisecond
+	b.host.limits.handshake = time.Second
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
-	b.script("mute", "exec sleep 3600")
+	b.script("mute", "echo reading the catalogue; exec sleep 3600")
 	b.run()
 	s := b.state("mute", Backoff)
-	if s.Reason != "hangs: no handshake within 100ms" {
+	if s.Reason != "hangs: no handshake within 1s; its last words: reading the catalogue" {
 		t.Errorf("status %+v", s)
 	}
 	b.event("settled", 1)

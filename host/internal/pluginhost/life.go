@@ -297,6 +297,9 @@ func (l *life) end() {
 // explain says why it ended: what we know of the process beats what went wrong
 // on the way.
 func (l *life) explain(err error) error {
+	if errors.As(err, new(refusal)) {
+		return err
+	}
 	p := l.process
 	words := p.lines.words()
 	if words != "" {
@@ -304,12 +307,10 @@ func (l *life) explain(err error) error {
 	}
 	status, signal := p.ending()
 	switch reason := p.reason(); {
-	case errors.As(err, new(refusal)):
-		return err
 	case reason != "":
-		return errors.New(reason)
+		return errors.New(reason + words)
 	case !l.died:
-		return err
+		return fmt.Errorf("%w%s", err, words)
 	case signal != "":
 		return fmt.Errorf("killed by signal: %s%s", signal, words)
 	case p.handshake.done():

@@ -52,7 +52,7 @@ func (l *lines) stdout(line []byte) { l.plain(hclog.Info, line) }
 // stderr takes one line of standard error.
 func (l *lines) stderr(line []byte) {
 	if level, msg, pairs, ok := parseLine(line); ok {
-		if level >= hclog.Warn {
+		if level >= hclog.Info {
 			l.remember(msg)
 		}
 		l.say(level, msg, pairs...)

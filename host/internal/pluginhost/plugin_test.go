@@ -134,7 +134,10 @@ func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wi
 		return &wire.ConfigureReply{Error: "greeting must not be empty"}, nil
 	case p.variant == "die":
 		signalSelf(syscall.SIGKILL)
-	case p.name == "hangs-configure", p.variant == "hang":
+	case p.name == "hangs-configure":
+		fmt.Fprintln(realStderr, `{"@level":"info","@message":"waiting for the database"}`)
+		select {}
+	case p.variant == "hang":
 		select {}
 	case strings.Contains(string(r.Config), "refuse"):
 		return &wire.ConfigureReply{Error: "greeting must not be empty\nat all"}, nil
