@@ -68,7 +68,7 @@ func downstream(b *testing.B, bin string, connections, n int) downstreamRun {
 		b.Fatal(err)
 	}
 	defer led.Close() //nolint:errcheck // the benchmark is over
-	backlog(b, led, n)
+	backlog(b, led, sim.ready.SenderID, n)
 
 	out := outbox.New(outbox.Options{Ledger: led})
 	roots := x509.NewCertPool()
@@ -140,14 +140,14 @@ func idle(b *testing.B) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// backlog stores n downstreams to 1,000 devices.
-func backlog(b *testing.B, led *ledger.Ledger, n int) {
+// backlog stores n downstreams of a sender to 1,000 devices.
+func backlog(b *testing.B, led *ledger.Ledger, sender string, n int) {
 	b.Helper()
 	pad := strings.Repeat("x", 200)
 	stored := make(chan error, n)
 	for i := range n {
 		m, err := message.Downstream{
-			To: message.Token(fmt.Sprint("device-", i%1000)), MessageID: fmt.Sprint("d-", i), Session: "main",
+			To: message.Token(fmt.Sprint("device-", i%1000)), MessageID: fmt.Sprint("d-", i), Session: sender,
 			Data: map[string]string{"n": fmt.Sprint(i), "pad": pad},
 		}.Checked()
 		if err != nil {

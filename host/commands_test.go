@@ -148,12 +148,18 @@ func TestStatus(t *testing.T) {
 }
 
 func TestDead(t *testing.T) {
-	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat"}, {ID: "a2", Kind: "upstream"}}
+	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat"}, {ID: "a2", Kind: "upstream"}, {ID: "a3", Kind: "upstream", Unusable: true}}
 	var replayed, deleted []string
 	answering(t, admin.Functions{
 		Dead:       func(string, int) ([]entry.DeadLetter, error) { return letters, nil },
 		DeadLetter: func(string) (entry.DeadLetter, error) { return letters[0], nil },
-		Replay:     func(ids []string) error { replayed = append(replayed, ids...); return nil },
+		Replay: func(ids []string) error {
+			if ids[0] == "a3" {
+				return fmt.Errorf("dead letter a3: %w, because it is no JSON", entry.ErrUnusable)
+			}
+			replayed = append(replayed, ids...)
+			return nil
+		},
 		DeleteDead: func(ids []string) error {
 			if ids[0] == "none" {
 				return entry.ErrUnknown
@@ -171,7 +177,9 @@ func TestDead(t *testing.T) {
 		{"list --json", 0, `"id": "a2"`},
 		{"show a1", 0, `"reason": "no such room"`},
 		{"replay --all", exitUsage, "dead letters to be replayed: 2; say --yes as well"},
-		{"replay --all --yes", 0, "replayed 2"},
+		{"replay --all --yes", 0, "replayed 2\n1 can't be understood by any plugin and stay"},
+		{"replay --all --yes --json", 0, `"unusable": 1`},
+		{"replay a3", exitFailed, "dead letter a3: no plugin can handle it, because it is no JSON"},
 		{"delete a2 --json", 0, `"deleted": 1`},
 		{"delete none", exitFailed, "no such entry"},
 	} {
@@ -180,7 +188,7 @@ func TestDead(t *testing.T) {
 			t.Errorf("balhost dead %s: exit %d, %s%s", tc.args, code, out, said)
 		}
 	}
-	if diff := cmp.Diff([][]string{{"a1", "a2"}, {"a2"}}, [][]string{replayed, deleted}); diff != "" {
+	if diff := cmp.Diff([][]string{{"a1", "a2", "a1", "a2"}, {"a2"}}, [][]string{replayed, deleted}); diff != "" {
 		t.Error(diff)
 	}
 }

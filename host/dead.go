@@ -19,7 +19,8 @@ func deadCommand() *cobra.Command {
 		Short: "Look after dead letters: messages that no plugin could handle",
 		Long: `A message goes to the dead letters when it can't be understood, when its plugin
 rejects it, or when its attempts run out. It stays there until it is replayed or
-deleted here.`,
+deleted here. What can't be understood is kept to be looked at and deleted:
+replaying it would change nothing.`,
 		Example: `  balhost dead list
   balhost dead show 01JD…
   balhost dead replay --all --yes`,
@@ -28,8 +29,14 @@ deleted here.`,
 	}
 	where.add(cmd)
 	cmd.AddCommand(deadListCommand(where), deadShowCommand(where),
-		deadOrderCommand(where, "replay", "Put dead letters back at the end of their lanes, keeping their order", "replayed", (*admin.Client).Replay),
-		deadOrderCommand(where, "delete", "Remove dead letters for good", "deleted", (*admin.Client).DeleteDead))
+		deadOrderCommand(where, deadOrder{
+			verb: "replay", past: "replayed", short: "Put dead letters back at the end of their lanes, keeping their order",
+			do: (*admin.Client).Replay, can: func(d entry.DeadLetter) bool { return !d.Unusable },
+		}),
+		deadOrderCommand(where, deadOrder{
+			verb: "delete", past: "deleted", short: "Remove dead letters for good",
+			do: (*admin.Client).DeleteDead, can: func(entry.DeadLetter) bool { return true },
+		}))
 	return cmd
 }
 
@@ -106,13 +113,19 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 	}
 }
 
-// deadOrderCommand is replay and delete, which differ in what they call only.
-func deadOrderCommand(where *clientFlags, verb, short, past string, do func(*admin.Client, context.Context, []string) (int, error)) *cobra.Command {
+// deadOrder is what replay and delete differ in.
+type deadOrder struct {
+	verb, past, short string
+	do                func(*admin.Client, context.Context, []string) (int, error)
+	can               func(entry.DeadLetter) bool // --all passes over others
+}
+
+func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 	var all, yes, asJSON bool
 	cmd := &cobra.Command{
-		Use:     verb + " (ID… | --all --yes)",
-		Short:   short,
-		Example: fmt.Sprintf("  balhost dead %s 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost dead %s --all --yes", verb, verb),
+		Use:     o.verb + " (ID… | --all --yes)",
+		Short:   o.short,
+		Example: fmt.Sprintf("  balhost dead %s 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost dead %s --all --yes", o.verb, o.verb),
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if all == (len(ids) > 0) {
 				return usagef("give either the ids of dead letters or --all")
@@ -122,23 +135,32 @@ func deadOrderCommand(where *clientFlags, verb, short, past string, do func(*adm
 				return err
 			}
 			defer client.Close()
+			left := 0
 			if all {
-				if ids, err = allDead(cmd.Context(), client); err != nil {
+				if ids, left, err = allDead(cmd.Context(), client, o.can); err != nil {
 					return err
 				}
 				if !yes {
-					return usagef("dead letters to be %s: %d; say --yes as well", past, len(ids))
+					return usagef("dead letters to be %s: %d; say --yes as well", o.past, len(ids))
 				}
 			}
-			n, err := do(client, cmd.Context(), ids)
+			n, err := o.do(client, cmd.Context(), ids)
 			if err != nil {
-				return fmt.Errorf("%s %d of %d, then: %w", past, n, len(ids), err)
+				return fmt.Errorf("%s %d of %d, then: %w", o.past, n, len(ids), err)
 			}
 			if asJSON {
-				return printJSON(cmd, map[string]int{past: n})
+				did := map[string]int{o.past: n}
+				if left > 0 {
+					did["unusable"] = left
+				}
+				return printJSON(cmd, did)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %d\n", past, n)
-			return err
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%s %d\n", o.past, n)
+			if left > 0 {
+				fmt.Fprintf(out, "%d can't be understood by any plugin and stay: balhost dead show ID, then balhost dead delete ID\n", left)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all that there are now")
@@ -147,9 +169,17 @@ func deadOrderCommand(where *clientFlags, verb, short, past string, do func(*adm
 	return cmd
 }
 
-// allDead collects ids before anything is done about them, so that a letter
-// that dies again meanwhile is not met twice.
-func allDead(ctx context.Context, client *admin.Client) (ids []string, err error) {
-	err = client.AllDead(ctx, func(d entry.DeadLetter) error { ids = append(ids, d.ID); return nil })
-	return ids, err
+// allDead collects the ids of those that can, before anything is done about
+// them, so that a letter that dies again meanwhile is not met twice, and counts
+// the others.
+func allDead(ctx context.Context, client *admin.Client, can func(entry.DeadLetter) bool) (ids []string, others int, err error) {
+	err = client.AllDead(ctx, func(d entry.DeadLetter) error {
+		if can(d) {
+			ids = append(ids, d.ID)
+		} else {
+			others++
+		}
+		return nil
+	})
+	return ids, others, err
 }

@@ -77,7 +77,11 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "WAITING", "UP", "ACK P99", "DOWN", "UNUSABLE")
 	for _, s := range sessions {
 		if len(s.Connections) == 0 {
-			t.row(s.Name, s.Address, "", "not connected", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
+			state := "not connected"
+			if s.Name == "" {
+				s.Name, state = s.SenderID, "not in the config"
+			}
+			t.row(s.Name, s.Address, "", state, "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
 		}
 		waiting := 0 // of those below the first, in a row of their own
 		for i, c := range s.Connections {

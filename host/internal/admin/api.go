@@ -196,7 +196,7 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, entry.ErrUnknown):
 		code = http.StatusNotFound
-	case errors.As(err, new(Refusal)):
+	case errors.As(err, new(Refusal)), errors.Is(err, entry.ErrUnusable):
 		code = http.StatusUnprocessableEntity
 	case errors.Is(err, entry.ErrExists):
 		code = http.StatusConflict

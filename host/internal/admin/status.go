@@ -26,7 +26,7 @@ type Status struct {
 
 // Session is one CCS sender.
 type Session struct {
-	Name        string       `json:"name"` // the block's label in config.hcl
+	Name        string       `json:"name"` // the block's label in config.hcl; empty when it is there no more, and downstreams wait
 	SenderID    string       `json:"sender_id"`
 	Address     string       `json:"address"`
 	Upstreams   uint64       `json:"upstreams"`              // stored and acked, duplicates included

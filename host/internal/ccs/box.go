@@ -19,10 +19,11 @@ type box struct {
 	mu        sync.Mutex // guards what follows
 	turn      sync.Cond  // the reader may go on: there is room again, or shut
 	mail      mail
-	undecided int   // submitted, not called back yet
-	bytes     int   // of the payloads that are undecided
-	held      bool  // the reader waits for room
-	read      fifo  // when each upstream that is not acked was read, oldest first
+	undecided int  // submitted, not called back yet
+	bytes     int  // of the payloads that are undecided
+	held      bool // the reader waits for room
+	read      fifo // when each upstream that was admitted and is not acked was read, oldest first
+	turned    turnedAway
 	refused   error // why the first upstream was not stored; from then on nothing is acked (P1)
 	deaf      bool  // no more upstreams are taken
 	shut      bool
@@ -126,10 +127,11 @@ func (b *box) ring() {
 func (b *box) admit(read time.Time, size int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.read.push(read)
 	if b.deaf || b.shut || b.refused != nil {
+		b.turned.add(read)
 		return false
 	}
+	b.read.push(read)
 	b.undecided++
 	b.bytes += size
 	return true
@@ -179,7 +181,11 @@ func (b *box) wrote(n int) {
 func (b *box) unacked() (n int, since time.Time, refused error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.read.len(), b.read.first(), b.refused
+	since = b.read.first()
+	if since.IsZero() {
+		since = b.turned.since
+	}
+	return b.read.len() + b.turned.n, since, b.refused
 }
 
 // deafen takes no more upstreams. It reports whether all that were taken are decided.
@@ -197,6 +203,20 @@ func (b *box) shutdown() {
 	defer b.mu.Unlock()
 	b.shut = true
 	b.turn.Broadcast()
+}
+
+// turnedAway counts upstreams that are not admitted, and so never acked. There
+// is no end to them while the ledger has no room, so nothing is kept of each.
+type turnedAway struct {
+	n     int
+	since time.Time // when the first was read
+}
+
+func (t *turnedAway) add(read time.Time) {
+	if t.n == 0 {
+		t.since = read
+	}
+	t.n++
 }
 
 // fifo is a queue of times.

@@ -91,9 +91,9 @@ func (c *conn) giveBack(win *flow.Window, err error) {
 	switch unanswered := win.Unanswered(); {
 	case len(unanswered) == 0:
 	case blamesUs(err):
-		c.s.o.Outbox.Blame(c.s.o.Name, unanswered)
+		c.s.o.Outbox.Blame(c.s.o.SenderID, unanswered)
 	default:
-		c.s.o.Outbox.Return(c.s.o.Name, unanswered)
+		c.s.o.Outbox.Return(c.s.o.SenderID, unanswered)
 	}
 }
 

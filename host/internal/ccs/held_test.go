@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccstest"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/xmpp"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,6 +36,35 @@ func TestFloodIsBoundedInBytes(t *testing.T) { // P10
 		}
 		w.legal()
 	})
+}
+
+// While the ledger has no room CCS can go on for ever: what is turned away is
+// counted, and nothing of it is kept.
+func TestFloodWhileFullKeepsNothing(t *testing.T) { // P10
+	b := newBox()
+	first := time.Now()
+	b.admit(first, 1)
+	b.decided(ack{"tokA", "1", first}, 1, entry.ErrFull)
+	read := first
+	grown := testing.AllocsPerRun(100_000, func() {
+		read = read.Add(time.Millisecond)
+		if b.admit(read, 1) {
+			t.Error("admitted after one that was not stored")
+		}
+	})
+	n, since, refused := b.unacked()
+	if n != 100_002 || !since.Equal(first) || refused != entry.ErrFull {
+		t.Errorf("%d un-acked since %v, %v", n, since, refused)
+	}
+	if grown != 0 || cap(b.read.times) > 8 {
+		t.Errorf("%v allocations for each that is turned away, %d times kept", grown, cap(b.read.times))
+	}
+	b = newBox()
+	b.deafen()
+	b.admit(first, 1)
+	if n, since, _ := b.unacked(); n != 1 || !since.Equal(first) {
+		t.Errorf("%d un-acked since %v", n, since)
+	}
 }
 
 // hearAll is a connection that reads the stanzas while nobody writes.

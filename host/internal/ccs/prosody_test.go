@@ -46,7 +46,7 @@ func TestProsody(t *testing.T) { // P1, P2, P4, P6
 	server := startProsody(t, path)
 	player := server.login(t, "ccs", "peerpw", "peer")
 
-	w := &whole{t: t, log: &logs{}}
+	w := &whole{t: t, sender: "1234", log: &logs{}}
 	w.led, err = ledger.Open(t.Context(), ledger.Options{Dir: t.TempDir(), DiskSoft: 1 << 20, DiskHard: 1 << 19, Inodes: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestProsody(t *testing.T) { // P1, P2, P4, P6
 	w.out = outbox.New(outbox.Options{Ledger: w.led})
 	session := func(key string) *ccs.Session {
 		return ccs.New(ccs.Options{
-			Name: "main", Address: server.address, SenderID: "1234", Key: key, TLS: server.trust, Inbox: w.led, Outbox: w.out,
+			Name: "main", Address: server.address, SenderID: w.sender, Key: key, TLS: server.trust, Inbox: w.led, Outbox: w.out,
 			// The pings, and Prosody's answers, are what keeps it.
 			PingInterval: 100 * time.Millisecond, PingTimeout: 20 * time.Second, AnswerTimeout: 20 * time.Second, Drain: 2 * time.Second,
 		})

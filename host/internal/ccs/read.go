@@ -90,11 +90,11 @@ func (c *conn) payload(b []byte) {
 		c.unusable(&fcm.DecodeError{Reason: err.Error()}, raw, read)
 	case f.Kind == fcm.Upstream:
 		c.submit(entry.Inbound{Upstream: &message.Upstream{
-			Session: c.s.o.Name, From: f.From, Category: f.Category, MessageID: f.MessageID, Data: f.Data, Raw: raw,
+			Session: c.s.o.SenderID, From: f.From, Category: f.Category, MessageID: f.MessageID, Data: f.Data, Raw: raw,
 		}}, ack{f.From, f.MessageID, read}, len(raw))
 	case f.Kind == fcm.Receipt:
 		c.submit(entry.Inbound{CCSMessageID: f.MessageID, Receipt: &message.Receipt{
-			Session: c.s.o.Name, OriginalMessageID: f.Receipt.OriginalMessageID, Device: f.Receipt.Device,
+			Session: c.s.o.SenderID, OriginalMessageID: f.Receipt.OriginalMessageID, Device: f.Receipt.Device,
 			Category: f.Category, Status: f.Receipt.Status, SentAt: f.Receipt.SentAt,
 		}}, ack{f.From, f.MessageID, read}, len(raw)) // with its full id and to its from: ccs-protocol.md §6
 	case f.Kind == fcm.Ack:
@@ -134,7 +134,7 @@ func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
 		return
 	}
 	c.submit(entry.Inbound{Unusable: bad.Reason, Upstream: &message.Upstream{
-		Session: c.s.o.Name, From: bad.From, MessageID: bad.MessageID, Raw: raw,
+		Session: c.s.o.SenderID, From: bad.From, MessageID: bad.MessageID, Raw: raw,
 	}}, ack{bad.From, bad.MessageID, read}, len(raw))
 }
 

@@ -60,7 +60,7 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 			stop = nil
 			v.depart("stopping", departure{until: v.in(c.s.o.Stop), hangUp: true})
 		}
-		changed := c.s.o.Outbox.Changed(c.s.o.Name) // take the hint before looking, so that none is lost
+		changed := c.s.o.Outbox.Changed(c.s.o.SenderID) // take the hint before looking, so that none is lost
 		c.box.take(&v.mail)
 		more, err := v.turn(time.Now())
 		switch {
@@ -135,13 +135,13 @@ func (v *writer) answered(now time.Time) {
 			v.s.odd(lateAnswer, strconv.Quote(a.id))
 		case a.refusal != nil:
 			v.s.counts.nacked.Add(1)
-			o.Outbox.Refused(o.Name, seq, a.refusal.Type, a.refusal.Error())
+			o.Outbox.Refused(o.SenderID, seq, a.refusal.Type, a.refusal.Error())
 		case a.nack:
 			v.s.counts.nacked.Add(1)
-			o.Outbox.Nacked(o.Name, seq, a.code, a.description)
+			o.Outbox.Nacked(o.SenderID, seq, a.code, a.description)
 		default:
 			v.s.counts.acked.Add(1)
-			o.Outbox.Acked(o.Name, seq, a.token)
+			o.Outbox.Acked(o.SenderID, seq, a.token)
 		}
 	}
 	v.inFlight.Store(int64(o.Window - v.win.Room()))
@@ -190,10 +190,10 @@ func (v *writer) fill(now time.Time) (more bool) {
 		return false
 	}
 	o := &v.s.o
-	taken := o.Outbox.Take(o.Name, n)
+	taken := o.Outbox.Take(o.SenderID, n)
 	for _, g := range taken {
 		if err := v.append(g); err != nil { // nothing of it is in out
-			o.Outbox.Refused(o.Name, g.Seq, "modify", err.Error())
+			o.Outbox.Refused(o.SenderID, g.Seq, "modify", err.Error())
 			continue
 		}
 		v.win.Add(g.Message.MessageID, g.Seq, now)

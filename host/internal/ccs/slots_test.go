@@ -184,21 +184,21 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 		"bad key":  {change: func(o *ccs.Options) { o.Key, o.Connections = "wrong", 50 }},
 		"too many": {server: ccstest.Options{Connections: 1}, change: func(o *ccs.Options) { o.Connections = 200 }},
 		"slow": {server: ccstest.Options{AckDelay: ccstest.Range{Min: time.Hour}},
-			trouble: func(w *whole, _ *ccstest.Server) { w.sendTo("bad", 100) }},
-		"frozen": {trouble: func(w *whole, srv *ccstest.Server) { srv.Freeze(true); w.sendTo("bad", 100) }},
+			trouble: func(w *whole, _ *ccstest.Server) { w.sendTo("2", 100) }},
+		"frozen": {trouble: func(w *whole, srv *ccstest.Server) { srv.Freeze(true); w.sendTo("2", 100) }},
 		"flooding": {server: ccstest.Options{Window: 1 << 20},
 			trouble: func(_ *whole, srv *ccstest.Server) {
 				srv.StartDevices(ccstest.Devices{Count: 10, Limit: 1000, Size: 300}) //nolint:errcheck // it is legal
 			}},
-		"cut":     {change: quick, trouble: func(w *whole, srv *ccstest.Server) { srv.Cut(); w.sendTo("bad", 10) }},
+		"cut":     {change: quick, trouble: func(w *whole, srv *ccstest.Server) { srv.Cut(); w.sendTo("2", 10) }},
 		"drained": {trouble: func(_ *whole, srv *ccstest.Server) { srv.Drain() }},
 		"poison": {change: quick, trouble: func(w *whole, srv *ccstest.Server) {
 			srv.Nack(ccstest.Nack{Count: 3, StreamError: "invalid-xml"})
-			w.sendTo("bad", 20)
+			w.sendTo("2", 20)
 		}},
 		"refused account": {trouble: func(w *whole, srv *ccstest.Server) {
 			srv.Nack(ccstest.Nack{Count: 1, Code: "AUTHENTICATION_FAILED"})
-			w.sendTo("bad", 20)
+			w.sendTo("2", 20)
 		}},
 		"broken XML": {change: quick, trouble: func(_ *whole, srv *ccstest.Server) { srv.Inject("<!-- -->") }},
 	} {
@@ -206,6 +206,7 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 			var srv *ccstest.Server
 			second := func(o *ccs.Options) {
 				var err error
+				b.server.SenderID = "2"
 				if srv, err = ccstest.New(b.server); err != nil {
 					t.Fatal(err)
 				}
@@ -251,7 +252,7 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 					t.Errorf("%d logins, %v", c.Logins, st.LastError)
 				}
 				for _, o := range w.outcomes() {
-					if o.Session == "main" && o.Status != message.Acked {
+					if o.Session == w.sender && o.Status != message.Acked {
 						t.Errorf("%+v", o)
 					}
 				}
@@ -261,13 +262,13 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 	}
 }
 
-// sendTo stores n downstreams for a session, and waits for nothing but the disk.
-func (w *whole) sendTo(session string, n int) {
+// sendTo stores n downstreams for the session of a sender, and waits for nothing but the disk.
+func (w *whole) sendTo(sender string, n int) {
 	w.t.Helper()
 	for range n {
 		w.made++
-		m := one("tokX", fmt.Sprint(session, "-", w.made), nil)
-		m.Session = session
+		m := one("tokX", fmt.Sprint(sender, "-", w.made), nil)
+		m.Session = sender
 		w.send(m)
 	}
 }

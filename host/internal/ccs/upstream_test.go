@@ -31,7 +31,7 @@ func TestAckWaitsForCommit(t *testing.T) { // P1
 		w.inbox.release()
 		w.until("ack", func(c ccstest.Counts) bool { return c.Acked == 1 })
 		u := w.inbox.seen[0].Upstream
-		if u.From != "tokA" || u.MessageID != id || u.Category != "com.example.courier" || u.Session != "main" || string(u.Data) != `{"act":"sos"}` {
+		if u.From != "tokA" || u.MessageID != id || u.Category != "com.example.courier" || u.Session != w.srv.SenderID() || string(u.Data) != `{"act":"sos"}` {
 			t.Errorf("stored %+v", u)
 		}
 		st := w.s.Status()

@@ -40,7 +40,8 @@ type whole struct {
 	out      *outbox.Outbox
 	sessions []*ccs.Session
 	log      *logs
-	made     int // messages by sendTo
+	sender   string // id of "main"
+	made     int    // messages by sendTo
 	stop     context.CancelFunc
 	ended    chan error // one for each part
 }
@@ -67,7 +68,7 @@ func host(t *testing.T, p plan, do func(*whole)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &whole{t: t, srv: srv, links: &links{srv: srv}, dir: dir, plan: p, log: &logs{}}
+		w := &whole{t: t, srv: srv, links: &links{srv: srv}, sender: srv.SenderID(), dir: dir, plan: p, log: &logs{}}
 		w.start()
 		defer srv.Close()
 		defer func() { w.end() }()
@@ -165,7 +166,7 @@ func (w *whole) trySend(m message.Downstream) error {
 	if err != nil {
 		return err
 	}
-	checked.Session = cmp.Or(checked.Session, "main")
+	checked.Session = cmp.Or(checked.Session, w.sender)
 	stored := make(chan error, 1)
 	w.led.Update("app", entry.Changes{Sends: []entry.Send{{Message: checked, Tell: true}}}, func(err error) { stored <- err })
 	return <-stored
@@ -176,7 +177,7 @@ func (w *whole) sendN(token string, first, n int) {
 	w.t.Helper()
 	stored := make(chan error, n)
 	for i := first; i < first+n; i++ {
-		m, err := message.Downstream{To: message.Token(token), MessageID: fmt.Sprintf("d-%d", i), Data: map[string]string{"n": fmt.Sprint(i)}, Session: "main"}.Checked()
+		m, err := message.Downstream{To: message.Token(token), MessageID: fmt.Sprintf("d-%d", i), Data: map[string]string{"n": fmt.Sprint(i)}, Session: w.sender}.Checked()
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -81,10 +81,11 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{cfg: cfg, o: o, started: started, ledger: led, outbox: out, sessions: sessions, connects: connects}
+	h := &host{o: o, started: started, ledger: led, outbox: out, sessions: sessions, connects: connects}
+	h.follow(cfg)
 	h.dispatch = dispatch.New(dispatch.Options{
 		Ledger:   led,
-		Sessions: h.sessionNames,
+		Sessions: h.labels,
 		Log:      o.Log.Named("dispatch"),
 		Metrics:  metrics,
 	})
@@ -93,7 +94,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		DataDir:     cfg.DataDir,
 		DiskSoft:    cfg.Ledger.DiskSoft,
 		Version:     o.Version,
-		Sessions:    h.sessionNames(),
+		Sessions:    h.labels().Names(),
 		Plugin:      h.pluginOptions,
 		StopTimeout: o.StopTimeout,
 		Dispatcher:  newPlugins(h.dispatch),

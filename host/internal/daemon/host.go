@@ -37,8 +37,9 @@ type host struct {
 	connects *rate.Limiter // of all sessions
 
 	reloading sync.Mutex // one reload at a time
-	mu        sync.Mutex // guards cfg
+	mu        sync.Mutex // guards what follows
 	cfg       config.Config
+	named     entry.Sessions // of cfg
 }
 
 func (h *host) functions() admin.Functions {
@@ -47,8 +48,8 @@ func (h *host) functions() admin.Functions {
 		Live:       h.live,
 		Ready:      h.unready,
 		Send:       h.send,
-		Dead:       h.ledger.Dead,
-		DeadLetter: h.ledger.DeadLetter,
+		Dead:       h.dead,
+		DeadLetter: h.deadLetter,
 		Replay:     h.ledger.Replay,
 		DeleteDead: h.ledger.DeleteDead,
 		Pause:      h.known(h.dispatch.Pause),
@@ -89,7 +90,7 @@ func (h *host) unready() []string {
 			}
 			reasons = append(reasons, reason)
 		}
-		if until := h.outbox.Stats(st.Name).Halted; !until.IsZero() {
+		if until := h.outbox.Stats(st.SenderID).Halted; !until.IsZero() {
 			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, until.Format(time.TimeOnly)))
 		}
 		for _, c := range st.Connections {
@@ -111,13 +112,12 @@ func (h *host) unready() []string {
 
 // send stores a downstream for the API (P2).
 func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
-	known := h.sessionNames()
-	switch {
-	case m.Session == "" && len(known) == 1:
-		m.Session = known[0]
-	case !slices.Contains(known, m.Session):
-		return "", fmt.Errorf("%w: session %q; there are %s", entry.ErrUnknown, m.Session, strings.Join(known, ", "))
+	labels := h.labels()
+	id, ok := labels.SenderID(m.Session)
+	if !ok || id == "" {
+		return "", fmt.Errorf("%w: session %q; there are %s", entry.ErrUnknown, m.Session, strings.Join(labels.Names(), ", "))
 	}
+	m.Session = id
 	m.MessageID = cmp.Or(m.MessageID, ulid.Make().String())
 	stored := make(chan error, 1)
 	h.ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: m}}}, func(err error) { stored <- err })
@@ -127,6 +127,21 @@ func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
 	case <-ctx.Done():
 		return "", fmt.Errorf("send %s: %w; it may be stored: send again with the same id to be sure", m.MessageID, ctx.Err())
 	}
+}
+
+func (h *host) dead(after string, max int) ([]entry.DeadLetter, error) {
+	letters, err := h.ledger.Dead(after, max)
+	labels := h.labels()
+	for i := range letters {
+		letters[i].Session = labels.Name(letters[i].Session)
+	}
+	return letters, err
+}
+
+func (h *host) deadLetter(id string) (entry.DeadLetter, error) {
+	letter, err := h.ledger.DeadLetter(id)
+	letter.Session = h.labels().Name(letter.Session)
+	return letter, err
 }
 
 func (h *host) status() admin.Status {
@@ -141,9 +156,15 @@ func (h *host) status() admin.Status {
 		Plugins: h.pluginStatus(dispatched),
 	}
 	for _, s := range h.sessions.sessions() {
-		session, unusable := sessionStatus(s.Status(), h.outbox.Stats(s.Status().Name))
+		session, unusable := sessionStatus(s.Status(), h.outbox.Stats(s.Status().SenderID))
 		st.Sessions = append(st.Sessions, session)
 		st.Unusable = append(st.Unusable, unusable...)
+	}
+	labels := h.labels()
+	for _, id := range h.outbox.Sessions() {
+		if !slices.ContainsFunc(labels, func(s entry.Session) bool { return s.SenderID == id }) { // what it left is to be seen
+			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: h.outbox.Stats(id).Pending})
+		}
 	}
 	for _, h := range dispatched.Holding {
 		st.Holding = append(st.Holding, admin.Holding{Category: h.Category, Pending: h.Pending, Since: h.Since})

@@ -22,13 +22,22 @@ func (h *host) config() config.Config {
 	return h.cfg
 }
 
-// sessionNames are those of the config that is in force.
-func (h *host) sessionNames() []string {
-	var names []string
-	for _, s := range h.config().Sessions {
-		names = append(names, s.Name)
+// follow puts a config in force.
+func (h *host) follow(cfg config.Config) {
+	var named entry.Sessions
+	for _, s := range cfg.Sessions {
+		named = append(named, entry.Session{Name: s.Name, SenderID: s.SenderID})
 	}
-	return names
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cfg, h.named = cfg, named
+}
+
+// labels are the sessions of the config in force.
+func (h *host) labels() entry.Sessions {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.named
 }
 
 func (h *host) pluginOptions(name string) pluginhost.PluginOptions {
@@ -105,9 +114,7 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	}
 
 	// From here on nothing is refused.
-	h.mu.Lock()
-	h.cfg = now
-	h.mu.Unlock()
+	h.follow(now)
 	if before.Log.Level != now.Log.Level {
 		h.o.Log.SetLevel(hclog.LevelFromString(now.Log.Level))
 		for _, p := range h.plugins.Status() {

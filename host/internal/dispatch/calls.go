@@ -57,7 +57,7 @@ func weigh(c entry.Changes) int64 {
 func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
-			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions())
+			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions().Names())
 		}
 	}
 	if err != nil {

@@ -78,7 +78,7 @@ type Results struct {
 // are needed.
 type Options struct {
 	Ledger   Ledger
-	Sessions func() []string // names of today; a downstream without one goes to the only one
+	Sessions func() entry.Sessions // of today; a downstream without one goes to the only one
 	Retry    backoff.Policy
 	Log      hclog.Logger
 	Metrics  prometheus.Registerer

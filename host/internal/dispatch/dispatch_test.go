@@ -12,6 +12,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
 
@@ -687,7 +688,7 @@ func TestCalls(t *testing.T) {
 				t.Errorf("call %v: reply %v, want %v", tt.call, reply, tt.want)
 			}
 		}
-		if sends := b.ledger.updates[0].Sends; len(sends) != 1 || sends[0].Message.Session != "main" || !sends[0].Tell {
+		if sends := b.ledger.updates[0].Sends; len(sends) != 1 || sends[0].Message.Session != "1" || !sends[0].Tell {
 			t.Errorf("stored %+v", sends)
 		}
 	})
@@ -764,4 +765,27 @@ func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 		close(b.ledger.stuck)
 		<-blocked
 	})
+}
+
+// A plugin knows sessions by the names that they have now, whatever they had
+// when the event was stored.
+func TestSessionsAreNamed(t *testing.T) {
+	sessions := entry.Sessions{{Name: "main", SenderID: "1"}, {Name: "other", SenderID: "2"}}
+	d := &Dispatcher{o: Options{Sessions: func() entry.Sessions { return sessions }}}
+	check := func(want string) {
+		t.Helper()
+		for _, b := range []entry.Body{
+			{Upstream: &message.Upstream{Session: "1"}}, {Outcome: &message.Outcome{Session: "1"}}, {Receipt: &message.Receipt{Session: "1"}},
+		} {
+			m := d.encode(b, 1, 1, time.Second)
+			if got := m.GetUpstream().GetSession() + m.GetOutcome().GetSession() + m.GetReceipt().GetSession(); got != want {
+				t.Errorf("%v comes from session %q, want %q", m, got, want)
+			}
+		}
+	}
+	check("main")
+	sessions = entry.Sessions{{Name: "renamed", SenderID: "1"}}
+	check("renamed")
+	sessions = nil
+	check("1")
 }

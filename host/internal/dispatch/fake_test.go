@@ -61,12 +61,12 @@ func (f *fakeLedger) add(e entry.Event, b entry.Body) uint64 {
 
 func (f *fakeLedger) upstream(category, from, data string) uint64 {
 	raw := json.RawMessage(fmt.Sprintf(`{"data":{"v":%q}}`, data))
-	return f.add(entry.Event{Kind: entry.Upstream, Session: "main", Category: category, Device: hash(from)},
+	return f.add(entry.Event{Kind: entry.Upstream, Session: "1", Category: category, Device: hash(from)},
 		entry.Body{Upstream: &message.Upstream{ID: "e-" + data, Category: category, From: from, MessageID: data, Raw: raw}})
 }
 
 func (f *fakeLedger) outcome(plugin, group string) uint64 {
-	e := entry.Event{Kind: entry.Outcome, Session: "main", Plugin: plugin}
+	e := entry.Event{Kind: entry.Outcome, Session: "1", Plugin: plugin}
 	if group != "" {
 		e.Group = hash(group)
 	}
@@ -283,7 +283,7 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger.changed = make(chan struct{}) // belongs to this bubble
 		ctx, cancel := context.WithCancel(t.Context())
-		d := New(Options{Ledger: ledger, Sessions: func() []string { return []string{"main"} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		d := New(Options{Ledger: ledger, Sessions: func() entry.Sessions { return entry.Sessions{{Name: "main", SenderID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
 		test(&bench{T: t, d: d, ledger: ledger})

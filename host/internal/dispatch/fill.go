@@ -146,7 +146,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 	if frame == nil {
 		frame = &wire.HostFrame{}
 	}
-	frame.Deliver = append(frame.Deliver, encode(body, out.number, head.Attempts+1, in.HandlerTimeout))
+	frame.Deliver = append(frame.Deliver, d.encode(body, out.number, head.Attempts+1, in.HandlerTimeout))
 	return frame
 }
 

@@ -9,16 +9,22 @@ import (
 	"balhost/sdk/wire"
 )
 
-// encode makes the delivery of an event.
-func encode(b entry.Body, number uint64, attempt int, timeout time.Duration) *wire.Delivery {
+// encode makes the delivery of an event. A plugin knows sessions by their names.
+func (d *Dispatcher) encode(b entry.Body, number uint64, attempt int, timeout time.Duration) *wire.Delivery {
 	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(timeout.Milliseconds())}
 	switch {
 	case b.Upstream != nil:
-		m.Event = &wire.Delivery_Upstream{Upstream: wire.UpstreamToProto(b.Upstream)}
+		u := wire.UpstreamToProto(b.Upstream)
+		u.Session = d.o.Sessions().Name(u.Session)
+		m.Event = &wire.Delivery_Upstream{Upstream: u}
 	case b.Outcome != nil:
-		m.Event = &wire.Delivery_Outcome{Outcome: wire.OutcomeToProto(b.Outcome)}
+		o := wire.OutcomeToProto(b.Outcome)
+		o.Session = d.o.Sessions().Name(o.Session)
+		m.Event = &wire.Delivery_Outcome{Outcome: o}
 	case b.Receipt != nil:
-		m.Event = &wire.Delivery_Receipt{Receipt: wire.ReceiptToProto(b.Receipt)}
+		r := wire.ReceiptToProto(b.Receipt)
+		r.Session = d.o.Sessions().Name(r.Session)
+		m.Event = &wire.Delivery_Receipt{Receipt: r}
 	}
 	return m
 }
@@ -171,8 +177,8 @@ func checkKey(key string) error {
 	return nil
 }
 
-// downstream checks one downstream off the wire. Its session may stay empty in
-// a handler: the event's is filled in.
+// downstream checks one downstream off the wire, and puts its session's sender
+// id in place of its name. It may stay empty in a handler: the event's is filled in.
 func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, error) {
 	checked, err := wire.DownstreamFromProto(m).Checked()
 	if err != nil {
@@ -181,25 +187,11 @@ func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, er
 	if checked.MessageID == "" {
 		return entry.Send{}, fmt.Errorf("%w: downstream without message_id: the SDK sets one, so that sending again is safe", wire.ErrInvalid)
 	}
-	if checked.Session, err = d.session(checked.Session); err != nil {
-		return entry.Send{}, err
-	}
-	return entry.Send{Message: checked, Tell: p.Outcome}, nil
-}
-
-// session is the name to send through; "" stays "" while there are several.
-func (d *Dispatcher) session(name string) (string, error) {
 	sessions := d.o.Sessions()
-	if name == "" && len(sessions) == 1 {
-		return sessions[0], nil
+	id, ok := sessions.SenderID(checked.Session)
+	if !ok {
+		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, sessions.Names())
 	}
-	if name == "" {
-		return "", nil
-	}
-	for _, known := range sessions {
-		if name == known {
-			return name, nil
-		}
-	}
-	return "", fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, name, sessions)
+	checked.Session = id
+	return entry.Send{Message: checked, Tell: p.Outcome}, nil
 }

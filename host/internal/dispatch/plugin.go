@@ -206,8 +206,10 @@ func (d *Dispatcher) quiet(in *instance) {
 
 // removed forgets the plugin's claim; its events stay and wait for it.
 func (d *Dispatcher) removed(name string) {
-	d.plugin(name).claims = false
-	d.retable()
+	if p := d.plugins[name]; p != nil {
+		p.claims = false
+		d.retable()
+	}
 }
 
 func (d *Dispatcher) drain(r *Instance, timeout time.Duration, empty chan struct{}) {

@@ -28,6 +28,8 @@ var (
 	ErrTooLarge = errors.New("too large for the ledger")
 	// ErrUnknown: no such entry.
 	ErrUnknown = errors.New("no such entry")
+	// ErrUnusable: the dead letter can't be understood, so that replaying it makes no sense.
+	ErrUnusable = errors.New("no plugin can handle it")
 )
 
 // Kind says what an event is.
@@ -58,7 +60,7 @@ func (k Kind) String() string {
 type Inbound struct {
 	// Upstream without ID, Attempt and Received: the ledger gives these.
 	Upstream *message.Upstream
-	// Receipt without ID and Attempt. Its dedup key is its session and the
+	// Receipt without ID and Attempt. Its dedup key is its sender and the
 	// whole prefixed message id that CCS gave.
 	Receipt *message.Receipt
 	// CCSMessageID is CCS's own id of a receipt ("dr2:…").
@@ -73,7 +75,7 @@ type Inbound struct {
 type Event struct {
 	Seq      uint64
 	Kind     Kind
-	Session  string
+	Session  string    // its sender id
 	Category string    // upstreams, and receipts of unknown messages
 	Plugin   string    // the owner: outcomes, and receipts of known messages; else ""
 	Device   uint64    // hash of the device's token: upstreams
@@ -142,7 +144,7 @@ type Read struct {
 // Downstream is one pending downstream: what order and due time need, and no body.
 type Downstream struct {
 	Seq       uint64
-	Session   string
+	Session   string // its sender id
 	Owner     string // plugin name, or "" for the API
 	MessageID string
 	Group     uint64 // hash of session, owner and group; 0 without a group
@@ -177,7 +179,8 @@ type DeadLetter struct {
 	Died      time.Time       `json:"died"`
 	Received  time.Time       `json:"received"`
 	Attempts  int             `json:"attempts"`
-	Plugin    string          `json:"plugin,omitempty"` // who tried it last
+	Plugin    string          `json:"plugin,omitempty"`   // who tried it last
+	Unusable  bool            `json:"unusable,omitempty"` // it can't be understood: never pending, and never replayed
 	Session   string          `json:"session"`
 	Category  string          `json:"category,omitempty"`
 	From      string          `json:"from,omitempty"`

@@ -207,7 +207,7 @@ func (b *books) describe(body entry.Body) (id, kind, key, lane string) {
 		u := body.Upstream
 		data := map[string]string{}
 		decode(u.Data, &data)
-		key = strings.Join([]string{"up", u.Session, u.From, u.MessageID, fmt.Sprint(data["n"], " ", data["room"])}, "|")
+		key = strings.Join([]string{"up", unlabel(u.Session), u.From, u.MessageID, fmt.Sprint(data["n"], " ", data["room"])}, "|")
 		return u.ID, "upstream", key, b.upLane(u.Category, u.From, data["room"])
 	case body.Outcome != nil:
 		o := body.Outcome

@@ -227,9 +227,9 @@ func (b *books) tokens() []string {
 	tokens := []string{"/topics/news"}
 	for _, s := range b.w.options.Sessions {
 		for i := range 4 {
-			tokens = append(tokens, fmt.Sprintf("dev-%s-%d", s.Name, i))
+			tokens = append(tokens, fmt.Sprintf("dev-%s-%d", s.SenderID, i))
 		}
-		tokens = append(tokens, fmt.Sprintf("dev-%s-3-new", s.Name))
+		tokens = append(tokens, fmt.Sprintf("dev-%s-3-new", s.SenderID))
 	}
 	return tokens
 }

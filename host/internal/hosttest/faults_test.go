@@ -72,10 +72,9 @@ func init() { // not a literal: act, which reads it, would be a part of it
 	}
 }
 
-func (w *world) session() string { return w.options.Sessions[w.rnd.IntN(len(w.options.Sessions))].Name }
-
-func sender(session string) string {
-	return senderID + strings.TrimPrefix(session, "session")
+// session is the sender id of one of them.
+func (w *world) session() string {
+	return w.options.Sessions[w.rnd.IntN(len(w.options.Sessions))].SenderID
 }
 
 // upstreams sends some, of few devices, so that lanes fill.
@@ -99,7 +98,7 @@ func (w *world) upstreams() string {
 			u.id, u.from, u.session, u.category = old.id, old.from, old.session, old.category // same id, other data: another message
 		}
 		u.data = fmt.Sprint(data["n"], " ", data["room"])
-		u.send = ccstest.Upstream{Sender: sender(u.session), From: u.from, Category: u.category, MessageID: u.id, Data: marshal(data)}
+		u.send = ccstest.Upstream{Sender: u.session, From: u.from, Category: u.category, MessageID: u.id, Data: marshal(data)}
 		w.sendUp(u)
 		ids = append(ids, u.id)
 	}
@@ -130,7 +129,7 @@ func (w *world) unusable() string {
 	session := w.session()
 	u := &upstream{session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)), id: fmt.Sprintf("u%d", w.upSeq), unusable: true}
 	u.send = ccstest.Upstream{
-		Sender: sender(session), From: u.from, MessageID: u.id,
+		Sender: session, From: u.from, MessageID: u.id,
 		Payload: fmt.Sprintf(`{"from":%q,"message_id":%q,"category":"com.alpha","data":17}`, u.from, u.id),
 	}
 	w.sendUp(u)
@@ -196,6 +195,7 @@ func (w *world) pluginSends() string {
 // callSend asks once, and reports whether that was the last time.
 func (w *world) callSend(p *Process, d *downstream, on *wire.Downstream, persistent bool) (done bool) {
 	w.books.offered(d, p.Host())
+	on.Session = label(p, d.session)
 	reply, err := p.Call(&wire.Call{Op: &wire.Call_Send{Send: on}})
 	switch {
 	case err != nil:

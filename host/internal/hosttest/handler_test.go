@@ -115,7 +115,11 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 	changes := &wire.Changes{Read: []*wire.Read{{Key: key, Version: version}}}
 	mine := note{Event: e.id, Key: e.key}
 	if e.kind == "upstream" {
-		session := d.GetUpstream().GetSession()
+		name := d.GetUpstream().GetSession()
+		session := unlabel(name)
+		if now := label(p, session); name != now {
+			w.books.wrong("%s comes from session %q, which is %q now", e.key, name, now)
+		}
 		for i := range r.IntN(4) {
 			mid := fmt.Sprintf("%s-%d", e.id, i)
 			down, m := w.downstream(mid, p.Plugin.Name, session)
@@ -127,6 +131,7 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 			if err != nil {
 				w.books.wrong("downstream: %v", err)
 			}
+			on.Session = name
 			w.books.offered(down, p.Host())
 			changes.Send = append(changes.Send, on)
 			mine.Sends = append(mine.Sends, mid)

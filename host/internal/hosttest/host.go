@@ -12,6 +12,7 @@ import (
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 
@@ -85,11 +86,11 @@ func Start(o Options) (_ *Host, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var sessions entry.Sessions
 	for _, s := range o.Sessions {
-		names = append(names, s.Name)
+		sessions = append(sessions, entry.Session{Name: s.Name, SenderID: s.SenderID})
 	}
-	h.Dispatch = dispatch.New(dispatch.Options{Ledger: h.Ledger, Sessions: func() []string { return names }, Retry: o.Retry, Log: o.Log.Named("dispatch")})
+	h.Dispatch = dispatch.New(dispatch.Options{Ledger: h.Ledger, Sessions: func() entry.Sessions { return sessions }, Retry: o.Retry, Log: o.Log.Named("dispatch")})
 	o.Outbox.Ledger, o.Outbox.Log = h.Ledger, o.Log.Named("outbox")
 	h.Outbox = outbox.New(o.Outbox)
 	var tapped ccs.Outbox = h.Outbox

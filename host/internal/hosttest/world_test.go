@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -40,6 +42,7 @@ type world struct {
 	steps   []string
 	upSeq   int
 	sendSeq int
+	lives   int // of hosts
 	frozen  bool
 }
 
@@ -57,6 +60,34 @@ func chance(r *rand.Rand, p int) bool { return r.IntN(100) < p }
 func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }
 
 const senderID = "100"
+
+// rename gives some sessions another name, as an edit of the config does
+// between two lives of a host. What they are stays: their sender ids, by which
+// the books know them.
+func (w *world) rename() {
+	w.lives++
+	r := w.roll("rename", w.lives)
+	sessions := slices.Clone(w.options.Sessions) // the last host may still look at its own
+	for i := range sessions {
+		if chance(r, 40) {
+			sessions[i].Name = fmt.Sprintf("name%d-%s", w.lives, sessions[i].SenderID)
+		}
+	}
+	w.options.Sessions = sessions
+}
+
+// label is the name of a session at a plugin's host.
+func label(p *Process, session string) string {
+	for _, s := range p.Host().o.Sessions {
+		if s.SenderID == session {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// unlabel is what a label of any host stands for; of a sender id, itself.
+func unlabel(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
 func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	w := &world{T: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), tell: tell, start: time.Now()}
@@ -104,7 +135,7 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	}
 	for i := range 1 + r.IntN(100)/70 {
 		w.options.Sessions = append(w.options.Sessions, ccs.Options{
-			Name: sessionName(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccstest.DefaultServerKey,
+			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccstest.DefaultServerKey,
 			Connections: 1 + r.IntN(3), Window: window,
 			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
 			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Refused: 3 * time.Second,
@@ -120,8 +151,6 @@ func (w *world) poison() {
 }
 
 const poisonToken = "poison-"
-
-func sessionName(i int) string { return "session" + fmt.Sprint(i) }
 
 // logf notes what happens, for the report of a failure.
 func (w *world) logf(format string, args ...any) {
@@ -169,6 +198,7 @@ func (w *world) step() bool {
 
 // boot starts a host on the disk.
 func (w *world) boot() {
+	w.rename()
 	h, err := Start(w.options)
 	if err != nil {
 		w.books.wrong("the host does not start: %v", err)

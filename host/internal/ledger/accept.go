@@ -130,7 +130,7 @@ func (b *batch) bury(e envelope, why string) {
 	from := b.mark()
 	b.arena = appendEnvelope(b.arena, e)
 	event := b.since(from)[1:]
-	b.putDead(dead{seq: b.next(), died: b.now, reason: why, event: e}, event)
+	b.putDead(dead{seq: b.next(), died: b.now, unusable: true, reason: why, event: e}, event)
 }
 
 // putDead writes a dead letter; event is its envelope, without the format byte.

@@ -196,6 +196,30 @@ func TestUnusable(t *testing.T) {
 			t.Errorf("letter %d: %+v, %v", i, d, err)
 		}
 	}
+
+	// Pending again it would wait for ever: no plugin has its category.
+	mustAccept(t, l, "tokA", "2", `{}`)
+	if err := settleAs(t, l, entry.Settlement{Seq: l.Events(0, 1)[0].Seq, Verdict: entry.Dead, Reason: "rejected", Plugin: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	letters, err = l.Dead("", 10)
+	if err != nil || len(letters) != 3 || !letters[0].Unusable || letters[2].Unusable {
+		t.Fatalf("letters: %+v, %v", letters, err)
+	}
+	err = l.Replay([]string{letters[2].ID, letters[0].ID})
+	wantErr(t, err, entry.ErrUnusable)
+	if !strings.Contains(err.Error(), letters[0].ID) || !strings.Contains(err.Error(), "data is no object") {
+		t.Errorf("replay: %v", err)
+	}
+	if c := l.Counts(); c.Dead != 3 || c.Events != 0 {
+		t.Errorf("after a refused replay: %+v", c)
+	}
+	if err := l.DeleteDead([]string{letters[0].ID, letters[1].ID}); err != nil {
+		t.Error(err)
+	}
+	if err := l.Replay([]string{letters[2].ID}); err != nil {
+		t.Error(err)
+	}
 	verify(t, l)
 }
 

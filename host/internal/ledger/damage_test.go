@@ -339,8 +339,8 @@ func TestDamagedTables(t *testing.T) {
 	open(t, copyWhileOpen(t, l)) // not hurt
 }
 
-// TestNewerSchema: a ledger of a newer program is refused in clear words.
-func TestNewerSchema(t *testing.T) {
+// TestOtherSchema: a ledger of a newer or older program is refused in clear words.
+func TestOtherSchema(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
 	if err := l.Close(); err != nil {
@@ -351,12 +351,14 @@ func TestNewerSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content[5] = schema + 1
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(context.Background(), Options{Dir: dir, Statfs: plenty}); err == nil || !strings.Contains(err.Error(), "newer balhost") {
-		t.Errorf("error: %v", err)
+	for version, want := range map[byte]string{schema + 1: "newer balhost", schema - 1: "before the first release"} {
+		content[5] = version
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(context.Background(), Options{Dir: dir, Statfs: plenty}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("schema %d: %v", version, err)
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func parseDead(key, record []byte) (dead, error) {
 func (d *dead) public(withRaw bool) entry.DeadLetter {
 	out := entry.DeadLetter{
 		ID: d.event.id.String(), Reason: d.reason, Died: d.died, Received: ulid.Time(d.event.id.Time()),
-		Attempts: int(d.attempts), Plugin: d.plugin,
+		Attempts: int(d.attempts), Plugin: d.plugin, Unusable: d.unusable,
 	}
 	switch m := d.event.body.(type) {
 	case *message.Upstream:
@@ -104,20 +104,30 @@ func (d *dead) public(withRaw bool) entry.DeadLetter {
 
 // Replay makes dead letters pending again, at the end and in their old order
 // (P5), with attempts 0 and their ids. It returns when they are on disk. When
-// an id is no dead letter, the error says which (entry.ErrUnknown) and none is
+// an id is no dead letter (entry.ErrUnknown), or is one that was stored because
+// nobody can handle it (entry.ErrUnusable), the error says which and none is
 // replayed. Many are replayed in several commits: after an error in between,
 // those not replayed are still dead letters.
 func (l *Ledger) Replay(ids []string) error {
-	return l.eachDead(ids, func(part []ulid.ULID, bytes int) op { return &replay{deadOp{part, bytes}} })
+	return l.eachDead(ids, usable, func(part []ulid.ULID, bytes int) op { return &replay{deadOp{part, bytes}} })
 }
 
-// DeleteDead deletes dead letters for good; errors as in Replay.
+// usable refuses what would only wait for ever, or die again.
+func usable(d dead) error {
+	if d.unusable {
+		return fmt.Errorf("dead letter %s can't be replayed: %w, because %s; look at it, mend what sends it, and delete it", d.event.id, entry.ErrUnusable, d.reason)
+	}
+	return nil
+}
+
+// DeleteDead deletes dead letters for good; errors as in Replay, but for entry.ErrUnusable.
 func (l *Ledger) DeleteDead(ids []string) error {
-	return l.eachDead(ids, func(part []ulid.ULID, bytes int) op { return &deleteDead{deadOp{part, bytes}} })
+	return l.eachDead(ids, func(dead) error { return nil }, func(part []ulid.ULID, bytes int) op { return &deleteDead{deadOp{part, bytes}} })
 }
 
-// eachDead submits dead letters in their old order, in parts that fit a transaction.
-func (l *Ledger) eachDead(ids []string, submit func(part []ulid.ULID, bytes int) op) error {
+// eachDead submits dead letters in their old order, in parts that fit a
+// transaction, if check has no objection to any.
+func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(part []ulid.ULID, bytes int) op) error {
 	type found struct {
 		seq   uint64
 		id    ulid.ULID
@@ -126,6 +136,9 @@ func (l *Ledger) eachDead(ids []string, submit func(part []ulid.ULID, bytes int)
 	var all []found
 	for _, id := range ids {
 		d, bytes, err := l.findDead(id)
+		if err == nil {
+			err = check(d)
+		}
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@
 // P1, P2: a callback comes after the fsynced commit, in the order of the calls.
 // P4: a downstream's end, its record and its event are one commit. P5: the lease
 // is checked inside the commit; a replay goes to the end. P6: the dedup key is a
-// hash of session, token, message id and data. P7: what a handler did and the end
+// hash of sender, token, message id and data. P7: what a handler did and the end
 // of its event are one commit, and read versions are checked in it. P8: dead
 // letters stay. P10: full disks, damaged files and failed commits, see below.
 //

@@ -138,6 +138,7 @@ type dead struct {
 	seq      uint64 // of the event that died: the order in which replays go
 	died     time.Time
 	attempts uint32
+	unusable bool // it was never pending: nobody can handle it
 	plugin   string
 	reason   string
 	event    envelope
@@ -148,15 +149,23 @@ func appendDead(dst []byte, d dead, event []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, format), d.seq)
 	dst = appendTime(dst, d.died)
 	dst = binary.AppendUvarint(dst, uint64(d.attempts))
+	dst = appendBool(dst, d.unusable)
 	dst = appendText(dst, d.plugin)
 	dst = appendText(dst, d.reason)
 	return append(dst, event...)
 }
 
 func readDead(r *reader) dead {
-	d := dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), plugin: r.string(), reason: r.string()}
+	d := dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), unusable: r.u8() == 1, plugin: r.string(), reason: r.string()}
 	d.event = readEnvelope(r)
 	return d
+}
+
+func appendBool(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
 // parcel is the immutable record of a downstream ('N'). content is what the
@@ -170,11 +179,8 @@ type parcel struct {
 }
 
 func appendParcel(dst []byte, p parcel, content []byte) []byte {
-	tell := byte(0)
-	if p.tell {
-		tell = 1
-	}
-	dst = appendTime(append(dst, format, tell), p.accepted)
+	dst = appendBool(append(dst, format), p.tell)
+	dst = appendTime(dst, p.accepted)
 	dst = appendTime(dst, p.expires)
 	dst = appendText(dst, p.owner)
 	return append(dst, content...)

@@ -20,7 +20,7 @@ import (
 // schema is the version of keys and records. It stands in badger's MANIFEST,
 // so that an older program does not open what it cannot read, and in the
 // ledger's own record. Records carry a format of their own besides.
-const schema = 1
+const schema = 2
 
 // badgerOptions are reasoned in notes/badger.md §4: one sync for each commit,
 // values in the tree and never in the value log, small memtables for a small
@@ -137,7 +137,7 @@ func checkSchema(found uint64) error {
 		return fmt.Errorf("it was written by a newer balhost (schema %d, this one knows %d): run that one", found, schema)
 	}
 	if found < schema {
-		return fmt.Errorf("it has schema %d, which this balhost (schema %d) cannot read", found, schema)
+		return fmt.Errorf("it was written by a balhost of before the first release (schema %d, this one reads %d): finish its messages with that one, then move the folder away", found, schema)
 	}
 	return nil
 }

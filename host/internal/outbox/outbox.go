@@ -63,8 +63,8 @@ type Outbox struct {
 	rnd      *rand.Rand
 	cursor   uint64 // the highest seq read
 	items    map[uint64]*item
-	sessions map[string]*session
-	expiring heap // by the time they expire; not those in flight
+	sessions map[string]*session // by sender id, as every session here
+	expiring heap                // by the time they expire; not those in flight
 }
 
 // New makes an Outbox; Run starts it.

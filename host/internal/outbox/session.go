@@ -26,9 +26,9 @@ type rest struct {
 	times int // pauses in a row
 }
 
-// session is the one of that name; it is made at the first question.
-func (b *Outbox) session(name string) *session {
-	s := b.sessions[name]
+// session is the sender's; it is made at the first question.
+func (b *Outbox) session(id string) *session {
+	s := b.sessions[id]
 	if s == nil {
 		s = &session{
 			ready:  heap{less: oldestFirst, index: queueIndex},
@@ -36,7 +36,7 @@ func (b *Outbox) session(name string) *session {
 			groups: map[uint64]*group{},
 			rests:  map[string]rest{},
 		}
-		b.sessions[name] = s
+		b.sessions[id] = s
 	}
 	return s
 }

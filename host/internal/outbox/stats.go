@@ -1,6 +1,9 @@
 package outbox
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Stats say what is in the outbox now.
 type Stats struct {
@@ -14,7 +17,7 @@ type Stats struct {
 	Halted  time.Time // of a session that CCS refuses: nothing goes before this; of several, the last
 }
 
-// Stats are those of the sessions named, or of all.
+// Stats are those of the sessions with these sender ids, or of all.
 func (b *Outbox) Stats(sessions ...string) Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -26,12 +29,26 @@ func (b *Outbox) Stats(sessions ...string) Stats {
 		return all
 	}
 	var some Stats
-	for _, name := range sessions {
-		s := b.session(name)
+	for _, id := range sessions {
+		s := b.session(id)
 		s.addTo(&some)
 		some.Pending += s.pending
 	}
 	return some
+}
+
+// Sessions are the sender ids of those for which something is pending, sorted.
+func (b *Outbox) Sessions() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []string
+	for id, s := range b.sessions {
+		if s.pending > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 func (s *session) addTo(t *Stats) {
