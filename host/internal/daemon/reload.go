@@ -129,7 +129,11 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 		changed = append(changed, fmt.Sprintf("connect_rate is %d", now.ConnectRate))
 	}
 	for _, s := range before.Sessions {
-		if !slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }) {
+		switch name := h.labels().Name(s.SenderID); {
+		case slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }):
+		case name != s.SenderID:
+			changed = append(changed, fmt.Sprintf("session %q has the name %q now; what waits for it goes on", s.Name, name))
+		default:
 			changed = append(changed, fmt.Sprintf("session %q is closed; what it left waits until its TTL", s.Name))
 		}
 	}
