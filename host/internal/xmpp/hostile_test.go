@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -146,12 +146,19 @@ var streams = []struct {
 	{"instruction", `<message><?x y?></message>`, []string{"fault restricted-xml"}},
 	{"instruction between", `<?x y?>`, []string{"fault restricted-xml"}},
 	{"DTD", `<message><!DOCTYPE a [<!ENTITY b "c">]></message>`, []string{"fault restricted-xml"}},
+	{"DTD between", `<!DOCTYPE html>` + after, []string{"fault restricted-xml"}},
+	{"bomb", `<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;">]>` + gcm("&c;"), []string{"fault restricted-xml"}},
+	{"declaration between", `<?xml version="1.0"?>` + after, []string{"fault restricted-xml"}},
+	{"comment in the payload", gcm(`{}<!-- x -->`), []string{"fault restricted-xml"}},
+	{"instruction in the payload", gcm(`{}<?x?>`), []string{"fault restricted-xml"}},
+	{"comment in an unknown element", `<a xmlns="urn:b"><!----></a>`, []string{"fault restricted-xml"}},
 	{"entity", gcm(`&nbsp;`), []string{"fault restricted-xml"}},
 	{"entity that was declared nowhere", `<message id="&lol9;"/>`, []string{"fault restricted-xml"}},
 	{"CDATA between", `<![CDATA[x]]>`, []string{"fault not-well-formed"}},
 	{"CDATA misspelt", gcm(`<![CDATX[x]]>`), []string{"fault not-well-formed"}},
 
 	{"text between", "hello" + after, []string{"fault not-well-formed"}},
+	{"text between two", gcm("{}") + "hello" + after, []string{"message: {}", "fault not-well-formed"}},
 	{"BOM between", "\uFEFF" + after, []string{"fault not-well-formed"}},
 	{"NUL between", "\x00" + after, []string{"fault not-well-formed"}},
 	{"HTTP", "HTTP/1.1 400 Bad Request\r\n", []string{"fault not-well-formed"}},
@@ -171,12 +178,32 @@ var streams = []struct {
 	{"surrogate by reference in an attribute", "<message id='&#xDfff;'/>", []string{"fault not-well-formed"}},
 	{"U+FFFE", gcm("\uFFFE"), []string{"fault not-well-formed"}},
 	{"U+FFFF by reference", gcm("&#65535;"), []string{"fault not-well-formed"}},
+	{"U+FFFE by reference", gcm("&#xFFFE;"), []string{"fault not-well-formed"}},
+	{"surrogate pair by reference", gcm("&#xD83D;&#xDE00;"), []string{"fault not-well-formed"}},
+	{"NUL in CDATA", gcm("<![CDATA[\x00]]>"), []string{"fault not-well-formed"}},
+	{"control in CDATA", gcm("<![CDATA[\x1b]]>"), []string{"fault not-well-formed"}},
+	{"not UTF-8 in CDATA", gcm("<![CDATA[\xff]]>"), []string{"fault not-well-formed"}},
+	{"CESU-8 in CDATA", gcm("<![CDATA[\xed\xa0\xbd\xed\xb8\x80]]>"), []string{"fault not-well-formed"}},
+	{"U+FFFE in CDATA", gcm("<![CDATA[\uFFFE]]>"), []string{"fault not-well-formed"}},
+	{"NUL in an attribute", "<message id='\x00'/>", []string{"fault not-well-formed"}},
+	{"NUL by reference in an attribute", "<message id='&#0;'/>", []string{"fault not-well-formed"}},
+	{"not UTF-8 in an attribute", "<message id='\xff'/>", []string{"fault not-well-formed"}},
+	{"U+FFFE in an attribute", "<message id='\uFFFE'/>", []string{"fault not-well-formed"}},
+	{"NUL in a name", "<mess\x00age/>", []string{"fault not-well-formed"}},
+	{"not UTF-8 in a name", "<mess\xffage/>", []string{"fault not-well-formed"}},
+	{"NUL in an unknown element", "<a xmlns='urn:b'>\x00</a>", []string{"fault not-well-formed"}},
+	{"not UTF-8 in an unknown element", "<a xmlns='urn:b'>\xff</a>", []string{"fault not-well-formed"}},
+	{"surrogate by reference in an unknown element", "<a xmlns='urn:b'>&#xD800;</a>", []string{"fault not-well-formed"}},
+	{"]]> in an unknown element", "<a xmlns='urn:b'>]]></a>", []string{"fault not-well-formed"}},
+	{"character cut by a tag", "<message><gcm xmlns='google:mobile:data'>\xf0\x9f</gcm></message>", []string{"fault not-well-formed"}},
 	{"past Unicode", gcm("&#x110000;"), []string{"fault not-well-formed"}},
 	{"reference without digits", gcm("&#;&#x;"), []string{"fault not-well-formed"}},
 	{"&x9;", gcm("&x9;"), []string{"fault restricted-xml"}},
 	{"sign in a reference", gcm("&#+65;"), []string{"fault not-well-formed"}},
 	{"end tags crossed", `<message><a><b></a></b></message>`, []string{"fault not-well-formed"}},
 	{"end tag of another name", `<message></massage>`, []string{"fault not-well-formed"}},
+	{"end tag of the payload missing", `<message><gcm xmlns="google:mobile:data">{}</message>`, []string{"fault not-well-formed"}},
+	{"end tag of another case", `<message></Message>`, []string{"fault not-well-formed"}},
 	{"end tag of another prefix", `<message><a:gcm xmlns:a="google:mobile:data" xmlns:b="google:mobile:data"></b:gcm></message>`, []string{"fault not-well-formed"}},
 	{"end tag with attribute", `<message></message id="1">`, []string{"fault not-well-formed"}},
 	{"attribute twice", `<message id="1" id="2"/>`, []string{"fault not-well-formed"}},
@@ -219,7 +246,8 @@ var streams = []struct {
 
 func nest(n int) string { return strings.Repeat("<a>", n) + strings.Repeat("</a>", n) }
 
-// P10: the same bytes mean the same, however TCP cuts them.
+// P10: the same bytes mean the same, however TCP cuts them; and where they end
+// for good, that is what is heard, and nothing else than what came before.
 func TestStreams(t *testing.T) {
 	for _, c := range streams {
 		t.Run(c.name, func(t *testing.T) {
@@ -239,57 +267,13 @@ func TestStreams(t *testing.T) {
 			}
 			for i := len(header); i < len(all); i += step {
 				check(fmt.Sprintf("cut at %q", all[len(header):i]), io.MultiReader(strings.NewReader(all[:i]), strings.NewReader(all[i:])))
+				got := hear(strings.NewReader(all[:i]))
+				whole := fmt.Sprint(got) == fmt.Sprint(c.want) // a fault, a stream error or the close is in already
+				if n := len(got) - 1; !whole && (got[n] != cut || n > len(c.want) || !slices.Equal(got[:n], c.want[:n])) {
+					t.Fatalf("ends after %q: heard %q of %q", all[len(header):i], got, c.want)
+				}
 			}
 		})
-	}
-}
-
-// P10: a stanza of any size, shape and end costs no more memory than the limit.
-func TestHugeStanzaIsNotHeld(t *testing.T) {
-	const huge = 16 << 20
-	for name, fill := range map[string]string{
-		"text": "x", "tags": "<a>", "empty tags": "<a/>", "CDATA": "<![CDATA[x]]>", "attribute": "<a b='",
-		"end of CDATA": "<![CDATA[]",
-	} {
-		t.Run(name, func(t *testing.T) {
-			unit := strings.Repeat(fill, 1<<20/len(fill))
-			if i := strings.IndexAny(fill, "'["); i >= 0 && !strings.HasSuffix(fill, ">") {
-				unit = strings.Repeat("]", 1<<20) // one token without end
-			} else {
-				fill = ""
-			}
-			parts := []io.Reader{strings.NewReader(header + "<message>" + fill)}
-			for range huge / len(unit) {
-				parts = append(parts, strings.NewReader(unit))
-			}
-			var before, now runtime.MemStats
-			runtime.ReadMemStats(&before)
-			got := hear(io.MultiReader(parts...))
-			runtime.ReadMemStats(&now)
-			if fmt.Sprint(got) != fmt.Sprint([]string{cut}) {
-				t.Errorf("heard %q", got)
-			}
-			if took := now.TotalAlloc - before.TotalAlloc; took > 1<<20 {
-				t.Errorf("allocated %d bytes for %d from the peer", took, huge)
-			}
-		})
-	}
-}
-
-// A large stanza's buffer is given back, so that thousands of connections cost little.
-func TestBufferIsGivenBack(t *testing.T) {
-	in := io.MultiReader(strings.NewReader(header+gcm(strings.Repeat("x", 1<<20))), strings.NewReader(gcm("{}")))
-	r := NewReader(in, 2<<20)
-	if _, err := r.Header(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := r.Next(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(r.buf) != firstBuffer {
-		t.Errorf("the buffer has %d bytes after a small stanza, want %d", len(r.buf), firstBuffer)
 	}
 }
 

@@ -3,6 +3,7 @@ package xmpp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"testing"
@@ -88,5 +89,69 @@ func TestScopeEnds(t *testing.T) {
 	var bad *SyntaxError
 	if _, err := r.Parse(element); !errors.As(err, &bad) || bad.Condition() != "bad-namespace-prefix" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// P10: a stanza of any size, shape and end costs no more memory than the limit.
+func TestHugeStanzaIsNotHeld(t *testing.T) {
+	for name, fill := range map[string]string{
+		"text": "x", "tags": "<a>", "empty tags": "<a/>", "CDATA": "<![CDATA[x]]>", "attribute": "<a b='",
+		"end of CDATA": "<![CDATA[]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			unit := strings.Repeat(fill, 1<<20/len(fill))
+			if i := strings.IndexAny(fill, "'["); i >= 0 && !strings.HasSuffix(fill, ">") {
+				unit = strings.Repeat("]", 1<<20) // one token without end
+			} else {
+				fill = ""
+			}
+			parts := []io.Reader{strings.NewReader(header + "<message>" + fill)}
+			huge := 16 << 20
+			if name == "text" {
+				huge = 200 << 20
+			}
+			for range huge / len(unit) {
+				parts = append(parts, strings.NewReader(unit))
+			}
+			var before, now runtime.MemStats
+			runtime.ReadMemStats(&before)
+			got := hear(io.MultiReader(parts...))
+			runtime.ReadMemStats(&now)
+			if fmt.Sprint(got) != fmt.Sprint([]string{cut}) {
+				t.Errorf("heard %q", got)
+			}
+			if took := now.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+				t.Errorf("allocated %d bytes for %d from the peer", took, huge)
+			}
+		})
+	}
+}
+
+// P10: what is nested without measure is read to its end, and life goes on.
+func TestDeepNesting(t *testing.T) {
+	const depth = 100_000
+	for how, wrap := range chunkings {
+		got := hear(wrap(strings.NewReader(header + nest(depth) + after)))
+		want := append([]string{fmt.Sprintf("too large: %d deep=true", 7*depth)}, afterwards...)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: got %q, want %q", how, got, want)
+		}
+	}
+}
+
+// A large stanza's buffer is given back, so that thousands of connections cost little.
+func TestBufferIsGivenBack(t *testing.T) {
+	in := io.MultiReader(strings.NewReader(header+gcm(strings.Repeat("x", 1<<20))), strings.NewReader(gcm("{}")))
+	r := NewReader(in, 2<<20)
+	if _, err := r.Header(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.buf) != firstBuffer {
+		t.Errorf("the buffer has %d bytes after a small stanza, want %d", len(r.buf), firstBuffer)
 	}
 }
