@@ -222,33 +222,6 @@ func TestScheduleOutlivesARestart(t *testing.T) { // P4
 	})
 }
 
-func TestVerdicts(t *testing.T) { // ccs-protocol.md §4.1
-	for code, want := range map[string]message.OutcomeStatus{
-		"DEVICE_UNREGISTERED": message.Failed, "BAD_REGISTRATION": message.Failed, "INVALID_JSON": message.Failed,
-		"SENDER_ID_MISMATCH": message.Failed, "CONNECTION_DRAINING": 0, "SERVICE_UNAVAILABLE": 0, "NEVER_HEARD_OF": 0,
-	} {
-		simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-			l.accept("tokA", 0, -1)
-			take(b, 1)
-			b.Nacked("main", 1, code, "why")
-			synctest.Wait()
-			switch {
-			case want != 0:
-				if e := l.end(t, 1); e.Status != want || e.Code != code || e.Description != "why" {
-					t.Errorf("%s: %+v", code, e)
-				}
-			case code == "CONNECTION_DRAINING": // no wait, no attempt, nothing to persist
-				expect(t, code, take(b, 1), 1)
-				if b.items[1].Attempts != 0 || len(l.postponed) != 0 {
-					t.Errorf("%s: counted", code)
-				}
-			default:
-				expect(t, code, take(b, 1))
-			}
-		})
-	}
-}
-
 func TestRefusedStanza(t *testing.T) { // ccs-protocol.md §4.2
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("tokA", 0, -1)
@@ -317,33 +290,6 @@ func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 		}
 		if b.Stats().Later != 3*mostRead+1 {
 			t.Errorf("%+v", b.Stats())
-		}
-	})
-}
-
-// An account error stops the session, is said once, and is tried again by one
-// downstream alone.
-func TestAccountErrorHalts(t *testing.T) {
-	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		for range 5 {
-			l.accept("tokA", 0, -1)
-		}
-		take(b, 2)
-		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
-		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
-		if b.Stats("main").Halted.IsZero() {
-			t.Error("not halted")
-		}
-		time.Sleep(4 * time.Minute)
-		expect(t, "while halted", take(b, 10))
-		time.Sleep(2 * time.Minute)
-		probe := take(b, 10)
-		expect(t, "one alone", probe, 1)
-		expect(t, "nothing beside it", take(b, 10))
-		b.Acked("main", 1, "")
-		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
-		if n := b.items[2].Attempts; n != 0 {
-			t.Errorf("%d attempts counted for what is the account's fault", n)
 		}
 	})
 }

@@ -1,0 +1,158 @@
+package outbox
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/sdk/message"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// actions are what becomes of a nacked downstream, by code: every row of
+// ccs-protocol.md §4.1.
+var actions = map[string]func(t *testing.T, l *ledger, b *Outbox, code string){
+	"SERVICE_UNAVAILABLE": retried, "INTERNAL_SERVER_ERROR": retried, "NEVER_HEARD_OF": retried, "": retried,
+	"DEVICE_MESSAGE_RATE_EXCEEDED": slowed, "TOPICS_MESSAGE_RATE_EXCEEDED": slowed, "QUOTA_EXCEEDED": slowed,
+	"CONNECTION_DRAINING": resent, "AUTHENTICATION_FAILED": halted,
+	"INVALID_JSON": failed, "INVALID_TTL": failed, "JSON_TYPE_ERROR": failed, "InvalidJson": failed, "BAD_ACK": failed,
+	"BAD_REGISTRATION": failed, "DEVICE_UNREGISTERED": failed, "SENDER_ID_MISMATCH": failed, "INVALID_APNS_CREDENTIAL": failed,
+}
+
+// The first of three, two of them to one target, is nacked.
+func TestVerdicts(t *testing.T) { // ccs-protocol.md §4.1
+	for code, action := range actions {
+		t.Run(code, func(t *testing.T) {
+			simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+				l.accept("busy", 0, -1)
+				l.accept("busy", 0, -1)
+				l.accept("calm", 0, -1)
+				expect(t, "the first", take(b, 1), 1)
+				b.Nacked("main", 1, code, "why")
+				action(t, l, b, code)
+			})
+		})
+	}
+}
+
+// With the table in the document every code is known that is in it.
+func TestVerdictsAreThoseOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../ccs/ccs-protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "### 4.1 Nack codes")
+	table, _, _ = strings.Cut(table, "### 4.2")
+	codes := 0
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllStringSubmatch(table, -1) {
+		for _, code := range regexp.MustCompile("`([A-Z_]+)`").FindAllStringSubmatch(row[1], -1) {
+			codes++
+			if actions[code[1]] == nil {
+				t.Errorf("no action for %s", code[1])
+			}
+		}
+	}
+	if codes != 15 {
+		t.Errorf("%d codes in the document's table, want 15", codes)
+	}
+}
+
+// again from 1 s on, an attempt counted and the schedule on disk; others go on.
+func retried(t *testing.T, l *ledger, b *Outbox, _ string) {
+	if len(l.postponed) != 1 || l.postponed[0].attempts != 1 || time.Until(l.postponed[0].due) < time.Second {
+		t.Errorf("postponed %+v", l.postponed)
+	}
+	expect(t, "the others", take(b, 10), 2, 3)
+	time.Sleep(time.Second - time.Millisecond)
+	expect(t, "not within a second", take(b, 10))
+	time.Sleep(2 * time.Second)
+	expect(t, "again", take(b, 10), 1)
+}
+
+// its target rests for minutes, others don't.
+func slowed(t *testing.T, l *ledger, b *Outbox, _ string) {
+	if len(l.postponed) != 1 || l.postponed[0].attempts != 1 {
+		t.Errorf("postponed %+v", l.postponed)
+	}
+	expect(t, "the other target", take(b, 10), 3)
+	time.Sleep(time.Minute - time.Millisecond)
+	expect(t, "not within a minute", take(b, 10))
+	time.Sleep(5 * time.Minute)
+	if got := take(b, 10); len(got) != 2 {
+		t.Errorf("after the rest: %v, want 1 and 2", got)
+	}
+}
+
+// at once, no attempt, nothing to persist: the connection was at fault.
+func resent(t *testing.T, l *ledger, b *Outbox, _ string) {
+	expect(t, "at once", take(b, 10), 1, 2, 3)
+	if b.items[1].Attempts != 0 || len(l.postponed) != 0 {
+		t.Error("counted")
+	}
+}
+
+// an outcome that names code and description; others go on.
+func failed(t *testing.T, l *ledger, b *Outbox, code string) {
+	expect(t, "the others", take(b, 10), 2, 3)
+	e := l.end(t, 1)
+	if e.Status != message.Failed || e.Code != code || e.Description != "why" || e.Attempts != 1 {
+		t.Errorf("outcome %+v", e)
+	}
+	time.Sleep(time.Hour)
+	expect(t, "never again", take(b, 10))
+}
+
+// nothing goes, whomever to, until one alone is tried.
+func halted(t *testing.T, _ *ledger, b *Outbox, _ string) {
+	expect(t, "nobody", take(b, 10))
+	time.Sleep(5*time.Minute + time.Second)
+	expect(t, "one alone", take(b, 10), 1)
+}
+
+// An account error stops the session, is said once, and is tried again by one
+// downstream alone, as often as it takes.
+func TestAccountErrorHalts(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		var log bytes.Buffer
+		b.log = hclog.New(&hclog.LoggerOptions{Output: &log, DisableTime: true})
+		said := func(want int) {
+			t.Helper()
+			if n := strings.Count(log.String(), "[ERROR] CCS refuses this sender"); n != want {
+				t.Errorf("said %d times, want %d: %s", n, want, &log)
+			}
+		}
+		for range 5 {
+			l.accept("tokA", 0, -1)
+		}
+		take(b, 2)
+		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		said(1)
+		if s := b.Stats("main"); s.Halted.IsZero() || s.Refused != 1 {
+			t.Errorf("not halted: %+v", s)
+		}
+		for i := range 3 {
+			time.Sleep(4 * time.Minute)
+			expect(t, "while halted", take(b, 10))
+			time.Sleep(2 * time.Minute)
+			expect(t, "one alone", take(b, 10), 1)
+			expect(t, "nothing beside it", take(b, 10))
+			if i < 2 {
+				b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
+				said(2 + i)
+			}
+		}
+		b.Acked("main", 1, "")
+		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
+		if s := b.Stats("main"); !s.Halted.IsZero() || s.Refused != 0 {
+			t.Errorf("still halted: %+v", s)
+		}
+		if n := b.items[2].Attempts; n != 0 {
+			t.Errorf("%d attempts counted for what is the account's fault", n)
+		}
+	})
+}
