@@ -39,3 +39,16 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	}
 	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
 }
+
+// whereToAsk is what to do when no host answers a command that has clientFlags.
+func whereToAsk(cmd *cobra.Command) string {
+	switch path, admin := cmd.Flag("config"), cmd.Flag("admin"); {
+	case admin != nil && admin.Changed:
+		return "is the address of --admin the one in its config's admin block?"
+	case os.Getenv("BALHOST_ADMIN") != "":
+		return "is $BALHOST_ADMIN the address in its config's admin block?"
+	case path != nil:
+		return "start it with: balhost run -c " + path.Value.String()
+	}
+	return "start it with: balhost run"
+}

@@ -77,7 +77,8 @@ func TestExitCodes(t *testing.T) {
 		{"run -c bad.hcl", exitUsage, "bad.hcl:1,1-2: Unsupported argument"},
 		{"check -c bad.hcl", exitUsage, "    x = 1"},
 		{"status", exitFailed, "no balhost is running at unix:"},
-		{"send --to a --data {}", exitFailed, "start it with: balhost run"},
+		{"send --to a --data {}", exitFailed, "is $BALHOST_ADMIN the address"},
+		{"plugins --admin unix:none.sock", exitFailed, "is the address of --admin the one"},
 	} {
 		code, _, said := line(t, strings.Fields(tc.args)...)
 		if code != tc.code || !strings.Contains(said, tc.says) {
@@ -85,6 +86,10 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	t.Setenv("BALHOST_ADMIN", "")
+	write(t, "mine.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n}\nadmin {\n  listen = \"unix:none.sock\"\n}\n", 0o600)
+	if _, _, said := line(t, "pause", "echo", "-c", "mine.hcl"); !strings.HasSuffix(said, "; start it with: balhost run -c mine.hcl\n") {
+		t.Errorf("with -c: %s", said)
+	}
 	if code, _, said := line(t, "status", "-c", "open.hcl"); code != exitUsage || !strings.Contains(said, "needs a token") {
 		t.Errorf("an admin block that is wrong: %d %s", code, said)
 	}
@@ -124,8 +129,15 @@ func TestStatus(t *testing.T) {
 			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
 			LastError:   "dial\x1b[2J refused", LastErrorAt: &now,
 		}},
-		Ledger:  admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: 5 << 30},
-		Plugins: []admin.Plugin{{Name: "echo", State: "refused", Reason: "its name is not echo"}},
+		Ledger: admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: 5 << 30},
+		Plugins: []admin.Plugin{
+			{Name: "echo", State: "refused", Reason: "its name is not echo"},
+			{Name: "bad", State: "refused", Reason: "exited", Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
+			{Name: "old", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Rate: 12.34, Reason: "exited",
+				Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("c", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
+			{Name: "shy", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Pinned: true,
+				Refusal: &admin.PluginRefusal{Reason: "anybody can change it: chmod go-w x", At: now.Add(-time.Minute)}},
+		},
 		Holding: []admin.Holding{{Category: "com.example.x", Pending: 9, Since: now}},
 	}
 	answering(t, admin.Functions{Status: func() admin.Status { return status }})
@@ -135,11 +147,18 @@ func TestStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", "dial\uFFFD[2J refused",
-		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", `9 of category "com.example.x"`,
+		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", " 12.3/s ",
+		"  bad: nothing serves; its content aaaaaaaaaaaa was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload bad --force\n",
+		"  old: content bbbbbbbbbbbb serves; the new content cccccccccccc was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload old --force\n",
+		"  shy: content bbbbbbbbbbbb serves; the new content was refused 1m0s ago: anybody can change it: chmod go-w x\n",
+		"  shy: rolled back by hand: stays until its file changes, or until balhost reload shy --force\n", `9 of category "com.example.x"`,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+	if strings.Contains(out, "old: exited") {
+		t.Errorf("a refusal's reason is told as that of what serves:\n%s", out)
 	}
 	var got admin.Status
 	if code, out, _ := line(t, "status", "--json"); code != 0 || json.Unmarshal([]byte(out), &got) != nil || got.Ledger.Dead != 3 {

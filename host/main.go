@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
 )
 
@@ -46,6 +47,9 @@ func execute(ctx context.Context, root *cobra.Command) int {
 	case errors.As(err, new(*config.Error)):
 		fmt.Fprintln(cmd.ErrOrStderr(), err) // each line begins with its place
 		return exitUsage
+	}
+	if errors.Is(err, admin.ErrNotRunning) {
+		err = fmt.Errorf("%w; %s", err, whereToAsk(cmd))
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "balhost: %v\n", err)
 	return exitCode(err)

@@ -53,7 +53,9 @@ func resumeCommand() *cobra.Command {
 func rollbackCommand() *cobra.Command {
 	return pluginCommand("rollback", "Go back to a plugin's previous proven binary",
 		`Starts the content that served before this one, hands over to it, and keeps it
-until the file in the plugins folder changes. The host keeps the last three.`, "rolled back", (*admin.Client).Rollback)
+until the file in the plugins folder changes. The host keeps the last three.
+
+"balhost reload PLUGIN --force" undoes it: what the file holds serves again.`, "rolled back", (*admin.Client).Rollback)
 }
 
 // pluginCommand is a command that does one thing to one plugin.
@@ -120,7 +122,7 @@ process that takes over from the old one; a session that changed reconnects.
 With the name of a plugin only that plugin's file is looked at.
 
 A plugin whose content was refused is tried again when its file changes, or with
---force, which starts an unchanged plugin anew, too.`,
+--force, which starts an unchanged plugin anew, too, and ends a rollback.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -144,6 +146,6 @@ A plugin whose content was refused is tried again when its file changes, or with
 		},
 	}
 	where.add(cmd)
-	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, and start unchanged plugins anew")
+	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, and start unchanged plugins anew")
 	return cmd
 }

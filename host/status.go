@@ -151,7 +151,7 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		_, err := fmt.Fprintln(out, "no plugins: put an executable into the plugins folder")
 		return err
 	}
-	t := newTable(out, "PLUGIN", "STATE", "VERSION", "SHA256", "PID", "UP", "RESTARTS", "PENDING", "IN FLIGHT", "LANES", "HANDLED", "DIED")
+	t := newTable(out, "PLUGIN", "STATE", "VERSION", "SHA256", "PID", "UP", "RESTARTS", "PENDING", "IN FLIGHT", "LANES", "HANDLED", "RATE", "DIED")
 	for _, s := range plugins {
 		var pid, up any = "", ""
 		if s.PID != 0 {
@@ -160,39 +160,67 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		if s.Started != nil {
 			up = ago(now, *s.Started)
 		}
-		t.row(s.Name, s.State, s.Version, s.SHA256[:min(len(s.SHA256), 12)], pid, up, s.Restarts, s.Pending, s.InFlight, s.Lanes, s.Handled, s.Died)
+		t.row(s.Name, s.State, s.Version, brief(s.SHA256), pid, up, s.Restarts, s.Pending, s.InFlight, s.Lanes, s.Handled, fmt.Sprintf("%.1f/s", s.Rate), s.Died)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	for _, s := range plugins {
-		if s.Reason != "" {
-			fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(s.Reason))
-		}
-		if s.Paused {
-			fmt.Fprintf(out, "  %s: paused; balhost resume %s\n", plain(s.Name), plain(s.Name))
-		}
-		if r := s.Refusal; r != nil && r.Reason != s.Reason {
-			fmt.Fprintf(out, "  %s: new content %s not taken %s ago: %s\n", plain(s.Name), plain(r.SHA256[:min(len(r.SHA256), 12)]), ago(now, r.At), plain(r.Reason))
-		}
-		if s.Probation != nil && s.Probation.After(now) {
-			fmt.Fprintf(out, "  %s: on probation until %s\n", plain(s.Name), s.Probation.Local().Format(time.TimeOnly))
-		}
-		if s.Pinned {
-			fmt.Fprintf(out, "  %s: rolled back by hand; stays until its file changes\n", plain(s.Name))
-		}
-		if s.LastFailureAt != nil {
-			fmt.Fprintf(out, "  %s: %d attempts failed, the last %s ago: %s\n", plain(s.Name), s.Retried+s.Died, ago(now, *s.LastFailureAt), plain(s.LastFailure))
-		}
-		if s.Stuck > 0 {
-			fmt.Fprintf(out, "  %s: %d handlers went past their time and keep their lanes waiting\n", plain(s.Name), s.Stuck)
-		}
-		if s.Suspects > 0 {
-			fmt.Fprintf(out, "  %s: %d events were in flight at too many crashes and are tried alone\n", plain(s.Name), s.Suspects)
-		}
-		if len(s.Lost) > 0 {
-			fmt.Fprintf(out, "  %s: another plugin has its categories %s\n", plain(s.Name), plain(strings.Join(s.Lost, ", ")))
-		}
+		printPluginTrouble(out, s, now)
 	}
 	return nil
 }
+
+// printPluginTrouble says what of a plugin a person should know.
+func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
+	p := func(format string, args ...any) {
+		fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(fmt.Sprintf(format, args...)))
+	}
+	if s.Reason != "" && (s.Refusal == nil || s.Refusal.Reason != s.Reason) {
+		p("%s", s.Reason)
+	}
+	if s.Refusal != nil {
+		p("%s", refused(s, now))
+	}
+	if s.Paused {
+		p("paused; balhost resume %s", s.Name)
+	}
+	if s.Probation != nil && s.Probation.After(now) {
+		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
+	}
+	if s.Pinned {
+		p("rolled back by hand: stays until its file changes, or until balhost reload %s --force", s.Name)
+	}
+	if s.LastFailureAt != nil {
+		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, *s.LastFailureAt), s.LastFailure)
+	}
+	if s.Stuck > 0 {
+		p("%d handlers went past their time and keep their lanes waiting", s.Stuck)
+	}
+	if s.Suspects > 0 {
+		p("%d events were in flight at too many crashes and are tried alone", s.Suspects)
+	}
+	if len(s.Lost) > 0 {
+		p("another plugin has its categories %s", strings.Join(s.Lost, ", "))
+	}
+}
+
+// refused says which content of a plugin was refused and why, which one serves
+// in its place, and what mends it.
+func refused(s admin.Plugin, now time.Time) string {
+	serves, what := "nothing serves", "its content"
+	if s.PID != 0 {
+		serves, what = "content "+brief(s.SHA256)+" serves", "the new content"
+	}
+	if s.Refusal.SHA256 != "" {
+		what += " " + brief(s.Refusal.SHA256)
+	}
+	text := fmt.Sprintf("%s; %s was refused %s ago: %s", serves, what, ago(now, s.Refusal.At), s.Refusal.Reason)
+	if s.Refusal.Tried {
+		text += fmt.Sprintf("; to mend it put another file there, change its block in the config, or try this one again: balhost reload %s --force", s.Name)
+	}
+	return text
+}
+
+// brief is the beginning of a sha256, enough to tell contents apart.
+func brief(sha256 string) string { return sha256[:min(len(sha256), 12)] }

@@ -184,7 +184,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	}
 	resp, err := c.http.Do(req)
 	if opErr := (*net.OpError)(nil); errors.As(err, &opErr) && opErr.Op == "dial" {
-		return fmt.Errorf("%w at %s (%w); start it with: balhost run -c config.hcl", ErrNotRunning, c.listen, opErr.Err)
+		return fmt.Errorf("%w at %s (%w)", ErrNotRunning, c.listen, opErr.Err)
 	} else if err != nil {
 		return fmt.Errorf("ask the host at %s: %w", c.listen, err)
 	}

@@ -68,7 +68,7 @@ type Ledger struct {
 // Plugin is one file in the plugins folder, running or not.
 type Plugin struct {
 	Name          string         `json:"name"`
-	State         string         `json:"state"`            // starting, running, draining, backoff, refused, stopped
+	State         string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, absent
 	Paused        bool           `json:"paused"`           // it is given no events; see balhost resume
 	Reason        string         `json:"reason,omitempty"` // why it is not running, with what to do
 	Version       string         `json:"version,omitempty"`
@@ -93,6 +93,7 @@ type Plugin struct {
 	LastFailure   string         `json:"last_failure,omitempty"` // why an event was not handled last
 	LastFailureAt *time.Time     `json:"last_failure_at,omitempty"`
 	Handled       uint64         `json:"handled"`
+	Rate          float64        `json:"rate"` // handled a second, over the last few
 	Retried       uint64         `json:"retried"`
 	Died          uint64         `json:"died"` // events that it sent to the dead letters
 }
@@ -102,6 +103,9 @@ type PluginRefusal struct {
 	SHA256 string    `json:"sha256,omitempty"`
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Tried: it was run, and isn't again until the file or the config changes, or
+	// by a reload with force. Else the reason says what to mend; that is noticed.
+	Tried bool `json:"tried"`
 }
 
 // Holding is a category that no plugin claims: its upstreams are stored and wait.

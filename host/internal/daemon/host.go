@@ -102,6 +102,9 @@ func (h *host) unready() []string {
 	if h.ledger.Full() {
 		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
 	}
+	if names := h.plugins.Awaited(); names != nil {
+		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(names, ", ")))
+	}
 	for _, p := range h.plugins.Status() {
 		if p.State == pluginhost.Backoff || p.State == pluginhost.Refused {
 			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
@@ -210,7 +213,8 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 }
 
 // pluginStatus joins what is known of the processes and of their work. A plugin
-// may have events and no process, and the other way round.
+// may have events and no process, and the other way round; one that has neither
+// a file nor anything left to do is not told of.
 func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {
@@ -231,7 +235,7 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 			a.Probation = &p.Probation
 		}
 		if r := p.Refusal; r != nil {
-			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At}
+			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At, Tried: r.Tried}
 		}
 	}
 	for _, p := range d.Plugins {
@@ -241,11 +245,13 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 			a.LastFailureAt = &p.FailedAt
 		}
 		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
-		a.Suspects, a.Handled, a.Retried, a.Died = p.Suspects, p.Handled, p.Retried, p.Died
+		a.Suspects, a.Handled, a.Rate, a.Retried, a.Died = p.Suspects, p.Handled, p.Rate, p.Retried, p.Died
 	}
 	var all []admin.Plugin
 	for _, p := range byName {
-		all = append(all, *p)
+		if p.State != "absent" || p.Pending > 0 || p.Paused {
+			all = append(all, *p)
+		}
 	}
 	slices.SortFunc(all, func(a, b admin.Plugin) int { return cmp.Compare(a.Name, b.Name) })
 	return all

@@ -182,12 +182,21 @@ func (in *instance) take(number uint64) (*delivery, bool) {
 // that go on all the same fill a quarter of the credit, the process is hung.
 func (d *Dispatcher) watch(now time.Time) {
 	for _, p := range d.plugins {
+		p.measure(now)
 		for _, in := range p.instances {
 			if !in.dead {
 				in.watch(now)
 			}
 		}
 	}
+}
+
+// measure follows the rate of the last seconds, the latest one weighing a third.
+func (p *plugin) measure(now time.Time) {
+	if took := now.Sub(p.rated).Seconds(); took > 0 && !p.rated.IsZero() {
+		p.rate += (float64(p.handled-p.ratedAt)/took - p.rate) / 3
+	}
+	p.rated, p.ratedAt = now, p.handled
 }
 
 func (in *instance) watch(now time.Time) {

@@ -37,6 +37,9 @@ type plugin struct {
 
 	pending                int
 	handled, retried, died uint64
+	rate                   float64   // handled a second, lately
+	rated                  time.Time // when that was reckoned last
+	ratedAt                uint64    // handled then
 	failure                string    // why an event was not handled last; "" for never
 	failedAt               time.Time // and when
 	saidAt                 time.Time // when that was logged last

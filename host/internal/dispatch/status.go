@@ -32,6 +32,7 @@ type PluginStatus struct {
 	Handled  uint64 // since this start
 	Retried  uint64
 	Died     uint64
+	Rate     float64 // handled a second, lately
 }
 
 // Holding is a category that nobody claims.
@@ -68,7 +69,7 @@ func (d *Dispatcher) status() Status {
 			Name: name, Paused: p.paused, Order: p.order.String(), Lost: lost[name],
 			Pending: p.pending, Lanes: len(p.lanes), Suspects: p.trials.len(),
 			Failure: p.failure, FailedAt: p.failedAt,
-			Handled: p.handled, Retried: p.retried, Died: p.died,
+			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
 		}
 		for _, in := range p.instances {
 			st.InFlight += len(in.out)

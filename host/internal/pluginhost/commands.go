@@ -28,7 +28,7 @@ func (h *Host) Reload(ctx context.Context, name string, force bool) error {
 		return nil
 	}
 	for _, s := range plugins {
-		if err := s.ask(ctx, s.force); err != nil {
+		if err := s.ask(ctx, s.force); err != nil && (name != "" || !errors.Is(err, errOver)) {
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func (h *Host) Configure(ctx context.Context, options func(name string) PluginOp
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errOver) {
 			h.log.Warn("plugin's options are not changed", "plugin", s.name, "err", err)
 		}
 	}
@@ -112,6 +112,9 @@ func (h *Host) named(name string) ([]*supervisor, error) {
 	return found, nil
 }
 
+// errOver: the plugin's file was removed, or the host is stopping.
+var errOver = errors.New("it has been stopped")
+
 // ask has run do something, and waits for it.
 func (s *supervisor) ask(ctx context.Context, do func() error) error {
 	answer := make(chan error, 1)
@@ -120,7 +123,7 @@ func (s *supervisor) ask(ctx context.Context, do func() error) error {
 	case err := <-answer:
 		return err
 	case <-s.over:
-		return errStopping
+		return fmt.Errorf("plugin %q: %w", s.name, errOver)
 	case <-ctx.Done():
 		return fmt.Errorf("plugin %q does not answer: %w", s.name, context.Cause(ctx))
 	}

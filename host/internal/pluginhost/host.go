@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,9 +35,13 @@ type limits struct {
 	lines     int           // log lines of a plugin in a second; more are dropped and counted
 }
 
+// BootTime is how long, at most, the plugins that were there at the start are
+// waited for.
+const BootTime = 15 * time.Second
+
 var usual = limits{
 	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
-	crowd: 2 * time.Second, boot: 15 * time.Second, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
+	crowd: 2 * time.Second, boot: BootTime, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
 	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
 	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
 }
@@ -62,6 +68,7 @@ type Host struct {
 	mu      sync.Mutex                      // guards what follows
 	plugins map[string]*supervisor          // only look adds to it
 	chosen  func(name string) PluginOptions // by Configure; nil: Options.Plugin
+	booting map[string]bool                 // the boot waits for these to say what they are; nil when it is over
 }
 
 // New makes a host; Run starts it.
@@ -73,7 +80,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),
-		hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{},
+		hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{},
 	}
 }
 
@@ -137,13 +144,14 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 			if booting {
 				for _, name := range c.found {
 					boot.Add(1)
-					h.supervise(ctx, name, boot.Done, plugins)
+					h.awaited(name, true)
+					h.supervise(ctx, name, nil, func() { h.awaited(name, false); boot.Done() }, plugins)
 				}
 			}
 			// Later what comes has a supervisor when it has settled: some tools
 			// let their files have another name for a moment.
 			for _, f := range c.settled {
-				h.supervise(ctx, f.name, func() {}, plugins)
+				h.supervise(ctx, f.name, &f, func() {}, plugins)
 			}
 			h.tell(c)
 			again = cmp.Or(c.again, again)
@@ -177,9 +185,31 @@ func (h *Host) settle(ctx context.Context, boot *sync.WaitGroup) {
 		h.log.Warn("some plugins have not said yet what they are: the others' events don't wait for them any longer", "waited", h.limits.boot)
 	case <-ctx.Done():
 	}
+	h.mu.Lock()
+	h.booting = nil
+	h.mu.Unlock()
 	if ctx.Err() == nil {
 		h.o.Dispatcher.Settled()
 	}
+}
+
+// awaited notes that the boot waits for a plugin, or does no longer.
+func (h *Host) awaited(name string, yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if yes {
+		h.booting[name] = true
+	} else {
+		delete(h.booting, name)
+	}
+}
+
+// Awaited are the plugins that the boot waits for, by name: until each has said
+// what it is or has failed, BootTime at most, no plugin gets events. None after that.
+func (h *Host) Awaited() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.booting))
 }
 
 // sweep removes the copies of plugins that were removed while no host ran.
@@ -198,28 +228,38 @@ func (h *Host) sweep(present map[string]file) {
 	}
 }
 
-// supervise starts a supervisor for a name, unless there is one.
-func (h *Host) supervise(ctx context.Context, name string, first func(), plugins *errgroup.Group) {
+// supervise offers a file, or nothing yet, to the supervisor of its name, which
+// it starts if there is none.
+func (h *Host) supervise(ctx context.Context, name string, f *file, first func(), plugins *errgroup.Group) {
 	h.mu.Lock()
-	known := h.plugins[name] != nil
-	h.mu.Unlock()
-	if known {
-		return
+	defer h.mu.Unlock()
+	s := h.plugins[name]
+	if s == nil {
+		s = newSupervisor(h, name, h.chosenOptions(name), first)
+		h.plugins[name] = s
+		plugins.Go(func() error { return s.run(ctx) })
 	}
-	s := newSupervisor(h, name, first)
-	h.mu.Lock()
-	h.plugins[name] = s
-	h.mu.Unlock()
-	plugins.Go(func() error { return s.run(ctx) })
+	if f != nil {
+		s.offer(f)
+	}
 }
 
-// tell passes on what a look brought.
+// forget lets go of a plugin that has left, unless there is news for it: what
+// comes under its name later has a supervisor of its own.
+func (h *Host) forget(s *supervisor) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !s.box.empty() {
+		return false
+	}
+	delete(h.plugins, s.name)
+	return true
+}
+
+// tell passes on what else a look brought.
 func (h *Host) tell(c changes) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, f := range c.settled {
-		h.plugins[f.name].offer(&f)
-	}
 	for _, name := range c.gone {
 		if s := h.plugins[name]; s != nil {
 			s.offer(nil)
@@ -266,17 +306,20 @@ func (h *Host) store(name string) store {
 	return store{dir: filepath.Join(h.o.DataDir, "plugins", name)}
 }
 
-// options are a plugin's, with what must not be zero.
+// options are a plugin's.
 func (h *Host) options(name string) PluginOptions {
 	h.mu.Lock()
-	chosen := h.chosen
-	h.mu.Unlock()
-	if chosen == nil {
-		chosen = h.o.Plugin
-	}
-	var o PluginOptions
-	if chosen != nil {
-		o = chosen(name)
+	defer h.mu.Unlock()
+	return h.chosenOptions(name)
+}
+
+// chosenOptions are a plugin's, with what must not be zero. mu is held.
+func (h *Host) chosenOptions(name string) (o PluginOptions) {
+	switch {
+	case h.chosen != nil:
+		o = h.chosen(name)
+	case h.o.Plugin != nil:
+		o = h.o.Plugin(name)
 	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.RestartMin = cmp.Or(o.RestartMin, time.Second)

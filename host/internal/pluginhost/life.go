@@ -34,11 +34,10 @@ type life struct {
 	log     hclog.Logger
 
 	// What follows is the supervisor's.
-	known    bool // it was described, so inst is set
-	running  bool // it serves
-	runs     bool // it was allowed its Run
-	draining bool
-	asked    bool // it was asked to end
+	known   bool // it was described, so inst is set
+	running bool // it serves
+	runs    bool // it was allowed its Run
+	asked   bool // it was asked to end
 
 	// What follows is owned by run. The supervisor may look at inst when it was
 	// described, at ready when it runs, and at all when it has ended.
@@ -62,7 +61,6 @@ const (
 	described  news = iota // its session is open, its claims are known
 	configured             // waits for its permit
 	ready                  // serves
-	draining               // finishes what it holds
 	wantsTrier             // the dispatcher asks for a second process
 	retired                // the dispatcher needs it no longer
 	buried                 // its process has gone; the dispatcher hears of it next
@@ -233,7 +231,6 @@ func (l *life) weigh(ctx context.Context) error {
 // drain lets the dispatcher take the plugin out, within the plugin's limit, and
 // from the host's stopping on within the host's.
 func (l *life) drain(ctx, host context.Context) {
-	l.news(draining)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.version.options.DrainTimeout)
 	defer cancel()
 	hurry := context.AfterFunc(host, func() {

@@ -42,6 +42,7 @@ type lines struct {
 
 	mu    sync.Mutex // guards what follows
 	last  []string   // the last words
+	chat  string     // the last line that was no trouble
 	panic bool       // the rest is a Go stack trace
 	trace bool       // inside a Python one
 }
@@ -52,8 +53,11 @@ func (l *lines) stdout(line []byte) { l.plain(hclog.Info, line) }
 // stderr takes one line of standard error.
 func (l *lines) stderr(line []byte) {
 	if level, msg, pairs, ok := parseLine(line); ok {
-		if level >= hclog.Info {
+		switch {
+		case level >= hclog.Warn:
 			l.remember(msg)
+		case level >= hclog.Info: // below it stands what libraries say
+			l.chatter(msg)
 		}
 		l.say(level, msg, pairs...)
 		return
@@ -103,10 +107,20 @@ func (l *lines) remember(s string) {
 	l.last = append(l.last, s)
 }
 
-// words are the last that it said, on one line; "" for none.
+func (l *lines) chatter(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.chat = s
+}
+
+// words are the last that it said, on one line; "" for none. Trouble comes before
+// what it logged in passing, which tells where it was.
 func (l *lines) words() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.last == nil {
+		return clip(l.chat, 400)
+	}
 	return clip(strings.Join(l.last, " / "), 400)
 }
 

@@ -43,7 +43,8 @@ func TestLastWords(t *testing.T) {
 		"":                                 "",
 		"a\nb\nc\nd\ne\nf\ng":              "c / d / e / f / g",
 		"before\npanic: no\n1\n2\n3\n4\n5": "panic: no / 1 / 2 / 3 / 4",
-		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`: "no port",
+		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`:   "no port",
+		`{"@level":"info","@message":"dialling"}` + "\n" + `{"@level":"debug","@message":"noise"}`: "dialling",
 	} {
 		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), l.stderr) })
 		if got := l.words(); got != want {

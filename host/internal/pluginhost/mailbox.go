@@ -27,3 +27,9 @@ func (b *mailbox) take() []func() {
 	b.happened = nil
 	return all
 }
+
+func (b *mailbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.happened) == 0
+}

@@ -136,8 +136,19 @@ func TestBootHasADeadline(t *testing.T) {
 	for n := range maxStarting + 1 {
 		b.script(fmt.Sprint("mute", n), "exec sleep 3600")
 	}
+	b.put("echo", "")
+	if got := b.host.Awaited(); got != nil {
+		t.Errorf("before the boot it waits for %q", got)
+	}
 	b.run()
+	b.poll("the good one to be awaited no longer", func() bool {
+		waits := b.host.Awaited()
+		return len(waits) == maxStarting+1 && waits[0] == "mute0"
+	})
 	b.event("settled", 1)
+	if got := b.host.Awaited(); got != nil {
+		t.Errorf("after the boot it waits for %q", got)
+	}
 	if !strings.Contains(b.log.String(), "some plugins have not said yet what they are") {
 		t.Error("nothing is said of it in the log")
 	}

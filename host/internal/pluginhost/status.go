@@ -17,7 +17,7 @@ const (
 	Discovered State = "discovered" // seen in the folder, waiting until the file has settled
 	Starting   State = "starting"   // from the start of its process until it is configured
 	Running    State = "running"    // takes events
-	Draining   State = "draining"   // finishes what it holds, then is stopped
+	Draining   State = "draining"   // finishes what it holds, if anything, then is stopped
 	Backoff    State = "backoff"    // crashed, hung or was not able to start; tried again at Retry
 	Refused    State = "refused"    // this content is not tried again until the file changes
 	Stopped    State = "stopped"    // its file is gone, or the host is stopping
@@ -43,15 +43,17 @@ type Status struct {
 	Refusal    *Refusal  `json:"refusal,omitempty"`   // the last one; nil when a later content was taken
 }
 
-// Refusal says which content was not taken, or was rolled back, and why. It is
-// not tried again until the file or the config changes, or by Reload with force.
+// Refusal says which content was not taken, or was rolled back, and why.
 type Refusal struct {
 	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	// Tried: it was run, and isn't again until the file or the config changes, or
+	// by Reload with force. Else the reason says what to mend; that is noticed.
+	Tried bool `json:"tried"`
 }
 
-// Status tells of every plugin that was seen since the start, by name.
+// Status tells of every plugin that has a file or a process, by name.
 func (h *Host) Status() []Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,16 +85,14 @@ func (s *supervisor) show(ctx context.Context) {
 		l = s.green
 	}
 	for other := range s.lives {
-		if l == nil || ending != nil && other.draining {
+		if l == nil {
 			l = other
 		}
 	}
 	_, wanted := s.want()
 	switch {
-	case ending != nil && l != nil && l.draining:
-		st.State, st.Reason = Draining, ending.Error()
 	case ending != nil && len(s.lives) > 0:
-		st.State = Starting // and being killed
+		st.State, st.Reason = Draining, ending.Error()
 	case ending != nil:
 		st.Reason = ending.Error()
 	case l != nil && l == s.serving && (l.running || s.leaving() > 0): // the old one serves until it does
@@ -145,10 +145,10 @@ func (s *supervisor) show(ctx context.Context) {
 }
 
 // blame notes a content that was not taken, or taken back.
-func (s *supervisor) blame(sha256, reason string, at time.Time) {
+func (s *supervisor) blame(r Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.Refusal = &Refusal{SHA256: sha256, Reason: reason, At: at}
+	s.status.Refusal = &r
 }
 
 // clear forgets the last refusal: another content was taken.

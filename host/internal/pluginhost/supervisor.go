@@ -56,8 +56,8 @@ type supervisor struct {
 	status Status
 }
 
-func newSupervisor(h *Host, name string, first func()) *supervisor {
-	o, log := h.options(name), h.o.Log.With("plugin", name)
+func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervisor {
+	log := h.o.Log.With("plugin", name)
 	return &supervisor{
 		host: h, name: name, log: log, lines: newOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
@@ -67,7 +67,8 @@ func newSupervisor(h *Host, name string, first func()) *supervisor {
 	}
 }
 
-// run supervises until ctx ends and all processes are drained and gone.
+// run supervises until ctx ends or the plugin's file is gone, and all processes
+// are drained and gone.
 func (s *supervisor) run(ctx context.Context) error {
 	defer s.first()
 	defer close(s.over)
@@ -83,7 +84,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		s.judge(ctx)
 		s.act(ctx)
 		s.show(ctx)
-		if ctx.Err() != nil && len(s.lives) == 0 {
+		if len(s.lives) == 0 && (ctx.Err() != nil || s.left && s.host.forget(s)) {
 			return s.tasks.Wait()
 		}
 		alarm := time.NewTimer(s.nap())
@@ -261,8 +262,6 @@ func (s *supervisor) hear(ctx context.Context, l *life, n news) {
 		s.configured(l)
 	case ready:
 		s.ready(l)
-	case draining:
-		l.draining = true
 	case wantsTrier:
 		s.try(ctx, l)
 	case retired:
@@ -374,7 +373,7 @@ func (s *supervisor) refuse(v version, reason string) {
 	s.remember()
 	s.failures, s.retry, s.why = 0, time.Time{}, reason
 	s.host.metrics.refusals.WithLabelValues(s.name).Inc()
-	s.blame(v.bin.sha256, reason, at)
+	s.blame(Refusal{SHA256: v.bin.sha256, Reason: reason, At: at, Tried: true})
 	switch _, back := s.fallback(v); {
 	case s.serving != nil && !s.serving.version.same(v):
 		s.log.Error("new content of the plugin refused until its file or config changes: what served before goes on", "err", reason)

@@ -72,7 +72,7 @@ func (s *supervisor) accept(bin binary) {
 	s.clear()
 	if why, refused := s.record.refusal(version{bin: bin, print: s.print}); refused {
 		s.why = why.Reason
-		s.blame(why.SHA256, why.Reason, why.At)
+		s.blame(Refusal{SHA256: why.SHA256, Reason: why.Reason, At: why.At, Tried: true})
 		s.log.Error("plugin refused until its file changes", "err", why.Reason)
 	}
 }
@@ -83,7 +83,7 @@ func (s *supervisor) decline(sha256, reason string) {
 		return // said before
 	}
 	s.declined = reason
-	s.blame(sha256, reason, time.Now())
+	s.blame(Refusal{SHA256: sha256, Reason: reason, At: time.Now()})
 	s.log.Error("plugin's file is not taken", "err", reason)
 	s.remember()
 }
