@@ -191,10 +191,20 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 		}
 		w.outbox.send(6, 1, "tokB")
 		w.until("new ones on the new one", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
-		w.until("the rest", func(c ccstest.Counts) bool { return c.AckedDown == 6 })
+		replaced := time.Now()
+		time.Sleep(8 * time.Second) // within the grace an answer still counts
+		w.srv.Inject(`<message><gcm xmlns="google:mobile:data">{"message_type":"ack","from":"tokA","message_id":"d-3"}</gcm></message>`)
+		time.Sleep(time.Second)
+		if c := w.srv.Counts(); c.Downstreams != 6 {
+			t.Errorf("%d downstreams within the grace, want 6", c.Downstreams)
+		}
+		w.until("the rest", func(c ccstest.Counts) bool { return c.AckedDown == 5 })
+		if d := time.Since(replaced); d > 12*time.Second { // the grace, and the wait for CCS's close
+			t.Errorf("the old connection was closed after %v", d)
+		}
 		w.outbox.look(func(b *outbox) {
-			if !slices.Equal(b.returned, []uint64{1, 2, 3, 4, 5}) {
-				t.Errorf("returned %v", b.returned)
+			if !slices.Equal(b.returned, []uint64{1, 2, 4, 5}) || !slices.Contains(b.acked, 3) {
+				t.Errorf("returned %v, acked %v", b.returned, b.acked)
 			}
 		})
 		if !strings.Contains(w.log.String(), "downstreams are not answered") {

@@ -71,10 +71,11 @@ func TestFrozenPeerIsLeft(t *testing.T) { // P10
 		w.srv.Freeze(true)
 		w.outbox.send(1, 200, "tokA")
 		w.srv.Upstream("tokA", "app", nil)
-		time.Sleep(10 * time.Minute)
+		time.Sleep(31 * time.Second) // ping interval + timeout, and the tick
 		if st := w.s.Status(); st.LastError == nil {
 			t.Error("nobody noticed")
 		}
+		time.Sleep(10 * time.Minute) // and the new connections get no further
 		w.srv.Freeze(false)
 		w.until("all of it", func(c ccstest.Counts) bool { return c.AckedDown >= 200 && c.Acked == 1 })
 	})

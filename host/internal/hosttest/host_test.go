@@ -2,7 +2,9 @@ package hosttest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -78,6 +80,85 @@ func TestWholeWay(t *testing.T) {
 		}
 		synctest.Wait()
 		if c := h.Ledger.Counts(); c.Handled != 2 || c.Acked != 1 || c.Events+c.Downstreams != 0 {
+			t.Errorf("the ledger has %+v", c)
+		}
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+		o.Server.Close()
+	})
+}
+
+// What CCS says of a downstream reaches the plugin that sent it: the token that
+// replaces its target's, why it failed, and that it was delivered. A receipt of
+// a message that nobody knows goes to the plugin of its category.
+func TestAnswersReachThePlugin(t *testing.T) { // P4
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan string, 10)
+		sender := &Plugin{
+			Name: "sender", Categories: []string{"com.example.sender"}, Order: "device", Outcome: true, Receipt: true,
+			Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
+				switch o, r := d.GetOutcome(), d.GetReceipt(); {
+				case o != nil:
+					heard <- fmt.Sprintf("%s: %s, %q for %q, %s %s, written %d, %s", o.GetMessageId(), o.GetStatus(), o.GetNewToken(), o.GetTo().GetToken(), o.GetCode(), o.GetDescription(), o.GetAttempts(), o.GetContext())
+				case r != nil:
+					heard <- fmt.Sprintf("receipt of %s: %s at %s of %s", r.GetOriginalMessageId(), r.GetStatus(), r.GetDevice(), r.GetCategory())
+				}
+				return &wire.Result{}
+			},
+		}
+		other := &Plugin{Name: "other", Categories: []string{"com.example.other"}, Order: "device", Receipt: true,
+			Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
+				heard <- "other: receipt of " + d.GetReceipt().GetOriginalMessageId()
+				return &wire.Result{}
+			},
+		}
+		o := simple(t, dir, sender)
+		o.Plugins = append(o.Plugins, other)
+		h, err := Start(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		o.Server.SetCanonical("old", "new")
+		o.Server.Nack(ccstest.Nack{Count: 1, Token: "gone", Code: "DEVICE_UNREGISTERED", Description: "it left"})
+		for _, c := range []struct{ token, want string }{
+			{"old", `d-old: acked, "new" for "old",  , written 1, {"about":"old"}`},
+			{"fine", `d-fine: acked, "" for "fine",  , written 1, {"about":"fine"}`},
+			{"gone", `d-gone: failed, "" for "gone", DEVICE_UNREGISTERED it left, written 1, {"about":"gone"}`},
+		} {
+			m, err := message.Downstream{MessageID: "d-" + c.token, To: message.Token(c.token), Context: json.RawMessage(`{"about":"` + c.token + `"}`)}.Checked()
+			if err != nil {
+				t.Fatal(err)
+			}
+			on, err := wire.DownstreamToProto(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reply, err := h.Serving("sender").Call(&wire.Call{Op: &wire.Call_Send{Send: on}}); err != nil || reply.GetCode() != wire.Reply_OK {
+				t.Fatalf("send: %v, %v", reply, err)
+			}
+			if got := <-heard; got != c.want {
+				t.Errorf("the plugin heard %s, want %s", got, c.want)
+			}
+		}
+		for _, c := range []struct{ about, want string }{
+			{"d-old", "receipt of d-old: MESSAGE_SENT_TO_DEVICE at tokA of com.example.other"}, // its sender's, whatever the category
+			{"unknown", "other: receipt of unknown"},
+		} {
+			id := "dr2:" + c.about
+			payload := fmt.Sprintf(`{"message_type":"receipt","from":"gcm.googleapis.com","message_id":%q,"category":"com.example.other",`+
+				`"data":{"message_status":"MESSAGE_SENT_TO_DEVICE","original_message_id":%q,"device_registration_id":"tokA"}}`, id, c.about)
+			if _, err := o.Server.Send(ccstest.Upstream{From: "gcm.googleapis.com", MessageID: id, Payload: payload}); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-heard; got != c.want {
+				t.Errorf("heard %s, want %s", got, c.want)
+			}
+		}
+		synctest.Wait()
+		if c := h.Ledger.Counts(); c.Handled != 5 || c.Events+c.Downstreams+c.Dead != 0 {
 			t.Errorf("the ledger has %+v", c)
 		}
 		if err := h.Stop(); err != nil {
