@@ -24,7 +24,7 @@ import (
 // lanes wait for between the replacements, in the same run.
 func BenchmarkReload(b *testing.B) {
 	const devices, rate, reloads = 100, 10_000, 20
-	bin, dir := buildBench(b), b.TempDir()
+	bin := buildBench(b)
 	path := filepath.Join(bin, "plugins", "laps")
 	if out, err := exec.Command("go", "build", "-o", path, "./testdata/laps").CombinedOutput(); err != nil {
 		b.Fatalf("build laps: %v\n%s", err, out)
@@ -32,8 +32,8 @@ func BenchmarkReload(b *testing.B) {
 	if err := os.Remove(filepath.Join(bin, "plugins", "ackonly")); err != nil {
 		b.Fatal(err)
 	}
-	next := versions(b, path, reloads)
 	for b.Loop() {
+		dir, next := b.TempDir(), versions(b, path, reloads)
 		sim := startSim(b, bin, dir)
 		host := startHost(b, bin, dir, sim)
 		sim.post(b, "/devices", ccstest.Devices{Count: devices, Rate: rate, Category: "com.example.bench", Size: 300})
@@ -53,7 +53,7 @@ func BenchmarkReload(b *testing.B) {
 		host.stop(b)
 		sim.stop(b)
 
-		book := readLaps(b, filepath.Join(dir, "data", "plugins", "laps", "work", "laps"))
+		book := readLaps(b, filepath.Join(dir, "data", "plugins", "laps", "work"))
 		r := book.judge(b, moved)
 		fmt.Printf("\nreload under load: %d reloads, %d lanes, %d messages/s asked for\n", reloads, devices, rate)
 		fmt.Printf("  how long a lane waits for the handler of what is due in it:\n")
@@ -90,7 +90,7 @@ func versions(b *testing.B, path string, count int) func(n int) string {
 
 // lap is one handling.
 type lap struct {
-	pid        int
+	process    int // which one it was
 	n          int // the device's counter
 	stored, at time.Time
 }
@@ -101,29 +101,31 @@ type laps struct {
 	again int // handlings of what was handled before
 }
 
-// readLaps reads the plugin's book, and sees that nothing is missing in it.
-func readLaps(b *testing.B, name string) laps {
+// readLaps reads the processes' books, and sees that nothing is missing in them.
+func readLaps(b *testing.B, dir string) laps {
 	b.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer f.Close()
 	l := laps{of: map[string][]lap{}}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var (
-			one        lap
-			device     string
-			stored, at int64
-		)
-		if _, err := fmt.Sscan(lines.Text(), &one.pid, &device, &one.n, &stored, &at); err != nil {
-			b.Fatalf("%q: %v", lines.Text(), err)
+	books, _ := filepath.Glob(filepath.Join(dir, "laps-*"))
+	for process, name := range books {
+		f, err := os.Open(name)
+		if err != nil {
+			b.Fatal(err)
 		}
-		one.stored, one.at = time.Unix(0, stored), time.Unix(0, at)
-		l.of[device] = append(l.of[device], one)
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			var (
+				device     string
+				n          int
+				stored, at int64
+			)
+			if _, err := fmt.Sscan(lines.Text(), &device, &n, &stored, &at); err != nil {
+				b.Fatalf("%s: %q: %v", name, lines.Text(), err)
+			}
+			l.of[device] = append(l.of[device], lap{process, n, time.Unix(0, stored), time.Unix(0, at)})
+		}
 	}
 	for device, all := range l.of {
-		slices.SortStableFunc(all, func(a, b lap) int { return a.at.Compare(b.at) }) // an old process may write its last ones late
+		slices.SortFunc(all, func(a, b lap) int { return a.at.Compare(b.at) })
 		newest := 0
 		for _, one := range all {
 			switch {
@@ -170,16 +172,16 @@ func (l laps) judge(b *testing.B, moved []time.Time) (v verdict) {
 	b.Helper()
 	const settled = 500 * time.Millisecond
 	served := make([]time.Time, len(moved)) // by whoever began first after each mv
-	pids := map[int]time.Time{}             // when each process began
+	begins := map[int]time.Time{}           // when each process began
 	for _, all := range l.of {
 		for _, one := range all {
-			if at, ok := pids[one.pid]; !ok || one.at.Before(at) {
-				pids[one.pid] = one.at
+			if at, ok := begins[one.process]; !ok || one.at.Before(at) {
+				begins[one.process] = one.at
 			}
 		}
 	}
 	for n, mv := range moved {
-		for _, at := range pids {
+		for _, at := range begins {
 			if at.After(mv) && (served[n].IsZero() || at.Before(served[n])) {
 				served[n] = at
 			}
@@ -209,7 +211,7 @@ func (l laps) judge(b *testing.B, moved []time.Time) (v verdict) {
 			case n < len(moved)-1:
 				v.between.each = append(v.between.each, wait)
 			}
-			if one.pid != before.pid {
+			if one.process != before.process {
 				v.first.each = append(v.first.each, wait)
 			}
 		}

@@ -446,50 +446,6 @@ func TestTrierIsRetired(t *testing.T) {
 	})
 }
 
-// TestHandover has a new process take lanes as the old one settles them. // P9, P5
-func TestHandover(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
-		b.wantIDs(old, "a1")
-		green := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "bert", "b1")
-		b.wantIDs(green, "b1") // a free lane goes to the new one at once
-		old.done(old.last())
-		b.wantIDs(green, "b1", "a2") // and anna's when the old one has settled
-		b.wantIDs(old, "a1")
-		b.d.Frame(old.plugin, &wire.PluginFrame{Drained: true})
-		if err := b.d.Drain(b.Context(), old.plugin); err != nil {
-			t.Fatal(err)
-		}
-		b.d.Gone(old.plugin, "replaced")
-		green.done(green.last())
-		synctest.Wait()
-		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || r != (Results{Handled: 1}) {
-			t.Errorf("results %+v, %v", r, err)
-		}
-	})
-}
-
-// TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
-func TestHandoverToAnotherOrder(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
-		old := b.plugin("echo", "app", nil)
-		for i := range 3 {
-			b.ledger.upstream("app", "anna", fmt.Sprint(i))
-		}
-		b.wantIDs(old, "0")
-		green := b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
-		b.wantIDs(green)
-		old.done(old.last())
-		b.wantIDs(green, "1", "2")
-		b.wantIDs(old, "0")
-	})
-}
-
 func TestPauseOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {

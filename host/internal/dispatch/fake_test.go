@@ -32,7 +32,7 @@ type fakeLedger struct {
 	settled  []entry.Settlement
 	updates  []entry.Changes
 	state    map[string]json.RawMessage
-	stuck    chan struct{}  // updates are committed when it is closed
+	stuck    chan struct{}  // what is not committed yet is when it is closed
 	conflict map[uint64]int // by seq: so many commits answer ErrConflict
 	refuse   error          // what every Done with changes gets
 }
@@ -107,7 +107,15 @@ func (f *fakeLedger) Lease(seq, lease uint64) {
 }
 
 func (f *fakeLedger) Settle(s entry.Settlement, done func(error)) {
-	go func() { done(f.settle(s)) }()
+	f.mu.Lock()
+	stuck := f.stuck
+	f.mu.Unlock()
+	go func() {
+		if stuck != nil {
+			<-stuck
+		}
+		done(f.settle(s))
+	}()
 }
 
 func (f *fakeLedger) settle(s entry.Settlement) error {
@@ -139,6 +147,13 @@ func (f *fakeLedger) ends() []entry.Settlement {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.settled)
+}
+
+// conflicts is how many commits of an event will be answered with ErrConflict.
+func (f *fakeLedger) conflicts(seq uint64) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.conflict[seq]
 }
 
 func (f *fakeLedger) pending() int {

@@ -1,6 +1,6 @@
 // Command laps is a plugin for measurements: it writes down when the host
-// stored which upstream and when its handler got it, in its working folder,
-// which its next version shares. The book is complete when the plugin has ended.
+// stored which upstream and when its handler got it. Each process has a book of
+// its own in the working folder, complete when it has ended.
 package main
 
 import (
@@ -16,13 +16,13 @@ import (
 )
 
 func main() {
-	file, err := os.OpenFile("laps", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.Create(fmt.Sprintf("laps-%d", os.Getpid()))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	var mu sync.Mutex // guards book
-	book, pid := bufio.NewWriter(file), os.Getpid()
+	book := bufio.NewWriter(file)
 	sdk.Serve(sdk.Plugin{
 		Name:       "laps",
 		Version:    "1.0.0",
@@ -36,7 +36,7 @@ func main() {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			_, err := fmt.Fprintln(book, pid, m.From, data.N, m.Received.UnixNano(), now.UnixNano())
+			_, err := fmt.Fprintln(book, m.From, data.N, m.Received.UnixNano(), now.UnixNano())
 			return err
 		},
 		Stop: func(context.Context) error { return book.Flush() },
