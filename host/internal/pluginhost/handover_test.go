@@ -344,6 +344,34 @@ func TestRollbackByHand(t *testing.T) {
 	}
 }
 
+// The last three proven contents are kept, the one that serves among them; a
+// rollback goes to the one before it.
+func TestLastThreeAreKept(t *testing.T) {
+	b := newBench(t)
+	b.probationary(0)
+	sums := []string{b.proven().SHA256}
+	for n := range 4 {
+		b.put("echo", strings.Repeat("x", n+1))
+		b.event("said echo: run", n+2)
+		sums = append(sums, b.state("echo", Running).SHA256)
+	}
+	slices.Reverse(sums)
+	if s := b.status("echo"); !slices.Equal(s.Previous, sums[1:3]) {
+		t.Errorf("the contents before are %q, want %q", s.Previous, sums[1:3])
+	}
+	copies, err := filepath.Glob(filepath.Join(b.data, "plugins", "echo", strings.Repeat("?", 64)))
+	if err != nil || len(copies) != 3 {
+		t.Errorf("%d copies are kept: %v", len(copies), err)
+	}
+	if err := b.host.Rollback(context.Background(), "echo"); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: run", 6)
+	if s := b.state("echo", Running); s.SHA256 != sums[1] {
+		t.Errorf("rolled back to %s, want the one before, %s", s.SHA256, sums[1])
+	}
+}
+
 // Suspects are tried in a process of their own, whose death is nobody else's.
 func TestTrier(t *testing.T) {
 	b := newBench(t)

@@ -23,13 +23,20 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Over its memory limit a plugin is killed, and says so; that is a crash.
+// Over its memory limit a plugin is killed, and says so; that is a crash. What
+// its children use counts.
 func TestMemoryLimit(t *testing.T) {
+	for _, how := range []string{"grow", "raise"} {
+		t.Run(how, func(t *testing.T) { memoryLimit(t, how) })
+	}
+}
+
+func memoryLimit(t *testing.T, how string) {
 	b := newBench(t)
 	b.host.limits.weigh = 50 * time.Millisecond
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour, MemoryMax: 150 << 20} }
 	b.proven()
-	b.tell("echo", "grow")
+	b.tell("echo", how)
 	if s := b.state("echo", Backoff); !regexp.MustCompile(`^uses \d+ MiB of memory, more than memory_max allows \(150 MiB\)$`).MatchString(s.Reason) {
 		t.Errorf("status %+v", s)
 	}

@@ -213,6 +213,11 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 			hoard[i] = 1
 		}
 		answer("grown")
+	case "raise": // a child that grows
+		cmd := exec.Command("sh", "-c", `x=$(head -c 200000000 /dev/zero | tr "\0" x); sleep 600`)
+		if err := cmd.Start(); err != nil {
+			answer(err.Error())
+		}
 	case "print":
 		for n := range 500 {
 			fmt.Fprintln(realStderr, `{"@level":"debug","@message":"debug line"}`)
