@@ -23,4 +23,20 @@
 // The SDK runs each handler on a goroutine of its own, at most
 // Plugin.MaxInFlight at once; Run has one too. Start at [Plugin] and [Tx]; test
 // with package plugintest.
+//
+// # Lanes
+//
+// Different lanes are handled at the same time. An upstream's lane is its device
+// or its key, as [Plugin].Order says, or with [OrderNone] its own. Outcomes and
+// receipts of downstreams with a Group share the lane of that group, per session;
+// without a group each is alone. No outcome or receipt shares a lane with an
+// upstream: Outcome can run while Upstream handles a message of the same device.
+//
+// So two handlers can meet on one key of the plugin's state. When a key that a
+// handler has read with [Tx].Get was changed by another commit before its own,
+// nothing of it is committed, and it runs again from its start and reads the new
+// value. That is no attempt; from the third time in a row on it waits a little
+// before, up to 5 s. A key that it puts without having read it is not compared:
+// the last commit counts. What many lanes read and write, such as one counter for
+// all devices, makes their handlers run again and again: give lanes their own keys.
 package sdk

@@ -43,12 +43,15 @@ type Plugin struct {
 	// The handlers. nil: done, and what the Tx holds is committed. [Retry],
 	// [Reject], any other error or a panic: nothing is committed, and the event
 	// comes again, or goes to the dead letters. ctx ends at the handler's
-	// timeout and when the plugin must stop; return soon after.
+	// timeout and when the plugin must stop; return soon after: until then the
+	// lane waits, and a plugin in which a quarter of MaxInFlight handlers don't
+	// return is killed as hung.
 
 	// Upstream handles one message of a device.
 	Upstream func(ctx context.Context, tx *Tx, m Upstream) error
 	// Outcome hears how a downstream of this plugin ended. Without it outcomes
-	// are recorded only.
+	// are recorded only. It runs beside Upstream, in lanes of its own: see Lanes
+	// in the package's comment for what that means for the state.
 	Outcome func(ctx context.Context, tx *Tx, o Outcome) error
 	// Receipt hears that a device confirmed a downstream of this plugin that
 	// had Options.ReceiptRequested.

@@ -2,7 +2,9 @@
 // plugin in the test's own process, over real gRPC, gives it events and keeps
 // what it does. It commits like the real host (P7): a handler's downstreams and
 // state count when it returns nil, all or nothing, and a handler whose state was
-// changed under it runs again. There are no devices and no disk behind it.
+// changed under it runs again. A handler that goes on after its ctx has ended
+// fails the test, since a host ends plugins for that. There are no devices and no
+// disk behind it, and no lanes: it gives out what the test gives it, at once.
 //
 //	h := plugintest.New(t, plugin, plugintest.Options{})
 //	r := h.Upstream(sdk.Upstream{From: "ann", Data: plugintest.JSON(map[string]string{"say": "hi"})})
@@ -26,14 +28,18 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// patience is how long the plugin may take for anything before the test fails.
-const patience = 30 * time.Second
+const (
+	// patience is how long the plugin may take for anything before the test fails.
+	patience = 30 * time.Second
+	// hungGrace is how long a handler may go on after its time, as in the host.
+	hungGrace = 5 * time.Second
+)
 
 // Options are for New; the zero value is fine.
 type Options struct {
 	Config         any           // marshalled to the plugin's config object; nil for none
 	Sessions       []string      // names of the host's sessions; nil is one, "main"
-	HandlerTimeout time.Duration // 0 is 30 s
+	HandlerTimeout time.Duration // then a handler's ctx ends; 0 is 30 s
 }
 
 // Host runs one plugin. Its methods may be called from any goroutine.
@@ -227,7 +233,12 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 			h.t.Errorf("plugintest: event for a plugin that was stopped")
 			return Result{Status: Released}
 		}
-		switch r := in.deliver(d); {
+		r, returned := in.deliver(d, h.opts.HandlerTimeout+hungGrace)
+		switch {
+		case !returned:
+			h.t.Errorf("plugintest: a handler has not returned %v after the end of its ctx (HandlerTimeout is %v): a host keeps its lane waiting for it, and kills a plugin as hung when a quarter of its MaxInFlight handlers do so",
+				hungGrace, h.opts.HandlerTimeout)
+			return Result{Status: Hung, Runs: runs}
 		case r == nil || r.Code == wire.Result_RELEASE: // its instance ends
 			select {
 			case <-changed:

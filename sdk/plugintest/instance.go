@@ -89,20 +89,29 @@ func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store
 	return in, nil
 }
 
-// deliver hands an event out and waits for its result; nil when the instance is gone.
-func (in *instance) deliver(d *wire.Delivery) *wire.Result {
+// deliver hands an event out and waits for its result; nil when the instance is
+// gone. When it has not returned within limit, what it does then is lost.
+func (in *instance) deliver(d *wire.Delivery, limit time.Duration) (r *wire.Result, returned bool) {
 	result := make(chan *wire.Result, 1)
 	in.mu.Lock()
 	if in.closed {
 		in.mu.Unlock()
-		return nil
+		return nil, true
 	}
 	in.last++
 	out := &wire.Delivery{Delivery: in.last, Attempt: d.Attempt, TimeoutMs: d.TimeoutMs, Event: d.Event}
 	in.out[out.Delivery] = result
 	in.mu.Unlock()
 	in.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{out}})
-	return <-result
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case r := <-result:
+		return r, true
+	case <-late.C:
+		in.settle(&wire.Result{Delivery: out.Delivery}) // nobody waits any more
+		return nil, false
+	}
 }
 
 func (in *instance) settle(r *wire.Result) {

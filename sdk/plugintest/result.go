@@ -17,6 +17,7 @@ const (
 	Retried  = Status(wire.Result_RETRY)   // an error or a panic: the event would come again
 	Rejected = Status(wire.Result_REJECT)  // sdk.Reject: to the dead letters
 	Released = Status(wire.Result_RELEASE) // given back because the plugin stopped
+	Hung     = Status(-1)                  // the handler went on after its ctx had ended: the test has failed
 )
 
 // String is the status in lower case.
@@ -30,6 +31,8 @@ func (s Status) String() string {
 		return "rejected"
 	case Released:
 		return "released"
+	case Hung:
+		return "hung"
 	}
 	return fmt.Sprintf("status %d", int(s))
 }
