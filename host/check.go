@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -18,7 +17,8 @@ type findings struct {
 	Config   string           `json:"config"` // the file
 	Problems []config.Problem `json:"problems"`
 	Plugins  []pluginFinding  `json:"plugins"`
-	Notes    []string         `json:"notes"` // what may be meant so
+	Errors   []string         `json:"errors"` // what it names and can't be used
+	Notes    []string         `json:"notes"`  // what may be meant so
 }
 
 type pluginFinding struct {
@@ -36,15 +36,16 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check the config and the plugins folder, without starting anything",
 		Long: `Reads the config and shows all of its mistakes at once, with file, line and
-column. Then looks at each file in the plugins folder and says whether the host
-would run it. Nothing is started and nothing is written.
+column, and at the files that it names. Then looks at each file in the plugins
+folder, reads what its header tells, and says whether the host would run it.
+Nothing is started and nothing is written.
 
-Exit codes: 0 all is well, 1 a plugin file would be refused, 2 the config is wrong.`,
+Exit codes: 0 all is well, 1 a file can't be used, 2 the config is wrong.`,
 		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(path)
-			f := findings{Config: path, Problems: []config.Problem{}, Plugins: []pluginFinding{}, Notes: []string{}}
+			f := findings{Config: path, Problems: []config.Problem{}, Plugins: []pluginFinding{}, Errors: []string{}, Notes: []string{}}
 			if wrong := (*config.Error)(nil); errors.As(err, &wrong) && asJSON {
 				f.Problems = wrong.Problems
 				return errors.Join(printJSON(cmd, f), err)
@@ -67,7 +68,7 @@ Exit codes: 0 all is well, 1 a plugin file would be refused, 2 the config is wro
 
 // look fills in what the plugins folder and other files say.
 func (f *findings) look(cfg config.Config) {
-	present, err := pluginhost.Look(cfg.PluginsDir)
+	present, err := pluginhost.Look(cfg.PluginsDir, func(name string) string { return cfg.Plugin(name).SHA256 })
 	if err != nil {
 		f.note("%v; without it no plugin runs", err)
 	}
@@ -87,11 +88,8 @@ func (f *findings) look(cfg config.Config) {
 		}
 	}
 	for _, s := range cfg.Sessions {
-		if s.TLS.CAFile == "" {
-			continue
-		}
-		if _, err := os.Stat(s.TLS.CAFile); err != nil {
-			f.note("session %q: ca_file is not there (%v); the simulator writes its own when it starts", s.Name, err)
+		if _, err := s.TLS.Roots(); err != nil {
+			f.Errors = append(f.Errors, fmt.Sprintf("session %q: %v", s.Name, err))
 		}
 	}
 	slices.Sort(f.Notes)
@@ -103,21 +101,29 @@ func (f *findings) note(format string, args ...any) {
 
 // refusal is the error that makes check fail, or nil.
 func (f *findings) refusal() error {
+	var errs []error
+	for _, e := range f.Errors {
+		errs = append(errs, errors.New(e))
+	}
 	var names []string
 	for _, p := range f.Plugins {
 		if p.Verdict == "refused" {
 			names = append(names, p.Name)
 		}
 	}
-	if names == nil {
-		return nil
+	if names != nil {
+		errs = append(errs, fmt.Errorf("files in the plugins folder that would be refused: %s", strings.Join(names, ", ")))
 	}
-	return fmt.Errorf("files in the plugins folder that would be refused: %s", strings.Join(names, ", "))
+	return errors.Join(errs...)
 }
 
 func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "%s is right: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
+	verdict := "is right"
+	if len(f.Errors) > 0 {
+		verdict = "can be read, but not used"
+	}
+	fmt.Fprintf(out, "%s %s: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, verdict, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
 	if len(f.Plugins) > 0 {
 		t := newTable(out, "FILE", "WOULD BE", "BECAUSE")
 		for _, p := range f.Plugins {

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/admin"
+	"balhost/host/internal/ccstest"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -247,28 +248,41 @@ func TestSend(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "config.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n  tls {\n    ca_file = \"ca.pem\"\n  }\n}\nplugin \"gone\" {}\n", 0o600)
-	if code, out, _ := line(t, "check"); code != 0 || !strings.Contains(out, "without it no plugin runs") {
-		t.Errorf("no folder: %d\n%s", code, out)
+	code, out, said := line(t, "check")
+	if code != exitFailed || !strings.Contains(out, "without it no plugin runs") || !strings.Contains(out, "config.hcl can be read, but not used") || !strings.Contains(said, `session "main": ca_file: open `) {
+		t.Errorf("no folder, no ca_file: %d\n%s%s", code, out, said)
 	}
+	write(t, "ca.pem", "no certificate", 0o600)
+	if code, out, said = line(t, "check", "--json"); code != exitFailed || !strings.Contains(out, "ca.pem holds no certificate in PEM") || !strings.Contains(said, "holds no certificate") {
+		t.Errorf("no certificate: %d\n%s%s", code, out, said)
+	}
+	sim, err := ccstest.NewServer(ccstest.Options{CAFile: "sim.pem"})
+	if err == nil {
+		err = os.Rename("sim.pem", "ca.pem")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
 	if err := os.Mkdir("plugins", 0o755); err != nil {
 		t.Fatal(err)
 	}
 	write(t, "plugins/echo", "#!/bin/sh\n", 0o755)
 	write(t, "plugins/notes.txt", "", 0o644)
 	write(t, "plugins/.echo.swp", "", 0o755)
-	code, out, said := line(t, "check")
-	if code != 0 {
+	if code, out, said = line(t, "check"); code != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
-	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", `plugin "gone" has a block`, "ca_file is not there"} {
+	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", `plugin "gone" has a block`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
 	}
 	write(t, "plugins/an echo", "#!/bin/sh\n", 0o755)
+	write(t, "plugins/setup.exe", "MZ", 0o755)
 	code, out, said = line(t, "check", "--json")
 	var f findings
-	if err := json.Unmarshal([]byte(out), &f); err != nil || code != exitFailed || !strings.Contains(said, "would be refused: an echo") {
+	if err := json.Unmarshal([]byte(out), &f); err != nil || code != exitFailed || !strings.Contains(said, "would be refused: an echo, setup.exe") || !strings.Contains(out, "its file is a program for Windows") {
 		t.Errorf("a name that can't be: %d %v\n%s%s", code, err, out, said)
 	}
 	write(t, "config.hcl", "x = 1", 0o600)

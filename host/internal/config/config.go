@@ -5,7 +5,10 @@
 package config
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"fmt"
+	"os"
 	"time"
 )
 
@@ -56,6 +59,23 @@ type Session struct {
 type TLS struct {
 	CAFile     string // PEM; "" for the system's roots
 	ServerName string // "" for the address's host
+}
+
+// Roots reads the certificates that a server's is checked against; nil without a
+// ca_file, for the system's.
+func (t TLS) Roots() (*x509.CertPool, error) {
+	if t.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(t.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w; the simulator writes its own when it starts", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca_file %s holds no certificate in PEM", t.CAFile)
+	}
+	return roots, nil
 }
 
 // Backoff bounds the waits between tries; they grow from Min to Max with jitter.

@@ -6,7 +6,6 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -178,16 +177,10 @@ func sessionOptions(s config.Session) (ccs.Options, error) {
 		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
 		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
 	}
-	if s.TLS.CAFile == "" {
-		return o, nil
-	}
-	pem, err := os.ReadFile(s.TLS.CAFile)
+	roots, err := s.TLS.Roots()
 	if err != nil {
-		return o, fmt.Errorf("session %q: ca_file: %w; the simulator writes its own when it starts", s.Name, err)
+		return o, fmt.Errorf("session %q: %w", s.Name, err)
 	}
-	o.TLS.RootCAs = x509.NewCertPool()
-	if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
-		return o, fmt.Errorf("session %q: ca_file %s holds no certificate in PEM", s.Name, s.TLS.CAFile)
-	}
+	o.TLS.RootCAs = roots
 	return o, nil
 }

@@ -1,7 +1,10 @@
 package pluginhost
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -57,8 +60,9 @@ type Candidate struct {
 }
 
 // Look says what the host would make of a plugins folder, by name, without
-// starting anything.
-func Look(dir string) ([]Candidate, error) {
+// starting anything. allowed gives the sha256 of the content that the config allows a plugin, in
+// hex; "" for any.
+func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("look into plugins folder: %w", err)
@@ -69,11 +73,32 @@ func Look(dir string) ([]Candidate, error) {
 		if f, none := examine(dir, entry.Name()); none != "" {
 			c.Ignored = none
 		} else {
-			c.Refused = vet(f, dir)
+			c.Refused = judge(f, dir, allowed(c.Name))
 		}
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// judge says what stands against a file as far as it can be told without running
+// it; "": nothing.
+func judge(f file, dir, allowed string) string {
+	if reason := vet(f, dir); reason != "" {
+		return reason
+	}
+	if reason := inspect(f.real); reason != "" {
+		return "its file " + reason
+	}
+	content, err := os.Open(f.real)
+	if err != nil {
+		return "its file can't be read: " + err.Error()
+	}
+	defer content.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, content); err != nil {
+		return "its file can't be read: " + err.Error()
+	}
+	return checkSum(f, hex.EncodeToString(hash.Sum(nil)), PluginOptions{SHA256: allowed})
 }
 
 // temporary reports whether a name is one that copying tools, compilers and

@@ -15,6 +15,7 @@ import (
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	"balhost/sdk/wire"
@@ -108,6 +109,8 @@ func (p *testPlugin) unary(ctx context.Context, req any, info *grpc.UnaryServerI
 		return nil, status.Error(codes.Unimplemented, "no such service")
 	case p.name == "stranger" && strings.HasSuffix(info.FullMethod, "/Describe"):
 		return nil, status.Error(codes.Unimplemented, "no such service")
+	case p.name == "sick" && strings.HasSuffix(info.FullMethod, "/Check"):
+		return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}, nil
 	case p.name == "unwell" && strings.HasSuffix(info.FullMethod, "/Check"):
 		select {}
 	}

@@ -24,8 +24,8 @@ func TestRefusals(t *testing.T) {
 	refused := map[string]string{
 		"exits":     "not a plugin: exited before the handshake with status 3; its last words: no licence found",
 		"true":      "not a plugin: exited before the handshake with status 0",
-		"text":      "not a plugin: this machine can't run it: ",
-		"empty":     "not a plugin: this machine can't run it: ",
+		"text":      "not a plugin: it is neither a program nor a script that begins with #!",
+		"empty":     "not a plugin: it is empty: it is no program",
 		"liar":      `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
 		"picky":     "refused its config: greeting must not be empty at all",
 		"stranger":  "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
@@ -36,8 +36,9 @@ func TestRefusals(t *testing.T) {
 	retried := map[string]string{
 		"segfaults":      "killed by signal: killed",
 		"dies-described": "killed by signal: killed",
+		"sick":           "is not well: its health is NOT_SERVING",
 	}
-	for _, name := range []string{"exits", "deedless", "greedy", "liar", "picky", "stranger", "segfaults", "dies-described", "good"} {
+	for _, name := range []string{"exits", "deedless", "greedy", "liar", "picky", "stranger", "segfaults", "dies-described", "sick", "good"} {
 		b.put(name, "")
 	}
 	b.script("true", "exit 0")

@@ -57,8 +57,11 @@ func (l *life) handshake() error {
 	case p.handshake.done(): // go-plugin didn't like it
 		return refusal("prints garbage: a handshake with " + clean(err.Error(), 200))
 	case errors.Is(err, syscall.ENOEXEC):
-		return refusal("not a plugin: this machine can't run it: " + err.Error())
+		return refusal("not a plugin: it " + cmp.Or(inspect(p.path), "can't be run by this machine: "+err.Error()))
 	case !p.started():
+		if why := inspect(p.path); why != "" {
+			return fmt.Errorf("can't be started: it %s", why)
+		}
 		return fmt.Errorf("can't be started: %w", err)
 	}
 	return err
