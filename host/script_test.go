@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 //	start sim|host|dev [FLAGS] in the background; returns when it is ready
 //	finish sim|host|dev        by SIGTERM; it must exit with 0 and leave no plugin and no socket
 //	crash sim|host             by SIGKILL
+//	hangup host                SIGHUP
 //	dies host CODE             wait for an end that nobody asked for
 //	ask sim|host PATH [BODY]   HTTP; with a body it is a POST. The answer is stdout
 //	[!] until PATTERN COMMAND  repeat ask or a program until its output matches, for a minute
@@ -59,6 +61,7 @@ func TestScript(t *testing.T) {
 			"start":    onStage((*stage).startCmd),
 			"finish":   onStage((*stage).finishCmd),
 			"crash":    onStage((*stage).crashCmd),
+			"hangup":   onStage((*stage).hangupCmd),
 			"dies":     onStage((*stage).diesCmd),
 			"ask":      onStage((*stage).askCmd),
 			"drop":     onStage((*stage).dropCmd),
@@ -247,6 +250,14 @@ func (s *stage) crashCmd(args []string) (string, error) {
 	}
 	p.kill()
 	return "", nil
+}
+
+func (s *stage) hangupCmd(args []string) (string, error) {
+	p, err := s.a(args)
+	if err != nil {
+		return "", err
+	}
+	return "", p.cmd.Process.Signal(syscall.SIGHUP)
 }
 
 func (s *stage) diesCmd(args []string) (string, error) {
