@@ -43,11 +43,15 @@ func newLedger() *ledger {
 
 // accept stores one for token in group; ttl < 0 is none.
 func (l *ledger) accept(token string, group uint64, ttl time.Duration) uint64 {
+	return l.acceptTo(message.Token(token), group, ttl)
+}
+
+func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
 	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group}
-	m := message.Downstream{To: message.Token(token), MessageID: d.MessageID}
+	m := message.Downstream{To: to, MessageID: d.MessageID}
 	if ttl >= 0 {
 		m.Options.TTL = message.TTL(ttl)
 		d.Expires = time.Now().Add(ttl)

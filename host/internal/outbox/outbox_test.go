@@ -264,6 +264,27 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 	})
 }
 
+// Tokens, topics and conditions rest each for itself, also of the same name.
+func TestEachTargetRestsAlone(t *testing.T) {
+	targets := []message.Target{
+		message.Token("news"), message.Topic("news"), message.Topic("sport"), message.Condition("'news' in topics"), message.Condition("'sport' in topics"),
+	}
+	for i, busy := range targets {
+		simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+			l.acceptTo(busy, 0, -1)
+			expect(t, "the first", take(b, 1), 1)
+			b.Nacked("main", 1, "TOPICS_MESSAGE_RATE_EXCEEDED", "")
+			var want []uint64
+			for j, to := range targets {
+				if seq := l.acceptTo(to, 0, -1); j != i {
+					want = append(want, seq)
+				}
+			}
+			expect(t, fmt.Sprintf("beside %+v", busy), take(b, 10), want...)
+		})
+	}
+}
+
 // What rests is passed over, however much of it stands in front.
 func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
