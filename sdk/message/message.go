@@ -115,6 +115,20 @@ func (s OutcomeStatus) String() string {
 	return "unknown"
 }
 
+// MarshalText gives the name, so that logs and JSON have it too.
+func (s OutcomeStatus) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes a name; one of a later host's is none of the three.
+func (s *OutcomeStatus) UnmarshalText(text []byte) error {
+	*s = 0
+	for _, known := range []OutcomeStatus{Acked, Failed, Expired} {
+		if string(text) == known.String() {
+			*s = known
+		}
+	}
+	return nil
+}
+
 // Receipt is CCS's delivery receipt (ccs-protocol.md §6).
 type Receipt struct {
 	ID                string // of this event
