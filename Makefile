@@ -20,7 +20,11 @@ build: ## bin/balhost and the example plugins in bin/examples/
 
 .PHONY: run
 run: build ## host, simulator, example plugins and virtual devices in this terminal
-	cp bin/examples/* plugins/
+	@mkdir -p bin/dropped # what came from here; a file of your own is left as it is
+	@for example in bin/examples/*; do name=$${example##*/}; \
+		if [ ! -e plugins/$$name ] || cmp -s plugins/$$name bin/dropped/$$name || cmp -s plugins/$$name $$example; then cp $$example plugins/ && cp $$example bin/dropped/; \
+		else echo "plugins/$$name is your own and stays; without it the example comes back"; fi; \
+	done
 	bin/balhost dev
 
 .PHONY: test
