@@ -141,6 +141,21 @@ func TestFilesComeAndGo(t *testing.T) {
 	}
 }
 
+// A supervisor that leaves does not take along what has come for it meanwhile.
+func TestForgetKeepsNews(t *testing.T) {
+	h := New(Options{})
+	s := newSupervisor(h, "echo", h.options("echo"), func() {})
+	h.plugins["echo"] = s
+	s.offer(&file{name: "echo"})
+	if h.forget(s) || h.plugins["echo"] != s {
+		t.Error("it was forgotten with a file in its box")
+	}
+	s.box.take()
+	if !h.forget(s) || len(h.plugins) != 0 {
+		t.Error("it was not forgotten")
+	}
+}
+
 func TestPluginAppearsChangesAndGoes(t *testing.T) {
 	b := newBench(t)
 	b.run()

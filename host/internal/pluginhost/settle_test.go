@@ -1,10 +1,13 @@
 package pluginhost
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -193,5 +196,45 @@ func TestStage(t *testing.T) {
 	}
 	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
 		t.Errorf("its folder is left: %v", err)
+	}
+}
+
+// A copy can be run at once, however many processes are forked meanwhile: a child
+// that inherited it open for writing would make that fail (golang/go#22315).
+func TestStagedCopyRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("forks a lot")
+	}
+	dir := t.TempDir()
+	s := store{dir: filepath.Join(t.TempDir(), "echo")}
+	over := make(chan struct{})
+	var forks sync.WaitGroup
+	for range 4 {
+		forks.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_ = exec.Command("true").Run()
+				}
+			}
+		})
+	}
+	defer forks.Wait()
+	defer close(over)
+	for n := range 200 {
+		writeExecutable(t, filepath.Join(dir, "echo"), fmt.Appendf(nil, "#!/bin/sh\n# %d\n", n))
+		f, none := examine(dir, "echo")
+		if none != "" {
+			t.Fatal(none)
+		}
+		b, err := s.stage(f)
+		if err == nil {
+			err = exec.Command(b.path).Run()
+		}
+		if err != nil {
+			t.Fatalf("copy %d: %v", n, err)
+		}
 	}
 }
