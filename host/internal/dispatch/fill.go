@@ -25,10 +25,11 @@ var turns = [...]entry.Kind{entry.Upstream, entry.Upstream, entry.Outcome, entry
 // suspect.
 func (p *plugin) queue(l *lane) {
 	head := l.head()
+	l.since = time.Now()
 	switch {
 	case p.suspectAfter > 0 && p.crashes[head.Seq] >= p.suspectAfter:
 		p.trials.push(l)
-	case !head.Due.IsZero() && head.Due.After(time.Now()):
+	case !head.Due.IsZero() && head.Due.After(l.since):
 		heap.Push(&p.due, l)
 	default:
 		p.ready[head.Kind].push(l)
@@ -42,6 +43,7 @@ func (p *plugin) wake(now time.Time) {
 		if !ok {
 			return
 		}
+		l.since = now
 		p.ready[l.head().Kind].push(l)
 	}
 }
@@ -137,6 +139,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 	d.lease++
 	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now}
 	l.busy = true
+	p.waits.Observe(now.Sub(l.since).Seconds())
 	in.out[out.number] = out
 	in.outBytes += out.bytes
 	if head.Kind != entry.Upstream {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -486,12 +487,14 @@ type handovers struct {
 	*bench
 	seed     uint64
 	rnd      *rand.Rand
-	next     map[string]int      // by device: the number that must come
-	held     map[string]*process // and who has one of it
-	living   []*version          // the last one takes events
+	living   []*version // the last one takes events
 	versions int
 	retries  int
 	paused   bool
+
+	mu   sync.Mutex          // guards what follows, and the versions' open
+	next map[string]int      // by device: the number that must come
+	held map[string]*process // and who has one of it
 }
 
 // version is one process, and what of its deliveries has no answer.
@@ -507,6 +510,8 @@ func (w *handovers) total() int { return 210 }
 func (w *handovers) begin() {
 	v := &version{closed: make(chan struct{})}
 	v.process = w.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		from, id := m.GetUpstream().From, m.GetUpstream().MessageId
 		if want := fmt.Sprintf("%s-%d", from, w.next[from]); id != want || w.held[from] != nil || p.told() {
 			w.Errorf("seed %d: handed %s while %s is next (held: %v, told to drain: %v)", w.seed, id, want, w.held[from] != nil, p.told())
@@ -528,6 +533,8 @@ func (w *handovers) begin() {
 
 // exits ends the older versions that hold nothing.
 func (w *handovers) exits() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	newest := w.living[len(w.living)-1]
 	w.living = slices.DeleteFunc(w.living, func(v *version) bool {
 		over := v != newest && len(v.open) == 0
@@ -552,6 +559,8 @@ func (p *process) told() bool {
 
 // die ends a process with all that it holds.
 func (w *handovers) die(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	v := w.living[i]
 	w.living = append(w.living[:i:i], w.living[i+1:]...)
 	for device, p := range w.held {
@@ -569,6 +578,7 @@ func (w *handovers) die(i int) {
 // step is one thing that happens.
 func (w *handovers) step() {
 	w.exits()
+	synctest.Wait()
 	i := w.rnd.IntN(len(w.living))
 	v := w.living[i]
 	switch w.rnd.IntN(24) {
@@ -595,9 +605,17 @@ func (w *handovers) step() {
 		w.paused = !w.paused
 		return
 	}
-	if len(v.open) == 0 {
+	if !w.answer(v) {
 		time.Sleep(time.Second) // retries become due
-		return
+	}
+}
+
+// answer ends a handling of v, one way or another; false: it has none.
+func (w *handovers) answer(v *version) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(v.open) == 0 {
+		return false
 	}
 	n := w.rnd.IntN(len(v.open))
 	m := v.open[n]
@@ -616,6 +634,7 @@ func (w *handovers) step() {
 		}
 		v.done(m)
 	}
+	return true
 }
 
 // seq is the number of the event that was handed out.

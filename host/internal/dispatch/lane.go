@@ -19,8 +19,9 @@ type lane struct {
 	key    laneKey
 	shared bool // found by its key; others hold one event without order
 	events fifo[entry.Event]
-	loops  int  // times in a row that the head came back with neither an end nor an attempt
-	busy   bool // the head is handed out or its end is being committed
+	loops  int       // times in a row that the head came back with neither an end nor an attempt
+	busy   bool      // the head is handed out or its end is being committed
+	since  time.Time // the head is eligible
 }
 
 func (l *lane) head() *entry.Event { return l.events.front() }

@@ -5,18 +5,29 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are dispatch's. Label values: plugin is a file name in the plugins
 // folder; kind is upstream, outcome or receipt; end is handled, retried or dead.
 type metrics struct {
-	ends *prometheus.CounterVec
+	ends      *prometheus.CounterVec
+	waits     *prometheus.HistogramVec
+	handlings *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
+	buckets := []float64{.0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
 	m := &metrics{
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "balhost_dispatch_events_total",
 			Help: "Ends of handing out, by plugin, kind of event and how it ended.",
 		}, []string{"plugin", "kind", "end"}),
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "balhost_dispatch_wait_seconds", Buckets: buckets,
+			Help: "How long a lane with an event that was due waited for its handing out: for a process, its credit, or the end of a pause.",
+		}, []string{"plugin"}),
+		handlings: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "balhost_dispatch_handling_seconds", Buckets: buckets,
+			Help: "From the handing out of an event to the plugin's result.",
+		}, []string{"plugin"}),
 	}
 	if r != nil {
-		r.MustRegister(m.ends)
+		r.MustRegister(m.ends, m.waits, m.handlings)
 	}
 	return m
 }

@@ -9,6 +9,8 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // plugin is what dispatch knows of one plugin: its lanes, which outlive its
@@ -44,6 +46,7 @@ type plugin struct {
 	failedAt               time.Time // and when
 	saidAt                 time.Time // when that was logged last
 	unsaid                 int       // failures since
+	waits, handlings       prometheus.Observer
 }
 
 // instance is one process of a plugin and what it holds.
@@ -81,6 +84,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
 			paused: d.isPaused(name),
+			waits:  d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
 		}
 		d.plugins[name] = p
 	}

@@ -16,6 +16,7 @@ func (d *Dispatcher) result(in *instance, r *result) {
 	if !ok {
 		return
 	}
+	in.of.handlings.Observe(time.Since(out.started).Seconds())
 	l := out.lane
 	s := entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name}
 	switch r.code {
