@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccstest"
@@ -37,8 +40,8 @@ type sample struct {
 const (
 	redraw  = 500 * time.Millisecond
 	lines   = 2 * time.Second
-	altOn   = "\x1b[?1049h\x1b[?25l"
-	altOff  = "\x1b[?25h\x1b[?1049l"
+	altOn   = "\x1b[?1049h\x1b[?25l\x1b[?7l" // a screen of its own, no cursor, no wrapping
+	altOff  = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 	home    = "\x1b[H"
 	eraseEL = "\x1b[K\n"
 	eraseED = "\x1b[J"
@@ -62,8 +65,9 @@ func (v *view) run(ctx context.Context) error {
 		case <-tick.C:
 			now := v.sample(ctx)
 			if v.live {
-				screen := home + strings.Join(v.screen(last, now), eraseEL) + eraseED
-				fmt.Fprint(v.out, screen)
+				width, height := terminalSize(v.out)
+				rows := fit(v.screen(last, now, height), width, height)
+				fmt.Fprint(v.out, home+strings.Join(rows, eraseEL)+eraseED)
 			} else {
 				fmt.Fprintln(v.out, summary(last, now))
 			}
@@ -120,24 +124,28 @@ func summary(last, now sample) string {
 	return text.String()
 }
 
-// screen is the live view, line by line.
-func (v *view) screen(last, now sample) []string {
-	rows := []string{
-		"balhost dev · Ctrl-C stops it",
-		fmt.Sprintf("simulator  %s, control http://%s   (Google shut its CCS down in 2024; this one runs here)", v.sim.Addr(), v.http),
-	}
+// screen is the live view, line by line, the most important first; the last
+// messages fill what is left of height.
+func (v *view) screen(last, now sample, height int) (rows []string) {
 	add := func(format string, args ...any) { rows = append(rows, fmt.Sprintf(format, args...)) }
+	add("balhost dev · Ctrl-C stops it")
 	if now.err != nil {
 		add("host       starting: %s", plain(now.err.Error()))
+	}
+	for _, reason := range now.status.Reasons {
+		add("! %s", plain(reason))
+	}
+	add("simulator  %s, control http://%s   (Google shut its CCS down in 2024; this one runs here)", v.sim.Addr(), v.http)
+	if now.err != nil {
 		return rows
 	}
+	add("host       API http://%s, plugins %s", v.config.Admin.Listen, v.config.PluginsDir)
 	for _, s := range now.status.Sessions {
 		for _, c := range s.Connections {
 			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", plain(s.Name), c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)
 		}
 	}
 	l := now.status.Ledger
-	add("host       API http://%s, plugins %s", v.config.Admin.Listen, v.config.PluginsDir)
 	add("")
 	add("upstream   %7.0f/s  %9d acked    %6d pending  %d dead", rate(last, now, acked), now.counts.Acked, l.Events, l.Dead)
 	add("downstream %7.0f/s  %9d answered %6d waiting", rate(last, now, taken), now.counts.AckedDown, l.Downstreams)
@@ -149,16 +157,58 @@ func (v *view) screen(last, now sample) []string {
 	for _, h := range now.status.Holding {
 		add("waiting for a plugin: %d of category %q", h.Pending, h.Category)
 	}
-	add("")
-	add("last messages")
-	rows = append(rows, lastMessages(v.sim.Transcript(), 8)...)
-	if !now.status.Ready {
+	if room := height - len(rows) - 2; room > 0 {
 		add("")
-		for _, reason := range now.status.Reasons {
-			add("! %s", plain(reason))
+		add("last messages")
+		rows = append(rows, lastMessages(v.sim.Transcript(), room)...)
+	}
+	return rows
+}
+
+// fit makes rows fit a terminal: blank ones go first, then the last ones; what is
+// too long is cut. The last column stays free, where terminals differ.
+func fit(rows []string, width, height int) []string {
+	for i := len(rows) - 1; i >= 0 && len(rows) > height; i-- {
+		if rows[i] == "" {
+			rows = slices.Delete(rows, i, i+1)
 		}
 	}
-	return clip(rows)
+	if hidden := len(rows) - height; hidden > 0 {
+		rows = append(rows[:height-1], fmt.Sprintf("… %d lines more than fit here", hidden+1))
+	}
+	for i, row := range rows {
+		rows[i] = cut(row, width-1)
+	}
+	return rows
+}
+
+// cut shortens a line to so many columns. Characters that may be two columns wide
+// count as two.
+func cut(row string, width int) string {
+	used, short := 0, 0 // columns; bytes that leave room for the dots
+	for i, r := range row {
+		if used < width {
+			short = i
+		}
+		if used++; r >= 0x1100 && (r < 0x2000 || r >= 0x2300) { // between them stand dots and arrows
+			used++
+		}
+		if used > width {
+			return row[:short] + "…"
+		}
+	}
+	return row
+}
+
+// terminalSize is how many columns and lines there are; as terminals once were,
+// where nobody says.
+func terminalSize(out io.Writer) (width, height int) {
+	if f, ok := out.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
+			return int(size.Col), int(size.Row)
+		}
+	}
+	return 80, 24
 }
 
 var gcmText = regexp.MustCompile(`(?s)google:mobile:data[^>]*>(.*?)</`)
@@ -185,17 +235,6 @@ func lastMessages(passed []ccstest.Line, n int) []string {
 			who, arrow = payload.From, "←"
 		}
 		rows = append(rows, fmt.Sprintf("%s %s %-12s %s", passed[i].Time.Format("15:04:05"), arrow, plain(who), plain(string(payload.Data))))
-	}
-	return rows
-}
-
-// clip keeps rows on one line each.
-func clip(rows []string) []string {
-	const width = 120
-	for i, row := range rows {
-		if r := []rune(row); len(r) > width {
-			rows[i] = string(r[:width-1]) + "…"
-		}
 	}
 	return rows
 }
