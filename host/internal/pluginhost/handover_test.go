@@ -342,6 +342,11 @@ func TestRollbackByHand(t *testing.T) {
 	if s := again.state("echo", Running); s.Pinned || s.SHA256 == first.SHA256 {
 		t.Errorf("after a change: %+v", s)
 	}
+	again.put("echo", "2") // what it was rolled back from: a person wants it now
+	again.event("said echo: run", 3)
+	if s := again.state("echo", Running); s.Pinned || s.SHA256 == first.SHA256 {
+		t.Errorf("after the change back: %+v", s)
+	}
 }
 
 // The last three proven contents are kept, the one that serves among them; a
