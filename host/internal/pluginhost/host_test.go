@@ -141,6 +141,26 @@ func TestFilesComeAndGo(t *testing.T) {
 	}
 }
 
+// What was removed while no host ran leaves no copies, unless it is to be kept.
+func TestRemovedWhileDown(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.put("kept", "")
+	b.run()
+	b.event("ready echo", 1)
+	b.event("ready kept", 1)
+	b.stop()
+	again := newBench(t)
+	again.data, again.host.o.DataDir = b.data, b.data
+	again.host.o.Plugin = func(name string) PluginOptions { return PluginOptions{KeepRemoved: name == "kept"} }
+	again.run()
+	again.event("settled", 1)
+	left, err := filepath.Glob(filepath.Join(b.data, "plugins", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "kept" {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // A supervisor that leaves does not take along what has come for it meanwhile.
 func TestForgetKeepsNews(t *testing.T) {
 	h := New(Options{})
