@@ -46,7 +46,7 @@ plugin "chatroom" {                         # example: a block only where a plug
   suspect_after   = 3                       # crashes with the same event in flight make the event a suspect
   max_in_flight   = 256                     # events given to it and not done
   strategy        = "handover"              # a new version starts beside the old one; "recreate": after its end, for one that can't run twice
-  probation       = "30s"                   # then a new version is proven; crash, hang or more errors before it bring the old one back; "0s": none
+  probation       = "30s"                   # then, and when it has handled an event that was there, a new version is proven; before, a crash, hang or more errors than the old one's bring that back; "0s": none
   on_remove       = "stop"                  # when its file is removed; "keep": it runs on until the host stops
   sha256          = ""                      # the only content that is taken; a file NAME.sha256 beside it does the same
   memory_max      = "0B"                    # of all its processes, then it is killed as if it had crashed; 0B is no limit

@@ -185,8 +185,12 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	if s.Paused {
 		p("paused; balhost resume %s", s.Name)
 	}
-	if s.Probation != nil && s.Probation.After(now) {
+	switch {
+	case s.Probation == nil:
+	case s.Probation.After(now):
 		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
+	default:
+		p("on probation until it has handled an event")
 	}
 	if s.Pinned {
 		p("rolled back by hand: stays until its file changes, or until balhost reload %s --force", s.Name)

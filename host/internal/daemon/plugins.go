@@ -65,9 +65,9 @@ func (p *plugins) Drain(ctx context.Context, i *pluginhost.Instance) error {
 	return p.to.Drain(ctx, p.get(i))
 }
 
-func (p *plugins) Results(ctx context.Context, i *pluginhost.Instance) (handled, failed uint64, err error) {
+func (p *plugins) Results(ctx context.Context, i *pluginhost.Instance) (pluginhost.Results, error) {
 	r, err := p.to.Results(ctx, p.get(i))
-	return r.Handled, r.Failed, err
+	return pluginhost.Results(r), err
 }
 
 func (p *plugins) Gone(i *pluginhost.Instance, reason string) {

@@ -72,6 +72,7 @@ type Instance struct {
 type Results struct {
 	Handled uint64
 	Failed  uint64 // errors, panics and timeouts; not rejections
+	Holds   int    // handed out, and nothing came of it yet
 }
 
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
@@ -246,6 +247,7 @@ func (d *Dispatcher) Results(ctx context.Context, r *Instance) (results Results,
 			return entry.ErrUnknown
 		}
 		results = in.done
+		results.Holds = len(in.out)
 		return nil
 	})
 	return results, err

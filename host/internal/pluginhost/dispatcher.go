@@ -28,8 +28,8 @@ type Dispatcher interface {
 	// p holds nothing and has said drained, else ctx's error at its end.
 	// It returns early when p's session ends, which Gone follows.
 	Drain(ctx context.Context, p *Instance) error
-	// Results tells how many of p's events were handled and how many failed.
-	Results(ctx context.Context, p *Instance) (handled, failed uint64, err error)
+	// Results tells what came of p's events so far.
+	Results(ctx context.Context, p *Instance) (Results, error)
 	// Gone: p's process has exited and was awaited, and no frame of it comes any
 	// more: what it held may be given out again (P5). reason is for people.
 	Gone(p *Instance, reason string)
@@ -38,6 +38,13 @@ type Dispatcher interface {
 	// Settled is called once: every plugin that was in the folder at the start
 	// has been Described or has failed, or has had 15 s for it.
 	Settled()
+}
+
+// Results are what came of the events that one process was handed.
+type Results struct {
+	Handled uint64
+	Failed  uint64 // errors, panics and timeouts; not rejections
+	Holds   int    // handed out, and nothing came of it yet
 }
 
 // Instance is one process of a plugin, as long as it lives. Its address is its

@@ -102,7 +102,7 @@ func TestRollback(t *testing.T) {
 		"errors": {func(b *bench) {
 			sum := b.status("echo").SHA256
 			b.mu.Lock()
-			b.results[sum] = [2]uint64{75, 25}
+			b.results[sum] = Results{Handled: 75, Failed: 25}
 			b.mu.Unlock()
 		}, "25 of its first 100 events failed (25 %), of the one's before it 10.0 %"},
 		"memory": {func(b *bench) { b.tell("echo", "grow") }, "uses "},
@@ -122,7 +122,7 @@ func TestRollback(t *testing.T) {
 			}
 			first := b.proven()
 			b.mu.Lock()
-			b.results[first.SHA256] = [2]uint64{900, 100}
+			b.results[first.SHA256] = Results{Handled: 900, Failed: 100}
 			b.mu.Unlock()
 			b.put("echo", "another")
 			b.event("gone echo", 1)
@@ -157,29 +157,6 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-func TestWorse(t *testing.T) {
-	for _, c := range []struct {
-		now, old score
-		worse    bool
-	}{
-		{score{0, 0}, score{}, false},
-		{score{0, 19}, score{}, false},        // too few events
-		{score{100, 4}, score{}, false},       // too few failures
-		{score{15, 5}, score{}, true},         // 25 % over nothing
-		{score{95, 5}, score{}, false},        // 5 %: tolerated
-		{score{94, 6}, score{}, true},         //
-		{score{850, 150}, score{9, 1}, false}, // 15 % over 10 %
-		{score{849, 151}, score{9, 1}, true},
-		{score{50, 50}, score{1, 99}, false}, // better than before
-	} {
-		if reason := c.now.worse(c.old); (reason != "") != c.worse {
-			t.Errorf("%+v after %+v: %q", c.now, c.old, reason)
-		}
-	}
-}
-
-// A newer file supersedes one on probation; the way back is to the last proven
-// one, whatever came between.
 func TestNewerFileSupersedesProbation(t *testing.T) {
 	b := newBench(t)
 	b.probationary(time.Hour)

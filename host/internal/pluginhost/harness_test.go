@@ -3,6 +3,8 @@ package pluginhost
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,7 +52,7 @@ type bench struct {
 	stuck    bool                        // Drain waits for its context
 	triers   map[string]*Instance
 	ran      map[*Instance]bool
-	results  map[string][2]uint64 // handled and failed, by sha256
+	results  map[string]Results // by sha256
 }
 
 // buffer is a log that can be read while it is written.
@@ -77,7 +79,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{
 		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
 		live: map[*Instance]bool{}, latest: map[string]*Instance{}, draining: map[*Instance]chan struct{}{},
-		triers: map[string]*Instance{}, ran: map[*Instance]bool{}, results: map[string][2]uint64{},
+		triers: map[string]*Instance{}, ran: map[*Instance]bool{}, results: map[string]Results{},
 	}
 	b.host = New(Options{
 		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: []string{"main"}, Dispatcher: b,
@@ -137,7 +139,7 @@ func (b *bench) nothingLeft() {
 
 // put drops this test's binary into the folder as a plugin, as mv does. A tail
 // makes its content another one.
-func (b *bench) put(name string, tail string) {
+func (b *bench) put(name string, tail string) (sha256 string) {
 	b.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -147,7 +149,14 @@ func (b *bench) put(name string, tail string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.write(name, append(content, tail...))
+	content = append(content, tail...)
+	b.write(name, content)
+	return sum(content)
+}
+
+func sum(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // script drops a shell script.
@@ -366,11 +375,10 @@ func (b *bench) Removed(name string) {
 	b.add("removed %s", name)
 }
 
-func (b *bench) Results(_ context.Context, p *Instance) (handled, failed uint64, err error) {
+func (b *bench) Results(_ context.Context, p *Instance) (Results, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := b.results[p.SHA256]
-	return r[0], r[1], nil
+	return b.results[p.SHA256], nil
 }
 
 func (b *bench) Gone(p *Instance, reason string) {

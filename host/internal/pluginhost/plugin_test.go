@@ -293,11 +293,11 @@ func serveHost(dir string) {
 
 type printer struct{}
 
-func (printer) Ready(p *Instance)                                          { fmt.Println("ready", p.PID) }
-func (printer) Described(*Instance)                                        {}
-func (printer) Frame(*Instance, *wire.PluginFrame)                         {}
-func (printer) Drain(context.Context, *Instance) error                     { return nil }
-func (printer) Gone(*Instance, string)                                     {}
-func (printer) Results(context.Context, *Instance) (uint64, uint64, error) { return 0, 0, nil }
-func (printer) Removed(string)                                             {}
-func (printer) Settled()                                                   {}
+func (printer) Ready(p *Instance)                                   { fmt.Println("ready", p.PID) }
+func (printer) Described(*Instance)                                 {}
+func (printer) Frame(*Instance, *wire.PluginFrame)                  {}
+func (printer) Drain(context.Context, *Instance) error              { return nil }
+func (printer) Gone(*Instance, string)                              {}
+func (printer) Results(context.Context, *Instance) (Results, error) { return Results{}, nil }
+func (printer) Removed(string)                                      {}
+func (printer) Settled()                                            {}

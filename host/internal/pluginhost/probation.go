@@ -7,22 +7,27 @@ import (
 )
 
 // probation watches a new version that serves: while it lasts, a crash, a hang
-// or too many errors take the old one back. A version without a fallback has
+// or too many errors take the old one back. It lasts its time, and then until
+// one event was handled, if any was handed out. A version without a fallback has
 // none: there is nothing to take back.
 type probation struct {
 	life  *life
 	until time.Time
 	next  time.Time // look again
-	start score     // of the old version
 }
 
-// score is what came of a process's events.
-type score struct{ handled, failed uint64 }
+// score is how well a version does.
+type score struct {
+	Results
+	crashes int // that the next version may have too, before it is taken back
+}
 
 // A new version does worse than the old one when, of at least enoughEvents
-// events, at least enoughFailures failed (error, panic or timeout; a rejection
-// is no failure), and the share of failures is over the old one's by more than
-// tolerance. The old one's share is that of its whole life, none without one.
+// events (at the end of its time: of however many there were), at least
+// enoughFailures failed (error, panic or timeout; a rejection is no failure),
+// and the share of failures is over the old one's by more than tolerance. The
+// old one's share is that of its whole life, none without one. It may crash as
+// often as the old one did in a row of late.
 const (
 	enoughEvents   = 20
 	enoughFailures = 5
@@ -30,20 +35,26 @@ const (
 )
 
 func (s score) share() float64 {
-	if s.handled+s.failed == 0 {
+	if s.events() == 0 {
 		return 0
 	}
-	return float64(s.failed) / float64(s.handled+s.failed)
+	return float64(s.Failed) / float64(s.events())
 }
 
-// worse says why a new version does worse than the old one; "": it doesn't.
-func (s score) worse(old score) string {
-	if s.handled+s.failed < enoughEvents || s.failed < enoughFailures || s.share() <= old.share()+tolerance {
+func (s score) events() uint64 { return s.Handled + s.Failed }
+
+// worse says why a new version does worse than the old one; "": it doesn't, as
+// far as enough events can tell.
+func (s score) worse(old score, enough uint64) string {
+	if s.events() < enough || s.Failed < enoughFailures || s.share() <= old.share()+tolerance {
 		return ""
 	}
 	return fmt.Sprintf("%d of its first %d events failed (%.0f %%), of the one's before it %.1f %%",
-		s.failed, s.handled+s.failed, 100*s.share(), 100*old.share())
+		s.Failed, s.events(), 100*s.share(), 100*old.share())
 }
+
+// idle reports whether it has handled nothing, although there was something.
+func (s score) idle() bool { return s.Handled == 0 && (s.Failed > 0 || s.Holds > 0) }
 
 // score asks for a process's; what is not known is as before.
 func (s *supervisor) score(l *life) score {
@@ -52,11 +63,14 @@ func (s *supervisor) score(l *life) score {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.moment)
 	defer cancel()
-	handled, failed, err := s.host.o.Dispatcher.Results(ctx, l.inst)
+	results, err := s.host.o.Dispatcher.Results(ctx, l.inst)
 	if err != nil {
 		return s.before
 	}
-	return score{handled, failed}
+	if s.healthy(l) {
+		return score{Results: results}
+	}
+	return score{results, s.before.crashes}
 }
 
 // watch begins the probation of what serves now, or proves it at once.
@@ -67,7 +81,7 @@ func (s *supervisor) watch(l *life) {
 		return
 	}
 	now := time.Now()
-	s.probation = &probation{life: l, until: now.Add(l.version.options.Probation), next: now, start: s.before}
+	s.probation = &probation{life: l, until: now.Add(l.version.options.Probation), next: now}
 }
 
 // judge ends a probation: by its time, or by a verdict.
@@ -76,18 +90,24 @@ func (s *supervisor) judge(ctx context.Context) {
 	if p == nil || now.Before(p.next) || ctx.Err() != nil {
 		return
 	}
-	if reason := s.score(p.life).worse(p.start); reason != "" {
+	late, enough := !now.Before(p.until), uint64(enoughEvents)
+	if late {
+		enough = 0
+	}
+	score := s.score(p.life)
+	if reason := score.worse(s.before, enough); reason != "" {
 		s.probation = nil
 		s.refuse(p.life.version, reason)
 		return
 	}
-	if p.next = now.Add(s.host.limits.verdict); p.next.After(p.until) {
-		p.next = p.until
-	}
-	if now.Before(p.until) {
+	if !late || score.idle() {
+		p.next = now.Add(s.host.limits.verdict)
+		if !late && p.next.After(p.until) {
+			p.next = p.until
+		}
 		return
 	}
-	s.probation = nil
+	s.probation, s.before.crashes = nil, 0
 	s.log.Info("plugin's new content is proven", "state", string(Running))
 	s.prove(p.life.version)
 }

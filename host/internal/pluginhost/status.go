@@ -36,7 +36,7 @@ type Status struct {
 	Restarts   int       `json:"restarts"`         // since the host's start; a changed file doesn't count
 	Categories []string  `json:"categories,omitempty"`
 	Candidate  string    `json:"candidate,omitempty"` // sha256 of content that is being started to take over
-	Probation  time.Time `json:"probation,omitzero"`  // until then new content is watched, and rolled back when it does badly
+	Probation  time.Time `json:"probation,omitzero"`  // until then, and on until it has handled what there is, new content is watched, and rolled back when it does badly
 	Previous   []string  `json:"previous,omitempty"`  // sha256 of other proven contents that are kept, the newest first
 	Pinned     bool      `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
 	Memory     int64     `json:"memory,omitempty"`    // bytes resident, of the process alone

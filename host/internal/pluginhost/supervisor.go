@@ -343,17 +343,29 @@ func (s *supervisor) failed(l *life, err error) {
 	if !back {
 		_, back = s.fallback(v)
 	}
-	trial := l.ready.IsZero() || s.probation != nil && s.probation.life == l
+	watched := s.probation != nil && s.probation.life == l
+	spared := watched && s.before.crashes > 0 // the one before it was no better
+	trial := l.ready.IsZero() || watched && !spared
 	_, refusal := errors.AsType[refusal](err)
 	if !s.isProven(v) && trial && (refusal || back && l.process != nil && l.process.started()) {
 		s.refuse(v, err.Error())
 		return
 	}
-	if !l.ready.IsZero() && time.Since(l.ready) >= s.host.limits.healthy {
+	if s.healthy(l) {
 		s.failures = 0
 	}
 	s.failures++
+	if spared {
+		s.before.crashes--
+	} else {
+		s.before.crashes = s.failures
+	}
 	s.backoff(err)
+}
+
+// healthy reports whether it has served for so long that what was before is forgotten.
+func (s *supervisor) healthy(l *life) bool {
+	return !l.ready.IsZero() && time.Since(l.ready) >= s.host.limits.healthy
 }
 
 // isProven reports whether v's failures are its circumstances' fault: the
