@@ -5,6 +5,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
+)
+
+// What one plugin may log, in bytes: a second, and at once, as a stack trace of
+// all goroutines wants it. How many lines is limited beside (limits.lines).
+const (
+	logRate  = 64 << 10
+	logBurst = 4 << 20
 )
 
 // output is a plugin's way into the host's log, shared by its processes. It
@@ -17,14 +25,23 @@ type output struct {
 	level   hclog.Level // set by a person; NoLevel: the host's
 	second  time.Time   // began then
 	said    int         // lines in it
+	bytes   *rate.Limiter
 	dropped uint64      // since it was last told
 }
 
-func newOutput(log hclog.Logger, most int) *output { return &output{log: log, most: most} }
+func newOutput(log hclog.Logger, most int) *output {
+	return &output{log: log, most: most, bytes: rate.NewLimiter(logRate, logBurst)}
+}
 
 // say logs a line, unless there were too many.
 func (o *output) say(level hclog.Level, msg string, pairs ...any) {
-	floor, dropped, ok := o.admit(level, time.Now())
+	size := len(msg)
+	for _, p := range pairs {
+		if s, ok := p.(string); ok {
+			size += len(s)
+		}
+	}
+	floor, dropped, ok := o.admit(level, size, time.Now())
 	if dropped > 0 {
 		o.log.Warn("plugin printed too much: lines were dropped", "count", dropped)
 	}
@@ -33,9 +50,9 @@ func (o *output) say(level hclog.Level, msg string, pairs ...any) {
 	}
 }
 
-// admit decides about a line. floor is the least level to log it with: what a
+// admit decides about a line of size bytes. floor is the least level to log it with: what a
 // person has asked to see must pass the host's own level.
-func (o *output) admit(level hclog.Level, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
+func (o *output) admit(level hclog.Level, size int, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	host := o.log.GetLevel()
@@ -46,7 +63,7 @@ func (o *output) admit(level hclog.Level, now time.Time) (floor hclog.Level, dro
 		o.second, o.said = now, 0
 		dropped, o.dropped = o.dropped, 0
 	}
-	if o.said >= o.most {
+	if o.said >= o.most || !o.bytes.AllowN(now, size) {
 		o.dropped++
 		return 0, dropped, false
 	}
