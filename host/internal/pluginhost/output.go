@@ -26,7 +26,7 @@ type output struct {
 	second  time.Time   // began then
 	said    int         // lines in it
 	bytes   *rate.Limiter
-	dropped uint64      // since it was last told
+	dropped uint64 // since it was last told
 }
 
 func newOutput(log hclog.Logger, most int) *output {
