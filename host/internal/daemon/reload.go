@@ -92,10 +92,15 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	} else if _, err := h.o.Load(); err != nil {
 		h.o.Log.Warn("the config file has mistakes; the one in force stays", "err", err)
 	}
-	if order.Force {
-		did.Changed = append(did.Changed, "plugins are started anew, whatever was refused or rolled back before")
+	if err := h.plugins.Reload(ctx, order.Plugin, order.Force); err != nil || !order.Force {
+		return did, err
 	}
-	return did, h.plugins.Reload(ctx, order.Plugin, order.Force)
+	who := "every plugin"
+	if order.Plugin != "" {
+		who = fmt.Sprintf("plugin %q", order.Plugin)
+	}
+	did.Changed = append(did.Changed, who+" is started anew, whatever was refused or rolled back before")
+	return did, nil
 }
 
 // reconfigure makes the config file's words true, and says what changed.

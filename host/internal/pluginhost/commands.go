@@ -28,7 +28,7 @@ func (h *Host) Reload(ctx context.Context, name string, force bool) error {
 		return nil
 	}
 	for _, s := range plugins {
-		if err := s.ask(ctx, s.force); err != nil && (name != "" || !errors.Is(err, errOver)) {
+		if err := s.ask(ctx, s.force); err != nil && name != "" {
 			return err
 		}
 	}
@@ -131,6 +131,9 @@ func (s *supervisor) ask(ctx context.Context, do func() error) error {
 
 // force starts anew what the file holds, whatever became of it before.
 func (s *supervisor) force() error {
+	if s.file == nil {
+		return fmt.Errorf("plugin %q: there is no file of it in %s to start", s.name, s.host.o.Dir)
+	}
 	s.record.Refused, s.record.Pin = nil, nil
 	s.forced++
 	s.failures, s.retry, s.declined = 0, time.Time{}, ""
@@ -159,6 +162,9 @@ func (s *supervisor) rollback() error {
 		s.failures, s.retry = 0, time.Time{}
 		s.remember()
 		return nil
+	}
+	if s.record.pinned(s.content.sha256) != "" {
+		return fmt.Errorf("plugin %q is rolled back already, and has no older proven content; balhost reload %s --force starts what its file holds", s.name, s.name)
 	}
 	return fmt.Errorf("plugin %q has no other proven content to go back to", s.name)
 }

@@ -137,7 +137,7 @@ func (s *supervisor) show(ctx context.Context) {
 	}
 	s.status = st
 	if st.State != was.State || st.PID != was.PID && st.State == Running {
-		s.log.Info("plugin "+string(st.State), "state", string(st.State))
+		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])
 	}
 	if s.told || st.State == Backoff || st.State == Refused {
 		s.first()
