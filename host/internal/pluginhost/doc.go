@@ -13,6 +13,9 @@
 // whatever lies in the folder or comes out of a process, the host lives on, and
 // so do the other plugins.
 //
+// What a plugin has started ends with it (kin.go), also when the host was killed:
+// then at the next start, before anything else.
+//
 // One goroutine looks at the folder ([Host.Run]), one a plugin decides what
 // should run (supervisor.run), and one a process owns it from start to end (life.run). A
 // thread of its own starts all processes, since a plugin dies with the thread

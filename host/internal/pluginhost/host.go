@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,6 +62,8 @@ type Host struct {
 	others  chan struct{} // and for each other one
 	spawner spawner
 	sockets string        // set by Run before anything is started
+	kin     kin           // so is this: all processes of this host
+	started atomic.Int64  // processes
 	hint    chan struct{} // look into the folder; capacity 1
 	free    func(dir string) (bytes int64, err error)
 	staging sync.Mutex // held while a copy is made
@@ -96,6 +99,15 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	}
 	if err := Sweep(h.o.DataDir); err != nil {
 		h.log.Warn("the disk holds more than it need", "err", err)
+	}
+	if h.kin, err = allOf(h.o.DataDir); err != nil {
+		return err
+	}
+	switch killed, left := h.kin.end(kinTime); { // P5: what a killed host left may still handle what is given out again
+	case left:
+		h.log.Error("processes of plugins that the last host left can't be ended")
+	case killed > 0:
+		h.log.Warn(fmt.Sprintf("%d processes of plugins were left by the last host: killed", killed))
 	}
 	h.sockets = socketRoot(h.o.DataDir)
 	if err := openSockets(h.sockets); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,36 +20,8 @@ import (
 func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	b := newBench(t)
 	b.put("echo", "")
-	dir := t.TempDir()
-	if err := os.Symlink(b.dir, filepath.Join(dir, "plugins")); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "PLUGINHOST_TEST_HOST="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ready ")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	b.poll("the plugin to die with its host", func() bool { return dead(pid) })
-
-	b.data = filepath.Join(dir, "data")
-	b.host.o.DataDir = b.data
+	plugin := b.killedHost()
+	b.poll("the plugin to die with its host", func() bool { return dead(plugin) })
 	root := socketRoot(b.data)
 	left, err := os.ReadDir(root)
 	if err != nil || len(left) == 0 {
@@ -61,6 +34,105 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	}
 }
 
+// P5: what a killed host's plugins have started, such as the real plugin behind a
+// script, is gone before the next host starts anything.
+func TestKilledHostsGrandchildren(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	b.put("echo", "")
+	if err := os.Mkdir(filepath.Join(dir, "echo"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program, number := filepath.Join(dir, "echo", "program"), filepath.Join(dir, "number")
+	if err := os.Rename(filepath.Join(b.dir, "echo"), program); err != nil {
+		t.Fatal(err)
+	}
+	b.script("echo", fmt.Sprintf("%s &\necho $! >%s\nwait", program, number))
+	b.killedHost()
+	text, err := os.ReadFile(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || dead(child) {
+		t.Fatalf("process %d should have outlived the host: %v", child, err)
+	}
+	stranger := exec.Command("sleep", "600") // of a host on another data folder
+	other, err := allOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger.Env = []string{other.one(1).variable()}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Wait()
+	defer stranger.Process.Kill()
+	b.run()
+	b.event("described echo", 1)
+	if !dead(child) {
+		t.Error("the plugin of the killed host lives beside the new one")
+	}
+	if !strings.Contains(b.log.String(), "1 processes of plugins were left by the last host: killed") {
+		t.Error("nothing was said of it")
+	}
+	if dead(stranger.Process.Pid) {
+		t.Error("another host's process was killed")
+	}
+}
+
+// killedHost runs a host on the bench's folder until a plugin is ready, kills it,
+// and lets the bench's own have its data folder. It returns the plugin's number.
+func (b *bench) killedHost() (pid int) {
+	b.t.Helper()
+	dir := b.t.TempDir()
+	if err := os.Symlink(b.dir, filepath.Join(dir, "plugins")); err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "PLUGINHOST_TEST_HOST="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if pid, err = strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "ready "))); err != nil {
+		b.t.Fatal(err)
+	}
+	b.data = filepath.Join(dir, "data")
+	b.host.o.DataDir = b.data
+	return pid
+}
+
+// What it costs to look for the processes that a plugin has started, among 300.
+func BenchmarkKin(b *testing.B) {
+	k, err := allOf(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 300 {
+		cmd := exec.Command("sleep", "600")
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+	}
+	k = k.one(1)
+	k.pipes = []string{"pipe:[1]", "pipe:[2]"}
+	for b.Loop() {
+		k.kill()
+	}
+}
+
 var errMainThread = errors.New("main thread")
 
 // Row 7: the thread that starts plugins outlives them, whichever thread asked for it.
@@ -69,7 +141,7 @@ func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
 	b.run()
 	path := filepath.Join(t.TempDir(), "sleeper")
 	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
-	p := newProcess(path, b.dir, &lines{output: newOutput(b.host.log, 1000)}, b.host.spawner.start)
+	p := newProcess(path, b.dir, b.host.kin.one(0), &lines{output: newOutput(b.host.log, 1000)}, b.host.spawner.start)
 	started, over := make(chan error), make(chan struct{})
 	defer close(over)
 	ask := func() {

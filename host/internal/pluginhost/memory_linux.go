@@ -20,8 +20,8 @@ func memory(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// groupMemory is what all processes of a group have resident, in bytes. Pages
-// that they share count for each.
+// groupMemory is what all processes of a group have resident, in bytes, and the
+// one that led it if it has left. Pages that they share count for each.
 func groupMemory(group int) (sum int64) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -32,7 +32,7 @@ func groupMemory(group int) (sum int64) {
 		if err != nil {
 			continue
 		}
-		if pgid, err := unix.Getpgid(pid); err == nil && pgid == group {
+		if pgid, err := unix.Getpgid(pid); err == nil && (pgid == group || pid == group) {
 			sum += memory(pid)
 		}
 	}

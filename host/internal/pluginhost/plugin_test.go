@@ -234,13 +234,26 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		answer(fmt.Sprintf("read %d bytes, %v", len(in), err))
 	case "level":
 		answer(p.level)
+	case "desert": // our process group, for a child's
+		cmd := exec.Command("sleep", "600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err == nil {
+			err = syscall.Setpgid(0, cmd.Process.Pid)
+			answer(fmt.Sprint(err))
+		}
 	case "where":
 		dir, _ := os.Getwd()
 		answer(dir)
-	case "child", "orphan": // one that keeps our pipes; an orphan leaves our group too
+	case "child", "orphan", "stranger", "hidden": // each keeps our pipes, and gives up more of the rest
 		cmd := exec.Command("sleep", "600")
 		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), os.NewFile(2, "stderr")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: order == "orphan"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: order != "child"}
+		if order == "stranger" || order == "hidden" {
+			cmd.Env = []string{"PATH=/bin"}
+		}
+		if order == "hidden" {
+			cmd.ExtraFiles, cmd.Stdout, cmd.Stderr = []*os.File{os.NewFile(2, "stderr")}, nil, nil
+		}
 		if err := cmd.Start(); err != nil {
 			answer(err.Error())
 			return

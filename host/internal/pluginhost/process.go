@@ -26,6 +26,7 @@ import (
 type process struct {
 	path  string   // the staged copy
 	dir   string   // its working folder
+	kin   kin      // what it starts, and itself
 	env   []string // go-plugin's own, added to the minimal one
 	lines *lines   // takes what it prints
 	spawn func(func() error) error
@@ -39,7 +40,7 @@ type process struct {
 
 	cmd    *exec.Cmd
 	tasks  errgroup.Group
-	exited chan struct{} // closed when it was awaited, its group killed and its last words read
+	exited chan struct{} // closed when it was awaited, its kin killed and its last words read
 
 	mu     sync.Mutex // guards what follows
 	live   bool       // pid is ours to signal: started and not reaped yet
@@ -48,8 +49,8 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-func newProcess(path, dir string, l *lines, spawn func(func() error) error) *process {
-	p := &process{path: path, dir: dir, lines: l, spawn: spawn, exited: make(chan struct{})}
+func newProcess(path, dir string, k kin, l *lines, spawn func(func() error) error) *process {
+	p := &process{path: path, dir: dir, kin: k, lines: l, spawn: spawn, exited: make(chan struct{})}
 	p.stdout, p.stdoutEnd = io.Pipe()
 	p.stderr, p.stderrEnd = io.Pipe()
 	p.handshake = &handshake{out: p.stdoutEnd, lines: l}
@@ -76,7 +77,7 @@ func (p *process) Start(context.Context) (err error) {
 	defer errW.Close()
 
 	cmd := exec.Command(p.path) // Stdin nil is /dev/null
-	cmd.Dir, cmd.Env = p.dir, append(minimalEnv(), p.env...)
+	cmd.Dir, cmd.Env = p.dir, append(append(minimalEnv(), p.env...), p.kin.variable())
 	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File: Wait has no copying to wait for
 	cmd.SysProcAttr = sysProcAttr()
 	if err := p.spawn(cmd.Start); err != nil {
@@ -85,6 +86,7 @@ func (p *process) Start(context.Context) (err error) {
 		return err
 	}
 	p.cmd, p.live = cmd, true
+	p.kin.pipes = []string{pipeName(outR), pipeName(errR)}
 	if err := restrict(cmd.Process.Pid); err != nil { // it may have ended
 		p.lines.log.Debug("plugin's limits are not set", "err", err)
 	}
@@ -94,8 +96,9 @@ func (p *process) Start(context.Context) (err error) {
 	return nil
 }
 
-// await waits for the process's end and for its last words, which an escaped
-// grandchild that holds a pipe can delay by a second only.
+// await waits for the process's end, ends what it has started, and waits for its
+// last words, which a grandchild that escapes and holds a pipe can delay by a
+// second only.
 func (p *process) await(pipes ...*os.File) {
 	reap(p.cmd, func() {
 		p.mu.Lock()
@@ -103,6 +106,9 @@ func (p *process) await(pipes ...*os.File) {
 		p.signal(syscall.SIGKILL) // what is left of the group
 		p.live = false
 	})
+	if _, left := p.kin.end(kinTime); left {
+		p.lines.log.Error("processes that the plugin has started can't be ended")
+	}
 	for _, pipe := range pipes {
 		_ = pipe.SetReadDeadline(time.Now().Add(time.Second)) // pipes have deadlines; without one the close below ends the reading
 	}
@@ -115,12 +121,26 @@ func (p *process) await(pipes ...*os.File) {
 	close(p.exited)
 }
 
-// signal sends sig to the process's group. mu is held. Errors mean that the
-// process is gone already, which is fine.
+// signal sends sig to the process's group, and to the process if it has left
+// that. mu is held. Errors mean that the process is gone already, which is fine.
 func (p *process) signal(sig syscall.Signal) {
-	if p.live {
-		_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+	if !p.live {
+		return
 	}
+	pid := p.cmd.Process.Pid
+	_ = syscall.Kill(-pid, sig)
+	if group, err := syscall.Getpgid(pid); err == nil && group != pid {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// pipeName is what the system calls a pipe, at both of its ends.
+func pipeName(f *os.File) string {
+	info, err := f.Stat()
+	if err != nil {
+		return "" // no pipe's name
+	}
+	return fmt.Sprintf("pipe:[%d]", info.Sys().(*syscall.Stat_t).Ino)
 }
 
 // terminate asks the group to end.

@@ -1,0 +1,57 @@
+package pluginhost
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// kin are the processes that a plugin's process started, or that all of a host's
+// did, however far they have gone from it: into a group or a session of their
+// own, or to another parent. They have inherited markVariable, unless they were
+// given another environment; then what they print to, unless that too.
+type kin struct {
+	mark  string   // how their markVariable=… begins
+	pipes []string // "pipe:[…]", as the system names what they print to
+}
+
+// markVariable tells the processes of a host, and of one plugin's process, from all others.
+const markVariable = "BALHOST_INSTANCE"
+
+// kinTime bounds how long they are looked for.
+const kinTime = 2 * time.Second
+
+// allOf is what every process on a data folder has inherited, by this host or by
+// one before it. The folder's own number tells it from those that other hosts
+// have under the same path, in other containers.
+func allOf(dataDir string) (kin, error) {
+	info, err := os.Stat(dataDir)
+	if err != nil {
+		return kin{}, fmt.Errorf("look at data folder: %w", err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return kin{mark: fmt.Sprintf("%s=%x-%x.", markVariable, st.Dev, st.Ino)}, nil
+}
+
+// one is the n-th process of these.
+func (k kin) one(n int64) kin { return kin{mark: fmt.Sprintf("%s%d\x00", k.mark, n)} }
+
+// variable is what a process of k gets into its environment.
+func (k kin) variable() string { return k.mark[:len(k.mark)-1] }
+
+// end kills them until none is left, or for as long as limit: they may start
+// others while they are looked for. It returns how many were killed and whether
+// some are left.
+func (k kin) end(limit time.Duration) (killed int, left bool) {
+	seen := map[int]bool{}
+	for late := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+		found := k.kill()
+		for _, pid := range found {
+			seen[pid] = true
+		}
+		if left = len(found) > 0; !left || time.Now().After(late) {
+			return len(seen), left
+		}
+	}
+}

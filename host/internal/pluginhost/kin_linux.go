@@ -1,0 +1,49 @@
+package pluginhost
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+)
+
+// kill kills each of them that there is, and returns their numbers. What has
+// ended has no environment any more, though it may not have been awaited yet.
+func (k kin) kill() (pids []int) {
+	if k.mark == "" {
+		panic("kin without a mark: it would be everybody's")
+	}
+	entries, _ := os.ReadDir("/proc") // what can't be listed can't be found
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() || !k.has(pid) {
+			continue
+		}
+		p, err := os.FindProcess(pid) // holds on to this very process (pidfd_open(2)), should the number go to another
+		if err != nil {
+			continue
+		}
+		if k.has(pid) && p.Kill() == nil {
+			pids = append(pids, pid)
+		}
+		p.Release()
+	}
+	return pids
+}
+
+// has reports whether a process is one of them. Those of other users can't be
+// looked into, hence are none.
+func (k kin) has(pid int) bool {
+	// Spec: proc_pid_environ(5), proc_pid_fd(5).
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if bytes.HasPrefix(environ, []byte(k.mark)) || bytes.Contains(environ, []byte("\x00"+k.mark)) {
+		return true
+	}
+	for fd := 1; fd <= 2 && len(k.pipes) > 0; fd++ {
+		if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err == nil && slices.Contains(k.pipes, to) {
+			return true
+		}
+	}
+	return false
+}
