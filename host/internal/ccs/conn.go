@@ -128,14 +128,14 @@ func (c *conn) leave(why string) {
 	})
 }
 
-// lasted is for how long it has served.
-func (c *conn) lasted() time.Duration {
+// lasted is for how long it has served; wasIn is false if it never did.
+func (c *conn) lasted() (d time.Duration, wasIn bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ready.IsZero() {
-		return 0
+		return 0, false
 	}
-	return time.Since(c.ready)
+	return time.Since(c.ready), true
 }
 
 // end is the last of a connection: what became of it is said once.

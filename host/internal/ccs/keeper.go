@@ -12,62 +12,40 @@ import (
 // keep keeps one slot filled: when its connection ends or drains, the next one
 // is made, after a delay where the last did not last. One that drains lives on
 // beside its replacement, and there may be several (ccs-protocol.md §7).
-//
-// Slots connect in turn. While no connection stands, or where CCS refuses us,
-// one slot alone tries, and keeps its turn over its delays: a thousand slots
-// with a wrong key knock no more often than one.
 func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
-	p := patience{o: &s.o, rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	p := newPatience(&s.o)
 	var delay time.Duration
-	mine := false // the turn
-	defer func() { s.turn.pass(&mine) }()
+	standing := false // CCS let the slot's last connection in, and refused none since
+	alone := false    // the slot has s.alone
+	defer func() { s.alone.pass(&alone) }()
 	for {
 		c := s.newConn()
-		if !sleep(ctx, delay) || !s.turn.take(ctx, &mine) || !s.place(ctx, c) || s.o.Connects.Wait(ctx) != nil {
+		if !sleep(ctx, delay) || !s.knock(ctx, c, standing, &alone) {
 			s.forget(c, nil)
 			return nil
-		}
-		if s.stands() && p.refusals == 0 {
-			s.turn.pass(&mine)
 		}
 		g.Go(func() error { return onlyStore(c.run(ctx)) })
 		select {
 		case <-c.in:
-			s.turn.pass(&mine)
+			s.door.opened(standing)
+			s.alone.pass(&alone)
+			<-c.leaving
 		case <-c.leaving:
-			if s.stands() && !refused(c.ended()) {
-				s.turn.pass(&mine)
-			}
 		}
-		<-c.leaving
 		if ctx.Err() != nil {
 			return nil
 		}
-		delay = p.after(c.lasted(), c.ended())
-	}
-}
-
-// turn is the right to connect: one slot of a session has it at a time, so that
-// no session queues for Options.Connects more than once.
-type turn chan struct{}
-
-// take waits for the turn, unless it is mine already; false when ctx ended before.
-func (t turn) take(ctx context.Context, mine *bool) bool {
-	if !*mine {
-		select {
-		case t <- struct{}{}:
-			*mine = true
-		case <-ctx.Done():
+		lasted, wasIn := c.lasted()
+		switch err := c.ended(); {
+		case c.at() == Draining: // whether it has ended since or not
+			standing, delay = true, p.drained(lasted)
+		case wasIn && !refused(err):
+			standing, delay = true, p.lost(lasted)
+		default:
+			standing, delay = false, 0
+			s.door.shut(err, !s.stands())
 		}
-	}
-	return ctx.Err() == nil
-}
-
-// pass gives the turn on, if it is mine.
-func (t turn) pass(mine *bool) {
-	if *mine {
-		<-t
-		*mine = false
+		s.alone.pass(&alone)
 	}
 }
 
@@ -128,38 +106,58 @@ func onlyStore(err error) error {
 	return nil
 }
 
-// patience is how long a slot waits before its next connection.
+// drainPause is the longest wait before a connection that drains is replaced:
+// without the replacement no downstream goes out, so it never grows to what a
+// lost connection's does.
+const drainPause = 5 * time.Second
+
+// patience is how long to wait before the next connection.
 type patience struct {
-	o                  *Options
-	rnd                *rand.Rand
-	failures, refusals int // in a row, since a connection was stable
+	o                          *Options
+	rnd                        *rand.Rand
+	failures, refusals, drains int // in a row, since a connection was stable
 }
 
-// after is the wait after a connection that served for lasted and ended with
-// err; nil for one that drains, which is replaced at once, the first time.
-func (p *patience) after(lasted time.Duration, err error) (wait time.Duration) {
-	if lasted >= p.o.Stable {
-		p.failures, p.refusals = 0, 0
+func newPatience(o *Options) patience {
+	return patience{o: o, rnd: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+}
+
+// calm notes for how long all was well: what was so for long enough begins anew.
+func (p *patience) calm(d time.Duration) {
+	if d >= p.o.Stable {
+		p.failures, p.refusals, p.drains = 0, 0, 0
 	}
-	switch {
-	case err == nil:
-		if p.failures > 0 {
-			wait = p.o.Backoff.Delay(p.failures, p.rnd)
-		}
-		if lasted < p.o.Stable {
-			p.failures++
-		}
-	case refused(err):
-		p.refusals++
-		patient := p.o.Backoff
-		patient.Min = p.o.Refused
-		patient.Max = max(patient.Max, patient.Min)
-		wait = patient.DelayAtLeast(p.refusals, p.rnd)
-	default:
-		p.failures++
-		wait = p.o.Backoff.Delay(p.failures, p.rnd)
+}
+
+// lost is the wait after a connection that served for lasted, or that was none.
+func (p *patience) lost(lasted time.Duration) time.Duration {
+	p.calm(lasted)
+	p.failures++
+	return p.o.Backoff.Delay(p.failures, p.rnd)
+}
+
+// refused is the wait after CCS did not let us in: long, and ever longer.
+func (p *patience) refused(calm time.Duration) time.Duration {
+	p.calm(calm)
+	p.refusals++
+	patient := p.o.Backoff
+	patient.Min = p.o.Refused
+	patient.Max = max(patient.Max, patient.Min)
+	return patient.DelayAtLeast(p.refusals, p.rnd)
+}
+
+// drained is the wait after a connection that drains: none, unless its
+// predecessor was drained too, a short while ago. Several in a row are what CCS
+// may do (ccs-protocol.md §7); one that drains all it lets in gets no storm.
+func (p *patience) drained(lasted time.Duration) time.Duration {
+	p.calm(lasted)
+	p.drains++
+	if p.drains == 1 {
+		return 0
 	}
-	return wait
+	short := p.o.Backoff
+	short.Max = min(short.Max, max(short.Min, drainPause))
+	return short.Delay(p.drains-1, p.rnd)
 }
 
 // sleep waits for d; false when ctx ended before.

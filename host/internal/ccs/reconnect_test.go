@@ -188,15 +188,14 @@ func TestCutAnywhereLosesNothing(t *testing.T) { // P1, P3; ccs-protocol.md §12
 
 func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
 	o := Options{Backoff: backoff.Policy{Min: time.Second, Max: 5 * time.Minute}}.withDefaults()
-	lost := errors.New("lost")
 	// largest is the longest of many waits after n failures in a row.
 	largest := func(n int, lasted time.Duration) (longest time.Duration) {
 		for seed := range uint64(200) {
 			p := patience{o: &o, rnd: rand.New(rand.NewPCG(seed, 1))}
 			for range n {
-				p.after(0, lost)
+				p.lost(0)
 			}
-			longest = max(longest, p.after(lasted, lost))
+			longest = max(longest, p.lost(lasted))
 		}
 		return longest
 	}
@@ -214,11 +213,19 @@ func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
 	}
 	p := patience{o: &o, rnd: rand.New(rand.NewPCG(1, 1))}
 	for range 20 {
-		if d := p.after(0, &xmpp.AuthError{Condition: "not-authorized"}); d < 30*time.Second || d > 5*time.Minute {
+		if d := p.refused(0); d < 30*time.Second || d > 5*time.Minute {
 			t.Errorf("wait after a refused login: %v", d)
 		}
 	}
-	if d := p.after(time.Hour, nil); d != 0 {
+	if d := p.drained(0); d != 0 {
+		t.Errorf("wait after a connection that drains: %v", d)
+	}
+	for range 20 { // ccs-protocol.md §7: the replacement can be drained too
+		if d := p.drained(0); d > drainPause {
+			t.Errorf("wait after the next that drains: %v", d)
+		}
+	}
+	if d := p.drained(time.Minute); d != 0 {
 		t.Errorf("wait after a stable connection that drains: %v", d)
 	}
 }

@@ -17,7 +17,9 @@ type Session struct {
 	said    said
 	metrics *metrics
 
-	turn turn
+	door  *door
+	alone turn // to try to be let in, while that is in doubt: see knock
+	queue turn // for a place and Options.Connects, so that no session queues more than once
 
 	mu     sync.Mutex    // guards what follows
 	last   int           // number of the newest connection
@@ -31,7 +33,8 @@ type Session struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), turn: make(turn, 1), fewer: make(chan struct{})}
+	s := &Session{o: o.withDefaults(), alone: make(turn, 1), queue: make(turn, 1), fewer: make(chan struct{})}
+	s.door = newDoor(&s.o)
 	s.metrics = newMetrics(s.o.Metrics, s)
 	return s
 }
@@ -73,6 +76,9 @@ func (s *Session) forget(c *conn, err error) {
 	s.fewer = make(chan struct{})
 	if err != nil {
 		s.err, s.errAt = err, time.Now()
+	}
+	if c.at() == Draining {
+		s.door.free()
 	}
 }
 

@@ -125,6 +125,68 @@ func TestConnectionsOverTheLimitOfCCS(t *testing.T) { // P10
 	})
 }
 
+// A slot that CCS refuses holds no other one back: one whose connection drains
+// has a new one at once, whatever the refused one still has to wait.
+func TestRefusedSlotHoldsNobodyBack(t *testing.T) { // P10; ccs-protocol.md §7
+	p := plan{server: ccstest.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 4 }}
+	host(t, p, func(w *whole) {
+		w.until("three", func() bool { return w.standing() == 3 })
+		for i := range 20 {
+			time.Sleep(2 * time.Minute) // one of the four is refused now and then, ever less often
+			id := w.newest()
+			for lost := range 2 { // drained, and then cut
+				began := time.Now()
+				if lost == 0 {
+					w.srv.DrainWith(ccstest.Drain{Conn: id, Grace: 1})
+				} else {
+					w.srv.CutWith(ccstest.Cut{Conn: w.newest()}) //nolint:errcheck // a mode that exists
+				}
+				w.until("another one", func() bool { return w.standing() == 3 && w.newest() != id })
+				if d := time.Since(began); d > 5*time.Second {
+					t.Errorf("round %d: the replacement took %v", i, d)
+				}
+				id = w.newest()
+			}
+		}
+		if n := w.srv.Counts().Connections; n > 200 {
+			t.Errorf("%d connections in 40 minutes", n)
+		}
+	})
+}
+
+// newest is the number of the newest connection that the simulator let in.
+func (w *whole) newest() (id int) {
+	for _, c := range w.srv.Report().Conns {
+		if c.State == ccstest.StateBound {
+			id = max(id, c.ID)
+		}
+	}
+	return id
+}
+
+// Where CCS counts what drains, it refuses the replacements too. As soon as it
+// has closed one of the old, there is a place.
+func TestPlaceOfADrainedConnectionIsTaken(t *testing.T) { // P10
+	for _, connections := range []int{2, 3, 30} {
+		p := plan{server: ccstest.Options{Connections: 2}, session: func(o *ccs.Options) { o.Connections = connections }}
+		host(t, p, func(w *whole) {
+			w.until("two", func() bool { return w.standing() == 2 })
+			time.Sleep(5 * time.Second)
+			const grace = 3 * time.Second
+			w.srv.DrainWith(ccstest.Drain{Grace: ccstest.Duration(grace)})
+			drained := time.Now()
+			w.until("one again", func() bool { return w.standing() > 0 })
+			if d := time.Since(drained); d > grace+2*time.Second {
+				t.Errorf("%d slots: a new connection after %v, want soon after the old ones' end (%v)", connections, d, grace)
+			}
+			w.until("both again", func() bool { return w.standing() == 2 })
+			if d := time.Since(drained); d > grace+time.Minute {
+				t.Errorf("%d slots: both after %v", connections, d)
+			}
+		})
+	}
+}
+
 // Sessions share the rate of new connections, each in its turn, however many
 // slots one has to fill.
 func TestConnectRateIsSharedInTurns(t *testing.T) {
