@@ -245,8 +245,8 @@ func (c *conn) write() error {
 	defer timer.Stop()
 	buf := make([]byte, 0, 64<<10)
 	for {
-		now := time.Now()
 		c.srv.mu.Lock()
+		now := time.Now() // under the lock: an account's connections see time pass the same way
 		var end bool
 		buf, end = c.fill(buf[:0], now)
 		wake := c.nextWake(now)

@@ -77,7 +77,7 @@ func (s *Server) StopDevices() {
 	}
 }
 
-// due is how many messages may be made now.
+// due is how many messages may be made now: none at a time before the last was made.
 func (l *load) due(now time.Time) int {
 	if len(l.devices) == 0 {
 		return 0
@@ -89,7 +89,7 @@ func (l *load) due(now time.Time) int {
 	if l.set.Rate > 0 {
 		total = int(min(float64(total), now.Sub(l.start).Seconds()*l.set.Rate))
 	}
-	return total - l.created
+	return max(0, total-l.created)
 }
 
 // wake is when due may become positive; zero when only a change does that.

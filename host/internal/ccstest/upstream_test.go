@@ -233,6 +233,32 @@ func TestTwoConnectionsShareTheLoad(t *testing.T) {
 	equal(t, "distinct messages", len(slices.Compact(got)), 20)
 }
 
+// A load makes what its rate and its limit allow, and no more, though a
+// connection ask with an older time than another one did.
+func TestLoadNeverRunsAway(t *testing.T) {
+	for _, set := range []Devices{{Count: 3, Rate: 100, Limit: 500}, {Count: 3, Rate: 100, Limit: 150}, {Count: 3, Limit: 100}} {
+		s := newServer(t, Options{Devices: set})
+		a := s.accounts[s.opts.SenderID]
+		made := func(at time.Duration) (n int) {
+			for s.next(a, a.load.start.Add(at)) != nil {
+				if n++; n > 1000 {
+					t.Fatalf("%+v: no end", set)
+				}
+			}
+			return n
+		}
+		equal(t, "made within the first second", made(time.Second), 100)
+		for range 3 {
+			equal(t, "made at a time before", made(900*time.Millisecond), 0)
+		}
+		equal(t, "made in all", 100+made(time.Minute), set.Limit)
+		s.mu.Lock()
+		due := a.load.due(a.load.start)
+		s.mu.Unlock()
+		equal(t, "due", due, 0)
+	}
+}
+
 // No acked upstream is missing from the books and none is in them unacked,
 // while connections die at any byte.
 func TestNothingLostOverCuts(t *testing.T) {
