@@ -13,7 +13,8 @@ import (
 // Name is needed, and at least one of Upstream, Outcome, Receipt and Run.
 type Plugin struct {
 	// Name is the plugin's identity for its lanes, state and outcomes. It must
-	// be the name of the file that the host starts.
+	// be the name of the file that the host starts: letters, digits, '_' and
+	// '-', 64 at most, beginning with a letter or digit.
 	Name    string
 	Version string // shown in the host's status
 

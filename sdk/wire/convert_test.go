@@ -187,7 +187,7 @@ func TestCheckManifest(t *testing.T) {
 			t.Errorf("got %v, want …%s…", err, want)
 		}
 	}
-	for _, name := range []string{".hidden", "a/b", "a b", "-x", strings.Repeat("x", 65), "é"} {
+	for _, name := range []string{".hidden", "a.b", "_x", "a/b", "a b", "-x", strings.Repeat("x", 65), "é"} {
 		if err := CheckManifest(name, &Manifest{Name: name, Order: "none"}); err == nil {
 			t.Errorf("name %q passed", name)
 		}

@@ -2,23 +2,23 @@ package wire
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
-)
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
+	"balhost/sdk/message"
+)
 
 // CheckManifest says whether a plugin in a file of that name may be what it
 // says it is, and if not, what to do about it.
 func CheckManifest(file string, m *Manifest) error {
 	name := m.GetName()
+	err := message.CheckPluginName(name)
 	switch {
 	case name == "":
 		return fmt.Errorf("plugin has no name: set Plugin.Name to %q", file)
 	case name != file:
 		return fmt.Errorf("plugin calls itself %q but its file is named %q: rename one of them", name, file)
-	case !nameForm.MatchString(name):
-		return fmt.Errorf("plugin name %q: it may have letters, digits, '.', '_' and '-', not begin with '.' or '-', and be at most 64 long", name)
+	case err != nil:
+		return fmt.Errorf("plugin name %q: %w", name, err)
 	case len(m.GetVersion()) > 128:
 		return fmt.Errorf("plugin %s: version of %d bytes: at most 128", name, len(m.GetVersion()))
 	case len(m.GetCategories()) > 0 && !m.GetUpstream():

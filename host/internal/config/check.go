@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"balhost/host/internal/route"
+	"balhost/sdk/message"
 )
 
 const (
@@ -50,8 +51,8 @@ func (c *checker) sessions(blocks []fileSession) []Session {
 	return out
 }
 
-// label is what a session's or a plugin's name may look like: it becomes a
-// metric's label and a word on the command line.
+// label is what a session's name may look like: it becomes a metric's label and a
+// word on the command line.
 var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
 // senderID keeps what a JID's local part can't carry out of the login. Spec: RFC 6122 §2.3.
@@ -97,8 +98,8 @@ func (c *checker) session(b fileSession) Session {
 func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {
 	out, seen := map[string]Plugin{}, map[string]hcl.Range{}
 	for _, b := range blocks {
-		if !label.MatchString(b.Name) {
-			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder: letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
+		if err := message.CheckPluginName(b.Name); err != nil {
+			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder; %v", b.Name, err)
 		}
 		c.unique(seen, b.Name, b.Range, "plugin %q has a block at %s already")
 		out[b.Name] = c.plugin(b)

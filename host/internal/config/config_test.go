@@ -168,6 +168,7 @@ func TestProblems(t *testing.T) {
 		{"config number", plugin(`config = { n = 1e99999 }`), "config: a number is too large or too small to be one in JSON"},
 		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" has a block at config.hcl:6,1-11 already`},
 		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
+		{"plugin leftover", least + `plugin "echo.bak" {}`, `plugin label "echo.bak": give the name of a file in the plugins folder; a plugin's name has letters`},
 		{"adopts", plugin(`adopts = ["a"]`), "7,3-17: adopts: not supported by this version of balhost"},
 		{"strategy", plugin(`strategy = "hope"`), `strategy: "hope" is not one of handover, recreate`},
 		{"on_remove", plugin(`on_remove = "cry"`), `on_remove: "cry" is not one of stop, keep`},

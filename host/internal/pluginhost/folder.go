@@ -1,8 +1,10 @@
 package pluginhost
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,11 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"balhost/sdk/message"
 )
 
 // scan looks at the plugins folder: every executable regular file, after
-// symbolic links, whose name isn't a hidden, temporary or checksum's one. What
-// can't be looked at isn't there. An error means that nothing is known.
+// symbolic links, whose name can be a plugin's. What can't be looked at isn't
+// there. An error means that nothing is known.
 func scan(dir string) (map[string]file, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -31,8 +35,8 @@ func scan(dir string) (map[string]file, error) {
 
 // examine says what an entry of the folder is, or why it is no plugin's file.
 func examine(dir, name string) (f file, none string) {
-	if temporary(name) {
-		return file{}, "hidden, temporary or a checksum by its name"
+	if err := message.CheckPluginName(name); err != nil || strings.HasSuffix(name, goSuffix) {
+		return file{}, "no plugin's by its name: " + cmp.Or(err, errUnfinished).Error()
 	}
 	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 	if err != nil {
@@ -89,30 +93,40 @@ func judge(f file, dir, allowed string) string {
 	if reason := inspect(f.real); reason != "" {
 		return "its file " + reason
 	}
-	content, err := os.Open(f.real)
+	content, _, err := openFile(f.real)
 	if err != nil {
 		return "its file can't be read: " + err.Error()
 	}
 	defer content.Close()
 	hash := sha256.New()
-	if _, err := io.Copy(hash, content); err != nil {
+	if _, err := io.Copy(hash, io.LimitReader(content, maxFile)); err != nil {
 		return "its file can't be read: " + err.Error()
 	}
 	return checkSum(f, hex.EncodeToString(hash.Sum(nil)), PluginOptions{SHA256: allowed})
 }
 
-// temporary reports whether a name is one that copying tools, compilers and
-// editors give to what isn't finished.
-func temporary(name string) bool {
-	if strings.HasPrefix(name, ".") {
-		return true
+// goSuffix ends the name of a file that "go build" makes for a moment beside the
+// one that it is asked for.
+const goSuffix = "-go-tmp-umask"
+
+var errUnfinished = errors.New("go build has left it")
+
+// openFile opens a regular file of the plugins folder, where anything may lie: to
+// open a FIFO, say, would be to wait for whoever writes into it.
+func openFile(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, suffix := range []string{"~", ".tmp", ".new", ".swp", ".part", "-go-tmp-umask", sumSuffix} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
 	}
-	return false
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
 }
 
 func describe(name, real string, info fs.FileInfo) file {

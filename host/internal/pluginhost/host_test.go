@@ -57,7 +57,9 @@ func TestOnlyExecutablesAreTaken(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(b.dir, "folder"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{".hidden", "echo~", "echo.tmp", "echo.new", "echo.swp", "echo.part", "echo-go-tmp-umask"} {
+	for _, name := range []string{
+		".hidden", "echo~", "#echo#", "echo.bak", "echo.rpmnew", "echo.dpkg-old", "echo-1.2", "echo (copy)", "echo-go-tmp-umask", strings.Repeat("x", 65),
+	} {
 		b.script(name, "exit 1")
 	}
 	b.put("later", "")

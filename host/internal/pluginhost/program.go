@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -16,15 +15,11 @@ import (
 // inspect says why a file can't be a program of this machine, as far as its
 // header tells, without running it; "": it may be one.
 func inspect(path string) string {
-	f, err := os.Open(path)
+	f, info, err := openFile(path)
 	if err != nil {
 		return "can't be read: " + err.Error()
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "can't be looked at: " + err.Error()
-	}
 	head := make([]byte, 256) // of a script's first line the kernel reads no more
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -74,8 +74,8 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"good": "", "notes~": "hidden, temporary", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
-		"summed.sha256": "hidden, temporary", "text": "its file is neither a program",
+		"good": "", "notes~": "no plugin's by its name: a plugin's name has letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
+		"summed.sha256": "no plugin's by its name", "text": "its file is neither a program",
 	}
 	if len(found) != len(want) {
 		t.Errorf("found %+v", found)

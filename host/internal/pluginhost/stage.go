@@ -44,7 +44,7 @@ func (s store) stage(f file) (b binary, err error) {
 	if err := os.MkdirAll(s.work(), 0o700); err != nil {
 		return b, fmt.Errorf("make the plugin's private folder: %w", err)
 	}
-	src, err := os.Open(f.real)
+	src, _, err := openFile(f.real)
 	if err != nil {
 		return b, fmt.Errorf("read plugin: %w", err)
 	}

@@ -12,18 +12,16 @@ import (
 	"syscall"
 )
 
-var identity = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-
 // vet says why a file can't be a plugin, before it is run, with the mend; "": it
 // may be one. Whoever can change the file, or put another in its place, can run
 // programs as the host: so that must be nobody but root and the host's user.
 func vet(f file, dir string) string {
-	if !identity.MatchString(f.name) {
-		return "its name can't be a plugin's: use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit"
-	}
 	info, err := os.Stat(f.real)
 	if err != nil {
 		return "can't be looked at: " + err.Error()
+	}
+	if !info.Mode().IsRegular() { // it was
+		return "its file " + f.real + " is no regular file any more: put a program there"
 	}
 	if reason := trusted("its file", f.real, info); reason != "" {
 		return reason
@@ -116,7 +114,7 @@ var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // have, in hex, as sha256sum writes it. "": there is no such file. What can't be
 // read as a sum is no content's, so nothing passes.
 func sumOf(dir, name string) string {
-	f, err := os.Open(filepath.Join(dir, name+sumSuffix))
+	f, _, err := openFile(filepath.Join(dir, name+sumSuffix))
 	if os.IsNotExist(err) {
 		return ""
 	} else if err != nil {
