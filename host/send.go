@@ -23,7 +23,8 @@ func sendCommand() *cobra.Command {
 		Short: "Send a message to a device, a topic or a condition",
 		Long: `Gives a message to the running host and prints its id when the message is on
 disk. What becomes of it is the host's work from then on: balhost status counts
-the outcomes. Sending again with the same --id and content is the same message.`,
+the outcomes. Sending again with the same --id and content, byte for byte, is the
+same message.`,
 		Example: `  balhost send --to tokA --data '{"k":"v"}'
   balhost send --topic news --notification '{"title":"Hello"}' --ttl 1h
   balhost send --condition "'a' in topics && 'b' in topics" --data '{"k":"v"}'`,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -126,10 +127,10 @@ func (c *checker) target(t Target) {
 		}
 	}
 	if set != 1 {
-		c.add("to", fmt.Sprintf("has %d targets", set), "set exactly one: message.Token, message.Topic or message.Condition")
+		c.add("to", fmt.Sprintf("has %d targets", set), "set exactly one: a token, a topic or a condition")
 	}
 	if strings.HasPrefix(t.Token, "/topics/") {
-		c.add("to.token", "is a topic", "use message.Topic with the name behind /topics/")
+		c.add("to.token", "is a topic", "send it to the topic, by the name behind /topics/")
 	} else if strings.ContainsAny(t.Token, " \t\r\n") {
 		c.add("to.token", "has a space", "use the registration token as the app got it")
 	}
@@ -149,9 +150,9 @@ func (c *checker) options(o Options) {
 	if o.TTL != nil {
 		switch {
 		case *o.TTL < 0 || *o.TTL > MaxTTL:
-			c.add("options.ttl", fmt.Sprintf("is %v", *o.TTL), "use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks")
+			c.add("options.ttl", "is "+seconds(*o.TTL), "use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks")
 		case *o.TTL%time.Second != 0:
-			c.add("options.ttl", fmt.Sprintf("is %v", *o.TTL), "CCS counts whole seconds; round it")
+			c.add("options.ttl", "is "+seconds(*o.TTL), "CCS counts whole seconds; round it")
 		}
 	}
 	switch o.Priority {
@@ -170,6 +171,11 @@ func (c *checker) options(o Options) {
 			c.add(block.field, "is set, but CCS has no blocks per platform", "leave it out; use Options and Notification")
 		}
 	}
+}
+
+// seconds writes d as CCS counts, "600s".
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }
 
 // object marshals v, which must come out as an object of strings, gives each
@@ -221,11 +227,31 @@ func (c *checker) object(name string, v any, check func(key, value string)) (raw
 	return text, size
 }
 
+// CheckText says what is wrong with JSON text whose decoding would change a string
+// in silence: bytes that are no UTF-8, or half a surrogate pair. The text need not
+// be valid; field names it in the error.
+func CheckText(field string, text []byte) error {
+	var c checker
+	c.decodable(field, text)
+	return errors.Join(c.problems...)
+}
+
+func (c *checker) decodable(name string, text []byte) bool {
+	if !utf8.Valid(text) {
+		c.add(name, "is not UTF-8", "encode it, base64 for bytes")
+		return false
+	}
+	if i := halfSurrogate(text); i >= 0 { // Spec: ccs-protocol.md §2 rule 3
+		c.add(name, fmt.Sprintf("has half a surrogate pair at byte %d, %s", i, text[i:i+len(`\ud800`)]), "write both halves; do not cut text inside a character")
+		return false
+	}
+	return true
+}
+
 // carriable reports whether XML can carry JSON text as it stands. Controls
 // cannot be in it raw; escaped they are harmless.
 func (c *checker) carriable(name string, text []byte) bool {
-	if !utf8.Valid(text) {
-		c.add(name, "is not UTF-8", "encode it, base64 for bytes")
+	if !c.decodable(name, text) {
 		return false
 	}
 	if i := bytes.IndexFunc(text, func(r rune) bool { return r == 0xFFFE || r == 0xFFFF }); i >= 0 {

@@ -39,7 +39,9 @@ func TestCheckedTakes(t *testing.T) {
 	}{
 		{"map", data(map[string]string{"k": "1", "note": "fish & chips"}), `{"k":"1","note":"fish \u0026 chips"}`, ""},
 		{"struct", data(ride{Kind: "r"}), `{"kind":"r"}`, ""},
-		{"raw bytes stay", data(json.RawMessage(`{ "k" : "<&>\ud800\u0000" }`)), `{ "k" : "<&>\ud800\u0000" }`, ""},
+		{"raw bytes stay", data(json.RawMessage(`{ "k" : "<&>\u0000" }`)), `{ "k" : "<&>\u0000" }`, ""},
+		{"emoji, as it is and escaped", data(json.RawMessage(`{"😀":"\ud83d\ude00\uD83D\uDE00x"}`)), `{"😀":"\ud83d\ude00\uD83D\uDE00x"}`, ""},
+		{"what only looks like half a pair", data(json.RawMessage(`{"k":"\\ud800 ud800 \\\\ude00"}`)), `{"k":"\\ud800 ud800 \\\\ude00"}`, ""},
 		{"space around raw bytes goes", data(json.RawMessage("\n{}\n")), `{}`, ""},
 		{"nothing", data(nil), "", ""},
 		{"nil map", data(map[string]string(nil)), "", ""},
@@ -98,9 +100,9 @@ func TestCheckedRefuses(t *testing.T) {
 		in   Downstream
 		want string // the whole error
 	}{
-		{"no target", Downstream{}, "to has 0 targets: set exactly one: message.Token, message.Topic or message.Condition"},
-		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: message.Token, message.Topic or message.Condition"},
-		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: use message.Topic with the name behind /topics/"},
+		{"no target", Downstream{}, "to has 0 targets: set exactly one: a token, a topic or a condition"},
+		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: a token, a topic or a condition"},
+		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: send it to the topic, by the name behind /topics/"},
 		{"token with a space", Downstream{To: Token("a b")}, "to.token has a space: use the registration token as the app got it"},
 		{"token with a control", Downstream{To: Token("a\x00")}, "to.token has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
 		{"token too long", Downstream{To: Token(strings.Repeat("t", MaxTarget+1))}, "to.token has 4097 bytes: use at most 4096"},
@@ -127,6 +129,11 @@ func TestCheckedRefuses(t *testing.T) {
 		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
 		{"U+FFFE", data(map[string]string{"a": "\uFFFE"}), `data has U+FFFE or U+FFFF at byte 6, which XML cannot carry: leave it out, or write it as \ufffe, \uffff`},
 		{"raw, not UTF-8", data(json.RawMessage("{\"a\":\"\xff\"}")), "data is not UTF-8: encode it, base64 for bytes"},
+		{"half a pair", data(json.RawMessage(`{"a":"\ud800"}`)), `data has half a surrogate pair at byte 6, \ud800: write both halves; do not cut text inside a character`},
+		{"half a pair in a key", data(json.RawMessage(`{"\\\uDC00":"x"}`)), `data has half a surrogate pair at byte 4, \uDC00: write both halves; do not cut text inside a character`},
+		{"the wrong way round", data(json.RawMessage(`{"a":"\ude00\ud83d"}`)), `data has half a surrogate pair at byte 6, \ude00: write both halves; do not cut text inside a character`},
+		{"two first halves", data(json.RawMessage(`{"a":"\ud83d\ud83d\ude00"}`)), `data has half a surrogate pair at byte 6, \ud83d: write both halves; do not cut text inside a character`},
+		{"half a pair in a notification", notification(json.RawMessage(`{"title":"\ud83d x"}`)), `notification has half a surrogate pair at byte 10, \ud83d: write both halves; do not cut text inside a character`},
 		{"text cut inside a character", data(map[string]string{"a": "漢"[:2]}), "data has a string that is not UTF-8: encode it, base64 for bytes; do not cut text inside a character"},
 		{"too much", data(map[string]string{"k": strings.Repeat("é", 2048)}),
 			"data and notification have 4097 bytes of keys and values: CCS takes 4096 to a token; send less, or an address to fetch it from"},
@@ -144,7 +151,7 @@ func TestCheckedRefuses(t *testing.T) {
 		{"badge", notification(map[string]any{"badge": 1}), "notification.badge is a number: CCS takes strings only; marshal it into one"},
 
 		{"negative TTL", options(Options{TTL: TTL(-time.Second)}), "options.ttl is -1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
-		{"long TTL", options(Options{TTL: TTL(MaxTTL + time.Second)}), "options.ttl is 672h0m1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
+		{"long TTL", options(Options{TTL: TTL(MaxTTL + time.Second)}), "options.ttl is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
 		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: CCS counts whole seconds; round it"},
 		{"priority", options(Options{Priority: "HIGH"}), `options.priority is "HIGH": use "normal" or "high", or leave it unset`},
 		{"collapse key", options(Options{CollapseKey: strings.Repeat("k", MaxID+1)}), "options.collapse_key has 256 bytes: use at most 255; a hash does"},
@@ -159,7 +166,7 @@ func TestCheckedRefuses(t *testing.T) {
 		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: keep it to 65536, and the rest in the plugin's state"},
 
 		{"all at once", Downstream{Data: map[string]any{"a": 1, "b": 2}, Options: Options{Priority: "x"}, Group: "\n"},
-			"to has 0 targets: set exactly one: message.Token, message.Topic or message.Condition\n" +
+			"to has 0 targets: set exactly one: a token, a topic or a condition\n" +
 				`options.priority is "x": use "normal" or "high", or leave it unset` + "\n" +
 				"group has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out\n" +
 				"data.a is a number: CCS takes strings only; marshal it into one\n" +
@@ -178,6 +185,17 @@ func TestCheckedRefuses(t *testing.T) {
 				t.Errorf("no whole Problem in %#v", err)
 			}
 		})
+	}
+}
+
+// It is asked before anybody knows whether the text is JSON.
+func TestCheckTextOfAnything(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"": true, `\`: true, `"\`: true, `\u`: true, `\ud83`: true, `\uzzzz`: true, `\\`: true, `"\ud83d\ude0`: false, `\ud800`: false, "\xed\xa0\x80": false,
+	} {
+		if err := CheckText("body", []byte(text)); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }
 

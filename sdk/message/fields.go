@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 )
 
 const space = " \t\r\n"
@@ -64,6 +65,39 @@ func unquote(b []byte) string {
 	var s string
 	json.Unmarshal(b, &s) // a valid string: it cannot fail
 	return s
+}
+
+// halfSurrogate is where JSON text escapes one half of a surrogate pair without
+// the other, \ud83d without \ude00: no character, and so no text. -1: nowhere.
+func halfSurrogate(text []byte) int {
+	for i := 0; i < len(text); i++ {
+		next := bytes.IndexByte(text[i:], '\\')
+		if next < 0 {
+			break
+		}
+		i += next
+		switch unit := utf16Unit(text[i:]); {
+		case unit >= 0xDC00 && unit <= 0xDFFF:
+			return i
+		case unit >= 0xD800 && unit <= 0xDBFF:
+			if low := utf16Unit(text[i+6:]); low < 0xDC00 || low > 0xDFFF {
+				return i
+			}
+			i += 11 // of the pair's 12 bytes
+		default:
+			i++ // what the backslash escapes, which may be another one
+		}
+	}
+	return -1
+}
+
+// utf16Unit is what b stands for, if it begins with \uXXXX; else 0.
+func utf16Unit(b []byte) uint64 {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0
+	}
+	unit, _ := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return unit
 }
 
 // typeName names the type of a value that is no string.

@@ -257,10 +257,13 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/messages", "", 400, "read the body"},
 		{"POST", "/v1/messages", "{", 400, "read the body"},
 		{"POST", "/v1/messages", `{"tokn": "x"}`, 400, "tokn"},
-		{"POST", "/v1/messages", `{"token": "x"} {}`, 400, "something follows"},
+		{"POST", "/v1/messages", `{"token": "x"} {}`, 400, "after top-level value"},
+		{"POST", "/v1/messages", `["token"]`, 400, "want a JSON object"},
+		{"POST", "/v1/messages", `null`, 400, "want a JSON object"},
+		{"POST", "/v1/messages", `{` + strings.Repeat(`"x":1,`, 100_000) + `"x":1}`, 400, "is no field"},
 		{"POST", "/v1/messages", `{"token": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than"},
 		{"POST", "/v1/dead/replay", `{"ids": []}`, 400, "give 1 to"},
-		{"POST", "/v1/dead/delete", `{"ids": [1]}`, 400, "read the body"},
+		{"POST", "/v1/dead/delete", `{"ids": [1]}`, 400, "ids is [1]: want an array, each of it a string"},
 		{"POST", "/v1/dead/delete", `{"ids": ["` + strings.Repeat(`","`, maxPage) + `"]}`, 400, "give 1 to"},
 		{"GET", "/v1/dead?limit=0", "", 400, "limit"},
 		{"GET", "/v1/dead?limit=x", "", 400, "limit"},
@@ -276,6 +279,52 @@ func TestBadRequests(t *testing.T) {
 	}
 	if len(h.orders)+len(h.sent) != 0 {
 		t.Error("a refused request reached the host")
+	}
+}
+
+// What is wrong with a message is told by the body's own names, all of it, and
+// no string of it is changed: another token would be another device.
+func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mistake 26
+	h := &host{}
+	s := serve(t, h, Options{})
+	for body, want := range map[string]string{
+		"{\"token\":\"t\xff\"}":                           "token is not UTF-8: encode it, base64 for bytes",
+		`{"token":"t\ud800"}`:                             `token has half a surrogate pair at byte 2, \ud800: write both halves; do not cut text inside a character`,
+		"{\"token\":\"t\",\"message_id\":\"q\xff\"}":      "message_id is not UTF-8: encode it, base64 for bytes",
+		`{"token":"t","message_id":"\udc00"}`:             `message_id has half a surrogate pair at byte 1, \udc00: write both halves; do not cut text inside a character`,
+		"{\"token\":\"t\",\"group\":\"\xed\xa0\x80\"}":    "group is not UTF-8: encode it, base64 for bytes",
+		`{"token":"t","data":{"\ud83dx":"y"}}`:            `data has half a surrogate pair at byte 2, \ud83d: write both halves; do not cut text inside a character`,
+		`{"token":"t","notification":{"title":"\udfff"}}`: `notification has half a surrogate pair at byte 10, \udfff: write both halves; do not cut text inside a character`,
+
+		`{"token":5,"time_to_live":"600","dry_run":1,"priority":{}}`: "token is 5: want a string\ntime_to_live is \"600\": want a whole number\ndry_run is 1: want true or false\npriority is {}: want a string",
+		`{"token":"t","time_to_live":1.5}`:                           "time_to_live is 1.5: want a whole number",
+		`{"token":"t","time_to_live":1e30}`:                          "time_to_live is 1e30: want a whole number",
+		`{"token":"t","token":"u"}`:                                  "token is there twice: leave one out",
+		`{"TOKEN":"t"}`:                                              `"TOKEN" is no field: there are token, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, message_id, group, session`,
+
+		`{}`: "message has 0 targets: set exactly one: a token, a topic or a condition",
+		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token as the app got it\n" +
+			"time_to_live is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks\n" +
+			"collapse_key has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out",
+	} {
+		code, answer := request(t, s, http.MethodPost, "/v1/messages", nil, body)
+		var f failure
+		if err := json.Unmarshal([]byte(answer), &f); err != nil || code != 400 || f.Error != want {
+			t.Errorf("%q: %d\ngot  %s\nwant %s", body, code, f.Error, want)
+		}
+	}
+	c := client(t, s, "")
+	for _, m := range []Message{{Token: "t\xff"}, {Token: "t", MessageID: "\xed\xa0\x80"}, {Token: "t", Data: json.RawMessage(`{"k":"\ud800"}`)}} {
+		if _, err := c.Send(t.Context(), m); err == nil || !strings.Contains(err.Error(), "character") && !strings.Contains(err.Error(), "not UTF-8") {
+			t.Errorf("%+v: %v", m, err)
+		}
+	}
+	if len(h.sent) != 0 {
+		t.Errorf("the host got %+v", h.sent)
+	}
+	code, answer := request(t, s, http.MethodPost, "/v1/messages", nil, `{"token":"t","time_to_live":null,"data":{"\ud83d\ude00":"😀"},"notification":{"of_their_own":"x"}}`)
+	if code != 200 || len(h.sent) != 1 {
+		t.Errorf("a good one: %d %s", code, answer)
 	}
 }
 

@@ -64,7 +64,7 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &m) {
 		return
 	}
-	d, err := m.Downstream().Checked()
+	d, err := m.Checked()
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
@@ -208,26 +208,6 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 		a.log.Error("request failed", "path", r.URL.Path, "err", err)
 	}
 	fail(w, code, err)
-}
-
-// read decodes the one JSON value of a body; what it refused is answered.
-func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("something follows the JSON value")
-		}
-	}
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the body is longer than %d bytes", maxBody))
-		return false
-	} else if err != nil {
-		fail(w, http.StatusBadRequest, fmt.Errorf("read the body: %w", err))
-		return false
-	}
-	return true
 }
 
 // failure is every answer that is not 2xx, except /readyz.

@@ -68,6 +68,9 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Send stores one downstream; its id comes back when it is on disk (P2).
 func (c *Client) Send(ctx context.Context, m Message) (messageID string, err error) {
+	if _, err := m.Checked(); err != nil { // JSON would change a string that is not UTF-8
+		return "", err
+	}
 	s, err := ask[sent](ctx, c, http.MethodPost, "/v1/messages", m)
 	return s.MessageID, err
 }

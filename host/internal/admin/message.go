@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"math"
 	"time"
 
@@ -26,13 +28,35 @@ type Message struct {
 	ContentAvailable bool   `json:"content_available,omitempty"`
 	MutableContent   bool   `json:"mutable_content,omitempty"`
 
+	// MessageID given again with everything as before, Data and Notification byte
+	// for byte, is the same message; with anything else it is refused (409).
 	MessageID string `json:"message_id,omitempty"` // absent: the host makes one
 	Group     string `json:"group,omitempty"`      // messages of one group go out one after the other (P5)
 	Session   string `json:"session,omitempty"`    // absent: the only one
 }
 
-// Downstream is the message in the host's words, not yet checked.
-func (m Message) Downstream() message.Downstream {
+// fieldNames are the body's names for what message.Problem names otherwise.
+var fieldNames = map[string]string{
+	"to": "message", "to.token": "token", "to.topic": "topic", "to.condition": "condition",
+	"options.ttl": "time_to_live", "options.priority": "priority", "options.collapse_key": "collapse_key",
+}
+
+// Checked is the message in the host's words, or every reason why CCS would
+// refuse it, by the names that the fields have here.
+func (m Message) Checked() (message.Downstream, error) {
+	d, err := m.downstream().Checked()
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range all.Unwrap() {
+			var p *message.Problem
+			if errors.As(one, &p) {
+				p.Field = cmp.Or(fieldNames[p.Field], p.Field)
+			}
+		}
+	}
+	return d, err
+}
+
+func (m Message) downstream() message.Downstream {
 	d := message.Downstream{
 		To: message.Target{Token: m.Token, Topic: m.Topic, Condition: m.Condition},
 		Options: message.Options{

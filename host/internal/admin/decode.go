@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"balhost/sdk/message"
+)
+
+// read decodes the one JSON object of a body into the struct that v points to;
+// what it refused is answered.
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err == nil {
+		if err = decode(body, v); err == nil {
+			return true
+		}
+	}
+	code := http.StatusBadRequest
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body is longer than %d bytes", maxBody)
+	}
+	fail(w, code, err)
+	return false
+}
+
+// decode is json.Unmarshal into a struct, but names fields as the body does, and
+// all that are wrong. It takes no field twice, none in another case, and no
+// string that decoding would change (ccs-protocol.md §2 rule 3).
+func decode(body []byte, v any) error {
+	var object map[string]json.RawMessage
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal(body, &object); {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("read the body: %w (at byte %d)", err, syntax.Offset)
+	case err != nil || object == nil:
+		return fmt.Errorf("read the body: it is %s, want a JSON object", excerpt(bytes.TrimSpace(body)))
+	}
+	fields := map[string]reflect.Value{}
+	for i, s := 0, reflect.ValueOf(v).Elem(); i < s.NumField(); i++ {
+		name, _, _ := strings.Cut(s.Type().Field(i).Tag.Get("json"), ",")
+		fields[name] = s.Field(i)
+	}
+	var wrong []error
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(body)) // in order, and with what is there twice: the map hides both
+	_, _ = d.Token()                            // its {
+	for d.More() && len(wrong) < maxWrong {
+		var value json.RawMessage
+		key, _ := d.Token()
+		_ = d.Decode(&value) // all of it is valid
+		name := key.(string)
+		field, known := fields[name]
+		switch {
+		case !known:
+			wrong = append(wrong, fmt.Errorf("%.64q is no field: there are %s", name, names(v)))
+		case seen[name]:
+			wrong = append(wrong, fmt.Errorf("%s is there twice: leave one out", name))
+		default:
+			if err := message.CheckText(name, value); err != nil {
+				wrong = append(wrong, err)
+			} else if json.Unmarshal(value, field.Addr().Interface()) != nil {
+				wrong = append(wrong, fmt.Errorf("%s is %s: want %s", name, excerpt(value), wanted(field.Type())))
+			}
+		}
+		seen[name] = true
+	}
+	return errors.Join(wrong...)
+}
+
+// maxWrong is how many mistakes of a body are told at once: it may be all mistakes.
+const maxWrong = 20
+
+// names are the fields of the struct that v points to, in its order.
+func names(v any) string {
+	var all []string
+	for t, i := reflect.TypeOf(v).Elem(), 0; i < t.NumField(); i++ {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		all = append(all, name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// wanted says what a field of that type takes.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "an array, each of it " + wanted(t.Elem())
+	}
+	return "other JSON"
+}
+
+// excerpt shows the beginning of a JSON value.
+func excerpt(value []byte) string {
+	const enough = 40
+	if len(value) > enough {
+		return fmt.Sprintf("%s… (%d bytes)", bytes.ToValidUTF8(value[:enough], nil), len(value))
+	}
+	return string(bytes.ToValidUTF8(value, []byte("\uFFFD")))
+}
