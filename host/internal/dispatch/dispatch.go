@@ -260,14 +260,10 @@ func (d *Dispatcher) Pause(ctx context.Context, name string) error { return d.pa
 // Resume undoes Pause.
 func (d *Dispatcher) Resume(ctx context.Context, name string) error { return d.pause(ctx, name, false) }
 
-// ownState is whose state dispatch keeps its own in: no plugin's file can have
-// this name.
-const ownState = "~dispatch"
-
 func pausedKey(name string) string { return "paused/" + name }
 
 func (d *Dispatcher) isPaused(name string) bool {
-	value, _, err := d.o.Ledger.Get(ownState, pausedKey(name))
+	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(name))
 	if err != nil {
 		d.log.Error("cannot read whether a plugin is paused", "plugin", name, "err", err)
 	}
@@ -280,7 +276,7 @@ func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
 		write.Value = json.RawMessage("true")
 	}
 	stored := make(chan error, 1)
-	d.o.Ledger.Update(ownState, entry.Changes{Writes: []entry.Write{write}}, func(err error) { stored <- err })
+	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{write}}, func(err error) { stored <- err })
 	select {
 	case err := <-stored:
 		if err != nil {

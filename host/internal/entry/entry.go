@@ -129,6 +129,10 @@ type Send struct {
 	Tell    bool // the owner wants to hear the outcome as an event (P4)
 }
 
+// HostState owns the state that the host keeps for itself, such as which plugins
+// are paused. No plugin's file can have this name.
+const HostState = "~dispatch"
+
 // Write sets or deletes one key of a plugin's state.
 type Write struct {
 	Key   string

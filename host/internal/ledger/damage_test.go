@@ -121,6 +121,13 @@ func TestDiskSoft(t *testing.T) {
 		until(t, "full of "+scarce.what, l.Full)
 		wantErr(t, accept(t, l, "tokA", "new "+scarce.what, `{}`), entry.ErrFull)
 		wantErr(t, updateAs(t, l, "p", entry.Changes{Sends: []entry.Send{send("d-1", `{}`)}}), entry.ErrFull)
+		set, remove := entry.Write{Key: "k", Value: json.RawMessage("1")}, entry.Write{Key: "k"}
+		wantErr(t, updateAs(t, l, "p", entry.Changes{Writes: []entry.Write{remove, set}}), entry.ErrFull)
+		for owner, w := range map[string]entry.Write{"p": remove, entry.HostState: set} {
+			if err := updateAs(t, l, owner, entry.Changes{Writes: []entry.Write{w}}); err != nil {
+				t.Errorf("%s writes %+v while full: %v", owner, w, err)
+			}
+		}
 		if err := accept(t, l, "tokA", "1", `{}`); err != nil {
 			t.Errorf("duplicate: %v", err)
 		}

@@ -73,7 +73,7 @@
 // everything. Both raise alarms that stay in Alarms and the metrics.
 //
 // The disk is looked at every second: below the soft limit Accept and Update get
-// entry.ErrFull while all that ends goes on; below the hard limit it poisons
+// entry.ErrFull while all that ends goes on, pause and resume too; below the hard limit it poisons
 // itself, because a full disk kills badger by SIGBUS and one without inodes makes
 // its compaction lose keys. The ballast file makes room for the next start.
 //

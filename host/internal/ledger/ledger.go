@@ -241,7 +241,7 @@ func (l *Ledger) Alarms() []string {
 }
 
 // Full reports whether the disk is at its soft limit: Accept and Update give
-// entry.ErrFull, what ends or retries goes on.
+// entry.ErrFull, what ends, retries or deletes goes on.
 func (l *Ledger) Full() bool { return l.full.is() }
 
 // Room returns a channel that is closed as soon as, or while, the ledger is not full.

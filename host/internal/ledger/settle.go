@@ -31,7 +31,8 @@ func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
 	l.put(&settle{s, l}, done)
 }
 
-// Update commits changes outside an event; done as in Settle, and entry.ErrFull.
+// Update commits changes outside an event; done as in Settle, and entry.ErrFull
+// for what sends, or sets a key of a plugin's.
 // Updates keep their order among each other; while other operations wait too,
 // they get a quarter of the commits, so those overtake them.
 // The plugin owns them; "" is the API, which has no state and hears no outcomes.
@@ -127,10 +128,22 @@ type update struct {
 func (o *update) weigh() (bytes, records int) { return weighChanges(o.plugin, o.changes) }
 
 func (o *update) apply(b *batch) error {
-	if b.l.full.is() {
+	if o.grows() && b.l.full.is() {
 		return entry.ErrFull
 	}
 	return b.change(o.plugin, o.changes)
+}
+
+// grows reports whether the ledger gets larger by what a plugin or a person
+// wants: what they delete makes it smaller, and the host's own state, such as
+// which plugins are paused, is needed for what is stored to go on.
+func (o *update) grows() bool {
+	for _, w := range o.changes.Writes {
+		if w.Value != nil && o.plugin != entry.HostState {
+			return true
+		}
+	}
+	return len(o.changes.Sends) > 0
 }
 
 func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
