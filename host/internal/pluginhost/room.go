@@ -50,7 +50,7 @@ func Sweep(dataDir string) error {
 }
 
 // stage takes a copy of a file, unless that would bring the disk below what the
-// ledger needs. One copy is made at a time, or together they would do it.
+// ledger needs: then the copy that is there already must do. One copy is made at a time, or together they would do it.
 func (h *Host) stage(f file, to store) (binary, error) {
 	h.staging.Lock()
 	defer h.staging.Unlock()
@@ -59,6 +59,9 @@ func (h *Host) stage(f file, to store) (binary, error) {
 		return binary{}, fmt.Errorf("look for room to stage the plugin: %w", err)
 	}
 	if spare := cmp.Or(h.o.DiskSoft, 64<<20); free-f.size < spare {
+		if b, err := to.whole(f); err == nil {
+			return b, nil
+		}
 		return binary{}, fmt.Errorf("no room to stage the plugin: its file has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
 			f.size>>20, h.o.DataDir, free>>20, spare>>20)
 	}

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,42 @@ func TestNoRoomToStage(t *testing.T) {
 	}
 	free.Store(1 << 40)
 	b.event("ready echo", 1)
+}
+
+// A host that starts on a disk without room runs what it has a whole copy of, and
+// nothing else: what is stored goes on. // P10
+func TestNoRoomButStaged(t *testing.T) {
+	dir, to := t.TempDir(), store{t.TempDir()}
+	h := &Host{o: Options{DataDir: dir, DiskSoft: 1 << 30}}
+	free := int64(1 << 40)
+	h.free = func(string) (int64, error) { return free, nil }
+	look := func(content string) file {
+		t.Helper()
+		writeExecutable(t, filepath.Join(dir, "echo"), []byte(content))
+		f, none := examine(dir, "echo")
+		if none != "" {
+			t.Fatal(none)
+		}
+		return f
+	}
+	one := look("one")
+	b, err := h.stage(one, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free = 1 << 20
+	if again, err := h.stage(one, to); err != nil || again != b {
+		t.Errorf("the same content: %+v, %v; want %+v", again, err, b)
+	}
+	if b, err := h.stage(look("two"), to); err == nil {
+		t.Errorf("other content was staged as %+v", b)
+	}
+	if err := errors.Join(os.Chmod(b.path, 0o700), os.WriteFile(b.path, []byte("on"), 0o500)); err != nil { // as a power cut leaves it
+		t.Fatal(err)
+	}
+	if b, err := h.stage(look("one"), to); err == nil {
+		t.Errorf("a copy that was cut short was taken: %+v", b)
+	}
 }
 
 // What a host left that was killed while it copied goes, and nothing else.

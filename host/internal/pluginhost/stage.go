@@ -73,6 +73,32 @@ func (s store) stage(f file) (b binary, err error) {
 	return binary{path: path, sha256: sum}, nil
 }
 
+// whole is the copy of the file's content that is there already, if nothing of it is missing.
+func (s store) whole(f file) (b binary, err error) {
+	src, _, err := openFile(f.real)
+	if err != nil {
+		return b, err
+	}
+	defer src.Close()
+	wanted, got := sha256.New(), sha256.New()
+	if err := errors.Join(copyContent(wanted, src, f), unchanged(src, f)); err != nil {
+		return b, err
+	}
+	b, _ = s.staged(hex.EncodeToString(wanted.Sum(nil)))
+	dst, _, err := openFile(b.path)
+	if err != nil {
+		return b, err
+	}
+	defer dst.Close()
+	if _, err := io.Copy(got, dst); err != nil {
+		return b, err
+	}
+	if sum := hex.EncodeToString(got.Sum(nil)); sum != b.sha256 {
+		return b, fmt.Errorf("%s holds other content, %s", b.path, sum)
+	}
+	return b, nil
+}
+
 // copyContent copies no more than the file had when it was vetted; when it has
 // grown, unchanged says so.
 func copyContent(dst io.Writer, src io.Reader, f file) error {
