@@ -3,6 +3,7 @@ package xmpp
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrClosed: the peer ended the stream with </stream:stream>. Answer with
@@ -62,10 +63,17 @@ func (e *TooLargeError) Error() string {
 }
 
 // StreamError is a <stream:error/> from the peer; the stream is over. Spec: RFC 6120 §4.9.
-type StreamError struct{ Condition, Text string }
+type StreamError struct {
+	Condition, Text string
+	Host            string // of see-other-host: where the peer wants us; nobody goes there by itself. Spec: RFC 6120 §4.9.3.19
+}
 
 func (e *StreamError) Error() string {
-	return "the peer ended the stream: " + describe(e.Condition, e.Text)
+	s := "the peer ended the stream: " + describe(e.Condition, e.Text)
+	if e.Host != "" {
+		s += fmt.Sprintf("; it names %s, which is not followed: set the session's address, if that is where CCS is", clip(e.Host))
+	}
+	return s
 }
 
 // AuthError is a login that was refused, or that the peer offers no way for.
@@ -78,6 +86,10 @@ func (e *AuthError) Error() string {
 	}
 	return s
 }
+
+// Temporary reports that the credentials may well be right: the peer could not
+// check them, and it makes sense to ask again soon. Spec: RFC 6120 §6.5.12.
+func (e *AuthError) Temporary() bool { return e.Condition == "temporary-auth-failure" }
 
 // StanzaError is the <error/> of a stanza of type "error". Spec: RFC 6120 §8.3; ccs-protocol.md §4.2.
 type StanzaError struct {
@@ -102,5 +114,14 @@ func describe(condition, text string) string {
 	if text == "" {
 		return condition
 	}
-	return condition + " (" + text + ")"
+	return condition + " (" + clip(text) + ")"
+}
+
+// clip keeps what a peer says to what fits into a line.
+func clip(s string) string {
+	const enough = 300
+	if len(s) > enough {
+		s = s[:enough] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
 }

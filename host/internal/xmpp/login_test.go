@@ -97,6 +97,15 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// Only the credentials are a person's matter.
+func TestTemporaryRefusal(t *testing.T) { // Spec: RFC 6120 §6.5.12
+	for condition, temporary := range map[string]bool{"temporary-auth-failure": true, "not-authorized": false, "account-disabled": false, "": false} {
+		if e := (&AuthError{Condition: condition}); e.Temporary() != temporary {
+			t.Errorf("%q: temporary %v", condition, e.Temporary())
+		}
+	}
+}
+
 func TestLoginRefused(t *testing.T) {
 	failure := func(inner string) string {
 		return `<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl">` + inner + `</failure></stream:stream>`
@@ -114,6 +123,9 @@ func TestLoginRefused(t *testing.T) {
 		{"no PLAIN", [4]string{header + strings.Replace(mechanisms, "PLAIN", "SCRAM-SHA-1", 1)}, new(*AuthError), "SCRAM-SHA-1"},
 		{"no mechanisms", [4]string{header + canBind}, new(*AuthError), "not PLAIN"},
 		{"wrong domain", [4]string{header + `<stream:error><host-unknown xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></stream:error>`}, new(*StreamError), "host-unknown"},
+		{"another host", [4]string{header + `<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams"> [2001:db8::1]:5235 </see-other-host></stream:error>`},
+			new(*StreamError), "see-other-host; it names [2001:db8::1]:5235, which is not followed: set the session's address"},
+		{"a long text", [4]string{header + mechanisms, failure(`<aborted/><text>` + strings.Repeat("é", 900) + `</text>`)}, new(*AuthError), "aborted (" + strings.Repeat("é", 150) + "…)"},
 		{"bind refused", [4]string{header + mechanisms, success, header + canBind, `<iq type="error" id="bind"><error type="cancel"><not-allowed xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></iq>`}, new(*StanzaError), "not-allowed"},
 		{"closed", [4]string{header + mechanisms, `</stream:stream>`}, nil, ErrClosed.Error()},
 		{"cut", [4]string{header + mechanisms, `<succ`}, nil, "unexpected EOF"},

@@ -214,6 +214,9 @@ func (n *node) stanza() (Stanza, error) {
 	case n.is(nsStream, "error"):
 		e := &StreamError{}
 		e.Condition, e.Text = n.condition()
+		if c := n.child(nsStreams, "see-other-host"); c != nil {
+			e.Host = c.text()
+		}
 		return s, e
 	case n.is(nsStream, "features"):
 		s.Kind = Features
