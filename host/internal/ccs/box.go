@@ -34,7 +34,6 @@ type mail struct {
 	acks    []ack
 	answers []answer
 	asked   []request // the peer's iqs, to be answered
-	pong    bool      // our ping was answered
 	drain   bool      // CCS wants this connection drained
 	hurry   bool      // its place is needed: end as soon as all is answered
 	tooBig  []ack     // of upstreams that the ledger can't hold

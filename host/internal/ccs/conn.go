@@ -34,6 +34,7 @@ type conn struct {
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once
 	inFlight atomic.Int64
+	heard    atomic.Int64 // when the last whole stanza was, Unix time in ns
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
 
 	mu    sync.Mutex // guards what follows

@@ -155,7 +155,7 @@ func refused(err error) bool {
 			return true
 		}
 	}
-	return errors.As(err, &auth) || errors.As(err, &trust)
+	return errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust)
 }
 
 // blamesUs reports whether CCS ended the stream over bytes of ours, so that one

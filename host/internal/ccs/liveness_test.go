@@ -14,23 +14,30 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// A peer that goes on byte by byte, wherever it is, is given up in time: the
-// limit of a login is 30 s, that of an unanswered ping a minute and the grace.
-func TestSlowDripIsGivenUp(t *testing.T) { // P10
-	const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
-	const login = header + `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>` +
-		`<success xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/>` + header +
+// What a peer says that lets us in.
+const (
+	streamHeader = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
+	mechanisms   = `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`
+	loggedIn     = streamHeader + mechanisms + `<success xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/>` + streamHeader +
 		`<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`
+)
+
+// A peer that goes on byte by byte, wherever it is, is given up in time: the
+// limit of a login is 30 s, that of a connection without a stanza ping interval
+// and timeout, and a tick. Whitespace is none, nor is a stanza without an end.
+func TestSlowDripIsGivenUp(t *testing.T) { // P10
+	const header, login = streamHeader, loggedIn
 	for name, c := range map[string]struct {
 		fast, drip string // drip's last byte again and again
 		most       time.Duration
 	}{
-		"from the first byte": {"", login, 30 * time.Second},
-		"in the header":       {"", "<stream:stream ", 30 * time.Second},
-		"in the features":     {header, "<stream:features><x a='", 30 * time.Second},
-		"between stanzas":     {login, " ", 91 * time.Second},
-		"in a stanza":         {login, "<message>x", 91 * time.Second},
-		"in a large one":      {login + `<message a="` + strings.Repeat("x", 2<<20), "x", 91 * time.Second},
+		"from the first byte":  {"", login, 30 * time.Second},
+		"in the header":        {"", "<stream:stream ", 30 * time.Second},
+		"in the features":      {header, "<stream:features><x a='", 30 * time.Second},
+		"between stanzas":      {login, " ", 31 * time.Second},
+		"in a stanza":          {login, "<message>x", 31 * time.Second},
+		"in a large one":       {login + `<message a="` + strings.Repeat("x", 2<<20), "x", 31 * time.Second},
+		"in a stream's header": {login + header, "<presence/>", 31 * time.Second},
 	} {
 		var dials chan time.Time // of the bubble
 		dial := func(context.Context, string) (net.Conn, error) {
@@ -74,6 +81,50 @@ func TestSlowDripIsGivenUp(t *testing.T) { // P10
 			}
 		})
 	}
+}
+
+// A peer that answers no ping but sends stanzas lives.
+func TestPeerWithoutPongsThatSends(t *testing.T) { // P10
+	w := sender{every: 15 * time.Second}
+	host(t, plan{unopened: true, session: func(o *ccs.Options) { o.Dial = w.dial }}, func(h *whole) {
+		time.Sleep(time.Hour)
+		if w.dials != 1 {
+			t.Errorf("%d connections in an hour, want 1", w.dials)
+		}
+		if st := h.sessions[0].Status(); st.LastError != nil || st.UnknownTypes < 200 {
+			t.Errorf("%v, %d stanzas", st.LastError, st.UnknownTypes)
+		}
+	})
+}
+
+// sender is a peer that says a stanza again and again, and answers nothing.
+type sender struct {
+	every time.Duration
+	dials int
+}
+
+func (p *sender) dial(context.Context, string) (net.Conn, error) {
+	p.dials++
+	ours, theirs := net.Pipe()
+	gone := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(gone)
+		io.Copy(io.Discard, theirs) //nolint:errcheck // any end will do
+	}()
+	go func() {
+		defer theirs.Close()
+		for say := loggedIn; ; say = gcm(`{"message_type":"greeting","message_id":"x"}`) {
+			if _, err := io.WriteString(theirs, say); err != nil {
+				return
+			}
+			select {
+			case <-time.After(p.every):
+			case <-gone:
+				return
+			}
+		}
+	}()
+	return ours, nil
 }
 
 // A peer that reads byte by byte holds the writer up no longer than a dead one.

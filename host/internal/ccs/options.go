@@ -55,8 +55,8 @@ type Options struct {
 	Connections    int           // each with a window of its own; 1
 	MaxConnections int           // at a time, those that drain included; 1000, which is CCS's limit, and never under Connections
 	Window         int           // most downstreams unanswered on a connection; 100, which is CCS's limit
-	PingInterval   time.Duration // 20 s
-	PingTimeout    time.Duration // 10 s; a link silent for both together is dead
+	PingInterval   time.Duration // without a stanza, then it is pinged; 20 s
+	PingTimeout    time.Duration // for a stanza, then it is replaced; a link silent for both together is dead; 10 s
 	AnswerTimeout  time.Duration // a connection that leaves something unanswered so long is replaced; 60 s
 	MaxStanza      int           // bytes; 1 MiB
 	AckWarn        time.Duration // warn when an ack took longer; 100 ms

@@ -31,6 +31,7 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 	for {
 		c.box.await()
 		element, err := r.Next()
+		c.heard.Store(time.Now().UnixNano())
 		if err != nil {
 			var big *xmpp.TooLargeError
 			if !errors.As(err, &big) {
@@ -59,8 +60,7 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 		c.box.answer(answer{id: st.ID, refusal: refusal}, len(element))
 	case st.Kind == xmpp.Message && st.GCM != nil:
 		c.payload(st.GCM)
-	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"):
-		c.box.put(func(m *mail) { m.pong = true })
+	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"): // of a ping
 	case st.Kind == xmpp.IQ:
 		q := request{id: st.ID, from: st.From, ping: st.Ping}
 		if len(q.id) > maxID {

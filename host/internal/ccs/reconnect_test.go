@@ -87,11 +87,38 @@ func TestPeerThatOnlyDripsIsReplaced(t *testing.T) { // P10
 		ccs := newScript(t, `<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`)
 		w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
 		time.Sleep(3 * time.Minute)
-		if n := ccs.dials(); n < 2 || n > 4 {
-			t.Errorf("%d connections in 3 minutes, want 2 to 4", n)
+		if n := ccs.dials(); n < 5 || n > 6 { // ping interval + timeout
+			t.Errorf("%d connections in 3 minutes, want 5 or 6", n)
 		}
 		w.finish()
 	})
+}
+
+// Not every refusal is a person's matter: some are worth another try soon, and
+// one that names another host says so where a person looks.
+func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
+	for words, says := range map[string]string{
+		`<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><temporary-auth-failure/></failure></stream:stream>`:                                    "login refused: temporary-auth-failure",
+		`<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams">ccs2.test:5235</see-other-host></stream:error></stream:stream>`: "it names ccs2.test:5235, which is not followed",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ccs := newScript(t, "")
+			ccs.refusal = words
+			w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
+			time.Sleep(29 * time.Second)
+			if n := ccs.dials(); n < 4 || n > 12 {
+				t.Errorf("%d tries in the first 29 s", n)
+			}
+			time.Sleep(2 * time.Hour)
+			if n := ccs.dials(); n < 30 || n > 120 {
+				t.Errorf("%d tries in 2 h", n)
+			}
+			if err := w.s.Status().LastError; err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(w.log.String(), says) {
+				t.Errorf("no %q in %v, or in the log", says, err)
+			}
+			w.finish()
+		})
+	}
 }
 
 // Bytes that break the stream are answered by the right stream error; if they
@@ -233,10 +260,11 @@ func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
 // script is a peer that says one thing and hears all: after its stream headers
 // come its words, then a space every 5 s.
 type script struct {
-	t     *testing.T
-	words string
-	conns chan *earshot
-	all   []*earshot
+	t       *testing.T
+	words   string
+	refusal string // in place of letting us in
+	conns   chan *earshot
+	all     []*earshot
 }
 
 // earshot is what one connection was told.
@@ -280,7 +308,13 @@ func (p *script) dial(context.Context, string) (net.Conn, error) {
 	go func() {
 		defer theirs.Close()
 		const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
-		io.WriteString(theirs, header+`<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`+
+		const features = `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`
+		if p.refusal != "" {
+			io.WriteString(theirs, header+features+p.refusal)
+			<-gone
+			return
+		}
+		io.WriteString(theirs, header+features+
 			`<success xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/>`+header+p.words)
 		for {
 			select {

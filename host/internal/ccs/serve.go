@@ -35,7 +35,7 @@ type writer struct {
 	going  *departure // nil in Ready
 	room   <-chan struct{}
 	pinged time.Time // when the last ping went out
-	ping   bool      // and it is unanswered
+	ping   bool      // and nothing was heard since
 	pings  int
 	heldUp time.Time // when the reader was last held up: answers may have come and not be read
 }
@@ -145,9 +145,6 @@ func (v *writer) answered(now time.Time) {
 		}
 	}
 	v.inFlight.Store(int64(o.Window - v.win.Room()))
-	if v.mail.pong {
-		v.ping = false
-	}
 	if v.mail.drain {
 		v.depart("asked by CCS", departure{until: v.in(o.Drain)})
 	}
@@ -213,22 +210,27 @@ func (v *writer) append(g entry.Outgoing) error {
 	return err
 }
 
-// watch pings, and gives the connection up when answers stay out. Silence is
-// noticed by wire.Read.
+// watch pings, and gives the connection up when answers stay out. Any stanza is
+// an answer to a ping: CCS lives, whatever it is busy with. Whitespace is none,
+// and neither is a stanza that does not end. A silent link is
+// wire.Read's matter, which is a moment earlier. Spec: XEP-0199; ccs-protocol.md §1.3.
 func (v *writer) watch(now time.Time) {
 	o := &v.s.o
 	if v.mail.stalled {
 		v.heldUp = now
 	}
+	heard := time.Unix(0, v.conn.heard.Load())
+	v.ping = v.ping && heard.Before(v.pinged)
+	unheard := now.Sub(v.heldUp) // for how long nothing came that may not just be unread
 	oldest, waiting := v.win.Oldest()
 	switch {
-	case v.going != nil, now.Sub(v.heldUp) < o.AnswerTimeout:
-	case waiting && now.Sub(oldest) >= o.AnswerTimeout:
+	case v.going != nil:
+	case waiting && min(unheard, now.Sub(oldest)) >= o.AnswerTimeout:
 		v.depart("downstreams are not answered", departure{until: v.in(o.Grace), hangUp: true})
-	case v.ping && now.Sub(v.pinged) >= o.AnswerTimeout:
+	case v.ping && min(unheard, now.Sub(v.pinged)) >= o.PingTimeout+o.tick():
 		v.depart("a ping is not answered", departure{until: v.in(o.Grace), hangUp: true})
 	}
-	if !v.ping && now.Sub(v.pinged) >= o.PingInterval { // Spec: XEP-0199; ccs-protocol.md §1.3
+	if !v.ping && min(now.Sub(heard), now.Sub(v.pinged)) >= o.PingInterval {
 		v.pings++
 		v.ping, v.pinged = true, now
 		v.out = xmpp.AppendPing(v.out, "p"+strconv.Itoa(v.pings), o.Domain)
