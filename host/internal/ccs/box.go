@@ -55,7 +55,8 @@ type answer struct {
 	nack              bool
 	code, description string
 	token             string            // registration_id of an ack
-	refusal           *xmpp.StanzaError // instead of ack or nack
+	refusal           *xmpp.StanzaError // instead of ack or nack; id is then the stanza's, which is the same
+	echo              string            // the message id in the payload that came back with refusal
 }
 
 // request is an iq that the peer wants answered.

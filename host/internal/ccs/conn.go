@@ -36,6 +36,7 @@ type conn struct {
 	inFlight atomic.Int64
 	heard    atomic.Int64 // when the last whole stanza was, Unix time in ns
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
+	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 
 	mu    sync.Mutex // guards what follows
 	state State
@@ -48,6 +49,15 @@ type conn struct {
 type errStore struct{ error }
 
 func (e errStore) Unwrap() error { return e.error }
+
+// errDownstream: the connection's end is put down to a downstream that was in
+// flight, not to CCS or the link.
+type errDownstream struct {
+	error
+	useful bool // all was well before
+}
+
+func (e errDownstream) Unwrap() error { return e.error }
 
 // run is the connection's whole life from Dialing on. It returns nil for an end that either
 // side asked for.
@@ -81,21 +91,26 @@ func (c *conn) run(ctx context.Context) (err error) {
 		return c.serve(ctx, st.w, win)
 	})
 	err = g.Wait()
-	c.giveBack(win, err)
-	return err
+	return c.giveBack(win, err)
 }
 
 // giveBack returns what CCS has not answered. Only now, after the connection is
-// closed, can it go out on another one (P3).
-func (c *conn) giveBack(win *flow.Window, err error) {
+// closed, can it go out on another one (P3). It says what to make of err then.
+func (c *conn) giveBack(win *flow.Window, err error) error {
 	c.inFlight.Store(0)
+	o, suspected := &c.s.o, false
 	switch unanswered := win.Unanswered(); {
 	case len(unanswered) == 0:
 	case blamesUs(err):
-		c.s.o.Outbox.Blame(c.s.o.SenderID, unanswered)
+		o.Outbox.Blame(o.SenderID, unanswered)
+		suspected = true
 	default:
-		c.s.o.Outbox.Return(c.s.o.SenderID, unanswered)
+		suspected = o.Outbox.Return(o.SenderID, unanswered)
 	}
+	if err == nil || !suspected {
+		return err
+	}
+	return errDownstream{err, c.useful}
 }
 
 // at is its state.

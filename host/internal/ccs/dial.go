@@ -146,6 +146,9 @@ func presented(e *tls.CertificateVerificationError) string {
 // refused reports whether trying again soon makes no sense: someone has to
 // change the key, the certificate or the account first.
 func refused(err error) bool {
+	if errors.As(err, new(errDownstream)) {
+		return false
+	}
 	var auth *xmpp.AuthError
 	var trust *TrustError
 	var ended *xmpp.StreamError
@@ -159,7 +162,8 @@ func refused(err error) bool {
 }
 
 // blamesUs reports whether CCS ended the stream over bytes of ours, so that one
-// of the messages in flight may be poison. Spec: RFC 6120 §4.9.3; ccs-protocol.md §1.4.
+// of the messages in flight may be poison; policy-violation is what a stanza over
+// the server's limit of size gets. Spec: RFC 6120 §4.9.3; ccs-protocol.md §1.4.
 func blamesUs(err error) bool {
 	var ended *xmpp.StreamError
 	if !errors.As(err, &ended) {
@@ -167,7 +171,7 @@ func blamesUs(err error) bool {
 	}
 	switch ended.Condition {
 	case "invalid-xml", "not-well-formed", "xml-not-well-formed", "bad-format", "bad-namespace-prefix",
-		"invalid-namespace", "restricted-xml", "unsupported-encoding", "unsupported-stanza-type":
+		"invalid-namespace", "policy-violation", "restricted-xml", "unsupported-encoding", "unsupported-stanza-type":
 		return true
 	}
 	return false

@@ -219,7 +219,7 @@ func (b *outbox) Changed(string) <-chan struct{} {
 	return b.changed
 }
 
-func (b *outbox) Take(_ string, n int) []entry.Outgoing {
+func (b *outbox) Take(_ string, _, n int) []entry.Outgoing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n = min(n, len(b.ready))
@@ -262,11 +262,12 @@ func (b *outbox) Refused(_ string, seq uint64, errorType, _ string) {
 	b.refused[seq] = errorType
 }
 
-func (b *outbox) Return(_ string, seqs []uint64) {
+func (b *outbox) Return(_ string, seqs []uint64) (suspected bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.returned = append(b.returned, seqs...)
 	b.again(seqs...)
+	return false
 }
 
 func (b *outbox) Blame(_ string, seqs []uint64) {

@@ -36,9 +36,12 @@ func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
 			return nil
 		}
 		lasted, wasIn := c.lasted()
+		var ours errDownstream
 		switch err := c.ended(); {
 		case c.at() == Draining: // whether it has ended since or not
 			standing, delay = true, p.drained(lasted)
+		case errors.As(err, &ours) && ours.useful:
+			standing, delay = true, p.disturbed(lasted)
 		case wasIn && !refused(err):
 			standing, delay = true, p.lost(lasted)
 		default:
@@ -134,6 +137,13 @@ func (p *patience) lost(lasted time.Duration) time.Duration {
 	p.calm(lasted)
 	p.failures++
 	return p.o.Backoff.Delay(p.failures, p.rnd)
+}
+
+// disturbed is the wait after a connection that was of use until a downstream
+// ended it: that it goes on like this is not for the connection to prevent.
+func (p *patience) disturbed(lasted time.Duration) time.Duration {
+	p.calm(lasted)
+	return p.o.Backoff.Delay(1, p.rnd)
 }
 
 // refused is the wait after CCS did not let us in: long, and ever longer.

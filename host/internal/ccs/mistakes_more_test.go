@@ -389,11 +389,11 @@ type nobody struct{}
 func (nobody) Accept(_ entry.Inbound, done func(error)) { done(nil) }
 func (nobody) Room() <-chan struct{}                    { return nil }
 func (nobody) Changed(string) <-chan struct{}           { return nil }
-func (nobody) Take(string, int) []entry.Outgoing        { return nil }
+func (nobody) Take(string, int, int) []entry.Outgoing   { return nil }
 func (nobody) Acked(_ string, _ uint64, _ string)       {}
 func (nobody) Nacked(_ string, _ uint64, _, _ string)   {}
 func (nobody) Refused(_ string, _ uint64, _, _ string)  {}
-func (nobody) Return(_ string, _ []uint64)              {}
+func (nobody) Return(_ string, _ []uint64) bool         { return false }
 func (nobody) Blame(_ string, _ []uint64)               {}
 
 // 26: lone surrogates and raw controls in the XML, sizes counted in characters.
@@ -403,6 +403,7 @@ func TestMistake26EmojiAndControls(t *testing.T) {
 		for name, m := range map[string]message.Downstream{
 			"cut in a character": {Data: map[string]string{"v": "😀"[:3]}},
 			"raw U+FFFE":         {Data: json.RawMessage("{\"v\":\"\uFFFE\"}")},
+			"half a pair":        {Data: json.RawMessage(`{"v":"\ud83d"}`)},
 			"raw control":        {Data: json.RawMessage("{\"v\":\"\x01\"}")},
 			"too many bytes":     {Data: map[string]string{"v": emoji}},
 			"control in its id":  {MessageID: "a\x00b"},

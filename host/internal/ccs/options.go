@@ -28,11 +28,11 @@ type Inbox interface {
 // package outbox for what each call means.
 type Outbox interface {
 	Changed(session string) <-chan struct{}
-	Take(session string, n int) []entry.Outgoing
+	Take(session string, conn, n int) []entry.Outgoing
 	Acked(session string, seq uint64, newToken string)
 	Nacked(session string, seq uint64, code, description string)
 	Refused(session string, seq uint64, errorType, description string)
-	Return(session string, seqs []uint64)
+	Return(session string, seqs []uint64) (suspected bool)
 	Blame(session string, seqs []uint64)
 }
 
@@ -63,7 +63,7 @@ type Options struct {
 
 	Backoff backoff.Policy // between connects that fail or don't last; 1 s to 5 min
 	Refused time.Duration  // least wait after a refused login or certificate; 30 s
-	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min
+	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min, and never over AnswerTimeout
 	Login   time.Duration  // limit for dial, TLS and login together; 30 s
 	Drain   time.Duration  // limit for CCS to close a connection that it drains; 10 min
 	Grace   time.Duration  // limit for answers on a connection that we replace; 10 s
@@ -120,6 +120,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
 	set(&o.Refused, 30*time.Second)
 	set(&o.Stable, time.Minute)
+	o.Stable = min(o.Stable, o.AnswerTimeout) // one that is replaced for the lack of an answer did not fail
 	set(&o.Login, 30*time.Second)
 	set(&o.Drain, 10*time.Minute)
 	set(&o.Grace, 10*time.Second)

@@ -57,7 +57,7 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 		if refusal == nil {
 			refusal = &xmpp.StanzaError{}
 		}
-		c.box.answer(answer{id: st.ID, refusal: refusal}, len(element))
+		c.box.answer(answer{id: st.ID, refusal: refusal, echo: echoed(st.GCM)}, len(element))
 	case st.Kind == xmpp.Message && st.GCM != nil:
 		c.payload(st.GCM)
 	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"): // of a ping
@@ -75,6 +75,18 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 	default:
 		c.s.odd(unknownStanza, excerpt(element))
 	}
+}
+
+// echoed is the message id of a downstream that comes back with a stanza error,
+// for where its stanza's id does not (ccs-protocol.md §4.2). Acks come back too,
+// and theirs are of the devices' choosing.
+func echoed(payload []byte) string {
+	_, err := fcm.Decode(payload)
+	var bad *fcm.DecodeError
+	if errors.As(err, &bad) && bad.Kind == fcm.Upstream { // it has no type, as an upstream, and no from
+		return bad.MessageID
+	}
+	return ""
 }
 
 // payload handles the JSON of a stanza. b lives until the next stanza only.

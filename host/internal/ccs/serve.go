@@ -125,7 +125,11 @@ func (v *writer) answered(now time.Time) {
 			v.mail.drain = true
 		}
 		seq, since, ok := v.win.Answer(a.id)
+		if !ok && a.echo != "" {
+			seq, since, ok = v.win.Answer(a.echo)
+		}
 		if ok {
+			v.useful = true
 			v.s.metrics.answer.Observe(now.Sub(since).Seconds())
 		}
 		switch {
@@ -187,7 +191,7 @@ func (v *writer) fill(now time.Time) (more bool) {
 		return false
 	}
 	o := &v.s.o
-	taken := o.Outbox.Take(o.SenderID, n)
+	taken := o.Outbox.Take(o.SenderID, v.number, n)
 	for _, g := range taken {
 		if err := v.append(g); err != nil { // nothing of it is in out
 			o.Outbox.Refused(o.SenderID, g.Seq, "modify", err.Error())
@@ -249,6 +253,7 @@ func (v *writer) flush() error {
 		v.out = nil
 	}
 	if len(v.mail.acks) > 0 {
+		v.useful = true
 		v.box.wrote(len(v.mail.acks))
 		v.s.acked(v.number, v.mail.acks)
 		v.mail.acks = v.mail.acks[:0]

@@ -108,8 +108,34 @@ func TestJudgeStanza(t *testing.T) {
 	}
 }
 
+func TestJudgeLoss(t *testing.T) { // P3, P10
+	for _, c := range []struct {
+		name            string
+		loss            Loss
+		attempts, limit int
+		want            Verdict
+	}{
+		{"a link that is lost", Loss{Times: 1}, 1, 15, Resend},
+		{"alone by chance", Loss{Times: 2, Only: true}, 1, 1, Resend},
+		{"three in a row", Loss{Times: 3}, 1, 1, Isolate},
+		{"blamed", Loss{Times: 1, Blamed: true}, 1, 1, Isolate},
+		{"blamed, alone by chance", Loss{Times: 2, Blamed: true, Only: true}, 1, 1, Isolate},
+		{"sent alone", Loss{Times: 4, Suspect: true, Only: true}, 1, 15, Retry},
+		{"sent alone, others since", Loss{Times: 4, Suspect: true}, 14, 15, Retry},
+		{"once too often", Loss{Times: 18, Suspect: true}, 15, 15, Fail},
+		{"no limit", Loss{Times: 18, Suspect: true, Only: true}, 15, 0, Retry},
+		{"blamed alone", Loss{Times: 2, Suspect: true, Blamed: true, Only: true}, 1, 0, Fail},
+		{"blamed with others that came since", Loss{Times: 2, Suspect: true, Blamed: true}, 1, 15, Retry},
+		{"that too often", Loss{Times: 2, Suspect: true, Blamed: true}, 15, 15, Fail},
+	} {
+		if got := JudgeLoss(c.loss, c.attempts, c.limit); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
 func TestVerdictNames(t *testing.T) {
-	if got := fmt.Sprint(Retry, Resend, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend slow down fail halt unknown" {
+	if got := fmt.Sprint(Retry, Resend, Isolate, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend isolate slow down fail halt unknown" {
 		t.Error(got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/outbox"
 )
 
 func decode(b []byte, v any) {
@@ -352,7 +353,8 @@ func (b *books) checkOutcome(d *downstream, outcome string) {
 			b.bad("P4: %s is acked, and CCS never took it", d.mid)
 		}
 	case "failed":
-		if !slices.Contains(nackCodes, code) && !(code == "STREAM_ERROR" && (d.poison || b.blamed)) {
+		blamed := code == outbox.CodeStreamError && (d.poison || b.blamed)
+		if !slices.Contains(nackCodes, code) && !blamed && code != outbox.CodeConnectionLost { // which cuts can bring about too
 			b.bad("P4: %s failed with %q", d.mid, code)
 		}
 	case "expired":

@@ -147,7 +147,7 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	case 0, 1, 2:
 		m.To = message.Topic("news")
 	case 3:
-		m.To = message.Token(poisonToken + session)
+		m.To = message.Token(poisonToken + []string{"blamed-", "policy-", "ends-", "silent-"}[r.IntN(4)] + session)
 	}
 	if chance(r, 60) {
 		m.Group = fmt.Sprint("g", r.IntN(3))
@@ -305,7 +305,7 @@ func (w *world) freeze() string {
 
 func (w *world) streamError() string {
 	condition := []string{"system-shutdown", "connection-timeout", "invalid-xml", "policy-violation", "internal-server-error"}[w.rnd.IntN(5)]
-	if condition == "invalid-xml" {
+	if condition == "invalid-xml" || condition == "policy-violation" {
 		w.books.blame()
 	}
 	return fmt.Sprintf(" %s: %d", condition, w.server.StreamError(condition))

@@ -19,8 +19,8 @@ type tap struct {
 }
 
 // Take checks what may go now (P2, P3, and P5 for groups).
-func (t *tap) Take(session string, n int) []entry.Outgoing {
-	out := t.Outbox.Take(session, n)
+func (t *tap) Take(session string, conn, n int) []entry.Outgoing {
+	out := t.Outbox.Take(session, conn, n)
 	if len(out) == 0 {
 		return out
 	}
@@ -81,9 +81,9 @@ func (t *tap) Refused(session string, seq uint64, errorType, description string)
 	t.Outbox.Refused(session, seq, errorType, description)
 }
 
-func (t *tap) Return(session string, seqs []uint64) {
+func (t *tap) Return(session string, seqs []uint64) (suspected bool) {
 	t.back(seqs...)
-	t.Outbox.Return(session, seqs)
+	return t.Outbox.Return(session, seqs)
 }
 
 func (t *tap) Blame(session string, seqs []uint64) {

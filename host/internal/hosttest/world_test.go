@@ -145,9 +145,13 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	return w
 }
 
-// poison makes CCS end the stream over some downstreams, always.
+// poison makes CCS end the stream over some downstreams, blaming them or not,
+// and never answer others, always.
 func (w *world) poison() {
-	w.server.Nack(ccstest.Nack{Token: poisonToken + "*", StreamError: "invalid-xml", Count: -1})
+	w.server.Nack(ccstest.Nack{Token: poisonToken + "blamed-*", StreamError: "invalid-xml", Count: -1})
+	w.server.Nack(ccstest.Nack{Token: poisonToken + "policy-*", StreamError: "policy-violation", Count: -1})
+	w.server.Nack(ccstest.Nack{Token: poisonToken + "ends-*", StreamError: "internal-server-error", Count: -1})
+	w.server.Nack(ccstest.Nack{Token: poisonToken + "silent-*", Count: -1})
 }
 
 const poisonToken = "poison-"
@@ -264,7 +268,7 @@ func (w *world) settle() {
 			p.Die("a handler that never answers holds its lane until then")
 		}
 	}
-	for range 300 { // five minutes
+	for range 3600 { // a group's poison goes one after the other, each with all its attempts
 		synctest.Wait()
 		w.books.check()
 		if w.settled() || !w.books.ok() {

@@ -54,14 +54,7 @@ func (h *impl) Pop() any {
 
 // The orders in use.
 
-// oldestFirst also lets suspects go before the others: those wait for them.
-func oldestFirst(a, b *item) bool {
-	if a.suspect != b.suspect {
-		return a.suspect
-	}
-	return a.Seq < b.Seq
-}
-
+func oldestFirst(a, b *item) bool  { return a.Seq < b.Seq }
 func soonestFirst(a, b *item) bool { return a.when.Before(b.when) }
 func endsFirst(a, b *item) bool    { return a.Expires.Before(b.Expires) }
 func queueIndex(it *item) *int     { return &it.queue }

@@ -12,7 +12,7 @@ import (
 type state uint8
 
 const (
-	waiting state = iota // in its session's ready or later, or behind its group's head
+	waiting state = iota // in its session's ready, suspects or later, or behind its group's head
 	taken                // with a transport; can't expire
 	ending               // its outcome is on its way to the disk; still holds its group
 	ended                // and is there
@@ -24,11 +24,13 @@ type item struct {
 	session *session
 	group   *group // nil without one
 	state   state
-	suspect bool      // CCS ended a stream while it was in flight: goes alone
+	conn    int       // the connection that took it last
+	losses  int       // connections in a row that ended without an answer to it
+	suspect bool      // it may be what ended them: goes alone
 	writes  int       // how often it was handed out
 	when    time.Time // in later: until then
 	target  string    // "" until it was read once
-	queue   int       // its index in ready or later, -1 in neither
+	queue   int       // its index in ready, suspects or later, -1 in none
 	expiry  int       // its index in expiring, -1 when it is not in
 }
 
@@ -83,8 +85,7 @@ func (b *Outbox) longest() time.Duration {
 // place puts a waiting item where it belongs now.
 func (b *Outbox) place(it *item, now time.Time) {
 	s := it.session
-	s.ready.remove(it)
-	s.later.remove(it)
+	s.unqueue(it)
 	if it.group != nil && it.group.head() != it {
 		return // behind its group's head
 	}
@@ -92,15 +93,19 @@ func (b *Outbox) place(it *item, now time.Time) {
 	if until := s.resting(it.target, now, b.rnd); until.After(it.when) {
 		it.when = until
 	}
-	if !it.when.After(now) {
-		s.ready.push(it)
-		s.signal()
+	switch {
+	case it.when.After(now):
+		s.later.push(it)
+		if s.later.top() == it {
+			b.hint()
+		}
 		return
+	case it.suspect:
+		s.suspects.push(it)
+	default:
+		s.ready.push(it)
 	}
-	s.later.push(it)
-	if s.later.top() == it {
-		b.hint()
-	}
+	s.signal()
 }
 
 // putBack makes a taken item wait again. If its time ran out while it was in

@@ -178,11 +178,13 @@ func simulate(t *testing.T, do func(t *testing.T, l *ledger, b *Outbox)) {
 	})
 }
 
-// take takes and returns the seqs.
-func take(b *Outbox, n int) []uint64 {
+// take takes on connection 1 and returns the seqs.
+func take(b *Outbox, n int) []uint64 { return takeOn(b, 1, n) }
+
+func takeOn(b *Outbox, conn, n int) []uint64 {
 	synctest.Wait()
 	seqs := []uint64{}
-	for _, g := range b.Take("main", n) {
+	for _, g := range b.Take("main", conn, n) {
 		seqs = append(seqs, g.Seq)
 	}
 	return seqs

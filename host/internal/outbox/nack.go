@@ -9,8 +9,9 @@ import (
 
 // Codes of failed outcomes that are the host's own, beside CCS's.
 const (
-	CodeStanza      = "STANZA_ERROR" // CCS refused the stanza, not the message in it
-	CodeStreamError = "STREAM_ERROR" // CCS ended the stream over this message, twice
+	CodeStanza         = "STANZA_ERROR"    // CCS refused the stanza, not the message in it
+	CodeStreamError    = "STREAM_ERROR"    // CCS ended the stream over this message
+	CodeConnectionLost = "CONNECTION_LOST" // each connection ended before CCS answered this message
 )
 
 // Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
@@ -37,7 +38,7 @@ func (b *Outbox) refuse(seq uint64, code, description string, judge func(attempt
 		b.mu.Unlock()
 		return
 	}
-	it.suspect = false // CCS could read it
+	it.suspect, it.losses = false, 0 // CCS could read it
 	verdict := judge(it.Attempts + 1)
 	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
 	record := b.obey(it, verdict, code, description, now)
@@ -53,7 +54,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 	case flow.Fail:
 		e := b.end(it, message.Failed, code, description)
 		return func() { b.finish(e) }
-	case flow.Resend: // no attempt, no wait: the connection was at fault
+	case flow.Resend, flow.Isolate: // no attempt, no wait: the connection was at fault, as far as we know
+		it.suspect = v == flow.Isolate
+		s.turn.owed = s.turn.owed || it.suspect
 		b.putBack(it, now)
 		return func() {}
 	}

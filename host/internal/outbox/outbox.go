@@ -167,6 +167,9 @@ func (b *Outbox) advance(now time.Time) time.Time {
 		if !s.halted.IsZero() {
 			sooner(s.halted)
 		}
+		if again := s.lapse(now); !again.IsZero() {
+			sooner(again)
+		}
 		s.forget(now, b.o.Slow.Max)
 	}
 	b.mu.Unlock()
@@ -187,13 +190,13 @@ func (b *Outbox) Changed(session string) <-chan struct{} {
 // passed over, and the caller, a connection's writer, has acks to write too.
 const mostRead = 256
 
-// Take hands out up to n downstreams of session that may go now, oldest first.
-// Each is the caller's until it is answered (Acked, Nacked) or given back
-// (Return, Blame).
-func (b *Outbox) Take(session string, n int) []entry.Outgoing {
+// Take hands out up to n downstreams of session that may go now, oldest first,
+// to one of its connections; conn is that one's number. Each is the caller's
+// until it is answered (Acked, Nacked, Refused) or given back (Return, Blame).
+func (b *Outbox) Take(session string, conn, n int) []entry.Outgoing {
 	var out []entry.Outgoing
 	for read := 0; len(out) < n; {
-		picked := b.pick(session, n-len(out), read >= mostRead)
+		picked := b.pick(session, conn, n-len(out), read >= mostRead)
 		if len(picked) == 0 {
 			break
 		}
@@ -209,7 +212,7 @@ func (b *Outbox) Take(session string, n int) []entry.Outgoing {
 }
 
 // pick takes up to n that are ready; enough: none, but a hint to come again.
-func (b *Outbox) pick(session string, n int, enough bool) []*item {
+func (b *Outbox) pick(session string, conn, n int, enough bool) []*item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.session(session)
@@ -217,7 +220,7 @@ func (b *Outbox) pick(session string, n int, enough bool) []*item {
 		s.signal()
 		return nil
 	}
-	picked := s.pick(n, time.Now())
+	picked := s.pick(conn, n, time.Now())
 	for _, it := range picked {
 		b.expiring.remove(it) // in flight it does not expire
 		it.writes++
@@ -279,42 +282,6 @@ func (b *Outbox) Acked(session string, seq uint64, newToken string) {
 	e.NewToken = newToken
 	b.mu.Unlock()
 	b.finish(e)
-}
-
-// Return takes back what a connection that has ended left unanswered: it goes
-// again, oldest first, with the same message id and no attempt counted (P3).
-func (b *Outbox) Return(session string, seqs []uint64) {
-	b.giveBack(seqs, false)
-}
-
-// Blame takes back what was unanswered when CCS ended the stream over bytes of
-// ours. One of them may be poison, so each goes again alone; one that is blamed
-// when it was alone has failed, with code STREAM_ERROR (P10).
-func (b *Outbox) Blame(session string, seqs []uint64) {
-	b.giveBack(seqs, true)
-}
-
-func (b *Outbox) giveBack(seqs []uint64, blamed bool) {
-	now := time.Now()
-	var ends []entry.End
-	b.mu.Lock()
-	for _, seq := range seqs {
-		it := b.items[seq]
-		if it == nil || it.state != taken {
-			continue
-		}
-		if blamed && it.suspect && len(seqs) == 1 {
-			ends = append(ends, b.end(it, message.Failed, CodeStreamError,
-				"CCS ended the stream twice over this message alone"))
-			continue
-		}
-		it.suspect = it.suspect || blamed
-		b.putBack(it, now)
-	}
-	b.mu.Unlock()
-	for _, e := range ends {
-		b.finish(e)
-	}
 }
 
 // end takes it out of every queue for good; only its group still waits, for

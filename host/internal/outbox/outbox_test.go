@@ -208,12 +208,12 @@ func TestScheduleOutlivesARestart(t *testing.T) { // P4
 		b.Nacked("main", 1, "INTERNAL_SERVER_ERROR", "")
 		again := New(Options{Ledger: l})
 		again.load()
-		if n := len(again.Take("main", 1)); n != 0 {
+		if n := len(again.Take("main", 1, 1)); n != 0 {
 			t.Error("it goes before it is due")
 		}
 		time.Sleep(time.Minute)
 		again.advance(time.Now())
-		if n := len(again.Take("main", 1)); n != 1 {
+		if n := len(again.Take("main", 1, 1)); n != 1 {
 			t.Error("it does not go when it is due")
 		}
 		if again.items[1].Attempts != 1 {
@@ -327,7 +327,7 @@ func TestDueTimeOfAWrongClock(t *testing.T) {
 		again.load()
 		time.Sleep(again.longest())
 		again.advance(time.Now())
-		if n := len(again.Take("main", 1)); n != 1 {
+		if n := len(again.Take("main", 1, 1)); n != 1 {
 			t.Error("it waits for the year to pass")
 		}
 	})
@@ -352,7 +352,7 @@ func TestExpiry(t *testing.T) { // P4
 			t.Errorf("outcome %+v", e)
 		}
 		b.Return("main", []uint64{2})
-		got := b.Take("main", 1)
+		got := b.Take("main", 1, 1)
 		if len(got) != 1 || *got[0].TTL != 50*time.Minute {
 			t.Errorf("the remaining time is %v, want 50m", got)
 		}
@@ -376,11 +376,11 @@ func TestTTLZero(t *testing.T) { // P4
 		l.accept("tokA", 0, 0)
 		l.accept("tokA", 0, -1)
 		synctest.Wait()
-		got := b.Take("main", 1)
+		got := b.Take("main", 1, 1)
 		if len(got) != 1 || got[0].TTL == nil || *got[0].TTL != 0 {
 			t.Fatalf("got %+v, want one with TTL 0", got)
 		}
-		if got = b.Take("main", 1); len(got) != 1 || got[0].TTL != nil {
+		if got = b.Take("main", 1, 1); len(got) != 1 || got[0].TTL != nil {
 			t.Fatalf("got %+v, want one without TTL", got)
 		}
 		time.Sleep(time.Hour) // in flight
@@ -394,56 +394,6 @@ func TestTTLZero(t *testing.T) { // P4
 		if e := l.end(t, 3); e.Status != message.Expired {
 			t.Errorf("outcome %+v", e)
 		}
-	})
-}
-
-// After a stream error over our bytes each goes alone; the poison one fails at
-// its second, the others get through.
-func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
-	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		const poison = 3
-		for range 6 {
-			l.accept("tokA", 0, -1)
-		}
-		expect(t, "five", take(b, 5), 1, 2, 3, 4, 5)
-		b.Blame("main", []uint64{1, 2, 3, 4, 5})
-		for _, want := range []uint64{1, 2, 3, 4, 5} {
-			expect(t, "alone", take(b, 100), want)
-			expect(t, "nothing beside it", take(b, 100))
-			if want == poison {
-				b.Blame("main", []uint64{want})
-			} else {
-				b.Acked("main", want, "")
-			}
-		}
-		expect(t, "the rest", take(b, 100), 6)
-		if e := l.end(t, poison); e.Status != message.Failed || e.Code != CodeStreamError {
-			t.Errorf("outcome %+v", e)
-		}
-		if len(l.outcomes()) != 5 {
-			t.Errorf("outcomes %+v", l.outcomes())
-		}
-	})
-}
-
-// A suspect waits for an empty link, and is woken when it is.
-func TestSuspectWaitsForTheOthers(t *testing.T) { // P10
-	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		l.accept("tokA", 0, -1)
-		l.accept("tokA", 0, -1)
-		expect(t, "on one connection", take(b, 1), 1)
-		expect(t, "on another", take(b, 1), 2)
-		b.Blame("main", []uint64{1})
-		expect(t, "not while the other is out", take(b, 1))
-		changed := b.Changed("main")
-		b.Acked("main", 2, "")
-		synctest.Wait()
-		select {
-		case <-changed:
-		default:
-			t.Error("no hint")
-		}
-		expect(t, "now", take(b, 1), 1)
 	})
 }
 
@@ -559,7 +509,7 @@ func BenchmarkTakeAndAck(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for done := 0; done < b.N; {
-				for _, g := range o.Take("main", 16) {
+				for _, g := range o.Take("main", 1, 16) {
 					o.Acked("main", g.Seq, "")
 					done++
 				}

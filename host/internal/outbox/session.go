@@ -7,17 +7,20 @@ import (
 
 // session is the part of the outbox that goes out over one CCS sender.
 type session struct {
-	changed chan struct{} // closed when Take may find more; nil: nobody has asked for it since
-	ready   heap          // may go now, oldest first
-	later   heap          // wait for a time, soonest first
-	groups  map[uint64]*group
-	pending int             // without an outcome on disk
-	taken   int             // of these, with a connection
-	rests   map[string]rest // targets that were sent too much; after a restart CCS says so anew
-	halted  time.Time       // nothing goes before this: CCS refused the account
-	probing bool            // after that: one at a time, until CCS takes one
-	alone   *item           // in flight with no other beside it
-	sweep   time.Time       // when rests is looked through again
+	changed  chan struct{} // closed when Take may find more; nil: nobody has asked for it since
+	look     func()        // has Run look at the times again
+	ready    heap          // may go now, oldest first
+	suspects heap          // these too, each alone
+	later    heap          // wait for a time, soonest first
+	groups   map[uint64]*group
+	pending  int             // without an outcome on disk
+	taken    int             // of these, with a connection
+	held     map[int]int     // of these, by connection; none is 0
+	turn     turn            // of a suspect, or of the probe
+	rests    map[string]rest // targets that were sent too much; after a restart CCS says so anew
+	halted   time.Time       // nothing goes before this: CCS refused the account
+	probing  bool            // after that: one at a time, until CCS takes one
+	sweep    time.Time       // when rests is looked through again
 }
 
 // rest is the pause of a target that CCS wants slower.
@@ -31,10 +34,13 @@ func (b *Outbox) session(id string) *session {
 	s := b.sessions[id]
 	if s == nil {
 		s = &session{
-			ready:  heap{less: oldestFirst, index: queueIndex},
-			later:  heap{less: soonestFirst, index: queueIndex},
-			groups: map[uint64]*group{},
-			rests:  map[string]rest{},
+			look:     b.hint,
+			ready:    heap{less: oldestFirst, index: queueIndex},
+			suspects: heap{less: oldestFirst, index: queueIndex},
+			later:    heap{less: soonestFirst, index: queueIndex},
+			groups:   map[uint64]*group{},
+			held:     map[int]int{},
+			rests:    map[string]rest{},
 		}
 		b.sessions[id] = s
 	}
@@ -57,47 +63,60 @@ func (s *session) signal() {
 	}
 }
 
-// pick takes up to n ready items, or one alone when there is reason for care.
-func (s *session) pick(n int, now time.Time) []*item {
-	first := s.ready.top()
-	if first == nil || n <= 0 || s.alone != nil || s.halted.After(now) {
+// pick takes up to n items for a connection, or one that has to go alone.
+func (s *session) pick(conn, n int, now time.Time) []*item {
+	alone := s.turn.alone
+	switch {
+	case n <= 0, s.halted.After(now):
 		return nil
-	}
-	if s.careful(first) {
-		if s.taken > 0 {
-			return nil // release signals when it is the last
+	case alone != nil && (s.probing || alone.conn == conn):
+		return nil // CCS's word on that one comes first
+	case alone != nil: // on another connection
+	case s.probing && s.ready.top() != nil:
+		return s.takeAlone(s.ready.top(), conn, now)
+	case s.suspectNext(now):
+		if s.held[conn] > 0 {
+			return nil // the first that is empty takes it
 		}
-		n, s.alone = 1, first
+		return s.takeAlone(s.suspects.top(), conn, now)
 	}
 	picked := make([]*item, 0, min(n, len(s.ready.items)))
 	for ; n > 0 && s.ready.top() != nil; n-- {
-		it := s.ready.top()
-		s.ready.remove(it)
-		it.state = taken
-		s.taken++
-		picked = append(picked, it)
+		picked = append(picked, s.take(s.ready.top(), conn))
+	}
+	if len(picked) > 0 {
+		s.othersGo(now)
 	}
 	return picked
 }
 
-// careful reports whether it must go alone.
-func (s *session) careful(it *item) bool { return it.suspect || s.probing }
+// take hands it to a connection.
+func (s *session) take(it *item, conn int) *item {
+	s.unqueue(it)
+	it.state, it.conn = taken, conn
+	s.taken++
+	s.held[conn]++
+	return it
+}
+
+// unqueue takes it out of whatever queue it is in.
+func (s *session) unqueue(it *item) {
+	s.ready.remove(it)
+	s.suspects.remove(it)
+	s.later.remove(it)
+}
 
 // release takes it out of every queue, and out of flight.
 func (s *session) release(it *item) {
-	s.ready.remove(it)
-	s.later.remove(it)
-	if it.state != taken {
-		return
+	s.unqueue(it)
+	if it.state == taken {
+		it.state = waiting
+		s.taken--
+		if s.held[it.conn]--; s.held[it.conn] == 0 {
+			delete(s.held, it.conn)
+		}
 	}
-	it.state = waiting
-	s.taken--
-	if s.alone == it {
-		s.alone = nil
-	}
-	if first := s.ready.top(); s.taken == 0 && first != nil && s.alone == nil {
-		s.signal() // whoever had to wait for an empty link
-	}
+	s.turnOver(it)
 }
 
 // halt stops the session: CCS refused the account, not a message.
@@ -121,6 +140,7 @@ func (s *session) recovered(target string, now time.Time) {
 	}
 	if s.probing {
 		s.halted, s.probing = time.Time{}, false
+		s.look()
 		s.signal()
 	}
 }

@@ -52,7 +52,7 @@ func (b *Outbox) Sessions() []string {
 }
 
 func (s *session) addTo(t *Stats) {
-	t.Ready += len(s.ready.items)
+	t.Ready += len(s.ready.items) + len(s.suspects.items)
 	t.Later += len(s.later.items)
 	t.Taken += s.taken
 	t.Groups += len(s.groups)

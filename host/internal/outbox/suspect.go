@@ -1,0 +1,162 @@
+package outbox
+
+import (
+	"fmt"
+	"time"
+
+	"balhost/host/internal/flow"
+)
+
+// A suspect is a downstream that may be what ends connections: CCS ended the
+// stream over bytes of ours while it was in flight, or several connections in a
+// row ended before it had its answer ([flow.JudgeLoss]). It goes alone on its
+// connection, so that what happens then is put down to it and harms no other.
+
+// patience is how long a suspect may hold others up: while it waits for a
+// connection to be empty, and then while it waits for its answer. What ends a
+// connection does so as soon as CCS has read it.
+const patience = 2 * time.Second
+
+// turn is that of a suspect. While it waits, connections that have something in
+// flight take nothing more, until one is empty and takes it (those that drain
+// take nothing anyway). Then that one takes nothing more, until CCS has answered
+// the suspect. Both end when patience is over: something in flight, or the
+// suspect itself, may never be answered. Afterwards the others have as much
+// time, from the moment when one of them goes, so that no number of suspects
+// takes more than half of it. On a new connection they are first.
+//
+// A session that probes has its one message in flight as alone here too; that
+// waits for no empty connection, and its turn ends with its answer only.
+type turn struct {
+	begun  time.Time     // zero: it is nobody's
+	until  time.Time     // when patience is over
+	alone  *item         // in flight with nothing beside it; nil: it waits for an empty connection
+	took   time.Duration // the last turn
+	lapsed bool          // and no connection was empty in all of it
+	owed   bool          // no turn begins before one of the others has gone, if any is ready
+	rest   time.Time     // and then not before this; zero: one may
+}
+
+// suspectNext reports whether nothing goes before a suspect does. It begins the turn.
+func (s *session) suspectNext(now time.Time) bool {
+	t := &s.turn
+	switch {
+	case s.suspects.top() == nil, s.ready.top() != nil && (t.owed || now.Before(t.rest)):
+		return false
+	case t.begun.IsZero():
+		limit := patience
+		if t.lapsed {
+			limit = max(limit, 2*t.took) // or it may never come
+		}
+		t.begun, t.until = now, now.Add(limit)
+		s.look()
+	}
+	return true
+}
+
+// othersGo notes that others than suspects are handed out.
+func (s *session) othersGo(now time.Time) {
+	if t := &s.turn; t.owed {
+		t.owed, t.rest = false, now.Add(t.took)
+		s.look()
+	}
+}
+
+// takeAlone hands it to a connection that takes nothing else meanwhile; the
+// others go on.
+func (s *session) takeAlone(it *item, conn int, now time.Time) []*item {
+	t := &s.turn
+	if t.begun.IsZero() {
+		t.begun = now
+	}
+	t.alone, t.until = it, now.Add(patience)
+	s.look()
+	s.signal()
+	return []*item{s.take(it, conn)}
+}
+
+// turnOver ends the turn if it was that of it, which has left, or if nobody is
+// left who waits for one. Otherwise connections that may be empty now look again.
+func (s *session) turnOver(it *item) {
+	t := &s.turn
+	switch {
+	case t.begun.IsZero():
+	case t.alone == it, t.alone == nil && s.suspects.top() == nil:
+		s.endTurn(time.Now())
+	case t.alone == nil && s.held[it.conn] == 0:
+		s.signal()
+	}
+}
+
+func (s *session) endTurn(now time.Time) {
+	t := &s.turn
+	t.took = min(now.Sub(t.begun), t.until.Sub(t.begun)) // a probe may take longer
+	t.lapsed, t.owed, t.rest = t.alone == nil, true, time.Time{}
+	t.begun, t.alone = time.Time{}, nil
+	s.look()
+	s.signal()
+}
+
+// lapse ends a turn, or the others' time after it, that has lasted long enough.
+// It says when to look again; zero: not because of that.
+func (s *session) lapse(now time.Time) time.Time {
+	t := &s.turn
+	if !t.begun.IsZero() && s.probing {
+		return time.Time{} // CCS's word ends it, or the connection's end
+	}
+	if !t.begun.IsZero() && !t.until.After(now) {
+		s.endTurn(now)
+	}
+	if !t.begun.IsZero() {
+		return t.until
+	}
+	if !t.rest.IsZero() && !t.rest.After(now) {
+		t.rest = time.Time{}
+		s.signal()
+	}
+	return t.rest
+}
+
+// Return takes back what a connection that has ended left unanswered: it goes
+// again, oldest first, with the same message id and no attempt counted (P3),
+// unless it is suspected of having ended the connection, see [flow.JudgeLoss];
+// Return reports whether one of them is.
+func (b *Outbox) Return(session string, seqs []uint64) (suspected bool) {
+	return b.giveBack(seqs, false)
+}
+
+// Blame is Return after CCS ended the stream over bytes of ours. One of them may
+// be poison, so each goes again alone; one that is blamed when it was alone has
+// failed, with code STREAM_ERROR (P10).
+func (b *Outbox) Blame(session string, seqs []uint64) {
+	b.giveBack(seqs, true)
+}
+
+func (b *Outbox) giveBack(seqs []uint64, blamed bool) (suspected bool) {
+	now := time.Now()
+	code, why := CodeConnectionLost, "its connection ended before CCS answered, %d times in a row, the last ones with this message alone"
+	if blamed {
+		code, why = CodeStreamError, "CCS ended the stream over this message alone, %d times in a row"
+	}
+	var records []func()
+	b.mu.Lock()
+	for _, seq := range seqs {
+		it := b.items[seq]
+		if it == nil || it.state != taken {
+			continue
+		}
+		it.losses++
+		loss := flow.Loss{Times: it.losses, Blamed: blamed, Suspect: it.suspect, Only: len(seqs) == 1}
+		verdict := flow.JudgeLoss(loss, it.Attempts+1, b.o.Attempts)
+		if it.suspect {
+			suspected = true
+			b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", it.Attempts+1, "code", code)
+		}
+		records = append(records, b.obey(it, verdict, code, fmt.Sprintf(why, it.losses), now))
+	}
+	b.mu.Unlock()
+	for _, record := range records {
+		record()
+	}
+	return suspected
+}

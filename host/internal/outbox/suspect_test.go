@@ -1,0 +1,393 @@
+package outbox
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/sdk/message"
+)
+
+// accept stores n.
+func accept(l *ledger, n int) {
+	for range n {
+		l.accept("tokA", 0, -1)
+	}
+}
+
+// hinted reports whether changed is closed.
+func hinted(changed <-chan struct{}) bool {
+	synctest.Wait()
+	select {
+	case <-changed:
+		return true
+	default:
+		return false
+	}
+}
+
+// After a stream error over our bytes each goes alone; the poison one fails at
+// its second, the others get through.
+func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const poison = 3
+		accept(l, 5)
+		expect(t, "five", take(b, 5), 1, 2, 3, 4, 5)
+		b.Blame("main", []uint64{1, 2, 3, 4, 5})
+		for _, want := range []uint64{1, 2, 3, 4, 5} {
+			expect(t, "alone", take(b, 100), want)
+			expect(t, "nothing beside it", take(b, 100))
+			if want == poison {
+				b.Blame("main", []uint64{want})
+			} else {
+				b.Acked("main", want, "")
+			}
+		}
+		if e := l.end(t, poison); e.Status != message.Failed || e.Code != CodeStreamError || e.Attempts != 2 {
+			t.Errorf("outcome %+v", e)
+		}
+		if len(l.outcomes()) != 5 {
+			t.Errorf("outcomes %+v", l.outcomes())
+		}
+	})
+}
+
+// Connections with something in flight wait until one of them is empty, and are
+// told when it is; that one takes the suspect and nothing else, the others go on.
+func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 9)
+		expect(t, "on 1", takeOn(b, 1, 1), 1)
+		expect(t, "on 2", takeOn(b, 2, 1), 2)
+		b.Blame("main", []uint64{1}) // and with it ends connection 1
+		expect(t, "the others first, on 3", takeOn(b, 3, 2), 3, 4)
+		expect(t, "then nothing on 3", takeOn(b, 3, 9))
+		expect(t, "nor on 2", takeOn(b, 2, 9))
+		b.Acked("main", 3, "")
+		expect(t, "it is not empty", takeOn(b, 3, 9))
+		changed := b.Changed("main")
+		b.Acked("main", 4, "")
+		if !hinted(changed) {
+			t.Error("no hint that one is empty")
+		}
+		changed = b.Changed("main")
+		expect(t, "the suspect", takeOn(b, 3, 9), 1)
+		if !hinted(changed) {
+			t.Error("no hint that the others may go on")
+		}
+		expect(t, "nothing beside it", takeOn(b, 3, 9))
+		expect(t, "2 goes on", takeOn(b, 2, 2), 5, 6)
+		changed = b.Changed("main")
+		b.Acked("main", 1, "")
+		if !hinted(changed) {
+			t.Error("no hint that it is over")
+		}
+		expect(t, "so does 3", takeOn(b, 3, 9), 7, 8, 9)
+	})
+}
+
+// What a connection that drains still has in flight holds nobody up: it takes
+// nothing any more.
+func TestSuspectPassesADrainingConnection(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 6)
+		expect(t, "on the one that drains", takeOn(b, 1, 1), 1)
+		expect(t, "on the next", takeOn(b, 2, 1), 2)
+		b.Blame("main", []uint64{2})
+		expect(t, "the others first", takeOn(b, 3, 1), 3)
+		b.Acked("main", 3, "")
+		expect(t, "the suspect", takeOn(b, 3, 9), 2)
+		b.Acked("main", 2, "")
+		expect(t, "the rest", takeOn(b, 3, 9), 4, 5, 6)
+	})
+}
+
+// The probe of a session that was halted goes alone in all of it, and waits for
+// no connection.
+func TestProbePassesWhatIsInFlight(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 6)
+		expect(t, "never answered", takeOn(b, 1, 1), 1)
+		expect(t, "on another", takeOn(b, 2, 1), 2)
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		time.Sleep(6 * time.Minute)
+		expect(t, "the probe", takeOn(b, 1, 9), 2)
+		time.Sleep(time.Minute)
+		expect(t, "nothing on the other", takeOn(b, 2, 9))
+		expect(t, "nor beside it", takeOn(b, 1, 9))
+		b.Return("main", []uint64{1, 2})
+		expect(t, "it was lost: another", takeOn(b, 2, 9), 1)
+		expect(t, "alone too", takeOn(b, 3, 9))
+		b.Acked("main", 1, "")
+		expect(t, "then all", takeOn(b, 2, 9), 2, 3, 4, 5, 6)
+	})
+}
+
+// Three connections in a row that end without an answer make a suspect; what
+// happens to it alone counts as an attempt, is recorded and waits, until it has
+// failed and says so. Others go on meanwhile.
+func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const attempts = 15
+		accept(l, 3)
+		for range 3 {
+			expect(t, "together", take(b, 9), 1, 2, 3)
+			if b.Return("main", []uint64{1, 2, 3}) {
+				t.Error("somebody is suspected too early")
+			}
+		}
+		if len(l.postponed) > 0 {
+			t.Errorf("P3: attempts were counted: %+v", l.postponed)
+		}
+		next := uint64(4)
+		for attempt := 1; attempt <= attempts; attempt++ {
+			expect(t, "alone", take(b, 9), 1)
+			if !b.Return("main", []uint64{1}) {
+				t.Error("it is not suspected")
+			}
+			if attempt == 1 {
+				for _, innocent := range []uint64{2, 3} {
+					expect(t, "alone", take(b, 9), innocent)
+					b.Acked("main", innocent, "")
+				}
+			}
+			if attempt == attempts {
+				break
+			}
+			if n := len(l.postponed); n != attempt || l.postponed[n-1].attempts != attempt || l.postponed[n-1].code != CodeConnectionLost {
+				t.Fatalf("attempt %d: postponed %+v", attempt, l.postponed)
+			}
+			if wait := time.Until(l.postponed[attempt-1].due); wait < time.Second {
+				t.Errorf("attempt %d: it waits %v, want 1 s at least", attempt, wait)
+			}
+			accept(l, 1)
+			expect(t, "another meanwhile", take(b, 9), next)
+			b.Acked("main", next, "")
+			next++
+			time.Sleep(time.Until(l.postponed[attempt-1].due))
+		}
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeConnectionLost || e.Description == "" || e.Attempts != 3+attempts {
+			t.Errorf("outcome %+v", e)
+		}
+		time.Sleep(time.Hour)
+		expect(t, "never again", take(b, 9))
+	})
+}
+
+// Whatever CCS says about a message proves that it can read it.
+func TestAnswerEndsSuspicion(t *testing.T) { // P3
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 2)
+		lose := func() {
+			expect(t, "together", take(b, 9), 1, 2)
+			b.Return("main", []uint64{1, 2})
+		}
+		for range 5 {
+			lose()
+			lose()
+			expect(t, "together", take(b, 9), 1, 2)
+			b.Nacked("main", 1, "CONNECTION_DRAINING", "")
+			b.Nacked("main", 2, "CONNECTION_DRAINING", "")
+		}
+		expect(t, "together", take(b, 9), 1, 2)
+		b.Blame("main", []uint64{1, 2})
+		expect(t, "alone", take(b, 9), 1)
+		b.Nacked("main", 1, "CONNECTION_DRAINING", "")
+		expect(t, "the one that was acquitted goes first", take(b, 9), 1)
+		b.Acked("main", 1, "")
+		expect(t, "alone", take(b, 9), 2)
+	})
+}
+
+// A suspect that is never answered holds its connection for a short while only.
+// When what came after it is unanswered too at the end, its blame is no proof,
+// and still an attempt: it can't go on for ever.
+func TestSuspectThatIsNeverAnswered(t *testing.T) { // P4, P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		b.o.Attempts = 3
+		accept(l, 1)
+		take(b, 1)
+		b.Blame("main", []uint64{1})
+		for attempt := range 3 {
+			if attempt > 0 {
+				time.Sleep(time.Until(l.postponed[attempt-1].due))
+			}
+			expect(t, "alone", take(b, 9), 1)
+			accept(l, 1)
+			next := uint64(2 + attempt)
+			expect(t, "nothing beside it", take(b, 9))
+			changed := b.Changed("main")
+			time.Sleep(patience)
+			if !hinted(changed) {
+				t.Error("no hint that its time is over")
+			}
+			expect(t, "until then", take(b, 9), next)
+			b.Blame("main", []uint64{1, next})
+			expect(t, "who came later is suspected too", take(b, 9), next)
+			b.Acked("main", next, "")
+		}
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStreamError || e.Attempts != 4 {
+			t.Errorf("outcome %+v", e)
+		}
+	})
+}
+
+// Where no connection becomes empty, because something in flight is never
+// answered, the others are held up for half of the time at most, in short
+// pieces at first. As soon as there is a new connection, the suspect goes.
+func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 1)
+		expect(t, "never answered", take(b, 1), 1)
+		accept(l, 1)
+		expect(t, "on another", takeOn(b, 2, 1), 2)
+		b.Blame("main", []uint64{2})
+		const all = time.Minute
+		flowed, pause, first := time.Duration(0), time.Duration(0), time.Duration(0)
+		for passed := time.Duration(0); passed < all; passed += 10 * time.Millisecond {
+			accept(l, 1)
+			if got := take(b, 9); len(got) > 0 {
+				flowed += 10 * time.Millisecond
+				if first == 0 {
+					first = pause
+				}
+				for _, seq := range got {
+					b.Acked("main", seq, "")
+				}
+			} else {
+				pause += 10 * time.Millisecond
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if flowed < all*45/100 || flowed > all*9/10 || first > patience+10*time.Millisecond {
+			t.Errorf("others went for %v of %v, after a first pause of %v", flowed, all, first)
+		}
+		time.Sleep(all)
+		for len(take(b, 100)) > 0 { // if it is the others' time
+		}
+		expect(t, "the suspect, on a new connection", takeOn(b, 3, 9), 2)
+	})
+}
+
+// Many suspects and a stream of others share one connection: neither starves.
+func TestSuspectsAndOthersTakeTurns(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const suspects, rtt = 100, 20 * time.Millisecond
+		accept(l, suspects)
+		b.Blame("main", take(b, suspects))
+		start, left, others := time.Now(), suspects, 0
+		for ; left > 0; time.Sleep(rtt) { // each answer takes so long
+			for next := uint64(len(l.pending)); next < 200; next++ {
+				accept(l, 1)
+			}
+			var got []uint64
+			for more := take(b, 16); len(more) > 0; more = take(b, 16) {
+				got = append(got, more...)
+			}
+			for _, seq := range got {
+				if seq <= suspects {
+					left--
+					if len(got) > 1 {
+						t.Fatalf("a suspect beside others: %v", got)
+					}
+				} else {
+					others++
+				}
+				b.Acked("main", seq, "")
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatalf("%d suspects are left after a minute, %d others went", left, others)
+			}
+		}
+		if took := time.Since(start); others < 10*suspects || took > 5*suspects*rtt {
+			t.Errorf("%d suspects took %v, and %d others went meanwhile", suspects, took, others)
+		}
+	})
+}
+
+// A suspect keeps its place in its group, whatever becomes of it.
+func TestSuspectKeepsItsGroup(t *testing.T) { // P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 3 {
+			l.accept("tokA", 7, -1)
+		}
+		l.accept("tokA", 8, -1)
+		expect(t, "heads", take(b, 9), 1, 4)
+		b.Blame("main", []uint64{1, 4})
+		expect(t, "alone", take(b, 9), 1)
+		expect(t, "other connections find only the other head", takeOn(b, 2, 9))
+		b.Return("main", []uint64{1}) // it waits for its next attempt now
+		expect(t, "the other head", take(b, 9), 4)
+		b.Acked("main", 4, "")
+		expect(t, "nothing of its group", take(b, 9))
+		time.Sleep(time.Until(l.postponed[0].due))
+		expect(t, "again", take(b, 9), 1)
+		b.Blame("main", []uint64{1})
+		expect(t, "the next", take(b, 9), 2)
+		b.Acked("main", 2, "")
+		expect(t, "and the last", take(b, 9), 3)
+	})
+}
+
+// A suspect expires like any other, and nobody waits for it any more.
+func TestSuspectExpires(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 1)
+		expect(t, "never answered", take(b, 1), 1)
+		l.accept("tokA", 0, time.Second)
+		expect(t, "on another", takeOn(b, 2, 1), 2)
+		b.Blame("main", []uint64{2})
+		accept(l, 1)
+		expect(t, "the others first", take(b, 9), 3)
+		accept(l, 1)
+		expect(t, "then they wait", take(b, 9))
+		changed := b.Changed("main")
+		time.Sleep(2*time.Second - time.Millisecond)
+		expect(t, "until it has expired", take(b, 9))
+		time.Sleep(time.Millisecond)
+		if !hinted(changed) {
+			t.Error("no hint")
+		}
+		expect(t, "at once", take(b, 9), 4)
+		if e := l.end(t, 2); e.Status != message.Expired {
+			t.Errorf("outcome %+v", e)
+		}
+		if b.sessions["main"].suspects.top() != nil {
+			t.Error("it is still queued")
+		}
+	})
+}
+
+// A network that is lost over and over makes suspects of good messages, and
+// fails none.
+func TestFlappingNetworkFailsNothing(t *testing.T) { // P3, P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const all = 50
+		accept(l, all)
+		rnd := rand.New(rand.NewPCG(1, 1))
+		isolated, start := 0, time.Now()
+		for round := 0; len(l.outcomes()) < all && time.Since(start) < 24*time.Hour; round++ {
+			got := take(b, all)
+			if len(got) == 1 {
+				isolated++
+			}
+			if round < 3 || rnd.IntN(3) == 0 {
+				b.Return("main", got)
+			} else {
+				for _, seq := range got {
+					b.Acked("main", seq, "")
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		for seq := range uint64(all) {
+			if e := l.end(t, seq+1); e.Status != message.Acked {
+				t.Errorf("%d: %+v", seq+1, e)
+			}
+		}
+		if isolated < all {
+			t.Errorf("only %d times was one alone", isolated)
+		}
+	})
+}
