@@ -16,9 +16,9 @@ session "main" {                            # one CCS sender, named for logs and
   connections     = 1                       # to CCS at a time, each with a window of its own
   max_connections = 1000                    # with those that CCS drains and their replacements; CCS takes 1000 at most
   window          = 100                     # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
-  ping_interval   = "20s"                   # of silence, then ask whether the connection lives
-  ping_timeout    = "10s"                   # for the answer, then replace the connection
-  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection
+  ping_interval   = "20s"                   # without a stanza, then ask whether the connection lives
+  ping_timeout    = "10s"                   # for any stanza, then replace the connection
+  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection and send it again, up to 18 times
   max_stanza      = "1MiB"                  # a longer one is skipped and counted; 1MiB at most
   ack_warn        = "100ms"                 # log an upstream whose ack took longer
 
