@@ -134,17 +134,25 @@ func (s *supervisor) force() error {
 	if s.file == nil {
 		return fmt.Errorf("plugin %q: there is no file of it in %s to start", s.name, s.host.o.Dir)
 	}
+	s.forcing, s.declined = true, ""
+	s.stage()
+	return nil
+}
+
+// forget lets the file's content start anew.
+func (s *supervisor) forget() {
 	s.record.Refused, s.record.Pin = nil, nil
 	s.forced++
-	s.failures, s.retry, s.declined = 0, time.Time{}, ""
-	s.stage()
+	s.failures, s.retry = 0, time.Time{}
 	s.remember()
-	return nil
 }
 
 // rollback pins what was proven before what serves now.
 func (s *supervisor) rollback() error {
 	current := s.content.sha256
+	if current == "" || s.removed {
+		return fmt.Errorf("plugin %q has nothing to roll back from: nothing of it runs or is about to", s.name)
+	}
 	if s.serving != nil {
 		current = s.serving.version.bin.sha256
 	}
@@ -152,7 +160,8 @@ func (s *supervisor) rollback() error {
 		return fmt.Errorf("plugin %q: config.hcl's sha256 allows one content only: change it there", s.name)
 	}
 	for _, sum := range slices.Backward(s.record.Proven) {
-		if _, staged := s.store().staged(sum); sum == current || !staged {
+		_, staged := s.copyOf(sum)
+		if sum == current || !staged || s.refused(version{bin: binary{sha256: sum}, print: s.print}) {
 			continue
 		}
 		s.log.Warn("plugin is rolled back by hand, until its file changes", "state", sum)

@@ -93,16 +93,25 @@ func judge(f file, dir, allowed string) string {
 	if reason := inspect(f.real); reason != "" {
 		return "its file " + reason
 	}
-	content, _, err := openFile(f.real)
+	sum, err := sumFile(f.real)
 	if err != nil {
 		return "its file can't be read: " + err.Error()
 	}
-	defer content.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(content, maxFile)); err != nil {
-		return "its file can't be read: " + err.Error()
+	return checkSum(f, sum, PluginOptions{SHA256: allowed})
+}
+
+// sumFile hashes a file, of which it reads no more than a plugin's may have.
+func sumFile(path string) (string, error) {
+	f, _, err := openFile(path)
+	if err != nil {
+		return "", err
 	}
-	return checkSum(f, hex.EncodeToString(hash.Sum(nil)), PluginOptions{SHA256: allowed})
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.LimitReader(f, maxFile)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // goSuffix ends the name of a file that "go build" makes for a moment beside the

@@ -281,7 +281,8 @@ func TestConfigure(t *testing.T) {
 	}
 	with(`{"do":"good"}`)
 	b.event("said echo: run", 3)
-	if s := b.state("echo", Running); s.Refusal != nil || s.SHA256 != first.SHA256 {
+	b.poll("the refusal to be over", func() bool { return b.status("echo").Refusal == nil })
+	if s := b.state("echo", Running); s.SHA256 != first.SHA256 {
 		t.Errorf("status %+v", s)
 	}
 }

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -66,12 +67,16 @@ type Host struct {
 	started atomic.Int64  // processes
 	hint    chan struct{} // look into the folder; capacity 1
 	free    func(dir string) (bytes int64, err error)
-	staging sync.Mutex // held while a copy is made
+	copying chan struct{} // one for each copy that is being made
+	aside   aside
+	// stopping is set by Run, closed when it shall end.
+	stopping <-chan struct{}
 
-	mu      sync.Mutex                      // guards what follows
-	plugins map[string]*supervisor          // only look adds to it
-	chosen  func(name string) PluginOptions // by Configure; nil: Options.Plugin
-	booting map[string]bool                 // the boot waits for these to say what they are; nil when it is over
+	mu       sync.Mutex                      // guards what follows
+	reserved int64                           // bytes that copies which are being made may take
+	plugins  map[string]*supervisor          // only look adds to it
+	chosen   func(name string) PluginOptions // by Configure; nil: Options.Plugin
+	booting  map[string]bool                 // the boot waits for these to say what they are; nil when it is over
 }
 
 // New makes a host; Run starts it.
@@ -83,7 +88,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),
-		hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{},
+		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{},
 	}
 }
 
@@ -115,15 +120,19 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	}
 	defer os.Remove(h.sockets) // empty by now, unless a process's folder could not be removed, which was logged
 
-	var thread, plugins, folder errgroup.Group
+	var thread, plugins errgroup.Group
 	thread.Go(h.spawner.run)
 	defer thread.Wait()
 	defer close(h.spawner) // after the last process
 
-	folder.Go(func() error { return watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
+	h.stopping = ctx.Done()
+	h.aside.Go(func() { watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
 	h.look(ctx, &plugins)
-	_ = folder.Wait() // they return nil
-	return plugins.Wait()
+	err = plugins.Wait()
+	if !h.aside.wait(h.limits.grace) {
+		h.log.Error("the file system of the plugins folder does not answer: not waited for", "err", h.o.Dir)
+	}
+	return errors.Join(err, Sweep(h.o.DataDir)) // copies that came too late
 }
 
 // rescan has the folder looked at soon.
@@ -138,19 +147,22 @@ func (h *Host) rescan() {
 // starts in their group.
 func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 	var boot sync.WaitGroup
-	settler, complaint, booting := newSettler(h.limits), "", true
+	settler, complaint, booting, known := newSettler(h.limits), "", true, false
 	for ctx.Err() == nil {
-		present, err := scan(h.o.Dir)
+		present, err := h.scan(ctx)
 		again := h.limits.rescan
-		if err != nil {
+		if ctx.Err() != nil {
+			break
+		} else if err != nil {
 			if complaint != err.Error() {
 				complaint = err.Error()
 				h.log.Warn("plugins folder can't be read: plugins stay as they are", "err", err)
 			}
 		} else {
 			complaint = ""
-			if booting {
-				h.sweep(present)
+			if !known {
+				known = true
+				settler.expect(time.Now(), h.missing(present))
 			}
 			c := settler.look(time.Now(), present)
 			if booting {
@@ -165,7 +177,7 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 			for _, f := range c.settled {
 				h.supervise(ctx, f.name, &f, func() {}, plugins)
 			}
-			h.tell(c)
+			h.tell(c, len(present) == 0)
 			again = cmp.Or(c.again, again)
 		}
 		if booting {
@@ -224,19 +236,47 @@ func (h *Host) Awaited() []string {
 	return slices.Sorted(maps.Keys(h.booting))
 }
 
-// sweep removes the copies of plugins that were removed while no host ran.
-func (h *Host) sweep(present map[string]file) {
+// scan looks at the folder, for as long as its file system doesn't answer.
+func (h *Host) scan(ctx context.Context) (map[string]file, error) {
+	var present map[string]file
+	seen := make(chan error, 1)
+	h.aside.Go(func() {
+		var err error
+		present, err = scan(h.o.Dir)
+		seen <- err
+	})
+	late := time.NewTimer(h.limits.patience)
+	defer late.Stop()
+	for {
+		select {
+		case err := <-seen:
+			return present, err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-late.C:
+			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
+		}
+	}
+}
+
+// missing are the plugins of which there are copies and that aren't in the folder.
+func (h *Host) missing(present map[string]file) (names []string) {
 	entries, err := os.ReadDir(filepath.Join(h.o.DataDir, "plugins"))
 	if err != nil {
 		h.log.Warn("copies of removed plugins stay", "err", err)
 	}
 	for _, entry := range entries {
-		if _, ok := present[entry.Name()]; ok || h.options(entry.Name()).KeepRemoved {
-			continue
+		if _, ok := present[entry.Name()]; !ok {
+			names = append(names, entry.Name())
 		}
-		if err := h.store(entry.Name()).clear(); err != nil {
-			h.log.Warn("copies of a removed plugin stay", "plugin", entry.Name(), "err", err)
-		}
+	}
+	return names
+}
+
+// sweep removes the copies of a plugin that was removed while no host ran.
+func (h *Host) sweep(name string) {
+	if err := h.store(name).clear(); err != nil {
+		h.log.Warn("copies of a removed plugin stay", "plugin", name, "err", err)
 	}
 }
 
@@ -268,13 +308,17 @@ func (h *Host) forget(s *supervisor) bool {
 	return true
 }
 
-// tell passes on what else a look brought.
-func (h *Host) tell(c changes) {
+// tell passes on what else a look brought. From an empty folder, which may be one
+// that nothing is mounted on yet, it does not follow that a plugin was removed
+// while no host ran.
+func (h *Host) tell(c changes, empty bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range c.gone {
 		if s := h.plugins[name]; s != nil {
 			s.offer(nil)
+		} else if !empty && !h.chosenOptions(name).KeepRemoved {
+			h.sweep(name)
 		}
 	}
 	for _, name := range c.busy {
@@ -304,9 +348,14 @@ func (h *Host) place(ctx context.Context, proven bool) (release func(), err erro
 	if proven {
 		places = h.proven
 	}
+	return h.enter(places, ctx.Done())
+}
+
+// enter waits for a place, as place does, until done is closed.
+func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func(), err error) {
 	select {
 	case places <- struct{}{}:
-	case <-ctx.Done():
+	case <-done:
 		return nil, errStopping
 	}
 	leave := sync.OnceFunc(func() { <-places })

@@ -113,25 +113,37 @@ func (s store) load() (r record, err error) {
 	return r, nil
 }
 
-// save writes the record at once or not at all.
+// save writes the record, at once or not at all; it and the names of the copies
+// are on disk when it returns.
 func (s store) save(r record) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return fmt.Errorf("write plugin's record: %w", err)
 	}
-	tmp := filepath.Join(s.dir, ".staging-record")
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+	tmp, err := os.Create(filepath.Join(s.dir, stagingPrefix+"record"))
+	if err != nil {
 		return fmt.Errorf("write plugin's record: %w", err)
 	}
-	if err := os.Rename(tmp, s.recordFile()); err != nil {
+	_, err = tmp.Write(text)
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return fmt.Errorf("write plugin's record: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), s.recordFile()); err != nil {
+		return fmt.Errorf("write plugin's record: %w", err)
+	}
+	if err := syncFile(s.dir); err != nil {
 		return fmt.Errorf("write plugin's record: %w", err)
 	}
 	return nil
 }
 
-// staged finds the copy of a content.
-func (s store) staged(sha256 string) (b binary, ok bool) {
+// look tells what can be told of a content's copy without reading it; ok is false
+// when there is none.
+func (s store) look(sha256 string) (f file, ok bool) {
 	path := filepath.Join(s.dir, sha256)
-	info, err := os.Stat(path)
-	return binary{path: path, sha256: sha256}, err == nil && info.Mode().IsRegular()
+	info, err := os.Lstat(path)
+	if sha256 == "" || err != nil || !info.Mode().IsRegular() {
+		return f, false
+	}
+	return describe(sha256, path, info), true
 }

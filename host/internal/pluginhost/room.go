@@ -49,23 +49,57 @@ func Sweep(dataDir string) error {
 	return nil
 }
 
-// stage takes a copy of a file, unless that would bring the disk below what the
-// ledger needs: then the copy that is there already must do. One copy is made at a time, or together they would do it.
-func (h *Host) stage(f file, to store) (binary, error) {
-	h.staging.Lock()
-	defer h.staging.Unlock()
-	free, err := h.free(h.o.DataDir)
+// maxStaging is how many copies are made at the same time. One that takes long
+// makes room for another.
+const maxStaging = 2
+
+// stage vets a file and takes a copy of it, unless that would bring the disk below
+// what the ledger needs: then the copy that is there already must do. A refusal
+// says what is wrong with the file. It may take long, and for ever if the file's
+// system doesn't answer.
+func (h *Host) stage(f file, to store) (draft binary, err error) {
+	leave, err := h.enter(h.copying, h.stopping)
 	if err != nil {
-		return binary{}, fmt.Errorf("look for room to stage the plugin: %w", err)
+		return draft, err
 	}
-	if spare := cmp.Or(h.o.DiskSoft, 64<<20); free-f.size < spare {
-		if b, err := to.whole(f); err == nil {
+	defer leave()
+	if reason := vet(f, h.o.Dir); reason != "" {
+		return draft, refusal(reason)
+	}
+	release, err := h.reserve(f.size)
+	if err != nil {
+		if b, whole := to.whole(f, h.stopping); whole == nil {
 			return b, nil
 		}
-		return binary{}, fmt.Errorf("no room to stage the plugin: its file has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
-			f.size>>20, h.o.DataDir, free>>20, spare>>20)
+		return draft, err
 	}
-	return to.stage(f)
+	defer release()
+	select {
+	case <-h.stopping: // what was asked for has taken long
+		return draft, errStopping
+	default:
+	}
+	return to.stage(f, h.stopping)
+}
+
+// reserve keeps room for a copy until release, which is when the copy takes it.
+func (h *Host) reserve(size int64) (release func(), err error) {
+	free, err := h.free(h.o.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("look for room to stage the plugin: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if spare := cmp.Or(h.o.DiskSoft, 64<<20); free-h.reserved-size < spare {
+		return nil, fmt.Errorf("no room to stage the plugin: its file has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
+			size>>20, h.o.DataDir, free>>20, spare>>20)
+	}
+	h.reserved += size
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.reserved -= size
+	}, nil
 }
 
 // freeBytes is what a file system has left for an unprivileged user.

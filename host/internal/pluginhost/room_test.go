@@ -80,7 +80,7 @@ func TestNoRoomToStage(t *testing.T) {
 // nothing else: what is stored goes on. // P10
 func TestNoRoomButStaged(t *testing.T) {
 	dir, to := t.TempDir(), store{t.TempDir()}
-	h := &Host{o: Options{DataDir: dir, DiskSoft: 1 << 30}}
+	h := New(Options{Dir: dir, DataDir: dir, DiskSoft: 1 << 30})
 	free := int64(1 << 40)
 	h.free = func(string) (int64, error) { return free, nil }
 	look := func(content string) file {
@@ -94,6 +94,9 @@ func TestNoRoomButStaged(t *testing.T) {
 	}
 	one := look("one")
 	b, err := h.stage(one, to)
+	if err == nil {
+		b, err = to.name(b)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,13 @@ func newSettler(l limits) *settler {
 	return &settler{quiet: l.quiet, patience: l.patience, absence: l.absence, seen: map[string]*sighting{}}
 }
 
+// expect has names that were there before, and aren't now, be missing from now on.
+func (s *settler) expect(now time.Time, names []string) {
+	for _, name := range names {
+		s.seen[name] = &sighting{missing: now, since: now, began: now}
+	}
+}
+
 // look takes what is in the folder now.
 func (s *settler) look(now time.Time, present map[string]file) (c changes) {
 	for name, f := range present {

@@ -115,7 +115,10 @@ func TestStage(t *testing.T) {
 	}
 	stage := func(f file) binary {
 		t.Helper()
-		b, err := s.stage(f)
+		b, err := s.stage(f, nil)
+		if err == nil {
+			b, err = s.name(b)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,13 +139,13 @@ func TestStage(t *testing.T) {
 	// A file that is not the one that had settled is not taken.
 	old := put("two")
 	put("three")
-	if _, err := s.stage(old); err != errChanging {
+	if _, err := s.stage(old, nil); err != errChanging {
 		t.Errorf("a changed file: %v", err)
 	}
 	if err := os.Remove(filepath.Join(dir, "echo")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.stage(old); err == nil {
+	if _, err := s.stage(old, nil); err == nil {
 		t.Error("a removed file was staged")
 	}
 
@@ -158,7 +161,7 @@ func TestStage(t *testing.T) {
 		t.Errorf("the copy holds %q", got)
 	}
 
-	// What is needed stays; what was being staged goes.
+	// What is needed stays, and what is being staged.
 	if err := os.WriteFile(filepath.Join(s.dir, ".staging-1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +173,7 @@ func TestStage(t *testing.T) {
 	if err := s.keep(first.sha256, second.sha256); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1 { // the record, the working folder
+	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1+1 { // the record, the working folder
 		t.Errorf("left: %v", left)
 	}
 	if r, err := s.load(); err != nil || !r.proven(first.sha256) {
@@ -229,7 +232,7 @@ func TestStagedCopyRuns(t *testing.T) {
 		if none != "" {
 			t.Fatal(none)
 		}
-		b, err := s.stage(f)
+		b, err := s.stage(f, nil)
 		if err == nil {
 			err = exec.Command(b.path).Run()
 		}

@@ -33,76 +33,127 @@ type store struct{ dir string }
 
 func (s store) work() string { return filepath.Join(s.dir, "work") }
 
-// stage copies the file and hashes what it copies. The copy is made anew even
-// if there is one of this content, which a power cut may have cut short.
-func (s store) stage(f file) (b binary, err error) {
-	// While a file is open for writing, a child that any other part of the host
-	// forks may hold it open for a moment, and running it would fail with
-	// ETXTBSY (golang/go#22315). No fork happens under this lock.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
+// stage copies the file and hashes what it copies, until stopping is closed. The
+// copy has a name of its own until name is called. It can be run before it is on
+// disk: what a power cut leaves of it is not taken for whole (copyOf).
+func (s store) stage(f file, stopping <-chan struct{}) (draft binary, err error) {
 	if err := os.MkdirAll(s.work(), 0o700); err != nil {
-		return b, fmt.Errorf("make the plugin's private folder: %w", err)
+		return draft, fmt.Errorf("make the plugin's private folder: %w", err)
 	}
 	src, _, err := openFile(f.real)
 	if err != nil {
-		return b, fmt.Errorf("read plugin: %w", err)
+		return draft, fmt.Errorf("read plugin: %w", err)
 	}
 	defer src.Close()
-	dst, err := os.CreateTemp(s.dir, stagingPrefix+"*")
+	dst, err := newCopy(s.dir)
 	if err != nil {
-		return b, fmt.Errorf("stage plugin: %w", err)
+		return draft, fmt.Errorf("stage plugin: %w", err)
 	}
-	defer os.Remove(dst.Name()) // fails after the rename, as it should
-	defer dst.Close()           // before the unlocking, in any case
+	defer func() {
+		if err != nil {
+			os.Remove(string(dst))
+		}
+	}()
 	hash := sha256.New()
-	if err := copyContent(io.MultiWriter(dst, hash), src, f); err != nil {
-		return b, fmt.Errorf("stage plugin: %w", err)
+	if err := copyContent(io.MultiWriter(dst, hash), until{src, stopping}, f); err != nil {
+		return draft, fmt.Errorf("stage plugin: %w", err)
 	}
 	if err := unchanged(src, f); err != nil {
-		return b, err
+		return draft, err
 	}
-	if err := errors.Join(dst.Chmod(0o500), dst.Close()); err != nil {
-		return b, fmt.Errorf("stage plugin: %w", err)
+	if err := os.Chmod(string(dst), 0o500); err != nil {
+		return draft, fmt.Errorf("stage plugin: %w", err)
 	}
-	sum := hex.EncodeToString(hash.Sum(nil))
-	path := filepath.Join(s.dir, sum)
-	if err := os.Rename(dst.Name(), path); err != nil {
-		return b, fmt.Errorf("stage plugin: %w", err)
+	return binary{path: string(dst), sha256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// unnamed is the path of a copy that is being made. It is open for writing only
+// while no process can be forked: a child that any other part of the host forks
+// would hold it open for a moment, and running it would fail with ETXTBSY
+// (golang/go#22315). Of the file in the plugins folder, which may not answer,
+// nothing is read under that lock.
+type unnamed string
+
+func newCopy(dir string) (unnamed, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.CreateTemp(dir, stagingPrefix+"*")
+	if err != nil {
+		return "", err
 	}
-	return binary{path: path, sha256: sum}, nil
+	return unnamed(f.Name()), f.Close()
+}
+
+// Write appends to it.
+func (u unnamed) Write(p []byte) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.OpenFile(string(u), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return 0, err
+	}
+	n, err := f.Write(p)
+	return n, errors.Join(err, f.Close())
+}
+
+// syncFile has a file, or a folder's names, on disk when it returns.
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// until reads until stopping is closed.
+type until struct {
+	io.Reader
+	stopping <-chan struct{}
+}
+
+func (u until) Read(p []byte) (int, error) {
+	select {
+	case <-u.stopping:
+		return 0, errStopping
+	default:
+		return u.Reader.Read(p)
+	}
+}
+
+// name makes a staged copy the one of its content, in the place of one that there
+// may be.
+func (s store) name(draft binary) (binary, error) {
+	path := filepath.Join(s.dir, draft.sha256)
+	if err := os.Rename(draft.path, path); err != nil {
+		return binary{}, fmt.Errorf("stage plugin: %w", err)
+	}
+	return binary{path: path, sha256: draft.sha256}, nil
 }
 
 // whole is the copy of the file's content that is there already, if nothing of it is missing.
-func (s store) whole(f file) (b binary, err error) {
+func (s store) whole(f file, stopping <-chan struct{}) (b binary, err error) {
 	src, _, err := openFile(f.real)
 	if err != nil {
 		return b, err
 	}
 	defer src.Close()
-	wanted, got := sha256.New(), sha256.New()
-	if err := errors.Join(copyContent(wanted, src, f), unchanged(src, f)); err != nil {
+	hash := sha256.New()
+	if err := errors.Join(copyContent(hash, until{src, stopping}, f), unchanged(src, f)); err != nil {
 		return b, err
 	}
-	b, _ = s.staged(hex.EncodeToString(wanted.Sum(nil)))
-	dst, _, err := openFile(b.path)
-	if err != nil {
-		return b, err
+	b.sha256 = hex.EncodeToString(hash.Sum(nil))
+	b.path = filepath.Join(s.dir, b.sha256)
+	sum, err := sumFile(b.path)
+	if err == nil && sum != b.sha256 {
+		err = fmt.Errorf("%s holds other content, %s", b.path, sum)
 	}
-	defer dst.Close()
-	if _, err := io.Copy(got, dst); err != nil {
-		return b, err
-	}
-	if sum := hex.EncodeToString(got.Sum(nil)); sum != b.sha256 {
-		return b, fmt.Errorf("%s holds other content, %s", b.path, sum)
-	}
-	return b, nil
+	return b, err
 }
 
 // copyContent copies no more than the file had when it was vetted; when it has
 // grown, unchanged says so.
 func copyContent(dst io.Writer, src io.Reader, f file) error {
-	_, err := io.Copy(dst, io.LimitReader(src, f.size))
+	_, err := io.CopyBuffer(dst, io.LimitReader(src, f.size), make([]byte, 1<<20))
 	return err
 }
 
@@ -119,7 +170,7 @@ func unchanged(src *os.File, f file) error {
 	return nil
 }
 
-// keep removes all copies but these, and what a killed host was staging.
+// keep removes all copies but these, and those that have no name yet.
 func (s store) keep(sha256 ...string) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -128,8 +179,7 @@ func (s store) keep(sha256 ...string) error {
 	var errs []error
 	for _, entry := range entries {
 		name := entry.Name()
-		old := entry.Type().IsRegular() && !strings.Contains(name, ".") && !slices.Contains(sha256, name)
-		if old || strings.HasPrefix(name, stagingPrefix) {
+		if entry.Type().IsRegular() && !strings.Contains(name, ".") && !slices.Contains(sha256, name) {
 			errs = append(errs, os.Remove(filepath.Join(s.dir, name)))
 		}
 	}

@@ -169,7 +169,9 @@ func (s *supervisor) backoff(err error) {
 func (s *supervisor) busy() {
 	s.box.put(func() {
 		s.log.Warn("plugin's file is still being written: not taken yet")
-		s.told = true
+		if !s.removed {
+			s.resume()
+		}
 		if s.content.sha256 == "" {
 			s.why = "its file is still being written"
 		}

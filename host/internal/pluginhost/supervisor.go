@@ -3,7 +3,9 @@ package pluginhost
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,13 +31,16 @@ type supervisor struct {
 
 	// What follows is owned by run.
 	rnd       *rand.Rand
-	tasks     errgroup.Group // the processes' lives
-	file      *file          // what the folder holds; nil: nothing that has settled
-	removed   bool           // its file is gone, and so it shall be
-	left      bool           // and all is tidied up
-	content   binary         // the last content of the folder that was taken; zero: none
-	declined  string         // why the file that is there was not taken; "": it was
-	restage   time.Time      // try again to take file; zero: no need
+	tasks     errgroup.Group  // the processes' lives
+	file      *file           // what the folder holds; nil: nothing that has settled
+	removed   bool            // its file is gone, and so it shall be
+	left      bool            // and all is tidied up
+	content   binary          // the last content of the folder that was taken; zero: none
+	declined  string          // why the file that is there was not taken; "": it was
+	asked     int             // how often file was to be staged
+	forcing   bool            // the next time at a person's order
+	restage   time.Time       // try again to take file; zero: no need
+	whole     map[string]file // copies that were seen to be whole, by sha256
 	options   PluginOptions
 	print     string // of the options
 	forced    int    // starts that a person has forced
@@ -62,7 +67,7 @@ func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervi
 		host: h, name: name, log: log, lines: newOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
 		rnd:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		options: o, print: fingerprint(o), lives: map[*life]bool{},
+		options: o, print: fingerprint(o), lives: map[*life]bool{}, whole: map[string]file{},
 		status: Status{Name: name, State: Discovered},
 	}
 }
@@ -84,7 +89,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		s.judge(ctx)
 		s.act(ctx)
 		s.show(ctx)
-		if len(s.lives) == 0 && (ctx.Err() != nil || s.left && s.host.forget(s)) {
+		if len(s.lives) == 0 && (ctx.Err() != nil || s.left && s.file == nil && s.host.forget(s)) {
 			return s.tasks.Wait()
 		}
 		alarm := time.NewTimer(s.nap())
@@ -121,13 +126,14 @@ func (s *supervisor) act(ctx context.Context) {
 	if !s.restage.IsZero() && !now.Before(s.restage) {
 		s.stage()
 	}
+	s.mend()
 	want, wanted := s.want()
 	switch {
 	case ctx.Err() != nil: // which ends all lives
 		return
 	case s.removed:
 		s.stopAll(errRemoved)
-		if len(s.lives) == 0 && !s.left {
+		if len(s.lives) == 0 && s.file == nil && !s.left {
 			s.leave()
 		}
 	case !wanted:
@@ -153,6 +159,20 @@ func (s *supervisor) act(ctx context.Context) {
 	}
 }
 
+// mend has the copy of what is to be started made anew, if that is damaged.
+func (s *supervisor) mend() {
+	sum := s.content.sha256
+	if sum == "" || s.removed || s.serving != nil && s.serving.version.bin.sha256 == sum {
+		return
+	}
+	if _, ok := s.copyOf(sum); !ok {
+		s.content = binary{}
+		if s.stage(); s.file == nil {
+			s.resume()
+		}
+	}
+}
+
 // want says what should run now; false for nothing.
 func (s *supervisor) want() (version, bool) {
 	v := version{bin: s.content, options: s.options, print: s.print, forced: s.forced}
@@ -160,7 +180,7 @@ func (s *supervisor) want() (version, bool) {
 	case s.removed, s.content.sha256 == "":
 		return v, false
 	case s.record.pinned(s.content.sha256) != "":
-		if bin, ok := s.store().staged(s.record.Pin.To); ok {
+		if bin, ok := s.copyOf(s.record.Pin.To); ok {
 			v.bin = bin
 		}
 	}
@@ -179,7 +199,7 @@ func (s *supervisor) refused(v version) bool {
 // what was proven last, with the options that it was proven with, if they are known.
 func (s *supervisor) fallback(v version) (version, bool) {
 	usable := func(w version) bool {
-		_, staged := s.store().staged(w.bin.sha256)
+		_, staged := s.copyOf(w.bin.sha256)
 		other := w.bin.sha256 != v.bin.sha256 || w.print != v.print
 		return staged && other && !s.refused(w) && checkSum(file{}, w.bin.sha256, s.options) == ""
 	}
@@ -190,7 +210,7 @@ func (s *supervisor) fallback(v version) (version, bool) {
 		return *s.good, true
 	}
 	for i := len(s.record.Proven) - 1; i >= 0; i-- {
-		bin, _ := s.store().staged(s.record.Proven[i])
+		bin, _ := s.copyOf(s.record.Proven[i])
 		w := version{bin: bin, options: s.options, print: s.print, forced: v.forced}
 		if usable(w) {
 			return w, true
@@ -421,6 +441,7 @@ func (s *supervisor) remember() {
 	if err := s.store().keep(needed...); err != nil {
 		s.log.Warn("old copies of the plugin stay", "err", err)
 	}
+	maps.DeleteFunc(s.whole, func(sum string, _ file) bool { return !slices.Contains(needed, sum) })
 }
 
 // leave tidies up after a plugin whose file is gone.

@@ -12,7 +12,7 @@ import (
 // watch hints at the folder's changes until ctx ends: at every event, whatever
 // it says, at every error (an overflow has lost some), and every rescan, since
 // some file systems have no events and links can lead out of the folder.
-func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) error {
+func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) {
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	notify, err := fsnotify.NewWatcher()
@@ -38,7 +38,7 @@ func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), l
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-notify.Events:
 		case <-notify.Errors:
 		case <-tick.C:
