@@ -49,6 +49,7 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
   curl -d '{"count":-1,"code":"DEVICE_UNREGISTERED","token":"gone-*"}' HTTP/nack
   curl -d '{"count":2}'                                HTTP/nack     # two never answered
   curl -d '{"token":"poison","stream_error":"invalid-xml"}' HTTP/nack # it ends the stream
+  curl -d '{"token":"poison","cut":"rst","count":-1}'  HTTP/nack     # it loses the connection, each time; as in /cut
   curl -X DELETE                                       HTTP/nack     # no more nacks
   curl -d '{"grace":"10s"}'                            HTTP/drain    # then close; also silent, no_upstream, conn
   curl -d '{"mode":"rst","conn":1,"after":100}'        HTTP/cut      # fin, rst or blackhole, after 100 more bytes; "below": within a TLS record

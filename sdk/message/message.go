@@ -84,7 +84,7 @@ type Outcome struct {
 	Group       string
 	To          Target
 	Status      OutcomeStatus
-	Code        string          // CCS's error code, for Failed
+	Code        string          // for Failed CCS's error code, or the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
 	Description string          // CCS's words, for Failed
 	NewToken    string          // registration_id in CCS's ack: replace the old token by it
 	Attempts    int             // how often the downstream was written to CCS

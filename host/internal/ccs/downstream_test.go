@@ -140,6 +140,31 @@ func TestStanzaErrorFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
 	})
 }
 
+// One without an id frees the slot of the downstream that it echoes. An ack that
+// comes back has an id of a device's choosing, and frees nothing.
+func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccstest.Nack{Count: 2})
+		w.outbox.send(1, 2, "tokA")
+		w.until("both", func(c ccstest.Counts) bool { return c.Downstreams == 2 })
+		for _, payload := range []string{
+			`{"to":"tokA","message_id":"d-1","message_type":"ack"}`, `{"to":"tokA"}`, `{"to":`, ``,
+			`{"to":"tokA","data":{"message_id":"d-1"},"message_id":"d-2"}`,
+		} {
+			w.srv.Inject(`<message type="error"><gcm xmlns="google:mobile:data">` + payload + `</gcm><error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
+		}
+		synctest.Wait()
+		w.outbox.look(func(b *outbox) {
+			if len(b.refused) != 1 || b.refused[2] != "modify" || len(b.taken) != 1 {
+				t.Errorf("refused %v, unanswered %v", b.refused, b.taken)
+			}
+		})
+		if st := w.s.Status(); st.StanzaErrors != 4 || len(st.Connections) != 1 {
+			t.Errorf("%d stanza errors for nobody, want 4; %+v", st.StanzaErrors, st.Connections)
+		}
+	})
+}
+
 // What XML can't carry never reaches the stream.
 func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
 	simulate(t, ccstest.Options{}, nil, func(w *world) {
@@ -216,7 +241,7 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 
 // A stream error that blames our bytes is told apart from a lost link.
 func TestStreamErrorOverOurBytesBlamesWhatWasInFlight(t *testing.T) { // P10
-	for condition, blamed := range map[string]bool{"invalid-xml": true, "system-shutdown": false} {
+	for condition, blamed := range map[string]bool{"invalid-xml": true, "policy-violation": true, "system-shutdown": false} {
 		simulate(t, ccstest.Options{}, nil, func(w *world) {
 			w.srv.Nack(ccstest.Nack{Count: 3})
 			w.outbox.send(1, 3, "tokA")

@@ -16,11 +16,12 @@ var errOver = errors.New("more downstreams unanswered than allowed")
 
 // Nack answers downstreams with an error in place of an ack.
 type Nack struct {
-	Count       int    `json:"count"`        // of the next ones; 0 is one, negative all to come
-	Code        string `json:"code"`         // ccs-protocol.md §4.1; "" never answers at all
-	Description string `json:"description"`  // error_description
-	Token       string `json:"token"`        // only downstreams to it; * and ? match as in path.Match; "" is all
-	StreamError string `json:"stream_error"` // end the stream by this condition instead, as CCS does over bytes that it can't read
+	Count       int     `json:"count"`        // of the next ones; 0 is one, negative all to come
+	Code        string  `json:"code"`         // ccs-protocol.md §4.1; "" never answers at all
+	Description string  `json:"description"`  // error_description
+	Token       string  `json:"token"`        // only downstreams to it; * and ? match as in path.Match; "" is all
+	StreamError string  `json:"stream_error"` // end the stream by this condition instead, as CCS does over bytes that it can't read
+	Cut         CutMode `json:"cut"`          // lose the connection instead, this way
 }
 
 // poisonError: a downstream met a rule with StreamError.
@@ -155,6 +156,8 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 		c.reply(stanzaError(st.ID, c.jid, st.GCM, "400", "bad-request", "InvalidJson: JSON_PARSING_ERROR : "+err.Error()), now, nil)
 	case ruled && rule.StreamError != "":
 		return &poisonError{rule.StreamError}
+	case ruled && rule.Cut != "":
+		c.kill(rule.Cut)
 	case ruled && rule.Code == "":
 		s.counts.Unanswered++
 	case ruled:

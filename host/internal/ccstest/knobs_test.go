@@ -156,6 +156,19 @@ func TestNackThatEndsTheStream(t *testing.T) {
 	equal(t, "condition", c.condition(), "invalid-xml")
 }
 
+func TestNackThatLosesTheConnection(t *testing.T) {
+	for _, mode := range []CutMode{CutFIN, CutRST} {
+		s := newServer(t, Options{})
+		s.Nack(Nack{Token: "poison", Cut: mode, Count: -1})
+		c := login(t, s)
+		c.downstream(`{"to":"fine","message_id":"m1"}`)
+		equal(t, "the others", c.payload()["message_type"], any("ack"))
+		c.downstream(`{"to":"poison","message_id":"m2"}`)
+		c.over()
+		equal(t, "cut", s.Counts().Cut, 1)
+	}
+}
+
 // A cut below TLS ends in the middle of a record, without close_notify.
 func TestCutBelowTLS(t *testing.T) {
 	s, err := NewServer(Options{})

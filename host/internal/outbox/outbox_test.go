@@ -423,7 +423,7 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 	const all = 400
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	group := map[uint64]uint64{}
-	var out []uint64
+	links := map[int][]uint64{} // in flight, by connection
 	for step := 0; len(group) < all || len(l.outcomes()) < all; step++ {
 		if step > 100_000 {
 			t.Fatalf("stuck: %d of %d ended, %+v", len(l.outcomes()), all, b.Stats())
@@ -439,13 +439,24 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 		if rnd.IntN(4) == 0 {
 			time.Sleep(time.Duration(rnd.IntN(3000)) * time.Millisecond)
 		}
-		out = append(out, take(b, rnd.IntN(5))...)
+		conn := rnd.IntN(3)
+		out := links[conn]
+		got := takeOn(b, conn, rnd.IntN(5))
+		for _, seq := range got {
+			if b.items[seq].suspect && len(out)+len(got) > 1 {
+				t.Fatalf("P10: a suspect, %d, goes beside others: %v, %v", seq, out, got)
+			}
+		}
+		out = append(out, got...)
+		links[conn] = out
 		busy := map[uint64]bool{}
-		for _, seq := range out {
-			if g := group[seq]; g != 0 && busy[g] {
-				t.Fatalf("P5: two of group %d are out: %v", g, out)
-			} else {
-				busy[g] = true
+		for _, out := range links {
+			for _, seq := range out {
+				if g := group[seq]; g != 0 && busy[g] {
+					t.Fatalf("P5: two of group %d are out: %v", g, links)
+				} else {
+					busy[g] = true
+				}
 			}
 		}
 		if len(out) == 0 || rnd.IntN(2) == 0 {
@@ -474,6 +485,7 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 		if out != nil {
 			out = slices.Delete(out, i, i+1)
 		}
+		links[conn] = out
 	}
 	synctest.Wait()
 	last := map[uint64]uint64{}
@@ -490,6 +502,9 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 	}
 	if s := b.Stats(); s.Pending != 0 || s.Ready != 0 || s.Later != 0 || s.Taken != 0 || s.Groups != 0 || len(b.expiring.items) != 0 {
 		t.Errorf("left behind: %+v, %d expiring", s, len(b.expiring.items))
+	}
+	if s := b.sessions["main"]; len(s.held) != 0 || s.suspects.top() != nil || s.turn.alone != nil {
+		t.Errorf("left behind: held %v, turn %+v", s.held, s.turn)
 	}
 }
 

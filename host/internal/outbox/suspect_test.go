@@ -124,6 +124,23 @@ func TestProbePassesWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// An older message's answer ends the probing while the probe is in flight: all
+// go on at once, on its connection when its turn is over.
+func TestProbeOvertakenByAnAnswer(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 5)
+		expect(t, "slow", takeOn(b, 1, 1), 1)
+		expect(t, "on another", takeOn(b, 2, 1), 2)
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		time.Sleep(6 * time.Minute)
+		expect(t, "the probe", takeOn(b, 2, 9), 2)
+		time.Sleep(time.Minute)
+		b.Acked("main", 1, "")
+		expect(t, "others", takeOn(b, 1, 2), 3, 4)
+		expect(t, "beside the probe", takeOn(b, 2, 9), 5)
+	})
+}
+
 // Three connections in a row that end without an answer make a suspect; what
 // happens to it alone counts as an attempt, is recorded and waits, until it has
 // failed and says so. Others go on meanwhile.
@@ -245,10 +262,10 @@ func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
 		b.Blame("main", []uint64{2})
 		const all = time.Minute
 		flowed, pause, first := time.Duration(0), time.Duration(0), time.Duration(0)
-		for passed := time.Duration(0); passed < all; passed += 10 * time.Millisecond {
+		for passed := time.Duration(0); passed < all; passed += 50 * time.Millisecond {
 			accept(l, 1)
 			if got := take(b, 9); len(got) > 0 {
-				flowed += 10 * time.Millisecond
+				flowed += 50 * time.Millisecond
 				if first == 0 {
 					first = pause
 				}
@@ -256,17 +273,48 @@ func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
 					b.Acked("main", seq, "")
 				}
 			} else {
-				pause += 10 * time.Millisecond
+				pause += 50 * time.Millisecond
 			}
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
 		}
-		if flowed < all*45/100 || flowed > all*9/10 || first > patience+10*time.Millisecond {
+		if flowed < all*45/100 || flowed > all*9/10 || first > patience+50*time.Millisecond {
 			t.Errorf("others went for %v of %v, after a first pause of %v", flowed, all, first)
 		}
 		time.Sleep(all)
 		for len(take(b, 100)) > 0 { // if it is the others' time
 		}
 		expect(t, "the suspect, on a new connection", takeOn(b, 3, 9), 2)
+	})
+}
+
+// Answers that take longer than patience leave no connection empty in it, so
+// the others wait longer each time, until one is.
+func TestSuspectBesideSlowAnswers(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const slow = 3 * patience
+		accept(l, 1)
+		take(b, 1)
+		b.Blame("main", []uint64{1})
+		start, due := time.Now(), map[uint64]time.Time{}
+		for ; time.Since(start) < 5*time.Minute; time.Sleep(100 * time.Millisecond) {
+			accept(l, 1)
+			for seq, at := range due {
+				if !at.After(time.Now()) {
+					b.Acked("main", seq, "")
+					delete(due, seq)
+				}
+			}
+			for _, seq := range take(b, 16) {
+				if seq == 1 {
+					if d := time.Since(start); d > time.Minute {
+						t.Errorf("it went after %v", d)
+					}
+					return
+				}
+				due[seq] = time.Now().Add(slow)
+			}
+		}
+		t.Error("it never went")
 	})
 }
 

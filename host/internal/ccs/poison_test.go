@@ -1,0 +1,194 @@
+package ccs_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/ccstest"
+	"balhost/host/internal/outbox"
+	"balhost/sdk/message"
+)
+
+// poison is one downstream to which CCS always does the same. The figures are
+// the most that it may cost.
+type poison struct {
+	name  string
+	rule  ccstest.Nack
+	code  string        // of its outcome
+	times int           // that it goes out
+	lasts time.Duration // until its outcome
+	down  time.Duration // without a connection
+	late  time.Duration // another one waits
+	twice uint64        // others that a device gets again
+}
+
+const lost, blamed = outbox.CodeConnectionLost, outbox.CodeStreamError
+
+// On one connection, which is the worst case. The time without one is mostly
+// the backoff: up to 1, 2 and 4 s after the three ends that have no explanation
+// yet, up to 1 s after each of the others.
+var poisons = []poison{
+	{"RST", ccstest.Nack{Cut: ccstest.CutRST}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"FIN", ccstest.Nack{Cut: ccstest.CutFIN}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"internal-server-error", ccstest.Nack{StreamError: "internal-server-error"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"undefined-condition", ccstest.Nack{StreamError: "undefined-condition"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"policy-violation", ccstest.Nack{StreamError: "policy-violation"}, blamed, 2, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
+	{"invalid-xml", ccstest.Nack{StreamError: "invalid-xml"}, blamed, 2, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
+	{"silence", ccstest.Nack{}, lost, 18, 3 * time.Hour, time.Second, 3 * time.Second, 0},
+}
+
+// A downstream over which CCS ends the connection, whatever it says, or that it
+// never answers, fails in the end and harms the others little: a window full of
+// them that goes with it, and one a second after that. Its group goes on in order.
+func TestPoisonHarmsNoOther(t *testing.T) { // P3, P4, P5, P10; ccs-protocol.md §12 (e)
+	for _, p := range poisons {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.run(t, 1)
+		})
+	}
+	t.Run("on four connections", func(t *testing.T) {
+		t.Parallel()
+		p := poisons[0]
+		p.down, p.late = time.Second, 5*time.Second // it may end all of them at first
+		p.run(t, 4)
+	})
+}
+
+func (p poison) run(t *testing.T, connections int) {
+	o := plan{
+		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}},
+		session: func(o *ccs.Options) { o.Connections = connections },
+	}
+	host(t, o, func(w *whole) {
+		w.until("all connections", func() bool { return w.standing() == connections })
+		p.rule.Token, p.rule.Count = "poison", -1
+		w.srv.Nack(p.rule)
+		start, sent := time.Now(), []time.Time{}
+		others := func(n int) {
+			w.sendN("good", len(sent), n)
+			for range n {
+				sent = append(sent, time.Now())
+			}
+		}
+		others(50)
+		for i, token := range []string{"poison", "member", "member"} {
+			w.send(message.Downstream{To: message.Token(token), MessageID: fmt.Sprint("group-", i), Group: "g"})
+		}
+		others(50)
+		const step = 100 * time.Millisecond
+		var down, late time.Duration
+		for w.led.Counts().Failed == 0 && time.Since(start) < 4*time.Hour {
+			for range int(time.Second / step) {
+				time.Sleep(step)
+				if w.standing() == 0 {
+					down += step
+				}
+				if n := int(w.led.Counts().Acked); n < len(sent) {
+					late = max(late, time.Since(sent[n]))
+				}
+			}
+			others(1)
+		}
+		lasted := time.Since(start)
+		w.until("all others", func() bool { return w.led.Counts().Downstreams == 0 })
+		bad, twice := w.outcomes()["group-0"], w.srv.Counts().DuplicateDown
+		t.Logf("it went out %d times in %v; %v without a connection; of %d others %d came twice, and one waited %v",
+			bad.Attempts, lasted, down, len(sent), twice, late)
+		if bad.Status != message.Failed || bad.Code != p.code || bad.Attempts != p.times || lasted > p.lasts {
+			t.Errorf("the poison ended after %v: %+v", lasted, bad)
+		}
+		if c := w.led.Counts(); c.Acked != uint64(len(sent)+2) || c.Failed != 1 {
+			t.Errorf("P4: %d acked and %d failed, want %d and 1", c.Acked, c.Failed, len(sent)+2)
+		}
+		if down > p.down || late > p.late || twice > p.twice {
+			t.Errorf("want %v, %d and %v at most", p.down, p.twice, p.late)
+		}
+		if got := unique(w.received("member")); !slices.Equal(got, []string{"group-1", "group-2"}) {
+			t.Errorf("P5: its group went as %q", got)
+		}
+		w.legal()
+	})
+}
+
+// unique are ids as they came first.
+func unique(ids []string) (once []string) {
+	for _, id := range ids {
+		if !slices.Contains(once, id) {
+			once = append(once, id)
+		}
+	}
+	return once
+}
+
+// While one connection drains with something unanswered, and CCS never closes
+// it, another one ends over our bytes: what it had in flight goes alone on the
+// next, and nothing waits for the one that drains.
+func TestSuspectBesideADrainingConnection(t *testing.T) { // P10; ccs-protocol.md §7
+	host(t, plan{session: quick}, func(w *whole) {
+		w.srv.Nack(ccstest.Nack{Token: "held", Count: -1})
+		w.srv.Nack(ccstest.Nack{Token: "bad", StreamError: "invalid-xml"})
+		w.send(one("held", "held", nil))
+		w.until("it", func() bool { return w.conn(1).Unanswered == 1 })
+		w.srv.DrainWith(ccstest.Drain{Conn: 1})
+		w.until("the replacement", func() bool { return w.standing() == 1 })
+		w.send(one("bad", "bad", nil))
+		began := time.Now()
+		w.sendN("tokA", 1, 20)
+		w.until("all but one", func() bool { return w.led.Counts().Acked == 21 })
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+		if w.conn(1).State != ccstest.StateDraining || w.conn(1).Unanswered != 1 {
+			t.Errorf("the first connection is %+v", w.conn(1))
+		}
+		w.legal()
+	})
+}
+
+// policy-violation is a refusal where nothing of ours can have been the reason.
+func TestPolicyViolation(t *testing.T) { // P10; ccs-protocol.md §1.4
+	for _, inFlight := range []int{0, 3} {
+		host(t, plan{}, func(w *whole) {
+			w.sendN("tokA", 1, 1)
+			w.acked(1)
+			w.srv.Nack(ccstest.Nack{Count: inFlight})
+			w.sendN("tokA", 2, inFlight)
+			w.until("them", func() bool { return w.conn(1).Unanswered == inFlight })
+			w.srv.ClearNacks()
+			w.srv.StreamError("policy-violation")
+			began := time.Now()
+			w.until("another connection", func() bool { return w.srv.Counts().Logins == 2 })
+			if d := time.Since(began); (d >= 30*time.Second) != (inFlight == 0) {
+				t.Errorf("with %d in flight the next connection came after %v", inFlight, d)
+			}
+			w.acked(1 + inFlight)
+			if refused := strings.Contains(w.log.String(), "does not let us in"); refused != (inFlight == 0) {
+				t.Errorf("with %d in flight: %s", inFlight, w.log)
+			}
+		})
+	}
+}
+
+// A connection that is replaced because something is unanswered did not fail:
+// the next one comes at once, how often ever, and however short answer_timeout.
+func TestUnansweredIsNoFailedConnection(t *testing.T) { // P10
+	const limit = 3 * time.Second
+	host(t, plan{session: func(o *ccs.Options) { o.AnswerTimeout = limit }}, func(w *whole) {
+		for i := range 12 {
+			w.srv.NackNext(1, "", "")
+			sent := time.Now()
+			w.sendN("tokA", i, 1)
+			w.until("the next connection", func() bool { return w.srv.Counts().Logins == i+2 })
+			if d := time.Since(sent); d < limit || d > limit+time.Second { // and the tick
+				t.Errorf("connection %d came after %v", i+2, d)
+			}
+		}
+		w.acked(12)
+		w.legal()
+	})
+}
