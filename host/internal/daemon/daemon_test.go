@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"balhost/host/internal/config"
+
+	"balhost/host/internal/pluginhost"
 )
 
 // P10: unfinished copies of plugins that filled the disk go before the ledger
@@ -30,5 +32,25 @@ func TestSweepComesBeforeLedger(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", left, err)
+	}
+}
+
+// A file that has never served doesn't make the host unready; one that has does.
+func TestMissed(t *testing.T) {
+	before := []string{"abc"}
+	for _, c := range []struct {
+		p    pluginhost.Status
+		want bool
+	}{
+		{pluginhost.Status{State: pluginhost.Refused}, false},
+		{pluginhost.Status{State: pluginhost.Backoff}, false},
+		{pluginhost.Status{State: pluginhost.Refused, Previous: before}, true},
+		{pluginhost.Status{State: pluginhost.Backoff, Previous: before}, true},
+		{pluginhost.Status{State: pluginhost.Running, Previous: before}, false},
+		{pluginhost.Status{State: pluginhost.Stopped, Previous: before}, false},
+	} {
+		if got := missed(c.p); got != c.want {
+			t.Errorf("%+v: %v", c.p, got)
+		}
 	}
 }

@@ -77,7 +77,7 @@ func (h *host) live() error {
 	return nil
 }
 
-// unready says why the host can't do its whole work now.
+// unready says why the host can't do now what it did before, or is there for.
 func (h *host) unready() []string {
 	var reasons []string
 	for _, s := range h.sessions.sessions() {
@@ -106,11 +106,17 @@ func (h *host) unready() []string {
 		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(names, ", ")))
 	}
 	for _, p := range h.plugins.Status() {
-		if p.State == pluginhost.Backoff || p.State == pluginhost.Refused {
+		if missed(p) {
 			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
 		}
 	}
 	return append(reasons, h.ledger.Alarms()...)
+}
+
+// missed reports whether a plugin has served here and doesn't now. What has never
+// served takes nothing from the others: status names it, and that is all.
+func missed(p pluginhost.Status) bool {
+	return (p.State == pluginhost.Backoff || p.State == pluginhost.Refused) && len(p.Previous) > 0
 }
 
 // send stores a downstream for the API (P2).
