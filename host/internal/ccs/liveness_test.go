@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,11 +86,11 @@ func TestSlowDripIsGivenUp(t *testing.T) { // P10
 
 // A peer that answers no ping but sends stanzas lives.
 func TestPeerWithoutPongsThatSends(t *testing.T) { // P10
-	w := sender{every: 15 * time.Second}
+	w := &sender{every: 15 * time.Second}
 	host(t, plan{unopened: true, session: func(o *ccs.Options) { o.Dial = w.dial }}, func(h *whole) {
 		time.Sleep(time.Hour)
-		if w.dials != 1 {
-			t.Errorf("%d connections in an hour, want 1", w.dials)
+		if n := w.dials.Load(); n != 1 {
+			t.Errorf("%d connections in an hour, want 1", n)
 		}
 		if st := h.sessions[0].Status(); st.LastError != nil || st.UnknownTypes < 200 {
 			t.Errorf("%v, %d stanzas", st.LastError, st.UnknownTypes)
@@ -100,11 +101,11 @@ func TestPeerWithoutPongsThatSends(t *testing.T) { // P10
 // sender is a peer that says a stanza again and again, and answers nothing.
 type sender struct {
 	every time.Duration
-	dials int
+	dials atomic.Int64
 }
 
 func (p *sender) dial(context.Context, string) (net.Conn, error) {
-	p.dials++
+	p.dials.Add(1)
 	ours, theirs := net.Pipe()
 	gone := make(chan struct{})
 	go func() { // ends with the connection
