@@ -157,9 +157,8 @@ func TestRemovedWhileDown(t *testing.T) {
 	again := newBench(t)
 	again.data, again.host.o.DataDir = b.data, b.data
 	again.host.o.Plugin = func(name string) PluginOptions { return PluginOptions{KeepRemoved: name == "kept"} }
-	again.run()
-	again.event("settled", 1)
 	again.put("other", "") // an empty folder may be one that is not mounted yet
+	again.run()
 	left := func() (names []string) {
 		entries, err := os.ReadDir(filepath.Join(b.data, "plugins"))
 		if err != nil {
