@@ -125,6 +125,22 @@ func unique(ids []string) (once []string) {
 	return once
 }
 
+// Where CCS ends every connection, whatever we send, it is not a message's fault:
+// we come ever less, with suspects too.
+func TestEveryMessageEndsTheConnection(t *testing.T) { // P4, P10
+	host(t, plan{}, func(w *whole) {
+		w.srv.Nack(ccstest.Nack{Cut: ccstest.CutRST, Count: -1})
+		w.sendN("tokA", 1, 30)
+		time.Sleep(20 * time.Minute)
+		if n := w.srv.Counts().Logins; n < 12 || n > 40 {
+			t.Errorf("%d connections in 20 minutes", n)
+		}
+		w.srv.ClearNacks()
+		w.acked(30)
+		w.legal()
+	})
+}
+
 // While one connection drains with something unanswered, and CCS never closes
 // it, another one ends over our bytes: what it had in flight goes alone on the
 // next, and nothing waits for the one that drains.

@@ -83,7 +83,7 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 func echoed(payload []byte) string {
 	_, err := fcm.Decode(payload)
 	var bad *fcm.DecodeError
-	if errors.As(err, &bad) && bad.Kind == fcm.Upstream { // it has no type, as an upstream, and no from
+	if errors.As(err, &bad) { // it looks like an upstream without a from
 		return bad.MessageID
 	}
 	return ""

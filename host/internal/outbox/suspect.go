@@ -83,13 +83,13 @@ func (s *session) takeAlone(it *item, conn int, now time.Time) []*item {
 	return []*item{s.take(it, conn)}
 }
 
-// turnOver ends the turn if it was that of it, which has left, or if nobody is
-// left who waits for one. Otherwise connections that may be empty now look again.
+// turnOver ends the turn of it, which has left a queue or a connection. While a
+// suspect waits, connections that may be empty now look again.
 func (s *session) turnOver(it *item) {
 	t := &s.turn
 	switch {
 	case t.begun.IsZero():
-	case t.alone == it, t.alone == nil && s.suspects.top() == nil:
+	case t.alone == it:
 		s.endTurn(time.Now())
 	case t.alone == nil && s.held[it.conn] == 0:
 		s.signal()
@@ -98,8 +98,7 @@ func (s *session) turnOver(it *item) {
 
 func (s *session) endTurn(now time.Time) {
 	t := &s.turn
-	t.took = min(now.Sub(t.begun), t.until.Sub(t.begun)) // a probe may take longer
-	t.lapsed, t.owed, t.rest = t.alone == nil, true, time.Time{}
+	t.took, t.lapsed, t.owed, t.rest = now.Sub(t.begun), t.alone == nil, true, time.Time{}
 	t.begun, t.alone = time.Time{}, nil
 	s.look()
 	s.signal()
