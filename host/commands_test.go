@@ -273,7 +273,7 @@ func TestCheck(t *testing.T) {
 	if code, out, said = line(t, "check"); code != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
-	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", ".echo.swp  ignored  no plugin's by its name", `plugin "gone" has a block`} {
+	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", ".echo.swp  ignored   no plugin's by its name", `plugin "gone" has a block`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
