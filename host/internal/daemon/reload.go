@@ -150,6 +150,9 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	if err := h.sessions.apply(ctx, sessions); err != nil {
 		return changed, err
 	}
+	for _, id := range h.outbox.Lift() {
+		changed = append(changed, fmt.Sprintf("session %q is tried again; CCS refused its account", h.labels().Name(id)))
+	}
 	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
 		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it was taken", name))
 	}

@@ -59,23 +59,21 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 		s.turn.owed = s.turn.owed || it.suspect
 		b.putBack(it, now)
 		return func() {}
-	}
-	if v != flow.Halt { // that one is the account's fault
-		it.Attempts++
-	}
-	it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
-	switch v {
-	case flow.SlowDown:
-		s.slow(it.target, now, func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
-		if until := s.resting(it.target, now, b.rnd); until.After(it.Due) {
-			it.Due = until
-		}
-	case flow.Halt:
+	case flow.Halt: // no attempt, and no wait but the session's: the account was at fault
 		if !s.halted.After(now) {
 			s.halt(now.Add(b.o.Halt))
 			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", "code", code, "err", description)
 		}
-		it.Due = s.halted
+		b.putBack(it, now)
+		return func() {}
+	}
+	it.Attempts++
+	it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
+	if v == flow.SlowDown {
+		s.slow(it.target, now, func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
+		if until := s.resting(it.target, now, b.rnd); until.After(it.Due) {
+			it.Due = until
+		}
 	}
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
 		e := b.end(it, message.Expired, code, description)

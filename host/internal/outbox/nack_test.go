@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,13 @@ func TestAccountErrorHalts(t *testing.T) {
 				said(2 + i)
 			}
 		}
+		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
+		expect(t, "while halted", take(b, 10))
+		if lifted := b.Lift(); !slices.Equal(lifted, []string{"main"}) || b.Lift() != nil {
+			t.Errorf("lifted %q, want main, once", lifted)
+		}
+		expect(t, "one alone at once", take(b, 10), 1)
+		expect(t, "nothing beside it", take(b, 10))
 		b.Acked("main", 1, "")
 		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
 		if s := b.Stats("main"); !s.Halted.IsZero() || s.Refused != 0 {

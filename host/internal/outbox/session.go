@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -122,6 +123,22 @@ func (s *session) release(it *item) {
 // halt stops the session: CCS refused the account, not a message.
 func (s *session) halt(until time.Time) {
 	s.halted, s.probing = until, true
+}
+
+// Lift ends the halts of senders whose account CCS refused: a person says that
+// it is mended. One downstream of each is tried now. It returns their ids.
+func (b *Outbox) Lift() (senders []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, s := range b.sessions {
+		if !s.halted.IsZero() {
+			s.halted = time.Time{}
+			s.signal()
+			senders = append(senders, id)
+		}
+	}
+	slices.Sort(senders)
+	return senders
 }
 
 // resume lets one go, once the halt has passed.
