@@ -53,7 +53,8 @@ func resumeCommand() *cobra.Command {
 func rollbackCommand() *cobra.Command {
 	return pluginCommand("rollback", "Go back to a plugin's previous proven binary",
 		`Starts the content that served before this one, hands over to it, and keeps it
-until the file in the plugins folder changes. The host keeps the last three.
+until the file in the plugins folder changes. Once more, it goes one further back:
+the host keeps the last three.
 
 "balhost reload PLUGIN --force" undoes it: what the file holds serves again.`, "rolled back", (*admin.Client).Rollback)
 }

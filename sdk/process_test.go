@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 			h.Log().Debug("hidden at info")
 			h.Log().Info("started", "sessions", h.Sessions())
 			log.Print("[WARN] by Go's own log")
+			_, _ = fmt.Fprintln(os.Stderr, "straight to stderr") // go-plugin would put it on its connection, and an exit lose it
 			return nil
 		},
 	})
@@ -100,7 +101,7 @@ func TestProcess(t *testing.T) {
 	if took := time.Since(began); took > 1500*time.Millisecond { // 2 s is go-plugin's kill -9
 		t.Errorf("the plugin did not end by itself: %v", took)
 	}
-	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, `"@level":"warn","@message":"by Go's own log"`: true} {
+	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, "straight to stderr": true, `"@level":"warn","@message":"by Go's own log"`: true} {
 		if strings.Contains(stderr.String(), text) != want {
 			t.Errorf("%s is in the log: %v, in:\n%s", text, !want, &stderr)
 		}

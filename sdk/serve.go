@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"fmt"
 	stdlog "log"
 	"os"
@@ -49,10 +50,24 @@ func Serve(p Plugin) {
 	defer runtime.KeepAlive(floor)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: wire.Plugins(server),
+		VersionedPlugins: wire.Plugins(direct{server, os.Stderr}),
 		GRPCServer:       wire.NewServer,
 		Logger:           log.Named("go-plugin"),
 	})
+}
+
+// direct keeps os.Stderr the process's own. go-plugin, once it serves, leads it
+// through its connection, where the last words of a process that exits are lost.
+type direct struct {
+	wire.PluginServer
+	stderr *os.File
+}
+
+// Configure comes after go-plugin's change, and before the first line of the
+// plugin's own code.
+func (d direct) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
+	os.Stderr = d.stderr
+	return d.PluginServer.Configure(ctx, r)
 }
 
 func byHand(p *Plugin) string {

@@ -147,7 +147,8 @@ func (s *supervisor) forget() {
 	s.remember()
 }
 
-// rollback pins what was proven before what serves now.
+// rollback pins what was proven before what serves now; once more, what was
+// proven before that.
 func (s *supervisor) rollback() error {
 	current := s.content.sha256
 	if current == "" || s.removed {
@@ -159,12 +160,16 @@ func (s *supervisor) rollback() error {
 	if s.options.SHA256 != "" {
 		return fmt.Errorf("plugin %q: config.hcl's sha256 allows one content only: change it there", s.name)
 	}
-	for _, sum := range slices.Backward(s.record.Proven) {
+	older := s.record.Proven
+	if i := slices.Index(older, current); i >= 0 {
+		older = older[:i]
+	}
+	for _, sum := range slices.Backward(older) {
 		_, staged := s.copyOf(sum)
-		if sum == current || !staged || s.refused(version{bin: binary{sha256: sum}, print: s.print}) {
+		if !staged || s.refused(version{bin: binary{sha256: sum}, print: s.print}) {
 			continue
 		}
-		s.log.Warn("plugin is rolled back by hand, until its file changes", "state", sum)
+		s.log.Warn("plugin is rolled back by hand, until its file changes", "sha256", sum)
 		if s.record.Pin = nil; sum != s.content.sha256 {
 			s.record.Pin = &pin{To: sum, Instead: s.content.sha256}
 		}

@@ -328,7 +328,7 @@ func TestRollbackByHand(t *testing.T) {
 }
 
 // The last three proven contents are kept, the one that serves among them; a
-// rollback goes to the one before it.
+// rollback goes to the one before it, and once more to the one before that.
 func TestLastThreeAreKept(t *testing.T) {
 	b := newBench(t)
 	b.probationary(0)
@@ -352,6 +352,16 @@ func TestLastThreeAreKept(t *testing.T) {
 	b.event("said echo: run", 6)
 	if s := b.state("echo", Running); s.SHA256 != sums[1] {
 		t.Errorf("rolled back to %s, want the one before, %s", s.SHA256, sums[1])
+	}
+	if err := b.host.Rollback(context.Background(), "echo"); err != nil {
+		t.Fatal(err)
+	}
+	b.event("said echo: run", 7)
+	if s := b.state("echo", Running); s.SHA256 != sums[2] {
+		t.Errorf("rolled back twice to %s, want the one before that, %s", s.SHA256, sums[2])
+	}
+	if err := b.host.Rollback(context.Background(), "echo"); err == nil || !strings.Contains(err.Error(), "balhost reload echo --force") {
+		t.Errorf("a third time: %v", err)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestWhatAPluginPrints(t *testing.T) {
 			t.Fatalf("a line of %d bytes is in the log", len(line))
 		}
 	}
-	if s := b.status("loud"); s.State != Running || s.Restarts != 0 {
+	if s := b.state("loud", Running); s.Restarts != 0 {
 		t.Errorf("status %+v", s)
 	}
 }

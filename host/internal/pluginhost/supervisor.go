@@ -419,7 +419,9 @@ func (s *supervisor) refuse(v version, reason string) {
 // prove: v has done well, and is what to go back to.
 func (s *supervisor) prove(v version) {
 	s.good = &v
-	s.record.prove(v.bin.sha256)
+	if s.record.Pin == nil || s.record.Pin.To != v.bin.sha256 { // one gone back to keeps its place among the others
+		s.record.prove(v.bin.sha256)
+	}
 	s.remember()
 }
 
