@@ -60,7 +60,7 @@ plugin "chatroom" {                         # example: a block only where a plug
 
 ledger {
   dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once
-  retention    = "24h"                      # how long what is finished can be looked up
+  retention    = "24h"                      # how long the ledger keeps a line about each message that is finished
   disk_soft    = "1GiB"                     # free, besides as much as the ledger has now; below it take no new upstreams (balhost dev: 64MiB)
   disk_hard    = "256MiB"                   # free; below it end, and refuse to start (balhost dev: 16MiB)
   ballast      = "256MiB"                   # a file that a start on a full disk gives up, to be able to open (balhost dev: none)

@@ -67,7 +67,7 @@ func TestBadContentLeavesTheOldOne(t *testing.T) {
 		"exit":    "not a plugin: exited before the handshake with status 3; its last words: no licence found",
 		"kill":    "killed by signal: killed",
 		"garbage": "prints garbage: a handshake that is cut off: \"1|hello\"",
-		"refuse":  "refused its config: greeting must not be empty",
+		"refuse":  "refused to start: greeting must not be empty",
 		"die":     "killed by signal: killed",
 		"hang":    "hangs: no answer to Configure within 3s",
 	} {
@@ -269,7 +269,7 @@ func TestConfigure(t *testing.T) {
 	}
 	with(`{"do":"refuse"}`)
 	b.poll("the refusal", func() bool { s := b.status("echo"); return s.Refusal != nil })
-	if s := b.status("echo"); s.State != Running || s.PID != first.PID || !strings.HasPrefix(s.Refusal.Reason, "refused its config: ") {
+	if s := b.status("echo"); s.State != Running || s.PID != first.PID || !strings.HasPrefix(s.Refusal.Reason, "refused to start: ") {
 		t.Errorf("status %+v", s)
 	}
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {

@@ -27,7 +27,7 @@ func TestRefusals(t *testing.T) {
 		"text":     "not a plugin: it is neither a program nor a script that begins with #!",
 		"empty":    "not a plugin: it is empty: it is no program",
 		"liar":     `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
-		"picky":    "refused its config: greeting must not be empty at all",
+		"picky":    "refused to start: greeting must not be empty at all",
 		"stranger": "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
 		"deedless": "claims categories, but has no handler for their upstreams",
 		"greedy":   "plugin greedy claims 1001 categories: at most 1000",
@@ -122,7 +122,7 @@ func TestProvenContentIsTriedAgain(t *testing.T) {
 	again.run()
 	again.event("gone echo", 3)
 	again.poll("a restart", func() bool { return again.status("echo").Restarts >= 2 })
-	if s := again.status("echo"); s.State == Refused || !strings.HasPrefix(s.Reason, "refused its config: ") {
+	if s := again.status("echo"); s.State == Refused || !strings.HasPrefix(s.Reason, "refused to start: ") {
 		t.Errorf("status %+v", s)
 	}
 }

@@ -177,7 +177,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
-		return refusal("refused its config: " + clean(said, 1000))
+		return refusal("refused to start: " + clean(said, 1000))
 	}
 	if err != nil {
 		return failed("Configure", limit, err)
