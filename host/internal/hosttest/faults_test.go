@@ -180,7 +180,9 @@ func (w *world) pluginSends() string {
 		return ""
 	}
 	persistent := chance(w.rnd, 60)
+	w.calling.Add(1)
 	w.callers.Go(func() error {
+		defer w.calling.Add(-1)
 		for range 100 {
 			if p := w.books.serving(name); p != nil && w.callSend(p, d, on, persistent) {
 				return nil

@@ -36,6 +36,7 @@ type world struct {
 	host    *Host
 	books   *books
 	callers errgroup.Group // calls of plugins and of the API under way
+	calling atomic.Int64   // of these, by plugins, which ask again
 	calm    atomic.Bool    // no more faults
 	tell    bool
 	start   time.Time
@@ -243,7 +244,7 @@ func (w *world) reboot() {
 // settled reports whether nothing is left to do.
 func (w *world) settled() bool {
 	r, c := w.server.Report(), w.host.Ledger.Counts()
-	return r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0
+	return w.calling.Load() == 0 && r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0
 }
 
 // settle ends all faults, and waits until everything has its end.
