@@ -139,6 +139,7 @@ var errMainThread = errors.New("main thread")
 func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
 	b := newBench(t)
 	b.run()
+	b.event("settled", 1)
 	path := filepath.Join(t.TempDir(), "sleeper")
 	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
 	p := newProcess(path, b.dir, b.host.kin.one(0), &lines{output: newOutput(b.host.log, 1000)}, b.host.spawner.start)
