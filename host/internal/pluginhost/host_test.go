@@ -187,6 +187,25 @@ func TestForgetKeepsNews(t *testing.T) {
 	}
 }
 
+// Who asks for the status in the moment that the boot ends waits for nobody.
+func TestStatusWhileBooting(t *testing.T) {
+	h := New(Options{})
+	var s *supervisor
+	s = newSupervisor(h, "echo", h.options("echo"), func() {
+		if all := h.Status(); len(all) != 1 {
+			t.Errorf("status %+v", all)
+		}
+	})
+	h.plugins["echo"], s.told = s, true
+	over := make(chan struct{})
+	go func() { s.show(t.Context()); close(over) }()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		t.Fatal("the status and the boot's end wait for each other")
+	}
+}
+
 func TestPluginAppearsChangesAndGoes(t *testing.T) {
 	b := newBench(t)
 	b.run()

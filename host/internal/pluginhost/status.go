@@ -124,7 +124,6 @@ func (s *supervisor) show(ctx context.Context) {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	was := s.status
 	st.Restarts, st.Refusal = was.Restarts, was.Refusal
 	st.SHA256, st.Version, st.Categories = was.SHA256, was.Version, was.Categories
@@ -136,11 +135,12 @@ func (s *supervisor) show(ctx context.Context) {
 		st.Version, st.Categories = l.inst.Version, l.inst.Options.Categories
 	}
 	s.status = st
+	s.mu.Unlock()
 	if st.State != was.State || st.PID != was.PID && st.State == Running {
 		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])
 	}
 	if s.told || st.State == Backoff || st.State == Refused {
-		s.first()
+		s.first() // which asks for Host.mu, so without s.mu: Status takes them the other way round
 	}
 }
 
