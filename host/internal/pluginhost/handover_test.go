@@ -405,7 +405,7 @@ func TestTrier(t *testing.T) {
 	b.put("echo", "2") // takes the trier of the old one along
 	b.event("tried echo", 3)
 	b.event("said echo: run", 2)
-	if n := b.count("trier echo"); n != 3 {
+	if n := len(b.only("trier echo")); n != 3 {
 		t.Errorf("%d triers", n)
 	}
 }

@@ -238,6 +238,7 @@ func (b *bench) event(event string, n int) {
 	b.until(fmt.Sprintf("%q, %d times", event, n), func() bool { return b.count(event) >= n })
 }
 
+// count counts an event, with mu held.
 func (b *bench) count(event string) (n int) {
 	for _, e := range b.events {
 		if e == event {

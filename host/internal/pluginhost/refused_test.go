@@ -57,7 +57,7 @@ func TestRefusals(t *testing.T) {
 	}
 	b.event("settled", 1)
 	b.stop()
-	if n := b.count("settled"); n != 1 {
+	if n := len(b.only("settled")); n != 1 {
 		t.Errorf("settled %d times", n)
 	}
 }
@@ -152,7 +152,7 @@ func TestBootHasADeadline(t *testing.T) {
 		t.Error("nothing is said of it in the log")
 	}
 	b.stop()
-	if n := b.count("settled"); n != 1 {
+	if n := len(b.only("settled")); n != 1 {
 		t.Errorf("settled %d times", n)
 	}
 }
