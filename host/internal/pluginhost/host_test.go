@@ -190,8 +190,7 @@ func TestForgetKeepsNews(t *testing.T) {
 // Who asks for the status in the moment that the boot ends waits for nobody.
 func TestStatusWhileBooting(t *testing.T) {
 	h := New(Options{})
-	var s *supervisor
-	s = newSupervisor(h, "echo", h.options("echo"), func() {
+	s := newSupervisor(h, "echo", h.options("echo"), func() {
 		if all := h.Status(); len(all) != 1 {
 			t.Errorf("status %+v", all)
 		}
