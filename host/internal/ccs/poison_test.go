@@ -38,7 +38,7 @@ var poisons = []poison{
 	{"undefined-condition", ccstest.Nack{StreamError: "undefined-condition"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
 	{"policy-violation", ccstest.Nack{StreamError: "policy-violation"}, blamed, 2, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
 	{"invalid-xml", ccstest.Nack{StreamError: "invalid-xml"}, blamed, 2, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
-	{"silence", ccstest.Nack{}, lost, 18, 3 * time.Hour, time.Second, 3 * time.Second, 0},
+	{"silence", ccstest.Nack{}, lost, 18, 3 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
 }
 
 // A downstream over which CCS ends the connection, whatever it says, or that it
@@ -54,7 +54,7 @@ func TestPoisonHarmsNoOther(t *testing.T) { // P3, P4, P5, P10; ccs-protocol.md 
 	t.Run("on four connections", func(t *testing.T) {
 		t.Parallel()
 		p := poisons[0]
-		p.down, p.late = time.Second, 5*time.Second // it may end all of them at first
+		p.down, p.late = 10*time.Second, 10*time.Second // it may end all of them at first
 		p.run(t, 4)
 	})
 }
