@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -81,12 +80,14 @@ func (c *checker) session(b fileSession) Session {
 		AckWarn:        c.duration(b.AckWarn, 100*time.Millisecond, time.Microsecond, day),
 	}
 	if b.TLS != nil {
-		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.text(b.TLS.ServerName, "")}
+		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.serverName(b.TLS.ServerName)}
 	}
-	if b.Address != nil && s.Address != "" {
-		c.hostPort(b.Address, s.Address, 1)
+	if address, ok := c.given(b.Address); ok {
+		if host, ok := c.hostPort(b.Address, address, 1); ok && host == "" {
+			c.bad(b.Address, "%q names no host: write host:port", address)
+		}
 	}
-	if s.SenderID != "" && !senderID.MatchString(s.SenderID) {
+	if id, ok := c.given(b.SenderID); ok && (!senderID.MatchString(id) || unprintable(id) != "") {
 		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
 	}
 	if b.MaxConnections != nil && s.Connections > s.MaxConnections {
@@ -182,10 +183,7 @@ func (c *checker) ledger(b fileLedger) Ledger {
 func (c *checker) admin(b fileAdmin) Admin {
 	a := Admin{Listen: c.text(b.Listen, DefaultAdmin().Listen), Token: c.secretOrNone(b.Token)}
 	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
-		if path == "" {
-			c.bad(b.Listen, `a path is missing after "unix:"`)
-		}
-		a.Listen = "unix:" + c.abs(path)
+		a.Listen = "unix:" + c.socket(b.Listen, path)
 		return a
 	}
 	if host, ok := c.hostPort(b.Listen, a.Listen, 0); ok && !Loopback(host) && a.Token == "" {
@@ -219,21 +217,6 @@ func (c *checker) backoff(b *fileBackoff, def Backoff) Backoff {
 		c.problem(b.Range, "min (%s) is more than max (%s)", out.Min, out.Max)
 	}
 	return out
-}
-
-// hostPort checks an address and gives its host; ok is false when it was
-// reported. A port of 0 lets the system choose one.
-func (c *checker) hostPort(a *hcl.Attribute, address string, leastPort uint64) (host string, ok bool) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		c.bad(a, "%q is not an address: write host:port", address)
-		return "", false
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < leastPort {
-		c.bad(a, "%q has no port number between %d and 65535", address, leastPort)
-		return "", false
-	}
-	return host, true
 }
 
 // orEmpty makes an absent block an empty one.

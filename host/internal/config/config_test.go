@@ -197,6 +197,89 @@ func session(line string) string {
 
 func plugin(line string) string { return least + "plugin \"x\" {\n  " + line + "\n}\n" }
 
+// What no address, name or key can be is said by check, not by the first
+// connection that fails.
+func TestAddressesThatCanBeNone(t *testing.T) { // P10
+	address := func(a string) string { return strings.Replace(least, "127.0.0.1:5236", a, 1) }
+	name := func(n string) string { return session("tls {\n server_name = \"" + n + "\"\n}") }
+	listen := func(l string) string {
+		return least + "admin {\n listen = \"" + l + "\"\n token = \"t\"\n}\n"
+	}
+	key := func(k string) string { return strings.Replace(least, `"k"`, `"`+k+`"`, 1) }
+	sender := func(s string) string { return strings.Replace(least, "482915730064", s, 1) }
+	for _, tc := range []struct{ src, want string }{
+		{address(""), `address: "" is not an address`},
+		{address(" 127.0.0.1:5236"), `has a space in it`},
+		{address("127.0.0.1 :5236"), `has a space in it`},
+		{address("127.0.0.1: 5236"), `has a space in it`},
+		{address("127.0.0.1:5236 "), `has a space in it`},
+		{address(`127.0.0.1:5236\n`), `has a line break in it`},
+		{address(`ccs\tx:5236`), `has a space in it`},
+		{address(`ccs\u0000:5236`), `has a character that can't be seen in it`},
+		{address(`ccs\u200b:5236`), `has a character that can't be seen in it`},
+		{address(`ccs\u00a0:5236`), `has a space in it`},
+		{address(":5236"), `names no host`},
+		{address("[]:5236"), `has brackets`},
+		{address("[ccs.example]:5236"), `has brackets`},
+		{address("::1:5236"), `an IPv6 address stands in brackets`},
+		{address("[::1"), `is not an address: write host:port`},
+		{address("[::1]"), `is not an address: write host:port`},
+		{address("[::g]:5236"), `has colons but is no IPv6 address`},
+		{address("ccs:65536"), `has no port number`},
+		{address("ccs:-1"), `has no port number`},
+		{address("ccs:+5236"), `has no port number`},
+		{address("ccs:xmpp"), `has no port number`},
+		{address("ccs:"), `has no port number`},
+		{address("https://ccs.example:5236"), `is a URL`},
+		{address("xmpp://ccs.example:5236"), `is a URL`},
+		{address("ccs.example:5236/"), `has no port number`},
+		{address("me@ccs.example:5236"), `its host has a part that no host name has`},
+		{address("ccs..example:5236"), `its host has an empty part`},
+		{address("-ccs:5236"), `its host has a part that no host name has`},
+		{address("*.example:5236"), `its host has a part that no host name has`},
+		{address("256.0.0.1:5236"), `looks like an IPv4 address and is none`},
+		{address("127.1:5236"), `looks like an IPv4 address and is none`},
+		{address("münchen.example:5236"), `xn--`},
+		{address(strings.Repeat("a", 64) + ":5236"), `its host has a part that no host name has`},
+		{address(strings.Repeat("a.", 127) + "a:5236"), `longer than the 253`},
+		{name("local host"), `server_name: "local host" has a space`},
+		{name("localhost:5236"), `server_name: "localhost:5236" has a port`},
+		{name("[::1]:5236"), `has a port`},
+		{name("https://localhost"), `can't be a server's name`},
+		{name("*.example"), `can't be a server's name`},
+		{name(`localhost\n`), `has a line break`},
+		{listen("127.0.0.1: 8765"), `listen: "127.0.0.1: 8765" has a space`},
+		{listen("http://127.0.0.1:8765"), `is a URL`},
+		{listen("127.0.0.1:99999"), `has no port number`},
+		{listen("127.0.0:8765"), `looks like an IPv4 address and is none`},
+		{listen("unix:" + strings.Repeat("x", 200)), `choose a shorter one`},
+		{listen(`unix:a\nb`), `has a control character`},
+		{sender(""), `can't be a sender id`},
+		{sender(`1\u00a02`), `can't be a sender id`},
+		{sender(`12\u200b`), `can't be a sender id`},
+		{key(`k\n`), `server_key: begins or ends with a space or a line break`},
+		{key(` k`), `server_key: begins or ends with`},
+		{key(`k\u0000k`), `server_key: has a control character`},
+		{strings.Replace(listen("127.0.0.1:0"), `"t"`, `"t\n"`, 1), `token: begins or ends with`},
+	} {
+		_, err := Parse("config.hcl", []byte(tc.src), noEnv)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("want …%s…, got %v, of\n%s", tc.want, err, tc.src)
+		} else if n := len(err.(*Error).Problems); n != 1 {
+			t.Errorf("%d problems for one mistake: %v", n, err)
+		}
+	}
+	for _, src := range []string{
+		address("ccs.example.:5235"), address("fcm-xmpp.googleapis.com:05235"), address("[fe80::1%eth0]:1"), address("my_service:65535"), address("a1:1"),
+		address("3com.example:1"), address("LOCALHOST:1"), name("::1"), name("127.0.0.1"), name("ccs.example"), listen(":8765"), listen("[::]:0"), listen("unix:/run/x.sock"),
+		key("a key with spaces"), sender("Straße"),
+	} {
+		if _, err := Parse("config.hcl", []byte(src), noEnv); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // All problems come at once, in the file's order, each with its line.
 func TestAllProblemsAtOnce(t *testing.T) {
 	_, err := Parse("config.hcl", []byte(`data_dri = "x"

@@ -36,15 +36,23 @@ func (c *checker) value(a *hcl.Attribute) (v cty.Value, ok bool) {
 
 // text is a string.
 func (c *checker) text(a *hcl.Attribute, def string) string {
+	if s, ok := c.given(a); ok {
+		return s
+	}
+	return def
+}
+
+// given is a string that is there; ok is false when it isn't, or was reported.
+func (c *checker) given(a *hcl.Attribute) (s string, ok bool) {
 	v, ok := c.value(a)
 	if !ok {
-		return def
+		return "", false
 	}
 	if v.Type() != cty.String {
 		c.bad(a, "want a string in quotes, not %s", kind(v))
-		return def
+		return "", false
 	}
-	return v.AsString()
+	return v.AsString(), true
 }
 
 // oneOf is a string out of a few.
@@ -67,12 +75,18 @@ func (c *checker) secret(a *hcl.Attribute) Secret {
 		return ""
 	case v.AsString() == "":
 		c.bad(a, "is empty; get it with env(\"NAME\") or file(\"path\")")
+	default:
+		c.sendable(a, v.AsString())
 	}
 	return Secret(v.AsString())
 }
 
 // secretOrNone is a secret that may be absent or empty, which is the same.
-func (c *checker) secretOrNone(a *hcl.Attribute) Secret { return Secret(c.text(a, "")) }
+func (c *checker) secretOrNone(a *hcl.Attribute) Secret {
+	s := c.text(a, "")
+	c.sendable(a, s)
+	return Secret(s)
+}
 
 // texts is a list of strings; nil when absent.
 func (c *checker) texts(a *hcl.Attribute) []string {
