@@ -52,8 +52,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 	s := it.session
 	switch v {
 	case flow.Fail:
+		say := b.tell(it, "downstream failed", code, description, now)
 		e := b.end(it, message.Failed, code, description)
-		return func() { b.finish(e) }
+		return func() { say(); b.finish(e) }
 	case flow.Resend, flow.Isolate: // no attempt, no wait: the connection was at fault, as far as we know
 		it.suspect = v == flow.Isolate
 		s.turn.owed = s.turn.owed || it.suspect
@@ -76,8 +77,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 		}
 	}
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
+		say := b.tell(it, "downstream expired after a refusal", code, description, now)
 		e := b.end(it, message.Expired, code, description)
-		return func() { b.finish(e) }
+		return func() { say(); b.finish(e) }
 	}
 	b.putBack(it, now)
 	seq, due, attempts := it.Seq, it.Due, it.Attempts

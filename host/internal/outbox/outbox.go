@@ -65,6 +65,7 @@ type Outbox struct {
 	items    map[uint64]*item
 	sessions map[string]*session // by sender id, as every session here
 	expiring heap                // by the time they expire; not those in flight
+	reports  map[string]*report  // by code
 }
 
 // New makes an Outbox; Run starts it.
@@ -92,6 +93,7 @@ func New(o Options) *Outbox {
 		items:    map[uint64]*item{},
 		sessions: map[string]*session{},
 		expiring: heap{less: endsFirst, index: expiryIndex},
+		reports:  map[string]*report{},
 	}
 	b.metrics = newMetrics(o.Metrics, b)
 	return b
@@ -172,7 +174,11 @@ func (b *Outbox) advance(now time.Time) time.Time {
 		}
 		s.forget(now, b.o.Slow.Max)
 	}
+	said := b.reported(now, sooner)
 	b.mu.Unlock()
+	for _, say := range said {
+		say()
+	}
 	for _, e := range ends {
 		b.finish(e)
 	}
