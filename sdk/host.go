@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"balhost/sdk/wire"
@@ -19,28 +20,30 @@ import (
 type Host struct {
 	log      hclog.Logger
 	calls    *calls
-	sessions []string // set by Configure, before Start
+	sessions atomic.Pointer[[]string] // never changed in place
 }
 
 // Log is the plugin's log: lines that the host shows among its own. Its level
 // is the host's, and changes with it.
 func (h *Host) Log() hclog.Logger { return h.log }
 
-// Sessions are the names of the host's sessions, in config.hcl's order.
-func (h *Host) Sessions() []string { return h.sessions }
+// Sessions are the names of the host's sessions, in config.hcl's order. A reload
+// of the config can change them.
+func (h *Host) Sessions() []string {
+	if names := h.sessions.Load(); names != nil {
+		return slices.Clone(*names)
+	}
+	return nil
+}
 
 // Send hands one downstream to the host, outside of any event, and returns when
-// it is on disk (P2). The id comes back with an error too, unless that is
+// it is on disk (P2). An empty Session is the host's only one, as its config is
+// when the message comes; with several the message is ErrInvalid. The id comes back with an error too, unless that is
 // ErrInvalid: calling again with that id in d.MessageID sends the message once
 // at most, whatever became of the first call.
 func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err error) {
 	if d.MessageID == "" {
 		d.MessageID = ulid.Make().String()
-	}
-	if d.Session == "" {
-		if d.Session, err = h.onlySession(); err != nil {
-			return "", fmt.Errorf("send: %w", err)
-		}
 	}
 	p, _, err := encode(d)
 	if err != nil {
@@ -50,18 +53,6 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 		return d.MessageID, fmt.Errorf("send %s: %w", d.MessageID, err)
 	}
 	return d.MessageID, nil
-}
-
-// onlySession is the default session. Empty leaves it to the host.
-func (h *Host) onlySession() (string, error) {
-	switch len(h.sessions) {
-	case 0:
-		return "", nil
-	case 1:
-		return h.sessions[0], nil
-	}
-	return "", fmt.Errorf("%w downstream: Session is empty, and the host has several: set it to one of %s",
-		ErrInvalid, strings.Join(h.sessions, ", "))
 }
 
 // Get decodes a key of the plugin's state into v and says whether there is such
@@ -76,12 +67,8 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 // have no other effects. After an error of the commit other than ErrInvalid the
 // changes may have been made or not.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	session, err := h.onlySession()
-	if err != nil {
-		session = "" // fn's downstreams name theirs, or the host refuses them
-	}
 	for attempt := 1; ; attempt++ {
-		tx := &Tx{calls: h.calls, session: session}
+		tx := &Tx{calls: h.calls} // an empty Session is as in Send
 		err := fn(tx)
 		changes := tx.end()
 		if err != nil || changes == nil {

@@ -62,7 +62,7 @@ func TestHostSendRefused(t *testing.T) {
 
 func TestDefaultSession(t *testing.T) {
 	h, host := hosted(t, plugintest.Options{Sessions: []string{"de", "fr"}})
-	if _, err := host.Send(t.Context(), news); !errors.Is(err, sdk.ErrInvalid) || !strings.Contains(err.Error(), "de, fr") {
+	if _, err := host.Send(t.Context(), news); !errors.Is(err, sdk.ErrInvalid) || !strings.Contains(err.Error(), `["de" "fr"]`) {
 		t.Errorf("no session among two: %v", err)
 	}
 	named := news

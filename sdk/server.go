@@ -83,7 +83,7 @@ func (s *server) start(ctx context.Context, r *wire.ConfigureRequest) error {
 	if err := decodeConfig(r.Config, s.plugin.Config); err != nil {
 		return err
 	}
-	s.session.host.sessions = r.Sessions
+	s.session.host.sessions.Store(&r.Sessions)
 	if s.plugin.Start == nil {
 		return nil
 	}

@@ -147,6 +147,9 @@ func (s *session) read(handlers context.Context) error {
 		if f.LogLevel != "" {
 			setLevel(s.log, f.LogLevel)
 		}
+		if f.Sessions != nil {
+			s.host.sessions.Store(&f.Sessions)
+		}
 		if f.Ping != 0 {
 			s.stream.Send(&wire.PluginFrame{Pong: f.Ping})
 		}

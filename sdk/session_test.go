@@ -65,6 +65,9 @@ func (l *line) until(expected func(all *wire.PluginFrame) bool) *wire.PluginFram
 			all.Call = append(all.Call, f.Call...)
 			all.Credit += f.Credit
 			all.Drained = all.Drained || f.Drained
+			if f.RunFailure != nil {
+				all.RunFailure = f.RunFailure
+			}
 		case <-late:
 			l.t.Fatalf("waited in vain; got %v", all)
 		}
@@ -255,6 +258,12 @@ func TestRunBeginsAgain(t *testing.T) {
 		if n := runs.Load(); n != 3 {
 			t.Errorf("%d runs, want 3", n)
 		}
+		for i, want := range []string{"no connection", "panic: boom"} { // the host hears of each
+			f := l.until(func(f *wire.PluginFrame) bool { return f.RunFailure != nil }).RunFailure
+			if f.Failures != uint32(i+1) || !strings.Contains(f.Error, want) || f.WaitMs < 500 || f.WaitMs > 2000 {
+				t.Errorf("failure %d: %v, want %q", i, f, want)
+			}
+		}
 	})
 }
 
@@ -359,6 +368,31 @@ func TestLogLevelChangesAtRunTime(t *testing.T) {
 	if err := l.session.Ping(t.Context()); err != nil || log.GetLevel() != hclog.Error {
 		t.Errorf("%v, level %v", err, log.GetLevel())
 	}
+}
+
+// The default session is the host's to know: its config can change while the
+// plugin runs.
+func TestSessionsChangeAtRunTime(t *testing.T) {
+	var host *sdk.Host
+	p := with(func(context.Context, *sdk.Tx, sdk.Upstream) error { return nil })
+	p.Start = func(_ context.Context, h *sdk.Host) error { host = h; return nil }
+	l := dial(t, p, quiet)
+	if got := host.Sessions(); !slices.Equal(got, []string{"main"}) {
+		t.Errorf("sessions %q before", got)
+	}
+	l.session.Send(&wire.HostFrame{Sessions: []string{"primary", "second"}, Ping: 1})
+	if err := l.session.Ping(t.Context()); err != nil || !slices.Equal(host.Sessions(), []string{"primary", "second"}) {
+		t.Errorf("%v, sessions %q", err, host.Sessions())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var sending sync.WaitGroup
+	sending.Go(func() { _, _ = host.Send(ctx, news) })
+	call := l.until(func(f *wire.PluginFrame) bool { return len(f.Call) == 1 }).Call[0]
+	if got := call.GetSend().GetSession(); got != "" {
+		t.Errorf("a downstream without a session names %q", got)
+	}
+	cancel()
+	sending.Wait()
 }
 
 // Grease: what a newer host may say doesn't stop an older plugin.

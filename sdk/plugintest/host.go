@@ -81,10 +81,10 @@ func Refusal(t testing.TB, p sdk.Plugin, o Options) error {
 }
 
 func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
-	h := &Host{t: t, opts: o, plugin: p, store: newStore(), changed: make(chan struct{})}
 	if o.Sessions == nil {
-		h.opts.Sessions = []string{"main"}
+		o.Sessions = []string{"main"}
 	}
+	h := &Host{t: t, opts: o, plugin: p, store: newStore(o.Sessions), changed: make(chan struct{})}
 	if o.HandlerTimeout == 0 {
 		h.opts.HandlerTimeout = 30 * time.Second
 	}

@@ -19,6 +19,8 @@ var errConflict = fmt.Errorf("%w: run again", wire.ErrConflict)
 
 // store is the ledger's part that a plugin sees: its state, and what it sent.
 type store struct {
+	sessions []string // of the host
+
 	mu      sync.Mutex // guards what follows
 	state   map[string]value
 	version uint64 // of the last write
@@ -33,8 +35,8 @@ type value struct {
 	version uint64
 }
 
-func newStore() *store {
-	return &store{state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
+func newStore(sessions []string) *store {
+	return &store{sessions: sessions, state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
 }
 
 func (s *store) get(key string) value {
@@ -54,6 +56,11 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	}
 	fresh := make([]*wire.Downstream, 0, len(c.GetSend()))
 	for _, d := range c.GetSend() {
+		if d.Session == "" && len(s.sessions) > 1 {
+			return nil, fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, s.sessions)
+		} else if d.Session == "" {
+			d.Session = s.sessions[0]
+		}
 		if _, err := wire.DownstreamFromProto(d).Checked(); err != nil {
 			return nil, fmt.Errorf("%w downstream: %w", wire.ErrInvalid, err)
 		}

@@ -29,17 +29,20 @@ func mergeHost(pending, f *HostFrame) {
 	if f.LogLevel != "" {
 		pending.LogLevel = f.LogLevel
 	}
+	if f.Sessions != nil {
+		pending.Sessions = f.Sessions
+	}
 }
 
 // cutHost takes what goes into the next frame off pending; nil for nothing.
 // Revokes and the drain wait for the last delivery queued before them.
 func cutHost(pending *HostFrame) *HostFrame {
 	if len(pending.Deliver)+len(pending.Revoke)+len(pending.Reply) == 0 &&
-		pending.Drain == nil && !pending.Run && pending.Ping == 0 && pending.LogLevel == "" {
+		pending.Drain == nil && !pending.Run && pending.Ping == 0 && pending.LogLevel == "" && pending.Sessions == nil {
 		return nil
 	}
-	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Run: pending.Run}
-	pending.Ping, pending.LogLevel, pending.Run = 0, "", false
+	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Sessions: pending.Sessions, Run: pending.Run}
+	pending.Ping, pending.LogLevel, pending.Sessions, pending.Run = 0, "", nil, false
 	room := maxBytes
 	f.Deliver = take(&pending.Deliver, &room, (*Delivery).weight)
 	f.Reply = take(&pending.Reply, &room, (*Reply).weight)
@@ -76,17 +79,20 @@ func mergePlugin(pending, f *PluginFrame) {
 	if f.Credit != 0 {
 		pending.Credit = f.Credit
 	}
+	if f.RunFailure != nil {
+		pending.RunFailure = f.RunFailure
+	}
 }
 
 // cutPlugin takes what goes into the next frame off pending; nil for nothing.
 // Drained goes after everything else.
 func cutPlugin(pending *PluginFrame) *PluginFrame {
 	if len(pending.Done)+len(pending.Result)+len(pending.Call)+len(pending.Extend) == 0 &&
-		pending.Credit == 0 && pending.Pong == 0 && !pending.Drained {
+		pending.Credit == 0 && pending.Pong == 0 && pending.RunFailure == nil && !pending.Drained {
 		return nil
 	}
-	f := &PluginFrame{Extend: pending.Extend, Credit: pending.Credit, Pong: pending.Pong}
-	pending.Extend, pending.Credit, pending.Pong = nil, 0, 0
+	f := &PluginFrame{Extend: pending.Extend, Credit: pending.Credit, Pong: pending.Pong, RunFailure: pending.RunFailure}
+	pending.Extend, pending.Credit, pending.Pong, pending.RunFailure = nil, 0, 0, nil
 	n := min(len(pending.Done), maxDone)
 	f.Done, pending.Done = pending.Done[:n:n], pending.Done[n:]
 	room := maxBytes

@@ -48,7 +48,7 @@ func TestHostFramesAreCut(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pending := &HostFrame{}
-			mergeHost(pending, &HostFrame{Ping: 3, Run: true, LogLevel: "debug"})
+			mergeHost(pending, &HostFrame{Ping: 3, Run: true, LogLevel: "debug", Sessions: []string{"main"}})
 			mergeHost(pending, &HostFrame{Deliver: deliveries(c.size, upTo(c.number)[:1]...), Ping: 4})
 			mergeHost(pending, &HostFrame{Deliver: deliveries(c.size, upTo(c.number)[1:]...), Revoke: []uint64{1}})
 			mergeHost(pending, &HostFrame{Drain: &Drain{Reason: "x"}, Revoke: []uint64{2}})
@@ -69,7 +69,7 @@ func TestHostFramesAreCut(t *testing.T) {
 			if !slices.Equal(ids, upTo(c.number)) {
 				t.Errorf("deliveries %v", ids)
 			}
-			if f := frames[0]; f.Ping != 4 || !f.Run || f.LogLevel != "debug" {
+			if f := frames[0]; f.Ping != 4 || !f.Run || f.LogLevel != "debug" || len(f.Sessions) != 1 {
 				t.Errorf("first frame: %v", f)
 			}
 		})
@@ -83,7 +83,7 @@ func TestPluginFramesAreCut(t *testing.T) {
 	}
 	mergePlugin(pending, &PluginFrame{Credit: 10, Done: upTo(600), Pong: 1})
 	mergePlugin(pending, &PluginFrame{Result: []*Result{large(1), large(2), large(3)}, Extend: []uint64{9}, Pong: 2})
-	mergePlugin(pending, &PluginFrame{Call: []*Call{{Id: 1, Op: &Call_Get{Get: "k"}}}, Drained: true, Credit: 20})
+	mergePlugin(pending, &PluginFrame{Call: []*Call{{Id: 1, Op: &Call_Get{Get: "k"}}}, Drained: true, Credit: 20, RunFailure: &RunFailure{Failures: 1}})
 	frames := cuts(pending, cutPlugin)
 	var done, results []uint64
 	for i, f := range frames {
@@ -101,7 +101,7 @@ func TestPluginFramesAreCut(t *testing.T) {
 	if !slices.Equal(done, upTo(600)) || !slices.Equal(results, []uint64{1, 2, 3}) {
 		t.Errorf("done %v, results %v", done, results)
 	}
-	if f := frames[0]; f.Credit != 20 || f.Pong != 2 || len(f.Extend) != 1 {
+	if f := frames[0]; f.Credit != 20 || f.Pong != 2 || len(f.Extend) != 1 || f.RunFailure == nil {
 		t.Errorf("first frame: %v", f)
 	}
 }

@@ -74,7 +74,7 @@ func (x Result_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Code.Descriptor instead.
 func (Result_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{12, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type Reply_Code int32
@@ -126,7 +126,7 @@ func (x Reply_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reply_Code.Descriptor instead.
 func (Reply_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type DescribeRequest struct {
@@ -285,7 +285,7 @@ type ConfigureRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`                     // JSON object; empty without a config block
 	LogLevel      string                 `protobuf:"bytes,2,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // hclog's names; the plugin filters, so that a log line costs the host nothing
-	Sessions      []string               `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // names of the host's sessions
+	Sessions      []string               `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // names of the host's sessions; HostFrame tells of other ones
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,6 +394,7 @@ type HostFrame struct {
 	Ping          uint64                 `protobuf:"varint,5,opt,name=ping,proto3" json:"ping,omitempty"`                        // answered by the same number in pong, from the loop that reads frames
 	Run           bool                   `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`                          // no other instance runs: start Run
 	LogLevel      string                 `protobuf:"bytes,7,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // not empty: change it
+	Sessions      []string               `protobuf:"bytes,8,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // not empty: the names of the host's sessions have changed to these
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -475,6 +476,13 @@ func (x *HostFrame) GetLogLevel() string {
 		return x.LogLevel
 	}
 	return ""
+}
+
+func (x *HostFrame) GetSessions() []string {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
 }
 
 type Delivery struct {
@@ -1093,6 +1101,7 @@ type PluginFrame struct {
 	Call          []*Call                `protobuf:"bytes,5,rep,name=call,proto3" json:"call,omitempty"`
 	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`
 	Pong          uint64                 `protobuf:"varint,7,opt,name=pong,proto3" json:"pong,omitempty"`
+	RunFailure    *RunFailure            `protobuf:"bytes,8,opt,name=run_failure,json=runFailure,proto3" json:"run_failure,omitempty"` // Run has failed; of several, the last counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1176,6 +1185,75 @@ func (x *PluginFrame) GetPong() uint64 {
 	return 0
 }
 
+func (x *PluginFrame) GetRunFailure() *RunFailure {
+	if x != nil {
+		return x.RunFailure
+	}
+	return nil
+}
+
+// RunFailure tells that Run has failed, and when it is started again. What says
+// nothing more has gone on since.
+type RunFailure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failures      uint32                 `protobuf:"varint,1,opt,name=failures,proto3" json:"failures,omitempty"` // in a row
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	WaitMs        int64                  `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // from now until it is started again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunFailure) Reset() {
+	*x = RunFailure{}
+	mi := &file_plugin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunFailure) ProtoMessage() {}
+
+func (x *RunFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunFailure.ProtoReflect.Descriptor instead.
+func (*RunFailure) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RunFailure) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *RunFailure) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RunFailure) GetWaitMs() int64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Delivery      uint64                 `protobuf:"varint,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
@@ -1189,7 +1267,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1279,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1292,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{12}
+	return file_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Result) GetDelivery() uint64 {
@@ -1265,7 +1343,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1355,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1368,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13}
+	return file_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Changes) GetSend() []*Downstream {
@@ -1325,7 +1403,7 @@ type Write struct {
 
 func (x *Write) Reset() {
 	*x = Write{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1415,7 @@ func (x *Write) String() string {
 func (*Write) ProtoMessage() {}
 
 func (x *Write) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1428,7 @@ func (x *Write) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Write.ProtoReflect.Descriptor instead.
 func (*Write) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Write) GetKey() string {
@@ -1384,7 +1462,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1474,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1487,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Read) GetKey() string {
@@ -1429,7 +1507,7 @@ func (x *Read) GetVersion() uint64 {
 type Downstream struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"` // always set: by the event's id and the call's index in a handler, else a ULID
-	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`                      // empty: the event's, or outside of one the host's only one
 	To            *Target                `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
 	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                 // JSON object of strings; empty for none
 	Notification  []byte                 `protobuf:"bytes,5,opt,name=notification,proto3" json:"notification,omitempty"` // JSON object; empty for none
@@ -1442,7 +1520,7 @@ type Downstream struct {
 
 func (x *Downstream) Reset() {
 	*x = Downstream{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1532,7 @@ func (x *Downstream) String() string {
 func (*Downstream) ProtoMessage() {}
 
 func (x *Downstream) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1545,7 @@ func (x *Downstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Downstream.ProtoReflect.Descriptor instead.
 func (*Downstream) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Downstream) GetMessageId() string {
@@ -1544,7 +1622,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1634,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1647,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Options) GetTtlS() int64 {
@@ -1657,7 +1735,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1747,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1760,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1761,7 +1839,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1851,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1864,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -1848,7 +1926,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\tlog_level\x18\x02 \x01(\tR\blogLevel\x12\x1a\n" +
 	"\bsessions\x18\x03 \x03(\tR\bsessions\"&\n" +
 	"\x0eConfigureReply\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05error\"\xfd\x01\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\"\x99\x02\n" +
 	"\tHostFrame\x125\n" +
 	"\adeliver\x18\x01 \x03(\v2\x1b.balhost.plugin.v1.DeliveryR\adeliver\x12\x16\n" +
 	"\x06revoke\x18\x02 \x03(\x04R\x06revoke\x12.\n" +
@@ -1856,7 +1934,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05reply\x18\x04 \x03(\v2\x18.balhost.plugin.v1.ReplyR\x05reply\x12\x12\n" +
 	"\x04ping\x18\x05 \x01(\x04R\x04ping\x12\x10\n" +
 	"\x03run\x18\x06 \x01(\bR\x03run\x12\x1b\n" +
-	"\tlog_level\x18\a \x01(\tR\blogLevel\"\x93\x02\n" +
+	"\tlog_level\x18\a \x01(\tR\blogLevel\x12\x1a\n" +
+	"\bsessions\x18\b \x03(\tR\bsessions\"\x93\x02\n" +
 	"\bDelivery\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1d\n" +
@@ -1911,7 +1990,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Drain\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"\xdf\x01\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"\x9f\x02\n" +
 	"\vPluginFrame\x12\x12\n" +
 	"\x04done\x18\x01 \x03(\x04R\x04done\x121\n" +
 	"\x06result\x18\x02 \x03(\v2\x19.balhost.plugin.v1.ResultR\x06result\x12\x16\n" +
@@ -1919,7 +1998,14 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06credit\x18\x04 \x01(\rR\x06credit\x12+\n" +
 	"\x04call\x18\x05 \x03(\v2\x17.balhost.plugin.v1.CallR\x04call\x12\x18\n" +
 	"\adrained\x18\x06 \x01(\bR\adrained\x12\x12\n" +
-	"\x04pong\x18\a \x01(\x04R\x04pong\"\xf5\x01\n" +
+	"\x04pong\x18\a \x01(\x04R\x04pong\x12>\n" +
+	"\vrun_failure\x18\b \x01(\v2\x1d.balhost.plugin.v1.RunFailureR\n" +
+	"runFailure\"W\n" +
+	"\n" +
+	"RunFailure\x12\x1a\n" +
+	"\bfailures\x18\x01 \x01(\rR\bfailures\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x17\n" +
+	"\await_ms\x18\x03 \x01(\x03R\x06waitMs\"\xf5\x01\n" +
 	"\x06Result\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x122\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x1e.balhost.plugin.v1.Result.CodeR\x04code\x12\x19\n" +
@@ -2002,7 +2088,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_plugin_proto_goTypes = []any{
 	(Result_Code)(0),         // 0: balhost.plugin.v1.Result.Code
 	(Reply_Code)(0),          // 1: balhost.plugin.v1.Reply.Code
@@ -2018,46 +2104,48 @@ var file_plugin_proto_goTypes = []any{
 	(*Receipt)(nil),          // 11: balhost.plugin.v1.Receipt
 	(*Drain)(nil),            // 12: balhost.plugin.v1.Drain
 	(*PluginFrame)(nil),      // 13: balhost.plugin.v1.PluginFrame
-	(*Result)(nil),           // 14: balhost.plugin.v1.Result
-	(*Changes)(nil),          // 15: balhost.plugin.v1.Changes
-	(*Write)(nil),            // 16: balhost.plugin.v1.Write
-	(*Read)(nil),             // 17: balhost.plugin.v1.Read
-	(*Downstream)(nil),       // 18: balhost.plugin.v1.Downstream
-	(*Options)(nil),          // 19: balhost.plugin.v1.Options
-	(*Call)(nil),             // 20: balhost.plugin.v1.Call
-	(*Reply)(nil),            // 21: balhost.plugin.v1.Reply
+	(*RunFailure)(nil),       // 14: balhost.plugin.v1.RunFailure
+	(*Result)(nil),           // 15: balhost.plugin.v1.Result
+	(*Changes)(nil),          // 16: balhost.plugin.v1.Changes
+	(*Write)(nil),            // 17: balhost.plugin.v1.Write
+	(*Read)(nil),             // 18: balhost.plugin.v1.Read
+	(*Downstream)(nil),       // 19: balhost.plugin.v1.Downstream
+	(*Options)(nil),          // 20: balhost.plugin.v1.Options
+	(*Call)(nil),             // 21: balhost.plugin.v1.Call
+	(*Reply)(nil),            // 22: balhost.plugin.v1.Reply
 }
 var file_plugin_proto_depIdxs = []int32{
 	7,  // 0: balhost.plugin.v1.HostFrame.deliver:type_name -> balhost.plugin.v1.Delivery
 	12, // 1: balhost.plugin.v1.HostFrame.drain:type_name -> balhost.plugin.v1.Drain
-	21, // 2: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
+	22, // 2: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
 	8,  // 3: balhost.plugin.v1.Delivery.upstream:type_name -> balhost.plugin.v1.Upstream
 	10, // 4: balhost.plugin.v1.Delivery.outcome:type_name -> balhost.plugin.v1.Outcome
 	11, // 5: balhost.plugin.v1.Delivery.receipt:type_name -> balhost.plugin.v1.Receipt
 	9,  // 6: balhost.plugin.v1.Outcome.to:type_name -> balhost.plugin.v1.Target
-	14, // 7: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
-	20, // 8: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
-	0,  // 9: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
-	15, // 10: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
-	18, // 11: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
-	16, // 12: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
-	17, // 13: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
-	9,  // 14: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
-	19, // 15: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
-	18, // 16: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
-	15, // 17: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
-	1,  // 18: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
-	2,  // 19: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
-	4,  // 20: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
-	6,  // 21: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
-	3,  // 22: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
-	5,  // 23: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
-	13, // 24: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 7: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
+	21, // 8: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
+	14, // 9: balhost.plugin.v1.PluginFrame.run_failure:type_name -> balhost.plugin.v1.RunFailure
+	0,  // 10: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
+	16, // 11: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
+	19, // 12: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
+	17, // 13: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
+	18, // 14: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
+	9,  // 15: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
+	20, // 16: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
+	19, // 17: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
+	16, // 18: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
+	1,  // 19: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
+	2,  // 20: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
+	4,  // 21: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
+	6,  // 22: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
+	3,  // 23: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
+	5,  // 24: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
+	13, // 25: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -2075,8 +2163,8 @@ func file_plugin_proto_init() {
 		(*Target_Topic)(nil),
 		(*Target_Condition)(nil),
 	}
-	file_plugin_proto_msgTypes[17].OneofWrappers = []any{}
-	file_plugin_proto_msgTypes[18].OneofWrappers = []any{
+	file_plugin_proto_msgTypes[18].OneofWrappers = []any{}
+	file_plugin_proto_msgTypes[19].OneofWrappers = []any{
 		(*Call_Send)(nil),
 		(*Call_Get)(nil),
 		(*Call_Update)(nil),
@@ -2087,7 +2175,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

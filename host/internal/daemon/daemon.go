@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		DataDir:     cfg.DataDir,
 		DiskSoft:    cfg.Ledger.DiskSoft,
 		Version:     o.Version,
-		Sessions:    h.labels().Names(),
+		Sessions:    func() []string { return h.labels().Names() },
 		Plugin:      h.pluginOptions,
 		StopTimeout: o.StopTimeout,
 		Dispatcher:  newPlugins(h.dispatch),

@@ -30,7 +30,7 @@ func (h *host) follow(cfg config.Config) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cfg, h.named = cfg, named
+	h.cfg, h.named = cfg, named.Succeed(h.named)
 }
 
 // labels are the sessions of the config in force.
@@ -153,6 +153,7 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	for _, id := range h.outbox.Lift() {
 		changed = append(changed, fmt.Sprintf("session %q is tried again; CCS refused its account", h.labels().Name(id)))
 	}
+	h.plugins.SessionsChanged()
 	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
 		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it was taken", name))
 	}

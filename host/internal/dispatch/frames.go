@@ -188,7 +188,7 @@ func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, er
 		return entry.Send{}, fmt.Errorf("%w: downstream without message_id: the SDK sets one, so that sending again is safe", wire.ErrInvalid)
 	}
 	sessions := d.o.Sessions()
-	id, ok := sessions.SenderID(checked.Session)
+	id, ok := sessions.Meant(checked.Session)
 	if !ok {
 		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, sessions.Names())
 	}

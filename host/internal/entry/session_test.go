@@ -4,7 +4,7 @@ import "testing"
 
 // A session is its sender id, whatever its name; a removed one is told by its id.
 func TestSessions(t *testing.T) {
-	one, two := Sessions{{"main", "1"}}, Sessions{{"main", "1"}, {"1", "2"}}
+	one, two := Sessions{{Name: "main", SenderID: "1"}}, Sessions{{Name: "main", SenderID: "1"}, {Name: "1", SenderID: "2"}}
 	for _, c := range []struct {
 		sessions Sessions
 		name, id string
@@ -24,5 +24,36 @@ func TestSessions(t *testing.T) {
 	}
 	if names := two.Names(); len(names) != 2 || names[0] != "main" || names[1] != "1" {
 		t.Errorf("names %q", names)
+	}
+}
+
+// A name that a reload took from a session still means it to plugins, until
+// another session has that name.
+func TestFormerNames(t *testing.T) {
+	named := func(names ...string) (s Sessions) {
+		for i, name := range names {
+			s = append(s, Session{Name: name, SenderID: string(rune('1' + i))})
+		}
+		return s
+	}
+	now := named("a", "b").Succeed(nil)
+	for _, c := range []struct {
+		after Sessions
+		want  map[string]string // "": refused
+	}{
+		{named("c", "b"), map[string]string{"a": "1", "c": "1", "b": "2"}},
+		{named("d", "c"), map[string]string{"a": "1", "d": "1", "b": "2", "c": "2"}},
+		{named("d"), map[string]string{"a": "1", "c": "", "d": "1", "b": "", "": "1"}},
+		{named("d", "a"), map[string]string{"a": "2", "c": "", "b": ""}},
+	} {
+		now = c.after.Succeed(now)
+		for name, want := range c.want {
+			if id, ok := now.Meant(name); id != want || ok != (want != "") {
+				t.Errorf("%v: %q means %q, %v; want %q", now, name, id, ok, want)
+			}
+		}
+		if _, ok := now.SenderID("never"); ok {
+			t.Error("a name that never was is known")
+		}
 	}
 }

@@ -95,6 +95,29 @@ func (h *Host) SetLogLevel(name, level string) error {
 	return err
 }
 
+// SessionsChanged tells the plugins that run of the names that the host's
+// sessions have now.
+func (h *Host) SessionsChanged() {
+	plugins, _ := h.named("") // no error for all
+	for _, s := range plugins {
+		s.box.put(func() {
+			for l := range s.lives {
+				if l.running {
+					s.tellSessions(l)
+				}
+			}
+		})
+	}
+}
+
+// tellSessions tells a process that runs, unless it knows.
+func (s *supervisor) tellSessions(l *life) {
+	if now := s.host.o.Sessions(); now != nil && !slices.Equal(l.sessions, now) {
+		l.sessions = now
+		l.inst.Send(&wire.HostFrame{Sessions: now})
+	}
+}
+
 // named finds one plugin, or with "" all.
 func (h *Host) named(name string) ([]*supervisor, error) {
 	h.mu.Lock()

@@ -82,7 +82,7 @@ func newBench(t *testing.T) *bench {
 		triers: map[string]*Instance{}, ran: map[*Instance]bool{}, results: map[string]Results{},
 	}
 	b.host = New(Options{
-		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: []string{"main"}, Dispatcher: b,
+		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: func() []string { return []string{"main"} }, Dispatcher: b,
 		StopTimeout: patience,
 		Log:         hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Info, DisableTime: true}),
 		Plugin: func(string) PluginOptions {

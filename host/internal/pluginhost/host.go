@@ -85,6 +85,9 @@ func New(o Options) *Host {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
+	if o.Sessions == nil {
+		o.Sessions = func() []string { return nil }
+	}
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),

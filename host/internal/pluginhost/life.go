@@ -50,8 +50,10 @@ type life struct {
 	inst    *Instance          // nil before open
 	began   time.Time          // when it was described
 	ready   time.Time          // zero: it never was
-	died    bool               // exited before it was asked or made to
-	place   func()             // gives its place among those that start away; may be called again
+	// sessions are the names that it was told, the supervisor's from ready on.
+	sessions []string
+	died     bool   // exited before it was asked or made to
+	place    func() // gives its place among those that start away; may be called again
 }
 
 // news is a step in a life that the supervisor hears of.

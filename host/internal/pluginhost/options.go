@@ -21,8 +21,9 @@ type Options struct {
 	DiskSoft int64
 	// Version is the host's, told to plugins.
 	Version string
-	// Sessions are the names of the host's sessions, told to plugins.
-	Sessions []string
+	// Sessions are the names of the host's sessions now, told to plugins; nil:
+	// none are. See [Host.SessionsChanged].
+	Sessions func() []string
 	// Plugin gives the options for the plugin of a name, defaults filled in.
 	Plugin func(name string) PluginOptions
 	// Dispatcher gets the plugins that are ready.

@@ -172,8 +172,9 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	limit := l.host.limits.configure
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	l.sessions = l.host.o.Sessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.version.options.Config, LogLevel: l.level, Sessions: l.host.o.Sessions,
+		Config: l.version.options.Config, LogLevel: l.level, Sessions: l.sessions,
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")

@@ -313,6 +313,7 @@ func (s *supervisor) configured(l *life) {
 // ready: it serves. What served before finishes what it holds.
 func (s *supervisor) ready(l *life) {
 	l.running = true
+	s.tellSessions(l)
 	if l != s.serving {
 		return
 	}

@@ -8,7 +8,9 @@
 //
 // It calls itself what its file is called. A device's data may ask for trouble:
 // {"do":"reject"}, {"do":"fail"}, {"do":"crash"} or {"do":"wait"}, each until
-// the file that config's "calm" names is there.
+// the file that config's "calm" names is there; {"do":"stuck"} is a wait that
+// heeds no ctx. With "beat" in its config it sends to the device beat-SESSION by
+// itself, so often.
 package main
 
 import (
@@ -49,6 +51,7 @@ func main() {
 		Order:      sdk.OrderByDevice,
 		Config:     &s.config,
 		Start:      s.start,
+		Run:        s.run,
 		Upstream:   s.upstream,
 	})
 }
@@ -59,6 +62,7 @@ type scribe struct {
 	config   struct {
 		Book string       `json:"book"` // the file; "" writes nothing
 		Work sdk.Duration `json:"work"` // the longest time that one handling takes
+		Beat sdk.Duration `json:"beat"` // 0: it sends nothing by itself
 		Calm string       `json:"calm"` // while this file is missing, devices may make trouble
 	}
 	book  *os.File
@@ -75,6 +79,23 @@ func (s *scribe) start(context.Context, *sdk.Host) (err error) {
 		s.book, err = os.OpenFile(s.config.Book, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	}
 	return err
+}
+
+// run sends by the default session, and tells which one it believes in.
+func (s *scribe) run(ctx context.Context, h *sdk.Host) error {
+	if s.config.Beat <= 0 {
+		return nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Duration(s.config.Beat)):
+		}
+		if _, err := h.Send(ctx, sdk.Downstream{To: sdk.Token("beat-" + h.Sessions()[0]), Data: map[string]string{"by": "scribe"}}); err != nil {
+			return err
+		}
+	}
 }
 
 // note writes one line by one call: kill -9 leaves it whole or absent.
@@ -135,8 +156,12 @@ func (s *scribe) trouble(ctx context.Context, do string) error {
 		case "crash":
 			os.Exit(5)
 		}
+		over := ctx.Done()
+		if do == "stuck" {
+			over = nil
+		}
 		select {
-		case <-ctx.Done():
+		case <-over:
 			return ctx.Err()
 		case <-time.After(10 * time.Millisecond):
 		}
