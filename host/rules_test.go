@@ -53,6 +53,7 @@ var place = map[string]tier{
 	"host":                     wiring,
 	"host/internal/ccstest":    peer,
 	"host/internal/hosttest":   peer,
+	"host/internal/clocktest":  peer,
 	"sdk":                      sdk,
 	"sdk/wire":                 sdk,
 	"sdk/wire/gen":             sdk,
@@ -147,6 +148,45 @@ func TestGoroutinesAndClocks(t *testing.T) {
 				if x, ok := n.X.(*ast.Ident); ok && isPure && x.Name == "time" && x.Obj == nil && slices.Contains(clock, n.Sel.Name) {
 					t.Errorf("%s reads the clock in a pure package (time.%s); take now as an argument", f.at(n), n.Sel.Name)
 				}
+			}
+			return true
+		})
+	}
+}
+
+// wallClock is where a time may become a number, which has no monotonic reading
+// any more: a clock that is set would look like a silence or a future.
+var wallClock = map[string]string{
+	"host/internal/ledger/codec.go":       "the way to the disk and back",
+	"host/internal/ledger/accept.go":      "badger's expiry; the time in an event's id",
+	"host/internal/ledger/keys.go":        "keys of summaries",
+	"host/internal/ledger/tidy.go":        "the same",
+	"host/internal/pluginhost/folder.go":  "a file's time, which is only compared for equality",
+	"host/internal/fcm/decode.go":         "CCS's time of a receipt",
+	"host/internal/ccstest/downstream.go": "and the simulator's",
+	"host/testdata/laps/main.go":          "a book of the tests",
+	"host/testdata/scribe/main.go":        "a name",
+	"sdk/wire/convert.go":                 "times on the wire, which are only shown",
+}
+
+// Liveness, timeouts and order don't hang on the wall clock.
+func TestTimesStayMonotonic(t *testing.T) {
+	for _, f := range sources(t) {
+		if f.test || wallClock[f.name] != "" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, isIdent := sel.X.(*ast.Ident)
+			makes := isIdent && x.Name == "time" && x.Obj == nil && slices.Contains([]string{"Unix", "UnixMilli", "UnixMicro"}, sel.Sel.Name)
+			if makes && strings.HasSuffix(f.name, "pluginhost/tls.go") {
+				return true // a certificate's date
+			}
+			if makes || slices.Contains([]string{"UnixNano", "UnixMilli", "UnixMicro"}, sel.Sel.Name) {
+				t.Errorf("%s makes a number of a time, or a time of a number (%s): keep the time.Time, or say in wallClock why not", f.at(n), sel.Sel.Name)
 			}
 			return true
 		})

@@ -6,6 +6,7 @@ import (
 
 	plugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 )
 
 // Handshake is what host and plugin must agree on before anything else. The
@@ -65,6 +66,9 @@ func NewServer(opts []grpc.ServerOption) *grpc.Server {
 		grpc.InitialConnWindowSize(window),
 		grpc.ReadBufferSize(buffer),
 		grpc.WriteBufferSize(buffer),
+		// gRPC's own pings, every two hours without it, take a clock that was set
+		// back for a dead peer; the host's are in the stream.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: math.MaxInt64}),
 	)...)
 }
 

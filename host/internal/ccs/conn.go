@@ -34,7 +34,8 @@ type conn struct {
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once
 	inFlight atomic.Int64
-	heard    atomic.Int64 // when the last whole stanza was, Unix time in ns
+	born     time.Time
+	heard    atomic.Int64 // when the last whole stanza was, in ns since born: a clock that is set is no silence
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
 	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 

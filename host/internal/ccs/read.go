@@ -31,7 +31,7 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 	for {
 		c.box.await()
 		element, err := r.Next()
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(time.Since(c.born)))
 		if err != nil {
 			var big *xmpp.TooLargeError
 			if !errors.As(err, &big) {

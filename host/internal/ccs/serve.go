@@ -223,7 +223,7 @@ func (v *writer) watch(now time.Time) {
 	if v.mail.stalled {
 		v.heldUp = now
 	}
-	heard := time.Unix(0, v.conn.heard.Load())
+	heard := v.born.Add(time.Duration(v.heard.Load()))
 	v.ping = v.ping && heard.Before(v.pinged)
 	unheard := now.Sub(v.heldUp) // for how long nothing came that may not just be unread
 	oldest, waiting := v.win.Oldest()

@@ -55,8 +55,9 @@ func (s *Session) newConn() *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
+	now := time.Now()
 	c := &conn{
-		s: s, number: s.last, box: newBox(), state: Waiting, since: time.Now(),
+		s: s, number: s.last, box: newBox(), state: Waiting, since: now, born: now,
 		in: make(chan struct{}), leaving: make(chan struct{}),
 	}
 	s.conns = append(s.conns, c)

@@ -19,6 +19,9 @@ import (
 	"time"
 )
 
+// slack is by how much a client's clock may be behind the simulator's.
+const slack = 30 * 24 * time.Hour
+
 // authority is the simulator's own CA. It only ever signs for this machine.
 type authority struct {
 	cert *x509.Certificate
@@ -91,7 +94,7 @@ func newAuthority() (ca *authority, keyPEM []byte, err error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: "balhost CCS simulator, for tests only"},
-		NotBefore:             now.Add(-time.Hour),
+		NotBefore:             now.Add(-slack),
 		NotAfter:              now.AddDate(10, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -124,7 +127,7 @@ func (ca *authority) leaf() (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: "localhost"},
-		NotBefore:    now.Add(-time.Hour),
+		NotBefore:    now.Add(-slack),
 		NotAfter:     now.AddDate(1, 0, 0),
 		DNSNames:     []string{"localhost"},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},

@@ -234,9 +234,9 @@ func (l *Ledger) sync(b *batch) error {
 		return b.err
 	}
 	start := time.Now() // for the metrics and the watch, not for the ledger: real time
-	l.committing.Store(start.UnixNano())
+	l.committing.Store(&start)
 	err := l.store(b.txn)
-	l.committing.Store(0)
+	l.committing.Store(nil)
 	l.metrics.commit(time.Since(start), len(b.calls))
 	return err
 }

@@ -195,7 +195,7 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if began := l.committing.Load(); began != 0 && time.Since(time.Unix(0, began)) > commitLimit {
+		if began := l.committing.Load(); began != nil && time.Since(*began) > commitLimit {
 			l.poison(fmt.Errorf("a commit has not ended after %s", commitLimit))
 		}
 		free, err := l.o.Statfs(l.o.Dir)

@@ -85,7 +85,7 @@ type Ledger struct {
 	full       *room
 	failure    atomic.Pointer[error] // why the ledger is poisoned
 	poisoned   sync.Once
-	committing atomic.Int64 // when the commit under way began, in nanoseconds; 0: none is
+	committing atomic.Pointer[time.Time] // when the commit under way began; nil: none is
 
 	reading              gate // who reads the disk
 	lastSent, lastEvents atomic.Pointer[lastPage]
