@@ -74,6 +74,9 @@ func (s *session) settle(h *handling, err error) {
 		return
 	}
 	r := &wire.Result{Delivery: id, Code: wire.Result_RETRY, DelayMs: -1, Error: reason(h, err)}
+	if reads := changes.GetRead(); len(reads) > 0 {
+		r.Changes = &wire.Changes{Read: reads} // an error that came of what is no longer true doesn't count
+	}
 	if _, ok := errors.AsType[*rejectError](err); ok {
 		r.Code = wire.Result_REJECT
 	} else if retry, ok := errors.AsType[*retryError](err); ok {

@@ -141,6 +141,41 @@ func TestConflictRunsAgain(t *testing.T) {
 	}
 }
 
+// P7: what was decided on reads that were never one state is decided again, and
+// counts as no attempt: a rejection, an error and a panic are checked as a commit is.
+func TestErrorOnTornReadsRunsAgain(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"reject": func() error { return sdk.Reject(errors.New("px is not py")) },
+		"retry":  func() error { return sdk.Retry(time.Hour, errors.New("px is not py")) },
+		"error":  func() error { return errors.New("px is not py") },
+		"panic":  func() error { panic("px is not py") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h *plugintest.Host
+			meddle := sync.OnceFunc(func() { h.SetState("px", 2); h.SetState("py", 2) })
+			h = plugintest.New(t, with(func(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+				var px, py int
+				if _, err := tx.Get(ctx, "px", &px); err != nil {
+					return err
+				}
+				meddle()
+				if _, err := tx.Get(ctx, "py", &py); err != nil {
+					return err
+				}
+				if px != py {
+					return fail()
+				}
+				return nil
+			}), plugintest.Options{})
+			h.SetState("px", 1)
+			h.SetState("py", 1)
+			if r := h.Upstream(sdk.Upstream{}); r.Status != plugintest.Done || r.Runs != 2 {
+				t.Errorf("%v (%s) after %d runs, want done after 2", r.Status, r.Reason, r.Runs)
+			}
+		})
+	}
+}
+
 func TestGet(t *testing.T) {
 	h := plugintest.New(t, with(func(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 		expect := func(key, want string) {
@@ -195,6 +230,25 @@ func TestTxLimits(t *testing.T) {
 				}
 			}
 			return tx.Put("one more", 1)
+		},
+		"value too large": func(tx *sdk.Tx) error {
+			if err := tx.Put("k", strings.Repeat("x", sdk.MaxValue-2)); err != nil { // and its quotes
+				return fmt.Errorf("too early: %v", err)
+			}
+			return tx.Put("k", strings.Repeat("x", sdk.MaxValue-1))
+		},
+		"targets too large": func(tx *sdk.Tx) error {
+			for range 250 {
+				if _, err := tx.Send(sdk.Downstream{To: sdk.Token(strings.Repeat("t", 4000)), Data: map[string]string{"k": "v"}}); err != nil {
+					return fmt.Errorf("too early: %v", err)
+				}
+			}
+			for range 50 {
+				if _, err := tx.Send(sdk.Downstream{To: sdk.Token(strings.Repeat("t", 4000)), Data: map[string]string{"k": "v"}}); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		"too large": func(tx *sdk.Tx) error {
 			if err := tx.Put("a", strings.Repeat("x", 600<<10)); err != nil {

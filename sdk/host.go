@@ -63,20 +63,27 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 
 // Update runs fn with a Tx outside of any event, and commits it when fn returns
 // nil; it returns when that is on disk. When a key that fn read was changed by
-// someone else meanwhile, fn runs again with a new Tx, until ctx ends: it must
-// have no other effects. After an error of the commit other than ErrInvalid the
+// someone else meanwhile, fn runs again with a new Tx, until ctx ends, also when it
+// returned an error: it must have no other effects. After an error of the commit other than ErrInvalid the
 // changes may have been made or not.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		tx := &Tx{calls: h.calls} // an empty Session is as in Send
 		err := fn(tx)
 		changes := tx.end()
-		if err != nil || changes == nil {
-			return err
+		failed := err
+		if failed != nil {
+			changes = &wire.Changes{Read: changes.GetRead()} // was it true, what fn came to its error by?
+		}
+		if len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead()) == 0 {
+			return failed
 		}
 		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}})
 		if !errors.Is(err, wire.ErrConflict) {
-			if err != nil {
+			switch {
+			case failed != nil:
+				return failed
+			case err != nil:
 				return fmt.Errorf("update: %w", err)
 			}
 			return nil

@@ -7,24 +7,36 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"unicode/utf8"
 
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// What one Tx may hold.
+// Limits of a Tx. A call that would exceed one fails with ErrInvalid and leaves
+// the Tx as it was: a handler that ignores the error commits the rest.
 const (
-	maxChanges = 1000    // downstreams, and keys written or read
-	maxTxBytes = 1 << 20 // of all of them together, as JSON
-	maxKey     = 512     // bytes of a state key
+	MaxChanges     = message.MaxChanges     // downstreams, keys written and keys read
+	MaxChangeBytes = message.MaxChangeBytes // bytes of all of them together
+	MaxKey         = message.MaxKey         // bytes of a state key
+	MaxValue       = message.MaxValue       // bytes of one value, as JSON
 )
 
 // Tx is what a handler does: downstreams and state, committed together with
 // the event when the handler returns nil, and not at all otherwise (P7). It ends
 // with its handler. Nothing is visible to others before the commit; a plugin's
 // state is its own and survives its replacement.
+//
+// A Tx is no snapshot: each first Get of a key sees what is committed at that
+// moment, so two Gets can see the state before and after another commit, and what
+// you compute from both may belong to no state that ever was. Only the end is
+// checked: when a key that was read has changed by then, nothing is committed and
+// the handler runs again from its start, with the same Attempt, whether it
+// returned nil, an error, Retry or Reject, or panicked. So it need not mistrust
+// what it reads; but what it does outside of its Tx (a request, a mail, a line in a
+// file) happens once more with each run. Give such calls an id that is the same
+// each time, as the event's is, or make them from Outcome or Run.
 type Tx struct {
 	calls   *calls // for Get
 	event   string // id of the event; "" in Host.Update
@@ -72,7 +84,8 @@ func (tx *Tx) nextID() string {
 	return tx.event + "-" + strconv.Itoa(len(tx.sends)+1)
 }
 
-// Put sets a key of the plugin's state to v, as JSON.
+// Put sets a key of the plugin's state to v, as JSON of at most MaxValue bytes.
+// nil becomes null, which is there; Delete removes a key.
 func (tx *Tx) Put(key string, v any) error {
 	value, err := json.Marshal(v)
 	if err != nil {
@@ -89,10 +102,10 @@ func (tx *Tx) Delete(key string) error {
 func (tx *Tx) write(verb string, w *wire.Write) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if err := checkKey(w.Key); err != nil {
+	if err := w.Check(); err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
 	}
-	count, size := 1, len(w.Key)+len(w.Value)
+	count, size := 1, w.Size()
 	if old := tx.writes[w.Key]; old != nil {
 		count, size = 0, len(w.Value)-len(old.Value)
 	}
@@ -109,11 +122,13 @@ func (tx *Tx) write(verb string, w *wire.Write) error {
 // Get decodes a key of the plugin's state into v and says whether there is such
 // a key; v is left alone when there is none. It sees the Tx's own writes, and
 // the same value each time. When the key has changed by the commit, the handler
-// runs again, which doesn't count as an attempt.
+// runs again, which doesn't count as an attempt. A key that the Tx has put before
+// its first Get is not read: the last commit of it counts. Where many handlers want
+// one key, Get may wait a little for the one that has it.
 func (tx *Tx) Get(ctx context.Context, key string, v any) (bool, error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	if err := checkKey(key); err != nil {
+	if err := wire.CheckKey(key); err != nil {
 		return false, fmt.Errorf("get: %w", err)
 	}
 	if w := tx.writes[key]; w != nil {
@@ -146,23 +161,13 @@ func decode(key string, value []byte, v any) (bool, error) {
 	return true, nil
 }
 
-func checkKey(key string) error {
-	if key == "" || len(key) > maxKey || !utf8.ValidString(key) {
-		return fmt.Errorf("%w: state key %.64q: it must be 1 to %d bytes of UTF-8", ErrInvalid, key, maxKey)
-	}
-	return nil
-}
-
 // grow makes room for so many more changes and bytes, or says why not.
 func (tx *Tx) grow(count, size int) error {
 	if tx.ended {
 		return errEnded
 	}
-	if n := len(tx.sends) + len(tx.writes) + len(tx.reads) + count; n > maxChanges {
-		return fmt.Errorf("%w: a Tx holds at most %d downstreams and keys", ErrInvalid, maxChanges)
-	}
-	if n := tx.bytes + size; n > maxTxBytes {
-		return fmt.Errorf("%w: a Tx holds at most %d bytes, and this would make it %d", ErrInvalid, maxTxBytes, n)
+	if err := wire.CheckSize(len(tx.sends)+len(tx.writes)+len(tx.reads)+count, tx.bytes+size); err != nil {
+		return err
 	}
 	tx.bytes += size
 	return nil
@@ -196,5 +201,5 @@ func encode(d Downstream) (*wire.Downstream, int, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("send: %w", err)
 	}
-	return p, len(p.Data) + len(p.Notification) + len(p.Context) + len(p.MessageId) + len(p.Group) + 64, nil
+	return p, p.Size(), nil
 }

@@ -2,7 +2,7 @@
 // plugin in the test's own process, over real gRPC, gives it events and keeps
 // what it does. It commits like the real host (P7): a handler's downstreams and
 // state count when it returns nil, all or nothing, and a handler whose state was
-// changed under it runs again. A handler that goes on after its ctx has ended
+// changed under it runs again, also one that returned an error. A handler that goes on after its ctx has ended
 // fails the test, since a host ends plugins for that. There are no devices and no
 // disk behind it, and no lanes: it gives out what the test gives it, at once.
 //
@@ -256,6 +256,8 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 				h.t.Errorf("plugintest: commit: %v", err)
 			}
 			return Result{Status: Done, Sent: sent, Runs: runs}
+		case h.store.stale(r.Changes): // the error came of what is no longer true
+			runs++
 		default:
 			return Result{
 				Status: Status(r.Code), Reason: r.Error, Runs: runs,

@@ -49,10 +49,11 @@ func (s *store) get(key string) value {
 func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range c.GetRead() {
-		if s.state[r.Key].version != r.Version {
-			return nil, errConflict
-		}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if s.changedSince(c.GetRead()) {
+		return nil, errConflict
 	}
 	fresh := make([]*wire.Downstream, 0, len(c.GetSend()))
 	for _, d := range c.GetSend() {
@@ -86,6 +87,23 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return downstreams(c.GetSend()), nil
+}
+
+// changedSince is called with mu held.
+func (s *store) changedSince(reads []*wire.Read) bool {
+	for _, r := range reads {
+		if s.state[r.Key].version != r.Version {
+			return true
+		}
+	}
+	return false
+}
+
+// stale reports whether a key that was read has changed since.
+func (s *store) stale(c *wire.Changes) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changedSince(c.GetRead())
 }
 
 // answer is the host's reply to a call.

@@ -1255,12 +1255,15 @@ func (x *RunFailure) GetWaitMs() int64 {
 }
 
 type Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Delivery      uint64                 `protobuf:"varint,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
-	Code          Result_Code            `protobuf:"varint,2,opt,name=code,proto3,enum=balhost.plugin.v1.Result_Code" json:"code,omitempty"`
-	DelayMs       int64                  `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // RETRY: wait this long; negative leaves it to the host
-	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                     // RETRY, REJECT: why
-	Changes       *Changes               `protobuf:"bytes,5,opt,name=changes,proto3" json:"changes,omitempty"`                 // DONE
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Delivery uint64                 `protobuf:"varint,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	Code     Result_Code            `protobuf:"varint,2,opt,name=code,proto3,enum=balhost.plugin.v1.Result_Code" json:"code,omitempty"`
+	DelayMs  int64                  `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // RETRY: wait this long; negative leaves it to the host
+	Error    string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                     // RETRY, REJECT: why
+	// DONE: what to commit. RETRY and REJECT: of it only read counts, what the handler
+	// looked at: if one of these keys has changed meanwhile, the error is not counted
+	// and the delivery is handed out again, as after DONE.
+	Changes       *Changes `protobuf:"bytes,5,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

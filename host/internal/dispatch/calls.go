@@ -16,7 +16,7 @@ func (d *Dispatcher) call(p *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
 	case *wire.Call_Get:
-		reply := wire.NewReply(c.GetId(), checkKey(op.Get))
+		reply := wire.NewReply(c.GetId(), wire.CheckKey(op.Get))
 		if reply.Code == wire.Reply_OK {
 			value, version, err := d.o.Ledger.Get(p.Name, op.Get)
 			reply = wire.NewReply(c.GetId(), translate(err))

@@ -197,6 +197,52 @@ func TestConflictRunsAgainWithoutAttempt(t *testing.T) { // P7
 	})
 }
 
+// TestErrorOnStaleReads: what a handler's error came of is checked with it: if that
+// has changed, it runs again and no attempt counts. But a handler whose time was up
+// has had its attempt. // P7
+func TestErrorOnStaleReads(t *testing.T) {
+	reads := &wire.Changes{Read: []*wire.Read{{Key: "k", Version: 3}}, Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}
+	for _, tt := range []struct {
+		name     string
+		result   *wire.Result
+		takes    time.Duration
+		runs     int
+		attempts uint32 // the last one
+		failed   uint64
+	}{
+		{"reject", &wire.Result{Code: wire.Result_REJECT}, 0, 2, 1, 0},
+		{"retry", &wire.Result{Code: wire.Result_RETRY, DelayMs: -1}, 0, 2, 1, 0},
+		{"retry in an hour", &wire.Result{Code: wire.Result_RETRY, DelayMs: 3600_000}, 0, 2, 1, 0},
+		{"done late", &wire.Result{}, 31 * time.Second, 2, 2, 1},
+		{"reject late", &wire.Result{Code: wire.Result_REJECT}, 31 * time.Second, 2, 2, 1},
+		{"retry late", &wire.Result{Code: wire.Result_RETRY, DelayMs: -1}, 31 * time.Second, 2, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			start(t, newLedger(), func(b *bench) {
+				b.d.Settled()
+				p := b.plugin("echo", "app", nil)
+				b.ledger.conflict[1] = 1
+				b.ledger.upstream("app", "anna", "1")
+				synctest.Wait()
+				time.Sleep(tt.takes)
+				r := wire.Result{Delivery: p.last().Delivery, Code: tt.result.Code, DelayMs: tt.result.DelayMs, Error: "torn", Changes: reads}
+				p.result(&r)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				if got := p.deliveries(); len(got) != tt.runs || p.last().Attempt != tt.attempts {
+					t.Fatalf("%d runs, the last is attempt %d; want %d and %d", len(got), p.last().Attempt, tt.runs, tt.attempts)
+				}
+				if r, err := b.d.Results(b.Context(), p.plugin); err != nil || r.Failed != tt.failed {
+					t.Errorf("failed %d (%v), want %d", r.Failed, err, tt.failed)
+				}
+				if s := b.status().Plugins[0]; s.Died != 0 {
+					t.Errorf("%d dead letters", s.Died)
+				}
+			})
+		})
+	}
+}
+
 func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
@@ -709,14 +755,14 @@ func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 		go func() {
 			for i := range 10 {
 				b.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{{Id: uint64(i + 1), Op: &wire.Call_Update{Update: &wire.Changes{
-					Write: []*wire.Write{{Key: "k", Value: make([]byte, 1<<20-1)}},
+					Write: []*wire.Write{{Key: "k", Value: make([]byte, message.MaxValue)}},
 				}}}}})
 			}
 			blocked <- 10
 		}()
 		synctest.Wait()
-		if n := len(b.ledger.updates); n != 3 {
-			t.Errorf("%d updates of 1 MiB wait for a commit that hangs, want 3 within the 4 MiB", n)
+		if n := len(b.ledger.updates); n != 4 {
+			t.Errorf("%d updates of nearly 1 MiB wait for a commit that hangs, want 4 within the 4 MiB", n)
 		}
 		close(b.ledger.stuck)
 		<-blocked

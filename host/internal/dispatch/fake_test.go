@@ -127,9 +127,13 @@ func (f *fakeLedger) settle(s entry.Settlement) error {
 		return entry.ErrUnknown
 	case f.leases[s.Seq] != s.Lease:
 		return entry.ErrLease
-	case s.Verdict == entry.Done && f.conflict[s.Seq] > 0:
+	case f.conflict[s.Seq] > 0 && (s.Verdict == entry.Done || len(s.Changes.Reads) > 0):
 		f.conflict[s.Seq]--
-		return entry.ErrConflict
+		var c entry.Conflict
+		for _, r := range s.Changes.Reads {
+			c.Keys = append(c.Keys, r.Key)
+		}
+		return &c
 	case s.Verdict == entry.Done && f.refuse != nil && !s.Changes.Empty():
 		return f.refuse
 	}

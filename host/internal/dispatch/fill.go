@@ -126,7 +126,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 	p, head := in.of, l.head()
 	if !in.hears(head.Kind) {
 		l.busy = true
-		d.commit(in, l, entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name})
+		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name}})
 		return frame
 	}
 	body, err := d.o.Ledger.Body(head.Seq)

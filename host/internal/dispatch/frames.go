@@ -47,7 +47,7 @@ type result struct {
 	code    wire.Result_Code
 	after   time.Duration
 	reason  string
-	changes entry.Changes
+	changes entry.Changes // of an error, a rejection: the reads that it came to be by
 }
 
 // Frame takes one frame from p. It checks and answers on the caller's
@@ -106,7 +106,12 @@ func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
 		if checked.changes, err = d.changes(p, r.GetChanges()); err != nil {
 			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
 		}
-	case wire.Result_RETRY, wire.Result_REJECT, wire.Result_RELEASE:
+	case wire.Result_RETRY, wire.Result_REJECT: // it comes to nothing, but is checked as what would be committed (P7)
+		var err error
+		if checked.changes, err = d.changes(p, &wire.Changes{Read: r.GetChanges().GetRead()}); err != nil {
+			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
+		}
+	case wire.Result_RELEASE:
 	default:
 		checked.reason = fmt.Sprintf("result with unknown code %d", checked.code)
 		checked.code, checked.after = wire.Result_RETRY, 0
@@ -114,48 +119,32 @@ func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
 	return checked
 }
 
-// Limits of one set of changes (design.md §5.3).
 const (
-	maxChanges     = 1000
-	maxChangeBytes = 1 << 20
-	maxKey         = 512
-	maxCalls       = 256                // in one frame; the SDK cuts at 64
-	maxDelay       = 7 * 24 * time.Hour // that a handler may ask for
+	maxCalls = 256                // in one frame; the SDK cuts at 64
+	maxDelay = 7 * 24 * time.Hour // that a handler may ask for
 )
 
 // changes checks what a plugin wants committed.
 func (d *Dispatcher) changes(p *Instance, c *wire.Changes) (entry.Changes, error) {
 	var checked entry.Changes
-	if n := len(c.GetSend()) + len(c.GetWrite()) + len(c.GetRead()); n > maxChanges {
-		return checked, fmt.Errorf("%w: %d changes and reads at once, at most %d are possible: send fewer, or split the work over several events", wire.ErrInvalid, n, maxChanges)
+	if err := c.Check(); err != nil {
+		return checked, err
 	}
-	bytes := 0
 	for _, m := range c.GetSend() {
 		send, err := d.downstream(p, m)
 		if err != nil {
 			return checked, err
 		}
-		bytes += len(m.GetData()) + len(m.GetNotification()) + len(m.GetContext())
 		checked.Sends = append(checked.Sends, send)
 	}
 	for _, w := range c.GetWrite() {
-		if err := checkKey(w.GetKey()); err != nil {
-			return checked, err
-		}
 		write := entry.Write{Key: w.GetKey()}
 		if !w.GetDelete() {
 			write.Value = append([]byte{}, w.GetValue()...) // never nil, which deletes
 		}
-		bytes += len(w.GetKey()) + len(write.Value)
 		checked.Writes = append(checked.Writes, write)
 	}
-	if bytes > maxChangeBytes {
-		return checked, fmt.Errorf("%w: changes of %d bytes at once, at most %d are possible: keep large values elsewhere", wire.ErrInvalid, bytes, maxChangeBytes)
-	}
 	for _, r := range c.GetRead() {
-		if err := checkKey(r.GetKey()); err != nil {
-			return checked, err
-		}
 		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
 	}
 	return checked, nil
@@ -168,13 +157,6 @@ func clip(text string) string {
 		return strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
-}
-
-func checkKey(key string) error {
-	if key == "" || len(key) > maxKey {
-		return fmt.Errorf("%w: state key of %d bytes: want 1 to %d", wire.ErrInvalid, len(key), maxKey)
-	}
-	return nil
 }
 
 // downstream checks one downstream off the wire, and puts its session's sender

@@ -182,10 +182,10 @@ func (d *Dispatcher) exited(r *Instance, reason string) {
 		}
 		if out == trial && !in.draining {
 			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
-			d.commit(in, out.lane, entry.Settlement{
+			d.commit(in, &ending{lane: out.lane, Settlement: entry.Settlement{
 				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name,
 				Reason: fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: %s", p.crashes[seq], reason),
-			})
+			}})
 			continue
 		}
 		d.release(p, out.lane)

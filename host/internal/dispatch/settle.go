@@ -9,6 +9,14 @@ import (
 	"balhost/sdk/wire"
 )
 
+// ending is the end of one handing out, on its way to disk.
+type ending struct {
+	entry.Settlement
+	lane   *lane
+	late   bool // the handler's time was up
+	failed bool // an error, a panic or a time-out, not a rejection
+}
+
 // result moves one delivery to its end. A number that is not out is a late
 // result of a process that was given up: its event has gone on without it.
 func (d *Dispatcher) result(in *instance, r *result) {
@@ -18,7 +26,8 @@ func (d *Dispatcher) result(in *instance, r *result) {
 	}
 	in.of.handlings.Observe(time.Since(out.started).Seconds())
 	l := out.lane
-	s := entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name}
+	e := &ending{lane: l, late: time.Since(out.started) >= in.HandlerTimeout}
+	e.Settlement = entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name, Changes: r.changes}
 	switch r.code {
 	case wire.Result_DONE:
 		for i := range r.changes.Sends {
@@ -26,59 +35,66 @@ func (d *Dispatcher) result(in *instance, r *result) {
 				m.Session = l.head().Session
 			}
 		}
-		s.Verdict, s.Changes = entry.Done, r.changes
-		d.commit(in, l, s)
+		e.Verdict = entry.Done
+		d.commit(in, e)
 	case wire.Result_REJECT:
-		s.Verdict, s.Reason = entry.Dead, "rejected: "+r.reason
-		d.commit(in, l, s)
+		e.Verdict, e.Reason = entry.Dead, "rejected: "+r.reason
+		d.commit(in, e)
 	case wire.Result_RELEASE:
 		d.loop(in.of, l)
 	default:
-		in.done.Failed++
-		d.retry(in, l, out.number, r.after, r.reason)
+		if e.late {
+			e.Changes = entry.Changes{} // a time-out counts, whatever it had read
+		}
+		d.retry(in, e, r.after, r.reason)
 	}
 }
 
 // retry has the head wait for another attempt, or die when it had enough.
 // after is the wait that the handler asked for, 0 or less for the usual one.
-func (d *Dispatcher) retry(in *instance, l *lane, lease uint64, after time.Duration, reason string) {
-	head := l.head()
-	s := entry.Settlement{Seq: head.Seq, Lease: lease, Plugin: in.of.name, Reason: reason}
-	attempt := head.Attempts + 1
+func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason string) {
+	attempt := e.lane.head().Attempts + 1
+	e.Reason, e.failed = reason, true
 	if in.MaxAttempts > 0 && attempt >= in.MaxAttempts {
-		s.Verdict = entry.Dead
+		e.Verdict = entry.Dead
 	} else {
 		if after <= 0 {
 			after = d.o.Retry.DelayAtLeast(attempt, d.rnd)
 		}
-		s.Verdict, s.Due = entry.Retry, time.Now().Add(after)
+		e.Verdict, e.Due = entry.Retry, time.Now().Add(after)
 	}
-	d.commit(in, l, s)
+	d.commit(in, e)
 }
 
 // commit sends the end of a handing out to the ledger; committed hears of it.
-func (d *Dispatcher) commit(in *instance, l *lane, s entry.Settlement) {
+func (d *Dispatcher) commit(in *instance, e *ending) {
 	in.committing++
-	d.o.Ledger.Settle(s, func(err error) {
-		d.box.put(func(d *Dispatcher) { d.committed(in, l, s, err) })
+	d.o.Ledger.Settle(e.Settlement, func(err error) {
+		d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
 	})
 }
 
 // committed moves the lane on after a commit.
-func (d *Dispatcher) committed(in *instance, l *lane, s entry.Settlement, err error) {
-	p := in.of
+func (d *Dispatcher) committed(in *instance, e *ending, err error) {
+	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
+	if err == nil && e.failed {
+		in.done.Failed++
+	}
 	switch {
 	case errors.Is(err, entry.ErrClosed):
 		return // the process is about to end; the event is pending in the ledger
+	case errors.Is(err, entry.ErrConflict) && e.late: // it held up others for all of its time: that counts
+		e.Changes = entry.Changes{}
+		d.retry(in, e, 0, "the handler's time was up, and what it had read has changed")
 	case errors.Is(err, entry.ErrConflict): // P7: the handler runs again, no attempt counted
 		d.loop(p, l)
 	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
 		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
 		d.advance(p, l)
 	case err != nil: // what it wanted to commit can't be: the handler's fault
-		in.done.Failed++
-		d.retry(in, l, s.Lease, 0, err.Error())
+		e.Changes = entry.Changes{}
+		d.retry(in, e, 0, err.Error())
 	case s.Verdict == entry.Retry:
 		d.note(p, l.head(), "retried", &p.retried)
 		d.failed(p, l.head(), s)

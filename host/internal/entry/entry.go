@@ -7,6 +7,7 @@ package entry
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"balhost/sdk/message"
@@ -31,6 +32,12 @@ var (
 	// ErrUnusable: the dead letter can't be understood, so that replaying it makes no sense.
 	ErrUnusable = errors.New("no plugin can handle it")
 )
+
+// Conflict is an ErrConflict that says which keys have changed.
+type Conflict struct{ Keys []string }
+
+func (c *Conflict) Error() string { return fmt.Sprintf("%v: %.200q", ErrConflict, c.Keys) }
+func (c *Conflict) Unwrap() error { return ErrConflict }
 
 // Kind says what an event is.
 type Kind uint8
@@ -109,7 +116,7 @@ type Settlement struct {
 	Due     time.Time // Retry
 	Reason  string    // Retry, Dead
 	Plugin  string    // who handled it: owner of Changes
-	Changes Changes   // Done
+	Changes Changes   // Done; of Retry and Dead only the Reads count, by which they came to be
 }
 
 // Changes are committed all or nothing (P7).

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/sdk/message"
 )
 
 // The bounds of a batch; limits has those that badger gives.
@@ -25,7 +26,7 @@ const (
 // room for what the ledger adds when it becomes a dead letter or an outcome.
 const (
 	maxRecord = 1<<20 - 1
-	maxBody   = 1<<20 - 16<<10
+	maxBody   = message.MaxValue
 )
 
 // limits are the bounds of one transaction. Badger refuses one of 15 % of a

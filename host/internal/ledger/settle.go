@@ -18,14 +18,14 @@ var (
 )
 
 // maxReads bounds the reads of one operation: each is a lookup in the committer.
-const maxReads = 1000
+const maxReads = message.MaxChanges
 
 // defaultTTL is how long CCS keeps a downstream without a TTL: four weeks
 // (ccs-protocol.md §3.1). The ledger keeps it no longer either.
 const defaultTTL = 28 * 24 * time.Hour
 
 // Settle ends one handing out of an event, with all that its handler did
-// (P7). done gets nil after the commit, or why nothing was stored:
+// (P7). Whatever the verdict, it stands only if no key of Changes.Reads has changed. done gets nil after the commit, or why nothing was stored:
 // entry.ErrLease, ErrConflict, ErrExists, ErrTooLarge or ErrClosed.
 func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
 	l.put(&settle{s, l}, done)
@@ -65,8 +65,14 @@ func (o *settle) apply(b *batch) error {
 		}
 		b.finish(ev, o.Plugin)
 	case entry.Retry:
+		if err := b.checkReads(o.Plugin, o.Changes.Reads); err != nil {
+			return err
+		}
 		b.retry(ev, o.Due, o.Reason)
 	case entry.Dead:
+		if err := b.checkReads(o.Plugin, o.Changes.Reads); err != nil {
+			return err
+		}
 		return b.kill(ev, o.Plugin, o.Reason)
 	default:
 		return fmt.Errorf("settle event %d: verdict %d is none", o.Seq, o.Verdict)
@@ -175,16 +181,8 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 	if c.Empty() {
 		return nil
 	}
-	if len(c.Reads) > maxReads {
-		return fmt.Errorf("%d reads of state, more than %d: %w", len(c.Reads), maxReads, entry.ErrTooLarge)
-	}
-	for _, r := range c.Reads {
-		if err := checkState(plugin, r.Key); err != nil {
-			return fmt.Errorf("read state %q: %w", clip(r.Key, 64), err)
-		}
-		if v, _ := b.version(plugin, r.Key); v != r.Version {
-			return entry.ErrConflict
-		}
+	if err := b.checkReads(plugin, c.Reads); err != nil {
+		return err
 	}
 	for _, w := range c.Writes {
 		if err := checkState(plugin, w.Key); err != nil {
@@ -209,6 +207,27 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 		for _, w := range c.Writes {
 			b.write(plugin, w, version)
 		}
+	}
+	return nil
+}
+
+// checkReads compares what was read with what is there: a *entry.Conflict names
+// all keys that have changed (P7).
+func (b *batch) checkReads(plugin string, reads []entry.Read) error {
+	if len(reads) > maxReads {
+		return fmt.Errorf("%d reads of state, more than %d: %w", len(reads), maxReads, entry.ErrTooLarge)
+	}
+	var changed []string
+	for _, r := range reads {
+		if err := checkState(plugin, r.Key); err != nil {
+			return fmt.Errorf("read state %q: %w", clip(r.Key, 64), err)
+		}
+		if v, _ := b.version(plugin, r.Key); v != r.Version {
+			changed = append(changed, r.Key)
+		}
+	}
+	if changed != nil {
+		return &entry.Conflict{Keys: changed}
 	}
 	return nil
 }

@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
+	"balhost/sdk/wire"
 )
 
 // TestLease: only who holds an event can settle it, and once. // P5
@@ -114,6 +116,102 @@ func TestConflict(t *testing.T) {
 		t.Errorf("another plugin's key: version %d, %v", v, err)
 	}
 	verify(t, l)
+}
+
+// TestErrorsAreChecked: an error and a rejection stand only if what they came of
+// is still true; all keys that have changed are named. // P7
+func TestErrorsAreChecked(t *testing.T) {
+	for _, verdict := range []entry.Verdict{entry.Retry, entry.Dead} {
+		l := open(t, t.TempDir())
+		put := func(key string) {
+			t.Helper()
+			if err := updateAs(t, l, "p", entry.Changes{Writes: []entry.Write{{Key: key, Value: json.RawMessage(`1`)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read := func() (all []entry.Read) {
+			for _, key := range []string{"x", "y", "z"} {
+				_, version, err := l.Get("p", key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, entry.Read{Key: key, Version: version})
+			}
+			return all
+		}
+		put("x")
+		mustAccept(t, l, "tokA", "1", `{}`)
+		s := entry.Settlement{Seq: lease(t, l, 5).Seq, Lease: 5, Verdict: verdict, Plugin: "p", Reason: "torn", Changes: entry.Changes{Reads: read()}}
+		put("x")
+		put("z")
+		err := settleAs(t, l, s)
+		if c, ok := errors.AsType[*entry.Conflict](err); !ok || !slices.Equal(c.Keys, []string{"x", "z"}) || !errors.Is(err, entry.ErrConflict) {
+			t.Errorf("verdict %d on what was: %v", verdict, err)
+		}
+		if ev := l.Events(0, 10); len(ev) != 1 || ev[0].Attempts != 0 || l.Counts().Dead != 0 {
+			t.Fatalf("verdict %d on what was: %+v", verdict, ev)
+		}
+		s.Changes.Reads = read()
+		if err := settleAs(t, l, s); err != nil {
+			t.Errorf("verdict %d on what is: %v", verdict, err)
+		}
+		if ev := l.Events(0, 10); verdict == entry.Retry && (len(ev) != 1 || ev[0].Attempts != 1) || verdict == entry.Dead && l.Counts().Dead != 1 {
+			t.Errorf("verdict %d on what is: %+v", verdict, ev)
+		}
+		verify(t, l)
+	}
+}
+
+// TestWhatTheSDKTakesFits: whatever is within the limits of package message can
+// be committed; nothing passes there and is refused here. // P8
+func TestWhatTheSDKTakesFits(t *testing.T) {
+	plugin := strings.Repeat("p", 200)
+	check := func(name string, w *wire.Changes) {
+		t.Run(name, func(t *testing.T) {
+			if err := w.Check(); err != nil {
+				t.Fatalf("the SDK: %v", err)
+			}
+			var c entry.Changes
+			for _, m := range w.Write {
+				c.Writes = append(c.Writes, entry.Write{Key: m.Key, Value: m.Value})
+			}
+			for _, m := range w.Read {
+				c.Reads = append(c.Reads, entry.Read{Key: m.Key})
+			}
+			for _, m := range w.Send {
+				d, err := wire.DownstreamFromProto(m).Checked()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Sends = append(c.Sends, entry.Send{Message: d, Tell: true})
+			}
+			if err := updateAs(t, open(t, t.TempDir()), plugin, c); err != nil {
+				t.Errorf("the ledger: %v", err)
+			}
+		})
+	}
+	text := func(n int) string { return strings.Repeat("x", n) }
+	check("largest value", &wire.Changes{Write: []*wire.Write{{Key: text(message.MaxKey), Value: []byte(`"` + text(message.MaxValue-2) + `"`)}}})
+	var c wire.Changes
+	for i := range message.MaxChanges / 2 {
+		key := fmt.Sprintf("%03d%s", i, text(message.MaxKey-3))
+		c.Read, c.Write = append(c.Read, &wire.Read{Key: key}), append(c.Write, &wire.Write{Key: key, Value: []byte(text(1000))})
+	}
+	check("many keys", &c)
+	for _, token := range []int{4096, 900, 500} {
+		var c wire.Changes
+		for c.Size() < message.MaxChangeBytes && len(c.Send) <= message.MaxChanges {
+			c.Send = append(c.Send, &wire.Downstream{
+				MessageId: fmt.Sprint(len(c.Send)), Session: "1", Data: []byte(`{"k":"v"}`), Group: text(message.MaxID),
+				To: &wire.Target{To: &wire.Target_Token{Token: text(token)}},
+			})
+		}
+		c.Send = c.Send[:len(c.Send)-1]
+		check(fmt.Sprint("downstreams to tokens of ", token), &c)
+	}
+	if err := updateAs(t, open(t, t.TempDir()), plugin, entry.Changes{Writes: []entry.Write{{Key: "k", Value: []byte(text(message.MaxValue + 1))}}}); !errors.Is(err, entry.ErrTooLarge) {
+		t.Errorf("one byte more: %v", err)
+	}
 }
 
 // TestMessageIDs: the same message is sent once, another with its id is refused. // P2 P7

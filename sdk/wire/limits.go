@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"balhost/sdk/message"
+)
+
+// CheckKey says what is wrong with a state key, as ErrInvalid.
+func CheckKey(key string) error {
+	if key == "" || len(key) > message.MaxKey || !utf8.ValidString(key) {
+		return fmt.Errorf("%w: state key %.64q of %d bytes: it must be 1 to %d bytes of UTF-8", ErrInvalid, key, len(key), message.MaxKey)
+	}
+	return nil
+}
+
+// Check says why w can never be committed, as ErrInvalid.
+func (w *Write) Check() error {
+	if err := CheckKey(w.GetKey()); err != nil {
+		return err
+	}
+	if n := len(w.GetValue()); n > message.MaxValue {
+		return fmt.Errorf("%w: the value of %.64q has %d bytes as JSON, at most %d are possible: split it over several keys, or keep it elsewhere", ErrInvalid, w.GetKey(), n, message.MaxValue)
+	}
+	return nil
+}
+
+// Check says which limit of package message c breaks, as ErrInvalid. It doesn't
+// look into the downstreams.
+func (c *Changes) Check() error {
+	if err := CheckSize(len(c.GetSend())+len(c.GetWrite())+len(c.GetRead()), c.Size()); err != nil {
+		return err
+	}
+	for _, w := range c.GetWrite() {
+		if err := w.Check(); err != nil {
+			return err
+		}
+	}
+	for _, r := range c.GetRead() {
+		if err := CheckKey(r.GetKey()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckSize is the part of Check that counts.
+func CheckSize(count, bytes int) error {
+	if count > message.MaxChanges {
+		return fmt.Errorf("%w: %d downstreams and keys at once, at most %d are possible: send fewer, or split the work over several events", ErrInvalid, count, message.MaxChanges)
+	}
+	if bytes > message.MaxChangeBytes {
+		return fmt.Errorf("%w: changes of %d bytes at once, at most %d are possible: split the work, or keep large values elsewhere", ErrInvalid, bytes, message.MaxChangeBytes)
+	}
+	return nil
+}
+
+// Size is what counts towards message.MaxChangeBytes.
+func (c *Changes) Size() int {
+	n := 0
+	for _, d := range c.GetSend() {
+		n += d.Size()
+	}
+	for _, w := range c.GetWrite() {
+		n += w.Size()
+	}
+	for _, r := range c.GetRead() {
+		n += len(r.GetKey())
+	}
+	return n
+}
+
+// Size is what a write counts in Changes.Size.
+func (w *Write) Size() int { return len(w.GetKey()) + len(w.GetValue()) }
+
+// Size is what a downstream counts in Changes.Size: its texts, and 64 for the rest.
+func (d *Downstream) Size() int {
+	to, o := d.GetTo(), d.GetOptions()
+	return 64 + len(d.GetMessageId()) + len(d.GetSession()) + len(d.GetGroup()) +
+		len(d.GetData()) + len(d.GetNotification()) + len(d.GetContext()) +
+		len(to.GetToken()) + len(to.GetTopic()) + len(to.GetCondition()) +
+		len(o.GetPriority()) + len(o.GetCollapseKey()) + len(o.GetAndroid()) + len(o.GetApns()) + len(o.GetWebpush())
+}
