@@ -45,12 +45,26 @@ func unseal(key, record []byte) (reader, error) {
 	return reader{key: key, b: record[1:n]}, nil
 }
 
+// lent are bytes that belong to somebody else: to the arena of a batch, which
+// the next batch writes over, or to badger. They are valid until the batch's
+// commit, or until the read ends. What outlives that is a copy: own, or string,
+// is how it is made, since no message and no index holds lent bytes.
+type lent []byte
+
+// own copies; nil stays nil.
+func (b lent) own() []byte { return bytes.Clone(b) }
+
 // reader takes fields off a record in the order they were appended. The
 // first field that is not there makes all that follow zero, and done an error.
+// The record is lent; what the read functions of records.go return is the caller's own.
 type reader struct {
-	key, b []byte
-	bad    bool
+	key []byte
+	b   lent
+	bad bool
 }
+
+// own is a reader that may be kept.
+func (r reader) own() reader { return reader{bytes.Clone(r.key), r.b.own(), r.bad} }
 
 func (r *reader) done() error {
 	if r.bad || len(r.b) != 0 {
@@ -59,7 +73,7 @@ func (r *reader) done() error {
 	return nil
 }
 
-func (r *reader) take(n uint64) []byte {
+func (r *reader) take(n uint64) lent {
 	if r.bad || n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
 		return nil
@@ -93,7 +107,7 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) text() []byte   { return r.take(r.uvarint()) }
+func (r *reader) text() lent     { return r.take(r.uvarint()) }
 func (r *reader) string() string { return string(r.text()) }
 
 func (r *reader) id() (id ulid.ULID) {
@@ -129,7 +143,7 @@ func (r *reader) raw() json.RawMessage {
 	if n == 0 {
 		return nil
 	}
-	return r.take(n - 1)
+	return r.take(n - 1).own()
 }
 
 func appendRaw(dst []byte, raw json.RawMessage) []byte {
@@ -165,12 +179,13 @@ func appendPlace(dst []byte, at, n int) []byte {
 	return binary.AppendUvarint(dst, uint64(n))
 }
 
+// part reads what appendPart wrote: a part of whole, or bytes of its own.
 func (r *reader) part(whole []byte) []byte {
 	switch at := r.uvarint(); at {
 	case 0:
 		return nil
 	case 1:
-		return r.text()
+		return r.text().own()
 	default:
 		from, n := at-2, r.uvarint()
 		if from > uint64(len(whole)) || n > uint64(len(whole))-from {

@@ -96,7 +96,7 @@ type batch struct {
 	tally tally
 	err   error // the store cannot be trusted: nothing of the batch may be committed
 
-	arena   []byte         // keys and values, until badger has copied them
+	arena   []byte         // keys and values, until badger has copied them; handed out as lent
 	entries []badger.Entry // the same for what badger wants to be told by pointer
 	writes  int
 	freed   int64 // bytes of records deleted
@@ -307,6 +307,7 @@ func (b *batch) end() {
 	if cap(b.arena) > 4*maxBytes {
 		b.arena = nil
 	}
+	clear(b.arena) // a slice that outlives it by mistake shows as zeros, never as another device's message
 	b.arena = b.arena[:0]
 	b.newEvents.reset()
 	b.newSent.reset()
@@ -324,16 +325,16 @@ func (b *batch) mark() int { return len(b.arena) }
 
 // since returns what was appended to the arena after mark. It stays as it is
 // when the arena grows and moves.
-func (b *batch) since(from int) []byte { return b.arena[from:len(b.arena):len(b.arena)] }
+func (b *batch) since(from int) lent { return b.arena[from:len(b.arena):len(b.arena)] }
 
 // seqKey, hashKey make keys in the arena.
-func (b *batch) seqKey(kind byte, seq uint64) []byte {
+func (b *batch) seqKey(kind byte, seq uint64) lent {
 	from := b.mark()
 	b.arena = appendSeqKey(b.arena, kind, seq)
 	return b.since(from)
 }
 
-func (b *batch) hashKey(kind byte, d digest) []byte {
+func (b *batch) hashKey(kind byte, d digest) lent {
 	from := b.mark()
 	b.arena = appendHashKey(b.arena, kind, d)
 	return b.since(from)
@@ -376,8 +377,8 @@ func (b *batch) del(key []byte, size int) {
 	b.freed += int64(size)
 }
 
-// get reads a record as the batch's earlier operations left it. The bytes are
-// valid until the commit.
+// get reads a record as the batch's earlier operations left it: what is in the
+// arena, at times.
 func (b *batch) get(key []byte) (r reader, found bool) {
 	item, err := b.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {

@@ -32,7 +32,7 @@ func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
 		if len(out) >= max {
 			return false, nil
 		}
-		d, err := parseDead(key, slices.Clone(record))
+		d, err := parseDead(key, record)
 		if err != nil {
 			return false, err
 		}

@@ -47,6 +47,13 @@
 // given out twice. An event's id is a ULID that grows with seq; only a replay
 // keeps its old one.
 //
+// # Whose bytes
+//
+// What a caller gives belongs to the ledger from then on, and what it tells is
+// shared, to be read only. What is read of a record is [lent]: it lies in the
+// batch's arena, which the next batch writes over, or in badger. The functions of
+// records.go return copies, and nothing else makes a message of a record.
+//
 // # What a message costs
 //
 // Badger's price is per key: log, skiplist, tables, and a tombstone when it goes.

@@ -100,6 +100,7 @@ func (w *pageWriter) reset() {
 	if cap(w.buf) > 4*maxBytes {
 		w.buf = nil
 	}
+	clear(w.buf) // as in batch.end
 	w.buf, w.page = w.buf[:0], nil
 }
 
@@ -134,7 +135,7 @@ func (b *batch) writeEnded() {
 }
 
 // slots calls f for each entry of a page; it stops when f returns false.
-func (r *reader) slots(first uint64, f func(slot int, seq uint64, entry []byte) bool) {
+func (r *reader) slots(first uint64, f func(slot int, seq uint64, entry lent) bool) {
 	for slot := 0; len(r.b) > 0 && !r.bad; slot++ {
 		seq := first + r.uvarint()
 		entry := r.text()
@@ -152,8 +153,8 @@ var errGone = errors.New("is gone from the disk")
 
 // slot finds an entry of a page and returns a reader of it, after its format byte.
 func (r *reader) slot(first, seq uint64) (reader, error) {
-	var found []byte
-	r.slots(first, func(_ int, s uint64, entry []byte) bool {
+	var found lent
+	r.slots(first, func(_ int, s uint64, entry lent) bool {
 		if s == seq {
 			found = entry
 		}
@@ -217,7 +218,7 @@ func (b *batch) squeeze(p *page) {
 	}
 	from, n := b.mark(), uint16(0)
 	b.arena = append(b.arena, format)
-	r.slots(p.seq, func(slot int, seq uint64, entry []byte) bool {
+	r.slots(p.seq, func(slot int, seq uint64, entry lent) bool {
 		if p.has(slot) {
 			b.arena = appendSlot(b.arena, p.seq, seq, entry)
 			b.move(p.kind, seq, n)

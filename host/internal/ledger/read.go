@@ -186,7 +186,7 @@ func (l *Ledger) Counts() entry.Counts {
 	return c
 }
 
-// read gives one record to f, which may keep its bytes; errGone when there is none.
+// read gives one record to f; errGone when there is none.
 func (l *Ledger) read(key []byte, f func(*reader) error) error {
 	if !l.reading.enter() {
 		return entry.ErrClosed
@@ -199,15 +199,13 @@ func (l *Ledger) read(key []byte, f func(*reader) error) error {
 		} else if err != nil {
 			return err
 		}
-		record, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		r, err := unseal(key, record)
-		if err != nil {
-			return err
-		}
-		return f(&r)
+		return item.Value(func(record []byte) error {
+			r, err := unseal(key, record)
+			if err != nil {
+				return err
+			}
+			return f(&r)
+		})
 	})
 }
 
@@ -233,7 +231,7 @@ func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error 
 		}
 	}
 	return l.read(appendSeqKey(nil, kind, first), func(r *reader) error {
-		last.Store(&lastPage{first, *r})
+		last.Store(&lastPage{first, r.own()})
 		e, err := r.slot(first, seq)
 		if err != nil {
 			return err

@@ -71,8 +71,7 @@ func appendOwned(dst []byte, e envelope) []byte {
 	return binary.BigEndian.AppendUint64(dst, e.group)
 }
 
-// readEnvelope reads the fields after the format byte. The body shares the
-// record's bytes, so the record must be the caller's own.
+// readEnvelope reads the fields after the format byte.
 func readEnvelope(r *reader) envelope {
 	kind := entry.Kind(r.u8())
 	e := envelope{id: r.id()}
@@ -80,7 +79,7 @@ func readEnvelope(r *reader) envelope {
 	switch kind {
 	case entry.Upstream:
 		m := &message.Upstream{Session: session, Received: ulid.Time(e.id.Time())}
-		m.Raw = r.text()
+		m.Raw = r.text().own() // what follows are parts of it
 		m.From = string(r.part(m.Raw))
 		m.Category = string(r.part(m.Raw))
 		m.MessageID = string(r.part(m.Raw))
@@ -303,7 +302,7 @@ func appendValue(dst []byte, v value) []byte {
 }
 
 func readValue(r *reader) value {
-	return value{version: r.u64(), json: r.take(uint64(len(r.b)))}
+	return value{version: r.u64(), json: r.take(uint64(len(r.b))).own()}
 }
 
 // maxNote bounds the error texts that are kept with a record, in bytes.

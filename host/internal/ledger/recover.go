@@ -294,7 +294,7 @@ func (l *Ledger) loadPages(ctx context.Context, txn *badger.Txn, kind byte, low 
 		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
 			return err
 		}
-		r.slots(first, func(slot int, seq uint64, entry []byte) bool {
+		r.slots(first, func(slot int, seq uint64, entry lent) bool {
 			p.n++
 			if !p.has(slot) {
 				return true

@@ -26,7 +26,8 @@ const defaultTTL = 28 * 24 * time.Hour
 
 // Settle ends one handing out of an event, with all that its handler did
 // (P7). Whatever the verdict, it stands only if no key of Changes.Reads has changed. done gets nil after the commit, or why nothing was stored:
-// entry.ErrLease, ErrConflict, ErrExists, ErrTooLarge or ErrClosed.
+// entry.ErrLease, ErrConflict, ErrExists, ErrTooLarge or ErrClosed. What s points
+// to belongs to the ledger from now on.
 func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
 	l.put(&settle{s, l}, done)
 }
@@ -233,12 +234,12 @@ func (b *batch) checkReads(plugin string, reads []entry.Read) error {
 }
 
 // version returns a state key's version and where it is; 0 when there is none.
-func (b *batch) version(plugin, key string) (version uint64, at []byte) {
+func (b *batch) version(plugin, key string) (version uint64, at lent) {
 	from := b.mark()
 	b.arena = appendValueKey(b.arena, plugin, key)
 	at = b.since(from)
 	if r, found := b.get(at); found {
-		version = readValue(&r).version
+		version = r.u64() // not readValue, which copies the value
 	}
 	return version, at
 }
@@ -262,8 +263,8 @@ func (b *batch) write(plugin string, w entry.Write, version uint64) {
 // toSend is one downstream that passed the checks.
 type toSend struct {
 	parcel  parcel
-	content []byte
-	key     []byte // of its 'I' record
+	content lent
+	key     lent   // of its 'I' record
 	sum     digest // of owner and content
 }
 

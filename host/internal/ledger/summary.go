@@ -79,6 +79,7 @@ func (w *summaries) reset() {
 	if cap(w.buf) > 4*maxBytes {
 		w.buf = nil
 	}
+	clear(w.buf) // as in batch.end
 	w.buf, w.n = w.buf[:0], 0
 }
 

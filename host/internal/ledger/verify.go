@@ -170,7 +170,7 @@ func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
 			v.wrong("%v", err)
 		}
 	}
-	r.slots(first, func(slot int, seq uint64, entry []byte) bool {
+	r.slots(first, func(slot int, seq uint64, entry lent) bool {
 		if !p.has(slot) {
 			return true
 		}

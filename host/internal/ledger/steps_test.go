@@ -1,0 +1,371 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"pgregory.net/rapid"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// steps are what TestModel does. Each asks for one operation or several; what
+// the model makes of them is decided when their callbacks come, which is the
+// order of the commits.
+type steps struct {
+	rt     *rapid.T
+	t      *testing.T
+	l      *Ledger
+	m      *model
+	gate   gatekeeper
+	cached bool // bodies of downstreams are
+
+	held    bool // the committer is: what is asked for becomes one batch, or a few
+	asked   int
+	answers chan func() error
+}
+
+func (s *steps) open(dir string) {
+	s.answers = make(chan func() error, 10_000)
+	s.l = open(s.t, dir, s.gate.options, func(o *Options) {
+		o.Now = func() time.Time { return s.m.now }
+		o.DedupWindow, o.Retention = time.Hour, 2*time.Hour
+	})
+	s.gate.l = s.l
+	s.gate.fill(s.t, ulid.Make().String())
+	s.m.counts.Accepted++
+	s.m.counts.Handled++
+	if !s.cached {
+		s.l.sent.limit = 1
+	}
+}
+
+func (s *steps) must(err error) {
+	if err != nil {
+		s.rt.Fatal(err)
+	}
+}
+
+// do asks for an operation. judge compares its answer with what the model says at that moment.
+func (s *steps) do(ask func(done func(error)), judge func(err error) error) {
+	s.asked++
+	ask(func(err error) { s.answers <- func() error { return judge(err) } })
+}
+
+// collect takes the answers to all that was asked.
+func (s *steps) collect() {
+	for ; s.asked > 0; s.asked-- {
+		select {
+		case judge := <-s.answers:
+			s.must(judge())
+		case <-time.After(time.Minute):
+			s.rt.Fatal("no callback within a minute")
+		}
+	}
+}
+
+// batch asks for several things that become one batch.
+func (s *steps) batch(rt *rapid.T) {
+	s.gate.shut()
+	s.held = true
+	for range rapid.IntRange(2, 12).Draw(rt, "n") {
+		rapid.SampledFrom([]func(*rapid.T){
+			s.accept, s.settle, s.settle, s.stale, s.replay, s.deleteDead, s.update, s.finish, s.finish, s.finish, s.postpone, s.squeeze,
+		}).Draw(rt, "step")(rt)
+	}
+	s.held = false
+	s.gate.open()
+}
+
+// accept submits several at once, with repetitions among them.
+func (s *steps) accept(rt *rapid.T) {
+	for range rapid.IntRange(1, 8).Draw(rt, "n") {
+		from, id := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "from"), rapid.SampledFrom([]string{"1", "2", "3", "4", "5"}).Draw(rt, "id")
+		size := rapid.SampledFrom([]int{0, 1, 300, 3000}).Draw(rt, "size")
+		u := func() *message.Upstream {
+			u := upstream("tok-"+from, id, fmt.Sprintf(`{"of":%q,"fill":%q}`, from+id, strings.Repeat(from, size)))
+			u.Category = "com.example." + from
+			return u
+		}
+		s.do(func(done func(error)) { s.l.Accept(entry.Inbound{Upstream: u()}, done) }, func(err error) error {
+			s.m.accept(*u())
+			return err
+		})
+	}
+}
+
+// send draws a downstream: of an id there are two, and they share nothing but that.
+func (s *steps) send(rt *rapid.T) entry.Send {
+	n, variant := rapid.IntRange(0, 30).Draw(rt, "id"), rapid.SampledFrom([]string{"one", "one", "one", "other"}).Draw(rt, "variant")
+	what := fmt.Sprintf("%s-%d", variant, n)
+	return entry.Send{Tell: true, Message: message.Downstream{
+		To: message.Token("tok-" + what), MessageID: fmt.Sprint("d-", n), Session: "main", Group: []string{"", "room", "hall"}[n%3],
+		Data: json.RawMessage(fmt.Sprintf(`{"data":%q}`, what)), Context: json.RawMessage(fmt.Sprintf(`{"context":%q}`, strings.Repeat(what, n))),
+		Options: message.Options{CollapseKey: what, Android: json.RawMessage(fmt.Sprintf(`{"android":%q}`, what))},
+	}}
+}
+
+// changes draws what a handler did. read has the model's versions of what it read.
+func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read []int) {
+	for range rapid.SampledFrom([]int{0, 1, 2, 8}).Draw(rt, "sends") {
+		c.Sends = append(c.Sends, s.send(rt))
+	}
+	for range rapid.IntRange(0, 2).Draw(rt, "writes") {
+		w := entry.Write{Key: rapid.SampledFrom([]string{"k", "l"}).Draw(rt, "key")}
+		if rapid.Bool().Draw(rt, "put") {
+			w.Value = json.RawMessage(fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "value")))
+		}
+		c.Writes = append(c.Writes, w)
+	}
+	for range rapid.IntRange(0, 2).Draw(rt, "reads") {
+		key := rapid.SampledFrom([]string{"k", "l"}).Draw(rt, "key")
+		_, version, err := s.l.Get(plugin, key)
+		s.must(err)
+		mine := s.m.state[plugin+key].version
+		if rapid.IntRange(0, 4).Draw(rt, "stale") == 0 {
+			version += 1 << 20
+			mine = -1
+		}
+		c.Reads = append(c.Reads, entry.Read{Key: key, Version: version})
+		read = append(read, mine)
+	}
+	return c, read
+}
+
+// pick draws a pending event; nil when there is none.
+func (s *steps) pick(rt *rapid.T) *modelEvent {
+	if len(s.m.events) == 0 {
+		return nil
+	}
+	return &s.m.events[rapid.IntRange(0, len(s.m.events)-1).Draw(rt, "event")]
+}
+
+func (s *steps) settle(rt *rapid.T) {
+	ev := s.pick(rt)
+	if ev == nil {
+		return
+	}
+	s.l.Lease(ev.seq, 3)
+	ev.lease = 3
+	plugin := rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "plugin")
+	set := entry.Settlement{
+		Seq: ev.seq, Lease: 3, Plugin: plugin, Reason: "because of " + plugin,
+		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead}).Draw(rt, "verdict"),
+	}
+	var read []int
+	switch set.Verdict {
+	case entry.Done:
+		set.Changes, read = s.changes(rt, plugin)
+	case entry.Retry:
+		set.Due = s.m.now.Add(time.Minute)
+	}
+	s.submit(set, read)
+}
+
+func (s *steps) submit(set entry.Settlement, read []int) {
+	mine := own(set.Changes)
+	s.do(func(done func(error)) { s.l.Settle(set, done) }, func(err error) error {
+		i := s.m.find(set.Seq)
+		if i < 0 || s.m.events[i].lease != set.Lease {
+			return judged(err, []error{entry.ErrLease})
+		}
+		if why := s.m.refuses(set.Plugin, mine, read); len(why) > 0 {
+			return judged(err, why)
+		}
+		ev := &s.m.events[i]
+		switch set.Verdict {
+		case entry.Done:
+			s.m.counts.Handled++
+			s.m.events = slices.Delete(s.m.events, i, i+1)
+			s.m.commit(set.Plugin, mine)
+		case entry.Retry:
+			ev.again(ev.id(), ev.Attempts+1)
+			ev.Due, ev.lease = set.Due, 0
+		case entry.Dead:
+			s.m.counts.Died++
+			ev.Attempts++
+			s.m.dead = append(s.m.dead, modelDead{*ev, set.Plugin, set.Reason})
+			s.m.events = slices.Delete(s.m.events, i, i+1)
+		}
+		return err
+	})
+}
+
+// stale settles with a lease that is not in force.
+func (s *steps) stale(rt *rapid.T) {
+	ev := s.pick(rt)
+	if ev == nil {
+		return
+	}
+	s.l.Lease(ev.seq, 9)
+	ev.lease = 9
+	c, read := s.changes(rt, "p")
+	s.submit(entry.Settlement{Seq: ev.seq, Lease: 8, Verdict: entry.Done, Plugin: "p", Changes: c}, read)
+}
+
+// some draws dead letters, in any order, and their ids as the operations have them.
+func (s *steps) some(rt *rapid.T) (ids []string, op deadOp) {
+	letters := slices.Clone(s.m.dead)
+	if s.held { // one that dies in this very batch, too
+		for _, ev := range s.m.events {
+			letters = append(letters, modelDead{modelEvent: ev})
+		}
+	}
+	if len(letters) == 0 {
+		return nil, op
+	}
+	slices.SortFunc(letters, func(a, b modelDead) int { return int(a.seq) - int(b.seq) })
+	from := rapid.IntRange(0, len(letters)-1).Draw(rt, "from")
+	for _, d := range letters[from:rapid.IntRange(from+1, len(letters)).Draw(rt, "to")] {
+		ids = append(ids, d.id())
+		id, err := ulid.ParseStrict(d.id())
+		s.must(err)
+		op.ids = append(op.ids, id)
+	}
+	op.bytes = 1 << 10
+	return ids, op
+}
+
+// gone says whether one of these is no dead letter now.
+func (m *model) gone(ids []string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool {
+		return !slices.ContainsFunc(m.dead, func(d modelDead) bool { return d.id() == id })
+	})
+}
+
+func (s *steps) replay(rt *rapid.T) {
+	ids, op := s.some(rt)
+	if len(ids) == 0 {
+		return
+	}
+	s.do(func(done func(error)) { s.l.put(&replay{op}, done) }, func(err error) error {
+		if s.m.gone(ids) {
+			return judged(err, []error{entry.ErrUnknown})
+		}
+		for _, id := range ids {
+			i := slices.IndexFunc(s.m.dead, func(d modelDead) bool { return d.id() == id })
+			ev := modelEvent{Body: s.m.dead[i].Body}
+			ev.again(id, 0)
+			s.m.events = append(s.m.events, ev)
+		}
+		s.m.bury(ids)
+		return err
+	})
+}
+
+func (s *steps) deleteDead(rt *rapid.T) {
+	ids, op := s.some(rt)
+	if len(ids) == 0 {
+		return
+	}
+	s.do(func(done func(error)) { s.l.put(&deleteDead{op}, done) }, func(err error) error {
+		if s.m.gone(ids) {
+			return judged(err, []error{entry.ErrUnknown})
+		}
+		s.m.bury(ids)
+		return err
+	})
+}
+
+func (s *steps) update(rt *rapid.T) {
+	plugin := rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "plugin")
+	c, read := s.changes(rt, plugin)
+	mine := own(c)
+	s.do(func(done func(error)) { s.l.Update(plugin, c, done) }, func(err error) error {
+		why := s.m.refuses(plugin, mine, read)
+		if len(why) == 0 {
+			s.m.commit(plugin, mine)
+		}
+		return judged(err, why)
+	})
+}
+
+// down draws a pending downstream, one of the oldest; nil when there is none.
+func (s *steps) down(rt *rapid.T) *modelDown {
+	if len(s.m.downs) == 0 {
+		return nil
+	}
+	return &s.m.downs[rapid.IntRange(0, min(8, len(s.m.downs)-1)).Draw(rt, "down")]
+}
+
+func (s *steps) finish(rt *rapid.T) {
+	picked := s.down(rt)
+	if picked == nil {
+		return
+	}
+	d := *picked
+	end := entry.End{
+		Seq: d.seq, Status: rapid.SampledFrom([]message.OutcomeStatus{message.Acked, message.Failed, message.Expired}).Draw(rt, "status"),
+		Code: "CODE", Description: "of " + d.Message.MessageID, NewToken: "new-" + d.Message.To.Token, Attempts: 2,
+	}
+	s.do(func(done func(error)) { s.l.Finish(end, done) }, func(err error) error {
+		i := s.m.findDown(end.Seq)
+		if i < 0 {
+			return judged(err, []error{entry.ErrUnknown})
+		}
+		switch end.Status {
+		case message.Acked:
+			s.m.counts.Acked++
+		case message.Failed:
+			s.m.counts.Failed++
+		case message.Expired:
+			s.m.counts.Expired++
+		}
+		m := d.Message
+		id := s.m.ids[m.MessageID]
+		id.ended = s.m.now
+		s.m.ids[m.MessageID] = id
+		s.m.downs = slices.Delete(s.m.downs, i, i+1)
+		s.m.events = append(s.m.events, modelEvent{Body: message.Outcome{
+			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Context: m.Context,
+			Status: end.Status, Code: end.Code, Description: end.Description, NewToken: end.NewToken, Attempts: end.Attempts,
+		}})
+		return err
+	})
+}
+
+func (s *steps) postpone(rt *rapid.T) {
+	picked := s.down(rt)
+	if picked == nil {
+		return
+	}
+	d := *picked
+	attempts, due := d.Attempts+1, s.m.now.Add(time.Second)
+	s.do(func(done func(error)) { s.l.Postpone(d.seq, due, attempts, "BUSY", done) }, func(err error) error {
+		i := s.m.findDown(d.seq)
+		if i < 0 {
+			return judged(err, []error{entry.ErrUnknown})
+		}
+		s.m.downs[i].Attempts, s.m.downs[i].Due = attempts, due
+		return err
+	})
+}
+
+// pass lets time pass and purges.
+func (s *steps) pass(rt *rapid.T) {
+	s.m.now = s.m.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(rt, "minutes")) * time.Minute)
+	s.must(s.l.purge(s.t.Context()))
+	for id, m := range s.m.ids {
+		if !m.ended.IsZero() && m.ended.Before(s.m.now.Add(-2*time.Hour)) {
+			delete(s.m.ids, id)
+		}
+	}
+}
+
+func (s *steps) squeeze(*rapid.T) {
+	for _, kind := range []byte{kindEvent, kindDownstream} {
+		s.do(func(done func(error)) { s.l.put(&squeeze{kind: kind, before: 1 << 60}, done) }, func(err error) error { return err })
+	}
+}
+
+func (s *steps) reopen(*rapid.T) {
+	dir := s.l.o.Dir
+	s.must(s.l.Close())
+	s.open(dir)
+}
