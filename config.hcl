@@ -34,7 +34,7 @@ session "main" {                            # one CCS sender, named for logs and
 }
 
 plugins {
-  dir = "plugins"                           # every executable file in it is a plugin, named as the file: letters, digits, '_' and '-'
+  dir = "plugins"                           # every executable file in it is a plugin, named as the file (letters, digits, '_', '-'); not in data_dir, nor the other way round
 }
 
 plugin "chatroom" {                         # example: a block only where a plugin needs other values than these

@@ -3,8 +3,8 @@ package config
 import (
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"unicode"
@@ -101,9 +101,9 @@ func wrongHost(host string) string {
 	return ""
 }
 
-// longestSocket is the longest path that a Unix socket can have, the zero byte
-// at its end not counted.
-var longestSocket = map[string]int{"linux": 107, "darwin": 103}
+// longestSocket is what every system takes for a Unix socket's path: 103 bytes on
+// macOS, less the ending that it has while it is being made.
+const longestSocket = 99
 
 // socket checks the path of a Unix socket and makes it absolute.
 func (c *checker) socket(a *hcl.Attribute, path string) string {
@@ -116,8 +116,11 @@ func (c *checker) socket(a *hcl.Attribute, path string) string {
 		return path
 	}
 	path = c.abs(path)
-	if most := longestSocket[runtime.GOOS]; most > 0 && len(path) > most {
-		c.bad(a, "the socket's path %s has %d bytes, and the system takes %d: choose a shorter one", path, len(path), most)
+	if len(path) > longestSocket {
+		c.bad(a, "the socket's path %s has %d bytes, and the system takes %d: choose a shorter one", path, len(path), longestSocket)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		c.bad(a, "%s is there already and is no socket: choose another path", path)
 	}
 	return path
 }

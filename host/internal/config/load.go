@@ -61,6 +61,7 @@ func Parse(path string, src []byte, lookup func(string) (string, bool)) (Config,
 	}
 	cfg := c.config(f)
 	cfg.File = path
+	c.folders(f, cfg)
 	if err := c.err(); err != nil {
 		return Config{}, err
 	}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Folders that lead into each other are refused, with the place: what is tidied
+// up in the host's own must never be a person's. // P10
+func TestFoldersApart(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"data/ledger", "other", "conf"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"to-data": "data", "to-sub": "data/sub", "dangling": "data/not/there/yet", "round": "round",
+		"data/run": "../other", "conf/up": "../data/ledger",
+	} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "notes"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := func(file, data, plugins, ca, listen string) error {
+		text := least
+		if ca != "" {
+			text = strings.TrimSuffix(least, "}\n") + fmt.Sprintf("  tls {\n    ca_file = %q\n  }\n}\n", ca)
+		}
+		text = fmt.Sprintf("data_dir = %q\nplugins {\n  dir = %q\n}\n", data, plugins) + text
+		if listen != "" {
+			text += fmt.Sprintf("admin {\n  listen = %q\n}\n", listen)
+		}
+		_, err := Parse(filepath.Join(root, file), []byte(text), noEnv)
+		return err
+	}
+	for name, c := range map[string]struct{ file, data, plugins, ca, listen, want string }{
+		"apart":                      {data: "data", plugins: "plugins"},
+		"not there yet":              {data: "new/data", plugins: "new/plugins"},
+		"names that begin alike":     {data: "data", plugins: "data-plugins"},
+		"ca_file as shipped":         {data: "data", plugins: "plugins", ca: "data/sim-ca.pem", listen: "unix:data/admin.sock"},
+		"below":                      {data: "data", plugins: "data/plugins", want: ":3,3-23: plugins.dir (ROOT/data/plugins) lies in data_dir (ROOT/data)"},
+		"below, with dots":           {data: "data", plugins: "other/../data/x", want: ":3,3-26: plugins.dir "},
+		"below, neither there yet":   {data: "new", plugins: "new/a/b", want: " lies in data_dir"},
+		"the same":                   {data: "data", plugins: "data/.", want: "plugins.dir is data_dir (ROOT/data)"},
+		"the same by a link":         {data: "data", plugins: "to-data", want: "plugins.dir is data_dir"},
+		"below by a link":            {data: "to-data", plugins: "data/x", want: " lies in data_dir"},
+		"below by a link's target":   {data: "data", plugins: "to-sub/x", want: " lies in data_dir"},
+		"below by a dangling link":   {data: "data", plugins: "dangling", want: " lies in data_dir"},
+		"a link to itself":           {data: "data", plugins: "round"},
+		"above":                      {data: "data", plugins: ".", want: "data_dir (ROOT/data) lies in plugins.dir (ROOT)"},
+		"by a link of the host's":    {data: "data", plugins: "other", want: "plugins.dir (ROOT/other) and the host's own folder ROOT/data/run lead into each other"},
+		"this file":                  {file: "data/ledger/config.hcl", data: ".", plugins: "../../p"},
+		"this file in the host's":    {file: "data/ledger/config.hcl", data: "..", plugins: "../../p", want: ":1,1-16: this file lies in ROOT/data/ledger, a folder of the host's own"},
+		"this file, by a link":       {file: "conf/up/config.hcl", data: "../../data", plugins: "../../p", want: "this file lies in "},
+		"ca_file in the host's":      {data: "data", plugins: "p", ca: "data/run/ca.pem", want: ":10,5-32: ca_file: ROOT/data/run/ca.pem lies in a folder of the host's own"},
+		"ca_file where run leads to": {data: "data", plugins: "p", ca: "other/ca.pem", want: "ca_file: ROOT/other/ca.pem lies in a folder of the host's own"},
+		"socket in the host's":       {data: "data", plugins: "p", listen: "unix:data/run/admin.sock", want: ":11,3-38: listen: ROOT/data/run/admin.sock lies in a folder of the host's own"},
+		"socket in place of a file":  {data: "data", plugins: "p", listen: "unix:notes", want: "listen: ROOT/notes is there already and is no socket"},
+		"socket without a path":      {data: "data", plugins: "p", listen: "unix:", want: `listen: a path is missing after "unix:"`},
+		"socket with too long a one": {data: "data", plugins: "p", listen: "unix:/" + strings.Repeat("x", 99), want: "has 100 bytes, and the system takes 99"},
+	} {
+		if c.file == "" {
+			c.file = "config.hcl"
+		}
+		err := config(c.file, c.data, c.plugins, c.ca, c.listen)
+		want := strings.ReplaceAll(c.want, "ROOT", root)
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
