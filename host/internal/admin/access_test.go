@@ -100,6 +100,63 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
+// A cleaner of temporary folders takes the socket, or its whole folder: it is made again.
+func TestRemovedSocketIsMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "admin.sock")
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, &host{status: Status{Version: "v1"}}, Options{Listen: unixPrefix + path})
+	for _, gone := range []string{path, filepath.Dir(path)} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			got, err := client(t, s, "").Status(t.Context())
+			if err == nil && got.Version == "v1" {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("without %s: %v", gone, err)
+			}
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+}
+
+// What is no socket is a person's: it is neither replaced nor removed.
+func TestSocketReplacesNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	for _, file := range []string{path, path + ".new"} {
+		if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Listen(Options{Listen: unixPrefix + path}); err == nil || !strings.Contains(err.Error(), file+" is there already and is no socket") {
+			t.Errorf("%v", err)
+		}
+		if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
+			t.Errorf("%s: %q, %v", file, text, err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := listen(unixPrefix + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte("mine"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "mine" {
+		t.Errorf("after the end: %q, %v", text, err)
+	}
+}
+
 func TestAddressInUse(t *testing.T) {
 	s := serve(t, &host{}, Options{})
 	if _, err := Listen(Options{Listen: s.Addr()}); err == nil || !strings.Contains(err.Error(), "admin.listen") {

@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +21,7 @@ const shutdownTime = 3 * time.Second
 type Server struct {
 	api      api
 	listener net.Listener
+	socket   *socket // what listener limits, if it is a unix socket; else nil
 	http     *http.Server
 	log      hclog.Logger
 }
@@ -36,6 +35,7 @@ func Listen(o Options) (*Server, error) {
 	}
 	l := limit(opened, maxConns)
 	s := &Server{api: api{Functions: o.Functions, log: o.Log}, listener: l, log: o.Log}
+	s.socket, _ = opened.(*socket)
 	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}
 	s.http = &http.Server{
 		Handler:           g,
@@ -66,6 +66,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	if s.socket != nil {
+		g.Go(func() error { s.socket.keep(ctx, s.log); return nil })
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -106,59 +109,4 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("/", s.api.unknown)
 	return mux
-}
-
-const (
-	unixPrefix    = "unix:"
-	maxSocketPath = 99 // 103 on macOS, less the draft's ending
-)
-
-// listen opens "host:port" or "unix:/path". A socket file is its owner's alone,
-// and one that nobody listens on any more is replaced.
-func listen(address string) (net.Listener, error) {
-	path, isUnix := strings.CutPrefix(address, unixPrefix)
-	if !isUnix {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, fmt.Errorf("open admin address (admin.listen in config.hcl; does another balhost run?): %w", err)
-		}
-		return l, nil
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("open admin socket %s: another process listens on it; stop that, or change admin.listen", path)
-	}
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("open admin socket %s: the system takes %d bytes for a socket's path; choose a shorter one", path, maxSocketPath)
-	}
-	// Under another name first, so that nobody can connect before the mode is right.
-	draft := path + ".new"
-	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("open admin socket: %w", err)
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
-	if err != nil {
-		return nil, fmt.Errorf("open admin socket %s: %w", path, err)
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(draft, 0o600), os.Rename(draft, path)); err != nil {
-		return nil, errors.Join(fmt.Errorf("open admin socket: %w", err), l.Close(), os.Remove(draft))
-	}
-	return socket{UnixListener: l, path: path}, nil
-}
-
-// socket is a listener that knows its last name and removes it at the end.
-type socket struct {
-	*net.UnixListener
-	path string
-}
-
-func (s socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
-
-func (s socket) Close() error {
-	err := s.UnixListener.Close()
-	if err == nil { // the first Close: the name is still ours
-		err = os.Remove(s.path)
-	}
-	return err
 }
