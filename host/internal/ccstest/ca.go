@@ -48,7 +48,14 @@ func openAuthority(file string) (*authority, error) {
 		return nil, fmt.Errorf("make folder of CA file: %w", err)
 	}
 	// The key first: a certificate without its key would be refused for ever.
-	if err := os.WriteFile(keyFile(file), keyPEM, 0o600); err != nil {
+	key, err := os.OpenFile(keyFile(file), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("there is a key in %s, but no certificate of it in %s: delete the key if it is the simulator's, or name another file", keyFile(file), file)
+	} else if err != nil {
+		return nil, fmt.Errorf("write CA key: %w", err)
+	}
+	_, err = key.Write(keyPEM)
+	if err := errors.Join(err, key.Close()); err != nil {
 		return nil, fmt.Errorf("write CA key: %w", err)
 	}
 	if err := os.WriteFile(file, ca.pem, 0o644); err != nil {
@@ -59,7 +66,11 @@ func openAuthority(file string) (*authority, error) {
 
 // keyFile is where the key of a CA file is kept: sim-ca.pem, sim-ca.key.
 func keyFile(caFile string) string {
-	return strings.TrimSuffix(caFile, filepath.Ext(caFile)) + ".key"
+	key := strings.TrimSuffix(caFile, filepath.Ext(caFile)) + ".key"
+	if key == caFile {
+		return caFile + ".key"
+	}
+	return key
 }
 
 func loadAuthority(file string) (*authority, error) {

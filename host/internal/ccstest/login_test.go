@@ -91,6 +91,18 @@ func TestTLSAndCAOutliveARestart(t *testing.T) {
 	if _, err := NewServer(Options{CAFile: file}); err == nil || !strings.Contains(err.Error(), "no key beside it") {
 		t.Errorf("certificate without key: %v", err)
 	}
+	key := filepath.Join(t.TempDir(), "server.key") // of somebody's whose certificate is misspelt
+	if err := os.WriteFile(key, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, ca := range []string{strings.TrimSuffix(key, ".key") + ".pem", key} {
+		if _, err := NewServer(Options{CAFile: ca}); err == nil {
+			t.Errorf("%s: no error", ca)
+		}
+	}
+	if text, err := os.ReadFile(key); err != nil || string(text) != "mine" {
+		t.Errorf("key: %q, %v", text, err)
+	}
 }
 
 func TestIQ(t *testing.T) {

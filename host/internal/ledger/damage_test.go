@@ -240,9 +240,31 @@ func TestEmptyFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	notes := filepath.Join(dir, "db", "notes.mem-") // no name of badger's: a person's
+	if err := os.WriteFile(notes, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	l = open(t, dir)
 	if n := len(l.Events(0, 10)); n != 1 {
 		t.Errorf("%d events", n)
+	}
+	if _, err := os.Stat(notes); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNamesOfOthers: a file that badger would trip over, but has not named, stays and is named.
+func TestNamesOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	notes := filepath.Join(dir, "notes.mem")
+	if err := os.WriteFile(notes, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := preflight(dir, badger.DefaultOptions(dir)); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(notes); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -102,7 +102,7 @@ func (l *Ledger) openDisk() (err error) {
 		return err
 	}
 	if l.o.hard(free) != nil {
-		if err := os.Remove(l.ballast()); err == nil {
+		if info, err := os.Lstat(l.ballast()); err == nil && info.Mode().IsRegular() && os.Remove(l.ballast()) == nil {
 			l.o.Log.Warn("disk is full, ballast given up: free some space", "state", "full")
 		}
 		if free, err = l.o.Statfs(l.o.Dir); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -71,6 +72,9 @@ func openBadger(l Options, w *watch) (_ *badger.DB, err error) {
 	return db, nil
 }
 
+// logName is what badger calls the files that keep it from opening when they are empty.
+var logName = regexp.MustCompile(`^([0-9]{5,}\.mem|[0-9]{6,}\.vlog|` + badger.KeyRegistryFileName + `)$`)
+
 // preflight looks for damage of which badger makes too much or too little:
 // empty files, which hold nothing, keep it from opening; a damaged table makes it
 // panic where nobody can recover, or is left out with what it holds.
@@ -80,12 +84,11 @@ func preflight(dir string, o badger.Options) error {
 		return err
 	}
 	for _, f := range files {
-		name := f.Name()
-		if ext := filepath.Ext(name); ext != ".mem" && ext != ".vlog" && name != badger.KeyRegistryFileName {
+		if !logName.MatchString(f.Name()) {
 			continue
 		}
-		if info, err := f.Info(); err == nil && info.Size() == 0 {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		if info, err := f.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
 				return err
 			}
 		}

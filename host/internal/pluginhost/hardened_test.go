@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	plugin "github.com/hashicorp/go-plugin"
 
@@ -314,41 +315,67 @@ func TestPreamble(t *testing.T) {
 	}
 }
 
-// A long data folder doesn't make the sockets' paths too long.
-func TestLongDataFolder(t *testing.T) {
-	b := newBench(t)
-	b.data = filepath.Join(b.data, strings.Repeat("long", 30))
-	b.host.o.DataDir = b.data
-	b.put("echo", "")
-	b.run()
-	b.event("ready echo", 1)
-	if len(b.host.sockets) > maxSocketRoot {
-		t.Errorf("sockets are in %s", b.host.sockets)
+// Whatever the data folder is called, plugins run: their sockets go where a path
+// can be a socket's, and can stand in a handshake.
+func TestOddDataFolders(t *testing.T) {
+	for _, name := range []string{
+		strings.Repeat("long", 30), strings.Repeat("long/", 400) + "x", "a|b", "1|1|unix|", "two\nlines", "s p a c e", "100%", `q"uo'te$HOME`, "\xff\xfe", "ünï", "-rf", "*",
+	} {
+		t.Run("", func(t *testing.T) {
+			b := newBench(t)
+			if b.data = filepath.Join(b.data, name); runtime.GOOS == "darwin" && !utf8.ValidString(name) {
+				t.Skip("this file system takes UTF-8 only")
+			}
+			b.host.o.DataDir = b.data
+			b.put("echo", "")
+			b.script("sh", `case "$0" in */sh/*) exit 7; esac`) // a script gets its path as an argument
+			b.run()
+			b.event("ready echo", 1)
+			if s := b.state("sh", Refused); !strings.Contains(s.Reason, "status 7") {
+				t.Errorf("%+v", s)
+			}
+			if len(b.host.sockets) > maxSocketRoot || !plainPath.MatchString(b.host.sockets) {
+				t.Errorf("sockets are in %q", b.host.sockets)
+			}
+			info, err := os.Stat(b.host.sockets)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("folder for sockets: %v, %v", info.Mode(), err)
+			}
+		})
 	}
-	info, err := os.Stat(b.host.sockets)
-	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("folder for sockets: %v, %v", info.Mode(), err)
+}
+
+// The same of the folder for temporary files.
+func TestOddTemporaryFolder(t *testing.T) {
+	data := "/var/lib/" + strings.Repeat("long", 30)
+	for temp, want := range map[string]string{
+		"/var/tmp": "/var/tmp/balhost-", "/t|mp": "/tmp/balhost-", "relative": "/tmp/balhost-", "/t\nmp": "/tmp/balhost-", "/" + strings.Repeat("x", 50): "/tmp/balhost-",
+	} {
+		t.Setenv("TMPDIR", temp)
+		if got := socketRoot(data); !strings.HasPrefix(got, want) {
+			t.Errorf("TMPDIR=%q: %s, want %s", temp, got, want)
+		}
 	}
 }
 
 // In a folder that all can write to, somebody else's is not taken for ours.
 func TestForeignSocketFolder(t *testing.T) {
-	for name, make := range map[string]func(path string) error{
-		"link": func(p string) error { return os.Symlink(t.TempDir(), p) },
-		"open": func(p string) error {
+	for mend, make := range map[string]func(path string) error{
+		"is no folder (L": func(p string) error { return os.Symlink(t.TempDir(), p) },
+		"chmod 700 ": func(p string) error {
 			if err := os.Mkdir(p, 0o755); err != nil {
 				return err
 			}
 			return os.Chmod(p, 0o777)
 		},
-		"file": func(p string) error { return os.WriteFile(p, nil, 0o700) },
+		"is no folder (-": func(p string) error { return os.WriteFile(p, nil, 0o700) },
 	} {
 		path := filepath.Join(t.TempDir(), "run")
 		if err := make(path); err != nil {
 			t.Fatal(err)
 		}
-		if err := openSockets(path); err == nil || !strings.Contains(err.Error(), "remove it") {
-			t.Errorf("%s: %v", name, err)
+		if err := openSockets(path); err == nil || !strings.Contains(err.Error(), mend) {
+			t.Errorf("%v, want %s", err, mend)
 		}
 	}
 }

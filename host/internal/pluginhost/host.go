@@ -77,6 +77,7 @@ type Host struct {
 	plugins  map[string]*supervisor          // only look adds to it
 	chosen   func(name string) PluginOptions // by Configure; nil: Options.Plugin
 	booting  map[string]bool                 // the boot waits for these to say what they are; nil when it is over
+	declined map[string]string               // why the file that a plugin has now is not taken
 }
 
 // New makes a host; Run starts it.
@@ -91,7 +92,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),
-		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{},
+		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
 	}
 }
 
@@ -118,10 +119,10 @@ func (h *Host) Run(ctx context.Context) (err error) {
 		h.log.Warn(fmt.Sprintf("%d processes of plugins were left by the last host: killed", killed))
 	}
 	h.sockets = socketRoot(h.o.DataDir)
-	if err := openSockets(h.sockets); err != nil {
+	if err := errors.Join(openSockets(h.sockets), sweepSockets(h.sockets)); err != nil {
 		return err
 	}
-	defer os.Remove(h.sockets) // empty by now, unless a process's folder could not be removed, which was logged
+	defer os.Remove(h.sockets) // empty by now, unless something could not be removed, which was logged, or is another's
 
 	var thread, plugins errgroup.Group
 	thread.Go(h.spawner.run)
@@ -264,13 +265,13 @@ func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 
 // missing are the plugins of which there are copies and that aren't in the folder.
 func (h *Host) missing(present map[string]file) (names []string) {
-	entries, err := os.ReadDir(filepath.Join(h.o.DataDir, "plugins"))
+	all, err := stores(h.o.DataDir)
 	if err != nil {
 		h.log.Warn("copies of removed plugins stay", "err", err)
 	}
-	for _, entry := range entries {
-		if _, ok := present[entry.Name()]; !ok {
-			names = append(names, entry.Name())
+	for _, s := range all {
+		if _, ok := present[s.name()]; !ok {
+			names = append(names, s.name())
 		}
 	}
 	return names
@@ -308,6 +309,7 @@ func (h *Host) forget(s *supervisor) bool {
 		return false
 	}
 	delete(h.plugins, s.name)
+	delete(h.declined, s.name)
 	return true
 }
 
@@ -331,6 +333,20 @@ func (h *Host) tell(c changes, empty bool) {
 			h.log.Warn("plugin's file is still being written: not taken yet", "plugin", name)
 		}
 	}
+}
+
+// complain notes why a plugin's file is not taken, "" for nothing, and reports
+// whether to say so: what a whole folder is refused for is said once.
+func (h *Host) complain(name, reason string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.declined, name)
+	if reason == "" {
+		return false
+	}
+	said := slices.Contains(slices.Collect(maps.Values(h.declined)), reason)
+	h.declined[name] = reason
+	return !said
 }
 
 // pause waits for a hint, the time, or the end of ctx.
@@ -368,6 +384,12 @@ func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func()
 
 func (h *Host) store(name string) store {
 	return store{dir: filepath.Join(h.o.DataDir, "plugins", name)}
+}
+
+// furnish makes what a process of a plugin needs beside its copy. All of it may
+// have been removed since the last one was started.
+func (h *Host) furnish(name string) error {
+	return errors.Join(h.store(name).make(), openSockets(h.sockets))
 }
 
 // options are a plugin's.

@@ -64,6 +64,8 @@ type pin struct {
 // keptRefusals bounds the record.
 const keptRefusals = 20
 
+func (r *record) empty() bool { return r.Proven == nil && r.Refused == nil && r.Pin == nil }
+
 func (r *record) prove(sha256 string) {
 	r.Proven = slices.DeleteFunc(r.Proven, func(s string) bool { return s == sha256 })
 	r.Proven = append(r.Proven, sha256)
@@ -95,7 +97,9 @@ func (r *record) pinned(content string) string {
 	return r.Pin.To
 }
 
-func (s store) recordFile() string { return filepath.Join(s.dir, "record.json") }
+const recordName = "record.json"
+
+func (s store) recordFile() string { return filepath.Join(s.dir, recordName) }
 
 // load reads the record. One that is missing or spoilt is empty: all that is
 // lost is the way back.
@@ -120,6 +124,9 @@ func (s store) save(r record) error {
 	if err != nil {
 		return fmt.Errorf("write plugin's record: %w", err)
 	}
+	if err := s.make(); err != nil {
+		return err
+	}
 	tmp, err := os.Create(filepath.Join(s.dir, stagingPrefix+"record"))
 	if err != nil {
 		return fmt.Errorf("write plugin's record: %w", err)
@@ -142,7 +149,7 @@ func (s store) save(r record) error {
 func (s store) look(sha256 string) (f file, ok bool) {
 	path := filepath.Join(s.dir, sha256)
 	info, err := os.Lstat(path)
-	if sha256 == "" || err != nil || !info.Mode().IsRegular() {
+	if !copyName.MatchString(sha256) || err != nil || !info.Mode().IsRegular() { // the record may be edited
 		return f, false
 	}
 	return describe(sha256, path, info), true

@@ -4,10 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,25 +19,10 @@ const stagingPrefix = ".staging-"
 // ledger's Open, which looks for room. A host that runs on this data folder
 // only loses the copy that it is making, and makes it again.
 func Sweep(dataDir string) error {
-	root := filepath.Join(dataDir, "plugins")
-	plugins, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("look for unfinished copies of plugins: %w", err)
-	}
-	var errs []error
-	for _, plugin := range plugins {
-		if !plugin.IsDir() {
-			continue
-		}
-		copies, err := os.ReadDir(filepath.Join(root, plugin.Name()))
-		errs = append(errs, err)
-		for _, c := range copies {
-			if c.Type().IsRegular() && strings.HasPrefix(c.Name(), stagingPrefix) {
-				errs = append(errs, os.Remove(filepath.Join(root, plugin.Name(), c.Name())))
-			}
-		}
+	all, err := stores(dataDir)
+	errs := []error{err}
+	for _, s := range all {
+		errs = append(errs, s.remove(isDraft))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove unfinished copies of plugins: %w", err)

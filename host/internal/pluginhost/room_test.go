@@ -95,7 +95,7 @@ func TestNoRoomButStaged(t *testing.T) {
 	one := look("one")
 	b, err := h.stage(one, to)
 	if err == nil {
-		b, err = to.name(b)
+		b, err = to.settle(b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -121,12 +121,14 @@ func TestSweep(t *testing.T) {
 	if err := Sweep(data); err != nil {
 		t.Errorf("without plugins: %v", err)
 	}
-	folder := filepath.Join(data, "plugins", "echo")
-	if err := os.MkdirAll(filepath.Join(folder, "work"), 0o700); err != nil {
+	folder, other := filepath.Join(data, "plugins", "echo"), filepath.Join(data, "plugins", "other")
+	if err := errors.Join((store{folder}).make(), os.Mkdir(other, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	left, kept, own := filepath.Join(folder, ".staging-1"), filepath.Join(folder, "abc"), filepath.Join(folder, "work", ".staging-1")
-	for _, path := range []string{left, kept, own} {
+	left, kept := filepath.Join(folder, ".staging-1"), []string{
+		filepath.Join(folder, "abc"), filepath.Join(folder, ".staging-mine"), filepath.Join(folder, "work", ".staging-1"), filepath.Join(other, ".staging-1"),
+	}
+	for _, path := range append(kept, left) {
 		if err := os.WriteFile(path, []byte("x"), 0o500); err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +139,7 @@ func TestSweep(t *testing.T) {
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", left, err)
 	}
-	for _, path := range []string{kept, own} {
+	for _, path := range kept {
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
@@ -149,7 +151,7 @@ func TestRunSweeps(t *testing.T) {
 	b := newBench(t)
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{KeepRemoved: true} }
 	left := filepath.Join(b.data, "plugins", "away", ".staging-1")
-	if err := os.MkdirAll(filepath.Dir(left), 0o700); err != nil {
+	if err := (store{filepath.Dir(left)}).make(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(left, []byte("x"), 0o500); err != nil {

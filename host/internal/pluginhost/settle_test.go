@@ -117,7 +117,7 @@ func TestStage(t *testing.T) {
 		t.Helper()
 		b, err := s.stage(f, nil)
 		if err == nil {
-			b, err = s.name(b)
+			b, err = s.settle(b)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestStage(t *testing.T) {
 	if err := s.keep(first.sha256, second.sha256); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1+1 { // the record, the working folder
+	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1+1+1 { // the record, the working folder, the mark
 		t.Errorf("left: %v", left)
 	}
 	if r, err := s.load(); err != nil || !r.proven(first.sha256) {
@@ -188,7 +188,7 @@ func TestStage(t *testing.T) {
 	if err := s.clear(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(s.dir); len(left) != 1 {
+	if left, _ := os.ReadDir(s.dir); len(left) != 2 { // with the mark
 		t.Errorf("left: %v", left)
 	}
 	if err := os.Remove(diary); err != nil {

@@ -1,12 +1,13 @@
 package pluginhost
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 )
 
@@ -14,42 +15,64 @@ import (
 // the 104 (macOS) or 108 (Linux) that a unix socket's path may have.
 const maxSocketRoot = 55
 
+// plainPath is what a socket's path may be made of: it stands in go-plugin's
+// handshake, a line of fields between bars, and gRPC of other languages takes it
+// for a part of a URL.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+=@,-]+$`)
+
 // socketRoot is the private folder that plugins' sockets go to: in the data
-// folder, or, where that path is too long, in the system's temporary folder
-// under a name that the next start finds again.
+// folder, or, where that path can't be a socket's, in the system's temporary
+// folder under a name that the next start finds again.
 func socketRoot(dataDir string) string {
+	fits := func(root string) bool { return len(root) <= maxSocketRoot && plainPath.MatchString(root) }
 	root := filepath.Join(dataDir, "run")
-	if len(root) <= maxSocketRoot {
+	if fits(root) {
 		return root
 	}
 	name := fmt.Sprintf("balhost-%x", sha256.Sum256([]byte(dataDir)))[:20]
-	if root = filepath.Join(os.TempDir(), name); len(root) <= maxSocketRoot {
-		return root
+	if temp := os.TempDir(); filepath.IsAbs(temp) && fits(filepath.Join(temp, name)) {
+		return filepath.Join(temp, name)
 	}
 	return filepath.Join("/tmp", name)
 }
 
-// openSockets makes the folder and sweeps what a killed host left there.
+// openSockets makes the folder, if it is missing, and sees that it is this user's
+// alone. A cleaner of temporary files may remove it at any time, so each process's
+// start comes here.
 func openSockets(root string) error {
-	if err := os.Mkdir(root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make folder for plugins' sockets: %w", err)
-	}
+	failed := os.MkdirAll(root, 0o700)
 	info, err := os.Lstat(root)
 	if err != nil {
-		return fmt.Errorf("look at folder for plugins' sockets: %w", err)
+		return fmt.Errorf("make folder for plugins' sockets: %w", cmp.Or(failed, err))
 	}
 	// In a folder that all may write to, it could be somebody else's.
-	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || info.Mode().Perm() != 0o700 || !ok || int(st.Uid) != os.Getuid() {
-		return fmt.Errorf("folder for plugins' sockets %s must be a folder of this user with mode 0700, not %s: remove it", root, info.Mode())
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || !info.IsDir():
+		return fmt.Errorf("folder for plugins' sockets %s is no folder (%s): move it away", root, info.Mode())
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("folder for plugins' sockets %s belongs to user %d, and the host runs as user %d: chown %d %s, or remove it", root, st.Uid, os.Geteuid(), os.Geteuid(), root)
+	case info.Mode().Perm() != 0o700:
+		return fmt.Errorf("folder for plugins' sockets %s must be for its user alone (mode 0700, not %04o): chmod 700 %s", root, info.Mode().Perm(), root)
 	}
+	return nil
+}
+
+// sweepSockets removes what a killed host left in the folder: what go-plugin made
+// there, and nothing else.
+func sweepSockets(root string) error {
 	left, err := os.ReadDir(root)
 	if err != nil {
 		return fmt.Errorf("sweep plugins' sockets: %w", err)
 	}
+	var errs []error
 	for _, entry := range left {
-		if err := os.RemoveAll(filepath.Join(root, entry.Name())); err != nil {
-			return fmt.Errorf("sweep plugins' sockets: %w", err)
+		if entry.IsDir() && socketsName.MatchString(entry.Name()) {
+			errs = append(errs, os.RemoveAll(filepath.Join(root, entry.Name())))
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sweep plugins' sockets: %w", err)
 	}
 	return nil
 }

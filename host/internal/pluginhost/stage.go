@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 )
 
@@ -28,17 +26,17 @@ type binary struct {
 }
 
 // store holds one plugin's private copies: a folder with files named by their
-// sha256, record.json, and "work", the plugin's working folder.
+// sha256, record.json, "work", the plugin's working folder, and a mark (own.go).
 type store struct{ dir string }
 
 func (s store) work() string { return filepath.Join(s.dir, "work") }
 
 // stage copies the file and hashes what it copies, until stopping is closed. The
-// copy has a name of its own until name is called. It can be run before it is on
+// copy has a name of its own until settle is called. It can be run before it is on
 // disk: what a power cut leaves of it is not taken for whole (copyOf).
 func (s store) stage(f file, stopping <-chan struct{}) (draft binary, err error) {
-	if err := os.MkdirAll(s.work(), 0o700); err != nil {
-		return draft, fmt.Errorf("make the plugin's private folder: %w", err)
+	if err := s.make(); err != nil {
+		return draft, err
 	}
 	src, _, err := openFile(f.real)
 	if err != nil {
@@ -120,9 +118,9 @@ func (u until) Read(p []byte) (int, error) {
 	}
 }
 
-// name makes a staged copy the one of its content, in the place of one that there
+// settle makes a staged copy the one of its content, in the place of one that there
 // may be.
-func (s store) name(draft binary) (binary, error) {
+func (s store) settle(draft binary) (binary, error) {
 	path := filepath.Join(s.dir, draft.sha256)
 	if err := os.Rename(draft.path, path); err != nil {
 		return binary{}, fmt.Errorf("stage plugin: %w", err)
@@ -170,45 +168,26 @@ func unchanged(src *os.File, f file) error {
 	return nil
 }
 
-// keep removes all copies but these, and those that have no name yet.
+// keep removes all copies but these; what has no name yet stays.
 func (s store) keep(sha256 ...string) error {
-	entries, err := os.ReadDir(s.dir)
+	err := s.remove(func(name string) bool { return copyName.MatchString(name) && !slices.Contains(sha256, name) })
 	if err != nil {
-		return fmt.Errorf("look for old copies: %w", err)
-	}
-	var errs []error
-	for _, entry := range entries {
-		name := entry.Name()
-		if entry.Type().IsRegular() && !strings.Contains(name, ".") && !slices.Contains(sha256, name) {
-			errs = append(errs, os.Remove(filepath.Join(s.dir, name)))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove old copies: %w", err)
 	}
 	return nil
 }
 
 // clear removes the copies of a plugin that is gone, and its folder unless the
-// plugin left something in its working folder.
+// plugin left something in its working folder, or somebody else beside it.
 func (s store) clear() error {
-	entries, err := os.ReadDir(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !s.marked() {
 		return nil
-	} else if err != nil {
-		return fmt.Errorf("look for old copies: %w", err)
 	}
-	var errs []error
-	for _, entry := range entries {
-		if !entry.IsDir() {
-			errs = append(errs, os.Remove(filepath.Join(s.dir, entry.Name())))
-		}
-	}
-	if os.Remove(s.work()) == nil {
-		errs = append(errs, os.Remove(s.dir))
-	}
-	if err := errors.Join(errs...); err != nil {
+	emptied := os.Remove(s.work()) == nil
+	err := s.remove(func(name string) bool { return name != markName || emptied })
+	if err != nil {
 		return fmt.Errorf("remove copies: %w", err)
 	}
+	_ = os.Remove(s.dir) // fails when it is not empty
 	return nil
 }

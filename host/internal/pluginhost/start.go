@@ -25,6 +25,9 @@ import (
 
 // handshake starts the process and reads its handshake.
 func (l *life) handshake() error {
+	if err := l.host.furnish(l.name); err != nil {
+		return fmt.Errorf("can't be started: %w", err)
+	}
 	tlsConfig, cert, err := clientTLS()
 	if err != nil {
 		return err

@@ -329,6 +329,10 @@ func (s *supervisor) ready(l *life) {
 // try starts a second process of what l is one of, for suspects.
 func (s *supervisor) try(ctx context.Context, l *life) {
 	if l == s.serving && s.trier == nil && ctx.Err() == nil && !s.alone(l.version) {
+		if _, ok := s.copyOf(l.version.bin.sha256); !ok { // somebody has removed it
+			s.stage()
+			return // the dispatcher asks again
+		}
 		s.log.Info("a second process is started to try suspects in")
 		s.trier = s.launch(ctx, &life{version: l.version, trier: true})
 	}
@@ -426,8 +430,12 @@ func (s *supervisor) prove(v version) {
 	s.remember()
 }
 
-// remember writes the record, and removes the copies that nobody needs.
+// remember writes the record, if there is something to remember, and removes the
+// copies that nobody needs.
 func (s *supervisor) remember() {
+	if s.record.empty() && !s.store().marked() {
+		return
+	}
 	if err := s.store().save(s.record); err != nil {
 		s.log.Warn("the plugin's contents are not remembered over a restart", "err", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -65,7 +64,7 @@ func (s *supervisor) staged(asked int, f file, draft binary, err error) {
 			s.decline(draft.sha256, reason)
 			return
 		}
-		bin, err = s.store().name(draft)
+		bin, err = s.store().settle(draft)
 	}
 	_, refused := errors.AsType[refusal](err)
 	switch {
@@ -91,10 +90,10 @@ func (s *supervisor) staged(asked int, f file, draft binary, err error) {
 
 // discard removes a copy that is not wanted.
 func (s *supervisor) discard(draft binary) {
-	if !strings.HasPrefix(filepath.Base(draft.path), stagingPrefix) {
+	if !isDraft(filepath.Base(draft.path)) {
 		return // none was made
 	}
-	if err := os.Remove(draft.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeFile(draft.path); err != nil {
 		s.log.Warn("copy of a file that is not taken stays", "err", err)
 	}
 }
@@ -136,6 +135,7 @@ func (s *supervisor) copyOf(sha256 string) (binary, bool) {
 // accept makes a content the one that should run.
 func (s *supervisor) accept(bin binary) {
 	changed := bin.sha256 != s.content.sha256 || s.removed
+	s.host.complain(s.name, "")
 	s.declined, s.removed, s.left, s.content = "", false, false, bin
 	if changed {
 		s.failures, s.retry = 0, time.Time{} // another content doesn't wait for the backoff of the old one
@@ -160,6 +160,8 @@ func (s *supervisor) decline(sha256, reason string) {
 	}
 	s.declined = reason
 	s.blame(Refusal{SHA256: sha256, Reason: reason, At: time.Now()})
-	s.log.Error("plugin's file is not taken", "err", reason)
+	if s.host.complain(s.name, reason) {
+		s.log.Error("plugin's file is not taken", "err", reason)
+	}
 	s.remember()
 }
