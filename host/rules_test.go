@@ -159,6 +159,8 @@ func TestGoroutinesAndClocks(t *testing.T) {
 var wallClock = map[string]string{
 	"host/internal/ledger/codec.go":       "the way to the disk and back",
 	"host/internal/ledger/accept.go":      "badger's expiry; the time in an event's id",
+	"host/internal/ledger/clock.go":       "the clock of the store",
+	"host/internal/ledger/commit.go":      "a time of that clock",
 	"host/internal/ledger/keys.go":        "keys of summaries",
 	"host/internal/ledger/tidy.go":        "the same",
 	"host/internal/pluginhost/folder.go":  "a file's time, which is only compared for equality",

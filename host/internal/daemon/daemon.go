@@ -61,6 +61,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		DiskHard:    cfg.Ledger.DiskHard,
 		Ballast:     cfg.Ledger.Ballast,
 		Inodes:      cfg.Ledger.Inodes,
+		Uptime:      ledger.Uptime,
 		Log:         o.Log.Named("ledger"),
 		Metrics:     metrics,
 	})

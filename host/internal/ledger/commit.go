@@ -48,10 +48,11 @@ type tally struct {
 	lowSent    uint64 // the same for downstreams
 	purgedTo   uint64 // no summary from before it is left, in milliseconds
 	counts     entry.Counts
-	finished   uint64 // summaries of events now
-	outcomes   uint64 // summaries of downstreams now
-	values     uint64 // state keys now
-	duplicates uint64 // since this start, so not recorded
+	finished   uint64    // summaries of events now
+	outcomes   uint64    // summaries of downstreams now
+	values     uint64    // state keys now
+	duplicates uint64    // since this start, so not recorded
+	at         time.Time // of the last commit that is on disk; read at the start alone
 }
 
 func appendTally(dst []byte, t tally, now time.Time) []byte {
@@ -69,7 +70,7 @@ func appendTally(dst []byte, t tally, now time.Time) []byte {
 }
 
 func readTally(r *reader) (t tally) {
-	r.time()
+	t.at = r.time()
 	t.lastID = r.id()
 	c := &t.counts
 	for _, n := range []*uint64{&t.commit, &t.seq, &t.lowEvents, &t.lowSent, &t.purgedTo} {
@@ -92,7 +93,8 @@ func readTally(r *reader) (t tally) {
 type batch struct {
 	l     *Ledger
 	txn   *badger.Txn
-	now   time.Time
+	now   time.Time // the ledger's, as every time that is stored
+	real  time.Time // the same moment by the wall clock, with a monotonic reading
 	tally tally
 	err   error // the store cannot be trusted: nothing of the batch may be committed
 
@@ -296,8 +298,16 @@ func (l *Ledger) changeDownstream(e effect) {
 // begin starts the next transaction.
 func (b *batch) begin() {
 	b.txn = b.l.db.NewTransaction(true)
-	b.now = b.l.o.Now()
+	b.now, b.real = b.l.clock.now()
 	b.tally = b.l.tally
+}
+
+// until is the ledger's time of a moment that was reckoned from now on; 0 for zero.
+func (b *batch) until(due time.Time) int64 {
+	if due.IsZero() {
+		return 0
+	}
+	return b.now.UnixNano() + int64(due.Sub(b.real))
 }
 
 // end empties the batch, keeping its room for the next.
@@ -389,6 +399,22 @@ func (b *batch) get(key []byte) (r reader, found bool) {
 			r, err = unseal(key, v)
 			return err
 		})
+	}
+	b.fail(err)
+	return r, err == nil
+}
+
+// expired reads a record that badger takes for expired, by a wall clock that is
+// ahead: until it rewrites the table, the record is there.
+func (b *batch) expired(key []byte) (r reader, found bool) {
+	it := b.txn.NewKeyIterator(key, badger.IteratorOptions{AllVersions: true})
+	defer it.Close()
+	if it.Rewind(); !it.Valid() {
+		return reader{}, false
+	}
+	record, err := it.Item().ValueCopy(nil)
+	if err == nil {
+		r, err = unseal(key, record)
 	}
 	b.fail(err)
 	return r, err == nil

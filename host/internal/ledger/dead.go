@@ -36,7 +36,7 @@ func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
 		if err != nil {
 			return false, err
 		}
-		out = append(out, d.public(false))
+		out = append(out, d.public(l.clock, false))
 		return true, nil
 	})
 	return out, err
@@ -48,7 +48,7 @@ func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) {
 	if err != nil {
 		return entry.DeadLetter{}, err
 	}
-	return d.public(true), nil
+	return d.public(l.clock, true), nil
 }
 
 func (l *Ledger) findDead(id string) (d dead, size int, err error) {
@@ -79,9 +79,9 @@ func parseDead(key, record []byte) (dead, error) {
 	return d, r.done()
 }
 
-func (d *dead) public(withRaw bool) entry.DeadLetter {
+func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 	out := entry.DeadLetter{
-		ID: d.event.id.String(), Reason: d.reason, Died: d.died, Received: ulid.Time(d.event.id.Time()),
+		ID: d.event.id.String(), Reason: d.reason, Died: c.shown(d.died), Received: c.shown(ulid.Time(d.event.id.Time())),
 		Attempts: int(d.attempts), Plugin: d.plugin, Unusable: d.unusable,
 	}
 	switch m := d.event.body.(type) {

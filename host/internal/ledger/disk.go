@@ -184,7 +184,7 @@ func (l *Ledger) look(free Space) {
 }
 
 // watchDisk looks every second whether there is room on the disk and whether
-// the committer is stuck, and notes how far the commits are.
+// the committer is stuck or the clock was set, and notes how far the commits are.
 func (l *Ledger) watchDisk(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -198,6 +198,7 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		if began := l.committing.Load(); began != nil && time.Since(*began) > commitLimit {
 			l.poison(fmt.Errorf("a commit has not ended after %s", commitLimit))
 		}
+		l.watchClock()
 		free, err := l.o.Statfs(l.o.Dir)
 		if err != nil {
 			if !broken {

@@ -36,12 +36,16 @@
 //	N seq         page: the same for downstreams
 //	E seq         bitmap: what of a page has ended
 //	S seq         attempts and due time of one entry, once it was tried in vain
-//	D hash        dedup key: when it was stored; expires after the window
+//	D hash        dedup key: when it was stored; expires some time after the window
 //	I hash        message id of a downstream: who sent what; until its outcome is purged
 //	F ms seq      summaries of what one commit ended; until the retention time
 //	X id          dead letter
 //	K plugin key  state of a plugin, with a version
 //	O category    its owner
+//
+// Times are those of the ledger's own clock, which is never set (see clock, and
+// the file of that name): what another clock wrote is believed nowhere, and those
+// who ask get times of today's wall clock.
 //
 // One seq counts events, downstreams and versions in commit order, and none is
 // given out twice. An event's id is a ULID that grows with seq; only a replay

@@ -19,7 +19,7 @@ func (l *Ledger) Finish(e entry.End, done func(error)) {
 // Postpone keeps a downstream until due; attempts and code replace what was
 // known. done as in Finish.
 func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
-	l.put(&postpone{seq, state{attempts: uint32(max(0, attempts)), due: toNanos(due), note: clip(code, maxNote)}}, done)
+	l.put(&postpone{seq, due, state{attempts: uint32(max(0, attempts)), note: clip(code, maxNote)}}, done)
 }
 
 type finish struct {
@@ -108,6 +108,7 @@ func (b *batch) tell(d *downstream, m *message.Downstream, end entry.End) {
 
 type postpone struct {
 	seq   uint64
+	due   time.Time
 	state state
 }
 
@@ -118,6 +119,7 @@ func (o *postpone) apply(b *batch) error {
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
+	o.state.due = b.until(o.due)
 	b.keep(o.seq, o.state)
 	d.kept = true
 	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.state.due, attempts: o.state.attempts})

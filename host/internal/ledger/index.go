@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unique"
 
 	"github.com/oklog/ulid/v2"
@@ -55,10 +56,10 @@ func newEvent(seq uint64, e envelope) *event {
 	return ev
 }
 
-func (e *event) public() entry.Event {
+func (e *event) public(today func(int64) time.Time) entry.Event {
 	out := entry.Event{
 		Seq: e.seq, Kind: e.kind, Session: e.session.Value(), Category: e.category.Value(), Plugin: e.plugin.Value(),
-		Attempts: int(e.attempts), Due: fromNanos(e.due),
+		Attempts: int(e.attempts), Due: today(e.due),
 	}
 	if e.kind == entry.Upstream {
 		out.Device = e.lane
@@ -103,10 +104,10 @@ func newDownstream(seq uint64, p parcel) *downstream {
 	}
 }
 
-func (d *downstream) public() entry.Downstream {
+func (d *downstream) public(today func(int64) time.Time) entry.Downstream {
 	return entry.Downstream{
 		Seq: d.seq, Session: d.session.Value(), Owner: d.owner.Value(), MessageID: d.messageID, Group: d.group,
-		Attempts: int(d.attempts), Due: fromNanos(d.due), Expires: fromNanos(d.expires),
+		Attempts: int(d.attempts), Due: today(d.due), Expires: today(d.expires),
 	}
 }
 

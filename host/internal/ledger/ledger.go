@@ -35,8 +35,9 @@ type Options struct {
 	// cannot be trusted any more. Nothing is acknowledged afterwards (P10). When
 	// nil the process exits with status 75: the next start recovers.
 	Poison func(error)
-	Now    func() time.Time                // the clock; nil: time.Now
-	Statfs func(dir string) (Space, error) // nil: the operating system
+	Now    func() time.Time                       // the wall clock; nil: time.Now
+	Uptime func() (boot string, up time.Duration) // a clock that nobody sets, such as [Uptime]; nil: none
+	Statfs func(dir string) (Space, error)        // nil: the operating system
 
 	// Light and Commit are for simulations. A Light store opens in milliseconds:
 	// it syncs nothing, so that a power cut loses commits, has small files, and
@@ -78,6 +79,7 @@ type Ledger struct {
 	box     *mailbox
 	calls   *callbacks
 	ids     *ids
+	clock   *clock
 	metrics *metrics
 	commits *commitFile
 	store   func(*badger.Txn) error // commits a transaction; tests make it fail
@@ -121,6 +123,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		o: o.withDefaults(), box: newMailbox(), store: (*badger.Txn).Commit, full: newRoom(), owners: map[string]string{},
 		events: queue[*event]{limit: hotEvents}, sent: queue[*downstream]{limit: hotSent},
 	}
+	l.clock = newClock(l.o)
 	l.calls = newCallbacks(l.veto)
 	if commit := l.o.Commit; commit != nil {
 		l.store = func(txn *badger.Txn) error { return commit(txn.Commit) }

@@ -52,7 +52,9 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func(c entry.Counts) uint64 { return c.Duplicates })
 	counter("balhost_ledger_handled_total", "Events handled.", func(c entry.Counts) uint64 { return c.Handled })
 	counter("balhost_ledger_died_total", "Events that became dead letters.", func(c entry.Counts) uint64 { return c.Died })
-	m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "balhost_ledger_clock_steps_total", Help: "How often the wall clock was set by more than 10 s while the host ran.",
+	}, func() float64 { return float64(l.clock.set.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "balhost_ledger_full", Help: "1 while the disk is at its soft limit.",
 	}, func() float64 {
 		if l.Full() {

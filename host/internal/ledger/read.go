@@ -30,12 +30,13 @@ func (c *changed) fire() {
 }
 
 // Events returns up to max pending events with a seq greater than after, in
-// seq order, from memory.
+// seq order, from memory. Their times are today's wall clock's.
 func (l *Ledger) Events(after uint64, max int) []entry.Event {
+	today := l.clock.today()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out := make([]entry.Event, 0, l.events.room(after, max))
-	l.events.after(after, max, func(e *event) bool { out = append(out, e.public()); return true })
+	l.events.after(after, max, func(e *event) bool { out = append(out, e.public(today)); return true })
 	return out
 }
 
@@ -44,12 +45,13 @@ func (l *Ledger) Events(after uint64, max int) []entry.Event {
 func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsChanged) }
 
 // Downstreams returns up to max pending downstreams with a seq greater than
-// after, in seq order, from memory.
+// after, in seq order, from memory. Their times are today's wall clock's.
 func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
+	today := l.clock.today()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	out := make([]entry.Downstream, 0, l.sent.room(after, max))
-	l.sent.after(after, max, func(d *downstream) bool { out = append(out, d.public()); return true })
+	l.sent.after(after, max, func(d *downstream) bool { out = append(out, d.public(today)); return true })
 	return out
 }
 
@@ -85,16 +87,16 @@ func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 			return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
 		}
 	}
-	return e.public(attempt), nil
+	return e.public(l.clock, attempt), nil
 }
 
 // public makes the body that a plugin sees.
-func (e *envelope) public(attempt int) entry.Body {
+func (e *envelope) public(c *clock, attempt int) entry.Body {
 	id := e.id.String()
 	switch m := e.body.(type) {
 	case *message.Upstream:
 		out := *m
-		out.ID, out.Attempt = id, attempt
+		out.ID, out.Attempt, out.Received = id, attempt, c.shown(m.Received)
 		return entry.Body{Upstream: &out}
 	case *message.Outcome:
 		out := *m

@@ -87,7 +87,7 @@ func TestRecords(t *testing.T) {
 	v := value{version: 3, json: json.RawMessage(`{"x":1}`)}
 	roundTrip(t, "value", v, appendValue(nil, v), readValue)
 	ta := tally{
-		commit: 1, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
+		at: at, commit: 1, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
 		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Events: 16, Downstreams: 17, Dead: 18},
 	}
 	roundTrip(t, "tally", ta, appendTally(nil, ta, at), readTally)

@@ -177,6 +177,9 @@ func (l *Ledger) recover(ctx context.Context) error {
 	if err := l.loadMeta(); err != nil {
 		return err
 	}
+	if err := l.startClock(); err != nil {
+		return err
+	}
 	seen, err := l.commits.read()
 	if err != nil {
 		return err

@@ -94,7 +94,7 @@ func (b *batch) finish(ev *event, plugin string) {
 
 // retry keeps an event for another attempt. The lease ends with the commit.
 func (b *batch) retry(ev *event, due time.Time, reason string) {
-	s := state{attempts: ev.attempts + 1, due: toNanos(due), note: clip(reason, maxNote)}
+	s := state{attempts: ev.attempts + 1, due: b.until(due), note: clip(reason, maxNote)}
 	b.keep(ev.seq, s)
 	ev.kept, ev.over = true, true // over until the commit: its lease is spent
 	ev.lease.Store(0)

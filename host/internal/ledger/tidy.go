@@ -71,7 +71,8 @@ func (l *Ledger) flatten() {
 
 // purge deletes the summaries that are past the retention time.
 func (l *Ledger) purge(ctx context.Context) error {
-	cut := uint64(max(0, l.o.Now().Add(-l.o.Retention).UnixMilli()))
+	now, _ := l.clock.now()
+	cut := uint64(max(0, now.Add(-l.o.Retention).UnixMilli()))
 	l.mu.RLock()
 	from := l.tally.purgedTo
 	l.mu.RUnlock()
