@@ -130,7 +130,7 @@ func TestStatus(t *testing.T) {
 			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
 			LastError:   "dial\x1b[2J refused", LastErrorAt: &now,
 		}},
-		Ledger: admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: 5 << 30},
+		Ledger: admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: new(int64(5 << 30))},
 		Plugins: []admin.Plugin{
 			{Name: "echo", State: "refused", Reason: "its name is not echo"},
 			{Name: "bad", State: "refused", Reason: "exited", Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},

@@ -139,7 +139,11 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 	if l.Full {
 		full = fmt.Sprintf(", FULL: takes no upstreams below %s", size(l.DiskSoft))
 	}
-	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s free%s", l.Events, l.Downstreams, l.Dead, size(l.DiskFree), full)
+	free := fmt.Sprintf("can't be looked at: %s", l.DiskError)
+	if l.DiskFree != nil {
+		free = size(*l.DiskFree) + " free"
+	}
+	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s%s", l.Events, l.Downstreams, l.Dead, free, full)
 	p("  upstream:   %d stored, %d known already", l.Accepted, l.Duplicates)
 	p("  events:     %d handled, %d died (upstreams, outcomes, receipts)", l.Handled, l.Died)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired", l.Sent, l.Acked, l.Failed, l.Expired)

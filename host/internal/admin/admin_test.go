@@ -135,7 +135,7 @@ func TestStatusArrives(t *testing.T) {
 	want := Status{
 		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3, Ready: true,
 		Sessions: []Session{{Name: "main", Connections: []Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
-		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: 9},
+		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: new(int64(9))},
 		Plugins:  []Plugin{{Name: "echo", State: "running", Categories: []string{"c"}}},
 		Holding:  []Holding{{Category: "x", Pending: 2, Since: now}},
 	}

@@ -59,10 +59,11 @@ type Connection struct {
 // Ledger is the store: its totals, and how much room is left.
 type Ledger struct {
 	entry.Counts
-	Full       bool   `json:"full"` // at the soft limit: takes no new upstreams
-	DiskFree   int64  `json:"disk_free_bytes"`
-	DiskSoft   int64  `json:"disk_soft_bytes"` // full below this
-	InodesFree uint64 `json:"inodes_free"`
+	Full       bool    `json:"full"`                      // at the soft limit: takes no new upstreams
+	DiskFree   *int64  `json:"disk_free_bytes,omitempty"` // absent when the disk can't be looked at
+	DiskError  string  `json:"disk_error,omitempty"`      // and why
+	DiskSoft   int64   `json:"disk_soft_bytes"`           // full below this
+	InodesFree *uint64 `json:"inodes_free,omitempty"`
 }
 
 // Plugin is one file in the plugins folder, running or not.

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,8 +11,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
-
+	"balhost/host/internal/ledger"
 	"balhost/host/internal/pluginhost"
 )
 
@@ -34,6 +37,20 @@ func TestSweepComesBeforeLedger(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", left, err)
+	}
+}
+
+// A disk that can't be looked at is not one with nothing free.
+func TestUnknownSpaceIsSaid(t *testing.T) {
+	var l admin.Ledger
+	tellSpace(&l, func() (ledger.Space, error) { return ledger.Space{}, errors.New("stale file handle") })
+	if text, err := json.Marshal(l); err != nil || l.DiskError != "stale file handle" || strings.Contains(string(text), "free") {
+		t.Errorf("%s, %v", text, err)
+	}
+	l = admin.Ledger{}
+	tellSpace(&l, func() (ledger.Space, error) { return ledger.Space{Bytes: 7, Inodes: 8}, nil })
+	if l.DiskError != "" || *l.DiskFree != 7 || *l.InodesFree != 8 {
+		t.Errorf("%+v", l)
 	}
 }
 

@@ -102,6 +102,9 @@ func (h *host) unready() []string {
 	if h.ledger.Full() {
 		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
 	}
+	if _, err := h.ledger.Space(); err != nil {
+		reasons = append(reasons, "the disk can't be looked at, so the host does not stop before it is full: "+err.Error())
+	}
 	if names := h.plugins.Awaited(); names != nil {
 		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(names, ", ")))
 	}
@@ -181,12 +184,19 @@ func (h *host) status() admin.Status {
 	for _, r := range dispatched.Recent {
 		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
 	}
-	free, _ := h.ledger.Space()
-	st.Ledger = admin.Ledger{
-		Counts: h.ledger.Counts(), Full: h.ledger.Full(),
-		DiskFree: free.Bytes, InodesFree: free.Inodes, DiskSoft: h.config().Ledger.DiskSoft,
-	}
+	st.Ledger = admin.Ledger{Counts: h.ledger.Counts(), Full: h.ledger.Full(), DiskSoft: h.config().Ledger.DiskSoft}
+	tellSpace(&st.Ledger, h.ledger.Space)
 	return st
+}
+
+// tellSpace says what is free on the disk, or why that is not known.
+func tellSpace(l *admin.Ledger, look func() (ledger.Space, error)) {
+	free, err := look()
+	if err != nil {
+		l.DiskError = err.Error()
+		return
+	}
+	l.DiskFree, l.InodesFree = &free.Bytes, &free.Inodes
 }
 
 func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusable) {

@@ -262,12 +262,17 @@ func (d *Dispatcher) Resume(ctx context.Context, name string) error { return d.p
 
 func pausedKey(name string) string { return "paused/" + name }
 
-func (d *Dispatcher) isPaused(name string) bool {
-	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(name))
-	if err != nil {
-		d.log.Error("cannot read whether a plugin is paused", "plugin", name, "err", err)
+// readPause reads whether p is paused. While that can't be read it is: a person
+// may have had a reason. [Dispatcher.watch] reads again.
+func (d *Dispatcher) readPause(p *plugin) {
+	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(p.name))
+	switch {
+	case err != nil && p.unread == nil:
+		d.log.Error("cannot read whether a plugin is paused, so it gets no events until it can be read", "plugin", p.name, "err", err)
+	case err == nil && p.unread != nil:
+		d.log.Info("it can be read again whether a plugin is paused", "plugin", p.name)
 	}
-	return value != nil
+	p.paused, p.unread = value != nil || err != nil, err
 }
 
 func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
@@ -275,23 +280,29 @@ func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
 	if on {
 		write.Value = json.RawMessage("true")
 	}
-	stored := make(chan error, 1)
-	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{write}}, func(err error) { stored <- err })
-	select {
-	case err := <-stored:
+	answer := make(chan error, 1)
+	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{write}}, func(err error) {
 		if err != nil {
-			return err
+			answer <- err
+			return
 		}
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return d.ask(ctx, func(d *Dispatcher) error { d.plugin(name).paused = on; return nil })
+		d.box.put(func(d *Dispatcher) { // what is stored is in force, whether anybody waits for the answer or not
+			p := d.plugin(name)
+			p.paused, p.unread = on, nil
+			answer <- nil
+		})
+	})
+	return d.await(ctx, answer)
 }
 
 // ask runs f in Run and waits for it.
 func (d *Dispatcher) ask(ctx context.Context, f func(*Dispatcher) error) error {
 	answer := make(chan error, 1)
 	d.box.put(func(d *Dispatcher) { answer <- f(d) })
+	return d.await(ctx, answer)
+}
+
+func (d *Dispatcher) await(ctx context.Context, answer <-chan error) error {
 	select {
 	case err := <-answer:
 		return err

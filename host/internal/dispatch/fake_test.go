@@ -34,6 +34,7 @@ type fakeLedger struct {
 	state    map[string]json.RawMessage
 	stuck    chan struct{}  // what is not committed yet is when it is closed
 	conflict map[uint64]int // by seq: so many commits answer ErrConflict
+	broken   error          // what every Get gets
 	refuse   error          // what every Done with changes gets
 }
 
@@ -175,6 +176,9 @@ func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.broken != nil {
+		return nil, 0, f.broken
+	}
 	return f.state[key], 7, nil
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
 	"time"
 
@@ -130,6 +131,11 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 		return frame
 	}
 	body, err := d.o.Ledger.Body(head.Seq)
+	if errors.Is(err, entry.ErrUnknown) {
+		d.log.Error("event is not in the ledger any more, its lane goes on without it", "seq", head.Seq, "plugin", p.name)
+		d.advance(p, l)
+		return frame
+	}
 	if err != nil {
 		d.log.Error("event cannot be read, its lane waits a minute", "seq", head.Seq, "plugin", p.name, "err", err)
 		head.Due = now.Add(time.Minute)
@@ -186,6 +192,9 @@ func (in *instance) take(number uint64) (*delivery, bool) {
 func (d *Dispatcher) watch(now time.Time) {
 	for _, p := range d.plugins {
 		p.measure(now)
+		if p.unread != nil {
+			d.readPause(p)
+		}
 		for _, in := range p.instances {
 			if !in.dead {
 				in.watch(now)

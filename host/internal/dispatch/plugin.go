@@ -25,6 +25,7 @@ type plugin struct {
 	trier     *instance // takes suspects, one at a time; nil: none
 	triedAt   time.Time // when a trier was last asked for
 	paused    bool
+	unread    error // why nobody can say whether it is paused, so that it is; nil: that is known
 
 	order        route.Order       // that the lanes were made by
 	laned        bool              // before the first Ready there are no lanes
@@ -83,9 +84,9 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	if p == nil {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
-			paused: d.isPaused(name),
-			waits:  d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
+			waits: d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
 		}
+		d.readPause(p)
 		d.plugins[name] = p
 	}
 	return p

@@ -91,7 +91,7 @@ func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 		d.loop(p, l)
 	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
 		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
-		d.advance(p, l)
+		d.reread(p, l)
 	case err != nil: // what it wanted to commit can't be: the handler's fault
 		e.Changes = entry.Changes{}
 		d.retry(in, e, 0, err.Error())
@@ -127,6 +127,19 @@ func (d *Dispatcher) loop(p *plugin, l *lane) {
 		l.head().Due = time.Now().Add(wait)
 	}
 	d.release(p, l)
+}
+
+// reread makes a lane's head what the ledger says it is: to be handed out again,
+// or gone.
+func (d *Dispatcher) reread(p *plugin, l *lane) {
+	head := l.head()
+	found := d.o.Ledger.Events(head.Seq-1, 1)
+	if len(found) == 0 || found[0].Seq != head.Seq {
+		d.advance(p, l)
+		return
+	}
+	*head = found[0]
+	d.loop(p, l)
 }
 
 // advance takes the settled head off its lane.

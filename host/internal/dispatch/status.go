@@ -71,6 +71,9 @@ func (d *Dispatcher) status() Status {
 			Failure: p.failure, FailedAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
 		}
+		if p.unread != nil {
+			st.Failure, st.FailedAt = "it can't be read whether it is paused, so it is: "+p.unread.Error(), time.Now()
+		}
 		for _, in := range p.instances {
 			st.InFlight += len(in.out)
 			st.Stuck += in.stuck

@@ -152,12 +152,15 @@ func fillZeros(f *os.File, size int64) error {
 	return nil
 }
 
-// used is what badger's files take on disk, in bytes; many have holes.
+// used is what badger's files take on disk, in bytes; many have holes. It is what
+// it was when they can't be looked at.
 func (l *Ledger) used() (sum int64) {
 	files, err := os.ReadDir(filepath.Join(l.o.Dir, "db"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.o.Log.Warn("size of ledger", "err", err)
+		return l.lastUsed.Load()
 	}
+	defer func() { l.lastUsed.Store(sum) }()
 	for _, f := range files {
 		if info, err := f.Info(); err == nil { // else deleted meanwhile
 			if s, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -199,27 +202,31 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 			l.poison(fmt.Errorf("a commit has not ended after %s", commitLimit))
 		}
 		l.watchClock()
-		free, err := l.o.Statfs(l.o.Dir)
-		if err != nil {
+		switch free, err := l.o.Statfs(l.o.Dir); {
+		case err != nil:
 			if !broken {
-				l.o.Log.Error("watch disk", "err", err)
+				l.o.Log.Error("watch disk: what is free is not known, so the ledger does not stop in time", "err", err)
 			}
 			broken = true
-			continue
-		}
-		broken = false
-		if err := l.o.hard(free); err != nil {
-			l.poison(err)
+			l.metrics.diskUnknown()
+		case l.o.hard(free) != nil:
+			l.poison(l.o.hard(free))
 			return nil
+		default:
+			if broken {
+				l.o.Log.Info("the disk can be watched again")
+			}
+			broken = false
+			l.look(free)
 		}
-		l.look(free)
 		l.mu.RLock()
 		t := l.tally
 		l.mu.RUnlock()
-		if err := l.commits.write(t); err != nil && !noted {
-			noted = true
+		err := l.commits.write(t)
+		if err != nil && !noted {
 			l.o.Log.Warn("note commits", "err", err)
 		}
+		noted = err != nil
 	}
 }
 

@@ -87,6 +87,7 @@ type Ledger struct {
 	full       *room
 	failure    atomic.Pointer[error] // why the ledger is poisoned
 	poisoned   sync.Once
+	lastUsed   atomic.Int64
 	committing atomic.Pointer[time.Time] // when the commit under way began; nil: none is
 
 	reading              gate // who reads the disk

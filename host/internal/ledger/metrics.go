@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,6 +88,14 @@ func (m *metrics) commit(took time.Duration, ops int) {
 	if m != nil {
 		m.seconds.Observe(took.Seconds())
 		m.ops.Observe(float64(ops))
+	}
+}
+
+// diskUnknown: no figure is better than an old one.
+func (m *metrics) diskUnknown() {
+	if m != nil {
+		m.freeBytes.Set(math.NaN())
+		m.inodes.Set(math.NaN())
 	}
 }
 

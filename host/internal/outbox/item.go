@@ -21,17 +21,18 @@ const (
 // item is one pending downstream.
 type item struct {
 	entry.Downstream
-	session *session
-	group   *group // nil without one
-	state   state
-	conn    int       // the connection that took it last
-	losses  int       // connections in a row that ended without an answer to it
-	suspect bool      // it may be what ended them: goes alone
-	writes  int       // how often it was handed out
-	when    time.Time // in later: until then
-	target  string    // "" until it was read once
-	queue   int       // its index in ready, suspects or later, -1 in none
-	expiry  int       // its index in expiring, -1 when it is not in
+	session  *session
+	group    *group // nil without one
+	state    state
+	conn     int       // the connection that took it last
+	losses   int       // connections in a row that ended without an answer to it
+	suspect  bool      // it may be what ended them: goes alone
+	writes   int       // how often it was handed out
+	refusals int       // how often the ledger did not take its end
+	when     time.Time // in later: until then
+	target   string    // "" until it was read once
+	queue    int       // its index in ready, suspects or later, -1 in none
+	expiry   int       // its index in expiring, -1 when it is not in
 }
 
 // group is a run of downstreams that go one after the other (P5). The head is

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +28,8 @@ type ledger struct {
 	ends      []entry.End
 	postponed []postponed
 	hold      bool // Finish commits at release
+	refuse    int  // so many times Finish fails
+	refused   int
 	held      []func()
 }
 
@@ -92,6 +95,13 @@ func (l *ledger) Downstream(seq uint64) (message.Downstream, error) {
 
 func (l *ledger) Finish(e entry.End, done func(error)) {
 	l.mu.Lock()
+	if l.refuse > 0 {
+		l.refuse--
+		l.refused++
+		l.mu.Unlock()
+		done(errors.New("not today"))
+		return
+	}
 	commit := func() {
 		l.mu.Lock()
 		_, known := l.pending[e.Seq]

@@ -1,8 +1,10 @@
 package outbox
 
 import (
+	"errors"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 )
@@ -85,9 +87,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 	seq, due, attempts := it.Seq, it.Due, it.Attempts
 	return func() {
 		b.o.Ledger.Postpone(seq, due, attempts, code, func(err error) {
-			if err != nil {
+			if err != nil && !errors.Is(err, entry.ErrUnknown) && !errors.Is(err, entry.ErrClosed) {
 				// Nothing is lost: after a restart it goes earlier, that is all.
-				b.log.Debug("retry schedule not recorded", "seq", seq, "err", err)
+				b.log.Warn("retry schedule not recorded", "seq", seq, "err", err)
 			}
 		})
 	}

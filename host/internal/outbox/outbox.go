@@ -66,6 +66,7 @@ type Outbox struct {
 	sessions map[string]*session // by sender id, as every session here
 	expiring heap                // by the time they expire; not those in flight
 	reports  map[string]*report  // by code
+	refused  []refusedEnd        // that the ledger did not take
 }
 
 // New makes an Outbox; Run starts it.
@@ -174,6 +175,7 @@ func (b *Outbox) advance(now time.Time) time.Time {
 		}
 		s.forget(now, b.o.Slow.Max)
 	}
+	again := b.untold(now, sooner)
 	said := b.reported(now, sooner)
 	b.mu.Unlock()
 	for _, say := range said {
@@ -181,6 +183,9 @@ func (b *Outbox) advance(now time.Time) time.Time {
 	}
 	for _, e := range ends {
 		b.finish(e)
+	}
+	for _, e := range again {
+		b.record(e)
 	}
 	return next
 }
@@ -297,22 +302,4 @@ func (b *Outbox) end(it *item, status message.OutcomeStatus, code, description s
 	it.session.release(it)
 	it.state = ending
 	return entry.End{Seq: it.Seq, Status: status, Code: code, Description: description, Attempts: it.writes}
-}
-
-// finish records an end; its commit frees the next of the group (P5).
-func (b *Outbox) finish(e entry.End) {
-	b.metrics.outcomes.WithLabelValues(e.Status.String()).Inc()
-	b.o.Ledger.Finish(e, func(err error) {
-		if err != nil && !errors.Is(err, entry.ErrUnknown) {
-			// The ledger is closing or has failed, and with it this process: the
-			// next start finds the downstream pending.
-			b.log.Debug("outcome not recorded", "seq", e.Seq, "err", err)
-			return
-		}
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if it := b.items[e.Seq]; it != nil {
-			b.remove(it)
-		}
-	})
 }

@@ -37,6 +37,30 @@ func TestOldestFirst(t *testing.T) { // P3
 	})
 }
 
+// An end that the ledger refuses is told again until it takes it: nobody behind
+// it in its group waits for a restart.
+func TestRefusedEndIsRecordedLater(t *testing.T) { // P4, P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 1, -1)
+		l.accept("tokA", 1, -1)
+		l.accept("tokB", 0, time.Second)
+		expect(t, "the head", take(b, 1), 1)
+		l.refuse = 3
+		b.Acked("main", 1, "tokB")
+		time.Sleep(10 * time.Minute) // the third expires meanwhile
+		if e := l.end(t, 1); e.Status != message.Acked || e.NewToken != "tokB" || e.Attempts != 1 || l.refused != 3 {
+			t.Errorf("outcome %+v after %d refusals", e, l.refused)
+		}
+		if e := l.end(t, 3); e.Status != message.Expired {
+			t.Errorf("outcome %+v", e)
+		}
+		expect(t, "the next of the group", take(b, 10), 2)
+		if s := b.Stats(); s.Pending != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 func TestChangedIsClosedWhenThereIsMore(t *testing.T) { // P0
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		hint := func(what string, do func()) {

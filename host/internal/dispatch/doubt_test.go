@@ -1,0 +1,103 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestRefusedEndKeepsWhatTheLedgerHolds: an end that the ledger refuses takes no
+// event off its lane that the ledger still has. // P5 P8
+func TestRefusedEndKeepsWhatTheLedgerHolds(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		first := b.ledger.upstream("app", "tokA", "1")
+		b.ledger.upstream("app", "tokA", "2")
+		b.wantIDs(p, "1")
+		b.ledger.Lease(first, 99) // as if somebody else had it
+		p.done(p.last())
+		b.wantIDs(p, "1", "1")
+		p.done(p.last())
+		b.wantIDs(p, "1", "1", "2")
+		p.done(p.last())
+		synctest.Wait()
+		if n := b.ledger.pending(); n != 0 {
+			t.Errorf("%d events wait for a restart", n)
+		}
+	})
+}
+
+// TestEventThatIsGoneHoldsNoLane: one that the ledger has no more can't be read
+// a minute later either.
+func TestEventThatIsGoneHoldsNoLane(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		first := b.ledger.upstream("app", "tokA", "1")
+		b.ledger.upstream("app", "tokA", "2")
+		p := b.plugin("echo", "app", done)
+		synctest.Wait()
+		b.ledger.mu.Lock()
+		b.ledger.events = b.ledger.events[1:]
+		delete(b.ledger.bodies, first)
+		b.ledger.mu.Unlock()
+		b.d.Settled()
+		b.wantIDs(p, "2")
+		if n := b.status().Plugins[0].Pending; n != 0 {
+			t.Errorf("%d pending", n)
+		}
+	})
+}
+
+// TestUnreadablePauseHolds: a plugin of which nobody can say whether it is paused gets
+// nothing, says why, and goes on as soon as it can be read.
+func TestUnreadablePauseHolds(t *testing.T) {
+	ledger := newLedger()
+	ledger.broken = errors.New("disk says no")
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		b.ledger.upstream("app", "tokA", "1")
+		p := b.plugin("echo", "app", done)
+		time.Sleep(10 * time.Second)
+		b.wantIDs(p)
+		if st := b.status().Plugins[0]; !st.Paused || st.Failure == "" {
+			t.Errorf("status says paused %v, %q", st.Paused, st.Failure)
+		}
+		b.ledger.mu.Lock()
+		b.ledger.broken = nil
+		b.ledger.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		b.wantIDs(p, "1")
+		if b.status().Plugins[0].Paused {
+			t.Error("still paused")
+		}
+	})
+}
+
+// TestPauseIsTrueAfterItsCallerLeft: what is stored is in force, though nobody
+// waited for the answer.
+func TestPauseIsTrueAfterItsCallerLeft(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", done)
+		synctest.Wait()
+		ledger.mu.Lock()
+		ledger.stuck = make(chan struct{})
+		ledger.mu.Unlock()
+		ctx, leave := context.WithCancel(b.Context())
+		answer := make(chan error, 1)
+		go func() { answer <- b.d.Pause(ctx, "echo") }()
+		synctest.Wait()
+		leave()
+		<-answer
+		close(ledger.stuck)
+		synctest.Wait()
+		b.ledger.upstream("app", "tokA", "1")
+		b.wantIDs(p)
+		if !b.status().Plugins[0].Paused {
+			t.Error("stored as paused, and not paused")
+		}
+	})
+}
