@@ -75,6 +75,10 @@ bench: build ## messages/s, latency, CPU and memory, beside the disk's and the s
 crash: ## the kill -9 tests, many times
 	BALHOST_CRASH=long $(GO) test -count=1 -run Crash -timeout 60m -v ./host
 
+.PHONY: clock
+clock: ## clocks of host, plugin and simulator that are set, at rest and under load, by every step
+	BALHOST_CLOCK=long $(GO) test -count=1 -run Clock -timeout 60m -v ./host
+
 .PHONY: soak
 soak: ## a plugin replaced 1,000 times: memory, file descriptors, processes and files stay flat
 	BALHOST_SOAK=1000 $(GO) test -count=1 -run '^TestSoak$$' -timeout 60m -v ./host

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 type tests struct{ *testing.M }
 
 func (t tests) Run() int {
-	defer func() { os.RemoveAll(pluginsDir) }()
+	defer func() { os.RemoveAll(pluginsDir); os.RemoveAll(clockDir) }()
 	return t.M.Run()
 }
 
@@ -86,6 +86,11 @@ type process struct {
 
 // startProcess starts balhost in dir, its output at the end of the file log.
 func startProcess(dir, log string, env []string, args ...string) (*process, error) {
+	return startProgram("balhost", dir, log, env, args...)
+}
+
+// startProgram is startProcess for another build of it.
+func startProgram(program, dir, log string, env []string, args ...string) (*process, error) {
 	out, err := os.OpenFile(filepath.Join(dir, log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -95,7 +100,7 @@ func startProcess(dir, log string, env []string, args ...string) (*process, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command("balhost", args...), log: out.Name(), begin: info.Size(), exited: make(chan struct{})}
+	p := &process{cmd: exec.Command(program, args...), log: out.Name(), begin: info.Size(), exited: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append(os.Environ(), env...), out, out
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

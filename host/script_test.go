@@ -110,6 +110,7 @@ type stage struct {
 	dir     string
 	env     []string            // of its processes, beside the test's
 	plugins string              // a folder of them
+	program map[string]string   // what runs as sim and as host; balhost when it is not there
 	running map[string]*process // sim, host
 	sim     string              // the simulator's HTTP control
 	ccs     string              // its address, kept over restarts
@@ -177,7 +178,7 @@ func (s *stage) startCmd(args []string) (string, error) {
 
 func (s *stage) startSim(flags []string) error {
 	args := append([]string{"sim", "--json", "--listen", cmp.Or(s.ccs, "127.0.0.1:0"), "--http", "127.0.0.1:0", "--ca-file", "data/sim-ca.pem"}, flags...)
-	p, err := startProcess(s.dir, "sim.log", s.env, args...)
+	p, err := startProgram(cmp.Or(s.program["sim"], "balhost"), s.dir, "sim.log", s.env, args...)
 	if err != nil {
 		return err
 	}
@@ -210,7 +211,7 @@ func (s *stage) startHost(flags []string) error {
 }
 
 func (s *stage) runHost(name string, args []string) error {
-	p, err := startProcess(s.dir, name+".log", s.env, args...)
+	p, err := startProgram(cmp.Or(s.program[name], "balhost"), s.dir, name+".log", s.env, args...)
 	if err != nil {
 		return err
 	}
