@@ -2,54 +2,94 @@ package admin
 
 import (
 	"net"
+	"net/http"
 	"sync"
+	"time"
 )
 
 // maxConns bounds the open connections, so that whoever reaches the address
-// cannot use up the process's file descriptors. More wait in the system's queue.
+// cannot use up the process's file descriptors.
 const maxConns = 64
 
-// limited is a listener of which at most cap(slots) connections are open.
+// limited is a listener of which at most so many connections are open. When all
+// are, a new one takes the place of the one that matters least (see [limited.least]):
+// clients that keep connections and use none, or that never finish a request, do
+// not keep a probe or a command from its answer.
 type limited struct {
 	net.Listener
-	slots  chan struct{}
-	closed chan struct{}
-	close  func() error // once
+	most int
+
+	mu   sync.Mutex // guards what follows, and the fields of each connection
+	open map[*limitedConn]struct{}
 }
 
 func limit(l net.Listener, most int) *limited {
-	out := &limited{Listener: l, slots: make(chan struct{}, most), closed: make(chan struct{})}
-	out.close = sync.OnceValue(func() error {
-		close(out.closed)
-		return l.Close()
-	})
-	return out
+	return &limited{Listener: l, most: most, open: map[*limitedConn]struct{}{}}
 }
 
-// Accept waits until there is room, then for a connection.
+// Accept waits for a connection, and makes room for it.
 func (l *limited) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
+	nc, err := l.Listener.Accept()
 	if err != nil {
-		<-l.slots
 		return nil, err
 	}
-	return &limitedConn{Conn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
+	c := &limitedConn{Conn: nc, of: l, state: http.StateNew, since: time.Now()}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.open) >= l.most {
+		least := l.least()
+		delete(l.open, least)
+		least.Conn.Close() //nolint:errcheck // it is given up; net/http meets the error and ends it
+	}
+	l.open[c] = struct{}{}
+	return c, nil
 }
 
-func (l *limited) Close() error { return l.close() }
+// least is the connection that gives way: one without a request before one
+// whose request has not come yet, that before one with a request under way; among equals
+// the one that has stood so for the longest. The caller holds mu.
+func (l *limited) least() *limitedConn {
+	var least *limitedConn
+	for c := range l.open {
+		if least == nil || c.rank() < least.rank() || c.rank() == least.rank() && c.since.Before(least.since) {
+			least = c
+		}
+	}
+	return least
+}
 
-// limitedConn gives its slot back when it is closed.
+// changed is net/http's ConnState hook.
+func (l *limited) changed(nc net.Conn, state http.ConnState) {
+	c, ours := nc.(*limitedConn)
+	if !ours {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.state, c.since = state, time.Now()
+}
+
+// limitedConn gives its place back when it is closed.
 type limitedConn struct {
 	net.Conn
-	free func()
+	of    *limited
+	state http.ConnState
+	since time.Time // in this state
+}
+
+func (c *limitedConn) rank() int {
+	switch c.state {
+	case http.StateIdle:
+		return 0
+	case http.StateNew:
+		return 1
+	}
+	return 2
 }
 
 func (c *limitedConn) Close() error {
-	defer c.free()
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }

@@ -1,12 +1,13 @@
 package admin
 
 import (
+	"bufio"
 	"context"
-	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,96 +15,105 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestConnectionLimit: no more than 64 connections are taken; the next one is
-// answered as soon as one of them ends, and a full server can stop.
+// TestConnectionLimit: whatever clients keep open, the next request is answered,
+// no more than 64 connections are open, and a full server can stop (P10).
 func TestConnectionLimit(t *testing.T) {
-	s, err := Listen(Options{Listen: "127.0.0.1:0", Functions: (&host{}).functions(), Metrics: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
-	if err != nil {
-		t.Fatal(err)
+	tests := []struct {
+		name string
+		keep func(t *testing.T, c net.Conn) // makes a connection one that is kept
+	}{
+		{"idle after a request", func(t *testing.T, c net.Conn) { answered(t, c) }},
+		{"nothing sent", func(*testing.T, net.Conn) {}},
+		{"half a header", func(t *testing.T, c net.Conn) { sends(t, c, "GET /livez HTTP/1.1\r\nHost: ") }},
+		{"half a body", func(t *testing.T, c net.Conn) {
+			sends(t, c, "POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+		}},
 	}
-	states := make(chan http.ConnState, 10*maxConns)
-	s.http.ConnState = func(_ net.Conn, state http.ConnState) { states <- state }
-	s.http.ReadHeaderTimeout = time.Hour // idle ones stay
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", s.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return c
-	}
-	await := func(want ...http.ConnState) { // in any order: a slot is free before its connection is said to be closed
-		t.Helper()
-		for len(want) > 0 {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := Listen(Options{Listen: "127.0.0.1:0", Functions: (&host{}).functions(), Metrics: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.http.ReadHeaderTimeout, s.http.ReadTimeout, s.http.IdleTimeout = time.Hour, time.Hour, time.Hour // who keeps one keeps it
+			ctx, stop := context.WithCancel(context.Background())
+			ended := make(chan error, 1)
+			go func() { ended <- s.Run(ctx) }()
+			dial := func() net.Conn {
+				c, err := net.Dial("tcp", s.Addr())
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { c.Close() })
+				return c
+			}
+			for range maxConns + 5 {
+				test.keep(t, dial())
+			}
+			answered(t, dial())
+			l := s.listener.(*limited)
+			l.mu.Lock()
+			if n := len(l.open); n > maxConns {
+				t.Errorf("%d connections are open, more than %d", n, maxConns)
+			}
+			l.mu.Unlock()
+			stop()
 			select {
-			case got := <-states:
-				if i := slices.Index(want, got); i >= 0 {
-					want = slices.Delete(want, i, i+1)
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
 				}
 			case <-time.After(time.Minute):
-				t.Fatalf("no connection became %s within a minute", want)
+				t.Fatal("the server does not stop")
 			}
-		}
-	}
-	var held []net.Conn
-	for range maxConns {
-		held = append(held, dial())
-		await(http.StateNew)
-	}
-	next := dial()
-	if _, err := io.WriteString(next, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	next.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) //nolint:errcheck // the read tells
-	var slow net.Error
-	if _, err := next.Read(make([]byte, 1)); !errors.As(err, &slow) || !slow.Timeout() {
-		t.Fatalf("connection %d is answered while %d are open: %v", maxConns+1, maxConns, err)
-	}
-	held[0].Close()
-	await(http.StateClosed, http.StateNew)
-	next.SetReadDeadline(time.Now().Add(time.Minute)) //nolint:errcheck // the read tells
-	if _, err := next.Read(make([]byte, 1)); err != nil {
-		t.Fatalf("no answer though a connection has ended: %v", err)
-	}
-	for _, c := range held[1:] {
-		c.Close()
-	}
-	stop()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("the server does not stop")
+		})
 	}
 }
 
-// TestLimitClose: a full listener that waits for room ends when it is closed.
-func TestLimitClose(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+// TestLeast: a connection that is in use gives way last.
+func TestLeast(t *testing.T) {
+	start := time.Now()
+	conn := func(state http.ConnState, age time.Duration) *limitedConn {
+		return &limitedConn{state: state, since: start.Add(-age)}
+	}
+	order := []*limitedConn{
+		conn(http.StateIdle, time.Minute), conn(http.StateIdle, time.Second),
+		conn(http.StateNew, time.Hour), conn(http.StateNew, time.Second),
+		conn(http.StateActive, time.Hour), conn(http.StateActive, time.Second),
+	}
+	l := limit(nil, len(order))
+	for _, c := range order {
+		l.open[c] = struct{}{}
+	}
+	for i, want := range order {
+		got := l.least()
+		if got != want {
+			t.Fatalf("connection %d to give way is %v since %v, not %v since %v", i, got.state, got.since, want.state, want.since)
+		}
+		delete(l.open, got)
+	}
+}
+
+func sends(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	l := limit(inner, 0)
-	ended := make(chan error, 1)
-	go func() {
-		_, err := l.Accept()
-		ended <- err
-	}()
-	if err := errors.Join(l.Close(), l.Close()); err != nil {
-		t.Error(err)
+}
+
+// answered asks on c and awaits the answer.
+func answered(t *testing.T, c net.Conn) {
+	t.Helper()
+	sends(t, c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if err := c.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
 	}
-	select {
-	case err := <-ended:
-		if !errors.Is(err, net.ErrClosed) {
-			t.Error(err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("Accept waits on after Close")
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || !strings.HasPrefix(fmt.Sprint(answer.StatusCode), "2") {
+		t.Fatalf("answer %d, %q, %v", answer.StatusCode, body, err)
 	}
 }

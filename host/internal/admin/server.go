@@ -39,6 +39,7 @@ func Listen(o Options) (*Server, error) {
 	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}
 	s.http = &http.Server{
 		Handler:           g,
+		ConnState:         l.changed,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
