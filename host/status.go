@@ -66,6 +66,9 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	for _, h := range s.Holding {
 		p("waiting for a plugin: %d of category %q, since %s", h.Pending, h.Category, ago(now, h.Since))
 	}
+	if more := s.HoldingMore; more != nil {
+		p("waiting for a plugin: %d more, of %d more categories", more.Pending, more.Categories)
+	}
 	for _, u := range s.Unusable {
 		p("unusable, %s ago, session %s: %s (from %q, message id %q)", ago(now, u.At), plain(u.Session), plain(u.Reason), u.From, u.MessageID)
 	}

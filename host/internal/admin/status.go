@@ -19,9 +19,10 @@ type Status struct {
 	Sessions      []Session  `json:"sessions"`
 	Ledger        Ledger     `json:"ledger"`
 	Plugins       []Plugin   `json:"plugins"`
-	Holding       []Holding  `json:"holding,omitempty"`  // upstreams that no plugin claims
-	Recent        []Recent   `json:"recent,omitempty"`   // the events that ended last, newest first
-	Unusable      []Unusable `json:"unusable,omitempty"` // what came last from CCS and could not be understood, newest first
+	Holding       []Holding  `json:"holding,omitempty"`      // upstreams that no plugin claims: the 100 categories with the most
+	HoldingMore   *Rest      `json:"holding_more,omitempty"` // the other categories
+	Recent        []Recent   `json:"recent,omitempty"`       // the events that ended last, newest first
+	Unusable      []Unusable `json:"unusable,omitempty"`     // what came last from CCS and could not be understood, newest first
 }
 
 // Session is one CCS sender.
@@ -107,6 +108,12 @@ type PluginRefusal struct {
 	// Tried: it was run, and isn't again until the file or the config changes, or
 	// by a reload with force. Else the reason says what to mend; that is noticed.
 	Tried bool `json:"tried"`
+}
+
+// Rest sums up what a listing leaves out.
+type Rest struct {
+	Categories int `json:"categories"`
+	Pending    int `json:"pending"`
 }
 
 // Holding is a category that no plugin claims: its upstreams are stored and wait.

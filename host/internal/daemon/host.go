@@ -181,6 +181,9 @@ func (h *host) status() admin.Status {
 	for _, h := range dispatched.Holding {
 		st.Holding = append(st.Holding, admin.Holding{Category: h.Category, Pending: h.Pending, Since: h.Since})
 	}
+	if more := dispatched.More; more.Categories > 0 {
+		st.HoldingMore = &admin.Rest{Categories: more.Categories, Pending: more.Pending}
+	}
 	for _, r := range dispatched.Recent {
 		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
 	}

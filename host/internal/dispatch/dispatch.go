@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 )
 
 // Ledger is what dispatch needs of the ledger.
@@ -101,6 +102,8 @@ type Dispatcher struct {
 	plugins map[string]*plugin
 	table   *route.Table
 	held    map[string]*held // by category: nobody claims it
+	naming  *rate.Limiter    // of those in the log
+	unnamed int              // that it did not let through, since the last one
 	seen    map[string]bool  // categories of events
 	recent  ring
 }
@@ -122,6 +125,7 @@ func New(o Options) *Dispatcher {
 		plugins: map[string]*plugin{},
 		table:   route.NewTable(nil, o.Ledger.Owner),
 		held:    map[string]*held{},
+		naming:  rate.NewLimiter(1, 10),
 		seen:    map[string]bool{},
 	}
 }

@@ -791,3 +791,27 @@ func TestSessionsAreNamed(t *testing.T) {
 	sessions = nil
 	check("1")
 }
+
+// TestManyCategories: devices choose the categories, so neither the log nor the
+// status grows with them; what waits is told all the same (P10).
+func TestManyCategories(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		const most = 1000
+		for i := range most {
+			b.ledger.upstream(fmt.Sprintf("nobody-%03d", i), "anna", "1")
+			b.ledger.upstream("busy", "anna", "1")
+		}
+		synctest.Wait()
+		s := b.status()
+		if len(s.Holding) != maxHolding || s.Holding[0].Category != "busy" || s.Holding[0].Pending != most {
+			t.Errorf("%d categories named, first %+v", len(s.Holding), s.Holding[0])
+		}
+		if want := (Rest{Categories: most + 1 - maxHolding, Pending: most + 1 - maxHolding}); s.More != want {
+			t.Errorf("rest %+v, not %+v", s.More, want)
+		}
+		if n := strings.Count(b.log.String(), "no plugin claims a category"); n == 0 || n > 20 {
+			t.Errorf("%d lines in the log", n)
+		}
+	})
+}

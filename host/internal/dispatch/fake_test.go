@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,8 @@ import (
 	"balhost/host/internal/route"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // fakeLedger keeps events in memory and commits at once, from its own
@@ -298,6 +301,7 @@ type bench struct {
 	*testing.T
 	d      *Dispatcher
 	ledger *fakeLedger
+	log    *strings.Builder // to be read while all goroutines wait
 }
 
 // start runs test in a bubble with a dispatcher over the ledger, past boot.
@@ -306,10 +310,11 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger.changed = make(chan struct{}) // belongs to this bubble
 		ctx, cancel := context.WithCancel(t.Context())
-		d := New(Options{Ledger: ledger, Sessions: func() entry.Sessions { return entry.Sessions{{Name: "main", SenderID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		log := &strings.Builder{}
+		d := New(Options{Ledger: ledger, Log: hclog.New(&hclog.LoggerOptions{Output: log}), Sessions: func() entry.Sessions { return entry.Sessions{{Name: "main", SenderID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
-		test(&bench{T: t, d: d, ledger: ledger})
+		test(&bench{T: t, d: d, ledger: ledger, log: log})
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)

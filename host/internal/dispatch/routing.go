@@ -56,8 +56,15 @@ func (d *Dispatcher) hold(e entry.Event) {
 	h.events = append(h.events, e)
 }
 
+// warnHeld names a category that nobody claims: ten at once, then one in a
+// second, because devices choose them.
 func (d *Dispatcher) warnHeld(category string) {
-	d.log.Warn("no plugin claims a category, its upstreams wait", "category", category)
+	if !d.naming.Allow() {
+		d.unnamed++
+		return
+	}
+	d.log.Warn("no plugin claims a category, its upstreams wait", "category", category, "unsaid", d.unnamed)
+	d.unnamed = 0
 }
 
 // enlane puts an event at the end of its lane.

@@ -12,7 +12,8 @@ import (
 // Status is what dispatch knows at one moment.
 type Status struct {
 	Plugins []PluginStatus // sorted by name
-	Holding []Holding      // sorted by category
+	Holding []Holding      // sorted by category; the maxHolding with the most events
+	More    Rest           // what is not in Holding
 	Recent  []Recent       // the last events that ended, newest first
 }
 
@@ -41,6 +42,12 @@ type Holding struct {
 	Pending  int
 	Since    time.Time
 }
+
+// maxHolding bounds the categories that a status names: they come from outside.
+const maxHolding = 100
+
+// Rest sums up the categories that nobody claims and a status does not name.
+type Rest struct{ Categories, Pending int }
 
 // Recent is one event that ended.
 type Recent struct {
@@ -83,6 +90,16 @@ func (d *Dispatcher) status() Status {
 	slices.SortFunc(s.Plugins, func(a, b PluginStatus) int { return cmp.Compare(a.Name, b.Name) })
 	for category, h := range d.held {
 		s.Holding = append(s.Holding, Holding{Category: category, Pending: len(h.events), Since: h.since})
+	}
+	if len(s.Holding) > maxHolding {
+		slices.SortFunc(s.Holding, func(a, b Holding) int {
+			return cmp.Or(cmp.Compare(b.Pending, a.Pending), cmp.Compare(a.Category, b.Category))
+		})
+		for _, h := range s.Holding[maxHolding:] {
+			s.More.Categories++
+			s.More.Pending += h.Pending
+		}
+		s.Holding = slices.Clone(s.Holding[:maxHolding])
 	}
 	slices.SortFunc(s.Holding, func(a, b Holding) int { return cmp.Compare(a.Category, b.Category) })
 	return s
