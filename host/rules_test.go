@@ -57,6 +57,7 @@ var place = map[string]tier{
 	"sdk":                      sdk,
 	"sdk/wire":                 sdk,
 	"sdk/wire/gen":             sdk,
+	"sdk/outlet":               sdk,
 	"sdk/plugintest":           sdk,
 }
 

@@ -1,12 +1,15 @@
 package sdk_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,9 +30,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(wire.Handshake.MagicCookieKey) == "" && os.Getenv("SDK_TEST_PLUGIN") == "" {
 		os.Exit(m.Run())
 	}
+	var host *sdk.Host
 	sdk.Serve(sdk.Plugin{
 		Name: "probe", Version: "1", Categories: []string{"*"}, Order: sdk.OrderNone,
 		Upstream: func(_ context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+			for i := 0; m.Category == "flood" && i < 5000; i++ {
+				host.Log().Info("flood", "line", i, "text", strings.Repeat("x", 1000))
+			}
 			if m.Category != "echo" {
 				return nil
 			}
@@ -37,6 +44,7 @@ func TestMain(m *testing.M) {
 			return err
 		},
 		Start: func(_ context.Context, h *sdk.Host) error {
+			host = h
 			h.Log().Debug("hidden at info")
 			h.Log().Info("started", "sessions", h.Sessions())
 			log.Print("[WARN] by Go's own log")
@@ -52,10 +60,14 @@ func spawn(t testing.TB, stderr *bytes.Buffer) (*plugin.Client, *wire.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return spawnAs(t, exec.Command(self), stderr)
+}
+
+func spawnAs(t testing.TB, cmd *exec.Cmd, stderr io.Writer) (*plugin.Client, *wire.Client) {
 	process := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: wire.Handshake, VersionedPlugins: wire.Plugins(nil), GRPCDialOptions: wire.DialOptions(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true,
-		Cmd: exec.Command(self), Logger: quiet, Stderr: stderr,
+		Cmd: cmd, Logger: quiet, Stderr: stderr,
 	})
 	t.Cleanup(process.Kill)
 	rpc, err := process.Client()
@@ -104,6 +116,43 @@ func TestProcess(t *testing.T) {
 	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, "straight to stderr": true, `"@level":"warn","@message":"by Go's own log"`: true} {
 		if strings.Contains(stderr.String(), text) != want {
 			t.Errorf("%s is in the log: %v, in:\n%s", text, !want, &stderr)
+		}
+	}
+}
+
+// P10: a host that doesn't read a plugin's log holds up no handler, and hears how
+// much is missing when it reads again.
+func TestLogThatNobodyReads(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(t.TempDir(), "stderr")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(fifo, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	_, client := spawnAs(t, exec.Command("sh", "-c", `exec "$0" 2>"$1"`, self, fifo), io.Discard)
+	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
+	if l.session, err = client.Open(context.Background(), l); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "info"}); err != nil {
+		t.Fatal(err)
+	}
+	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, TimeoutMs: 60_000, Event: &wire.Delivery_Upstream{
+		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "flood"}}}}})
+	l.until(func(f *wire.PluginFrame) bool { return len(f.Done) == 1 })
+	if err := pipe.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(pipe); !strings.Contains(lines.Text(), "lines dropped: the host did not read them"); {
+		if !lines.Scan() {
+			t.Fatalf("nothing told of missing lines: %v", lines.Err())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	stdlog "log"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"balhost/sdk/outlet"
 	"balhost/sdk/wire"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -16,6 +18,10 @@ import (
 
 // orphanGrace is how long a plugin waits to be stopped after its session ended.
 const orphanGrace = 5 * time.Second
+
+// logPatience is how long a line of the log waits for the host to read it: the last
+// one before an exit is to arrive. A host that doesn't read is waited for once.
+const logPatience = time.Second
 
 // heapFloor is memory that only the garbage collector counts: it is never
 // touched. A plugin's heap is so small that the collector would run without
@@ -27,7 +33,12 @@ const heapFloor = 16 << 20
 // host has stopped it. It is the only call in a plugin's main. Started by hand,
 // it says what to do instead and exits.
 func Serve(p Plugin) {
-	log := hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Info, Output: os.Stderr, JSONFormat: true})
+	out := outlet.NewPatient(os.Stderr, logPatience)
+	defer out.Close(logPatience)
+	logTo := hclog.LoggerOptions{Name: p.Name, Level: hclog.Info, JSONFormat: true}
+	out.Notice(func(n uint64) []byte { return dropped(logTo, n) })
+	logTo.Output = out
+	log := hclog.New(&logTo)
 	server, err := NewServer(p, log, func() {
 		// The host stops us now; one that was killed can't.
 		time.AfterFunc(orphanGrace, func() {
@@ -54,6 +65,14 @@ func Serve(p Plugin) {
 		GRPCServer:       wire.NewServer,
 		Logger:           log.Named("go-plugin"),
 	})
+}
+
+// dropped is the line that tells of n lines that the host didn't read.
+func dropped(o hclog.LoggerOptions, n uint64) []byte {
+	var line bytes.Buffer
+	o.Output = &line
+	hclog.New(&o).Warn(fmt.Sprintf("%d lines dropped: the host did not read them", n))
+	return line.Bytes()
 }
 
 // direct keeps os.Stderr the process's own. go-plugin, once it serves, leads it
