@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/sdk/outlet"
 )
 
 // devFlags are what dev takes from its command line.
@@ -59,6 +61,7 @@ dev.log in data_dir; elsewhere both are lines.`,
 			defer stop()
 			return dev(ctx, cfg, f, cmd)
 		},
+		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "the config `file`")
 	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0 for none")
@@ -81,11 +84,15 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return fmt.Errorf("make data_dir: %w", err)
 	}
 	live := isTerminal(cmd.OutOrStdout()) && !f.plain
-	log, closeLog, err := devLog(cfg, live, cmd)
+	logTo, closeLog, err := devLog(cfg, live, cmd)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
+	log := newLogger(cfg.Log, logTo)
+	screen := outlet.New(cmd.OutOrStdout()) // Ctrl-S must not stop the host
+	screen.Notice(func(uint64) []byte { return nil })
+	defer screen.Close(lastWords)
 
 	sim, err := devSimulator(cfg, log.Named("sim"))
 	if err != nil {
@@ -107,32 +114,43 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	})
 	g.Go(func() error { <-ctx.Done(); return server.Close() })
 	g.Go(func() error {
-		return daemon.Run(ctx, cfg, daemon.Options{Version: version(), Log: log, StopTimeout: time.Second, Load: func() (config.Config, error) {
-			cfg, err := loadConfig(f.config)
-			cfg.Ledger = devLimits(cfg.Ledger)
-			return cfg, err
-		}})
+		return daemon.Run(ctx, cfg, daemon.Options{
+			Version: version(), Log: log, LogStats: logStats(logTo), StopTimeout: time.Second,
+			Load: func() (config.Config, error) {
+				cfg, err := loadConfig(f.config)
+				cfg.Ledger = devLimits(cfg.Ledger)
+				return cfg, err
+			},
+			Exit:    func(code int) { exit(cmd.ErrOrStderr(), code) },
+			Overdue: func() { overdue(cmd.ErrOrStderr(), daemon.StopLimit) },
+		})
 	})
 	g.Go(func() error { return devTraffic(ctx, sim, f) })
 	g.Go(func() error {
 		client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
 		defer client.Close()
-		v := view{out: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: control.Addr().String()}
+		v := view{
+			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: control.Addr().String(),
+		}
 		return v.run(ctx)
 	})
-	return g.Wait()
+	if err := g.Wait(); !errors.Is(err, errUnread) {
+		return err
+	}
+	return nil // whoever looked on has seen enough
 }
 
-// devLog is the host's log: in dev.log beside a live view, else where the lines go.
-func devLog(cfg config.Config, live bool, cmd *cobra.Command) (hclog.Logger, func() error, error) {
+// devLog is where the host's log goes: in dev.log beside a live view, else where the lines go.
+func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func() error, error) {
 	if !live {
-		return newLogger(cfg.Log, cmd.ErrOrStderr()), func() error { return nil }, nil
+		return cmd.ErrOrStderr(), func() error { return nil }, nil
 	}
 	file, err := os.OpenFile(filepath.Join(cfg.DataDir, "dev.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w", err)
 	}
-	return newLogger(cfg.Log, file), file.Close, nil
+	w := outlet.New(file)
+	return w, func() error { w.Close(lastWords); return file.Close() }, nil
 }
 
 // devSimulator is a simulator that every session of the config can log in to.

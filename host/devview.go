@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,13 +22,17 @@ import (
 // view shows what dev runs: redrawn on a terminal, a line each few seconds
 // elsewhere.
 type view struct {
-	out    io.Writer
+	out    io.Writer // which never blocks
+	file   io.Writer // where that leads to
 	live   bool
 	sim    *ccstest.Server
 	host   *admin.Client
 	config config.Config
 	http   string
 }
+
+// errUnread: nobody reads any more what dev shows.
+var errUnread = errors.New("nobody reads stdout any more")
 
 // sample is what the simulator and the host counted at one moment.
 type sample struct {
@@ -65,13 +70,16 @@ func (v *view) run(ctx context.Context) error {
 		case <-tick.C:
 			now := v.sample(ctx)
 			if v.live {
-				width, height := terminalSize(v.out)
+				width, height := terminalSize(v.file)
 				rows := fit(v.screen(last, now, height), width, height)
 				fmt.Fprint(v.out, home+strings.Join(rows, eraseEL)+eraseED)
 			} else {
 				fmt.Fprintln(v.out, summary(last, now))
 			}
 			last = now
+			if unread(v.file) {
+				return errUnread
+			}
 		case <-ctx.Done():
 			if v.live {
 				fmt.Fprint(v.out, altOff)
@@ -200,10 +208,16 @@ func cut(row string, width int) string {
 	return row
 }
 
+// terminal is what may be one.
+type terminal interface {
+	Stat() (os.FileInfo, error)
+	Fd() uintptr
+}
+
 // terminalSize is how many columns and lines there are; as terminals once were,
 // where nobody says.
 func terminalSize(out io.Writer) (width, height int) {
-	if f, ok := out.(*os.File); ok {
+	if f, ok := out.(terminal); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
 			return int(size.Col), int(size.Row)
 		}
@@ -241,7 +255,7 @@ func lastMessages(passed []ccstest.Line, n int) []string {
 
 // isTerminal reports whether out is one, for people to look at.
 func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
+	f, ok := out.(terminal)
 	if !ok {
 		return false
 	}

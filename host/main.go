@@ -8,15 +8,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/grpclog"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
+	"balhost/sdk/outlet"
 )
 
 // What the process exits with: 0 done, and these.
@@ -27,10 +32,21 @@ const (
 )
 
 func main() {
+	keepSIGPIPE()
+	stderr := outlet.New(os.Stderr)
+	log.SetOutput(stderr) // what libraries log, too, must wait for no reader
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, stderr))
+	root := rootCommand()
+	root.SetOut(&stdout{file: os.Stdout})
+	root.SetErr(stderr)
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(execute(ctx, rootCommand()))
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		limit := stopLimit(root, os.Args[1:])
+		time.AfterFunc(limit, func() { overdue(stderr, limit) })
+	})
+	exit(stderr, execute(ctx, root))
 }
 
 // execute runs a command line and gives the exit code.
@@ -38,6 +54,11 @@ func execute(ctx context.Context, root *cobra.Command) int {
 	running := false
 	noteRunning(root, &running)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		if err = lost(root.OutOrStdout()); err != nil { // whoever ignored it
+			running = true
+		}
+	}
 	switch {
 	case err == nil:
 		return 0

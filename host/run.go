@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -11,6 +13,7 @@ import (
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/sdk/outlet"
 )
 
 func runCommand() *cobra.Command {
@@ -20,7 +23,8 @@ func runCommand() *cobra.Command {
 		Short: "Run the host until it is told to stop",
 		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and feeds
 it to the plugins. SIGINT or SIGTERM ends it in order: plugins finish what they
-have, sessions and the ledger are closed. After kill -9 or a power cut the next
+have, sessions and the ledger are closed, within 30 s in any case; a second signal
+ends it at once. Nothing waits for whoever reads the log. After kill -9 or a power cut the next
 start recovers everything that was acked. SIGHUP applies the changed config file,
 as balhost reload does.
 
@@ -37,13 +41,18 @@ with Restart=on-failure.`,
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
+			stderr := cmd.ErrOrStderr()
 			return daemon.Run(cmd.Context(), cfg, daemon.Options{
-				Version: version(),
-				Log:     newLogger(cfg.Log, cmd.ErrOrStderr()),
-				Load:    func() (config.Config, error) { return config.Load(path) },
-				Hangup:  hangup,
+				Version:  version(),
+				Log:      newLogger(cfg.Log, stderr),
+				LogStats: logStats(stderr),
+				Load:     func() (config.Config, error) { return config.Load(path) },
+				Hangup:   hangup,
+				Exit:     func(code int) { exit(stderr, code) },
+				Overdue:  func() { overdue(stderr, daemon.StopLimit) },
 			})
 		},
+		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "the config `file`")
 	return cmd
@@ -51,10 +60,32 @@ with Restart=on-failure.`,
 
 // newLogger logs as the config says.
 func newLogger(l config.Log, out io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
+	return logger(hclog.LoggerOptions{
 		Name:       "balhost",
 		Level:      hclog.LevelFromString(l.Level),
 		JSONFormat: l.Format == "json",
-		Output:     out,
-	})
+	}, out)
+}
+
+// logger logs to out, and tells of the lines that don't get there in its own format.
+func logger(o hclog.LoggerOptions, out io.Writer) hclog.Logger {
+	if w, ok := out.(*outlet.Writer); ok {
+		w.Notice(func(n uint64) []byte {
+			var line bytes.Buffer
+			told := o // whatever the level
+			told.Output, told.Level = &line, hclog.Warn
+			hclog.New(&told).Warn(fmt.Sprintf("%d lines dropped: nobody read the log, or it could not be written", n))
+			return line.Bytes()
+		})
+	}
+	o.Output = out
+	return hclog.New(&o)
+}
+
+// logStats tells what became of the lines of a log.
+func logStats(out io.Writer) func() outlet.Stats {
+	if w, ok := out.(*outlet.Writer); ok {
+		return w.Stats
+	}
+	return nil
 }

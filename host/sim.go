@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/ccstest"
+	"balhost/host/internal/daemon"
 )
 
 // simFlags are what sim takes from its command line.
@@ -67,8 +68,9 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
 with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 		Example: `  balhost sim --devices 100 --rate 500 --category com.example.echo
   balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return sim(cmd.Context(), f, cmd) },
+		Args:        cobra.NoArgs,
+		RunE:        func(cmd *cobra.Command, _ []string) error { return sim(cmd.Context(), f, cmd) },
+		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where CCS clients connect, with TLS")
@@ -120,7 +122,7 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 		return usagef("--http %s: the control asks for no password, so its address must be on this machine, as 127.0.0.1:5280", f.http)
 	}
 	if !f.quiet {
-		o.Log = hclog.New(&hclog.LoggerOptions{Name: "sim", Output: cmd.ErrOrStderr(), JSONFormat: f.json})
+		o.Log = logger(hclog.LoggerOptions{Name: "sim", JSONFormat: f.json}, cmd.ErrOrStderr())
 	}
 	if err := o.Check(); err != nil {
 		return usagef("%v", err)

@@ -55,6 +55,12 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	for _, reason := range s.Reasons {
 		p("  %s", plain(reason))
 	}
+	for _, warning := range s.Warnings {
+		p("  warning: %s", plain(warning))
+	}
+	if l := s.Log; l != nil && l.Dropped+l.Failed > 0 {
+		p("  log: %d lines dropped, %d could not be written", l.Dropped, l.Failed)
+	}
 	p("")
 	if err := printSessions(&text, s.Sessions, now); err != nil {
 		return err

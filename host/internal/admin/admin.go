@@ -24,8 +24,9 @@ type Functions struct {
 	Status func() Status
 	// Live says why the process should be killed and started again; nil when it is fine.
 	Live func() error
-	// Ready says why the host can't do its work now; empty when it can.
-	Ready func() []string
+	// Ready says why the host can't do its work now, no reasons when it can, and
+	// what else is wrong.
+	Ready func() (reasons, warnings []string)
 	// Send stores a downstream and returns its id when that is on disk (P2).
 	// The message has been through Checked; a Session that does not exist is entry.ErrUnknown.
 	Send func(context.Context, message.Downstream) (messageID string, err error)

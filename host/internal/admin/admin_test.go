@@ -41,7 +41,7 @@ func (h *host) functions() Functions {
 	return Functions{
 		Status: func() Status { return h.status },
 		Live:   func() error { return h.live },
-		Ready:  func() []string { return h.reasons },
+		Ready:  func() (reasons, warnings []string) { return h.reasons, nil },
 		Send: func(_ context.Context, d message.Downstream) (string, error) {
 			if h.fails != nil {
 				return "", h.fails

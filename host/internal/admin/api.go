@@ -38,15 +38,17 @@ func (a api) livez(w http.ResponseWriter, _ *http.Request) {
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Warnings are what is wrong and leaves the host ready.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func (a api) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := a.Ready()
+	reasons, warnings := a.Ready()
 	w.Header().Set("Content-Type", "application/json")
 	if len(reasons) > 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	write(w, Readiness{Ready: len(reasons) == 0, Reasons: reasons})
+	write(w, Readiness{Ready: len(reasons) == 0, Reasons: reasons, Warnings: warnings})
 }
 
 func (a api) status(w http.ResponseWriter, _ *http.Request) {

@@ -15,7 +15,8 @@ type Status struct {
 	Started       time.Time  `json:"started"`
 	UptimeSeconds int64      `json:"uptime_seconds"`
 	Ready         bool       `json:"ready"`
-	Reasons       []string   `json:"reasons,omitempty"` // why not ready, each with what to do
+	Reasons       []string   `json:"reasons,omitempty"`  // why not ready, each with what to do
+	Warnings      []string   `json:"warnings,omitempty"` // what is wrong and leaves the host ready
 	Sessions      []Session  `json:"sessions"`
 	Ledger        Ledger     `json:"ledger"`
 	Plugins       []Plugin   `json:"plugins"`
@@ -23,6 +24,15 @@ type Status struct {
 	HoldingMore   *Rest      `json:"holding_more,omitempty"` // the other categories
 	Recent        []Recent   `json:"recent,omitempty"`       // the events that ended last, newest first
 	Unusable      []Unusable `json:"unusable,omitempty"`     // what came last from CCS and could not be understood, newest first
+	Log           *Log       `json:"log,omitempty"`          // the host's own log; absent where nobody counts
+}
+
+// Log tells what became of the lines of the host's log.
+type Log struct {
+	Dropped uint64     `json:"dropped"`           // lines: nobody read those before them
+	Failed  uint64     `json:"failed"`            // lines that could not be written
+	Error   string     `json:"error,omitempty"`   // the last reason for that
+	Stalled *time.Time `json:"stalled,omitempty"` // since then nobody has read
 }
 
 // Session is one CCS sender.

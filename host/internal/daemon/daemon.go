@@ -20,6 +20,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/sdk/outlet"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,21 +35,42 @@ type Options struct {
 	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
 	Load   func() (config.Config, error)
 	Hangup <-chan os.Signal
+	// LogStats tells what became of Log's lines; nil: nobody knows.
+	LogStats func() outlet.Stats
+	// Exit ends the process at once, when a commit has failed; nil is os.Exit.
+	Exit func(code int)
+	// Overdue is called when the host has not stopped StopLimit after it began to.
+	// It doesn't return; nil: the host waits on.
+	Overdue func()
 	// StopTimeout is how long plugins may finish what they hold when the host
 	// stops; 0 is pluginhost's 10 s.
 	StopTimeout time.Duration
 }
+
+// StopLimit is how long a host may take to stop; see Options.Overdue.
+const StopLimit = 30 * time.Second
+
+// exitRecover is the status of a process that ends by intention, to recover on
+// the next start (P10).
+const exitRecover = 75
 
 // Run runs a host until ctx ends; then it drains its plugins, closes its
 // sessions and its ledger, and returns nil. Any other end is an error. When a
 // commit fails the process exits with status 75 (P10).
 func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	started := time.Now()
+	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
+	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
+	defer fail(nil)
+	if o.Exit == nil {
+		o.Exit = os.Exit
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	parts := newParts()
+	parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	countLines(parts.host.metrics, o.LogStats)
 
 	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
 		o.Log.Warn("the disk holds more than it need", "err", err)
@@ -63,16 +85,17 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		Inodes:      cfg.Ledger.Inodes,
 		Uptime:      ledger.Uptime,
 		Log:         o.Log.Named("ledger"),
-		Metrics:     metrics,
+		Metrics:     parts.ledger.metrics,
+		Poison:      func(error) { o.Exit(exitRecover) },
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
 
-	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: metrics})
+	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics})
 	connects := ccs.NewConnects(cfg.ConnectRate)
-	sessions := newFleet(metrics, func(s config.Session) (ccs.Options, error) {
+	sessions := newFleet(parts.sessions.metrics, func(s config.Session) (ccs.Options, error) {
 		opts, err := sessionOptions(s)
 		opts.Inbox, opts.Outbox, opts.Connects, opts.Log = led, out, connects, o.Log.Named("ccs").With("session", s.Name)
 		return opts, err
@@ -81,13 +104,13 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{o: o, started: started, ledger: led, outbox: out, sessions: sessions, connects: connects}
+	h := &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects}
 	h.follow(cfg)
 	h.dispatch = dispatch.New(dispatch.Options{
 		Ledger:   led,
 		Sessions: h.labels,
 		Log:      o.Log.Named("dispatch"),
-		Metrics:  metrics,
+		Metrics:  parts.dispatch.metrics,
 	})
 	h.plugins = pluginhost.New(pluginhost.Options{
 		Dir:         cfg.PluginsDir,
@@ -99,10 +122,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		StopTimeout: o.StopTimeout,
 		Dispatcher:  newPlugins(h.dispatch),
 		Log:         o.Log.Named("plugin"),
-		Metrics:     metrics,
+		Metrics:     parts.plugins.metrics,
 	})
 	api, err := admin.Listen(admin.Options{
-		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: metrics, Log: o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: parts, Log: o.Log.Named("admin"),
 	})
 	if err != nil {
 		return err
@@ -111,20 +134,18 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 
 	// The edge is what brings work in. It ends first, and by itself, while the
 	// core still commits what plugins finish and what CCS answers.
-	failed, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
 	coreCtx, stopCore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCore()
 	var core errgroup.Group
-	core.Go(part(coreCtx, fail, "dispatch", h.dispatch.Run))
-	core.Go(part(coreCtx, fail, "outbox", out.Run))
+	core.Go(running(coreCtx, fail, "dispatch", h.dispatch.Run))
+	core.Go(running(coreCtx, fail, "outbox", out.Run))
 
 	edge, edgeCtx := errgroup.WithContext(failed)
-	edge.Go(part(edgeCtx, fail, "sessions", sessions.run))
+	edge.Go(running(edgeCtx, fail, "sessions", sessions.run))
 	edge.Go(func() error { return sessions.apply(edgeCtx, first) })
-	edge.Go(part(edgeCtx, fail, "plugins", h.plugins.Run))
-	edge.Go(part(edgeCtx, fail, "admin", api.Run))
-	edge.Go(part(edgeCtx, fail, "reload", h.followHangups))
+	edge.Go(running(edgeCtx, fail, "plugins", h.plugins.Run))
+	edge.Go(running(edgeCtx, fail, "admin", api.Run))
+	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))
 	edgeErr := edge.Wait()
 	stopCore()
 	err = errors.Join(edgeErr, core.Wait())
@@ -132,9 +153,41 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	return err
 }
 
-// part runs one part until ctx ends. A part that stops before has failed, and
+// countLines has the metrics tell what became of the log's lines.
+func countLines(metrics prometheus.Registerer, stats func() outlet.Stats) {
+	if stats == nil {
+		return
+	}
+	counter := func(name, help string, of func(outlet.Stats) uint64) {
+		metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(of(stats())) }))
+	}
+	counter("balhost_log_dropped_lines_total", "Lines of the host's log that were dropped: nobody read those before them.", func(s outlet.Stats) uint64 { return s.Dropped })
+	counter("balhost_log_failed_lines_total", "Lines of the host's log that could not be written.", func(s outlet.Stats) uint64 { return s.Failed })
+}
+
+// stopInTime calls overdue StopLimit after the end of ctx, unless it is told
+// before that everything has ended.
+func stopInTime(ctx context.Context, overdue func()) (ended func()) {
+	if overdue == nil {
+		return func() {}
+	}
+	over := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		late := time.NewTimer(StopLimit)
+		defer late.Stop()
+		select {
+		case <-over:
+		case <-late.C:
+			overdue()
+		}
+	})
+	return func() { close(over) }
+}
+
+// running runs one part until ctx ends. A part that stops before has failed, and
 // so has the host.
-func part(ctx context.Context, fail context.CancelCauseFunc, name string, run func(context.Context) error) func() error {
+func running(ctx context.Context, fail context.CancelCauseFunc, name string, run func(context.Context) error) func() error {
 	return func() error {
 		err := run(ctx)
 		switch {

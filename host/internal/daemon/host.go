@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ type host struct {
 	outbox   *outbox.Outbox
 	plugins  *pluginhost.Host
 	sessions *fleet
+	parts    *parts
 	connects *rate.Limiter // of all sessions
 
 	reloading sync.Mutex // one reload at a time
@@ -46,7 +48,7 @@ func (h *host) functions() admin.Functions {
 	return admin.Functions{
 		Status:     h.status,
 		Live:       h.live,
-		Ready:      h.unready,
+		Ready:      h.ready,
 		Send:       h.send,
 		Dead:       h.dead,
 		DeadLetter: h.deadLetter,
@@ -60,66 +62,10 @@ func (h *host) functions() admin.Functions {
 	}
 }
 
-// answerTime bounds what asks Run of dispatch: a loop that does not answer is a
-// broken one.
-const answerTime = 10 * time.Second
-
 func (h *host) dispatched() (dispatch.Status, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), aliveTime)
 	defer cancel()
 	return h.dispatch.Status(ctx)
-}
-
-func (h *host) live() error {
-	if _, err := h.dispatched(); err != nil {
-		return fmt.Errorf("dispatch does not answer: %w", err)
-	}
-	return nil
-}
-
-// unready says why the host can't do now what it did before, or is there for.
-func (h *host) unready() []string {
-	var reasons []string
-	for _, s := range h.sessions.sessions() {
-		st := s.Status()
-		ready := slices.ContainsFunc(st.Connections, func(c ccs.Connection) bool { return c.State == ccs.Ready })
-		if !ready {
-			reason := fmt.Sprintf("session %q has no connection to CCS", st.Name)
-			if st.LastError != nil {
-				reason += ": " + st.LastError.Error()
-			}
-			reasons = append(reasons, reason)
-		}
-		if until := h.outbox.Stats(st.SenderID).Halted; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, until.Format(time.TimeOnly)))
-		}
-		for _, c := range st.Connections {
-			if c.Unackable > 0 {
-				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until it ends", st.Name, c.Number, c.Unackable))
-			}
-		}
-	}
-	if h.ledger.Full() {
-		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
-	}
-	if _, err := h.ledger.Space(); err != nil {
-		reasons = append(reasons, "the disk can't be looked at, so the host does not stop before it is full: "+err.Error())
-	}
-	if names := h.plugins.Awaited(); names != nil {
-		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(names, ", ")))
-	}
-	for _, p := range h.plugins.Status() {
-		if missed(p) {
-			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
-		}
-	}
-	return append(reasons, h.ledger.Alarms()...)
-}
-
-// missed reports whether a plugin has served here and doesn't now. What has never
-// served takes nothing from the others: status names it, and that is all.
-func missed(p pluginhost.Status) bool {
-	return (p.State == pluginhost.Backoff || p.State == pluginhost.Refused) && len(p.Previous) > 0
 }
 
 // send stores a downstream for the API (P2).
@@ -157,38 +103,35 @@ func (h *host) deadLetter(id string) (entry.DeadLetter, error) {
 }
 
 func (h *host) status() admin.Status {
-	dispatched, err := h.dispatched()
-	reasons := h.unready()
-	if err != nil {
-		reasons = append(reasons, "dispatch does not answer: "+err.Error())
-	}
+	l := h.look(answerTime)
+	reasons := l.unready()
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
-		Ready: len(reasons) == 0, Reasons: reasons,
-		Plugins: h.pluginStatus(dispatched),
+		Ready: len(reasons) == 0, Reasons: reasons, Warnings: append(l.warnings(), h.logWarning()...),
+		Plugins: l.pluginStatus(), Log: h.logStatus(),
 	}
-	for _, s := range h.sessions.sessions() {
-		session, unusable := sessionStatus(s.Status(), h.outbox.Stats(s.Status().SenderID))
+	for _, s := range l.sessions {
+		session, unusable := sessionStatus(s, l.sending[s.SenderID])
 		st.Sessions = append(st.Sessions, session)
 		st.Unusable = append(st.Unusable, unusable...)
 	}
 	labels := h.labels()
-	for _, id := range h.outbox.Sessions() {
+	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
 		if !slices.ContainsFunc(labels, func(s entry.Session) bool { return s.SenderID == id }) { // what it left is to be seen
-			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: h.outbox.Stats(id).Pending})
+			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: l.sending[id].Pending})
 		}
 	}
-	for _, h := range dispatched.Holding {
+	for _, h := range l.dispatch.Holding {
 		st.Holding = append(st.Holding, admin.Holding{Category: h.Category, Pending: h.Pending, Since: h.Since})
 	}
-	if more := dispatched.More; more.Categories > 0 {
+	if more := l.dispatch.More; more.Categories > 0 {
 		st.HoldingMore = &admin.Rest{Categories: more.Categories, Pending: more.Pending}
 	}
-	for _, r := range dispatched.Recent {
+	for _, r := range l.dispatch.Recent {
 		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
 	}
-	st.Ledger = admin.Ledger{Counts: h.ledger.Counts(), Full: h.ledger.Full(), DiskSoft: h.config().Ledger.DiskSoft}
-	tellSpace(&st.Ledger, h.ledger.Space)
+	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}
+	tellSpace(&st.Ledger, func() (ledger.Space, error) { return l.free, l.freeErr })
 	return st
 }
 
@@ -234,7 +177,7 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 // pluginStatus joins what is known of the processes and of their work. A plugin
 // may have events and no process, and the other way round; one that has neither
 // a file nor anything left to do is not told of.
-func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
+func (l *look) pluginStatus() []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {
 		if byName[name] == nil {
@@ -242,7 +185,7 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 		}
 		return byName[name]
 	}
-	for _, p := range h.plugins.Status() {
+	for _, p := range l.plugins {
 		a := get(p.Name)
 		a.State, a.Reason, a.Version, a.SHA256 = string(p.State), p.Reason, p.Version, p.SHA256
 		a.PID, a.Restarts, a.Categories = p.PID, p.Restarts, p.Categories
@@ -257,7 +200,7 @@ func (h *host) pluginStatus(d dispatch.Status) []admin.Plugin {
 			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At, Tried: r.Tried}
 		}
 	}
-	for _, p := range d.Plugins {
+	for _, p := range l.dispatch.Plugins {
 		a := get(p.Name)
 		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost
 		if a.LastFailure = p.Failure; p.Failure != "" {

@@ -10,7 +10,7 @@
 // {"do":"reject"}, {"do":"fail"}, {"do":"err"}, {"do":"crash"} or {"do":"wait"}, each
 // until the file that config's "calm" names is there; {"do":"stuck"} is a wait that
 // heeds no ctx. With "beat" in its config it sends to the device beat-SESSION by
-// itself, so often.
+// itself, so often; with "flood" each upstream logs 100 lines.
 package main
 
 import (
@@ -22,10 +22,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"balhost/sdk"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 var variant string
@@ -60,18 +63,21 @@ func main() {
 type scribe struct {
 	instance string // of all processes there ever were; begins with the process's number
 	config   struct {
-		Book string       `json:"book"` // the file; "" writes nothing
-		Work sdk.Duration `json:"work"` // the longest time that one handling takes
-		Beat sdk.Duration `json:"beat"` // 0: it sends nothing by itself
-		Calm string       `json:"calm"` // while this file is missing, devices may make trouble
+		Book  string       `json:"book"` // the file; "" writes nothing
+		Work  sdk.Duration `json:"work"` // the longest time that one handling takes
+		Beat  sdk.Duration `json:"beat"` // 0: it sends nothing by itself
+		Flood bool         `json:"flood"`
+		Calm  string       `json:"calm"` // while this file is missing, devices may make trouble
 	}
 	book  *os.File
+	log   hclog.Logger
 	mu    sync.Mutex // guards what follows
 	n     int        // upstreams so far
 	hoard [][]byte
 }
 
-func (s *scribe) start(context.Context, *sdk.Host) (err error) {
+func (s *scribe) start(_ context.Context, h *sdk.Host) (err error) {
+	s.log = h.Log()
 	if variant == "refuse" {
 		return errors.New("greeting must not be empty")
 	}
@@ -111,6 +117,11 @@ func (s *scribe) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error
 	var data struct{ N, Do string }
 	if err := json.Unmarshal(m.Data, &data); err != nil {
 		return sdk.Reject(err)
+	}
+	if s.config.Flood {
+		for i := range 100 {
+			s.log.Info("flood", "line", i, "text", strings.Repeat("x", 200))
+		}
 	}
 	if err := s.note("begin", m, data.N); err != nil {
 		return err

@@ -1,0 +1,197 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
+)
+
+// look is what the parts say of themselves at one moment.
+type look struct {
+	dispatch dispatch.Status
+	plugins  []pluginhost.Status
+	awaited  []string
+	sessions []ccs.Status
+	sending  map[string]outbox.Stats // by sender id, of all sessions and of what removed ones left
+	counts   entry.Counts
+	full     bool
+	alarms   []string
+	free     ledger.Space
+	freeErr  error
+	silent   []error // parts that did not answer: what they would have said is missing
+}
+
+// errSilent stands for what a part would have said.
+var errSilent = errors.New("it does not answer")
+
+// look asks all parts at once, none for longer than limit.
+func (h *host) look(limit time.Duration) *look {
+	l := look{freeErr: errSilent} // unless the disk answers
+	var mu sync.Mutex             // guards silent; each question writes what nobody else does
+	var asking sync.WaitGroup
+	put := func(p *part, question func() func()) {
+		asking.Go(func() {
+			answer, err := ask(p, limit, question)
+			h.parts.note(p, err)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				l.silent = append(l.silent, err)
+				return
+			}
+			answer()
+		})
+	}
+	put(h.parts.dispatch, func() func() {
+		s, err := h.dispatched()
+		return func() {
+			if l.dispatch = s; err != nil {
+				l.silent = append(l.silent, fmt.Errorf("dispatch does not answer: %w", err))
+			}
+		}
+	})
+	put(h.parts.plugins, func() func() {
+		all, awaited := h.plugins.Status(), h.plugins.Awaited()
+		return func() { l.plugins, l.awaited = all, awaited }
+	})
+	put(h.parts.sessions, func() func() {
+		var all []ccs.Status
+		for _, s := range h.sessions.sessions() {
+			all = append(all, s.Status())
+		}
+		return func() { l.sessions = all }
+	})
+	put(h.parts.outbox, func() func() {
+		sending := map[string]outbox.Stats{}
+		ids := h.outbox.Sessions()
+		for _, s := range h.labels() {
+			ids = append(ids, s.SenderID)
+		}
+		for _, id := range ids {
+			sending[id] = h.outbox.Stats(id)
+		}
+		return func() { l.sending = sending }
+	})
+	put(h.parts.ledger, func() func() {
+		counts, full, alarms := h.ledger.Counts(), h.ledger.Full(), h.ledger.Alarms()
+		return func() { l.counts, l.full, l.alarms = counts, full, alarms }
+	})
+	put(h.parts.disk, func() func() {
+		free, err := h.ledger.Space()
+		return func() { l.free, l.freeErr = free, err }
+	})
+	asking.Wait()
+	slices.SortFunc(l.silent, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return &l
+}
+
+// live says why only a restart helps: a part that is stuck. A disk that doesn't
+// answer isn't mended by one.
+func (h *host) live() error {
+	for _, err := range h.look(aliveTime).silent {
+		if !strings.HasPrefix(err.Error(), h.parts.disk.name+" ") {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *host) ready() (reasons, warnings []string) {
+	l := h.look(answerTime)
+	return l.unready(), append(l.warnings(), h.logWarning()...)
+}
+
+// unready says why the host can't do now what it did before, or is there for.
+func (l *look) unready() []string {
+	var reasons []string
+	for _, err := range l.silent {
+		reasons = append(reasons, err.Error())
+	}
+	for _, st := range l.sessions {
+		ready := slices.ContainsFunc(st.Connections, func(c ccs.Connection) bool { return c.State == ccs.Ready })
+		if !ready {
+			reason := fmt.Sprintf("session %q has no connection to CCS", st.Name)
+			if st.LastError != nil {
+				reason += ": " + st.LastError.Error()
+			}
+			reasons = append(reasons, reason)
+		}
+		if until := l.sending[st.SenderID].Halted; !until.IsZero() {
+			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, until.Format(time.TimeOnly)))
+		}
+		for _, c := range st.Connections {
+			if c.Unackable > 0 {
+				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until it ends", st.Name, c.Number, c.Unackable))
+			}
+		}
+	}
+	if l.full {
+		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
+	}
+	if l.freeErr != nil {
+		reasons = append(reasons, "the disk can't be looked at, so the host does not stop before it is full: "+l.freeErr.Error())
+	}
+	if l.awaited != nil {
+		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(l.awaited, ", ")))
+	}
+	for _, p := range l.plugins {
+		if missed(p) {
+			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
+		}
+	}
+	return append(reasons, l.alarms...)
+}
+
+// warnings are what is wrong and leaves the host ready: it takes nothing from
+// others.
+func (l *look) warnings() []string {
+	return nil
+}
+
+// missed reports whether a plugin has served here and doesn't now. What has never
+// served takes nothing from the others: status names it, and that is all.
+func missed(p pluginhost.Status) bool {
+	return (p.State == pluginhost.Backoff || p.State == pluginhost.Refused) && len(p.Previous) > 0
+}
+
+// logStall is how long one write of the log may take until nobody seems to read it.
+const logStall = 5 * time.Second
+
+// logWarning says whether the log gets out now.
+func (h *host) logWarning() []string {
+	if h.o.LogStats == nil {
+		return nil
+	}
+	s := h.o.LogStats()
+	if s.Writing.IsZero() || time.Since(s.Writing) < logStall {
+		return nil
+	}
+	return []string{fmt.Sprintf("nobody reads the log for %s: %d lines dropped", time.Since(s.Writing).Round(time.Second), s.Dropped)}
+}
+
+// logStatus tells what became of the log's lines.
+func (h *host) logStatus() *admin.Log {
+	if h.o.LogStats == nil {
+		return nil
+	}
+	s := h.o.LogStats()
+	l := &admin.Log{Dropped: s.Dropped, Failed: s.Failed}
+	if s.Err != nil {
+		l.Error = s.Err.Error()
+	}
+	if !s.Writing.IsZero() && time.Since(s.Writing) >= logStall {
+		l.Stalled = &s.Writing
+	}
+	return l
+}
