@@ -18,7 +18,7 @@ session "main" {                            # one CCS sender, named for logs and
   window          = 100                     # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
   ping_interval   = "20s"                   # without a stanza, then ask whether the connection lives
   ping_timeout    = "10s"                   # for any stanza, then replace the connection
-  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection and send it again, up to 18 times
+  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection and send it again; it fails after 18 times, if others are answered meanwhile
   max_stanza      = "1MiB"                  # a longer one is skipped and counted; 1MiB at most
   ack_warn        = "100ms"                 # log an upstream whose ack took longer
 

@@ -56,7 +56,7 @@ type answer struct {
 	code, description string
 	token             string            // registration_id of an ack
 	refusal           *xmpp.StanzaError // instead of ack or nack; id is then the stanza's, which is the same
-	echo              string            // the message id in the payload that came back with refusal
+	echo              echo              // what else it says of the downstream
 }
 
 // request is an iq that the peer wants answered.

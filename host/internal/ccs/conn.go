@@ -37,6 +37,7 @@ type conn struct {
 	born     time.Time
 	heard    atomic.Int64 // when the last whole stanza was, in ns since born: a clock that is set is no silence
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
+	vague    string       // the last refusal that may be of several in flight; as useful
 	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 
 	mu    sync.Mutex // guards what follows
@@ -99,16 +100,19 @@ func (c *conn) run(ctx context.Context) (err error) {
 // closed, can it go out on another one (P3). It says what to make of err then.
 func (c *conn) giveBack(win *flow.Window, err error) error {
 	c.inFlight.Store(0)
-	o, suspected := &c.s.o, false
-	switch unanswered := win.Unanswered(); {
-	case len(unanswered) == 0:
-	case blamesUs(err):
-		o.Outbox.Blame(o.SenderID, unanswered)
-		suspected = true
-	default:
-		suspected = o.Outbox.Return(o.SenderID, unanswered)
+	o, unanswered := &c.s.o, win.Unanswered()
+	if len(unanswered) == 0 {
+		return err
 	}
-	if err == nil || !suspected {
+	end := flow.End{Fault: fault(err), Why: "it was asked to end", Useful: c.useful}
+	if err != nil {
+		end.Why = err.Error()
+	}
+	if c.vague != "" {
+		end.Vague, end.Why = true, end.Why+"; before, CCS refused one without saying which: "+c.vague
+	}
+	blamed := o.Outbox.Return(o.SenderID, unanswered, end)
+	if err == nil || !blamed {
 		return err
 	}
 	return errDownstream{err, c.useful}

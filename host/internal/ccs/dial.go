@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/flow"
 	"balhost/host/internal/xmpp"
 )
 
@@ -151,28 +152,14 @@ func refused(err error) bool {
 	}
 	var auth *xmpp.AuthError
 	var trust *TrustError
-	var ended *xmpp.StreamError
-	if errors.As(err, &ended) {
-		switch ended.Condition {
-		case "policy-violation", "not-authorized", "host-unknown": // ccs-protocol.md §1.4
-			return true
-		}
-	}
-	return errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust)
+	return fault(err).Waits() || errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust)
 }
 
-// blamesUs reports whether CCS ended the stream over bytes of ours, so that one
-// of the messages in flight may be poison; policy-violation is what a stanza over
-// the server's limit of size gets. Spec: RFC 6120 §4.9.3; ccs-protocol.md §1.4.
-func blamesUs(err error) bool {
+// fault is whose doing a connection's end is.
+func fault(err error) flow.Fault {
 	var ended *xmpp.StreamError
-	if !errors.As(err, &ended) {
-		return false
+	if errors.As(err, &ended) {
+		return flow.StreamFault(ended.Condition)
 	}
-	switch ended.Condition {
-	case "invalid-xml", "not-well-formed", "xml-not-well-formed", "bad-format", "bad-namespace-prefix",
-		"invalid-namespace", "policy-violation", "restricted-xml", "unsupported-encoding", "unsupported-stanza-type":
-		return true
-	}
-	return false
+	return flow.Link
 }

@@ -9,6 +9,7 @@ import (
 
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 )
 
@@ -148,7 +149,7 @@ func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md
 		w.outbox.send(1, 2, "tokA")
 		w.until("both", func(c ccstest.Counts) bool { return c.Downstreams == 2 })
 		for _, payload := range []string{
-			`{"to":"tokA","message_id":"d-1","message_type":"ack"}`, `{"to":"tokA"}`, `{"to":`, ``,
+			`{"to":"tokA","message_id":"d-1","message_type":"ack"}`, `{"to":"tokA","message_id":"","message_type":"ack"}`,
 			`{"to":"tokA","data":{"message_id":"d-1"},"message_id":"d-2"}`,
 		} {
 			w.srv.Inject(`<message type="error"><gcm xmlns="google:mobile:data">` + payload + `</gcm><error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
@@ -159,8 +160,8 @@ func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md
 				t.Errorf("refused %v, unanswered %v", b.refused, b.taken)
 			}
 		})
-		if st := w.s.Status(); st.StanzaErrors != 4 || len(st.Connections) != 1 {
-			t.Errorf("%d stanza errors for nobody, want 4; %+v", st.StanzaErrors, st.Connections)
+		if st := w.s.Status(); st.StanzaErrors != 2 || len(st.Connections) != 1 {
+			t.Errorf("%d stanza errors for nobody, want 2; %+v", st.StanzaErrors, st.Connections)
 		}
 	})
 }
@@ -239,9 +240,9 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 	})
 }
 
-// A stream error that blames our bytes is told apart from a lost link.
-func TestStreamErrorOverOurBytesBlamesWhatWasInFlight(t *testing.T) { // P10
-	for condition, blamed := range map[string]bool{"invalid-xml": true, "policy-violation": true, "system-shutdown": false} {
+// Why a connection has ended is told with what was in flight.
+func TestWhatWasInFlightGoesBackWithTheReason(t *testing.T) { // P10
+	for condition, fault := range map[string]flow.Fault{"invalid-xml": flow.Bytes, "policy-violation": flow.Policy, "system-shutdown": flow.Server} {
 		simulate(t, ccstest.Options{}, nil, func(w *world) {
 			w.srv.Nack(ccstest.Nack{Count: 3})
 			w.outbox.send(1, 3, "tokA")
@@ -249,8 +250,8 @@ func TestStreamErrorOverOurBytesBlamesWhatWasInFlight(t *testing.T) { // P10
 			w.srv.StreamError(condition)
 			w.until("three again", func(c ccstest.Counts) bool { return c.AckedDown == 3 })
 			w.outbox.look(func(b *outbox) {
-				if got := len(b.blamed) == 1 && len(b.blamed[0]) == 3; got != blamed {
-					t.Errorf("%s: blamed %v, returned %v", condition, b.blamed, b.returned)
+				if len(b.returned) != 3 || len(b.ends) != 1 || b.ends[0].Fault != fault || !strings.Contains(b.ends[0].Why, condition) {
+					t.Errorf("%s: returned %v over %+v", condition, b.returned, b.ends)
 				}
 			})
 			w.legal()

@@ -15,6 +15,7 @@ import (
 
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 
 	"github.com/hashicorp/go-hclog"
@@ -186,7 +187,7 @@ type outbox struct {
 	nacked   map[uint64]string // code
 	refused  map[uint64]string
 	returned []uint64
-	blamed   [][]uint64
+	ends     []flow.End
 }
 
 func newOutbox() *outbox {
@@ -255,26 +256,20 @@ func (b *outbox) Nacked(_ string, seq uint64, code, _ string) {
 	delete(b.taken, seq)
 }
 
-func (b *outbox) Refused(_ string, seq uint64, errorType, _ string) {
+func (b *outbox) Refused(_ string, seq uint64, errorType, _, _ string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.taken, seq)
 	b.refused[seq] = errorType
 }
 
-func (b *outbox) Return(_ string, seqs []uint64) (suspected bool) {
+func (b *outbox) Return(_ string, seqs []uint64, end flow.End) (blamed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.returned = append(b.returned, seqs...)
+	b.ends = append(b.ends, end)
 	b.again(seqs...)
-	return false
-}
-
-func (b *outbox) Blame(_ string, seqs []uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.blamed = append(b.blamed, seqs)
-	b.again(seqs...)
+	return end.Fault == flow.Bytes || end.Fault == flow.Policy
 }
 
 func (b *outbox) again(seqs ...uint64) {

@@ -8,6 +8,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,9 +32,8 @@ type Outbox interface {
 	Take(session string, conn, n int) []entry.Outgoing
 	Acked(session string, seq uint64, newToken string)
 	Nacked(session string, seq uint64, code, description string)
-	Refused(session string, seq uint64, errorType, description string)
-	Return(session string, seqs []uint64) (suspected bool)
-	Blame(session string, seqs []uint64)
+	Refused(session string, seq uint64, errorType, condition, description string)
+	Return(session string, seqs []uint64, end flow.End) (blamed bool)
 }
 
 // Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox

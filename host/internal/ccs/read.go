@@ -77,18 +77,6 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 	}
 }
 
-// echoed is the message id of a downstream that comes back with a stanza error,
-// for where its stanza's id does not (ccs-protocol.md §4.2). Acks come back too,
-// and theirs are of the devices' choosing.
-func echoed(payload []byte) string {
-	_, err := fcm.Decode(payload)
-	var bad *fcm.DecodeError
-	if errors.As(err, &bad) { // it looks like an upstream without a from
-		return bad.MessageID
-	}
-	return ""
-}
-
 // payload handles the JSON of a stanza. b lives until the next stanza only.
 func (c *conn) payload(b []byte) {
 	read := time.Now()
@@ -112,7 +100,7 @@ func (c *conn) payload(b []byte) {
 	case f.Kind == fcm.Ack:
 		c.box.answer(answer{id: f.MessageID, token: f.RegistrationID}, len(raw))
 	case f.Kind == fcm.Nack:
-		c.box.answer(answer{id: f.MessageID, nack: true, code: f.Code, description: f.Description}, len(raw))
+		c.box.answer(answer{id: f.MessageID, nack: true, code: f.Code, description: f.Description, echo: echo{to: f.From}}, len(raw))
 	case f.Kind == fcm.Control && f.ControlType == fcm.ConnectionDraining:
 		c.box.put(func(m *mail) { m.drain = true })
 	case f.Kind == fcm.Control:

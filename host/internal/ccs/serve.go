@@ -1,6 +1,7 @@
 package ccs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"balhost/host/internal/fcm"
 	"balhost/host/internal/flow"
 	"balhost/host/internal/xmpp"
+	"balhost/sdk/message"
 )
 
 const (
@@ -27,17 +29,19 @@ const (
 // in it has a lock.
 type writer struct {
 	*conn
-	w      *wire
-	win    *flow.Window
-	mail   mail
-	out    []byte // what this turn writes
-	json   []byte
-	going  *departure // nil in Ready
-	room   <-chan struct{}
-	pinged time.Time // when the last ping went out
-	ping   bool      // and nothing was heard since
-	pings  int
-	heldUp time.Time // when the reader was last held up: answers may have come and not be read
+	w       *wire
+	win     *flow.Window
+	mail    mail
+	out     []byte // what this turn writes
+	json    []byte
+	going   *departure // nil in Ready
+	room    <-chan struct{}
+	pinged  time.Time // when the last ping went out
+	ping    bool      // and nothing was heard since
+	pings   int
+	unnamed []unnamed // refusals that may be of several
+	lastAck time.Time // when the last acks went out
+	heldUp  time.Time // when the reader was last held up: answers may have come and not be read
 }
 
 // departure is Draining: no more downstreams; then the end.
@@ -124,30 +128,22 @@ func (v *writer) answered(now time.Time) {
 		if a.nack && a.code == fcm.ConnectionDraining { // a drain may be noticed by a nack first
 			v.mail.drain = true
 		}
-		seq, since, ok := v.win.Answer(a.id)
-		if !ok && a.echo != "" {
-			seq, since, ok = v.win.Answer(a.echo)
-		}
-		if ok {
-			v.useful = true
-			v.s.metrics.answer.Observe(now.Sub(since).Seconds())
-		}
 		switch {
-		case !ok && a.refusal != nil: // mostly 406: an ack that CCS does not want here
+		case v.settle(a, now):
+		case v.keep(a, now):
+			if v.name(now); len(v.unnamed) > 0 {
+				v.tell(a, now)
+			}
+		case a.refusal != nil: // mostly 406: an ack that CCS does not want here
 			v.s.odd(stanzaError, a.refusal.Error())
-		case !ok:
-			v.s.odd(lateAnswer, strconv.Quote(a.id))
-		case a.refusal != nil:
-			v.s.counts.nacked.Add(1)
-			o.Outbox.Refused(o.SenderID, seq, a.refusal.Type, a.refusal.Error())
-		case a.nack:
-			v.s.counts.nacked.Add(1)
-			o.Outbox.Nacked(o.SenderID, seq, a.code, a.description)
+		case a.id == "":
+			v.s.remember(now, a.echo.to, "", "a refusal of nothing in flight: "+a.reason())
+			v.s.odd(unusablePayload, a.reason())
 		default:
-			v.s.counts.acked.Add(1)
-			o.Outbox.Acked(o.SenderID, seq, a.token)
+			v.s.odd(lateAnswer, strconv.Quote(a.id))
 		}
 	}
+	v.name(now)
 	v.inFlight.Store(int64(o.Window - v.win.Room()))
 	if v.mail.drain {
 		v.depart("asked by CCS", departure{until: v.in(o.Drain)})
@@ -155,6 +151,33 @@ func (v *writer) answered(now time.Time) {
 	if v.mail.hurry {
 		v.depart("its place is needed", departure{until: v.in(o.Grace), hangUp: true})
 	}
+}
+
+// settle takes the downstream that a is of out of the window, and hands a on;
+// false when it is not there.
+func (v *writer) settle(a answer, now time.Time) bool {
+	o := &v.s.o
+	seq, since, ok := v.win.Answer(a.id)
+	if !ok && a.echo.id != "" {
+		seq, since, ok = v.win.Answer(a.echo.id)
+	}
+	if !ok {
+		return false
+	}
+	v.useful = true
+	v.s.metrics.answer.Observe(now.Sub(since).Seconds())
+	switch {
+	case a.refusal != nil:
+		v.s.counts.nacked.Add(1)
+		o.Outbox.Refused(o.SenderID, seq, a.refusal.Type, a.refusal.Condition, a.refusal.Error())
+	case a.nack:
+		v.s.counts.nacked.Add(1)
+		o.Outbox.Nacked(o.SenderID, seq, a.code, a.description)
+	default:
+		v.s.counts.acked.Add(1)
+		o.Outbox.Acked(o.SenderID, seq, a.token)
+	}
+	return true
 }
 
 // acks appends an ack for each upstream that is stored by now, and looks at
@@ -194,14 +217,22 @@ func (v *writer) fill(now time.Time) (more bool) {
 	taken := o.Outbox.Take(o.SenderID, v.number, n)
 	for _, g := range taken {
 		if err := v.append(g); err != nil { // nothing of it is in out
-			o.Outbox.Refused(o.SenderID, g.Seq, "modify", err.Error())
+			o.Outbox.Refused(o.SenderID, g.Seq, "modify", "bad-request", err.Error())
 			continue
 		}
-		v.win.Add(g.Message.MessageID, g.Seq, now)
+		v.win.Add(g.Message.MessageID, target(g.Message.To), g.Seq, now)
 		v.s.counts.downstreams.Add(1)
 	}
 	v.inFlight.Store(int64(o.Window - v.win.Room()))
 	return len(taken) == n && v.win.Room() > 0
+}
+
+// target is what a nack's "from" and a returned payload's "to" repeat of it (ccs-protocol.md §4).
+func target(t message.Target) string {
+	if t.Topic != "" {
+		return "/topics/" + t.Topic
+	}
+	return cmp.Or(t.Token, t.Condition)
 }
 
 // append writes one downstream. The stanza's id is the message's, so that a
@@ -255,6 +286,7 @@ func (v *writer) flush() error {
 	if len(v.mail.acks) > 0 {
 		v.useful = true
 		v.box.wrote(len(v.mail.acks))
+		v.lastAck = time.Now()
 		v.s.acked(v.number, v.mail.acks)
 		v.mail.acks = v.mail.acks[:0]
 	}

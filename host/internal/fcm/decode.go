@@ -193,6 +193,7 @@ func (f *Frame) read(raw fields) error {
 		f.RegistrationID, _ = text(raw.registrationID)
 	case Nack:
 		f.Code, f.Description = nack(raw)
+		return nil // without a message_id it is still CCS's reason
 	case Receipt:
 		if f.From == "" {
 			f.From = receiptFrom

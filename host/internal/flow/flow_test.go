@@ -23,7 +23,7 @@ func TestWindowHoldsWhatIsUnanswered(t *testing.T) {
 			id := fmt.Sprint("d-", rnd.Uint64N(next+2)) // known, answered, or never sent
 			switch {
 			case w.Room() > 0 && rnd.IntN(2) == 0:
-				w.Add(fmt.Sprint("d-", next), next, t0.Add(time.Duration(next)))
+				w.Add(fmt.Sprint("d-", next), "tokA", next, t0.Add(time.Duration(next)))
 				want = append(want, next)
 				next++
 			default:
@@ -53,16 +53,16 @@ func TestWindowRefusesOneTooMany(t *testing.T) {
 		return false
 	}
 	w := NewWindow(2)
-	w.Add("a", 1, t0)
-	if !panics(func() { w.Add("a", 2, t0) }) {
+	w.Add("a", "tokA", 1, t0)
+	if !panics(func() { w.Add("a", "tokA", 2, t0) }) {
 		t.Error("an id that is unanswered went in again")
 	}
-	w.Add("b", 2, t0)
-	if !panics(func() { w.Add("c", 3, t0) }) {
+	w.Add("b", "tokA", 2, t0)
+	if !panics(func() { w.Add("c", "tokA", 3, t0) }) {
 		t.Error("a third went into a window of two")
 	}
 	w.Answer("a")
-	w.Add("a", 4, t0)
+	w.Add("a", "tokA", 4, t0)
 	if got := w.Unanswered(); !slices.Equal(got, []uint64{2, 4}) {
 		t.Errorf("got %v", got)
 	}
@@ -93,49 +93,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestJudgeStanza(t *testing.T) {
-	for _, c := range []struct {
-		kind            string
-		attempts, limit int
-		want            Verdict
-	}{
-		{"modify", 1, 15, Fail}, {"cancel", 1, 15, Fail}, {"auth", 1, 15, Fail}, {"", 1, 15, Fail},
-		{"wait", 1, 15, Retry}, {"wait", 15, 15, Fail}, {"wait", 15, 0, Retry},
-	} {
-		if got := JudgeStanza(c.kind, c.attempts, c.limit); got != c.want {
-			t.Errorf("JudgeStanza(%q, %d, %d) = %v, want %v", c.kind, c.attempts, c.limit, got, c.want)
-		}
-	}
-}
-
-func TestJudgeLoss(t *testing.T) { // P3, P10
-	for _, c := range []struct {
-		name            string
-		loss            Loss
-		attempts, limit int
-		want            Verdict
-	}{
-		{"a link that is lost", Loss{Times: 1}, 1, 15, Resend},
-		{"alone by chance", Loss{Times: 2, Only: true}, 1, 1, Resend},
-		{"three in a row", Loss{Times: 3}, 1, 1, Isolate},
-		{"blamed", Loss{Times: 1, Blamed: true}, 1, 1, Isolate},
-		{"blamed, alone by chance", Loss{Times: 2, Blamed: true, Only: true}, 1, 1, Isolate},
-		{"sent alone", Loss{Times: 4, Suspect: true, Only: true}, 1, 15, Retry},
-		{"sent alone, others since", Loss{Times: 4, Suspect: true}, 14, 15, Retry},
-		{"once too often", Loss{Times: 18, Suspect: true}, 15, 15, Fail},
-		{"no limit", Loss{Times: 18, Suspect: true, Only: true}, 15, 0, Retry},
-		{"blamed alone", Loss{Times: 2, Suspect: true, Blamed: true, Only: true}, 1, 0, Fail},
-		{"blamed with others that came since", Loss{Times: 2, Suspect: true, Blamed: true}, 1, 15, Retry},
-		{"that too often", Loss{Times: 2, Suspect: true, Blamed: true}, 15, 15, Fail},
-	} {
-		if got := JudgeLoss(c.loss, c.attempts, c.limit); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
-	}
-}
-
 func TestVerdictNames(t *testing.T) {
-	if got := fmt.Sprint(Retry, Resend, Isolate, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend isolate slow down fail halt unknown" {
+	if got := fmt.Sprint(Retry, Resend, Isolate, Hold, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend isolate hold slow down fail halt unknown" {
 		t.Error(got)
 	}
 }
@@ -174,11 +133,11 @@ func BenchmarkWindow(b *testing.B) {
 		ids[i] = fmt.Sprintf("01J0000000000000000000%04d", i)
 	}
 	for i := range 99 {
-		w.Add(ids[i], uint64(i), t0)
+		w.Add(ids[i], "tokA", uint64(i), t0)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		w.Add(ids[(i+99)%200], 1, t0)
+		w.Add(ids[(i+99)%200], "tokA", 1, t0)
 		w.Answer(ids[i%200])
 	}
 }

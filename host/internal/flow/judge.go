@@ -8,11 +8,12 @@ import (
 // Verdict says what to do with a downstream that CCS refused, or left unanswered.
 type Verdict uint8
 
-// The verdicts. Retry and SlowDown count an attempt, Resend and Isolate do not.
+// The verdicts. Retry and SlowDown count an attempt, the others do not.
 const (
 	Retry    Verdict = iota + 1 // again after a backoff of 1 s or more
 	Resend                      // at once, on another connection: this one is draining, or has ended
 	Isolate                     // as Resend, with nothing beside it: it may be what ended the connection
+	Hold                        // as Isolate, after a wait that grows: nothing shows whether it is the message
 	SlowDown                    // this token or topic gets nothing for minutes, then again
 	Fail                        // never works: record the outcome
 	Halt                        // the sender's account is at fault: stop sending, tell a person
@@ -27,6 +28,8 @@ func (v Verdict) String() string {
 		return "resend"
 	case Isolate:
 		return "isolate"
+	case Hold:
+		return "hold"
 	case SlowDown:
 		return "slow down"
 	case Fail:
@@ -64,44 +67,6 @@ func Judge(code string, attempts, limit int) Verdict {
 		return Fail
 	}
 	return v
-}
-
-// JudgeStanza is Judge for a stanza error, by its type. Spec: RFC 6120 §8.3.2;
-// ccs-protocol.md §4.2.
-func JudgeStanza(errorType string, attempts, limit int) Verdict {
-	if errorType == "wait" && (limit <= 0 || attempts < limit) {
-		return Retry
-	}
-	return Fail
-}
-
-// Loss is the end of a connection that left a downstream unanswered.
-type Loss struct {
-	Times   int  // in a row that this downstream's connection ended so, this one included
-	Blamed  bool // CCS ended the stream over bytes of ours
-	Suspect bool // the downstream was sent alone
-	Only    bool // nothing else was unanswered
-}
-
-// mostLosses is at how many ends in a row a downstream that CCS did not blame
-// is sent alone. Under that it is the link that is bad, as far as we know.
-const mostLosses = 3
-
-// JudgeLoss says what to do with a downstream after a loss; attempts and limit
-// are Judge's. What CCS has blamed twice, the second time alone, fails at once.
-// Any other end may have another reason, such as a bad link, so a suspect's is
-// like a nack that time heals: a good message gets through at one of the
-// attempts, one that ends every connection fails at the last.
-func JudgeLoss(l Loss, attempts, limit int) Verdict {
-	switch {
-	case l.Suspect && l.Blamed && l.Only, l.Suspect && limit > 0 && attempts >= limit:
-		return Fail
-	case l.Suspect:
-		return Retry
-	case l.Blamed, l.Times >= mostLosses:
-		return Isolate
-	}
-	return Resend
 }
 
 // Expired reports whether a downstream's time is over; a zero expires never is.

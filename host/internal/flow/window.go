@@ -15,12 +15,14 @@ import (
 type Window struct {
 	limit      int
 	unanswered []sent // oldest first
+	written    uint64 // ever
 }
 
 type sent struct {
-	id    string
-	seq   uint64
-	since time.Time
+	id, to string
+	seq    uint64
+	since  time.Time
+	n      uint64 // written before it
 }
 
 // NewWindow has room for limit downstreams; CCS's limit is 100 (ccs-protocol.md §8).
@@ -34,13 +36,28 @@ func (w *Window) Room() int { return w.limit - len(w.unanswered) }
 // Empty reports whether every downstream has its answer.
 func (w *Window) Empty() bool { return len(w.unanswered) == 0 }
 
+// Written is how many downstreams have been written.
+func (w *Window) Written() uint64 { return w.written }
+
+// Before is the ids of those that were among the first n written and are unanswered, oldest first:
+// of all, or of those to a target.
+func (w *Window) Before(n uint64, to string) (ids []string) {
+	for _, s := range w.unanswered {
+		if s.n < n && (to == "" || s.to == to) {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
+
 // Add notes that a downstream is about to be written. It panics without room or
 // when the id is unanswered already: P3 would be broken.
-func (w *Window) Add(id string, seq uint64, now time.Time) {
+func (w *Window) Add(id, to string, seq uint64, now time.Time) {
 	if w.Room() <= 0 || w.find(id) >= 0 {
 		panic(fmt.Sprintf("flow: no room for downstream %q: %d of %d unanswered", id, len(w.unanswered), w.limit))
 	}
-	w.unanswered = append(w.unanswered, sent{id, seq, now})
+	w.unanswered = append(w.unanswered, sent{id, to, seq, now, w.written})
+	w.written++
 }
 
 // Answer takes the downstream of that id out, and says when it was written; ok

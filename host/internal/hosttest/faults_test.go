@@ -218,10 +218,27 @@ func (w *world) apiSends() string {
 	w.sendSeq++
 	mid := fmt.Sprintf("api-%d", w.sendSeq)
 	d, m := w.downstream(mid, "", w.session())
+	w.apiSend(d, m)
+	return " " + mid
+}
+
+// others are downstreams that CCS takes, one a session: a poison is found by
+// comparison with them.
+func (w *world) others() {
+	for _, o := range w.options.Sessions {
+		w.sendSeq++
+		mid := fmt.Sprintf("api-%d", w.sendSeq)
+		w.apiSend(&downstream{mid: mid, session: o.SenderID},
+			message.Downstream{MessageID: mid, Session: o.SenderID, To: message.Token("dev-" + o.SenderID + "-0"), Data: map[string]string{"id": mid}})
+	}
+}
+
+func (w *world) apiSend(d *downstream, m message.Downstream) {
+	mid := m.MessageID
 	checked, err := m.Checked()
 	if err != nil {
 		w.books.wrong("downstream: %v", err)
-		return ""
+		return
 	}
 	w.books.offered(d, w.host)
 	w.host.Ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: checked}}}, func(err error) {
@@ -231,7 +248,6 @@ func (w *world) apiSends() string {
 			w.books.sendLost(mid)
 		}
 	})
-	return " " + mid
 }
 
 // some is a connection's number in ccstest's books, or 0 for all.

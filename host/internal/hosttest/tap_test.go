@@ -6,6 +6,7 @@ import (
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 )
 
 // tap stands between the sessions and the outbox.
@@ -76,17 +77,12 @@ func (t *tap) Nacked(session string, seq uint64, code, description string) {
 	t.Outbox.Nacked(session, seq, code, description)
 }
 
-func (t *tap) Refused(session string, seq uint64, errorType, description string) {
+func (t *tap) Refused(session string, seq uint64, errorType, condition, description string) {
 	t.back(seq)
-	t.Outbox.Refused(session, seq, errorType, description)
+	t.Outbox.Refused(session, seq, errorType, condition, description)
 }
 
-func (t *tap) Return(session string, seqs []uint64) (suspected bool) {
+func (t *tap) Return(session string, seqs []uint64, end flow.End) (blamed bool) {
 	t.back(seqs...)
-	return t.Outbox.Return(session, seqs)
-}
-
-func (t *tap) Blame(session string, seqs []uint64) {
-	t.back(seqs...)
-	t.Outbox.Blame(session, seqs)
+	return t.Outbox.Return(session, seqs, end)
 }

@@ -269,11 +269,14 @@ func (w *world) settle() {
 			p.Die("a handler that never answers holds its lane until then")
 		}
 	}
-	for range 3600 { // a group's poison goes one after the other, each with all its attempts
+	for second := range 3600 { // a group's poison goes one after the other, each with all its attempts
 		synctest.Wait()
 		w.books.check()
 		if w.settled() || !w.books.ok() {
 			break
+		}
+		if second%5 == 1 {
+			w.others()
 		}
 		time.Sleep(time.Second)
 	}

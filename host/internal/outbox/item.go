@@ -26,6 +26,11 @@ type item struct {
 	state    state
 	conn     int       // the connection that took it last
 	losses   int       // connections in a row that ended without an answer to it
+	answers  uint64    // its session's answers at the last of these
+	compared bool      // another has had its answer since the first
+	proofs   int       // of these, those with it alone since then
+	holds    int       // waits in a row that count as no attempt
+	refused  int       // times that CCS refused the account over it
 	suspect  bool      // it may be what ended them: goes alone
 	writes   int       // how often it was handed out
 	refusals int       // how often the ledger did not take its end

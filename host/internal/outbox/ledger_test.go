@@ -11,9 +11,17 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 
 	"go.uber.org/goleak"
+)
+
+// How connections end.
+var (
+	cut     = flow.End{Why: "EOF"}
+	garbled = flow.End{Fault: flow.Bytes, Why: "invalid-xml"}
+	policy  = flow.End{Fault: flow.Policy, Why: "policy-violation (quota exceeded)"}
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

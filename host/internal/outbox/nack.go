@@ -12,8 +12,8 @@ import (
 // Codes of failed outcomes that are the host's own, beside CCS's.
 const (
 	CodeStanza         = "STANZA_ERROR"    // CCS refused the stanza, not the message in it
-	CodeStreamError    = "STREAM_ERROR"    // CCS ended the stream over this message
-	CodeConnectionLost = "CONNECTION_LOST" // each connection ended before CCS answered this message
+	CodeStreamError    = "STREAM_ERROR"    // CCS ended each stream over this message, and lives with others
+	CodeConnectionLost = "CONNECTION_LOST" // each connection ended before CCS answered this message, and lives with others
 )
 
 // Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
@@ -25,10 +25,11 @@ func (b *Outbox) Nacked(session string, seq uint64, code, description string) {
 }
 
 // Refused says that CCS refused the stanza that carried the downstream, or that
-// it can't be written as one; errorType is the stanza error's (ccs-protocol.md §4.2).
-func (b *Outbox) Refused(session string, seq uint64, errorType, description string) {
+// it can't be written as one; errorType and condition are the stanza error's
+// (ccs-protocol.md §4.2).
+func (b *Outbox) Refused(session string, seq uint64, errorType, condition, description string) {
 	b.refuse(seq, CodeStanza, description, func(attempts int) flow.Verdict {
-		return flow.JudgeStanza(errorType, attempts, b.o.Attempts)
+		return flow.JudgeStanza(errorType, condition, attempts, b.o.Attempts)
 	})
 }
 
@@ -40,8 +41,17 @@ func (b *Outbox) refuse(seq uint64, code, description string, judge func(attempt
 		b.mu.Unlock()
 		return
 	}
-	it.suspect, it.losses = false, 0 // CCS could read it
+	it.acquit()
 	verdict := judge(it.Attempts + 1)
+	switch verdict {
+	case flow.Resend: // says nothing of the message, or of the account
+	case flow.Halt:
+		if !it.session.accused(it) {
+			verdict = flow.Judge("", it.Attempts+1, b.o.Attempts)
+		}
+	default:
+		it.session.answers++
+	}
 	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
 	record := b.obey(it, verdict, code, description, now)
 	b.mu.Unlock()
@@ -70,8 +80,13 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 		b.putBack(it, now)
 		return func() {}
 	}
-	it.Attempts++
-	it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
+	if v == flow.Hold {
+		it.holds++
+		it.Due = now.Add(b.o.Retry.DelayAtLeast(it.holds, b.rnd))
+	} else {
+		it.Attempts++
+		it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
+	}
 	if v == flow.SlowDown {
 		s.slow(it.target, now, func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
 		if until := s.resting(it.target, now, b.rnd); until.After(it.Due) {

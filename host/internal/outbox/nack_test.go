@@ -111,7 +111,7 @@ func failed(t *testing.T, l *ledger, b *Outbox, code string) {
 func halted(t *testing.T, _ *ledger, b *Outbox, _ string) {
 	expect(t, "nobody", take(b, 10))
 	time.Sleep(5*time.Minute + time.Second)
-	expect(t, "one alone", take(b, 10), 1)
+	expect(t, "one alone, and another one", take(b, 10), 2)
 }
 
 // An account error stops the session, is said once, and is tried again by one
@@ -140,14 +140,12 @@ func TestAccountErrorHalts(t *testing.T) {
 			time.Sleep(4 * time.Minute)
 			expect(t, "while halted", take(b, 10))
 			time.Sleep(2 * time.Minute)
-			expect(t, "one alone", take(b, 10), 1)
+			probe := uint64(3 + i) // each another, as long as there is one
+			expect(t, "one alone", take(b, 10), probe)
 			expect(t, "nothing beside it", take(b, 10))
-			if i < 2 {
-				b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
-				said(2 + i)
-			}
+			b.Nacked("main", probe, "AUTHENTICATION_FAILED", "")
+			said(2 + i)
 		}
-		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
 		expect(t, "while halted", take(b, 10))
 		if lifted := b.Lift(); !slices.Equal(lifted, []string{"main"}) || b.Lift() != nil {
 			t.Errorf("lifted %q, want main, once", lifted)
@@ -161,6 +159,45 @@ func TestAccountErrorHalts(t *testing.T) {
 		}
 		if n := b.items[2].Attempts; n != 0 {
 			t.Errorf("%d attempts counted for what is the account's fault", n)
+		}
+	})
+}
+
+// One message over which CCS refuses the account, while it takes the others, is
+// no reason to stop them: it is tried again by itself, and fails in the end.
+func TestAccountErrorOfOneMessage(t *testing.T) { // P10
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		b.o.Attempts = 3
+		l.accept("tokA", 0, -1)
+		take(b, 1)
+		b.Acked("main", 1, "") // the account is in good standing
+		for range 3 {
+			l.accept("tokA", 0, -1)
+		}
+		expect(t, "three", take(b, 3), 2, 3, 4)
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		b.Acked("main", 3, "")
+		b.Acked("main", 4, "")
+		for next := uint64(5); len(l.ends) < 6; next++ {
+			l.accept("tokA", 0, -1)
+			got := take(b, 9)
+			if len(got) == 0 {
+				t.Fatal("the others are stopped")
+			}
+			for _, seq := range got {
+				if seq == 2 {
+					b.Nacked("main", seq, "AUTHENTICATION_FAILED", "who?")
+				} else {
+					b.Acked("main", seq, "")
+				}
+			}
+			time.Sleep(2 * time.Second)
+		}
+		time.Sleep(time.Minute)
+		take(b, 9)
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "who?")
+		if e := l.end(t, 2); e.Status != message.Failed || e.Code != "AUTHENTICATION_FAILED" || e.Attempts != 3 {
+			t.Errorf("outcome %+v", e)
 		}
 	})
 }

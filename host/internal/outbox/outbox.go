@@ -203,7 +203,7 @@ const mostRead = 256
 
 // Take hands out up to n downstreams of session that may go now, oldest first,
 // to one of its connections; conn is that one's number. Each is the caller's
-// until it is answered (Acked, Nacked, Refused) or given back (Return, Blame).
+// until it is answered (Acked, Nacked, Refused) or given back (Return).
 func (b *Outbox) Take(session string, conn, n int) []entry.Outgoing {
 	var out []entry.Outgoing
 	for read := 0; len(out) < n; {
@@ -288,6 +288,7 @@ func (b *Outbox) Acked(session string, seq uint64, newToken string) {
 		b.mu.Unlock()
 		return
 	}
+	it.session.answers++
 	it.session.recovered(it.target, now)
 	e := b.end(it, message.Acked, "", "")
 	e.NewToken = newToken

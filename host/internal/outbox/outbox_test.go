@@ -19,13 +19,13 @@ func TestOldestFirst(t *testing.T) { // P3
 		}
 		expect(t, "first", take(b, 2), 1, 2)
 		expect(t, "next", take(b, 10), 3, 4, 5)
-		b.Return("main", []uint64{4, 2})
+		b.Return("main", []uint64{4, 2}, cut)
 		l.accept("tokA", 0, -1)
 		expect(t, "what came back goes before what is new", take(b, 10), 2, 4, 6)
 		b.Acked("main", 1, "tokB")
-		b.Acked("main", 1, "")             // twice
-		b.Nacked("main", 99, "WHAT", "")   // unknown
-		b.Return("main", []uint64{1, 500}) // late
+		b.Acked("main", 1, "")                  // twice
+		b.Nacked("main", 99, "WHAT", "")        // unknown
+		b.Return("main", []uint64{1, 500}, cut) // late
 		synctest.Wait()
 		if e := l.end(t, 1); e.Status != message.Acked || e.NewToken != "tokB" || e.Attempts != 1 {
 			t.Errorf("outcome %+v", e)
@@ -79,7 +79,7 @@ func TestChangedIsClosedWhenThereIsMore(t *testing.T) { // P0
 		expect(t, "head", take(b, 10), 1)
 		hint("the end of a group's head", func() { b.Acked("main", 1, "") })
 		expect(t, "next", take(b, 10), 2)
-		hint("return", func() { b.Return("main", []uint64{2}) })
+		hint("return", func() { b.Return("main", []uint64{2}, cut) })
 		take(b, 10)
 		hint("retry", func() { b.Nacked("main", 2, "SERVICE_UNAVAILABLE", ""); time.Sleep(3 * time.Second) })
 		expect(t, "again", take(b, 10), 2)
@@ -111,7 +111,7 @@ func TestGroupsGoOneAfterTheOther(t *testing.T) { // P5
 
 		time.Sleep(3 * time.Second)
 		expect(t, "the first again", take(b, 10), 1)
-		b.Return("main", []uint64{1})
+		b.Return("main", []uint64{1}, cut)
 		expect(t, "and again", take(b, 10), 1)
 		b.Acked("main", 1, "")
 		expect(t, "its next", take(b, 10), 3)
@@ -251,8 +251,8 @@ func TestRefusedStanza(t *testing.T) { // ccs-protocol.md §4.2
 		l.accept("tokA", 0, -1)
 		l.accept("tokA", 0, -1)
 		take(b, 2)
-		b.Refused("main", 1, "modify", "400 bad-request")
-		b.Refused("main", 2, "wait", "resource-constraint")
+		b.Refused("main", 1, "modify", "bad-request", "400 bad-request")
+		b.Refused("main", 2, "wait", "resource-constraint", "resource-constraint")
 		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStanza || e.Description != "400 bad-request" {
 			t.Errorf("outcome %+v", e)
 		}
@@ -370,12 +370,12 @@ func TestExpiry(t *testing.T) { // P4
 		if len(l.outcomes()) != 1 {
 			t.Fatalf("in flight nothing expires: %+v", l.outcomes())
 		}
-		b.Return("main", []uint64{1})
+		b.Return("main", []uint64{1}, cut)
 		expect(t, "after its connection ended it has expired", take(b, 1), 2)
 		if e := l.end(t, 1); e.Status != message.Expired || e.Attempts != 1 {
 			t.Errorf("outcome %+v", e)
 		}
-		b.Return("main", []uint64{2})
+		b.Return("main", []uint64{2}, cut)
 		got := b.Take("main", 1, 1)
 		if len(got) != 1 || *got[0].TTL != 50*time.Minute {
 			t.Errorf("the remaining time is %v, want 50m", got)
@@ -500,10 +500,10 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 		case 3:
 			b.Nacked("main", seq, "CONNECTION_DRAINING", "")
 		case 4:
-			b.Return("main", out)
+			b.Return("main", out, cut)
 			out = nil
 		case 5:
-			b.Blame("main", out)
+			b.Return("main", out, garbled)
 			out = nil
 		default:
 			b.Acked("main", seq, "")

@@ -39,7 +39,7 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 		}
 		l.accept("tokB", 0, -1)
 		take(b, 1)
-		b.Refused("main", storm+2, "modify", "stanza error 400: bad-request") // another code has lines of its own
+		b.Refused("main", storm+2, "modify", "bad-request", "stanza error 400: bad-request") // another code has lines of its own
 		if n := strings.Count(log.String(), "code=BAD_REGISTRATION"); n != reportLines {
 			t.Errorf("%d lines for one code, want %d", n, reportLines)
 		}

@@ -18,6 +18,8 @@ type session struct {
 	taken    int             // of these, with a connection
 	held     map[int]int     // of these, by connection; none is 0
 	turn     turn            // of a suspect, or of the probe
+	answers  uint64          // CCS's, each of which says that it could read a message and knows the account
+	refused  uint64          // answers when CCS last refused the account
 	rests    map[string]rest // targets that were sent too much; after a restart CCS says so anew
 	halted   time.Time       // nothing goes before this: CCS refused the account
 	probing  bool            // after that: one at a time, until CCS takes one
@@ -74,7 +76,7 @@ func (s *session) pick(conn, n int, now time.Time) []*item {
 		return nil // CCS's word on that one comes first
 	case alone != nil: // on another connection
 	case s.probing && s.ready.top() != nil:
-		return s.takeAlone(s.ready.top(), conn, now)
+		return s.takeAlone(s.probe(), conn, now)
 	case s.suspectNext(now):
 		if s.held[conn] > 0 {
 			return nil // the first that is empty takes it
@@ -118,6 +120,28 @@ func (s *session) release(it *item) {
 		}
 	}
 	s.turnOver(it)
+}
+
+// probe is the ready one that shows best whether CCS takes the account again:
+// none that it has refused for that, if there is another.
+func (s *session) probe() *item {
+	best := s.ready.top()
+	for _, it := range s.ready.items { // once in a halt
+		if it.refused < best.refused || it.refused == best.refused && it.Seq < best.Seq {
+			best = it
+		}
+	}
+	return best
+}
+
+// accused notes that CCS refused the account over it, and reports whether it is
+// the account, as far as we know. Where another had its answer since the last
+// time it is the message.
+func (s *session) accused(it *item) bool {
+	it.refused++
+	account := s.answers == s.refused
+	s.refused = s.answers
+	return account
 }
 
 // halt stops the session: CCS refused the account, not a message.

@@ -8,16 +8,18 @@ import (
 )
 
 // A suspect is a downstream that may be what ends connections: CCS ended the
-// stream over bytes of ours while it was in flight, or several connections in a
+// stream over bytes of ours, or over a policy, while it was in flight, or several connections in a
 // row ended before it had its answer ([flow.JudgeLoss]). It goes alone on its
-// connection, so that what happens then is put down to it and harms no other.
+// connection, so that what happens then harms no other, and is compared with what
+// happens to others: a message fails only when connections end with it and live
+// without it. Where nothing else gets through either it waits, until its TTL.
 //
 // What one message can cost, over which CCS ends every connection, without ever
 // saying why: three connections end with it and whatever else is in flight, which
 // goes again, and fifteen more with it alone, after ever longer waits; after about
 // 50 minutes it has failed. A session with one connection is without it for 8 to
 // 13 s in all, 24 s at worst, and no other message waits more than some seconds.
-// Blamed, it has failed after two; never answered, after 18 connections of which
+// Where CCS says that it can't read our bytes, it has failed after three; never answered, after 18 connections of which
 // each is replaced without a gap (ccs.TestPoisonHarmsNoOther has the figures).
 
 // patience is how long a suspect may hold others up: while it waits for a
@@ -126,25 +128,10 @@ func (s *session) lapse(now time.Time) time.Time {
 
 // Return takes back what a connection that has ended left unanswered: it goes
 // again, oldest first, with the same message id and no attempt counted (P3),
-// unless it is suspected of having ended the connection, see [flow.JudgeLoss];
-// Return reports whether one of them is.
-func (b *Outbox) Return(session string, seqs []uint64) (suspected bool) {
-	return b.giveBack(seqs, false)
-}
-
-// Blame is Return after CCS ended the stream over bytes of ours. One of them may
-// be poison, so each goes again alone; one that is blamed when it was alone has
-// failed, with code STREAM_ERROR (P10).
-func (b *Outbox) Blame(session string, seqs []uint64) {
-	b.giveBack(seqs, true)
-}
-
-func (b *Outbox) giveBack(seqs []uint64, blamed bool) (suspected bool) {
+// unless it is suspected of having ended the connection, see [flow.JudgeLoss].
+// Return reports whether the end is put down to one of them.
+func (b *Outbox) Return(session string, seqs []uint64, end flow.End) (blamed bool) {
 	now := time.Now()
-	code, why := CodeConnectionLost, "its connection ended before CCS answered, %d times in a row, the last ones with this message alone"
-	if blamed {
-		code, why = CodeStreamError, "CCS ended the stream over this message alone, %d times in a row"
-	}
 	var records []func()
 	b.mu.Lock()
 	for _, seq := range seqs {
@@ -152,18 +139,50 @@ func (b *Outbox) giveBack(seqs []uint64, blamed bool) (suspected bool) {
 		if it == nil || it.state != taken {
 			continue
 		}
-		it.losses++
-		loss := flow.Loss{Times: it.losses, Blamed: blamed, Suspect: it.suspect, Only: len(seqs) == 1}
-		verdict := flow.JudgeLoss(loss, it.Attempts+1, b.o.Attempts)
-		if it.suspect {
-			suspected = true
-			b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", it.Attempts+1, "code", code)
+		loss := it.lose(end, len(seqs) == 1)
+		blamed = blamed || loss.Blames()
+		code, description := describe(loss, end.Why)
+		if attempt := it.Attempts + 1; loss.Suspect {
+			records = append(records, func() {
+				b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", attempt, "code", code, "err", end.Why)
+			})
 		}
-		records = append(records, b.obey(it, verdict, code, fmt.Sprintf(why, it.losses), now))
+		records = append(records, b.obey(it, flow.JudgeLoss(loss, it.Attempts+1, b.o.Attempts), code, description, now))
 	}
 	b.mu.Unlock()
 	for _, record := range records {
 		record()
 	}
-	return suspected
+	return blamed
+}
+
+// lose notes a loss; only: nothing else was unanswered.
+func (it *item) lose(end flow.End, only bool) flow.Loss {
+	compared := it.losses > 0 && it.session.answers != it.answers
+	it.losses++
+	it.answers, it.compared = it.session.answers, it.compared || compared
+	if it.suspect && only && it.compared {
+		it.proofs++
+	}
+	return flow.Loss{
+		End: end, Times: it.losses, Suspect: it.suspect, Only: only, Compared: compared, Ever: it.compared, Proofs: it.proofs,
+	}
+}
+
+// acquit forgets what it was suspected of: CCS could read it.
+func (it *item) acquit() {
+	it.suspect, it.losses, it.compared, it.proofs, it.holds = false, 0, false, 0, 0
+}
+
+// describe is the code and the text of an outcome that a loss brings about.
+func describe(l flow.Loss, why string) (code, description string) {
+	code, what := CodeConnectionLost, "its connection ended before CCS answered"
+	if l.Fault == flow.Bytes || l.Fault == flow.Policy {
+		code, what = CodeStreamError, "CCS ended the stream before it answered"
+	}
+	others := "while others got through"
+	if !l.Ever {
+		others = "and nothing else got through meanwhile"
+	}
+	return code, fmt.Sprintf("%s, %d times in a row, the last ones with this message alone, %s; at last: %s", what, l.Times, others, why)
 }
