@@ -100,6 +100,17 @@ func TestStanzaErrorAfterAnAck(t *testing.T) { // P4
 	})
 }
 
+// One that can be of nothing is an unusable payload.
+func TestRefusalWithoutAnIDOfNothing(t *testing.T) {
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		w.srv.Inject(nackWithoutID)
+		synctest.Wait()
+		if st := w.s.Status(); st.Unusable != 1 || len(st.Recent) != 1 || st.Connections[0].Unackable != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // What can't be told goes back with CCS's reason when the connection ends, and
 // alone, so that the next refusal is clear.
 func TestRefusalWithoutAnIDGoesBackAsTheReason(t *testing.T) { // P4
