@@ -138,6 +138,7 @@ intention, start it again to recover.`,
 		logLevelCommand(),
 		sendCommand(),
 		deadCommand(),
+		retryCommand(),
 		versionCommand(),
 	)
 	return root

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +31,7 @@ func pluginsCommand() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd, s.Plugins)
 			}
-			return printPlugins(cmd.OutOrStdout(), s.Plugins, time.Now())
+			return printPlugins(cmd.OutOrStdout(), s.Plugins, s.Now)
 		},
 	}
 	where.add(cmd)

@@ -92,3 +92,11 @@ func size(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", f, " KMGTP"[unit])
 }
+
+// count is a number with what it counts.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

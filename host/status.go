@@ -34,7 +34,7 @@ func statusCommand() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd, s)
 			}
-			return printStatus(cmd.OutOrStdout(), s, time.Now())
+			return printStatus(cmd.OutOrStdout(), s, s.Now)
 		},
 	}
 	where.add(cmd)
@@ -127,6 +127,9 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	if s.HaltedUntil != nil {
 		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
 	}
+	if s.Later > 0 && s.NextTry != nil {
+		p("%s, the first for %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
+	}
 	if s.TooLarge > 0 {
 		p("%d stanzas were longer than max_stanza and skipped", s.TooLarge)
 	}
@@ -210,6 +213,10 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	}
 	if s.LastFailureAt != nil {
 		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, *s.LastFailureAt), s.LastFailure)
+	}
+	if s.Waiting > 0 && s.NextTry != nil && s.LastTry != nil {
+		p("%s, with their lanes: the first in %s, the last in %s; balhost retry list --plugin %s",
+			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
 	}
 	if s.Stuck > 0 {
 		p("%d handlers went past their time and keep their lanes waiting", s.Stuck)

@@ -38,6 +38,10 @@ type Functions struct {
 	Replay func(ids []string) error
 	// DeleteDead removes dead letters for good; all or none.
 	DeleteDead func(ids []string) error
+	// Retries tells what waits for its next attempt, of a plugin or of all with "", the soonest first, at most max.
+	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
+	// RetryNow has some of it tried now, and tells how many; an event that doesn't wait is entry.ErrUnknown, and then none is.
+	RetryNow func(context.Context, RetryOrder) (int, error)
 	// Pause gives a plugin no more events until Resume, over restarts of the host too.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.

@@ -30,6 +30,9 @@ type host struct {
 	dead   []entry.DeadLetter
 	orders [][]string
 	sent   []message.Downstream
+	tried  []RetryOrder
+
+	retries []Retry
 
 	status  Status
 	live    error
@@ -62,6 +65,15 @@ func (h *host) functions() Functions {
 				}
 			}
 			return entry.DeadLetter{}, fmt.Errorf("dead letter %s: %w", id, entry.ErrUnknown)
+		},
+		Retries: func(_ context.Context, plugin string, most int) (RetryPage, error) {
+			return RetryPage{Retries: h.retries[:min(len(h.retries), most)], Total: len(h.retries)}, h.fails
+		},
+		RetryNow: func(_ context.Context, o RetryOrder) (int, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.tried = append(h.tried, o)
+			return 7, h.fails
 		},
 		Replay:     h.order,
 		DeleteDead: h.order,
@@ -133,7 +145,7 @@ func client(t *testing.T, s *Server, token string) *Client {
 func TestStatusArrives(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	want := Status{
-		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3, Ready: true,
+		Version: "v1", PID: 7, Started: now, Now: now, UptimeSeconds: 3, Ready: true,
 		Sessions: []Session{{Name: "main", Connections: []Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
 		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: new(int64(9))},
 		Plugins:  []Plugin{{Name: "echo", State: "running", Categories: []string{"c"}}},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -92,14 +91,11 @@ type DeadPage struct {
 }
 
 func (a api) dead(w http.ResponseWriter, r *http.Request) {
-	limit, query := 100, r.URL.Query()
-	if text := query.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxPage {
-			fail(w, http.StatusBadRequest, fmt.Errorf("limit %q: want a number from 1 to %d", text, maxPage))
-			return
-		}
-		limit = n
+	query := r.URL.Query()
+	limit, err := limitOf(query)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
 	}
 	letters, err := a.Dead(query.Get("after"), limit)
 	if err != nil {
@@ -189,7 +185,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, POST /v1/messages, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // failed answers with what the host said, by who must act.

@@ -63,7 +63,11 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status is the host's state.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return ask[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+	s, err := ask[Status](ctx, c, http.MethodGet, "/v1/status", nil)
+	if s.Now.IsZero() { // a host of before it told
+		s.Now = time.Now()
+	}
+	return s, err
 }
 
 // Send stores one downstream; its id comes back when it is on disk (P2).

@@ -97,6 +97,8 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/dead/{id}", s.api.deadLetter)
 	mux.HandleFunc("POST /v1/dead/replay", s.api.replay)
 	mux.HandleFunc("POST /v1/dead/delete", s.api.deleteDead)
+	mux.HandleFunc("GET /v1/retries", s.api.retries)
+	mux.HandleFunc("POST /v1/retries/now", s.api.retryNow)
 	mux.HandleFunc("POST /v1/plugins/{name}/pause", s.api.plugin(o.Functions.Pause))
 	mux.HandleFunc("POST /v1/plugins/{name}/resume", s.api.plugin(o.Functions.Resume))
 	mux.HandleFunc("POST /v1/plugins/{name}/rollback", s.api.plugin(o.Functions.Rollback))

@@ -13,6 +13,7 @@ type Status struct {
 	Version       string     `json:"version"`
 	PID           int        `json:"pid"`
 	Started       time.Time  `json:"started"`
+	Now           time.Time  `json:"now"` // by the host's clock; every other time is by that clock as it is set now
 	UptimeSeconds int64      `json:"uptime_seconds"`
 	Ready         bool       `json:"ready"`
 	Reasons       []string   `json:"reasons,omitempty"`  // why not ready, each with what to do
@@ -46,6 +47,8 @@ type Session struct {
 	Unusable    uint64       `json:"unusable"`               // could not be understood; those with an id are in the dead letters
 	TooLarge    uint64       `json:"too_large"`              // stanzas over max_stanza, skipped
 	Waiting     int          `json:"waiting"`                // downstreams without an outcome
+	Later       int          `json:"later"`                  // of these, wait for a time: to be sent again, or since their target is sent too much
+	NextTry     *time.Time   `json:"next_try,omitempty"`     // when the first of them may go
 	HaltedUntil *time.Time   `json:"halted_until,omitempty"` // CCS refuses the account: no downstream goes before
 	AckP50      float64      `json:"ack_p50_ms"`             // from reading an upstream to writing its ack
 	AckP99      float64      `json:"ack_p99_ms"`
@@ -97,6 +100,9 @@ type Plugin struct {
 	Categories    []string       `json:"categories,omitempty"`
 	Lost          []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
 	Order         string         `json:"order,omitempty"`
+	Waiting       int            `json:"waiting"`                // events that wait for their next attempt, each with its lane
+	NextTry       *time.Time     `json:"next_try,omitempty"`     // when the first of them is tried again
+	LastTry       *time.Time     `json:"last_try,omitempty"`     // and the last
 	Pending       int            `json:"pending"`                // events stored and not handled
 	InFlight      int            `json:"in_flight"`              // of these, given to the plugin
 	Lanes         int            `json:"lanes"`                  // lanes with something pending

@@ -128,7 +128,7 @@ func (l *look) unready() []string {
 			reasons = append(reasons, reason)
 		}
 		if until := l.sending[st.SenderID].Halted; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, until.Format(time.TimeOnly)))
+			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
 		}
 		for _, c := range st.Connections {
 			if c.Unackable > 0 {

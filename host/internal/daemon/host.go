@@ -54,6 +54,8 @@ func (h *host) functions() admin.Functions {
 		DeadLetter: h.deadLetter,
 		Replay:     h.ledger.Replay,
 		DeleteDead: h.ledger.DeleteDead,
+		Retries:    h.retries,
+		RetryNow:   h.retryNow,
 		Pause:      h.known(h.dispatch.Pause),
 		Resume:     h.known(h.dispatch.Resume),
 		Rollback:   h.known(h.plugins.Rollback),
@@ -132,6 +134,7 @@ func (h *host) status() admin.Status {
 	}
 	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}
 	tellSpace(&st.Ledger, func() (ledger.Space, error) { return l.free, l.freeErr })
+	tellTimes(&st, time.Now())
 	return st
 }
 
@@ -153,6 +156,9 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 	}
 	if s.LastError != nil {
 		session.LastError, session.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
+	}
+	if session.Later = o.Later; !o.Next.IsZero() {
+		session.NextTry = &o.Next
 	}
 	if !o.Halted.IsZero() {
 		session.HaltedUntil = &o.Halted
@@ -205,6 +211,9 @@ func (l *look) pluginStatus() []admin.Plugin {
 		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost
 		if a.LastFailure = p.Failure; p.Failure != "" {
 			a.LastFailureAt = &p.FailedAt
+		}
+		if a.Waiting = p.Waiting; p.Waiting > 0 {
+			a.NextTry, a.LastTry = &p.Next, &p.Last
 		}
 		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
 		a.Suspects, a.Handled, a.Rate, a.Retried, a.Died = p.Suspects, p.Handled, p.Rate, p.Retried, p.Died

@@ -22,13 +22,16 @@ type PluginStatus struct {
 	Name     string
 	Paused   bool
 	Order    string
-	Lost     []string // categories that it claims and another one has
-	Pending  int      // events that are not done
-	InFlight int      // of these, handed out
-	Lanes    int      // ordered lanes with events
-	Stuck    int      // handlers that went on after their time was up
-	Suspects int      // events that wait to be tried alone
-	Failure  string   // why an event was not handled last; "" for never
+	Lost     []string  // categories that it claims and another one has
+	Pending  int       // events that are not done
+	Waiting  int       // of these, wait for a time, each with its lane
+	Next     time.Time // when the first of them is handed out again; zero for none
+	Last     time.Time // and the last
+	InFlight int       // of these, handed out
+	Lanes    int       // ordered lanes with events
+	Stuck    int       // handlers that went on after their time was up
+	Suspects int       // events that wait to be tried alone
+	Failure  string    // why an event was not handled last; "" for never
 	FailedAt time.Time
 	Handled  uint64 // since this start
 	Retried  uint64
@@ -81,6 +84,8 @@ func (d *Dispatcher) status() Status {
 		if p.unread != nil {
 			st.Failure, st.FailedAt = "it can't be read whether it is paused, so it is: "+p.unread.Error(), time.Now()
 		}
+		st.Waiting = len(p.due)
+		st.Next, st.Last = p.wait()
 		for _, in := range p.instances {
 			st.InFlight += len(in.out)
 			st.Stuck += in.stuck

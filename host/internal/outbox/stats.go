@@ -10,6 +10,7 @@ type Stats struct {
 	Pending int       // without an outcome, whatever they wait for
 	Ready   int       // may go as soon as a connection has room
 	Later   int       // wait for a time: retry, slow-down
+	Next    time.Time // when the first of them may go; zero for none
 	Taken   int       // with a connection
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
@@ -54,6 +55,9 @@ func (b *Outbox) Sessions() []string {
 func (s *session) addTo(t *Stats) {
 	t.Ready += len(s.ready.items) + len(s.suspects.items)
 	t.Later += len(s.later.items)
+	if it := s.later.top(); it != nil && (t.Next.IsZero() || it.when.Before(t.Next)) {
+		t.Next = it.when
+	}
 	t.Taken += s.taken
 	t.Groups += len(s.groups)
 	t.Slowed += len(s.rests)

@@ -7,7 +7,7 @@
 // crash-start, refuse, hang, garbage, crash-100 (messages), grow.
 //
 // It calls itself what its file is called. A device's data may ask for trouble:
-// {"do":"reject"}, {"do":"fail"}, {"do":"err"}, {"do":"crash"} or {"do":"wait"}, each
+// {"do":"reject"}, {"do":"fail"}, {"do":"err"}, {"do":"tomorrow"}, {"do":"crash"} or {"do":"wait"}, each
 // until the file that config's "calm" names is there; {"do":"stuck"} is a wait that
 // heeds no ctx. With "beat" in its config it sends to the device beat-SESSION by
 // itself, so often; with "flood" each upstream logs 100 lines.
@@ -164,6 +164,8 @@ func (s *scribe) trouble(ctx context.Context, do string) error {
 			return sdk.Reject(errors.New("the scribe was asked to reject it"))
 		case "fail":
 			return sdk.Retry(time.Millisecond, errors.New("the scribe was asked to fail"))
+		case "tomorrow":
+			return sdk.Retry(24*time.Hour, errors.New("the scribe was asked for tomorrow"))
 		case "err":
 			return errors.New("the scribe was asked for an error")
 		case "crash":

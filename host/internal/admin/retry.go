@@ -1,0 +1,112 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Retry is one event that was not handled and waits for its next attempt, and
+// its lane with it.
+type Retry struct {
+	ID       string    `json:"id"`
+	Plugin   string    `json:"plugin"`
+	Kind     string    `json:"kind"` // upstream, outcome or receipt
+	Category string    `json:"category,omitempty"`
+	From     string    `json:"from,omitempty"` // the device of an upstream
+	Attempts int       `json:"attempts"`       // so far
+	Next     time.Time `json:"next"`           // the next attempt is not before this
+	Behind   int       `json:"behind"`         // events of its lane that wait for it
+	Reason   string    `json:"reason,omitempty"`
+}
+
+// RetryPage is what waits for its next attempt, soonest first.
+type RetryPage struct {
+	Retries []Retry   `json:"retries"`
+	Total   int       `json:"total"` // of which these are the first
+	Now     time.Time `json:"now"`   // by the host's clock
+}
+
+// RetryOrder says what to try now: exactly one of the fields.
+type RetryOrder struct {
+	IDs    []string `json:"ids,omitempty"`    // events
+	Plugin string   `json:"plugin,omitempty"` // all of this one's
+	All    bool     `json:"all,omitempty"`
+}
+
+func (o RetryOrder) check() error {
+	given := 0
+	for _, yes := range []bool{len(o.IDs) > 0, o.Plugin != "", o.All} {
+		if yes {
+			given++
+		}
+	}
+	if given != 1 || len(o.IDs) > maxPage {
+		return fmt.Errorf(`say what to try now: {"ids": ["…"]} with 1 to %d events, {"plugin": "NAME"}, or {"all": true}`, maxPage)
+	}
+	return nil
+}
+
+func (a api) retries(w http.ResponseWriter, r *http.Request) {
+	limit, err := limitOf(r.URL.Query())
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	page, err := a.Retries(r.Context(), r.URL.Query().Get("plugin"), limit)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	page.Retries = notNull(page.Retries)
+	answer(w, page)
+}
+
+func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
+	var o RetryOrder
+	if !read(w, r, &o) {
+		return
+	}
+	if err := o.check(); err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	n, err := a.RetryNow(r.Context(), o)
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, done{Done: n})
+}
+
+// limitOf is how many a listing is asked for.
+func limitOf(query url.Values) (int, error) {
+	text := query.Get("limit")
+	if text == "" {
+		return 100, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, fmt.Errorf("limit %q: want a number from 1 to %d", text, maxPage)
+	}
+	return n, nil
+}
+
+// Retries lists the events of a plugin, or of all with "", that wait for their next attempt, at most limit.
+func (c *Client) Retries(ctx context.Context, plugin string, limit int) (RetryPage, error) {
+	query := url.Values{"plugin": {plugin}, "limit": {strconv.Itoa(limit)}}
+	return ask[RetryPage](ctx, c, http.MethodGet, "/v1/retries?"+query.Encode(), nil)
+}
+
+// RetryNow has the host try events now, and tells how many it had to.
+func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (int, error) {
+	if err := o.check(); err != nil {
+		return 0, errors.New("ask for 1 to 1000 events, a plugin's, or all")
+	}
+	d, err := ask[done](ctx, c, http.MethodPost, "/v1/retries/now", o)
+	return d.Done, err
+}

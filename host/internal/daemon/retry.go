@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/entry"
+)
+
+// retries tells what waits for its next attempt, and why.
+func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.RetryPage, error) {
+	waiting, all, err := h.dispatch.Waiting(ctx, plugin, limit)
+	page := admin.RetryPage{Total: all, Now: time.Now()}
+	if err != nil {
+		return page, err
+	}
+	for _, w := range waiting {
+		body, err := h.ledger.Body(w.Seq)
+		if errors.Is(err, entry.ErrUnknown) {
+			continue // it ended meanwhile
+		} else if err != nil {
+			return page, err
+		}
+		r := admin.Retry{
+			Plugin: w.Plugin, Kind: w.Kind.String(), Category: w.Category, Attempts: w.Attempts, Next: today(page.Now, w.Until), Behind: w.Behind,
+		}
+		switch {
+		case body.Upstream != nil:
+			r.ID, r.From = body.Upstream.ID, body.Upstream.From
+		case body.Outcome != nil:
+			r.ID, r.From = body.Outcome.ID, body.Outcome.To.Token
+		default:
+			r.ID, r.From = body.Receipt.ID, body.Receipt.Device
+		}
+		if r.Reason, err = h.ledger.Last(w.Seq); err != nil {
+			return page, err
+		}
+		page.Retries = append(page.Retries, r)
+	}
+	return page, nil
+}
+
+// retryNow has events tried now that wait for a time.
+func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (int, error) {
+	if o.Plugin != "" {
+		n := 0
+		err := h.known(func(ctx context.Context, name string) (err error) {
+			n, err = h.dispatch.Try(ctx, name, func(uint64) bool { return true })
+			return err
+		})(ctx, o.Plugin)
+		return n, err
+	}
+	if o.All {
+		return h.dispatch.Try(ctx, "", func(uint64) bool { return true })
+	}
+	waiting, _, err := h.dispatch.Waiting(ctx, "", math.MaxInt)
+	if err != nil {
+		return 0, err
+	}
+	seqs := map[string]uint64{}
+	for _, w := range waiting {
+		if id, err := h.ledger.EventID(w.Seq); err == nil {
+			seqs[id] = w.Seq
+		}
+	}
+	var wanted []uint64
+	for _, id := range o.IDs {
+		seq, ok := seqs[id]
+		if !ok {
+			return 0, fmt.Errorf("event %s does not wait for an attempt: %w; balhost retry list shows what does", id, entry.ErrUnknown)
+		}
+		wanted = append(wanted, seq)
+	}
+	return h.dispatch.Try(ctx, "", func(seq uint64) bool { return slices.Contains(wanted, seq) })
+}

@@ -1,0 +1,50 @@
+package daemon
+
+import (
+	"time"
+
+	"balhost/host/internal/admin"
+)
+
+// today is t by the wall clock as it is set now: a time that was read before the
+// clock was set has the right distance from now all the same.
+func today(now, t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return now.Add(t.Sub(now))
+}
+
+// tellTimes makes all times of st those of the wall clock as it is set now, which it tells too.
+func tellTimes(st *admin.Status, now time.Time) {
+	st.Now = now
+	times := []*time.Time{&st.Started}
+	for i := range st.Sessions {
+		s := &st.Sessions[i]
+		times = append(times, s.LastErrorAt, s.HaltedUntil, s.NextTry)
+		for j := range s.Connections {
+			times = append(times, &s.Connections[j].Since)
+		}
+	}
+	for i := range st.Plugins {
+		p := &st.Plugins[i]
+		times = append(times, p.Started, p.Probation, p.LastFailureAt, p.NextTry, p.LastTry)
+		if p.Refusal != nil {
+			times = append(times, &p.Refusal.At)
+		}
+	}
+	for i := range st.Holding {
+		times = append(times, &st.Holding[i].Since)
+	}
+	for i := range st.Recent {
+		times = append(times, &st.Recent[i].At)
+	}
+	for i := range st.Unusable {
+		times = append(times, &st.Unusable[i].At)
+	}
+	for _, t := range times {
+		if t != nil {
+			*t = today(now, *t)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package dispatch
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+)
+
+// Waiting is one event that waits for a time, and its lane with it.
+type Waiting struct {
+	Seq      uint64
+	Plugin   string
+	Kind     entry.Kind
+	Category string
+	Attempts int       // so far
+	Until    time.Time // then it is handed out again
+	Behind   int       // events of its lane that wait for it
+}
+
+// Waiting tells of the events of a plugin, or of all with "", that wait for a
+// time, soonest first: at most max of them, and how many there are.
+func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some []Waiting, all int, err error) {
+	err = d.ask(ctx, func(d *Dispatcher) error {
+		for name, p := range d.plugins {
+			if plugin != "" && plugin != name {
+				continue
+			}
+			all += len(p.due)
+			for _, l := range p.due {
+				head := l.head()
+				some = append(some, Waiting{
+					Seq: head.Seq, Plugin: name, Kind: head.Kind, Category: head.Category,
+					Attempts: head.Attempts, Until: head.Due, Behind: l.events.len() - 1,
+				})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(some, func(a, b Waiting) int { return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Seq, b.Seq)) })
+	return some[:min(max, len(some))], all, err
+}
+
+// Try hands out now what waits for a time: the events with these seqs, or, of a
+// plugin, or with "" of all plugins, those that which says. It tells how many
+// that are. No attempt is taken back, and after a restart what was not handled
+// by then waits as before.
+func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint64) bool) (tried int, err error) {
+	err = d.ask(ctx, func(d *Dispatcher) error {
+		now := time.Now()
+		for name, p := range d.plugins {
+			if plugin != "" && plugin != name {
+				continue
+			}
+			for _, l := range p.due {
+				if which(l.head().Seq) {
+					l.head().Due = now
+					tried++
+				}
+			}
+			heap.Init(&p.due) // Run wakes them next
+		}
+		return nil
+	})
+	return tried, err
+}
+
+// wait is when the first and the last of what waits are handed out again.
+func (p *plugin) wait() (first, last time.Time) {
+	for _, l := range p.due {
+		due := l.head().Due
+		if first.IsZero() || due.Before(first) {
+			first = due
+		}
+		if due.After(last) {
+			last = due
+		}
+	}
+	return first, last
+}

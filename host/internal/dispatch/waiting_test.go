@@ -1,0 +1,67 @@
+package dispatch
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/sdk/wire"
+)
+
+// What waits for a time is told, and can be tried now: one event, a plugin's, or
+// all. Its lane goes on behind it, in order. // P5
+func TestWaitingIsTriedNow(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		calm := false
+		handle := func(p *process, m *wire.Delivery) {
+			if calm {
+				done(p, m)
+				return
+			}
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: (time.Duration(m.GetUpstream().GetMessageId()[0]-'0') * time.Hour).Milliseconds(), Error: "later"})
+		}
+		p := b.plugin("echo", "app", handle)
+		q := b.plugin("other", "app2", handle)
+		anna := ledger.upstream("app", "anna", "2")
+		ledger.upstream("app", "anna", "3")
+		bert := ledger.upstream("app", "bert", "1")
+		ledger.upstream("app2", "carl", "5")
+		synctest.Wait()
+		now := time.Now()
+		waiting, all, err := b.d.Waiting(context.Background(), "", 2)
+		if err != nil || all != 3 || len(waiting) != 2 || waiting[0].Seq != bert || waiting[1].Seq != anna || waiting[1].Behind != 1 ||
+			waiting[0].Attempts != 1 || waiting[0].Until.Sub(now).Round(time.Minute) != time.Hour {
+			t.Errorf("%d wait: %+v, %v", all, waiting, err)
+		}
+		s, err := b.d.Status(context.Background())
+		if err != nil || s.Plugins[0].Waiting != 2 || s.Plugins[0].Last.Sub(now).Round(time.Minute) != 2*time.Hour || s.Plugins[0].Next.Sub(now).Round(time.Minute) != time.Hour {
+			t.Errorf("status: %+v, %v", s.Plugins, err)
+		}
+		before, other := len(p.ids()), len(q.ids())
+		calm = true
+		if n, err := b.d.Try(context.Background(), "", func(seq uint64) bool { return seq == anna }); n != 1 || err != nil {
+			t.Errorf("tried %d, %v", n, err)
+		}
+		synctest.Wait()
+		if got := len(p.ids()) - before; got != 2 {
+			t.Errorf("%d were handed out, should be the event and the one behind it", got)
+		}
+		if n, err := b.d.Try(context.Background(), "echo", func(uint64) bool { return true }); n != 1 || err != nil {
+			t.Errorf("tried %d of a plugin, %v", n, err)
+		}
+		synctest.Wait()
+		if got := len(p.ids()) - before; got != 3 || len(q.ids()) != other {
+			t.Errorf("%d were handed out, and %d of the other plugin", got, len(q.ids())-other)
+		}
+		if n, err := b.d.Try(context.Background(), "", func(uint64) bool { return true }); n != 1 || err != nil {
+			t.Errorf("tried %d of all, %v", n, err)
+		}
+		synctest.Wait()
+		if ledger.pending() != 0 {
+			t.Errorf("%d are pending", ledger.pending())
+		}
+	})
+}

@@ -1,0 +1,34 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+
+	"balhost/host/internal/entry"
+)
+
+// Last is why the last attempt of a pending event, or downstream, failed; "" when
+// it was not tried, or is not pending any more.
+func (l *Ledger) Last(seq uint64) (reason string, err error) {
+	err = l.read(appendSeqKey(nil, kindState, seq), func(r *reader) error {
+		reason = readState(r).note
+		return r.done()
+	})
+	if errors.Is(err, errGone) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read why entry %d waits: %w", seq, err)
+	}
+	return reason, nil
+}
+
+// EventID is the id of a pending event; entry.ErrUnknown when it is none.
+func (l *Ledger) EventID(seq uint64) (string, error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if ev := l.events.get(seq); ev != nil {
+		return ev.id.String(), nil
+	}
+	return "", entry.ErrUnknown
+}

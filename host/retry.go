@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+)
+
+func retryCommand() *cobra.Command {
+	where := &clientFlags{}
+	cmd := &cobra.Command{
+		Use:   "retry",
+		Short: "Show what waits for its next attempt, and try it now",
+		Long: `A message that its plugin could not handle comes again after 1 s, 2 s, 4 s and so
+on up to 5 minutes, or when its handler wants; the messages behind it in its lane
+wait for it. When the reason is mended it can be tried at once. That takes no
+attempt back: at max_attempts a message goes to the dead letters.`,
+		Example: `  balhost retry list
+  balhost retry now --plugin echo
+  balhost retry now 01JD…`,
+		Args: subcommandOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	where.add(cmd)
+	cmd.AddCommand(retryListCommand(where), retryNowCommand(where))
+	return cmd
+}
+
+func retryListCommand(where *clientFlags) *cobra.Command {
+	var (
+		plugin string
+		limit  int
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the messages that wait for their next attempt, the soonest first",
+		Example: "  balhost retry list --plugin echo\n  balhost retry list --json | jq -r '.retries[].id'",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 {
+				return usagef("--limit %d: want 1 to 1000", limit)
+			}
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			page, err := client.Retries(cmd.Context(), plugin, limit)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, page)
+			}
+			return printRetries(cmd.OutOrStdout(), page)
+		},
+	}
+	cmd.Flags().StringVar(&plugin, "plugin", "", "of this plugin only, by its `name`")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printRetries(out io.Writer, page admin.RetryPage) error {
+	if len(page.Retries) == 0 {
+		_, err := fmt.Fprintln(out, "nothing waits for another attempt")
+		return err
+	}
+	t := newTable(out, "ID", "NEXT IN", "PLUGIN", "KIND", "CATEGORY", "FROM", "ATTEMPTS", "BEHIND IT", "REASON")
+	for _, r := range page.Retries {
+		t.row(r.ID, short(r.Next.Sub(page.Now)), r.Plugin, r.Kind, r.Category, shortened(r.From), r.Attempts, r.Behind, r.Reason)
+	}
+	if err := t.flush(); err != nil || page.Total <= len(page.Retries) {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%d more; --limit shows up to 1000\n", page.Total-len(page.Retries))
+	return err
+}
+
+// shortened is a token for a table: tokens are long.
+func shortened(token string) string {
+	const most = 24
+	if r := []rune(token); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return token
+}
+
+func retryNowCommand(where *clientFlags) *cobra.Command {
+	var (
+		o      admin.RetryOrder
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:     "now (ID… | --plugin NAME | --all)",
+		Short:   "Try messages now that wait for their next attempt",
+		Example: "  balhost retry now 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost retry now --plugin echo\n  balhost retry now --all",
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			o.IDs = ids
+			given := 0
+			for _, yes := range []bool{len(ids) > 0, o.Plugin != "", o.All} {
+				if yes {
+					given++
+				}
+			}
+			if given != 1 || len(ids) > 1000 {
+				return usagef("give either the ids of up to 1000 messages, or --plugin, or --all")
+			}
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			n, err := client.RetryNow(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, map[string]int{"tried": n})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "tried now: %d\n", n)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all of this plugin, by its `name`")
+	cmd.Flags().BoolVar(&o.All, "all", false, "all that wait")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
