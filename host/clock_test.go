@@ -28,7 +28,7 @@ func settings() []time.Duration {
 	}
 	return []time.Duration{
 		-30 * time.Second, 30 * time.Second, -2 * time.Hour, 2 * time.Hour, -24 * time.Hour, 24 * time.Hour,
-		-20 * 24 * time.Hour, 400 * 24 * time.Hour,
+		-20 * 24 * time.Hour, 300 * 24 * time.Hour,
 	}
 }
 

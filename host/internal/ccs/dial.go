@@ -3,6 +3,7 @@ package ccs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -124,8 +125,19 @@ type TrustError struct {
 }
 
 func (e *TrustError) Error() string {
-	return fmt.Sprintf("%s: certificate not trusted: %v; expected the name %q, it presented %s; check tls.server_name and tls.ca_file",
-		e.Address, e.Err, e.Expected, e.Presented)
+	look := "tls.server_name and tls.ca_file"
+	if e.dated() {
+		look = "this machine's clock, then the server's certificate"
+	}
+	return fmt.Sprintf("%s: certificate not trusted: %v; expected the name %q, it presented %s; check %s",
+		e.Address, e.Err, e.Expected, e.Presented, look)
+}
+
+// dated reports whether only the date is wrong: it may be our clock's, which is
+// set soon after a machine has started.
+func (e *TrustError) dated() bool {
+	var bad x509.CertificateInvalidError
+	return errors.As(e.Err, &bad) && bad.Reason == x509.Expired
 }
 
 func (e *TrustError) Unwrap() error { return e.Err }
@@ -152,7 +164,7 @@ func refused(err error) bool {
 	}
 	var auth *xmpp.AuthError
 	var trust *TrustError
-	return fault(err).Waits() || errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust)
+	return fault(err).Waits() || errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust) && !trust.dated()
 }
 
 // fault is whose doing a connection's end is.
