@@ -40,7 +40,7 @@ column, and at the files that it names. Then looks at each file in the plugins
 folder, reads what its header tells, and says whether the host would run it.
 Nothing is started and nothing is written.
 
-Exit codes: 0 all is well, 1 a file can't be used, 2 the config is wrong.`,
+Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

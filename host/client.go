@@ -35,7 +35,7 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 		a, err = config.DefaultAdmin(), nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, wrongConfig{err}
 	}
 	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -19,6 +20,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccstest"
+	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -74,9 +76,9 @@ func TestExitCodes(t *testing.T) {
 		{"send --to a --topic b", exitUsage, "none of the others can be"},
 		{"send --to a --data {", exitUsage, "--data is not JSON"},
 		{"send --to a --ttl 1500ms", exitUsage, "whole seconds"},
-		{"run -c nope.hcl", exitUsage, "no such file or directory; name the file with -c"},
-		{"run -c bad.hcl", exitUsage, "bad.hcl:1,1-2: Unsupported argument"},
-		{"check -c bad.hcl", exitUsage, "    x = 1"},
+		{"run -c nope.hcl", exitConfig, "no such file or directory; name the file with -c"},
+		{"run -c bad.hcl", exitConfig, "bad.hcl:1,1-2: Unsupported argument"},
+		{"check -c bad.hcl", exitConfig, "    x = 1"},
 		{"status", exitFailed, "no balhost is running at unix:"},
 		{"send --to a --data {}", exitFailed, "is $BALHOST_ADMIN the address"},
 		{"plugins --admin unix:none.sock", exitFailed, "is the address of --admin the one"},
@@ -91,7 +93,7 @@ func TestExitCodes(t *testing.T) {
 	if _, _, said := line(t, "pause", "echo", "-c", "mine.hcl"); !strings.HasSuffix(said, "; start it with: balhost run -c mine.hcl\n") {
 		t.Errorf("with -c: %s", said)
 	}
-	if code, _, said := line(t, "status", "-c", "open.hcl"); code != exitUsage || !strings.Contains(said, "needs a token") {
+	if code, _, said := line(t, "status", "-c", "open.hcl"); code != exitConfig || !strings.Contains(said, "needs a token") {
 		t.Errorf("an admin block that is wrong: %d %s", code, said)
 	}
 	if got := exitCode(fmt.Errorf("run: %w", coded{})); got != exitRecover {
@@ -147,7 +149,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(said)
 	}
 	for _, want := range []string{
-		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", "dial\uFFFD[2J refused",
+		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", `dial\u001b[2J refused`,
 		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", " 12.3/s ",
 		"  bad: nothing serves; its content aaaaaaaaaaaa was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload bad --force\n",
 		"  old: content bbbbbbbbbbbb serves; the new content cccccccccccc was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload old --force\n",
@@ -210,6 +212,81 @@ func TestDead(t *testing.T) {
 	}
 	if diff := cmp.Diff([][]string{{"a1", "a2", "a1", "a2"}, {"a2"}}, [][]string{replayed, deleted}); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// P10: what a device, a plugin or CCS wrote is shown and does nothing; JSON means
+// what it meant.
+func TestTerminalIsSafe(t *testing.T) {
+	evil := "a\u009b2J\x1b[2J\x7f\u202egpj.exe\u2066\r\u200b\U000e0041é"
+	letter := entry.DeadLetter{ID: "a1", Kind: "upstream", Reason: evil, Plugin: evil, Category: evil, From: evil, MessageID: evil, RawText: evil}
+	raw, err := json.Marshal(map[string]string{"data": evil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := letter
+	shown.RawText, shown.Raw = "", raw
+	now := time.Now()
+	status := admin.Status{
+		Reasons: []string{evil}, Version: evil,
+		Sessions: []admin.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: &now, Connections: []admin.Connection{{State: evil, Refused: evil}}}},
+		Ledger:   admin.Ledger{DiskError: evil},
+		Plugins:  []admin.Plugin{{Name: evil, State: evil, Reason: evil, Version: evil, LastFailure: evil, LastFailureAt: &now, Lost: []string{evil}, Paused: true}},
+		Holding:  []admin.Holding{{Category: evil, Pending: 1}},
+		Unusable: []admin.Unusable{{Session: evil, Reason: evil, From: evil, MessageID: evil}},
+	}
+	answering(t, admin.Functions{
+		Dead:       func(string, int) ([]entry.DeadLetter, error) { return []entry.DeadLetter{letter}, nil },
+		DeadLetter: func(string) (entry.DeadLetter, error) { return shown, nil },
+		Status:     func() admin.Status { return status },
+		Pause:      func(context.Context, string) error { return errors.New(evil) },
+		Reload: func(context.Context, admin.ReloadOrder) (admin.Reloaded, error) {
+			return admin.Reloaded{Changed: []string{evil}}, nil
+		},
+	})
+	for _, args := range []string{"dead list", "dead list --json", "dead show a1", "status", "status --json", "plugins", "plugins --json", "pause x", "reload", "dead show " + evil, evil, "dead list --" + evil} {
+		_, out, said := line(t, strings.Split(args, " ")...)
+		for _, r := range out + said {
+			if !unicode.IsPrint(r) && r != '\n' {
+				t.Fatalf("balhost %q writes %U:\n%q\n%q", args, r, out, said)
+			}
+		}
+		if out+said == "" {
+			t.Errorf("balhost %q says nothing", args)
+		}
+	}
+	_, out, _ := line(t, "dead", "show", "a1")
+	var got entry.DeadLetter
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Reason != evil || got.From != evil {
+		t.Errorf("%v: %+v", err, got)
+	}
+	var data struct{ Data string }
+	if err := json.Unmarshal(got.Raw, &data); err != nil || data.Data != evil {
+		t.Errorf("the payload is %q: %v", data.Data, err)
+	}
+	var log strings.Builder
+	for _, format := range []string{"text", "json"} {
+		newLogger(config.Log{Level: "debug", Format: format}, &log).Named("p").Warn(evil, "err", evil, evil, "x\n"+evil, "list", []string{evil})
+	}
+	for _, r := range log.String() {
+		if !unicode.IsPrint(r) && r != '\n' {
+			t.Fatalf("the log has %U:\n%q", r, &log)
+		}
+	}
+	for _, row := range fit([]string{evil, "b" + evil}, 200, 10) {
+		if strings.ContainsFunc(row, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("the live view has %q", row)
+		}
+	}
+}
+
+// A config that a reload refuses ends the command as one that run refuses does.
+func TestReloadOfAWrongConfig(t *testing.T) {
+	answering(t, admin.Functions{Reload: func(context.Context, admin.ReloadOrder) (admin.Reloaded, error) {
+		return admin.Reloaded{}, admin.Refusal{Err: errors.New("config.hcl:1,1-2: no"), Config: true}
+	}})
+	if code, _, said := line(t, "reload"); code != exitConfig || !strings.Contains(said, "config.hcl:1,1-2: no") {
+		t.Errorf("%d %s", code, said)
 	}
 }
 
@@ -286,7 +363,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("what can't be: %d %v\n%s%s", code, err, out, said)
 	}
 	write(t, "config.hcl", "x = 1", 0o600)
-	if code, out, _ = line(t, "check", "--json"); code != exitUsage || !strings.Contains(out, `"place": "config.hcl:1,1-2"`) {
+	if code, out, _ = line(t, "check", "--json"); code != exitConfig || !strings.Contains(out, `"place": "config.hcl:1,1-2"`) {
 		t.Errorf("a wrong config: %d\n%s", code, out)
 	}
 }

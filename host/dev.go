@@ -90,7 +90,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
 	log := newLogger(cfg.Log, logTo)
-	screen := outlet.New(cmd.OutOrStdout()) // Ctrl-S must not stop the host
+	screen := outlet.New(behind(cmd.OutOrStdout())) // takes the live view's escapes; Ctrl-S must not stop the host
 	screen.Notice(func(uint64) []byte { return nil })
 	defer screen.Close(lastWords)
 
@@ -162,7 +162,7 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) 
 		Senders: map[string]string{}, Log: log,
 	}
 	if o.CAFile == "" {
-		return nil, usagef("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, for the host to trust", first.Name)
+		return nil, wrongConfig{fmt.Errorf("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, for the host to trust", first.Name)}
 	}
 	for _, s := range cfg.Sessions[1:] {
 		if s.Address == first.Address {
@@ -171,7 +171,7 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) 
 	}
 	host, _, err := net.SplitHostPort(first.Address)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usagef("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, as 127.0.0.1:5236", first.Name, first.Address)
+		return nil, wrongConfig{fmt.Errorf("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, as 127.0.0.1:5236", first.Name, first.Address)}
 	}
 	if err := os.MkdirAll(filepath.Dir(o.CAFile), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of ca_file: %w", err)

@@ -17,6 +17,7 @@ import (
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/config"
+	"balhost/host/internal/plain"
 )
 
 // view shows what dev runs: redrawn on a terminal, a line each few seconds
@@ -54,11 +55,12 @@ const (
 
 func (v *view) run(ctx context.Context) error {
 	every := lines
+	text := plain.Writer{W: v.out} // what comes from elsewhere goes there, or through fit
 	if v.live {
 		every = redraw
 		fmt.Fprint(v.out, altOn)
 	} else {
-		fmt.Fprintf(v.out, "balhost dev: simulator at %s (Google shut its CCS down in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
+		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut its CCS down in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
 			v.sim.Addr(), v.http, v.config.Admin.Listen, v.config.PluginsDir)
 	}
 	tick := time.NewTicker(every)
@@ -74,7 +76,7 @@ func (v *view) run(ctx context.Context) error {
 				rows := fit(v.screen(last, now, height), width, height)
 				fmt.Fprint(v.out, home+strings.Join(rows, eraseEL)+eraseED)
 			} else {
-				fmt.Fprintln(v.out, summary(last, now))
+				fmt.Fprintln(text, summary(last, now))
 			}
 			last = now
 			if unread(v.file) {
@@ -85,7 +87,7 @@ func (v *view) run(ctx context.Context) error {
 				fmt.Fprint(v.out, altOff)
 			}
 			total := v.sim.Counts()
-			fmt.Fprintf(v.out, "balhost dev: stopping after %s; %d upstreams acked by the host, %d downstreams taken by the simulator\n",
+			fmt.Fprintf(text, "balhost dev: stopping after %s; %d upstreams acked by the host, %d downstreams taken by the simulator\n",
 				time.Since(first.at).Round(time.Second), total.Acked, total.AckedDown)
 			return nil
 		}
@@ -127,7 +129,7 @@ func summary(last, now sample) string {
 	l := now.status.Ledger
 	fmt.Fprintf(&text, "  pending %d events, %d downstreams  dead %d ", l.Events, l.Downstreams, l.Dead)
 	for _, p := range now.status.Plugins {
-		fmt.Fprintf(&text, " %s=%s", plain(p.Name), plain(p.State))
+		fmt.Fprintf(&text, " %s=%s", p.Name, p.State)
 	}
 	return text.String()
 }
@@ -138,10 +140,10 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	add := func(format string, args ...any) { rows = append(rows, fmt.Sprintf(format, args...)) }
 	add("balhost dev · Ctrl-C stops it")
 	if now.err != nil {
-		add("host       starting: %s", plain(now.err.Error()))
+		add("host       starting: %s", now.err.Error())
 	}
 	for _, reason := range now.status.Reasons {
-		add("! %s", plain(reason))
+		add("! %s", reason)
 	}
 	add("simulator  %s, control http://%s   (Google shut its CCS down in 2024; this one runs here)", v.sim.Addr(), v.http)
 	if now.err != nil {
@@ -150,7 +152,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	add("host       API http://%s, plugins %s", v.config.Admin.Listen, v.config.PluginsDir)
 	for _, s := range now.status.Sessions {
 		for _, c := range s.Connections {
-			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", plain(s.Name), c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)
+			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", s.Name, c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)
 		}
 	}
 	l := now.status.Ledger
@@ -160,7 +162,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	add("")
 	add("%-14s %-10s %9s %9s %9s %9s", "PLUGIN", "STATE", "RATE", "HANDLED", "PENDING", "IN FLIGHT")
 	for _, p := range now.status.Plugins {
-		add("%-14s %-10s %7.0f/s %9d %9d %9d %s", plain(p.Name), p.State, rate(last, now, handledBy(p.Name)), p.Handled, p.Pending, p.InFlight, plain(p.Reason))
+		add("%-14s %-10s %7.0f/s %9d %9d %9d %s", p.Name, p.State, rate(last, now, handledBy(p.Name)), p.Handled, p.Pending, p.InFlight, p.Reason)
 	}
 	for _, h := range now.status.Holding {
 		add("waiting for a plugin: %d of category %q", h.Pending, h.Category)
@@ -173,7 +175,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	return rows
 }
 
-// fit makes rows fit a terminal: blank ones go first, then the last ones; what is
+// fit makes rows fit a terminal, and harmless to it: blank ones go first, then the last ones; what is
 // too long is cut. The last column stays free, where terminals differ.
 func fit(rows []string, width, height int) []string {
 	for i := len(rows) - 1; i >= 0 && len(rows) > height; i-- {
@@ -185,7 +187,7 @@ func fit(rows []string, width, height int) []string {
 		rows = append(rows[:height-1], fmt.Sprintf("… %d lines more than fit here", hidden+1))
 	}
 	for i, row := range rows {
-		rows[i] = cut(row, width-1)
+		rows[i] = cut(plain.Text(row), width-1)
 	}
 	return rows
 }
@@ -217,7 +219,7 @@ type terminal interface {
 // terminalSize is how many columns and lines there are; as terminals once were,
 // where nobody says.
 func terminalSize(out io.Writer) (width, height int) {
-	if f, ok := out.(terminal); ok {
+	if f, ok := behind(out).(terminal); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
 			return int(size.Col), int(size.Row)
 		}
@@ -248,14 +250,14 @@ func lastMessages(passed []ccstest.Line, n int) []string {
 		if passed[i].Sent {
 			who, arrow = payload.From, "←"
 		}
-		rows = append(rows, fmt.Sprintf("%s %s %-12s %s", passed[i].Time.Format("15:04:05"), arrow, plain(who), plain(string(payload.Data))))
+		rows = append(rows, fmt.Sprintf("%s %s %-12s %s", passed[i].Time.Format("15:04:05"), arrow, who, string(payload.Data)))
 	}
 	return rows
 }
 
 // isTerminal reports whether out is one, for people to look at.
 func isTerminal(out io.Writer) bool {
-	f, ok := out.(terminal)
+	f, ok := behind(out).(terminal)
 	if !ok {
 		return false
 	}

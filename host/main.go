@@ -21,21 +21,23 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
+	"balhost/host/internal/plain"
 	"balhost/sdk/outlet"
 )
 
 // What the process exits with: 0 done, and these.
 const (
 	exitFailed  = 1
-	exitUsage   = 2  // wrong arguments or a wrong config
+	exitUsage   = 64 // wrong arguments; EX_USAGE
 	exitRecover = 75 // ended by intention, to recover on the next start (P10); EX_TEMPFAIL
+	exitConfig  = 78 // a wrong config, or none; EX_CONFIG. Not 2: so Go ends what crashed
 )
 
 func main() {
 	keepSIGPIPE()
 	stderr := outlet.New(os.Stderr)
-	log.SetOutput(stderr) // what libraries log, too, must wait for no reader
-	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, stderr))
+	log.SetOutput(plain.Writer{W: stderr}) // what libraries log, too, must wait for no reader
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, plain.Writer{W: stderr}))
 	root := rootCommand()
 	root.SetOut(&stdout{file: os.Stdout})
 	root.SetErr(stderr)
@@ -51,6 +53,8 @@ func main() {
 
 // execute runs a command line and gives the exit code.
 func execute(ctx context.Context, root *cobra.Command) int {
+	root.SetOut(plain.Writer{W: root.OutOrStdout()})
+	root.SetErr(plain.Writer{W: root.ErrOrStderr()})
 	running := false
 	noteRunning(root, &running)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -67,7 +71,7 @@ func execute(ctx context.Context, root *cobra.Command) int {
 		return exitUsage
 	case errors.As(err, new(*config.Error)):
 		fmt.Fprintln(cmd.ErrOrStderr(), err) // each line begins with its place
-		return exitUsage
+		return exitConfig
 	}
 	if errors.Is(err, admin.ErrNotRunning) {
 		err = fmt.Errorf("%w; %s", err, whereToAsk(cmd))
@@ -93,8 +97,12 @@ func noteRunning(cmd *cobra.Command, running *bool) {
 // exitCode is what an error asks for itself, else exitFailed.
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
-	if errors.As(err, &coded) {
+	var refusal admin.Refusal
+	switch {
+	case errors.As(err, &coded):
 		return coded.ExitCode()
+	case errors.As(err, &refusal) && refusal.Config:
+		return exitConfig
 	}
 	return exitFailed
 }
@@ -114,7 +122,7 @@ func rootCommand() *cobra.Command {
 		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), keeps
 every message on disk, and feeds it to the plugins in a folder.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments or config, 75 ended by
+Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 wrong config, 75 ended by
 intention, start it again to recover.`,
 		Example: `  balhost check -c config.hcl    # is everything right?
   balhost run -c config.hcl      # the daemon
@@ -158,11 +166,16 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// loadConfig reads a whole config; that it can't be read is a usage error too.
+// wrongConfig is what is wrong with a config beside what config.Error says.
+type wrongConfig struct{ error }
+
+func (wrongConfig) ExitCode() int { return exitConfig }
+
+// loadConfig reads a whole config.
 func loadConfig(path string) (config.Config, error) {
 	cfg, err := config.Load(path)
 	if err != nil && !errors.As(err, new(*config.Error)) {
-		err = usagef("%v; name the file with -c", err)
+		err = wrongConfig{fmt.Errorf("%w; name the file with -c", err)}
 	}
 	return cfg, err
 }

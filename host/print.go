@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"balhost/host/internal/plain"
 )
 
 // printJSON writes a value as the API does.
@@ -36,7 +36,7 @@ func (t table) row(cells ...any) {
 		if i > 0 {
 			fmt.Fprint(t.w, "\t")
 		}
-		text := plain(fmt.Sprint(cell))
+		text := plain.Text(fmt.Sprint(cell))
 		if text == "" {
 			text = "-"
 		}
@@ -46,16 +46,6 @@ func (t table) row(cells ...any) {
 }
 
 func (t table) flush() error { return t.w.Flush() }
-
-// plain keeps what devices and plugins wrote from moving a terminal's cursor.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, s)
-}
 
 // ago is how long before now a moment was, in two units at most.
 func ago(now, then time.Time) string {

@@ -43,6 +43,7 @@ var place = map[string]tier{
 	"host/internal/route":      pure,
 	"host/internal/config":     pure,
 	"host/internal/backoff":    pure,
+	"host/internal/plain":      pure,
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,
@@ -57,6 +58,7 @@ var place = map[string]tier{
 	"sdk":                      sdk,
 	"sdk/wire":                 sdk,
 	"sdk/wire/gen":             sdk,
+	"sdk/logs":                 sdk,
 	"sdk/outlet":               sdk,
 	"sdk/plugintest":           sdk,
 }

@@ -13,6 +13,8 @@ import (
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/host/internal/plain"
+	"balhost/sdk/logs"
 	"balhost/sdk/outlet"
 )
 
@@ -69,7 +71,7 @@ func newLogger(l config.Log, out io.Writer) hclog.Logger {
 
 // logger logs to out, and tells of the lines that don't get there in its own format.
 func logger(o hclog.LoggerOptions, out io.Writer) hclog.Logger {
-	if w, ok := out.(*outlet.Writer); ok {
+	if w, ok := behind(out).(*outlet.Writer); ok {
 		w.Notice(func(n uint64) []byte {
 			var line bytes.Buffer
 			told := o // whatever the level
@@ -78,13 +80,13 @@ func logger(o hclog.LoggerOptions, out io.Writer) hclog.Logger {
 			return line.Bytes()
 		})
 	}
-	o.Output = out
-	return hclog.New(&o)
+	o.Output = plain.Writer{W: out}
+	return logs.New(&o)
 }
 
 // logStats tells what became of the lines of a log.
 func logStats(out io.Writer) func() outlet.Stats {
-	if w, ok := out.(*outlet.Writer); ok {
+	if w, ok := behind(out).(*outlet.Writer); ok {
 		return w.Stats
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/admin"
+	"balhost/host/internal/plain"
 )
 
 func statusCommand() *cobra.Command {
@@ -45,18 +46,20 @@ func statusCommand() *cobra.Command {
 // printStatus is one block a part, the trouble first.
 func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	var text strings.Builder
-	p := func(format string, args ...any) { fmt.Fprintf(&text, format+"\n", args...) }
+	p := func(format string, args ...any) {
+		fmt.Fprintln(&text, plain.Text(fmt.Sprintf(format, args...)))
+	}
 
 	state := "ready"
 	if !s.Ready {
 		state = "not ready"
 	}
-	p("balhost %s, pid %d, up %s, %s", plain(s.Version), s.PID, short(time.Duration(s.UptimeSeconds)*time.Second), state)
+	p("balhost %s, pid %d, up %s, %s", s.Version, s.PID, short(time.Duration(s.UptimeSeconds)*time.Second), state)
 	for _, reason := range s.Reasons {
-		p("  %s", plain(reason))
+		p("  %s", reason)
 	}
 	for _, warning := range s.Warnings {
-		p("  warning: %s", plain(warning))
+		p("  warning: %s", warning)
 	}
 	if l := s.Log; l != nil && l.Dropped+l.Failed > 0 {
 		p("  log: %d lines dropped, %d could not be written", l.Dropped, l.Failed)
@@ -76,7 +79,7 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 		p("waiting for a plugin: %d more, of %d more categories", more.Pending, more.Categories)
 	}
 	for _, u := range s.Unusable {
-		p("unusable, %s ago, session %s: %s (from %q, message id %q)", ago(now, u.At), plain(u.Session), plain(u.Reason), u.From, u.MessageID)
+		p("unusable, %s ago, session %s: %s (from %q, message id %q)", ago(now, u.At), u.Session, u.Reason, u.From, u.MessageID)
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
@@ -122,7 +125,7 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 // printTrouble says what of a session needs a person, or patience.
 func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	p := func(format string, args ...any) {
-		fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
 	}
 	if s.HaltedUntil != nil {
 		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
@@ -190,7 +193,7 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 // printPluginTrouble says what of a plugin a person should know.
 func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	p := func(format string, args ...any) {
-		fmt.Fprintf(out, "  %s: %s\n", plain(s.Name), plain(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
 	}
 	if s.Reason != "" && (s.Refusal == nil || s.Refusal.Reason != s.Reason) {
 		p("%s", s.Reason)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/daemon"
+	"balhost/host/internal/plain"
 	"balhost/sdk/outlet"
 )
 
@@ -24,9 +25,18 @@ const lastWords = 2 * time.Second
 // nothing. It is not ignored: plugins would inherit that.
 func keepSIGPIPE() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
+// behind is what out writes to: execute leads all that a command writes through
+// plain text.
+func behind(out io.Writer) io.Writer {
+	if w, ok := out.(plain.Writer); ok {
+		return w.W
+	}
+	return out
+}
+
 // exit ends the process, when what was written to stderr has got out, or soon.
 func exit(stderr io.Writer, code int) {
-	if w, ok := stderr.(*outlet.Writer); ok {
+	if w, ok := behind(stderr).(*outlet.Writer); ok {
 		w.Close(lastWords)
 	}
 	os.Exit(code)
@@ -92,7 +102,7 @@ func (s *stdout) Fd() uintptr { return s.file.Fd() }
 
 // unread reports whether nobody reads a command's answer any more.
 func unread(out io.Writer) bool {
-	s, ok := out.(*stdout)
+	s, ok := behind(out).(*stdout)
 	if !ok {
 		return false
 	}
@@ -103,7 +113,7 @@ func unread(out io.Writer) bool {
 
 // lost is why a command's answer didn't get out, nil when it did.
 func lost(out io.Writer) error {
-	s, ok := out.(*stdout)
+	s, ok := behind(out).(*stdout)
 	if !ok {
 		return nil
 	}

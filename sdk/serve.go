@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"balhost/sdk/logs"
 	"balhost/sdk/outlet"
 	"balhost/sdk/wire"
 
@@ -38,7 +39,7 @@ func Serve(p Plugin) {
 	logTo := hclog.LoggerOptions{Name: p.Name, Level: hclog.Info, JSONFormat: true}
 	out.Notice(func(n uint64) []byte { return dropped(logTo, n) })
 	logTo.Output = out
-	log := hclog.New(&logTo)
+	log := logs.New(&logTo)
 	server, err := NewServer(p, log, func() {
 		// The host stops us now; one that was killed can't.
 		time.AfterFunc(orphanGrace, func() {

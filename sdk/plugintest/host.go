@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"balhost/sdk"
+	"balhost/sdk/logs"
 	"balhost/sdk/wire"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -91,7 +92,7 @@ func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
 	if o.Config != nil {
 		h.config = JSON(o.Config)
 	}
-	h.log = hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Debug, Output: logTo(t)})
+	h.log = logs.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Debug, Output: logTo(t)})
 	first, err := h.start(p)
 	if err != nil {
 		return nil, err

@@ -53,8 +53,11 @@ type Functions struct {
 	Reload func(context.Context, ReloadOrder) (Reloaded, error)
 }
 
-// Refusal is an error that the caller can mend, such as a config with mistakes.
-type Refusal struct{ Err error }
+// Refusal is an error that the caller can mend.
+type Refusal struct {
+	Err    error
+	Config bool // in the config
+}
 
 func (r Refusal) Error() string { return r.Err.Error() }
 func (r Refusal) Unwrap() error { return r.Err }

@@ -421,7 +421,7 @@ func TestReload(t *testing.T) {
 	if err != nil || !slices.Equal(did.Changed, []string{"{Plugin:echo Force:true}"}) {
 		t.Errorf("%v, %v", did, err)
 	}
-	h.fails = Refusal{errors.New("config.hcl:3,1-2: no")}
+	h.fails = Refusal{Err: errors.New("config.hcl:3,1-2: no"), Config: true}
 	if _, err := c.Reload(t.Context(), ReloadOrder{}); err == nil || !strings.Contains(err.Error(), "config.hcl:3,1-2: no") {
 		t.Errorf("a refused config: %v", err)
 	}

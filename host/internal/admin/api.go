@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/plain"
 )
 
 // Bounds of one request.
@@ -211,12 +212,19 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 // failure is every answer that is not 2xx, except /readyz.
 type failure struct {
 	Error string `json:"error"`
+	Kind  string `json:"kind,omitempty"` // kindConfig: the config is wrong
 }
+
+const kindConfig = "config"
 
 func fail(w http.ResponseWriter, code int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	write(w, failure{Error: err.Error()})
+	f, refusal := failure{Error: err.Error()}, Refusal{}
+	if errors.As(err, &refusal) && refusal.Config {
+		f.Kind = kindConfig
+	}
+	write(w, f)
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -232,9 +240,9 @@ func notNull[T any](list []T) []T {
 	return list
 }
 
-// write is indented, since people read it too. A caller that went away is no news.
+// write is indented and harmless to a terminal, since people read it too. A caller that went away is no news.
 func write(w io.Writer, v any) {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(plain.Writer{W: w})
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	_ = e.Encode(v)

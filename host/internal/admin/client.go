@@ -207,7 +207,11 @@ func (c *Client) decode(resp *http.Response, out any) error {
 	var f failure
 	if resp.StatusCode/100 != 2 {
 		if json.Unmarshal(b, &f) == nil && f.Error != "" {
-			return errors.New(f.Error)
+			err := errors.New(f.Error)
+			if f.Kind == kindConfig {
+				err = Refusal{Err: err, Config: true}
+			}
+			return err
 		}
 		return fmt.Errorf("what listens at %s answers %s; is that a balhost?", c.listen, resp.Status)
 	}

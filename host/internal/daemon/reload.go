@@ -69,7 +69,12 @@ func (h *host) followHangups(ctx context.Context) error {
 		select {
 		case <-h.o.Hangup:
 			did, err := h.reload(ctx, admin.ReloadOrder{})
-			if err != nil {
+			switch {
+			case err == nil:
+			case len(did.Changed) > 0: // the config is in force, what came after it failed
+				h.o.Log.Error("reload failed in part", "changed", did.Changed, "err", err)
+				continue
+			default:
 				h.o.Log.Error("reload refused, nothing has changed", "err", err)
 				continue
 			}
@@ -107,15 +112,15 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	now, err := h.o.Load()
 	if err != nil {
-		return nil, admin.Refusal{Err: err}
+		return nil, admin.Refusal{Err: err, Config: true}
 	}
 	before := h.config()
 	if err := fixed(before, now); err != nil {
-		return nil, admin.Refusal{Err: err}
+		return nil, admin.Refusal{Err: err, Config: true}
 	}
 	sessions, err := h.sessions.prepare(now.Sessions)
 	if err != nil {
-		return nil, admin.Refusal{Err: err}
+		return nil, admin.Refusal{Err: err, Config: true}
 	}
 
 	// From here on nothing is refused.
