@@ -88,6 +88,11 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("balhost %s: exit %d instead of %d, said %q", tc.args, code, tc.code, said)
 		}
 	}
+	for _, args := range [][]string{{"reload", ""}, {"pause", ""}, {"dead", "show", ""}, {"dead", "delete", "a", ""}, {""}} {
+		if code, _, said := line(t, args...); code != exitUsage || strings.Contains(said, "/v1") {
+			t.Errorf("balhost %q: exit %d, said %q", args, code, said)
+		}
+	}
 	t.Setenv("BALHOST_ADMIN", "")
 	write(t, "mine.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n}\nadmin {\n  listen = \"unix:none.sock\"\n}\n", 0o600)
 	if _, _, said := line(t, "pause", "echo", "-c", "mine.hcl"); !strings.HasSuffix(said, "; start it with: balhost run -c mine.hcl\n") {
@@ -170,7 +175,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestDead(t *testing.T) {
-	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat"}, {ID: "a2", Kind: "upstream"}, {ID: "a3", Kind: "upstream", Unusable: true}}
+	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat", From: "a-very-long-token-of-a-device"}, {ID: "a2", Kind: "upstream"}, {ID: "a3", Kind: "upstream", Unusable: true}}
 	var replayed, deleted []string
 	answering(t, admin.Functions{
 		Dead:       func(string, int) ([]entry.DeadLetter, error) { return letters, nil },
@@ -203,6 +208,8 @@ func TestDead(t *testing.T) {
 		{"replay --all --yes --json", 0, `"unusable": 1`},
 		{"replay a3", exitFailed, "dead letter a3: no plugin can handle it, because it is no JSON"},
 		{"delete a2 --json", 0, `"deleted": 1`},
+		{"list", 0, "DEVICE"},
+		{"list", 0, "a-very-long-toke…"},
 		{"delete none", exitFailed, "no such entry"},
 	} {
 		code, out, said := line(t, append([]string{"dead"}, strings.Fields(tc.args)...)...)

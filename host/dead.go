@@ -10,6 +10,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/plain"
 )
 
 func deadCommand() *cobra.Command {
@@ -81,9 +82,9 @@ func printDead(out io.Writer, page admin.DeadPage) error {
 		_, err := fmt.Fprintln(out, "no dead letters")
 		return err
 	}
-	t := newTable(out, "ID", "DIED", "KIND", "CATEGORY", "PLUGIN", "ATTEMPTS", "REASON")
+	t := newTable(out, "ID", "DIED", "KIND", "DEVICE", "CATEGORY", "PLUGIN", "ATTEMPTS", "REASON")
 	for _, d := range page.Dead {
-		t.row(d.ID, d.Died.Local().Format(time.DateTime), d.Kind, d.Category, d.Plugin, d.Attempts, d.Reason)
+		t.row(d.ID, d.Died.Local().Format(time.DateTime), d.Kind, plain.Brief(d.From), d.Category, d.Plugin, d.Attempts, d.Reason)
 	}
 	if err := t.flush(); err != nil || page.Next == "" {
 		return err

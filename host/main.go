@@ -12,6 +12,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -85,6 +86,9 @@ func execute(ctx context.Context, root *cobra.Command) int {
 func noteRunning(cmd *cobra.Command, running *bool) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(args, "") { // such as an unset variable of a script
+				return usagef("an argument is empty; want: %s", cmd.UseLine())
+			}
 			*running = true
 			return run(cmd, args)
 		}

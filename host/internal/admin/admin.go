@@ -17,7 +17,7 @@ import (
 
 // Functions are what the host lets the API do. All are set, all may be called
 // at once from many goroutines. An error that wraps entry.ErrUnknown answers
-// 404, entry.ErrExists 409, a [Refusal] or entry.ErrUnusable 422, entry.ErrFull 507, entry.ErrClosed 503, any other
+// 404, entry.ErrExists 409, a [Refusal] or entry.ErrUnusable 422, entry.ErrTooLarge 413, entry.ErrFull 507, entry.ErrClosed 503, any other
 // 500; its text is shown to the caller, so it says what to do.
 type Functions struct {
 	// Status collects the host's state; the server fills nothing in.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -137,7 +138,7 @@ func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) err
 	if !read(w, r, &o) {
 		return
 	}
-	if len(o.IDs) == 0 || len(o.IDs) > maxPage {
+	if len(o.IDs) == 0 || len(o.IDs) > maxPage || slices.Contains(o.IDs, "") {
 		fail(w, http.StatusBadRequest, fmt.Errorf(`give 1 to %d dead letters: {"ids": ["…"]}`, maxPage))
 		return
 	}
@@ -197,6 +198,8 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 		code = http.StatusNotFound
 	case errors.As(err, new(Refusal)), errors.Is(err, entry.ErrUnusable):
 		code = http.StatusUnprocessableEntity
+	case errors.Is(err, entry.ErrTooLarge):
+		code = http.StatusRequestEntityTooLarge
 	case errors.Is(err, entry.ErrExists):
 		code = http.StatusConflict
 	case errors.Is(err, entry.ErrFull):

@@ -13,6 +13,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/pluginhost"
 )
@@ -37,6 +38,31 @@ func TestSweepComesBeforeLedger(t *testing.T) {
 	}
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", left, err)
+	}
+}
+
+// Whoever has to choose a session is told which ones there are, and how.
+func TestChosenSession(t *testing.T) {
+	two := entry.Sessions{{Name: "main", SenderID: "1"}, {Name: "other", SenderID: "2"}}
+	for _, c := range []struct {
+		sessions entry.Sessions
+		name     string
+		id       string
+		says     string
+	}{
+		{two, "other", "2", ""},
+		{two[:1], "", "1", ""},
+		{two, "", "", "there are several sessions, say which one is to send it: main, other (balhost send --session NAME"},
+		{two, "mian", "", `there is no session "mian"; there are main, other`},
+		{two, "2", "", `there is no session "2"; there are main, other`},
+	} {
+		id, err := chosen(c.sessions, c.name)
+		if id != c.id || (err == nil) != (c.says == "") || err != nil && !strings.HasPrefix(err.Error(), c.says) {
+			t.Errorf("%q: %q, %v", c.name, id, err)
+		}
+		if unknown := c.name != "" && c.says != ""; errors.Is(err, entry.ErrUnknown) != unknown {
+			t.Errorf("%q: %v is an unknown entry: %v", c.name, err, !unknown)
+		}
 	}
 }
 

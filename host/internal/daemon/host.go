@@ -72,10 +72,9 @@ func (h *host) dispatched() (dispatch.Status, error) {
 
 // send stores a downstream for the API (P2).
 func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
-	labels := h.labels()
-	id, ok := labels.SenderID(m.Session)
-	if !ok || id == "" {
-		return "", fmt.Errorf("%w: session %q; there are %s", entry.ErrUnknown, m.Session, strings.Join(labels.Names(), ", "))
+	id, err := chosen(h.labels(), m.Session)
+	if err != nil {
+		return "", err
 	}
 	m.Session = id
 	m.MessageID = cmp.Or(m.MessageID, ulid.Make().String())
@@ -87,6 +86,18 @@ func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
 	case <-ctx.Done():
 		return "", fmt.Errorf("send %s: %w; it may be stored: send again with the same id to be sure", m.MessageID, ctx.Err())
 	}
+}
+
+// chosen is the sender of the session that a caller of the API names, or of the only one.
+func chosen(sessions entry.Sessions, name string) (senderID string, err error) {
+	id, ok := sessions.SenderID(name)
+	switch {
+	case !ok:
+		return "", entry.NoSuch("there is no session %q; there are %s", name, strings.Join(sessions.Names(), ", "))
+	case id == "":
+		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is to send it: %s (balhost send --session NAME; "session" in the API)`, strings.Join(sessions.Names(), ", "))}
+	}
+	return id, nil
 }
 
 func (h *host) dead(after string, max int) ([]entry.DeadLetter, error) {

@@ -48,7 +48,7 @@ func (h *host) pluginOptions(name string) pluginhost.PluginOptions {
 func (h *host) known(do func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, name string) error {
 		if !slices.ContainsFunc(h.status().Plugins, func(p admin.Plugin) bool { return p.Name == name }) {
-			return fmt.Errorf("%w: plugin %q; balhost plugins lists them", entry.ErrUnknown, name)
+			return entry.NoSuch("there is no plugin %q; balhost plugins lists them", name)
 		}
 		return do(ctx, name)
 	}

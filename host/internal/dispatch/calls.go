@@ -80,7 +80,7 @@ func translate(err error) error {
 	switch {
 	case errors.Is(err, entry.ErrConflict):
 		return wire.ErrConflict
-	case errors.Is(err, entry.ErrExists):
+	case errors.Is(err, entry.ErrExists), errors.Is(err, entry.ErrTooLarge): // as it is it will never be taken
 		return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", wire.ErrUnavailable, err)

@@ -3,9 +3,14 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/sdk/wire"
 )
 
 // TestRefusedEndKeepsWhatTheLedgerHolds: an end that the ledger refuses takes no
@@ -98,6 +103,27 @@ func TestPauseIsTrueAfterItsCallerLeft(t *testing.T) {
 		b.wantIDs(p)
 		if !b.status().Plugins[0].Paused {
 			t.Error("stored as paused, and not paused")
+		}
+	})
+}
+
+// TestDeadLetterIsNamed: the line about one has the id that "balhost dead show"
+// wants, and whose it was.
+func TestDeadLetterIsNamed(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		synctest.Wait()
+		var log strings.Builder
+		b.d.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
+		synctest.Wait()
+		p.result(&wire.Result{Delivery: p.last().Delivery, Code: wire.Result_REJECT, Error: "no such room"})
+		synctest.Wait()
+		for _, want := range []string{"event goes to the dead letters", " id=e-7 ", " msg_id=7 ", `device="a-token-that-is-…"`, "no such room"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("no %q in %s", want, &log)
+			}
 		}
 	})
 }

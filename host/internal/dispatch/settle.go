@@ -6,6 +6,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/plain"
 	"balhost/sdk/wire"
 )
 
@@ -13,8 +14,9 @@ import (
 type ending struct {
 	entry.Settlement
 	lane   *lane
-	late   bool // the handler's time was up
-	failed bool // an error, a panic or a time-out, not a rejection
+	late   bool  // the handler's time was up
+	failed bool  // an error, a panic or a time-out, not a rejection
+	letter []any // what the log calls it by, once it is a dead letter
 }
 
 // result moves one delivery to its end. A number that is not out is a late
@@ -69,6 +71,9 @@ func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason 
 // commit sends the end of a handing out to the ledger; committed hears of it.
 func (d *Dispatcher) commit(in *instance, e *ending) {
 	in.committing++
+	if e.Verdict == entry.Dead {
+		e.letter = d.letter(e.Seq)
+	}
 	d.o.Ledger.Settle(e.Settlement, func(err error) {
 		d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
 	})
@@ -103,7 +108,7 @@ func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
-		d.failed(p, l.head(), s)
+		d.failed(p, l.head(), s, e.letter...)
 		d.advance(p, l)
 	default:
 		in.done.Handled++
@@ -165,15 +170,32 @@ func (d *Dispatcher) again(p *plugin, l *lane) {
 	}
 }
 
+// letter is what a dead letter is found by: its id, as "balhost dead show" wants
+// it, and the message's own. It is read while the ledger has it.
+func (d *Dispatcher) letter(seq uint64) []any {
+	body, err := d.o.Ledger.Body(seq)
+	switch {
+	case err != nil:
+		return nil
+	case body.Upstream != nil:
+		return []any{"id", body.Upstream.ID, "msg_id", body.Upstream.MessageID, "device", plain.Brief(body.Upstream.From)}
+	case body.Outcome != nil:
+		return []any{"id", body.Outcome.ID, "msg_id", body.Outcome.MessageID}
+	case body.Receipt != nil:
+		return []any{"id", body.Receipt.ID, "msg_id", body.Receipt.OriginalMessageID, "device", plain.Brief(body.Receipt.Device)}
+	}
+	return nil
+}
+
 // failed keeps why an event was not handled, and says so: each dead letter, and
 // one retry of a plugin in ten seconds.
-func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement) {
+func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, letter ...any) {
 	now := time.Now()
 	p.failure, p.failedAt = s.Reason, now
 	facts := []any{"plugin", p.name, "seq", e.Seq, "attempt", e.Attempts + 1, "err", s.Reason}
 	switch {
 	case s.Verdict == entry.Dead:
-		d.log.Warn("event goes to the dead letters", facts...)
+		d.log.Warn("event goes to the dead letters", append(letter, facts...)...)
 	case now.Sub(p.saidAt) < 10*time.Second:
 		p.unsaid++
 	default:

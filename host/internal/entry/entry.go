@@ -22,7 +22,7 @@ var (
 	// ErrFull: the disk is at its soft limit; nothing was stored, try later (P10).
 	ErrFull = errors.New("ledger takes no new messages: disk at its soft limit")
 	// ErrClosed: the ledger is closing or has failed; nothing was stored.
-	ErrClosed = errors.New("ledger is closed")
+	ErrClosed = errors.New("the ledger is closed: the host stops, or its store has failed")
 	// ErrExists: the message id was used before with other content or by another owner.
 	ErrExists = errors.New("message id was used before for another message")
 	// ErrTooLarge: more than one commit can hold; it can never be stored.
@@ -38,6 +38,14 @@ type Conflict struct{ Keys []string }
 
 func (c *Conflict) Error() string { return fmt.Sprintf("%v: %.200q", ErrConflict, c.Keys) }
 func (c *Conflict) Unwrap() error { return ErrConflict }
+
+// NoSuch is ErrUnknown in words of its own: what there is none of, and where to look.
+func NoSuch(format string, args ...any) error { return noSuch(fmt.Sprintf(format, args...)) }
+
+type noSuch string
+
+func (e noSuch) Error() string        { return string(e) }
+func (e noSuch) Is(target error) bool { return target == ErrUnknown }
 
 // Kind says what an event is.
 type Kind uint8

@@ -23,7 +23,7 @@ func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
 	if afterID != "" {
 		id, err := ulid.ParseStrict(afterID)
 		if err != nil {
-			return nil, fmt.Errorf("dead letter %q: %w", afterID, entry.ErrUnknown)
+			return nil, noDead(afterID)
 		}
 		start = append(appendDeadKey(nil, id), 0)
 	}
@@ -54,7 +54,7 @@ func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) {
 func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 	parsed, err := ulid.ParseStrict(id)
 	if err != nil {
-		return dead{}, 0, fmt.Errorf("dead letter %q: %w", id, entry.ErrUnknown)
+		return dead{}, 0, noDead(id)
 	}
 	err = l.read(appendDeadKey(nil, parsed), func(r *reader) error {
 		size = len(r.b) + recordExtra
@@ -62,12 +62,16 @@ func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 		return r.done()
 	})
 	if errors.Is(err, errGone) {
-		err = entry.ErrUnknown
+		return dead{}, 0, noDead(id)
 	}
 	if err != nil {
 		err = fmt.Errorf("dead letter %s: %w", id, err)
 	}
 	return d, size, err
+}
+
+func noDead(id string) error {
+	return entry.NoSuch("there is no dead letter %q; it may have been replayed or deleted", clip(id, 64))
 }
 
 func parseDead(key, record []byte) (dead, error) {
@@ -176,7 +180,7 @@ func (o *deadOp) load(b *batch) ([]dead, error) {
 	for _, id := range o.ids {
 		r, found := b.get(appendDeadKey(nil, id))
 		if !found {
-			return nil, fmt.Errorf("dead letter %s: %w", id, entry.ErrUnknown)
+			return nil, noDead(id.String())
 		}
 		d := readDead(&r)
 		b.fail(r.done())

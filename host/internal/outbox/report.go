@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"balhost/host/internal/plain"
 )
 
 // A downstream that has failed is named in the log, once: its id, the beginning
@@ -43,7 +45,7 @@ func (b *Outbox) tell(it *item, what, code, description string, now time.Time) (
 		return func() {}
 	}
 	r.said++
-	id, to := it.MessageID, brief(it.target)
+	id, to := it.MessageID, plain.Brief(it.target)
 	return func() {
 		b.log.Warn(what, "msg_id", id, "to", to, "code", printable(code, 64), "err", printable(description, reportLength))
 	}
@@ -66,15 +68,6 @@ func (b *Outbox) reported(now time.Time, sooner func(time.Time)) (say []func()) 
 		}
 	}
 	return say
-}
-
-// brief is the beginning of a target: enough to find it, too little to send to it.
-func brief(target string) string {
-	const enough = 16
-	if len(target) <= enough {
-		return printable(target, enough)
-	}
-	return printable(target[:enough], enough) + "…"
 }
 
 // printable is what a peer said as a line can show it.

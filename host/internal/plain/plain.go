@@ -8,6 +8,7 @@ package plain
 
 import (
 	"io"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -34,6 +35,16 @@ func Text(s string) string {
 		return string(escape(b, ""))
 	}
 	return s
+}
+
+// Brief is the beginning of a device's token or another target, on one line:
+// enough to find it, too little to send to it.
+func Brief(target string) string {
+	const enough = 16
+	if len(target) <= enough {
+		return Text(target)
+	}
+	return Text(strings.ToValidUTF8(target[:enough], "")) + "…"
 }
 
 // harmless reports whether b is printable ASCII, and what keep has.
