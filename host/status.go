@@ -209,7 +209,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	case s.Probation.After(now):
 		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
 	default:
-		p("on probation until it has handled an event")
+		p("on probation until it has handled an event, and what it was given in its time has come back")
 	}
 	if s.Pinned {
 		p("rolled back by hand: stays until its file changes, or until balhost reload %s --force", s.Name)
@@ -221,8 +221,20 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("%s, with their lanes: the first in %s, the last in %s; balhost retry list --plugin %s",
 			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
 	}
+	if f := s.RunFailure; f != nil {
+		next := "it goes on since"
+		if f.Next.After(now) {
+			next = "it is started again in " + short(f.Next.Sub(now))
+		} else if f.Failing {
+			next = "it was started again " + ago(now, f.Next) + " ago"
+		}
+		p("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, ago(now, f.At), f.Error, next)
+	}
 	if s.Stuck > 0 {
 		p("%d handlers went past their time and keep their lanes waiting", s.Stuck)
+	}
+	for _, h := range s.StuckHandlers {
+		p("  %s %s of device %q has been handled for %s", h.Kind, h.Event, h.Device, ago(now, h.Started))
 	}
 	if s.Suspects > 0 {
 		p("%d events were in flight at too many crashes and are tried alone", s.Suspects)

@@ -100,20 +100,39 @@ type Plugin struct {
 	Categories    []string       `json:"categories,omitempty"`
 	Lost          []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
 	Order         string         `json:"order,omitempty"`
-	Waiting       int            `json:"waiting"`                // events that wait for their next attempt, each with its lane
-	NextTry       *time.Time     `json:"next_try,omitempty"`     // when the first of them is tried again
-	LastTry       *time.Time     `json:"last_try,omitempty"`     // and the last
-	Pending       int            `json:"pending"`                // events stored and not handled
-	InFlight      int            `json:"in_flight"`              // of these, given to the plugin
-	Lanes         int            `json:"lanes"`                  // lanes with something pending
-	Stuck         int            `json:"stuck"`                  // handlers that went on past handler_timeout
-	Suspects      int            `json:"suspects"`               // events that were in flight at too many crashes, to be tried alone
-	LastFailure   string         `json:"last_failure,omitempty"` // why an event was not handled last
+	Waiting       int            `json:"waiting"`                  // events that wait for their next attempt, each with its lane
+	NextTry       *time.Time     `json:"next_try,omitempty"`       // when the first of them is tried again
+	LastTry       *time.Time     `json:"last_try,omitempty"`       // and the last
+	Pending       int            `json:"pending"`                  // events stored and not handled
+	InFlight      int            `json:"in_flight"`                // of these, given to the plugin
+	Lanes         int            `json:"lanes"`                    // lanes with something pending
+	Stuck         int            `json:"stuck"`                    // handlers that went on past handler_timeout
+	StuckHandlers []StuckHandler `json:"stuck_handlers,omitempty"` // of these, the ten that began first
+	RunFailure    *RunFailure    `json:"run_failure,omitempty"`    // of the plugin's Run in the process that serves
+	Suspects      int            `json:"suspects"`                 // events that were in flight at too many crashes, to be tried alone
+	LastFailure   string         `json:"last_failure,omitempty"`   // why an event was not handled last
 	LastFailureAt *time.Time     `json:"last_failure_at,omitempty"`
 	Handled       uint64         `json:"handled"`
 	Rate          float64        `json:"rate"` // handled a second, over the last few
 	Retried       uint64         `json:"retried"`
 	Died          uint64         `json:"died"` // events that it sent to the dead letters
+}
+
+// StuckHandler is a handler that went on after its time was up. Its lane waits.
+type StuckHandler struct {
+	Event   string    `json:"event"` // its id
+	Kind    string    `json:"kind"`
+	Device  string    `json:"device,omitempty"`
+	Started time.Time `json:"started"`
+}
+
+// RunFailure tells of a Run that failed; it is started again.
+type RunFailure struct {
+	Failing  bool      `json:"failing"`  // it has not gone on for a minute since
+	Failures int       `json:"failures"` // in a row
+	Error    string    `json:"error"`
+	At       time.Time `json:"at"`
+	Next     time.Time `json:"next"` // when it is or was started again
 }
 
 // PluginRefusal says which content of a plugin was not taken, or was rolled back, and why.

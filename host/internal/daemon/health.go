@@ -148,6 +148,8 @@ func (l *look) unready() []string {
 	for _, p := range l.plugins {
 		if missed(p) {
 			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
+		} else if f := p.Run; f.Failing() && f.Failures >= runFailures {
+			reasons = append(reasons, runFailed(p))
 		}
 	}
 	return append(reasons, l.alarms...)
@@ -155,8 +157,43 @@ func (l *look) unready() []string {
 
 // warnings are what is wrong and leaves the host ready: it takes nothing from
 // others.
-func (l *look) warnings() []string {
-	return nil
+func (l *look) warnings() (warnings []string) {
+	for _, p := range l.dispatch.Plugins {
+		for _, s := range p.Stucks[:min(len(p.Stucks), 3)] {
+			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has gone on for %s, long after its time was up, and its lane waits: %s %s%s",
+				p.Name, time.Since(s.Started).Round(time.Second), s.Kind, s.ID, ofDevice(s.Device)))
+		}
+		if more := p.Stuck - 3; more > 0 {
+			warnings = append(warnings, fmt.Sprintf("plugin %q: so have %d handlers more", p.Name, more))
+		}
+	}
+	for _, p := range l.plugins {
+		if f := p.Run; f.Failing() && f.Failures < runFailures {
+			warnings = append(warnings, runFailed(p))
+		}
+	}
+	return warnings
+}
+
+// runFailures in a row make a Run that fails the host's trouble: one may fail for
+// a moment.
+const runFailures = 3
+
+func runFailed(p pluginhost.Status) string {
+	f := p.Run
+	return fmt.Sprintf("plugin %q: its Run has failed %d times in a row, the last %s ago: %s", p.Name, f.Failures, time.Since(f.At).Round(time.Second), f.Error)
+}
+
+// ofDevice names a device by the beginning of its token, which is long.
+func ofDevice(token string) string {
+	const most = 24
+	switch {
+	case token == "":
+		return ""
+	case len(token) > most:
+		token = strings.ToValidUTF8(token[:most], "") + "…"
+	}
+	return fmt.Sprintf(" of device %q", token)
 }
 
 // missed reports whether a plugin has served here and doesn't now. What has never

@@ -213,6 +213,9 @@ func (l *look) pluginStatus() []admin.Plugin {
 		if !p.Probation.IsZero() {
 			a.Probation = &p.Probation
 		}
+		if f := p.Run; f != nil {
+			a.RunFailure = &admin.RunFailure{Failing: f.Failing(), Failures: f.Failures, Error: f.Error, At: f.At, Next: f.Next}
+		}
 		if r := p.Refusal; r != nil {
 			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At, Tried: r.Tried}
 		}
@@ -227,6 +230,9 @@ func (l *look) pluginStatus() []admin.Plugin {
 			a.NextTry, a.LastTry = &p.Next, &p.Last
 		}
 		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
+		for _, s := range p.Stucks {
+			a.StuckHandlers = append(a.StuckHandlers, admin.StuckHandler{Event: s.ID, Kind: s.Kind.String(), Device: s.Device, Started: s.Started})
+		}
 		a.Suspects, a.Handled, a.Rate, a.Retried, a.Died = p.Suspects, p.Handled, p.Rate, p.Retried, p.Died
 	}
 	var all []admin.Plugin

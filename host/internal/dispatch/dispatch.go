@@ -72,8 +72,10 @@ type Instance struct {
 // Results are what came of the events that one process was handed.
 type Results struct {
 	Handled uint64
-	Failed  uint64 // errors, panics and timeouts; not rejections
-	Holds   int    // handed out, and nothing came of it yet
+	Failed  uint64    // errors, panics and timeouts; not rejections
+	Holds   int       // handed out, and nothing came of it yet
+	Oldest  time.Time // when the one of these that waits longest was handed out
+	Stuck   int       // of these, handlers that went on after their time was up
 }
 
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
@@ -251,7 +253,12 @@ func (d *Dispatcher) Results(ctx context.Context, r *Instance) (results Results,
 			return entry.ErrUnknown
 		}
 		results = in.done
-		results.Holds = len(in.out)
+		results.Holds, results.Stuck = len(in.out), in.stuck
+		for _, out := range in.out {
+			if results.Oldest.IsZero() || out.started.Before(results.Oldest) {
+				results.Oldest = out.started
+			}
+		}
 		return nil
 	})
 	return results, err

@@ -376,6 +376,12 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		if len(p.killed) > 0 || b.status().Plugins[0].Stuck != 1 {
 			t.Fatalf("one stuck handler of a credit of 8: killed %v, status %+v", p.killed, b.status().Plugins[0])
 		}
+		if s := b.status().Plugins[0].Stucks; len(s) != 1 || s[0].Device != "s1" || s[0].Kind != entry.Upstream || time.Since(s[0].Started) != 40*time.Second {
+			t.Errorf("stuck handlers %+v", s)
+		}
+		if r, err := b.d.Results(b.Context(), p.plugin); err != nil || r.Stuck != 1 || time.Since(r.Oldest) != 40*time.Second {
+			t.Errorf("results %+v, %v", r, err)
+		}
 		revoked := 0
 		for _, f := range p.frames {
 			revoked += len(f.Revoke)

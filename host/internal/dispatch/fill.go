@@ -144,6 +144,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 	}
 	d.lease++
 	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now}
+	out.id, out.device = about(body)
 	l.busy = true
 	p.waits.Observe(now.Sub(l.since).Seconds())
 	in.out[out.number] = out
@@ -195,11 +196,14 @@ func (d *Dispatcher) watch(now time.Time) {
 		if p.unread != nil {
 			d.readPause(p)
 		}
+		stuck := 0
 		for _, in := range p.instances {
 			if !in.dead {
 				in.watch(now)
+				stuck += in.stuck
 			}
 		}
+		p.stucks.Set(float64(stuck))
 	}
 }
 
@@ -211,6 +215,11 @@ func (p *plugin) measure(now time.Time) {
 	p.rated, p.ratedAt = now, p.handled
 }
 
+// isStuck reports whether a handler went on after its time was up, or says nothing.
+func (in *instance) isStuck(out *delivery, now time.Time) bool {
+	return now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery
+}
+
 func (in *instance) watch(now time.Time) {
 	in.stuck = 0
 	var revoke []uint64
@@ -219,7 +228,7 @@ func (in *instance) watch(now time.Time) {
 			out.revoked = true
 			revoke = append(revoke, number)
 		}
-		if now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery {
+		if in.isStuck(out, now) {
 			in.stuck++
 		}
 	}

@@ -29,6 +29,19 @@ func (d *Dispatcher) encode(b entry.Body, number uint64, attempt int, timeout ti
 	return m
 }
 
+// about says which event a body is, and of which device.
+func about(b entry.Body) (id, device string) {
+	switch {
+	case b.Upstream != nil:
+		return b.Upstream.ID, b.Upstream.From
+	case b.Outcome != nil:
+		return b.Outcome.ID, b.Outcome.To.Token
+	case b.Receipt != nil:
+		return b.Receipt.ID, b.Receipt.Device
+	}
+	return "", ""
+}
+
 // size is about what a body takes of the plugin's memory.
 func size(b entry.Body) int {
 	const envelope = 256

@@ -8,6 +8,7 @@ type metrics struct {
 	ends      *prometheus.CounterVec
 	waits     *prometheus.HistogramVec
 	handlings *prometheus.HistogramVec
+	stucks    *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,9 +26,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "balhost_dispatch_handling_seconds", Buckets: buckets,
 			Help: "From the handing out of an event to the plugin's result.",
 		}, []string{"plugin"}),
+		stucks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "balhost_dispatch_stuck_handlers",
+			Help: "Handlers that went on after their time was up, and keep their lanes waiting.",
+		}, []string{"plugin"}),
 	}
 	if r != nil {
-		r.MustRegister(m.ends, m.waits, m.handlings)
+		r.MustRegister(m.ends, m.waits, m.handlings, m.stucks)
 	}
 	return m
 }

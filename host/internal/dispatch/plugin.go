@@ -48,6 +48,7 @@ type plugin struct {
 	saidAt                 time.Time // when that was logged last
 	unsaid                 int       // failures since
 	waits, handlings       prometheus.Observer
+	stucks                 prometheus.Gauge
 }
 
 // instance is one process of a plugin and what it holds.
@@ -76,6 +77,8 @@ type delivery struct {
 	started  time.Time
 	extended time.Time
 	revoked  bool
+	id       string // the event's, for people
+	device   string // its token; "" where there is none
 }
 
 // plugin finds or makes the entry for name.
@@ -85,6 +88,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
 			waits: d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
+			stucks: d.metrics.stucks.WithLabelValues(name),
 		}
 		d.readPause(p)
 		d.plugins[name] = p

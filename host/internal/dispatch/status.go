@@ -30,6 +30,7 @@ type PluginStatus struct {
 	InFlight int       // of these, handed out
 	Lanes    int       // ordered lanes with events
 	Stuck    int       // handlers that went on after their time was up
+	Stucks   []Stuck   // of these, the maxStucks that began first
 	Suspects int       // events that wait to be tried alone
 	Failure  string    // why an event was not handled last; "" for never
 	FailedAt time.Time
@@ -38,6 +39,17 @@ type PluginStatus struct {
 	Died     uint64
 	Rate     float64 // handled a second, lately
 }
+
+// Stuck is a handler that went on after its time was up.
+type Stuck struct {
+	ID      string // the event's
+	Kind    entry.Kind
+	Device  string // its token; "" where there is none
+	Started time.Time
+}
+
+// maxStucks bounds the stuck handlers that a status names.
+const maxStucks = 10
 
 // Holding is a category that nobody claims.
 type Holding struct {
@@ -89,7 +101,12 @@ func (d *Dispatcher) status() Status {
 		for _, in := range p.instances {
 			st.InFlight += len(in.out)
 			st.Stuck += in.stuck
+			if in.stuck > 0 {
+				st.Stucks = append(st.Stucks, in.stucks(time.Now())...)
+			}
 		}
+		slices.SortFunc(st.Stucks, func(a, b Stuck) int { return a.Started.Compare(b.Started) })
+		st.Stucks = st.Stucks[:min(len(st.Stucks), maxStucks)]
 		s.Plugins = append(s.Plugins, st)
 	}
 	slices.SortFunc(s.Plugins, func(a, b PluginStatus) int { return cmp.Compare(a.Name, b.Name) })
@@ -108,6 +125,16 @@ func (d *Dispatcher) status() Status {
 	}
 	slices.SortFunc(s.Holding, func(a, b Holding) int { return cmp.Compare(a.Category, b.Category) })
 	return s
+}
+
+// stucks names the handlers that are stuck now.
+func (in *instance) stucks(now time.Time) (all []Stuck) {
+	for _, out := range in.out {
+		if in.isStuck(out, now) {
+			all = append(all, Stuck{ID: out.id, Kind: out.lane.head().Kind, Device: out.device, Started: out.started})
+		}
+	}
+	return all
 }
 
 // ring keeps the last events that ended.

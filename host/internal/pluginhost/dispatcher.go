@@ -43,8 +43,10 @@ type Dispatcher interface {
 // Results are what came of the events that one process was handed.
 type Results struct {
 	Handled uint64
-	Failed  uint64 // errors, panics and timeouts; not rejections
-	Holds   int    // handed out, and nothing came of it yet
+	Failed  uint64    // errors, panics and timeouts; not rejections
+	Holds   int       // handed out, and nothing came of it yet
+	Oldest  time.Time // when the one of these that waits longest was handed out
+	Stuck   int       // of these, handlers that went on after their time was up
 }
 
 // Instance is one process of a plugin, as long as it lives. Its address is its

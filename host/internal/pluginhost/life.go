@@ -45,11 +45,12 @@ type life struct {
 	client  *plugin.Client // nil before connect
 	dialled bool           // client has its connection
 	conn    atomic.Pointer[grpc.ClientConn]
-	session *wire.Session      // nil before open
-	cut     context.CancelFunc // ends session
-	inst    *Instance          // nil before open
-	began   time.Time          // when it was described
-	ready   time.Time          // zero: it never was
+	failure atomic.Pointer[RunFailure] // of its Run, the last; nil: none
+	session *wire.Session              // nil before open
+	cut     context.CancelFunc         // ends session
+	inst    *Instance                  // nil before open
+	began   time.Time                  // when it was described
+	ready   time.Time                  // zero: it never was
 	// sessions are the names that it was told, the supervisor's from ready on.
 	sessions []string
 	died     bool   // exited before it was asked or made to

@@ -7,6 +7,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	restarts *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+	runs     *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -19,9 +20,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "balhost_plugin_refusals_total",
 			Help: "Contents of a plugin that were started and did not pass, or were rolled back, by plugin.",
 		}, []string{"plugin"}),
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_plugin_run_failures_total",
+			Help: "Failures of a plugin's Run, by plugin.",
+		}, []string{"plugin"}),
 	}
 	if r != nil {
-		r.MustRegister(m.restarts, m.refusals)
+		r.MustRegister(m.restarts, m.refusals, m.runs)
 	}
 	return m
 }

@@ -194,6 +194,8 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 	switch order {
 	case "exit":
 		os.Exit(7)
+	case "run-fails":
+		_ = rpc.Send(&wire.PluginFrame{RunFailure: &wire.RunFailure{Failures: 7, Error: "no feed", WaitMs: 4000}})
 	case "kill":
 		signalSelf(syscall.SIGKILL)
 	case "stop":

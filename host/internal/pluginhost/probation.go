@@ -7,8 +7,10 @@ import (
 )
 
 // probation watches a new version that serves: while it lasts, a crash, a hang
-// or too many errors take the old one back. It lasts its time, and then until
-// one event was handled, if any was handed out. A version without a fallback has
+// or too many errors take the old one back; a handler that hangs does, unless the
+// old one's did. It lasts its time, and then until one event was handled, if any
+// was handed out, all that was handed out in its time has come back, and Run
+// goes on. A version without a fallback has
 // none: there is nothing to take back.
 type probation struct {
 	life  *life
@@ -56,6 +58,12 @@ func (s score) worse(old score, enough uint64) string {
 // idle reports whether it has handled nothing, although there was something.
 func (s score) idle() bool { return s.Handled == 0 && (s.Failed > 0 || s.Holds > 0) }
 
+// owes reports whether something that was handed out in time has not come back:
+// its handler may hang.
+func (s score) owes(until time.Time) bool {
+	return s.Stuck > 0 || !s.Oldest.IsZero() && s.Oldest.Before(until)
+}
+
 // score asks for a process's; what is not known is as before.
 func (s *supervisor) score(l *life) score {
 	if l == nil || l.inst == nil || !l.known {
@@ -95,12 +103,16 @@ func (s *supervisor) judge(ctx context.Context) {
 		enough = 0
 	}
 	score := s.score(p.life)
-	if reason := score.worse(s.before, enough); reason != "" {
+	reason := score.worse(s.before, enough)
+	if score.Stuck > s.before.Stuck {
+		reason = fmt.Sprintf("hung: %d of its handlers went on after their time was up, of the one's before it %d", score.Stuck, s.before.Stuck)
+	}
+	if reason != "" {
 		s.probation = nil
 		s.refuse(p.life.version, reason)
 		return
 	}
-	if !late || score.idle() {
+	if !late || score.idle() || score.owes(p.until) || p.life.failure.Load().failing(now) {
 		p.next = now.Add(s.host.limits.verdict)
 		if !late && p.next.After(p.until) {
 			p.next = p.until

@@ -75,6 +75,85 @@ func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 	}
 }
 
+// P9: a version with a handler that hangs is not proven, and the old one comes
+// back for it, unless its handlers hung as well.
+func TestProbationWaitsForHandlers(t *testing.T) {
+	before := time.Unix(1, 0)
+	for name, c := range map[string]struct {
+		old, first, then Results
+		reason           string // "": it is proven
+		waits            bool   // neither
+	}{
+		"hangs":           {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"is slow":         {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 10}, "", false},
+		"hangs as before": {Results{Holds: 1, Stuck: 1}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.host.limits.verdict = 10 * time.Millisecond
+			b.probationary(100 * time.Millisecond)
+			first := b.proven()
+			b.mu.Lock()
+			b.results[first.SHA256] = c.old
+			b.mu.Unlock()
+			second := b.put("echo", "another")
+			b.mu.Lock()
+			b.results[second] = c.first
+			b.mu.Unlock()
+			late := func() bool {
+				s := b.status("echo")
+				return s.SHA256 == second && !s.Probation.IsZero() && time.Since(s.Probation) > 100*time.Millisecond
+			}
+			b.poll("the probation's time to be over", late)
+			b.mu.Lock()
+			b.results[second] = c.then
+			b.mu.Unlock()
+			if c.waits {
+				time.Sleep(200 * time.Millisecond) // if that is too short, the test says less
+				if s := b.status("echo"); !late() || s.Refusal != nil {
+					t.Errorf("%+v", s)
+				}
+				return
+			}
+			want := second
+			if c.reason != "" {
+				want = first.SHA256
+			}
+			var s Status
+			b.poll("a verdict", func() bool {
+				s = b.status("echo")
+				return s.State == Running && s.SHA256 == want && s.Probation.IsZero()
+			})
+			if (s.Refusal != nil) != (c.reason != "") || s.Refusal != nil && s.Refusal.Reason != c.reason {
+				t.Errorf("refusal %+v", s.Refusal)
+			}
+		})
+	}
+}
+
+// What a plugin tells of its Run stands in its status, as long as its process does.
+func TestRunFailures(t *testing.T) {
+	b := newBench(t)
+	b.probationary(time.Millisecond)
+	b.proven()
+	if s := b.status("echo"); s.Run != nil || s.Run.Failing() {
+		t.Errorf("before: %+v", s.Run)
+	}
+	b.tell("echo", "run-fails")
+	b.poll("the failure", func() bool { return b.status("echo").Run != nil })
+	f := b.status("echo").Run
+	if f.Failures != 7 || f.Error != "no feed" || !f.Failing() || time.Until(f.Next) > 5*time.Second {
+		t.Errorf("%+v", f)
+	}
+	for after, failing := range map[time.Duration]bool{time.Minute: true, 2 * time.Minute: false} {
+		if f.failing(f.At.Add(after)) != failing {
+			t.Errorf("%s later it fails: %v", after, !failing)
+		}
+	}
+	b.put("echo", "another")
+	b.poll("another process", func() bool { return b.status("echo").Run == nil })
+}
+
 // P9: where the old version crashes all the time, a crash of the new one is no
 // reason to go back to it; as many as the old one had are.
 func TestCrashesLikeTheOldOne(t *testing.T) {

@@ -144,7 +144,7 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) (*wire.Manifest, 
 func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
 	var ctx context.Context
 	ctx, l.cut = context.WithCancel(context.Background()) // bury cuts it, when the process has exited
-	in = &inbox{dispatcher: l.host.o.Dispatcher, open: make(chan struct{}), closed: make(chan struct{})}
+	in = &inbox{dispatcher: l.host.o.Dispatcher, ran: l.heardRun, open: make(chan struct{}), closed: make(chan struct{})}
 	if l.session, err = rpc.Open(ctx, in); err != nil {
 		l.cut()
 		return nil, fmt.Errorf("can't be talked to: %w", err)
@@ -203,6 +203,7 @@ func failed(call string, limit time.Duration, err error) error {
 // inbox takes what a session says to the dispatcher.
 type inbox struct {
 	dispatcher Dispatcher
+	ran        func(*wire.RunFailure)
 	inst       *Instance     // set before open is closed
 	open       chan struct{} // closed when the dispatcher knows inst
 	closed     chan struct{} // closed at the session's end
@@ -212,6 +213,9 @@ type inbox struct {
 // Frame passes a frame on.
 func (in *inbox) Frame(f *wire.PluginFrame) {
 	<-in.open
+	if f.RunFailure != nil {
+		in.ran(f.RunFailure)
+	}
 	in.dispatcher.Frame(in.inst, f)
 }
 

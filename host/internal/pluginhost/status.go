@@ -2,7 +2,6 @@ package pluginhost
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -25,22 +24,23 @@ const (
 
 // Status is what a person should know about one plugin.
 type Status struct {
-	Name       string    `json:"name"`
-	State      State     `json:"state"`
-	Reason     string    `json:"reason,omitempty"` // why it is in this state, or why its last process ended
-	Version    string    `json:"version,omitempty"`
-	SHA256     string    `json:"sha256,omitempty"` // of the content that runs or ran last
-	PID        int       `json:"pid,omitempty"`    // 0 without a process
-	Started    time.Time `json:"started,omitzero"` // of the process, zero without one
-	Retry      time.Time `json:"retry,omitzero"`   // Backoff: when it is started again
-	Restarts   int       `json:"restarts"`         // since the host's start; a changed file doesn't count
-	Categories []string  `json:"categories,omitempty"`
-	Candidate  string    `json:"candidate,omitempty"` // sha256 of content that is being started to take over
-	Probation  time.Time `json:"probation,omitzero"`  // until then, and on until it has handled what there is, new content is watched, and rolled back when it does badly
-	Previous   []string  `json:"previous,omitempty"`  // sha256 of other proven contents that are kept, the newest first
-	Pinned     bool      `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
-	Memory     int64     `json:"memory,omitempty"`    // bytes resident, of the process alone
-	Refusal    *Refusal  `json:"refusal,omitempty"`   // the last one; nil when a later content was taken
+	Name       string      `json:"name"`
+	State      State       `json:"state"`
+	Reason     string      `json:"reason,omitempty"` // why it is in this state, or why its last process ended
+	Version    string      `json:"version,omitempty"`
+	SHA256     string      `json:"sha256,omitempty"` // of the content that runs or ran last
+	PID        int         `json:"pid,omitempty"`    // 0 without a process
+	Started    time.Time   `json:"started,omitzero"` // of the process, zero without one
+	Retry      time.Time   `json:"retry,omitzero"`   // Backoff: when it is started again
+	Restarts   int         `json:"restarts"`         // since the host's start; a changed file doesn't count
+	Categories []string    `json:"categories,omitempty"`
+	Candidate  string      `json:"candidate,omitempty"`   // sha256 of content that is being started to take over
+	Probation  time.Time   `json:"probation,omitzero"`    // until then, and on until it has handled what there is, new content is watched, and rolled back when it does badly
+	Previous   []string    `json:"previous,omitempty"`    // sha256 of other proven contents that are kept, the newest first
+	Pinned     bool        `json:"pinned,omitempty"`      // rolled back by a person: stays until the file changes
+	Memory     int64       `json:"memory,omitempty"`      // bytes resident, of the process alone
+	Run        *RunFailure `json:"run_failure,omitempty"` // of the process that serves; nil: none
+	Refusal    *Refusal    `json:"refusal,omitempty"`     // the last one; nil when a later content was taken
 }
 
 // Refusal says which content was not taken, or was rolled back, and why.
@@ -55,15 +55,16 @@ type Refusal struct {
 
 // Status tells of every plugin that has a file or a process, by name.
 func (h *Host) Status() []Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	all := make([]Status, 0, len(h.plugins))
-	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		s := h.plugins[name]
+	plugins, _ := h.named("") // no error for all
+	all := make([]Status, 0, len(plugins))
+	for _, s := range plugins {
 		s.mu.Lock()
 		status := s.status
+		if s.shown != nil {
+			status.Run = s.shown.failure.Load()
+		}
 		s.mu.Unlock()
-		if status.PID != 0 {
+		if status.PID != 0 { // a look at /proc, so with no lock
 			status.Memory = memory(status.PID)
 		}
 		all = append(all, status)
@@ -134,7 +135,7 @@ func (s *supervisor) show(ctx context.Context) {
 		st.PID, st.Started = l.inst.PID, l.began
 		st.Version, st.Categories = l.inst.Version, l.inst.Options.Categories
 	}
-	s.status = st
+	s.status, s.shown = st, l
 	s.mu.Unlock()
 	if st.State != was.State || st.PID != was.PID && st.State == Running {
 		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])

@@ -57,8 +57,9 @@ type supervisor struct {
 	before    score // of what served before
 	told      bool  // something is known of it
 
-	mu     sync.Mutex // guards status
+	mu     sync.Mutex // guards status and shown
 	status Status
+	shown  *life // that status tells of; nil: none
 }
 
 func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervisor {

@@ -63,11 +63,12 @@ func main() {
 type scribe struct {
 	instance string // of all processes there ever were; begins with the process's number
 	config   struct {
-		Book  string       `json:"book"` // the file; "" writes nothing
-		Work  sdk.Duration `json:"work"` // the longest time that one handling takes
-		Beat  sdk.Duration `json:"beat"` // 0: it sends nothing by itself
-		Flood bool         `json:"flood"`
-		Calm  string       `json:"calm"` // while this file is missing, devices may make trouble
+		Book   string       `json:"book"`    // the file; "" writes nothing
+		Work   sdk.Duration `json:"work"`    // the longest time that one handling takes
+		Beat   sdk.Duration `json:"beat"`    // 0: it sends nothing by itself
+		NoFeed bool         `json:"no_feed"` // Run fails
+		Flood  bool         `json:"flood"`
+		Calm   string       `json:"calm"` // while this file is missing, devices may make trouble
 	}
 	book  *os.File
 	log   hclog.Logger
@@ -89,6 +90,9 @@ func (s *scribe) start(_ context.Context, h *sdk.Host) (err error) {
 
 // run sends by the default session, and tells which one it believes in.
 func (s *scribe) run(ctx context.Context, h *sdk.Host) error {
+	if s.config.NoFeed {
+		return errors.New("the feed is not there")
+	}
 	if s.config.Beat <= 0 {
 		return nil
 	}
