@@ -77,7 +77,7 @@ crash: ## the kill -9 tests, many times
 
 .PHONY: clock
 clock: ## clocks of host, plugin and simulator that are set, at rest and under load, by every step
-	BALHOST_CLOCK=long $(GO) test -count=1 -run Clock -timeout 60m -v ./host
+	BALHOST_CLOCK=long $(GO) test -count=1 -run '^TestClock' -timeout 60m -v ./host
 
 .PHONY: soak
 soak: ## a plugin replaced 1,000 times: memory, file descriptors, processes and files stay flat

@@ -59,7 +59,7 @@ plugin "chatroom" {                         # example: a block only where a plug
 }
 
 ledger {
-  dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once
+  dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once; its key takes room for half as long again
   retention    = "24h"                      # how long the ledger keeps a line about each message that is finished
   disk_soft    = "1GiB"                     # free, besides as much as the ledger has now; below it take no new upstreams (balhost dev: 64MiB)
   disk_hard    = "256MiB"                   # free; below it end, and refuse to start (balhost dev: 16MiB)

@@ -104,6 +104,10 @@ func New(o Options) *Outbox {
 func (b *Outbox) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	b.load()
+	if n := b.late(time.Now()); n > 0 { // by the wall clock, which may be wrong after a start of the machine
+		b.log.Warn("downstreams have expired while no host ran", "count", n)
+	}
 	for {
 		more := b.o.Ledger.DownstreamsChanged() // take the hint before looking, so that none is lost
 		b.load()
@@ -117,6 +121,18 @@ func (b *Outbox) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// late counts what has expired and is still here.
+func (b *Outbox) late(now time.Time) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range b.expiring.items {
+		if flow.Expired(now, it.Expires) {
+			n++
+		}
+	}
+	return n
 }
 
 // load takes over what the ledger accepted since the last time.
