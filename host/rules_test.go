@@ -51,6 +51,7 @@ var place = map[string]tier{
 	"host/internal/pluginhost": engine,
 	"host/internal/admin":      engine,
 	"host/internal/daemon":     wiring,
+	"host/internal/hangup":     wiring,
 	"host":                     wiring,
 	"host/internal/ccstest":    peer,
 	"host/internal/hosttest":   peer,

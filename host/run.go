@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/host/internal/hangup"
 	"balhost/host/internal/plain"
 	"balhost/sdk/logs"
 	"balhost/sdk/outlet"
@@ -40,16 +38,13 @@ with Restart=on-failure.`,
 			if err != nil {
 				return err
 			}
-			hangup := make(chan os.Signal, 1)
-			signal.Notify(hangup, syscall.SIGHUP)
-			defer signal.Stop(hangup)
 			stderr := cmd.ErrOrStderr()
 			return daemon.Run(cmd.Context(), cfg, daemon.Options{
 				Version:  version(),
 				Log:      newLogger(cfg.Log, stderr),
 				LogStats: logStats(stderr),
 				Load:     func() (config.Config, error) { return config.Load(path) },
-				Hangup:   hangup,
+				Hangup:   hangup.C,
 				Exit:     func(code int) { exit(stderr, code) },
 				Overdue:  func() { overdue(stderr, daemon.StopLimit) },
 			})

@@ -55,7 +55,7 @@ const StopLimit = 30 * time.Second
 const exitRecover = 75
 
 // Run runs a host until ctx ends; then it drains its plugins, closes its
-// sessions and its ledger, and returns nil. Any other end is an error. When a
+// sessions and its ledger, and returns nil, also when it was still opening them. Any other end is an error. When a
 // commit fails the process exits with status 75 (P10).
 func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	started := time.Now()
@@ -88,7 +88,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		Metrics:     parts.ledger.metrics,
 		Poison:      func(error) { o.Exit(exitRecover) },
 	})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return nil
+	case err != nil:
 		return err
 	}
 	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
@@ -142,10 +145,14 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 
 	edge, edgeCtx := errgroup.WithContext(failed)
 	edge.Go(running(edgeCtx, fail, "sessions", sessions.run))
-	edge.Go(func() error { return sessions.apply(edgeCtx, first) })
+	edge.Go(func() error {
+		sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's, and why that ended is said by who ended it
+		return nil
+	})
 	edge.Go(running(edgeCtx, fail, "plugins", h.plugins.Run))
 	edge.Go(running(edgeCtx, fail, "admin", api.Run))
 	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))
+	edge.Go(running(edgeCtx, fail, "supervisor", func(ctx context.Context) error { return newSupervisor(o.Log).run(ctx, h.live) }))
 	edgeErr := edge.Wait()
 	stopCore()
 	err = errors.Join(edgeErr, core.Wait())

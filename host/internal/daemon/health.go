@@ -27,6 +27,7 @@ type look struct {
 	counts   entry.Counts
 	full     bool
 	alarms   []string
+	stalled  time.Duration // for how long a commit has been waiting for the disk; 0: it answers
 	free     ledger.Space
 	freeErr  error
 	silent   []error // parts that did not answer: what they would have said is missing
@@ -87,6 +88,7 @@ func (h *host) look(limit time.Duration) *look {
 		counts, full, alarms := h.ledger.Counts(), h.ledger.Full(), h.ledger.Alarms()
 		return func() { l.counts, l.full, l.alarms = counts, full, alarms }
 	})
+	l.stalled = h.ledger.Stalled()
 	put(h.parts.disk, func() func() {
 		free, err := h.ledger.Space()
 		return func() { l.free, l.freeErr = free, err }
@@ -138,6 +140,9 @@ func (l *look) unready() []string {
 	}
 	if l.full {
 		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
+	}
+	if l.stalled > 0 {
+		reasons = append(reasons, fmt.Sprintf("the disk of data_dir does not answer: a commit has been waiting for it for %s, and nothing is acked meanwhile", l.stalled.Round(time.Second)))
 	}
 	if l.freeErr != nil {
 		reasons = append(reasons, "the disk can't be looked at, so the host does not stop before it is full: "+l.freeErr.Error())

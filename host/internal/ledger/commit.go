@@ -17,8 +17,7 @@ import (
 const (
 	maxLetters  = 1000
 	maxBytes    = 1 << 20
-	recordExtra = 64               // what badger, the key and the sealing add to a record, at most
-	commitLimit = 60 * time.Second // a commit that takes longer will not end
+	recordExtra = 64 // what badger, the key and the sealing add to a record, at most
 )
 
 // The bounds of records, in bytes. A value from 1 MiB on would go to badger's

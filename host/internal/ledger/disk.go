@@ -187,7 +187,7 @@ func (l *Ledger) look(free Space) {
 }
 
 // watchDisk looks every second whether there is room on the disk and whether
-// the committer is stuck or the clock was set, and notes how far the commits are.
+// the clock was set, and notes how far the commits are.
 func (l *Ledger) watchDisk(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -197,9 +197,6 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		if began := l.committing.Load(); began != nil && time.Since(*began) > commitLimit {
-			l.poison(fmt.Errorf("a commit has not ended after %s", commitLimit))
 		}
 		l.watchClock()
 		switch free, err := l.o.Statfs(l.o.Dir); {

@@ -157,6 +157,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	l.committer.Go(l.run)
 	l.keepers.Go(func() error { return l.watchDisk(ctx) })
+	l.keepers.Go(func() error { return l.watchCommits(ctx) })
 	l.keepers.Go(func() error { return l.tidy(ctx) })
 	return l, nil
 }

@@ -63,6 +63,8 @@ func newMetrics(l *Ledger) (*metrics, error) {
 		}
 		return 0
 	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "balhost_ledger_stalled_seconds", Help: "For how long a commit has been waiting for the disk, from 5 s on.",
+	}, func() float64 { return l.Stalled().Seconds() }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "balhost_ledger_alarms", Help: "Signs of lost data found since the start.",
 	}, func() float64 { return float64(len(l.Alarms())) }))
 	for i, c := range m.collectors {

@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/host/internal/config"
+)
+
+// TestWatchdog: the supervisor hears that the host lives while it does, and not
+// while only a restart helps.
+func TestWatchdog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said []string
+		s := &supervisor{log: hclog.NewNullLogger(), notify: func(state string) (bool, error) {
+			said = append(said, state)
+			return true, nil
+		}}
+		var stuck error
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.watchdog(ctx, 10*time.Second, func() error { return stuck }) }()
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if want := []string{"WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"}; !slices.Equal(said, want) {
+			t.Errorf("said %q while alive, not %q", said, want)
+		}
+		stuck = errors.New("dispatch does not answer")
+		said = nil
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if len(said) > 0 {
+			t.Errorf("said %q while stuck", said)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSupervisorHearsTheLife: ready when it serves, stopping at the end.
+func TestSupervisorHearsTheLife(t *testing.T) {
+	t.Setenv("WATCHDOG_USEC", "")
+	said := make(chan string, 10)
+	s := &supervisor{log: hclog.NewNullLogger(), notify: func(state string) (bool, error) {
+		said <- state
+		return true, nil
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, func() error { return nil }) }()
+	if got := <-said; got != "READY=1" {
+		t.Errorf("said %q first", got)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := <-said; got != "STOPPING=1" {
+		t.Errorf("said %q at the end", got)
+	}
+}
+
+// An end that was asked for is no failure, also while the ledger opens.
+func TestStopWhileItOpens(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := Run(ctx, config.Config{DataDir: t.TempDir()}, Options{Log: hclog.NewNullLogger()}); err != nil {
+		t.Error(err)
+	}
+}
