@@ -11,7 +11,8 @@ import (
 var ErrClosed = errors.New("the peer closed the stream")
 
 // Fault is what the peer's bytes did wrong when they break the stream:
-// [*SyntaxError] and [*RestrictedError]. Nothing can be read after one.
+// [*SyntaxError] and [*RestrictedError]. Nothing can be read after one, unless
+// the reader was told to: see [Reader.Tolerate].
 type Fault interface {
 	error
 	Condition() string // the stream error to answer with, see [AppendStreamError]
@@ -61,6 +62,18 @@ func (e *TooLargeError) Error() string {
 	}
 	return fmt.Sprintf("skipped a stanza of %d bytes: the limit is %d", e.Size, e.Max)
 }
+
+// BrokenError is XML that is broken, and that the stream goes on behind: see
+// [Reader.Tolerate]. [Salvage] reads what can be read of it.
+type BrokenError struct {
+	Err     error  // mostly a [Fault]
+	Raw     []byte // all of it, until the next element is read
+	Between bool   // it is no element, but stands between two
+}
+
+func (e *BrokenError) Error() string { return e.Err.Error() }
+
+func (e *BrokenError) Unwrap() error { return e.Err }
 
 // StreamError is a <stream:error/> from the peer; the stream is over. Spec: RFC 6120 §4.9.
 type StreamError struct {

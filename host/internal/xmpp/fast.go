@@ -60,7 +60,7 @@ func (r *Reader) parseFast(element []byte) (s Stanza, ok bool, err error) {
 			s.Type = "normal"
 		}
 	}
-	if s.GCM, err = unescape(text); err != nil {
+	if s.GCM, err = r.unescape(text); err != nil {
 		return Stanza{}, true, err
 	}
 	return s, true, nil
@@ -207,51 +207,55 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
-// unescape rewrites text without CDATA in place, and checks it on the way.
-// What a reference stands for is never longer than the reference. Spec: XML 1.0 §2.2, §2.4, §2.11.
-func unescape(b []byte) ([]byte, error) {
-	w := 0
-	for i := 0; i < len(b); {
-		j := i
-		for j < len(b) && plain[b[j]]&asCame != 0 {
-			j++
-		}
-		if w < i {
-			copy(b[w:], b[i:j])
-		}
-		w += j - i
-		if i = j; i == len(b) {
-			break
-		}
+// unescape is text without CDATA as it is meant, checked on the way: b itself,
+// or memory of r's until the next call. Spec: XML 1.0 §2.2, §2.4, §2.11.
+func (r *Reader) unescape(b []byte) ([]byte, error) {
+	i := 0
+	for i < len(b) && plain[b[i]]&asCame != 0 {
+		i++
+	}
+	if i == len(b) {
+		return b[:i:i], nil
+	}
+	if cap(r.text) > 4*firstBuffer {
+		r.text = nil
+	}
+	out := append(r.text[:0], b[:i]...)
+	defer func() { r.text = out }()
+	for i < len(b) {
 		n := 1
 		switch c := b[i]; {
 		case c == '&':
-			r, length, err := reference(b[i:])
+			ref, length, err := reference(b[i:])
 			if err != nil {
 				return nil, err
 			}
 			n = length
-			w += utf8.EncodeRune(b[w:i+n], r)
+			out = utf8.AppendRune(out, ref)
 		case c == ']':
 			if bytes.HasPrefix(b[i:], []byte("]]>")) {
 				return nil, &SyntaxError{What: "\"]]>\" in text"}
 			}
-			b[w] = c
-			w++
+			out = append(out, c)
 		case c == '\r':
 			if i+1 < len(b) && b[i+1] == '\n' {
 				n = 2
 			}
-			b[w] = '\n'
-			w++
+			out = append(out, '\n')
 		default:
-			var r rune
-			if r, n = utf8.DecodeRune(b[i:]); r == utf8.RuneError && n == 1 || !isChar(r) {
+			var char rune
+			if char, n = utf8.DecodeRune(b[i:]); char == utf8.RuneError && n == 1 || !isChar(char) {
 				return nil, &SyntaxError{What: fmt.Sprintf("text that is no XML character: %q", b[i:i+n])}
 			}
-			w += copy(b[w:], b[i:i+n])
+			out = append(out, b[i:i+n]...)
 		}
 		i += n
+		j := i
+		for j < len(b) && plain[b[j]]&asCame != 0 {
+			j++
+		}
+		out = append(out, b[i:j]...)
+		i = j
 	}
-	return b[:w:w], nil
+	return out[:len(out):len(out)], nil
 }

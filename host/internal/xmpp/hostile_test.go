@@ -57,6 +57,12 @@ func say(s Stanza) string {
 	if s.GCM != nil {
 		text += ": " + string(s.GCM)
 	}
+	for _, b := range s.More {
+		text += " and " + string(b)
+	}
+	if s.Odd != "" {
+		text += " odd: " + s.Odd
+	}
 	if s.Err != nil {
 		text += fmt.Sprintf(" %+v", *s.Err)
 	}
@@ -120,10 +126,10 @@ var streams = []struct {
 	{"prefix nobody declared", `<message><data:gcm>{}</data:gcm></message>`, []string{"fault bad-namespace-prefix"}},
 	{"language, as Prosody adds it", `<message xml:lang='en'><gcm xmlns='google:mobile:data'>{}</gcm></message>`, []string{"message: {}", cut}},
 	{"space around", "<message >\n <gcm  xmlns = \"google:mobile:data\" >\n{}\n</gcm>\n</message>", []string{"message: \n{}\n", cut}},
-	{"two payloads", `<message><gcm xmlns="google:mobile:data">{}</gcm><gcm xmlns="google:mobile:data">{}</gcm></message>`, []string{"other message", cut}},
+	{"two payloads", `<message><gcm xmlns="google:mobile:data">{}</gcm><gcm xmlns="google:mobile:data">[]</gcm></message>`, []string{"message: {} and []", cut}},
 	{"empty payload", gcm("") + `<message><gcm xmlns="google:mobile:data"/></message>`, []string{"message: ", "message: ", cut}},
 	{"no payload", `<message/><message></message>`, []string{"message", "message", cut}},
-	{"element inside", gcm(`{"a":<b/>1}`), []string{`message: {"a":1}`, cut}},
+	{"element inside", gcm(`{"a":<b/>1}`), []string{`message: {"a":1} odd: an element inside the payload: b`, cut}},
 	{"presence", `<presence/>`, []string{"presence", cut}},
 	{"ping", `<iq type="get" id="c2s1" to="gcm.googleapis.com"><ping xmlns="urn:xmpp:ping"/></iq>`, []string{"iq get #c2s1", cut}},
 	{"unknown element", `<a xmlns="urn:b"><c>d</c></a>` + after, append([]string{"other a"}, afterwards...)},

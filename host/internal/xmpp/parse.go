@@ -10,8 +10,8 @@ import (
 // Kind says what a top-level element is.
 type Kind uint8
 
-// The kinds of element. Other is anything unknown, and a message with more
-// than one payload: no error, but nothing that can be handled.
+// The kinds of element. Other is anything unknown: no error, but nothing that
+// can be handled.
 const (
 	Other Kind = iota
 	Message
@@ -22,16 +22,18 @@ const (
 	Failure
 )
 
-// Stanza is one parsed top-level element. GCM shares the element's memory and
-// lives as long; everything else is a copy.
+// Stanza is one parsed top-level element. GCM and More live until the next
+// element is read or parsed; everything else is a copy.
 type Stanza struct {
 	Kind Kind
 	Name xml.Name
 
 	ID, Type, From, To string // stanzas
 
-	GCM []byte       // message: the payload, unescaped; nil without a gcm element
-	Err *StanzaError // stanza of type "error"
+	GCM  []byte       // message: the payload, unescaped; nil without a gcm element
+	More [][]byte     // the payloads of further gcm elements
+	Odd  string       // what of a payload's element is not as CCS writes it; "" when all is
+	Err  *StanzaError // stanza of type "error"
 
 	Ping bool  // iq: asks for, or answers, a ping (XEP-0199)
 	Bind *Bind // iq, features: nil without a bind element
@@ -43,9 +45,9 @@ type Stanza struct {
 // Bind is resource binding (RFC 6120 §7): Resource in the request, JID in the result.
 type Bind struct{ Resource, JID string }
 
-// Parse checks and reads an element that [Reader.Next] returned. It may
-// rewrite the element in place, so an element can be parsed once. It fails with
-// a [Fault], or with [*StreamError] when that is what the peer said.
+// Parse checks and reads an element that [Reader.Next] returned, and leaves it
+// as it is. It fails with a [Fault], or with [*StreamError] when that is what
+// the peer said.
 //
 // Names are compared by namespace, never by prefix (ccs-protocol.md §2).
 func (r *Reader) Parse(element []byte) (Stanza, error) {
@@ -236,12 +238,20 @@ func (n *node) stanza() (Stanza, error) {
 		s.Kind = Message
 		n.stanzaAttrs(&s)
 		for i := range n.Nodes {
-			if g := &n.Nodes[i]; !g.is(nsGCM, "gcm") {
+			g := &n.Nodes[i]
+			if !g.is(nsGCM, "gcm") {
 				continue
-			} else if s.GCM != nil {
-				return Stanza{Kind: Other, Name: n.XMLName}, nil
-			} else if s.GCM = g.Text; s.GCM == nil {
-				s.GCM = []byte{}
+			}
+			if len(g.Nodes) > 0 {
+				s.Odd = "an element inside the payload: " + clip(g.Nodes[0].XMLName.Local)
+			}
+			if g.Text == nil {
+				g.Text = []byte{}
+			}
+			if s.GCM == nil {
+				s.GCM = g.Text
+			} else {
+				s.More = append(s.More, g.Text)
 			}
 		}
 	case n.is(nsClient, "iq"):

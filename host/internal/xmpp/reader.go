@@ -57,11 +57,18 @@ type Reader struct {
 	dropped        int64   // bytes of it that are gone already
 	spaces         uint64
 	over           error // sticky
+	tolerant       bool
+	lost           lost   // of the element that is being read, once it is broken
+	top            []byte // its name, when the beginning is dropped already
+	elements       uint64 // begun so far
+	came, doubt    int64  // bytes read so far, and up to where a section may have no end
 
 	root     []byte    // the peer's header as it came: namespaces for the slow path
-	name     uint32    // hash of its tag's name
+	tag      string    // its tag's name
+	name     uint32    // the hash of that
 	prefixes []binding // that it declares
 	from, to string    // last seen; saves an allocation a stanza
+	text     []byte    // of the stanza that was parsed last, when it is not as it came
 }
 
 // binding is one namespace declaration; prefix "" is the default namespace.
@@ -71,6 +78,7 @@ type binding struct{ prefix, uri string }
 func NewReader(r io.Reader, maxStanza int) *Reader {
 	return &Reader{
 		r: r, max: maxStanza,
+		tag:      "stream:stream",
 		name:     hashName([]byte("stream:stream")),
 		root:     []byte(`<stream:stream xmlns="` + nsClient + `" xmlns:stream="` + nsStream + `">`),
 		prefixes: []binding{{"", nsClient}, {"stream", nsStream}},
@@ -90,20 +98,19 @@ func (r *Reader) Spaces() uint64 { return r.spaces }
 //
 // It fails with [ErrClosed], with io.ErrUnexpectedEOF when the connection ends
 // without a word, with a [Fault], with what the connection's Read fails with,
-// or with [*TooLargeError], after which the stream goes on.
+// or with [*TooLargeError] or [*BrokenError], after which the stream goes on.
 func (r *Reader) Next() ([]byte, error) {
 	for r.over == nil {
 		if !r.inside {
-			r.between()
+			if err := r.between(); err != nil {
+				return nil, err
+			}
 		}
 		if r.inside && r.at < r.end {
 			element, err := r.advance()
 			if element != nil || err != nil {
 				return element, err
 			}
-		}
-		if r.over != nil {
-			break
 		}
 		if err := r.fill(); err != nil {
 			return nil, err
@@ -113,36 +120,60 @@ func (r *Reader) Next() ([]byte, error) {
 }
 
 // between goes over the whitespace between two elements.
-func (r *Reader) between() {
+func (r *Reader) between() error {
 	for r.at < r.end && isSpace(r.buf[r.at]) {
 		r.at++
 		r.spaces++
 	}
 	r.start = r.at
-	switch {
-	case r.at == r.end:
-	case r.buf[r.at] != '<':
-		r.over = &SyntaxError{What: fmt.Sprintf("text between stanzas: %s", r.peek())}
+	switch b := r.buf[r.at:r.end]; {
+	case len(b) == 0:
+	case b[0] != '<':
+		return r.junk(&SyntaxError{What: fmt.Sprintf("text between stanzas: %s", r.peek())})
+	case !r.tolerant:
+		r.begin()
+	case len(b) == 1: // there is more to come
+	case b[1] == '!' || b[1] == '?':
+		return r.junk(&RestrictedError{fmt.Sprintf("what is no element, between stanzas: %s", r.peek())})
+	case b[1] != '/' && nameEnds(b[1]):
+		return r.junk(&SyntaxError{What: "a '<' that starts no tag"})
 	default:
-		r.inside, r.skip, r.dropped, r.scan = true, false, 0, scanner{}
+		r.begin()
 	}
+	return nil
+}
+
+func (r *Reader) begin() {
+	r.inside, r.skip, r.dropped, r.scan, r.lost = true, false, 0, scanner{flat: r.tolerant}, lost{}
+	r.elements++
 }
 
 // advance scans what is there of an element. It returns nil and no error when there is more to come.
 func (r *Reader) advance() ([]byte, error) {
+	if r.lost.fault != nil {
+		return nil, r.seek()
+	}
 	n, done, err := r.scan.scan(r.buf[r.at:r.end])
 	r.at += n
-	if err != nil {
-		r.over = err
-		return nil, err
+	switch {
+	case err == nil:
+	case !r.tolerant || r.scan.outside():
+		return nil, r.junk(err)
+	default:
+		r.lose(err)
+		return nil, r.seek()
 	}
 	size := r.dropped + int64(r.at-r.start)
-	if r.scan.deep || r.scan.wide || size > int64(r.max) {
-		r.skip = true
+	odd := r.scan.deep || r.scan.wide
+	if odd && !r.tolerant || size > int64(r.max) {
+		r.drop()
 	}
 	if !done {
-		if r.skip {
-			r.dropped, r.start = size, r.at
+		if keep := 0; r.skip {
+			if r.tolerant { // where the next element begins, if this one has no end
+				keep = min(r.at-r.start, 2*lookahead)
+			}
+			r.dropped, r.start = size-int64(keep), r.at-keep
 		}
 		return nil, nil
 	}
@@ -150,13 +181,19 @@ func (r *Reader) advance() ([]byte, error) {
 	element := r.buf[r.start:r.at]
 	switch {
 	case r.scan.closed && r.scan.name != r.name:
-		r.over = &SyntaxError{What: fmt.Sprintf("%.40q where only the stream can end", element)}
-		return nil, r.over
+		err := &SyntaxError{What: fmt.Sprintf("%.40q where only the stream can end", element)}
+		if !r.tolerant {
+			r.over = err
+			return nil, err
+		}
+		return nil, &BrokenError{Err: err, Raw: element, Between: true}
 	case r.scan.closed:
 		r.over = ErrClosed
 		return nil, r.over
-	case r.skip:
+	case r.skip || odd && !r.tolerant:
 		return nil, &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}
+	case odd:
+		return nil, &BrokenError{Err: &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}, Raw: element}
 	}
 	return element, nil
 }
@@ -182,6 +219,7 @@ func (r *Reader) fill() error {
 	for range noProgress {
 		n, err := r.r.Read(r.buf[r.end:])
 		r.end += n
+		r.came += int64(n)
 		switch {
 		case n > 0:
 			return nil // an error comes again at the next read
@@ -280,7 +318,8 @@ func (r *Reader) readHeader() (Header, error) {
 				What: fmt.Sprintf("the first element is %q of namespace %q, not a stream", root.Name.Local, root.Name.Space)}
 		}
 		tag := r.root[bytes.LastIndexByte(r.root, '<')+1:]
-		r.name = hashName(tag[:bytes.IndexFunc(tag, func(c rune) bool { return c < utf8.RuneSelf && nameEnds(byte(c)) })])
+		tag = tag[:bytes.IndexFunc(tag, func(c rune) bool { return c < utf8.RuneSelf && nameEnds(byte(c)) })]
+		r.tag, r.name = string(tag), hashName(tag)
 		var h Header
 		r.prefixes = r.prefixes[:0]
 		for _, a := range root.Attr {

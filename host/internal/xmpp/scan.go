@@ -25,6 +25,7 @@ type scanner struct {
 	closed bool             // it is an end tag, of the stream if the name is right
 	name   uint32           // hash of the tag's name as far as it was read
 	open   [MaxDepth]uint32 // hashes of the names of the open elements
+	flat   bool             // no message stands in an element
 }
 
 type scanState uint8
@@ -46,6 +47,8 @@ const cdataOpen = "![CDATA["
 
 // FNV-1a, enough to tell a wrong end tag early; Parse compares the names.
 const hashStart, hashPrime = 2166136261, 16777619
+
+var messageHash = hashName([]byte("message"))
 
 func hashName(name []byte) uint32 {
 	h := uint32(hashStart)
@@ -105,9 +108,13 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 				s.name = (s.name ^ uint32(b[n])) * hashPrime
 				n++
 			}
-			if n < len(b) {
-				s.state++ // to the state behind the name
+			if n == len(b) {
+				break
 			}
+			if s.flat && s.depth > 0 && s.state == startName && s.name == messageHash {
+				return n, false, &SyntaxError{What: "a message inside an element"}
+			}
+			s.state++ // to the state behind the name
 
 		case startTag:
 			for n < len(b) && s.state == startTag {
@@ -164,10 +171,10 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 				s.closed = true
 				return n, true, nil
 			}
-			if s.depth--; s.depth < MaxDepth && s.open[s.depth] != s.name {
+			if d := s.depth - 1; d < MaxDepth && s.open[d] != s.name {
 				return n, false, &SyntaxError{What: "an end tag that does not match its start tag"}
 			}
-			if s.depth == 0 {
+			if s.depth--; s.depth == 0 {
 				return n, true, nil
 			}
 			s.state = content
@@ -192,6 +199,12 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// outside reports whether no element has begun: where a fault is, nothing has
+// to end.
+func (s *scanner) outside() bool {
+	return s.depth == 0 && (s.state == opened || s.state == bang || s.state == endName || s.state == endTag)
 }
 
 func (s *scanner) push() {

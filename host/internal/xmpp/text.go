@@ -63,15 +63,24 @@ func reference(b []byte) (r rune, n int, err error) {
 	} else if c != '#' {
 		return 0, 0, &SyntaxError{What: fmt.Sprintf("'&' that starts no reference: %.12q", b)}
 	}
+	v, ok := codePoint(name)
+	if !ok || v > utf8.MaxRune || !isChar(rune(v)) {
+		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to no character: %.32q", b[:n])}
+	}
+	return rune(v), n, nil
+}
+
+// codePoint reads what stands between '&' and ';' in a numeric reference.
+func codePoint(name []byte) (v uint64, ok bool) {
+	if len(name) == 0 || name[0] != '#' {
+		return 0, false
+	}
 	digits, base := name[1:], 10
 	if len(digits) > 0 && digits[0] == 'x' {
 		digits, base = digits[1:], 16
 	}
-	v, perr := strconv.ParseUint(string(digits), base, 32)
-	if perr != nil || v > utf8.MaxRune || !isChar(rune(v)) {
-		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to no character: %.32q", b[:n])}
-	}
-	return rune(v), n, nil
+	v, err := strconv.ParseUint(string(digits), base, 32)
+	return v, err == nil
 }
 
 // appendEscaped appends s as it may stand where (inText, inAttr).
