@@ -46,6 +46,7 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
 "condition":
 
   curl -d '{"from":"phone-1","category":"com.example.echo","data":{"k":"v"}}' HTTP/upstream
+  curl -d '{"from":"t","ack_id":42,"stanza":"<message>…</message>"}' HTTP/upstream # any bytes, kept until acked; "bytes" for base64
   curl -d '{"count":3,"code":"SERVICE_UNAVAILABLE"}'   HTTP/nack     # the next three
   curl -d '{"count":-1,"code":"DEVICE_UNREGISTERED","token":"gone-*"}' HTTP/nack
   curl -d '{"count":2}'                                HTTP/nack     # two never answered

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/fcm"
 	"balhost/host/internal/xmpp"
 )
 
@@ -45,8 +46,13 @@ type mail struct {
 
 // ack is owed for one upstream or receipt that is stored.
 type ack struct {
-	to, id string
+	to, id fcm.Name
 	read   time.Time
+}
+
+// bytes is about what its names take.
+func (a ack) bytes() int {
+	return len(a.to.Text) + len(a.to.JSON) + len(a.id.Text) + len(a.id.JSON)
 }
 
 // answer is CCS's word on one downstream.
@@ -148,10 +154,10 @@ func (b *box) decided(a ack, size int, err error) {
 	case b.shut, b.refused != nil:
 	case err == nil:
 		b.mail.acks = append(b.mail.acks, a)
-		b.mail.bytes += len(a.to) + len(a.id)
+		b.mail.bytes += a.bytes()
 	case errors.Is(err, entry.ErrTooLarge): // sent again it would be no smaller: the others go on
 		b.mail.tooBig = append(b.mail.tooBig, a)
-		b.mail.bytes += len(a.to) + len(a.id)
+		b.mail.bytes += a.bytes()
 	default:
 		b.refused = err
 	}
@@ -194,6 +200,13 @@ func (b *box) deafen() (quiet bool) {
 	defer b.mu.Unlock()
 	b.deaf = true
 	return b.undecided == 0 && len(b.mail.acks) == 0
+}
+
+// settled reports whether every upstream that was taken is decided.
+func (b *box) settled() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.undecided == 0 || b.refused != nil
 }
 
 // shutdown is the box's end: callbacks that come later are dropped, a waiting

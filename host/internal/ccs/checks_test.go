@@ -246,7 +246,7 @@ func unescaped(s string) string {
 func TestCheckHUnknownThingsAreHarmless(t *testing.T) { // P10
 	host(t, plan{}, func(w *whole) {
 		for _, payload := range []string{
-			`{"message_type":"hello","from":"tokA","message_id":"1"}`,
+			`{"message_type":"hello","from":"tokA"}`,
 			`{"message_type":"control","control_type":"REBALANCE","message_id":"1"}`,
 			`{"message_type":"control"}`,
 			`{"message_type":{"a":1},"message_id":"1"}`,

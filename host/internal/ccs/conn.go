@@ -37,6 +37,7 @@ type conn struct {
 	born     time.Time
 	heard    atomic.Int64 // when the last whole stanza was, in ns since born: a clock that is set is no silence
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
+	ours     bool         // it ends for a reason of ours; as useful
 	vague    string       // the last refusal that may be of several in flight; as useful
 	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 
@@ -105,8 +106,11 @@ func (c *conn) giveBack(win *flow.Window, err error) error {
 		return err
 	}
 	end := flow.End{Fault: fault(err), Why: "it was asked to end", Useful: c.useful}
-	if err != nil {
+	switch {
+	case err != nil:
 		end.Why = err.Error()
+	case c.ours:
+		end.Fault = flow.Ours
 	}
 	if c.vague != "" {
 		end.Vague, end.Why = true, end.Why+"; before, CCS refused one without saying which: "+c.vague

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -22,6 +23,11 @@ type wire struct {
 
 	mu   sync.Mutex // guards last, and setting a write deadline by it
 	last time.Time  // when not zero, no write goes on past this
+
+	unfinished func() uint64 // the reader's element that is being read; nil while opening
+	element    uint64        // what it was last
+	look       time.Time     // when the reader is to look again at that
+	silent     time.Time     // when not zero, a read that waits for that element waits no longer than this
 }
 
 // hasten ends writing at t, one that is under way too.
@@ -35,10 +41,24 @@ func (w *wire) hasten(t time.Time) {
 // Read waits for bytes for as long as a live peer may be silent: it is pinged
 // meanwhile, so silence means a dead link (ccs-protocol.md §1.3). Keepalives count.
 func (w *wire) Read(p []byte) (int, error) {
-	if err := w.Conn.SetReadDeadline(w.deadline()); err != nil {
+	limit := w.deadline()
+	until, err := w.patience(limit)
+	if err == nil {
+		err = w.Conn.SetReadDeadline(until)
+	}
+	if err != nil {
 		return 0, err
 	}
-	return w.Conn.Read(p)
+	n, err := w.Conn.Read(p)
+	if n > 0 {
+		w.silent = time.Time{}
+	} else if errors.Is(err, os.ErrDeadlineExceeded) && until.Before(limit) && !until.Equal(w.silent) {
+		if w.silent.IsZero() {
+			w.silent = limit
+		}
+		return 0, errUnfinished
+	}
+	return n, err
 }
 
 func (w *wire) Write(p []byte) (int, error) {
@@ -64,6 +84,36 @@ func (w *wire) deadline() time.Time {
 		return w.until
 	}
 	return time.Now().Add(w.limit)
+}
+
+// unfinishedFor is how long an element may take that has begun. What takes
+// longer is slow, or broken so that no end of it is seen.
+const unfinishedFor = 2 * time.Second
+
+// errUnfinished: the element that is being read takes long.
+var errUnfinished = errors.New("a stanza does not come to its end")
+
+// patience is until when a read may wait. The limit counts from the last byte,
+// however often the reader looks meanwhile.
+func (w *wire) patience(limit time.Time) (time.Time, error) {
+	if w.unfinished == nil {
+		return limit, nil
+	}
+	if !w.silent.IsZero() {
+		limit = w.silent
+	}
+	now := time.Now()
+	if element := w.unfinished(); element != w.element || element == 0 {
+		w.element, w.look = element, now.Add(unfinishedFor)
+	}
+	switch {
+	case w.element == 0 || limit.Before(w.look):
+		return limit, nil
+	case now.Before(w.look):
+		return w.look, nil
+	}
+	w.look = now.Add(unfinishedFor)
+	return limit, errUnfinished
 }
 
 // dial connects and secures.
@@ -107,7 +157,8 @@ func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", o.Address, err)
 	}
-	w.until = time.Time{}
+	w.until, w.unfinished = time.Time{}, r.Unfinished
+	r.Tolerate()
 	return &stream{Reader: r, w: w}, nil
 }
 

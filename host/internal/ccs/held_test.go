@@ -9,6 +9,7 @@ import (
 
 	"balhost/host/internal/ccstest"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/fcm"
 	"balhost/host/internal/xmpp"
 
 	"github.com/hashicorp/go-hclog"
@@ -44,7 +45,7 @@ func TestFloodWhileFullKeepsNothing(t *testing.T) { // P10
 	b := newBox()
 	first := time.Now()
 	b.admit(first, 1)
-	b.decided(ack{"tokA", "1", first}, 1, entry.ErrFull)
+	b.decided(ack{fcm.Name{Text: "tokA"}, fcm.Name{Text: "1"}, first}, 1, entry.ErrFull)
 	read := first
 	grown := testing.AllocsPerRun(100_000, func() {
 		read = read.Add(time.Millisecond)
@@ -132,19 +133,22 @@ func TestLongIQIsIgnored(t *testing.T) { // P10
 // Only what waits for an ack holds a slot of CCS's window.
 func TestUnusableAnswersHoldNoSlot(t *testing.T) { // P1, P10
 	for payload, want := range map[string]int64{
-		`{"message_type":"ack","from":"tokA","message_id":7}`:               0,
-		`{"message_type":"ack","from":"tokA"`:                               0,
-		`{"message_type":"receipt","from":"tokA","message_id":7,"data":{}}`: 1,
-		`{"from":"tokA","message_id":7}`:                                    1,
-		`nothing`:                                                           1,
+		`{"message_type":"ack","from":"tokA","message_id":true}`: 0,
+		`{"message_type":"ack","from":"tokA"`:                    0,
+		`{"message_type":"receipt","from":"tokA","data":{}}`:     1,
+		`{"message_type":"novelty","from":"tokA"}`:               1,
+		`{"from":"tokA"}`:                  1,
+		`{"message_id":"1"}`:               1,
+		`{"from":"tokA","message_id":tru}`: 1,
+		`nothing`:                          1,
 	} {
 		c, ended := hearAll(`<message><gcm xmlns="google:mobile:data">` + payload + `</gcm></message>`)
 		<-ended
 		if c.holes.Load() != want {
 			t.Errorf("%s: %d slots are held, want %d", payload, c.holes.Load(), want)
 		}
-		if n := c.s.Status().Unusable; n != 1 {
-			t.Errorf("%s: %d counted as unusable, want 1", payload, n)
+		if st := c.s.Status(); st.Unusable+st.UnknownTypes != 1 {
+			t.Errorf("%s: %d counted as unusable, %d as unknown, want one", payload, st.Unusable, st.UnknownTypes)
 		}
 	}
 }

@@ -46,6 +46,8 @@ func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 		func() float64 { return s.sum(func(c Connection) int { return c.InFlight }) })
 	gauge("balhost_ccs_unacked", "Upstreams that were read and are not acked.", label,
 		func() float64 { return s.sum(func(c Connection) int { return c.Unacked + c.Unackable }) })
+	gauge("balhost_ccs_unackable", "Of these, upstreams that can't be acked: at 100 on a connection CCS sends no more.", label,
+		func() float64 { return s.sum(func(c Connection) int { return c.Unackable }) })
 	counter("balhost_ccs_upstreams_total", "Upstreams and receipts read, repeats included.", label, s.counts.upstreams.Load)
 	counter("balhost_ccs_upstreams_acked_total", "Upstreams and receipts stored and acked.", label, s.counts.upstreamsAcked.Load)
 	counter("balhost_ccs_downstreams_total", "Downstreams written, repeats included.", label, s.counts.downstreams.Load)

@@ -51,7 +51,7 @@ func TestMistake02AckingAnAck(t *testing.T) {
 		w.srv.Inject(`<message id="x" type="error"><gcm xmlns="google:mobile:data">{"from":"tokA","message_id":"1"}</gcm>` +
 			`<error code="406" type="modify"><not-acceptable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
 		w.srv.Inject(gcm(`{"message_type":"control","control_type":"OTHER","from":"tokA","message_id":"2"}`))
-		w.srv.Inject(gcm(`{"message_type":"what","from":"tokA","message_id":"3"}`))
+		w.srv.Inject(gcm(`{"message_type":"what","x":"tokA"}`))
 		w.until("outcomes", func() bool { return len(w.outcomes()) == 4 })
 		time.Sleep(time.Minute)
 		for _, s := range w.said(0) {

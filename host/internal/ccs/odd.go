@@ -17,21 +17,23 @@ const (
 	tooLarge                      // a stanza over max_stanza, or an upstream that no commit can hold
 	stanzaError                   // an error for something that is no downstream in flight: a refused ack
 	lateAnswer                    // an ack or nack of something not in flight on that connection
+	brokenXML                     // what is no XML, or no message as CCS writes it
 	oddities
 )
 
 // String is the value of the metric's label.
 func (k oddity) String() string {
-	return [...]string{"unknown_stanza", "unknown_type", "unusable_payload", "too_large", "stanza_error", "late_answer"}[k]
+	return [...]string{"unknown_stanza", "unknown_type", "unusable_payload", "too_large", "stanza_error", "late_answer", "broken_xml"}[k]
 }
 
 var oddMessage = [...]string{
 	unknownStanza:   "CCS sent an unknown stanza; ignored",
-	unknownType:     "CCS sent a payload of an unknown type; ignored",
+	unknownType:     "CCS sent a payload of an unknown type",
 	unusablePayload: "CCS sent an unusable payload",
 	tooLarge:        "CCS sent something too large; skipped and not acked",
 	stanzaError:     "CCS refused a stanza of ours",
 	lateAnswer:      "CCS answered something that is not in flight; ignored",
+	brokenXML:       "CCS sent a broken stanza; acked where it says whom to ack, and kept as a dead letter",
 }
 
 // odd counts and shows one.

@@ -31,21 +31,40 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 	for {
 		c.box.await()
 		element, err := r.Next()
-		c.heard.Store(int64(time.Since(c.born)))
-		if err != nil {
-			var big *xmpp.TooLargeError
-			if !errors.As(err, &big) {
-				return err
-			}
-			c.holes.Add(1) // what is so large can only be an upstream, or a receipt
-			c.s.odd(tooLarge, err.Error())
+		if errors.Is(err, errUnfinished) {
+			r.Resync()
 			continue
 		}
-		st, err := r.Parse(element)
-		if err != nil {
+		var bad *xmpp.BrokenError
+		if broken := errors.As(err, &bad); !broken || !bad.Between {
+			c.heard.Store(int64(time.Since(c.born)))
+		}
+		var big *xmpp.TooLargeError
+		switch {
+		case err == nil:
+		case bad != nil && bad.Between:
+			c.s.odd(brokenXML, fmt.Sprintf("between stanzas: %v: %s", err, excerpt(bad.Raw)))
+			continue
+		case bad != nil:
+			c.broken(bad.Raw, err.Error())
+			continue
+		case errors.As(err, &big): // what is so large can only be an upstream, or a receipt
+			c.s.odd(tooLarge, err.Error())
+			c.hole(fcm.Name{}, fcm.Name{}, err.Error())
+			continue
+		default:
 			return err
 		}
-		c.stanza(&st, element)
+		st, err := r.Parse(element)
+		var fault xmpp.Fault
+		switch {
+		case errors.As(err, &fault):
+			c.broken(element, err.Error())
+		case err != nil:
+			return err
+		default:
+			c.stanza(&st, element)
+		}
 	}
 }
 
@@ -58,8 +77,13 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 			refusal = &xmpp.StanzaError{}
 		}
 		c.box.answer(answer{id: st.ID, refusal: refusal, echo: echoed(st.GCM)}, len(element))
+	case st.Kind == xmpp.Message && st.Odd != "":
+		c.broken(element, st.Odd)
 	case st.Kind == xmpp.Message && st.GCM != nil:
-		c.payload(st.GCM)
+		c.payload(st.GCM, nil)
+		for _, b := range st.More {
+			c.payload(b, nil)
+		}
 	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"): // of a ping
 	case st.Kind == xmpp.IQ:
 		q := request{id: st.ID, from: st.From, ping: st.Ping}
@@ -67,40 +91,78 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 			c.s.odd(tooLarge, fmt.Sprintf("an iq whose id has %d bytes", len(q.id)))
 			return
 		}
+		if len(q.from) > maxID { // the server itself is asked then
+			q.from = ""
+		}
 		c.box.put(func(m *mail) {
 			m.asked = append(m.asked, q)
 			m.bytes += len(element)
 		})
 	case st.Kind == xmpp.Presence: // says nothing that we need
+	case st.Name.Local == "message", st.Name.Local == "gcm":
+		c.broken(element, "no payload that is known")
 	default:
 		c.s.odd(unknownStanza, excerpt(element))
 	}
 }
 
-// payload handles the JSON of a stanza. b lives until the next stanza only.
-func (c *conn) payload(b []byte) {
+// wreck is a stanza whose payload can be read only in part, or in an odd place.
+type wreck struct {
+	raw []byte // all of it
+	why string // it is none
+}
+
+// broken handles a stanza that is not as it should be. What its payload seems to
+// be is believed as far as an answer or an ack goes: CCS waits for these,
+// and sends again what is not acked. No plugin is given what may not be meant.
+func (c *conn) broken(element []byte, why string) {
+	c.s.odd(brokenXML, why+": "+excerpt(element))
+	r := xmpp.Salvage(element)
+	if r.Name == "message" && r.Type == "error" {
+		c.box.answer(answer{id: r.ID, refusal: &xmpp.StanzaError{Text: why}, echo: echoed(r.Payloads[0])}, len(element))
+		return
+	}
+	w := &wreck{bytes.Clone(element), why}
+	for _, b := range r.Payloads {
+		if r.Name == "message" || bytes.IndexByte(b, '{') >= 0 {
+			c.payload(b, w)
+		}
+	}
+}
+
+// payload handles the JSON of a stanza, and of w if that is broken. b lives until
+// the next stanza only.
+func (c *conn) payload(b []byte, w *wreck) {
 	read := time.Now()
-	raw := bytes.Clone(b) // what the frame refers to goes to the ledger
+	raw := b
+	if w == nil {
+		raw = bytes.Clone(b) // what the frame refers to goes to the ledger
+	}
 	f, err := fcm.Decode(raw)
 	var bad *fcm.DecodeError
 	switch {
+	case errors.As(err, &bad) && w != nil:
+		bad.Reason = w.why + "; " + bad.Reason
+		c.unusable(bad, w.raw, read)
 	case errors.As(err, &bad):
 		c.unusable(bad, raw, read)
 	case err != nil:
-		c.unusable(&fcm.DecodeError{Reason: err.Error()}, raw, read)
+		c.unusable(&fcm.DecodeError{Kind: fcm.Upstream, Reason: err.Error()}, raw, read)
+	case w != nil && (f.Kind == fcm.Upstream || f.Kind == fcm.Receipt):
+		c.unusable(&fcm.DecodeError{Kind: f.Kind, From: f.From, MessageID: f.MessageID, Reason: w.why}, w.raw, read)
 	case f.Kind == fcm.Upstream:
-		c.submit(entry.Inbound{Upstream: &message.Upstream{
-			Session: c.s.o.SenderID, From: f.From, Category: f.Category, MessageID: f.MessageID, Data: f.Data, Raw: raw,
+		c.submit(entry.Inbound{Names: names(f.From, f.MessageID), Upstream: &message.Upstream{
+			Session: c.s.o.SenderID, From: f.From.Text, Category: f.Category, MessageID: f.MessageID.Text, Data: f.Data, Raw: raw,
 		}}, ack{f.From, f.MessageID, read}, len(raw))
 	case f.Kind == fcm.Receipt:
-		c.submit(entry.Inbound{CCSMessageID: f.MessageID, Receipt: &message.Receipt{
+		c.submit(entry.Inbound{CCSMessageID: f.MessageID.Text, Receipt: &message.Receipt{
 			Session: c.s.o.SenderID, OriginalMessageID: f.Receipt.OriginalMessageID, Device: f.Receipt.Device,
 			Category: f.Category, Status: f.Receipt.Status, SentAt: f.Receipt.SentAt,
 		}}, ack{f.From, f.MessageID, read}, len(raw)) // with its full id and to its from: ccs-protocol.md §6
 	case f.Kind == fcm.Ack:
-		c.box.answer(answer{id: f.MessageID, token: f.RegistrationID}, len(raw))
+		c.box.answer(answer{id: f.MessageID.Text, token: f.RegistrationID}, len(raw))
 	case f.Kind == fcm.Nack:
-		c.box.answer(answer{id: f.MessageID, nack: true, code: f.Code, description: f.Description, echo: echo{to: f.From}}, len(raw))
+		c.box.answer(answer{id: f.MessageID.Text, nack: true, code: f.Code, description: f.Description, echo: echo{to: f.From.Text}}, len(raw))
 	case f.Kind == fcm.Control && f.ControlType == fcm.ConnectionDraining:
 		c.box.put(func(m *mail) { m.drain = true })
 	case f.Kind == fcm.Control:
@@ -108,6 +170,14 @@ func (c *conn) payload(b []byte) {
 	default:
 		c.s.odd(unknownType, excerpt(raw))
 	}
+}
+
+// names are entry.Inbound.Names.
+func names(from, messageID fcm.Name) string {
+	if from.JSON == "" && messageID.JSON == "" {
+		return ""
+	}
+	return from.JSON + "\n" + messageID.JSON
 }
 
 // submit hands an upstream or a receipt, size bytes of payload, to the ledger
@@ -125,16 +195,22 @@ func (c *conn) submit(in entry.Inbound, a ack, size int) {
 // says whom to ack. Else, if it asks for an ack, it holds a slot of CCS's window
 // until reconnect.
 func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
-	c.s.remember(read, bad.From, bad.MessageID, bad.Reason)
-	c.s.odd(unusablePayload, bad.Reason+": "+excerpt(raw))
-	if bad.From == "" || bad.MessageID == "" {
-		if bad.Kind == fcm.Upstream || bad.Kind == fcm.Receipt {
-			c.holes.Add(1)
+	if bad.Kind == fcm.Unknown {
+		c.s.odd(unknownType, bad.Reason+": "+excerpt(raw))
+	} else {
+		c.s.odd(unusablePayload, bad.Reason+": "+excerpt(raw))
+	}
+	if !bad.From.Given() || !bad.MessageID.Given() {
+		if bad.Awaited() {
+			c.hole(bad.From, bad.MessageID, bad.Reason)
+		} else {
+			c.s.remember(read, bad.From.Text, bad.MessageID.Text, bad.Reason)
 		}
 		return
 	}
-	c.submit(entry.Inbound{Unusable: bad.Reason, Upstream: &message.Upstream{
-		Session: c.s.o.SenderID, From: bad.From, MessageID: bad.MessageID, Raw: raw,
+	c.s.remember(read, bad.From.Text, bad.MessageID.Text, bad.Reason)
+	c.submit(entry.Inbound{Unusable: bad.Reason, Names: names(bad.From, bad.MessageID), Upstream: &message.Upstream{
+		Session: c.s.o.SenderID, From: bad.From.Text, MessageID: bad.MessageID.Text, Raw: raw,
 	}}, ack{bad.From, bad.MessageID, read}, len(raw))
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	burst = 16
 	// closeWait is how long the peer has to answer our </stream:stream>.
 	closeWait = time.Second
+	// maxAck is the longest ack that is written: servers take no stanza of more
+	// than some size, and 64 KiB is what the simulator takes (ccs-protocol.md §2 rule 6).
+	maxAck = 60 << 10
 	// keepBuffer is how much memory the writer keeps between turns.
 	keepBuffer = 256 << 10
 )
@@ -41,6 +45,7 @@ type writer struct {
 	pings   int
 	unnamed []unnamed // refusals that may be of several
 	lastAck time.Time // when the last acks went out
+	last    time.Time // when nothing more was heard
 	heldUp  time.Time // when the reader was last held up: answers may have come and not be read
 }
 
@@ -48,6 +53,7 @@ type writer struct {
 type departure struct {
 	until  time.Time // we hang up then, whatever is unanswered
 	hangUp bool      // and before, when everything is answered; else CCS closes
+	ours   bool      // neither CCS nor what is in flight has to do with it
 }
 
 // serve is Ready and Draining, which being asked to stop is too. Every turn
@@ -62,7 +68,7 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 	for {
 		if stop != nil && ctx.Err() != nil {
 			stop = nil
-			v.depart("stopping", departure{until: v.in(c.s.o.Stop), hangUp: true})
+			v.depart("stopping", departure{until: v.in(c.s.o.Stop), hangUp: true, ours: true})
 		}
 		changed := c.s.o.Outbox.Changed(c.s.o.SenderID) // take the hint before looking, so that none is lost
 		c.box.take(&v.mail)
@@ -83,7 +89,7 @@ func (c *conn) serve(ctx context.Context, w *wire, win *flow.Window) error {
 		case <-tick.C:
 		case <-v.room:
 			v.room = nil
-			v.depart("there is room again", departure{until: v.in(c.s.o.Grace), hangUp: true})
+			v.depart("there is room again", departure{until: v.in(c.s.o.Grace), hangUp: true, ours: true})
 		case <-stop:
 		}
 	}
@@ -97,7 +103,7 @@ func (v *writer) turn(now time.Time) (more bool, err error) {
 	v.out = v.out[:0]
 	v.answered(now)
 	if err := v.mail.ended; err != nil {
-		return false, v.farewell(err)
+		return false, v.farewell(err, now)
 	}
 	if err := v.acks(); err != nil {
 		return false, err
@@ -149,7 +155,7 @@ func (v *writer) answered(now time.Time) {
 		v.depart("asked by CCS", departure{until: v.in(o.Drain)})
 	}
 	if v.mail.hurry {
-		v.depart("its place is needed", departure{until: v.in(o.Grace), hangUp: true})
+		v.depart("its place is needed", departure{until: v.in(o.Grace), hangUp: true, ours: true})
 	}
 }
 
@@ -183,18 +189,26 @@ func (v *writer) settle(a answer, now time.Time) bool {
 // acks appends an ack for each upstream that is stored by now, and looks at
 // what could not be stored (P1).
 func (v *writer) acks() error {
+	kept := v.mail.acks[:0]
 	for _, a := range v.mail.acks {
 		v.json = fcm.AppendAck(v.json[:0], a.to, a.id)
 		out, err := xmpp.AppendMessage(v.out, "", v.json)
-		if err != nil { // AppendAck escapes, so this can't be
-			return fmt.Errorf("write the ack of %q: %w", a.id, err)
+		if err == nil && len(out)-len(v.out) > maxAck {
+			err = fmt.Errorf("its ack would have %d bytes", len(out)-len(v.out))
+		}
+		if err != nil { // CCS would end the stream over it
+			v.hole(a.to, a.id, err.Error())
+			v.s.odd(tooLarge, fmt.Sprintf("message id %q of %q: %v", short(a.id.Text), short(a.to.Text), err))
+			continue
 		}
 		v.out = out
+		kept = append(kept, a)
 	}
+	v.box.wrote(len(v.mail.acks) - len(kept) + len(v.mail.tooBig)) // they are holes now
+	v.mail.acks = kept
 	for _, a := range v.mail.tooBig {
-		v.holes.Add(1)
-		v.s.remember(a.read, a.to, a.id, entry.ErrTooLarge.Error()+"; not stored and not acked: it holds a slot of CCS's window")
-		v.s.odd(tooLarge, fmt.Sprintf("upstream %q of %q: %v", a.id, a.to, entry.ErrTooLarge))
+		v.hole(a.to, a.id, entry.ErrTooLarge.Error()+"; not stored")
+		v.s.odd(tooLarge, fmt.Sprintf("upstream %q of %q: %v", short(a.id.Text), short(a.to.Text), entry.ErrTooLarge))
 	}
 	switch {
 	case v.mail.refused == nil || v.going != nil || v.room != nil:
@@ -297,7 +311,7 @@ func (v *writer) flush() error {
 func (v *writer) depart(why string, d departure) {
 	v.leave(why)
 	if v.going == nil {
-		v.going = &d
+		v.going, v.ours = &d, d.ours
 		return
 	}
 	if d.until.Before(v.going.until) {
@@ -342,21 +356,28 @@ func (v *writer) hangUp() {
 	}
 }
 
-// farewell is the last word when nothing more can be heard, and what to make of it.
-func (v *writer) farewell(ended error) error {
-	var fault xmpp.Fault
-	switch {
-	case errors.Is(ended, xmpp.ErrClosed):
-		if err := v.acks(); err != nil {
-			return err
-		}
-		v.out = append(v.out, xmpp.CloseTag...)
-	case errors.As(ended, &fault):
-		v.out = xmpp.AppendStreamError(v.out, fault.Condition(), "")
-	default:
+// farewell is the last word when nothing more can be heard, and what to make of
+// it. What was stored, or is so within a short while, is acked before: CCS may
+// have ended its side of the stream and still take that (P1). Nil: look again.
+func (v *writer) farewell(ended error, now time.Time) error {
+	if v.last.IsZero() {
+		v.last = now
+		v.w.hasten(now.Add(2 * closeWait))
+	}
+	if errors.Is(ended, os.ErrDeadlineExceeded) { // nobody is there
 		return ended
 	}
-	if err := v.flush(); err == nil && v.going != nil && errors.Is(ended, xmpp.ErrClosed) {
+	if err := v.acks(); err != nil {
+		return err
+	}
+	over := v.box.settled() || now.Sub(v.last) >= closeWait
+	if over {
+		v.out = append(v.out, xmpp.CloseTag...)
+	}
+	switch err := v.flush(); {
+	case err == nil && !over:
+		return nil
+	case err == nil && v.going != nil && errors.Is(ended, xmpp.ErrClosed):
 		return errOver
 	}
 	return ended

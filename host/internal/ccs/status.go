@@ -26,6 +26,7 @@ type Status struct {
 	LateAnswers    uint64 // for something not in flight
 	UnknownStanzas uint64
 	UnknownTypes   uint64 // payloads with a message_type or control_type that is not known
+	Broken         uint64 // what was no XML, or no message as CCS writes it
 
 	AckLatency  Latency
 	Connections []Connection // oldest first; a slot in its backoff has one that waits
@@ -63,6 +64,7 @@ func (s *Session) Status() Status {
 		LateAnswers:    s.counts.odd[lateAnswer].Load(),
 		UnknownStanzas: s.counts.odd[unknownStanza].Load(),
 		UnknownTypes:   s.counts.odd[unknownType].Load(),
+		Broken:         s.counts.odd[brokenXML].Load(),
 		AckLatency:     s.latency.sum(),
 	}
 	s.mu.Lock()

@@ -105,7 +105,7 @@ func echoed(payload []byte) echo {
 	var ours struct {
 		To          string `json:"to"`
 		Condition   string `json:"condition"`
-		MessageID   string `json:"message_id"`
+		MessageID   any    `json:"message_id"` // of an ack it is whatever the device's was
 		MessageType string `json:"message_type"`
 	}
 	if json.Unmarshal(payload, &ours) != nil {
@@ -117,5 +117,6 @@ func echoed(payload []byte) echo {
 	if ours.To == "" {
 		ours.To = ours.Condition
 	}
-	return echo{id: ours.MessageID, to: ours.To}
+	id, _ := ours.MessageID.(string)
+	return echo{id: id, to: ours.To}
 }

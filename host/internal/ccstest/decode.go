@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // downstream is a client's message, or an ack that scanAck left over.
@@ -26,6 +27,10 @@ func decode(payload []byte) (m downstream, err error) {
 		return m, fmt.Errorf("not a JSON object: %w", err)
 	}
 	r := fields{m: m.fields}
+	if r.text("message_type") == "ack" && r.err == nil {
+		m.isAck, m.target, m.id = true, nameOf(m.fields["to"]), nameOf(m.fields["message_id"])
+		return m, nil
+	}
 	m.id = r.text("message_id")
 	if m.id == "" {
 		return m, errors.New("message_id absent or no string")
@@ -33,9 +38,6 @@ func decode(payload []byte) (m downstream, err error) {
 	to, condition := r.text("to"), r.text("condition")
 	m.target = to + condition
 	kind := r.text("message_type")
-	if m.isAck = kind == "ack"; m.isAck {
-		return m, r.err
-	}
 	m.collapseKey = r.text("collapse_key")
 	m.dryRun, m.receipt = r.flag("dry_run"), r.flag("delivery_receipt_requested")
 	r.flag("content_available")
@@ -63,6 +65,16 @@ func decode(payload []byte) (m downstream, err error) {
 		return m, fmt.Errorf("MessageTooBig: %d bytes, limit %d", size, limit)
 	}
 	return m, reserved(m.fields["data"])
+}
+
+// nameOf is a name in an ack, by which CCS finds what it acks: a string's text,
+// any other value as it stands, and so half a surrogate pair too.
+func nameOf(raw json.RawMessage) string {
+	var s string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
+		return string(raw)
+	}
+	return s
 }
 
 // reserved refuses keys that FCM keeps for itself. Spec: ccs-protocol.md §3.1.

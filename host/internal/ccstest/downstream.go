@@ -123,7 +123,7 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 	}
 	m, err := decode(st.GCM)
 	if err == nil && m.isAck {
-		if m.target == "" || m.id == "" {
+		if m.fields["to"] == nil || m.fields["message_id"] == nil {
 			s.counts.BadAcks++
 			c.out = append(c.out, s.answer(nack(m.target, m.id, "BAD_ACK", "an ack needs to and message_id")))
 			return nil

@@ -17,6 +17,10 @@ type Upstream struct {
 	MessageID string          `json:"message_id"` // "" makes one; may be used again, as devices do
 	Data      json.RawMessage `json:"data"`       // nil leaves the field out
 	Payload   string          `json:"payload"`    // instead of the JSON of the fields above, byte for byte; From and MessageID still say what acks it
+	Stanza    string          `json:"stanza"`     // instead of all of it, whatever it is: the bytes that are written
+	Bytes     []byte          `json:"bytes"`      // as Stanza, for what is not UTF-8; base64 in JSON
+	AckFrom   json.RawMessage `json:"ack_from"`   // what acks it, when that is not the string From
+	AckID     json.RawMessage `json:"ack_id"`     // nor the string MessageID: 42, or "\ud83d"
 }
 
 // item is one upstream or receipt: stored, in flight on connections, acked.
@@ -30,6 +34,7 @@ type item struct {
 	n       uint64    // the device's counter, for the load's messages; else 0
 	shape   *shape    // how a load's message is encoded, so that it has the same bytes each time
 	text    []byte    // the payload as XML text, for all others
+	stanza  []byte    // in place of all that, as it is written
 	created time.Time // for the retention
 	receipt bool
 	acked   bool
@@ -88,13 +93,22 @@ func (s *Server) Send(u Upstream) (messageID string, err error) {
 			return "", fmt.Errorf("upstream's data: %w", err)
 		}
 	}
-	text, err := xmlText(payload)
-	if err != nil {
-		return "", err
+	it := &item{seq: s.seq, dev: s.device(u.From), from: u.From, id: u.MessageID, created: time.Now()}
+	if it.stanza = u.Bytes; u.Stanza != "" {
+		it.stanza = []byte(u.Stanza)
 	}
-	a.stored = append(a.stored, &item{
-		seq: s.seq, dev: s.device(u.From), from: u.From, id: u.MessageID, text: text, created: time.Now(),
-	})
+	if it.stanza == nil {
+		if it.text, err = xmlText(payload); err != nil {
+			return "", err
+		}
+	}
+	if u.AckFrom != nil {
+		it.from = nameOf(u.AckFrom)
+	}
+	if u.AckID != nil {
+		it.id = nameOf(u.AckID)
+	}
+	a.stored = append(a.stored, it)
 	s.counts.Created++
 	a.wake()
 	return u.MessageID, nil
@@ -125,13 +139,14 @@ func (s *Server) next(a *account, now time.Time) *item {
 // deliver appends one stanza that carries it, and takes a place of the window.
 func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
 	from := len(dst)
-	dst = append(dst, c.head...)
-	if it.shape != nil {
-		dst = it.shape.appendPayload(dst, it)
-	} else {
-		dst = append(dst, it.text...)
+	switch {
+	case it.stanza != nil:
+		dst = append(dst, it.stanza...)
+	case it.shape != nil:
+		dst = append(it.shape.appendPayload(append(dst, c.head...), it), tailGCM...)
+	default:
+		dst = append(append(append(dst, c.head...), it.text...), tailGCM...)
 	}
-	dst = append(dst, tailGCM...)
 
 	k := ackKey{it.from, it.id}
 	d := &delivery{item: it, at: now}

@@ -81,8 +81,12 @@ type Inbound struct {
 	// CCSMessageID is CCS's own id of a receipt ("dr2:…").
 	CCSMessageID string
 	// Unusable, when not empty, says why nobody can handle the upstream: it
-	// goes to the dead letters at once. From, MessageID and Raw are set.
+	// goes to the dead letters at once. Raw is set, and From and MessageID as far
+	// as there is a text for them.
 	Unusable string
+	// Names, when not empty, are what CCS wrote for From and MessageID where
+	// their texts alone don't tell it: 42 is another id than "42" (P6).
+	Names string
 }
 
 // Event is one pending event: what order and due time need, and no body. The
@@ -204,8 +208,9 @@ type DeadLetter struct {
 	Category  string          `json:"category,omitempty"`
 	From      string          `json:"from,omitempty"`
 	MessageID string          `json:"message_id,omitempty"`
-	Raw       json.RawMessage `json:"raw,omitempty"`      // upstream: the payload; absent in listings
-	RawText   string          `json:"raw_text,omitempty"` // the same when it is not JSON
+	Raw       json.RawMessage `json:"raw,omitempty"`       // upstream: the payload; absent in listings
+	RawText   string          `json:"raw_text,omitempty"`  // the same when it is not JSON
+	RawBytes  []byte          `json:"raw_bytes,omitempty"` // the same when it is not UTF-8 either
 }
 
 // Counts are the ledger's totals since the store was made, and what is in it now.

@@ -58,8 +58,8 @@ type Frame struct {
 
 	// Upstream, Receipt: an ack goes to From with MessageID, whole (a receipt's
 	// with its "dr2:"). Ack, Nack: MessageID is the downstream's, From its target.
-	From      string
-	MessageID string
+	From      Name
+	MessageID Name
 
 	Category string          // Upstream, Receipt; may be ""
 	Data     json.RawMessage // Upstream: an object, shares memory with what was decoded; nil without one
@@ -79,16 +79,29 @@ type ReceiptFields struct {
 }
 
 // DecodeError is a payload that cannot be understood. When From and MessageID
-// are both there it is an upstream or a receipt: it must be kept as a dead
-// letter and acked, else CCS sends it for ever (P1). Otherwise there is nobody
-// to ack: a Kind of Upstream or Receipt then holds a slot of CCS's window, any
-// other waits for no ack.
+// are both there it is, or may be, an upstream or a receipt: it must be kept as
+// a dead letter and acked, else CCS sends it for ever (P1). Otherwise there is
+// nobody to ack: if Awaited, it holds a slot of CCS's window.
 type DecodeError struct {
-	Kind                    Kind // what it set out to be; Upstream when that can't be read
-	From, MessageID, Reason string
+	Kind            Kind // what it set out to be; Upstream when that can't be read
+	From, MessageID Name
+	Reason          string
 }
 
 func (e *DecodeError) Error() string { return "unusable payload: " + e.Reason }
+
+// Awaited reports whether CCS waits for an ack of it, as far as can be told:
+// what is of an unknown type and names neither sender nor message is news of
+// CCS's own, as its control messages are.
+func (e *DecodeError) Awaited() bool {
+	switch e.Kind {
+	case Upstream, Receipt:
+		return true
+	case Unknown:
+		return e.From.Given() || e.MessageID.Given()
+	}
+	return false
+}
 
 var errNotUTF8 = errors.New("the text is not UTF-8")
 
@@ -99,18 +112,31 @@ type fields struct {
 }
 
 // Decode reads one payload. A field of an unexpected type counts as missing,
-// unless that would change what a plugin gets. Its error is a [*DecodeError].
+// unless that would change what a plugin gets. Its error is a [*DecodeError],
+// for which broken JSON is read as far as it makes sense: see [loose].
 func Decode(b []byte) (Frame, error) {
 	var raw fields
-	err := errNotUTF8
+	whole, err := false, errNotUTF8
 	if utf8.Valid(b) {
-		err = object(b, raw.take)
+		whole, err = object(b, raw.take)
 	}
-	f := Frame{Kind: raw.kind()}
+	if err != nil && !(whole && raw.from != nil && raw.messageID != nil) {
+		raw = fields{}
+		loose(b, raw.take)
+	}
+	return raw.frame(err)
+}
+
+// frame is what the fields say; broken is what is wrong with the JSON that they stand in.
+func (raw *fields) frame(broken error) (Frame, error) {
+	f := Frame{Kind: raw.kind(), From: name(raw.from), MessageID: name(raw.messageID)}
 	f.MessageType, _ = text(raw.messageType)
-	f.From, _ = text(raw.from)
-	f.MessageID, _ = text(raw.messageID)
 	f.Category, _ = text(raw.category)
+	err := broken
+	switch f.Kind {
+	case Ack, Nack, Control: // what they are for can be read: a broken end changes nothing about it
+		err = nil
+	}
 	if err == nil {
 		err = f.read(raw)
 	}
@@ -118,25 +144,29 @@ func Decode(b []byte) (Frame, error) {
 		return f, nil
 	}
 	bad := &DecodeError{Kind: f.Kind, Reason: err.Error()}
-	if f.Kind == Upstream || f.Kind == Receipt {
+	if f.Kind == Upstream || f.Kind == Receipt || f.Kind == Unknown {
 		bad.From, bad.MessageID = f.From, f.MessageID
 	}
 	return Frame{}, bad
 }
 
 func (raw *fields) take(key, value []byte) {
+	field := string(key)
+	if strings.IndexByte(field, '\\') >= 0 {
+		field, _ = unquote(key)
+	}
+	switch field { // null too can be given back
+	case "from":
+		raw.from = value
+		return
+	case "message_id":
+		raw.messageID = value
+		return
+	}
 	if string(value) == "null" {
 		value = nil
 	}
-	name := string(key)
-	if strings.IndexByte(name, '\\') >= 0 {
-		name, _ = unquote(key)
-	}
-	switch name {
-	case "from":
-		raw.from = value
-	case "message_id":
-		raw.messageID = value
+	switch field {
 	case "message_type":
 		raw.messageType = value
 	case "category":
@@ -174,10 +204,10 @@ func (raw *fields) kind() Kind {
 }
 
 // read fills in what f's kind has, and says what it lacks.
-func (f *Frame) read(raw fields) error {
+func (f *Frame) read(raw *fields) error {
 	switch f.Kind {
 	case Upstream:
-		if err := required("from", f.From, raw.from); err != nil {
+		if err := f.From.check("from"); err != nil {
 			return err
 		}
 		if f.Category == "" {
@@ -193,10 +223,15 @@ func (f *Frame) read(raw fields) error {
 		f.RegistrationID, _ = text(raw.registrationID)
 	case Nack:
 		f.Code, f.Description = nack(raw)
+		for _, n := range []*Name{&f.From, &f.MessageID} { // null and the like are none of ours
+			if n.check("") != nil {
+				*n = Name{}
+			}
+		}
 		return nil // without a message_id it is still CCS's reason
 	case Receipt:
-		if f.From == "" {
-			f.From = receiptFrom
+		if !f.From.Given() {
+			f.From = Name{Text: receiptFrom}
 		}
 		if err := f.Receipt.read(raw.data); err != nil {
 			return err
@@ -205,13 +240,16 @@ func (f *Frame) read(raw fields) error {
 		f.ControlType, _ = text(raw.control)
 		return nil
 	case Unknown:
+		if f.From.Given() || f.MessageID.Given() { // somebody may wait for its ack
+			return fmt.Errorf("message_type is %s, which is unknown", excerpt(raw.messageType))
+		}
 		return nil
 	}
-	return required("message_id", f.MessageID, raw.messageID)
+	return f.MessageID.check("message_id")
 }
 
 // nack splits code and detail, which shared one field in 2013 (ccs-protocol.md §4).
-func nack(raw fields) (code, description string) {
+func nack(raw *fields) (code, description string) {
 	code, _ = text(raw.code)
 	description, _ = text(raw.description)
 	if i := strings.IndexAny(code, " :"); i >= 0 {
@@ -228,7 +266,7 @@ func (r *ReceiptFields) read(data []byte) error {
 		return errors.New("data is missing")
 	}
 	var original, sent []byte
-	err := object(data, func(key, value []byte) {
+	_, err := object(data, func(key, value []byte) {
 		switch string(key) {
 		case "original_message_id":
 			original = value
@@ -293,4 +331,13 @@ func what(raw []byte) string {
 		return "null"
 	}
 	return "a number"
+}
+
+// excerpt shows the beginning of a raw value.
+func excerpt(raw []byte) string {
+	const enough = 64
+	if len(raw) > enough {
+		return strings.ToValidUTF8(string(raw[:enough]), "") + "…"
+	}
+	return strings.ToValidUTF8(string(raw), "")
 }

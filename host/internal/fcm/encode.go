@@ -63,9 +63,9 @@ func AppendDownstream(dst []byte, m message.Downstream, ttl *time.Duration) ([]b
 
 // AppendAck appends the ack for an upstream or a receipt: to is its From, and
 // messageID its whole id. Spec: ccs-protocol.md §5, §6.
-func AppendAck(dst []byte, to, messageID string) []byte {
-	dst = appendField(dst, `{"to":`, to)
-	dst = appendField(dst, `,"message_id":`, messageID)
+func AppendAck(dst []byte, to, messageID Name) []byte {
+	dst = appendName(append(dst, `{"to":`...), to)
+	dst = appendName(append(dst, `,"message_id":`...), messageID)
 	return append(dst, `,"message_type":"ack"}`...)
 }
 

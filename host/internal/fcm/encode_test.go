@@ -2,11 +2,13 @@ package fcm
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"balhost/host/internal/xmpp"
 	"balhost/sdk/message"
 )
 
@@ -55,7 +57,7 @@ func TestAppendDownstreamWantsChecked(t *testing.T) {
 }
 
 func TestAppendAck(t *testing.T) {
-	if got := string(AppendAck(nil, "gcm.googleapis.com", "dr2:d-000017")); got != `{"to":"gcm.googleapis.com","message_id":"dr2:d-000017","message_type":"ack"}` {
+	if got := string(AppendAck(nil, Name{Text: "gcm.googleapis.com"}, Name{Text: "dr2:d-000017"})); got != `{"to":"gcm.googleapis.com","message_id":"dr2:d-000017","message_type":"ack"}` {
 		t.Error(got)
 	}
 }
@@ -67,7 +69,7 @@ func FuzzAck(f *testing.F) {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, to, id string) {
-		ack := AppendAck(nil, to, id)
+		ack := AppendAck(nil, Name{Text: to}, Name{Text: id})
 		if strings.ContainsAny(string(ack), "<>&\uFFFE\uFFFF") || !utf8.Valid(ack) {
 			t.Fatalf("XML cannot carry %q", ack)
 		}
@@ -81,8 +83,8 @@ func FuzzAck(f *testing.F) {
 		if to == "" || id == "" || !utf8.ValidString(to) || !utf8.ValidString(id) {
 			return
 		}
-		again, err := Decode(AppendAck(nil, to, id))
-		if err != nil || again.Kind != Ack || again.MessageID != id {
+		again, err := Decode(AppendAck(nil, Name{Text: to}, Name{Text: id}))
+		if err != nil || again.Kind != Ack || again.MessageID.Text != id {
 			t.Fatalf("Decode reads %+v, %v", again, err)
 		}
 	})
@@ -92,6 +94,43 @@ func BenchmarkAppendAck(b *testing.B) {
 	dst := make([]byte, 0, 256)
 	b.ReportAllocs()
 	for b.Loop() {
-		AppendAck(dst, "APA91bH-0123456789-0123456789-0123456789", "1234")
+		AppendAck(dst, Name{Text: "APA91bH-0123456789-0123456789-0123456789"}, Name{Text: "1234"})
 	}
+}
+
+// P1: a name is given back as it came, whatever JSON it is; where XML can't
+// carry it, as an escape.
+func TestAckGivesBackTheToken(t *testing.T) {
+	for _, c := range []struct{ token, want string }{
+		{`"1"`, `"1"`}, {`"A\/é"`, `"A/é"`}, {`42`, `42`}, {`42.0`, `42.0`}, {`1e3`, `1e3`}, {`-0`, `-0`},
+		{`true`, `true`}, {`null`, `null`}, {`{"a":[1, 2]}`, `{"a":[1, 2]}`}, {`""`, `""`},
+		{`"x\ud83d"`, `"x\ud83d"`}, {`"\ude00\ud83d"`, `"\ude00\ud83d"`}, {`"\ud83d<&>"`, `"\ud83d\u003c\u0026\u003e"`},
+		{"\"\x0b\"", `"\u000b"`}, {"\"\n\"", `"\u000a"`}, {"\"\uFFFF\"", `"\uffff"`}, {"\"\u2028\"", "\"\u2028\""},
+		{"\"\xe9\"", `"é"`}, {"\"\xed\xa0\xbd\xed\xb8\x80\"", `"\ud83d\ude00"`}, {"\"\xc0\x80\"", `"\u0000"`}, {"\"\xc0\xbc\"", `"\u003c"`},
+		{strings.Repeat("9", 5000), strings.Repeat("9", 5000)}, {"{\"a\n\":\n1}", "{\"a\\u000a\":\n1}"},
+	} {
+		for _, b := range []string{`{"from":"t","message_id":` + c.token + `}`, `{"data":{"a":tru},"message_id":` + c.token + ` , "from":"t"}`} {
+			f, err := Decode([]byte(b))
+			n := f.MessageID
+			if bad := (*DecodeError)(nil); errors.As(err, &bad) {
+				n = bad.MessageID
+			}
+			got := string(appendName(nil, n))
+			if got != c.want && got != appendQuoted(c.want) || !json.Valid([]byte(got)) || !utf8.ValidString(n.Text) {
+				t.Errorf("%s is given back as %s, want %s", b, got, c.want)
+			}
+			if _, err := xmpp.AppendMessage(nil, "", []byte(got)); err != nil {
+				t.Errorf("%s: %v", b, err)
+			}
+		}
+	}
+}
+
+// appendQuoted is want as Text alone gives it back.
+func appendQuoted(want string) string {
+	var s string
+	if json.Unmarshal([]byte(want), &s) != nil {
+		return ""
+	}
+	return string(appendString(nil, s))
 }

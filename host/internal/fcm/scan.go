@@ -17,24 +17,26 @@ type scanner struct {
 	b     []byte
 	i     int
 	depth int
+	raw   bool // control characters in strings are let pass
 }
 
 // object goes over the one object that b must be, and hands over each of its
 // fields as they stand: the key without its quotes, the value with everything.
-// When the text is broken, the fields before the break have been handed over.
-func object(b []byte, field func(key, value []byte)) error {
+// When the text is broken, the fields before the break have been handed over;
+// whole: these are all, and it is broken behind the object only.
+func object(b []byte, field func(key, value []byte)) (whole bool, err error) {
 	s := scanner{b: b}
 	s.space()
 	if s.i == len(b) || b[s.i] != '{' {
-		return s.fail("an object")
+		return false, s.fail("an object")
 	}
 	if err := s.object(field); err != nil {
-		return err
+		return false, err
 	}
 	if s.space(); s.i < len(b) {
-		return s.fail("nothing more")
+		return true, s.fail("nothing more")
 	}
-	return nil
+	return true, nil
 }
 
 func (s *scanner) object(field func(key, value []byte)) error {
@@ -126,7 +128,7 @@ func (s *scanner) string() error {
 		switch {
 		case c == '"':
 			return nil
-		case c < 0x20:
+		case c < 0x20 && !s.raw:
 			s.i--
 			return s.fail("no control character in a string")
 		case c != '\\':

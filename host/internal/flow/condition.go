@@ -24,11 +24,14 @@ const (
 	// Bytes: CCS could not read what we wrote: a message, an ack, or the stream
 	// itself. The usual backoff; what was in flight goes again, each alone.
 	Bytes
+	// Ours: we ended it, for reasons of our own. It says nothing of what was in
+	// flight, which goes again at once.
+	Ours
 )
 
 // String is the fault in lower case.
 func (f Fault) String() string {
-	return [...]string{"link", "server", "account", "policy", "bytes"}[f]
+	return [...]string{"link", "server", "account", "policy", "bytes", "ours"}[f]
 }
 
 // Waits reports whether trying again soon makes no sense.

@@ -97,6 +97,8 @@ func TestJudgeLoss(t *testing.T) { // P3, P10
 		{"three in a row", Loss{Times: 3}, 1, 1, Isolate, false},
 		{"the account, over and over", Loss{End: End{Fault: Account}, Times: 3}, 1, 1, Isolate, false},
 		{"bytes", Loss{End: End{Fault: Bytes}, Times: 1}, 1, 1, Isolate, true},
+		{"our own doing", Loss{End: End{Fault: Ours}, Times: 9}, 9, 9, Resend, false},
+		{"our own doing, a suspect", Loss{End: End{Fault: Ours}, Times: 9, Suspect: true, Only: true, Ever: true, Compared: true}, 9, 9, Isolate, false},
 		{"bytes, alone by chance", Loss{End: End{Fault: Bytes}, Times: 2, Only: true, Compared: true, Ever: true}, 1, 1, Isolate, true},
 		{"a policy", Loss{End: End{Fault: Policy, Useful: true}, Times: 1}, 1, 1, Isolate, true},
 		{"a policy, at once", Loss{End: End{Fault: Policy}, Times: 1}, 1, 1, Isolate, false},

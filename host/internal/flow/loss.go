@@ -45,6 +45,10 @@ func (l Loss) compared() bool { return l.Compared || l.Ever && l.Fault == Bytes 
 // longer, until its TTL.
 func JudgeLoss(l Loss, attempts, limit int) Verdict {
 	switch {
+	case l.Fault == Ours && l.Suspect:
+		return Isolate
+	case l.Fault == Ours:
+		return Resend
 	case l.Suspect && !l.compared():
 		return Hold
 	case l.Suspect && l.Fault == Bytes && l.Only && l.Proofs >= enoughProofs, l.Suspect && limit > 0 && attempts >= limit:
@@ -62,6 +66,9 @@ func JudgeLoss(l Loss, attempts, limit int) Verdict {
 // open question, and all was well before, it is put down to it once: that costs one
 // short wait, and the next connection gives the answer.
 func (l Loss) Blames() bool {
+	if l.Fault == Ours {
+		return false
+	}
 	if l.Suspect {
 		return l.Ever || !l.Fault.Waits()
 	}

@@ -19,7 +19,7 @@ import (
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
 	o := &acceptOp{why: clip(cmp.Or(in.Unusable, tooLong(in)), maxNote)}
 	if u := in.Upstream; u != nil {
-		o.upstream, o.sum = u, sumUpstream(u, in.Unusable != "")
+		o.upstream, o.sum = u, sumUpstream(u, in.Names, in.Unusable != "")
 		o.size = len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
 		if !bytes.Contains(u.Raw, u.Data) {
 			o.size += len(u.Data)

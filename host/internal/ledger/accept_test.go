@@ -192,7 +192,7 @@ func TestUnusable(t *testing.T) {
 	}
 	for i, d := range letters {
 		d, err := l.DeadLetter(d.ID)
-		if err != nil || (i == 0) != (string(d.Raw) == `{"data":"no object"}`) || (i == 1) != (d.RawText == "{\x00") {
+		if err != nil || (i == 0) != (string(d.Raw) == `{"data":"no object"}`) || (i == 1) != (d.RawText == "{\x00") || d.RawBytes != nil {
 			t.Errorf("letter %d: %+v, %v", i, d, err)
 		}
 	}
@@ -383,6 +383,34 @@ func TestLightStore(t *testing.T) {
 	l = reopen(t, l, light)
 	if n := len(l.Events(0, 10_000)); n != 3001 {
 		t.Errorf("%d events", n)
+	}
+	verify(t, l)
+}
+
+// TestOddNames: ids whose texts are the same are not the same id (P6); bytes
+// that are no UTF-8 are kept as they are (P8).
+func TestOddNames(t *testing.T) {
+	l := open(t, t.TempDir())
+	for _, names := range []string{"", "\n42", "", "\n42", "\n42.0"} {
+		in := entry.Inbound{Names: names, Upstream: upstream("tokA", "42", `{}`)}
+		if err := await(t, func(done func(error)) { l.Accept(in, done) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(l.Events(0, 10)); n != 3 {
+		t.Errorf("%d upstreams are stored, want 3", n)
+	}
+	u := upstream("tokA", "1", "")
+	u.Raw = json.RawMessage("\xff\x00<")
+	if err := await(t, func(done func(error)) { l.Accept(entry.Inbound{Upstream: u, Unusable: "no XML"}, done) }); err != nil {
+		t.Fatal(err)
+	}
+	letters, err := l.Dead("", 10)
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("%+v, %v", letters, err)
+	}
+	if d, err := l.DeadLetter(letters[0].ID); err != nil || string(d.RawBytes) != "\xff\x00<" {
+		t.Errorf("letter %+v, %v", d, err)
 	}
 	verify(t, l)
 }

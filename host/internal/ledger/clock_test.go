@@ -215,7 +215,7 @@ func TestKnownWhileAhead(t *testing.T) {
 	l := open(t, t.TempDir(), w.options)
 	in := upstream("tokA", "1", `{}`)
 	mustAccept(t, l, "tokA", "1", `{}`)
-	hide := op(&hidden{sumUpstream(in, false)})
+	hide := op(&hidden{sumUpstream(in, "", false)})
 	if err := l.wait(hide); err != nil {
 		t.Fatal(err)
 	}

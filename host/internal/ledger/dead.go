@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/oklog/ulid/v2"
@@ -96,6 +98,9 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 			out.Raw = m.Raw
 		} else if withRaw {
 			out.RawText = string(m.Raw)
+			if !utf8.Valid(m.Raw) {
+				out.RawBytes = bytes.Clone(m.Raw)
+			}
 		}
 	case *message.Outcome:
 		out.Kind, out.Session, out.MessageID = entry.Outcome.String(), m.Session, m.MessageID

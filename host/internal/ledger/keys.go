@@ -60,7 +60,7 @@ func sum(domain byte, parts ...string) digest {
 // other data is another message (P6, ccs-protocol.md §5: ids are small
 // counters of the device). An unusable one has no data, so all of it counts.
 // Session is the sender id here as everywhere inside the host ([entry.Session]).
-func sumUpstream(u *message.Upstream, unusable bool) digest {
+func sumUpstream(u *message.Upstream, names string, unusable bool) digest {
 	data := u.Data
 	if unusable {
 		data = u.Raw
@@ -71,6 +71,9 @@ func sumUpstream(u *message.Upstream, unusable bool) digest {
 	b = appendText(b, u.From)
 	b = appendText(b, u.MessageID)
 	b = appendText(b, data)
+	if names != "" {
+		b = appendText(b, names)
+	}
 	full := sha256.Sum256(b)
 	return digest(full[:])
 }

@@ -1,0 +1,40 @@
+package ccs
+
+import (
+	"time"
+
+	"balhost/host/internal/fcm"
+)
+
+// fullWindow is at how many upstreams un-acked CCS sends no more of them, nor
+// receipts, to anybody (ccs-protocol.md §5 rule 4). Every step towards it that
+// is passed is warned of.
+const fullWindow = 100
+
+var holeSteps = [...]int64{1, 10, 25, 50, 75, 90, fullWindow}
+
+// hole notes an upstream that is never acked: it holds a slot of CCS's window
+// until the connection ends, and CCS sends it again then. from and id are what is known of it.
+func (c *conn) hole(from, id fcm.Name, why string) {
+	c.s.remember(time.Now(), from.Text, id.Text, why+"; not acked: it holds a slot of CCS's window")
+	n := c.holes.Add(1)
+	for _, step := range holeSteps {
+		if n != step {
+			continue
+		}
+		level, what := c.s.o.Log.Warn, "an upstream can't be acked: CCS stops all of them when there are 100"
+		if n >= fullWindow {
+			level, what = c.s.o.Log.Error, "CCS sends no more upstreams on this connection: so many can't be acked"
+		}
+		level(what, "conn", c.number, "count", n, "device", short(from.Text), "msg_id", short(id.Text), "err", why)
+	}
+}
+
+// short is s as it fits into a log line.
+func short(s string) string {
+	const enough = 64
+	if len(s) > enough {
+		return s[:enough] + "…"
+	}
+	return s
+}

@@ -1,0 +1,226 @@
+package ccs
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccstest"
+)
+
+const head = `<message to="1@fcm.googleapis.com" from="devices@gcm.googleapis.com" type="normal"><gcm xmlns="google:mobile:data">`
+
+// up is a stanza as CCS writes it, around any text.
+func up(text string) string { return head + text + `</gcm></message>` }
+
+// with is an upstream's text, in CCS's order, around any value of data.
+func with(data string) string {
+	return `{"category":"app","data":` + data + `,"message_id":"1","from":"bad"}`
+}
+
+func withID(id string) string {
+	return `{"category":"app","data":{"a":"b"},"message_id":` + id + `,"from":"bad"}`
+}
+
+// hostile are upstreams that no plugin's author has thought of, by what acks them.
+var hostile = []struct {
+	name, stanza string
+	id           string // the ack's message_id; "": there is none
+	fine         bool   // it is an upstream like others
+}{
+	{"U+FFFF", up(with("{\"a\":\"\uFFFF\"}")), `"1"`, false},
+	{"U+FFFE by reference", up(with(`{"a":"&#xFFFE;"}`)), `"1"`, false},
+	{"halves by reference", up(with(`{"a":"&#xD83D;&#xDE00;"}`)), `"1"`, false},
+	{"lone &", up(with(`{"a":"x & y"}`)), `"1"`, false},
+	{"& at the end", up(with(`{"a":"&"}`)), `"1"`, false},
+	{"unknown entity", up(with(`{"a":"&nbsp;"}`)), `"1"`, false},
+	{"Latin-1", up(with("{\"a\":\"caf\xe9\"}")), `"1"`, false},
+	{"overlong UTF-8", up(with("{\"a\":\"\xc0\xbc\"}")), `"1"`, false},
+	{"CESU-8", up(with("{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}")), `"1"`, false},
+	{"cut UTF-8", up(with("{\"a\":\"\xf0\x9f\"}")), `"1"`, false},
+	{"NUL", up(with("{\"a\":\"\x00\"}")), `"1"`, false},
+	{"U+000B", up(with("{\"a\":\"\x0b\"}")), `"1"`, false},
+	{"ESC by reference", up(with(`{"a":"&#27;"}`)), `"1"`, false},
+	{"NUL by reference", up(with(`{"a":"&#0;"}`)), `"1"`, false},
+	{"past Unicode", up(with(`{"a":"&#x110000;"}`)), `"1"`, false},
+	{"comment", up(with(`{"a":"b"<!-- x -->}`)), `"1"`, false},
+	{"comment in the id", up(withID(`"4<!-- x -->2"`)), `"42"`, false},
+	{"comment not ended", up(with(`{"a":"<!-- x"}`)), `"1"`, false},
+	{"comment with an end tag", up(with(`{}<!-- </message> -->`)), `"1"`, false},
+	{"instruction", up(with(`{"a":<?x y?>1}`)), `"1"`, false},
+	{"instruction not ended", up(with(`{"a":"<?x"}`)), `"1"`, false},
+	{"CDATA", up(`<![CDATA[` + with(`{"a":"</message>"}`) + `]]>`), `"1"`, true},
+	{"CDATA in CDATA", up(`<![CDATA[<![CDATA[` + with(`{}`) + `]]>`), `"1"`, false},
+	{"CDATA not ended", up(`<![CDATA[` + with(`{}`)), `"1"`, false},
+	{"CDATA misspelt", up(with(`{"a":"<![CDAT[x]]"}`)), `"1"`, false},
+	{"]]>", up(with(`{"a":"]]>"}`)), `"1"`, false},
+	{"lone <", up(with(`{"a":"x < y"}`)), `"1"`, false},
+	{"tags in a string", up(with(`{"a":"<b>x</b>"}`)), `"1"`, false},
+	{"tags crossed", up(with(`{"a":"<b><i></b></i>"}`)), `"1"`, false},
+	{"end tag in a string", up(with(`{"a":"</gcm>"}`)), `"1"`, false},
+	{"element in the payload", up(with(`{"a":<b/>1}`)), `"1"`, false},
+	{"nested", up(strings.Repeat("<a>", 40) + with(`{}`) + strings.Repeat("</a>", 40)), `"1"`, false},
+	{"payload not ended", head + with(`{}`) + `</message>`, `"1"`, false},
+	{"message not ended", head + with(`{}`) + `</gcm>`, `"1"`, false},
+	{"nothing ended", head + with(`{}`), `"1"`, false},
+	{"attribute twice", `<message id="1" id="2"><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"attribute without quotes", `<message id=1><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"< in an attribute", `<message id="<"><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"quote not ended", `<message id="1><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"many attributes", `<message` + strings.Repeat(` a="b"`, 100) + `><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"undeclared prefix", `<message><data:gcm>` + with(`{}`) + `</data:gcm></message>`, `"1"`, false},
+	{"another namespace", `<message><gcm xmlns="urn:other">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"another message", `<message xmlns="jabber:server"><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"gcm alone", `<gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm>`, `"1"`, false},
+	{"space in front", `< message><gcm xmlns="google:mobile:data">` + with(`{}`) + `</gcm></message>`, `"1"`, false},
+	{"text around", "hello" + up(with(`{}`)) + "\uFEFF\x00 bye", `"1"`, true},
+	{"declaration", `<?xml version="1.0"?>` + up(with(`{}`)), `"1"`, true},
+	{"DTD", `<!DOCTYPE a [<!ENTITY b "c">]>` + up(with(`{"a":"&b;"}`)), `"1"`, false},
+	{"end tags", up(with(`{}`)) + `</gcm></message></a>`, `"1"`, true},
+	{"odd elements", `<presence><x/></presence><a xmlns="urn:b"/>` + up(with(`{}`)) + `<stream:x/>`, `"1"`, true},
+	{"BOM", up("\uFEFF" + with(`{}`)), `"1"`, false},
+
+	{"half a pair", up(withID(`"x\ud83d"`)), `"x\ud83d"`, true},
+	{"number", up(withID(`42`)), `42`, true},
+	{"fraction", up(withID(`42.0`)), `42.0`, true},
+	{"exponent", up(withID(`1e3`)), `1e3`, true},
+	{"huge number", up(withID(strings.Repeat("9", 5000))), strings.Repeat("9", 5000), true},
+	{"true", up(withID(`true`)), `true`, false},
+	{"null", up(withID(`null`)), `null`, false},
+	{"object", up(withID(`{"a":[1, 2]}`)), `{"a":[1, 2]}`, false},
+	{"empty id", up(withID(`""`)), `""`, false},
+	{"controls in the id", up(withID(`"\u0000\n\u2028\u007f"`)), `"\u0000\n\u2028\u007f"`, true},
+	{"raw control in the id", up(withID("\"a\nb\"")), `"a\nb"`, false},
+	{"id of 2 KB", up(withID(`"` + strings.Repeat("i", 2000) + `"`)), `"` + strings.Repeat("i", 2000) + `"`, true},
+	{"id of 50 KB", up(withID(`"` + strings.Repeat("i", 50_000) + `"`)), `"` + strings.Repeat("i", 50_000) + `"`, true},
+	{"id of 100 KB", up(withID(`"` + strings.Repeat("i", 100_000) + `"`)), "", true},
+	{"unknown type", up(`{"message_type":"novelty","message_id":"1","from":"bad"}`), `"1"`, false},
+	{"type is a number", up(`{"message_type":7,"message_id":"1","from":"bad"}`), `"1"`, false},
+	{"broken data", up(with(`{"a":tru}`)), `"1"`, false},
+	{"broken number", up(with(`{"a":01}`)), `"1"`, false},
+	{"data is a string", up(with(`"x"`)), `"1"`, false},
+	{"nested JSON", up(with(strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000))), `"1"`, false},
+	{"from twice", up(`{"from":"other","message_id":"0","message_id":"1","from":"bad"}`), `"1"`, true},
+	{"no id", up(`{"from":"bad","data":{}}`), "", false},
+	{"no JSON", up(`hello`), "", false},
+	{"ids of the device's", up(`{"data":{"from":"bad","message_id":"1","x":tru}}`), "", false},
+	{"too large", up(with(`"` + strings.Repeat("x", 2<<20) + `"`)), "", false},
+	{"no payload", `<message/>`, "", false},
+}
+
+// P1, P10: whatever comes as one device's message, once or twice in a row, the
+// messages of others behind it are handled, on the same connection, and it is
+// acked too if it says whom to ack; else it is a hole that is told of.
+func TestOneMessageIsNoOutage(t *testing.T) {
+	if len(hostile) < 60 {
+		t.Fatal("the table has shrunk")
+	}
+	for _, c := range hostile {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			simulate(t, ccstest.Options{}, nil, func(w *world) {
+				bad := ccstest.Upstream{From: "bad", MessageID: "none", Bytes: []byte(c.stanza)}
+				if c.id != "" {
+					bad.AckID = json.RawMessage(c.id)
+				}
+				want, start := 0, time.Now()
+				for _, times := range []int{1, 2} {
+					for range times {
+						if _, err := w.srv.Send(bad); err != nil {
+							t.Fatal(err)
+						}
+						if c.id != "" {
+							want++
+						}
+					}
+					for range 200 {
+						w.srv.Upstream("good", "app", nil)
+						want++
+					}
+					w.until("all acks", func(n ccstest.Counts) bool { return n.Acked == uint64(want) })
+				}
+				if d := time.Since(start); d > 10*time.Second {
+					t.Errorf("the others waited %v", d)
+				}
+				if n := w.srv.Counts(); n.Logins != 1 || n.StreamErrors > 0 {
+					t.Errorf("it ended the connection: %+v", n)
+				}
+				good, fine := 0, 0
+				for _, in := range w.inbox.seen {
+					switch {
+					case in.Upstream.From == "good" && in.Unusable == "":
+						good++
+					case in.Unusable == "":
+						fine++
+					case len(in.Upstream.Raw) == 0:
+						t.Error("a dead letter without its bytes")
+					}
+				}
+				if good != 400 || (fine == 3) != c.fine {
+					t.Errorf("%d of 400 good ones were stored, and it %d times as a message", good, fine)
+				}
+				st := w.s.Status()
+				if holes := st.Connections[0].Unackable; (holes == 3) != (c.id == "") || (holes == 0) != (c.id != "") {
+					t.Errorf("%d holes", holes)
+				}
+				w.legal()
+			})
+		})
+	}
+}
+
+// P6: ids that a plugin sees alike are told apart where CCS does.
+func TestOddIdsAreTold(t *testing.T) {
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		ids := []string{`"42"`, `42`, `42.0`, `"x\ud83d"`, `"x\ud83e"`}
+		for _, id := range ids {
+			w.srv.Send(ccstest.Upstream{From: "bad", MessageID: "none", AckID: json.RawMessage(id), Stanza: up(withID(id))}) //nolint:errcheck // it has a from
+		}
+		w.until("acks", func(n ccstest.Counts) bool { return n.Acked == uint64(len(ids)) })
+		var texts, names []string
+		for _, in := range w.inbox.seen {
+			texts, names = append(texts, in.Upstream.MessageID), append(names, in.Names)
+		}
+		if want := []string{"42", "42", "42.0", `x\ud83d`, `x\ud83e`}; !slices.Equal(texts, want) {
+			t.Errorf("plugins see %q, want %q", texts, want)
+		}
+		slices.Sort(names)
+		if names = slices.Compact(names); len(names) != len(ids) {
+			t.Errorf("told apart by %q", names)
+		}
+		w.legal()
+	})
+}
+
+// P10: of two payloads in a stanza each is its own message.
+func TestTwoPayloads(t *testing.T) {
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		two := up(`{"from":"a","message_id":"1"}</gcm><gcm xmlns="google:mobile:data">{"from":"b","message_id":"2"}`)
+		w.srv.Send(ccstest.Upstream{From: "a", MessageID: "1", Stanza: two}) //nolint:errcheck // it has a from
+		w.srv.Send(ccstest.Upstream{From: "b", MessageID: "2", Stanza: " "}) //nolint:errcheck // as above
+		w.until("acks", func(n ccstest.Counts) bool { return n.Acked == 2 })
+		w.legal()
+	})
+}
+
+// P10: what can't be acked is warned of long before CCS stops, with the device where it is known.
+func TestHolesAreWarnedOf(t *testing.T) {
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		for range 60 {
+			w.srv.Inject(up(`{"from":"culprit","data":{}}`))
+		}
+		time.Sleep(time.Second)
+		log := w.log.String()
+		for _, n := range []int{1, 10, 25, 50} {
+			if !strings.Contains(log, fmt.Sprintf("count=%d device=culprit", n)) {
+				t.Errorf("no warning at %d:\n%s", n, log)
+			}
+		}
+		if st := w.s.Status(); st.Connections[0].Unackable != 60 || st.Recent[0].From != "culprit" {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
