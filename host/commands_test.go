@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,19 +181,22 @@ func TestDead(t *testing.T) {
 	answering(t, admin.Functions{
 		Dead:       func(string, int) ([]entry.DeadLetter, error) { return letters, nil },
 		DeadLetter: func(string) (entry.DeadLetter, error) { return letters[0], nil },
-		Replay: func(ids []string) error {
+		Replay: func(ids []string) (int, []string, error) {
 			if ids[0] == "a3" {
-				return fmt.Errorf("dead letter a3: %w, because it is no JSON", entry.ErrUnusable)
+				return 0, nil, fmt.Errorf("dead letter a3: %w, because it is no JSON", entry.ErrUnusable)
 			}
 			replayed = append(replayed, ids...)
-			return nil
+			if len(replayed) > 4 { // somebody else was there before
+				return len(ids) - 1, ids[:1], nil
+			}
+			return len(ids), nil, nil
 		},
-		DeleteDead: func(ids []string) error {
+		DeleteDead: func(ids []string) (int, []string, error) {
 			if ids[0] == "none" {
-				return entry.ErrUnknown
+				return 0, nil, entry.ErrUnknown
 			}
 			deleted = append(deleted, ids...)
-			return nil
+			return len(ids), nil, nil
 		},
 	})
 	for _, tc := range []struct {
@@ -206,6 +210,10 @@ func TestDead(t *testing.T) {
 		{"replay --all", exitUsage, "dead letters to be replayed: 2; say --yes as well"},
 		{"replay --all --yes", 0, "replayed 2\n1 can't be understood by any plugin and stay"},
 		{"replay --all --yes --json", 0, `"unusable": 1`},
+		{"replay --all --yes", 0, "replayed 1\n1 were gone"},
+		{"replay --all --yes --json", 0, `"gone": 1`},
+		{"replay a1 a2", exitFailed, "replayed 1\n1 were gone"},
+		{"replay a1 a2", exitFailed, "no such dead letter, it may have been replayed or deleted: a1"},
 		{"replay a3", exitFailed, "dead letter a3: no plugin can handle it, because it is no JSON"},
 		{"delete a2 --json", 0, `"deleted": 1`},
 		{"list", 0, "DEVICE"},
@@ -217,7 +225,7 @@ func TestDead(t *testing.T) {
 			t.Errorf("balhost dead %s: exit %d, %s%s", tc.args, code, out, said)
 		}
 	}
-	if diff := cmp.Diff([][]string{{"a1", "a2", "a1", "a2"}, {"a2"}}, [][]string{replayed, deleted}); diff != "" {
+	if diff := cmp.Diff([][]string{slices.Repeat([]string{"a1", "a2"}, 6), {"a2"}}, [][]string{replayed, deleted}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,11 @@ func deadCommand() *cobra.Command {
 		Long: `A message goes to the dead letters when it can't be understood, when its plugin
 rejects it, or when its attempts run out. It stays there until it is replayed or
 deleted here. What can't be understood is kept to be looked at and deleted:
-replaying it would change nothing.`,
+replaying it would change nothing.
+
+Replay and delete may be repeated, and several people may give them at once:
+--all passes over what is gone by then and counts it. An id that you name and
+that is gone is told, and the status is 1; the others are done.`,
 		Example: `  balhost dead list
   balhost dead show 01JD…
   balhost dead replay --all --yes`,
@@ -117,7 +122,7 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 // deadOrder is what replay and delete differ in.
 type deadOrder struct {
 	verb, past, short string
-	do                func(*admin.Client, context.Context, []string) (int, error)
+	do                func(*admin.Client, context.Context, []string) (admin.Ordered, error)
 	can               func(entry.DeadLetter) bool // --all passes over others
 }
 
@@ -145,29 +150,56 @@ func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 					return usagef("dead letters to be %s: %d; say --yes as well", o.past, len(ids))
 				}
 			}
-			n, err := o.do(client, cmd.Context(), ids)
+			did, err := o.do(client, cmd.Context(), ids)
 			if err != nil {
-				return fmt.Errorf("%s %d of %d, then: %w", o.past, n, len(ids), err)
+				return fmt.Errorf("%s %d of %d, then: %w", o.past, did.Done, len(ids), err)
 			}
-			if asJSON {
-				did := map[string]int{o.past: n}
-				if left > 0 {
-					did["unusable"] = left
-				}
-				return printJSON(cmd, did)
+			if err := o.tell(cmd, did, left, asJSON); err != nil || all {
+				return err
 			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "%s %d\n", o.past, n)
-			if left > 0 {
-				fmt.Fprintf(out, "%d can't be understood by any plugin and stay: balhost dead show ID, then balhost dead delete ID\n", left)
-			}
-			return nil
+			return wereGone("no such dead letter, it may have been replayed or deleted", did.Gone)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all that there are now")
 	cmd.Flags().BoolVar(&yes, "yes", false, "with --all: really")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// tell prints what was done, and how many that --all passed over are left.
+func (o deadOrder) tell(cmd *cobra.Command, did admin.Ordered, left int, asJSON bool) error {
+	if asJSON {
+		n := map[string]int{o.past: did.Done}
+		if left > 0 {
+			n["unusable"] = left
+		}
+		if len(did.Gone) > 0 {
+			n["gone"] = len(did.Gone)
+		}
+		return printJSON(cmd, n)
+	}
+	out := cmd.OutOrStdout()
+	_, err := fmt.Fprintf(out, "%s %d\n", o.past, did.Done)
+	if n := len(did.Gone); n > 0 {
+		fmt.Fprintf(out, "%d were gone: replayed or deleted by somebody else, or by an order before this one\n", n)
+	}
+	if left > 0 {
+		fmt.Fprintf(out, "%d can't be understood by any plugin and stay: balhost dead show ID, then balhost dead delete ID\n", left)
+	}
+	return err
+}
+
+// wereGone is the error for ids that were named and are not there, as rm's for
+// files: the others are done.
+func wereGone(what string, ids []string) error {
+	const enough = 20
+	switch n := len(ids); {
+	case n == 0:
+		return nil
+	case n > enough:
+		return fmt.Errorf("%s: %s and %d more", what, strings.Join(ids[:enough], " "), n-enough)
+	}
+	return fmt.Errorf("%s: %s", what, strings.Join(ids, " "))
 }
 
 // allDead collects the ids of those that can, before anything is done about

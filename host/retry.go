@@ -115,15 +115,23 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			n, err := client.RetryNow(cmd.Context(), o)
+			did, err := client.RetryNow(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd, map[string]int{"tried": n})
+				n := map[string]int{"tried": did.Done}
+				if len(did.Gone) > 0 {
+					n["gone"] = len(did.Gone)
+				}
+				err = printJSON(cmd, n)
+			} else {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "tried now: %d\n", did.Done)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "tried now: %d\n", n)
-			return err
+			if err != nil {
+				return err
+			}
+			return wereGone("no event waits for another attempt by this id, balhost retry list shows what does", did.Gone)
 		},
 	}
 	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all of this plugin, by its `name`")

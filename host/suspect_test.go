@@ -82,8 +82,8 @@ plugin "scribe" {
 	}
 
 	write(t, calm, "", 0o600)
-	if n, err := client.Replay(context.Background(), []string{letters[0].ID}); err != nil || n != 1 {
-		t.Fatalf("replayed %d: %v", n, err)
+	if did, err := client.Replay(context.Background(), []string{letters[0].ID}); err != nil || did.Done != 1 {
+		t.Fatalf("replayed %d: %v", did.Done, err)
 	}
 	answers("1", "2", "4", "5", "6", "7", "8", "9", "10", "3")
 	w.settles()

@@ -34,14 +34,15 @@ type Functions struct {
 	Dead func(after string, max int) ([]entry.DeadLetter, error)
 	// DeadLetter is one of them, with its payload.
 	DeadLetter func(id string) (entry.DeadLetter, error)
-	// Replay puts dead letters back at the end of their lanes, in the order given (P5); all or none.
-	Replay func(ids []string) error
-	// DeleteDead removes dead letters for good; all or none.
-	DeleteDead func(ids []string) error
+	// Replay puts dead letters back at the end of their lanes, in their old
+	// order (P5), and returns how many, and those that were gone.
+	Replay func(ids []string) (done int, gone []string, err error)
+	// DeleteDead removes dead letters for good, and returns as Replay does.
+	DeleteDead func(ids []string) (done int, gone []string, err error)
 	// Retries tells what waits for its next attempt, of a plugin or of all with "", the soonest first, at most max.
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
-	// RetryNow has some of it tried now, and tells how many; an event that doesn't wait is entry.ErrUnknown, and then none is.
-	RetryNow func(context.Context, RetryOrder) (int, error)
+	// RetryNow has some of it tried now, and tells how many, and which of those named don't wait.
+	RetryNow func(context.Context, RetryOrder) (Ordered, error)
 	// Pause gives a plugin no more events until Resume, over restarts of the host too.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.

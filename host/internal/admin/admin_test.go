@@ -69,11 +69,11 @@ func (h *host) functions() Functions {
 		Retries: func(_ context.Context, plugin string, most int) (RetryPage, error) {
 			return RetryPage{Retries: h.retries[:min(len(h.retries), most)], Total: len(h.retries)}, h.fails
 		},
-		RetryNow: func(_ context.Context, o RetryOrder) (int, error) {
+		RetryNow: func(_ context.Context, o RetryOrder) (Ordered, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.tried = append(h.tried, o)
-			return 7, h.fails
+			return Ordered{Done: 7}, h.fails
 		},
 		Replay:     h.order,
 		DeleteDead: h.order,
@@ -98,15 +98,20 @@ func (h *host) action(name string) func(context.Context, string) error {
 		if plugin == "nobody" {
 			return fmt.Errorf("plugin %q: %w", plugin, entry.ErrUnknown)
 		}
-		return h.order([]string{name, plugin})
+		_, _, err := h.order([]string{name, plugin})
+		return err
 	}
 }
 
-func (h *host) order(ids []string) error {
+// order notes ids; "00009" is gone.
+func (h *host) order(ids []string) (done int, gone []string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.orders = append(h.orders, ids)
-	return nil
+	if slices.Contains(ids, "00009") {
+		gone = []string{"00009"}
+	}
+	return len(ids) - len(gone), gone, nil
 }
 
 // serve runs a server until the test ends, on a free port unless o says where.
@@ -197,10 +202,10 @@ func TestDeadLetters(t *testing.T) {
 	if _, err := c.DeadLetter(t.Context(), "no/such"); err == nil || !strings.Contains(err.Error(), "no such entry") {
 		t.Errorf("one that is not there: %v", err)
 	}
-	for name, do := range map[string]func(context.Context, []string) (int, error){"replay": c.Replay, "delete": c.DeleteDead} {
+	for name, do := range map[string]func(context.Context, []string) (Ordered, error){"replay": c.Replay, "delete": c.DeleteDead} {
 		h.orders = nil
-		if n, err := do(t.Context(), ids); err != nil || n != len(ids) {
-			t.Errorf("%s: %d %v", name, n, err)
+		if did, err := do(t.Context(), ids); err != nil || did.Done != len(ids)-1 || !slices.Equal(did.Gone, []string{"00009"}) {
+			t.Errorf("%s: %v %v", name, did, err)
 		}
 		if got := slices.Concat(h.orders...); !slices.Equal(got, ids) {
 			t.Errorf("%s: the ids changed or lost their order", name)

@@ -124,16 +124,24 @@ func (a api) replay(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.Re
 
 func (a api) deleteDead(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.DeleteDead) }
 
-// order is a body of ids, and its answer how many were done.
+// order is a body of ids.
 type order struct {
 	IDs []string `json:"ids"`
 }
 
+// Ordered is what became of an order about dead letters, or about events that
+// wait. Repeating one does no harm.
+type Ordered struct {
+	Done int      `json:"done"`
+	Gone []string `json:"gone,omitempty"` // ids that are none: done, replayed or deleted before, or never stored
+}
+
+// done is the answer to an action: how many it was done to.
 type done struct {
 	Done int `json:"done"`
 }
 
-func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) error) {
+func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) (int, []string, error)) {
 	var o order
 	if !read(w, r, &o) {
 		return
@@ -142,11 +150,12 @@ func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) err
 		fail(w, http.StatusBadRequest, fmt.Errorf(`give 1 to %d dead letters: {"ids": ["…"]}`, maxPage))
 		return
 	}
-	if err := do(o.IDs); err != nil {
+	n, gone, err := do(o.IDs)
+	if err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	answer(w, done{Done: len(o.IDs)})
+	answer(w, Ordered{Done: n, Gone: gone})
 }
 
 // plugin is an action on the plugin that the path names.

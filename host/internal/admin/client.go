@@ -108,15 +108,15 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (entry.DeadLetter, e
 	return ask[entry.DeadLetter](ctx, c, http.MethodGet, "/v1/dead/"+url.PathEscape(id), nil)
 }
 
-// Replay puts dead letters back at the end of their lanes, in the order given.
-// Of many it gives how many were done before an error.
-func (c *Client) Replay(ctx context.Context, ids []string) (int, error) {
+// Replay puts dead letters back at the end of their lanes, in their old order.
+// Of many it gives what became of them before an error.
+func (c *Client) Replay(ctx context.Context, ids []string) (Ordered, error) {
 	return c.orders(ctx, "/v1/dead/replay", ids)
 }
 
-// DeleteDead removes dead letters for good. Of many it gives how many were
-// done before an error.
-func (c *Client) DeleteDead(ctx context.Context, ids []string) (int, error) {
+// DeleteDead removes dead letters for good. Of many it gives what became of
+// them before an error.
+func (c *Client) DeleteDead(ctx context.Context, ids []string) (Ordered, error) {
 	return c.orders(ctx, "/v1/dead/delete", ids)
 }
 
@@ -151,17 +151,16 @@ func (c *Client) Reload(ctx context.Context, o ReloadOrder) (Reloaded, error) {
 	return ask[Reloaded](ctx, c, http.MethodPost, "/v1/reload", o)
 }
 
-func (c *Client) orders(ctx context.Context, path string, ids []string) (int, error) {
-	n := 0
+func (c *Client) orders(ctx context.Context, path string, ids []string) (all Ordered, err error) {
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), maxPage)]
-		d, err := ask[done](ctx, c, http.MethodPost, path, order{IDs: part})
+		did, err := ask[Ordered](ctx, c, http.MethodPost, path, order{IDs: part})
 		if err != nil {
-			return n, err
+			return all, err
 		}
-		n, ids = n+d.Done, ids[len(part):]
+		all.Done, all.Gone, ids = all.Done+did.Done, append(all.Gone, did.Gone...), ids[len(part):]
 	}
-	return n, nil
+	return all, nil
 }
 
 // ask is do for an answer of that type.

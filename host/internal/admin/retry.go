@@ -75,12 +75,12 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	n, err := a.RetryNow(r.Context(), o)
+	did, err := a.RetryNow(r.Context(), o)
 	if err != nil {
 		a.failed(w, r, err)
 		return
 	}
-	answer(w, done{Done: n})
+	answer(w, did)
 }
 
 // limitOf is how many a listing is asked for.
@@ -102,11 +102,10 @@ func (c *Client) Retries(ctx context.Context, plugin string, limit int) (RetryPa
 	return ask[RetryPage](ctx, c, http.MethodGet, "/v1/retries?"+query.Encode(), nil)
 }
 
-// RetryNow has the host try events now, and tells how many it had to.
-func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (int, error) {
+// RetryNow has the host try events now, and tells how many it had to, and which don't wait.
+func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (Ordered, error) {
 	if err := o.check(); err != nil {
-		return 0, errors.New("ask for 1 to 1000 events, a plugin's, or all")
+		return Ordered{}, errors.New("ask for 1 to 1000 events, a plugin's, or all")
 	}
-	d, err := ask[done](ctx, c, http.MethodPost, "/v1/retries/now", o)
-	return d.Done, err
+	return ask[Ordered](ctx, c, http.MethodPost, "/v1/retries/now", o)
 }

@@ -20,8 +20,8 @@ func TestRetries(t *testing.T) {
 		t.Errorf("%+v, %v", page, err)
 	}
 	for _, o := range []RetryOrder{{IDs: []string{"1", "2"}}, {Plugin: "echo"}, {All: true}} {
-		if n, err := c.RetryNow(t.Context(), o); n != 7 || err != nil {
-			t.Errorf("%+v: %d, %v", o, n, err)
+		if n, err := c.RetryNow(t.Context(), o); n.Done != 7 || err != nil {
+			t.Errorf("%+v: %v, %v", o, n, err)
 		}
 	}
 	if len(h.tried) != 3 || !slices.Equal(h.tried[0].IDs, []string{"1", "2"}) || h.tried[1].Plugin != "echo" || !h.tried[2].All {

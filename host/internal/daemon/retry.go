@@ -3,9 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -45,22 +43,23 @@ func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.Ret
 	return page, nil
 }
 
-// retryNow has events tried now that wait for a time.
-func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (int, error) {
+// retryNow has events tried now that wait for a time. Those that are named and
+// don't wait, be they handled by now, are passed over and told.
+func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (did admin.Ordered, err error) {
 	if o.Plugin != "" {
-		n := 0
 		err := h.known(func(ctx context.Context, name string) (err error) {
-			n, err = h.dispatch.Try(ctx, name, func(uint64) bool { return true })
+			did.Done, err = h.dispatch.Try(ctx, name, func(uint64) bool { return true })
 			return err
 		})(ctx, o.Plugin)
-		return n, err
+		return did, err
 	}
 	if o.All {
-		return h.dispatch.Try(ctx, "", func(uint64) bool { return true })
+		did.Done, err = h.dispatch.Try(ctx, "", func(uint64) bool { return true })
+		return did, err
 	}
 	waiting, _, err := h.dispatch.Waiting(ctx, "", math.MaxInt)
 	if err != nil {
-		return 0, err
+		return did, err
 	}
 	seqs := map[string]uint64{}
 	for _, w := range waiting {
@@ -68,13 +67,14 @@ func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (int, error) {
 			seqs[id] = w.Seq
 		}
 	}
-	var wanted []uint64
+	wanted := map[uint64]bool{}
 	for _, id := range o.IDs {
-		seq, ok := seqs[id]
-		if !ok {
-			return 0, fmt.Errorf("event %s does not wait for an attempt: %w; balhost retry list shows what does", id, entry.ErrUnknown)
+		if seq, ok := seqs[id]; ok {
+			wanted[seq] = true
+		} else {
+			did.Gone = append(did.Gone, id)
 		}
-		wanted = append(wanted, seq)
 	}
-	return h.dispatch.Try(ctx, "", func(seq uint64) bool { return slices.Contains(wanted, seq) })
+	did.Done, err = h.dispatch.Try(ctx, "", func(seq uint64) bool { return wanted[seq] })
+	return did, err
 }

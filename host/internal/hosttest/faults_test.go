@@ -428,5 +428,6 @@ func (w *world) replay() string {
 		}
 	}
 	w.books.replaying(ids)
-	return fmt.Sprintf(" %d: %v", len(ids), w.host.Ledger.Replay(ids))
+	done, gone, err := w.host.Ledger.Replay(ids)
+	return fmt.Sprintf(" %d: %d %v %v", len(ids), done, gone, err)
 }

@@ -206,7 +206,7 @@ func TestUnusable(t *testing.T) {
 	if err != nil || len(letters) != 3 || !letters[0].Unusable || letters[2].Unusable {
 		t.Fatalf("letters: %+v, %v", letters, err)
 	}
-	err = l.Replay([]string{letters[2].ID, letters[0].ID})
+	_, _, err = l.Replay([]string{letters[2].ID, letters[0].ID})
 	wantErr(t, err, entry.ErrUnusable)
 	if !strings.Contains(err.Error(), letters[0].ID) || !strings.Contains(err.Error(), "data is no object") {
 		t.Errorf("replay: %v", err)
@@ -214,10 +214,10 @@ func TestUnusable(t *testing.T) {
 	if c := l.Counts(); c.Dead != 3 || c.Events != 0 {
 		t.Errorf("after a refused replay: %+v", c)
 	}
-	if err := l.DeleteDead([]string{letters[0].ID, letters[1].ID}); err != nil {
-		t.Error(err)
+	if n, gone, err := l.DeleteDead([]string{letters[0].ID, letters[1].ID}); err != nil || n != 2 || len(gone) != 0 {
+		t.Error(n, gone, err)
 	}
-	if err := l.Replay([]string{letters[2].ID}); err != nil {
+	if _, _, err := l.Replay([]string{letters[2].ID}); err != nil {
 		t.Error(err)
 	}
 	verify(t, l)
@@ -291,8 +291,8 @@ func TestTooLarge(t *testing.T) {
 	for _, d := range letters {
 		ids = append(ids, d.ID)
 	}
-	if err := l.Replay(ids); err != nil {
-		t.Fatal(err)
+	if n, gone, err := l.Replay(ids); err != nil || n != 7 || len(gone) != 0 {
+		t.Fatal(n, gone, err)
 	}
 	l = reopen(t, l)
 	verify(t, l)

@@ -47,12 +47,16 @@ func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
 // DeadLetter returns one dead letter with its payload, or entry.ErrUnknown.
 func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) {
 	d, _, err := l.findDead(id)
+	if errors.Is(err, errGone) {
+		err = noDead(id)
+	}
 	if err != nil {
 		return entry.DeadLetter{}, err
 	}
 	return d.public(l.clock, true), nil
 }
 
+// findDead is errGone for an id that is no dead letter, and entry.ErrUnknown for one that can't be.
 func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 	parsed, err := ulid.ParseStrict(id)
 	if err != nil {
@@ -63,9 +67,6 @@ func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 		d = readDead(r)
 		return r.done()
 	})
-	if errors.Is(err, errGone) {
-		return dead{}, 0, noDead(id)
-	}
 	if err != nil {
 		err = fmt.Errorf("dead letter %s: %w", id, err)
 	}
@@ -112,13 +113,15 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 }
 
 // Replay makes dead letters pending again, at the end and in their old order
-// (P5), with attempts 0 and their ids. It returns when they are on disk. When
-// an id is no dead letter (entry.ErrUnknown), or is one that was stored because
-// nobody can handle it (entry.ErrUnusable), the error says which and none is
-// replayed. Many are replayed in several commits: after an error in between,
-// those not replayed are still dead letters.
-func (l *Ledger) Replay(ids []string) error {
-	return l.eachDead(ids, usable, func(part []ulid.ULID, bytes int) op { return &replay{deadOp{part, bytes}} })
+// (P5), with attempts 0 and their ids. It returns how many when they are on
+// disk. Ids that are no dead letters are passed over and returned as gone:
+// somebody else, or this caller's first try, may have replayed or deleted them. When an id can
+// be none (entry.ErrUnknown), or is one that was stored because nobody can
+// handle it (entry.ErrUnusable), the error says which and none is replayed.
+// Many are replayed in several commits: after an error in between, those not
+// replayed are still dead letters.
+func (l *Ledger) Replay(ids []string) (done int, gone []string, err error) {
+	return l.eachDead(ids, usable, func(o *deadOp) op { return &replay{o} })
 }
 
 // usable refuses what would only wait for ever, or die again.
@@ -129,14 +132,14 @@ func usable(d dead) error {
 	return nil
 }
 
-// DeleteDead deletes dead letters for good; errors as in Replay, but for entry.ErrUnusable.
-func (l *Ledger) DeleteDead(ids []string) error {
-	return l.eachDead(ids, func(dead) error { return nil }, func(part []ulid.ULID, bytes int) op { return &deleteDead{deadOp{part, bytes}} })
+// DeleteDead deletes dead letters for good; gone and errors as in Replay, but for entry.ErrUnusable.
+func (l *Ledger) DeleteDead(ids []string) (done int, gone []string, err error) {
+	return l.eachDead(ids, func(dead) error { return nil }, func(o *deadOp) op { return &deleteDead{o} })
 }
 
 // eachDead submits dead letters in their old order, in parts that fit a
 // transaction, if check has no objection to any.
-func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(part []ulid.ULID, bytes int) op) error {
+func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(*deadOp) op) (did int, gone []string, err error) {
 	type found struct {
 		seq   uint64
 		id    ulid.ULID
@@ -145,11 +148,15 @@ func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(part
 	var all []found
 	for _, id := range ids {
 		d, bytes, err := l.findDead(id)
+		if errors.Is(err, errGone) {
+			gone = append(gone, id)
+			continue
+		}
 		if err == nil {
 			err = check(d)
 		}
 		if err != nil {
-			return err
+			return 0, nil, err
 		}
 		all = append(all, found{d.seq, d.event.id, bytes})
 	}
@@ -164,28 +171,34 @@ func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(part
 			n++
 		}
 		done := make(chan error, 1)
-		l.put(submit(part, bytes), func(err error) { done <- err })
+		o := &deadOp{ids: part, bytes: bytes}
+		l.put(submit(o), func(err error) { done <- err })
 		if err := <-done; err != nil {
-			return err
+			return did, gone, err
 		}
+		did, gone = did+len(part)-len(o.gone), append(gone, o.gone...)
 		all = all[n:]
 	}
-	return nil
+	slices.Sort(gone)
+	return did, slices.Compact(gone), nil
 }
 
 // deadOp is what Replay and DeleteDead have in common.
 type deadOp struct {
 	ids   []ulid.ULID
 	bytes int
+	gone  []string // set by load: of ids, those that have gone meanwhile
 }
 
-// load reads the letters; one that has gone meanwhile is an error.
+// load reads the letters that are there.
 func (o *deadOp) load(b *batch) ([]dead, error) {
 	var out []dead
+	o.gone = nil
 	for _, id := range o.ids {
 		r, found := b.get(appendDeadKey(nil, id))
 		if !found {
-			return nil, noDead(id.String())
+			o.gone = append(o.gone, id.String())
+			continue
 		}
 		d := readDead(&r)
 		b.fail(r.done())
@@ -198,14 +211,14 @@ func (o *deadOp) load(b *batch) ([]dead, error) {
 }
 
 // remove deletes the letters.
-func (o *deadOp) remove(b *batch) {
-	for _, id := range o.ids {
-		b.del(appendDeadKey(nil, id), o.bytes/len(o.ids))
+func (o *deadOp) remove(b *batch, letters []dead) {
+	for _, d := range letters {
+		b.del(appendDeadKey(nil, d.event.id), o.bytes/len(o.ids))
 		b.tally.counts.Dead--
 	}
 }
 
-type replay struct{ deadOp }
+type replay struct{ *deadOp }
 
 func (o *replay) weigh() (bytes, records int) {
 	return o.bytes + len(o.ids)*2*recordExtra, 2 * len(o.ids)
@@ -219,19 +232,20 @@ func (o *replay) apply(b *batch) error {
 	for _, d := range letters {
 		b.addEvent(d.event)
 	}
-	o.remove(b)
+	o.remove(b, letters)
 	return nil
 }
 
-type deleteDead struct{ deadOp }
+type deleteDead struct{ *deadOp }
 
 func (o *deleteDead) weigh() (bytes, records int) { return len(o.ids) * recordExtra, len(o.ids) }
 
 func (o *deleteDead) apply(b *batch) error {
-	if _, err := o.load(b); err != nil {
+	letters, err := o.load(b)
+	if err != nil {
 		return err
 	}
-	o.remove(b)
+	o.remove(b, letters)
 	return nil
 }
 

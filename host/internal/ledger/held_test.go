@@ -149,7 +149,7 @@ func TestReplayKeepsItsBytes(t *testing.T) {
 	}
 	g.must(t,
 		&settle{entry.Settlement{Seq: ev.Seq, Lease: 7, Verdict: entry.Dead, Plugin: "p", Reason: "because"}, g.l},
-		&replay{deadOp{[]ulid.ULID{id}, 1 << 10}},
+		&replay{&deadOp{ids: []ulid.ULID{id}, bytes: 1 << 10}},
 	)
 	again := g.l.Events(0, 10)
 	g.fill(t, "after")

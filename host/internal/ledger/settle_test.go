@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -305,6 +307,49 @@ func TestTTL(t *testing.T) {
 	}
 }
 
+// TestDeadByTwo: two who replay and delete everything at once share it, and neither is stopped. // P8
+func TestDeadByTwo(t *testing.T) {
+	l := open(t, t.TempDir())
+	const n = 3000
+	for i := range n {
+		mustAccept(t, l, "tokA", fmt.Sprint(i), `{}`)
+	}
+	for _, ev := range l.Events(0, n) {
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Verdict: entry.Dead, Reason: "odd", Plugin: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters, err := l.Dead("", n)
+	if err != nil || len(letters) != n {
+		t.Fatalf("%d letters, %v", len(letters), err)
+	}
+	var ids []string
+	for _, d := range letters {
+		ids = append(ids, d.ID)
+	}
+	var g errgroup.Group
+	var done, gone [3]int
+	for i, do := range []func([]string) (int, []string, error){l.Replay, l.DeleteDead, l.Replay} {
+		g.Go(func() error {
+			did, missing, err := do(ids)
+			done[i], gone[i] = did, len(missing)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range done {
+		if done[i]+gone[i] != n {
+			t.Errorf("%d: %d done, %d gone", i, done[i], gone[i])
+		}
+	}
+	if c := l.Counts(); done[0]+done[1]+done[2] != n || c.Dead != 0 || c.Events != done[0]+done[2] {
+		t.Errorf("done %v, %+v", done, c)
+	}
+	verify(t, l)
+}
+
 // TestDeadAndReplay: dead letters stay until they are replayed in their old order, or deleted. // P5 P8
 func TestDeadAndReplay(t *testing.T) {
 	l := open(t, t.TempDir())
@@ -334,18 +379,27 @@ func TestDeadAndReplay(t *testing.T) {
 	if err != nil || len(rest) != 3 || rest[0].ID != ids[2] {
 		t.Fatalf("more dead: %+v, %v", rest, err)
 	}
-	wantErr(t, l.Replay([]string{ids[0], "01J00000000000000000000000"}), entry.ErrUnknown)
-	wantErr(t, l.Replay([]string{"nonsense"}), entry.ErrUnknown)
+	_, _, err = l.Replay([]string{ids[0], "nonsense"})
+	wantErr(t, err, entry.ErrUnknown)
 	if c := l.Counts(); c.Dead != 5 || c.Events != 0 {
 		t.Fatalf("after refused replays: %+v", c)
 	}
-	if err := l.Replay([]string{ids[3], ids[1], ids[2], ids[1]}); err != nil {
-		t.Fatal(err)
+	never := "01J00000000000000000000000"
+	for _, tc := range []struct {
+		do   func([]string) (int, []string, error)
+		ids  []string
+		done int
+		gone []string
+	}{
+		{l.Replay, []string{ids[3], never, ids[1], ids[2], ids[1], never}, 3, []string{never}},
+		{l.Replay, []string{ids[1]}, 0, []string{ids[1]}}, // the order again, whose answer was lost
+		{l.DeleteDead, []string{ids[1], ids[4]}, 1, []string{ids[1]}},
+		{l.DeleteDead, []string{ids[4]}, 0, []string{ids[4]}},
+	} {
+		if n, gone, err := tc.do(tc.ids); err != nil || n != tc.done || !slices.Equal(gone, tc.gone) {
+			t.Fatalf("%v: %d, gone %v, %v", tc.ids, n, gone, err)
+		}
 	}
-	if err := l.DeleteDead([]string{ids[4]}); err != nil {
-		t.Fatal(err)
-	}
-	wantErr(t, l.DeleteDead([]string{ids[4]}), entry.ErrUnknown)
 	verify(t, l)
 	l = reopen(t, l)
 	var got []string

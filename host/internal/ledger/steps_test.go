@@ -210,7 +210,8 @@ func (s *steps) stale(rt *rapid.T) {
 }
 
 // some draws dead letters, in any order, and their ids as the operations have them.
-func (s *steps) some(rt *rapid.T) (ids []string, op deadOp) {
+func (s *steps) some(rt *rapid.T) (ids []string, op *deadOp) {
+	op = &deadOp{}
 	letters := slices.Clone(s.m.dead)
 	if s.held { // one that dies in this very batch, too
 		for _, ev := range s.m.events {
@@ -232,11 +233,20 @@ func (s *steps) some(rt *rapid.T) (ids []string, op deadOp) {
 	return ids, op
 }
 
-// gone says whether one of these is no dead letter now.
-func (m *model) gone(ids []string) bool {
-	return slices.ContainsFunc(ids, func(id string) bool {
-		return !slices.ContainsFunc(m.dead, func(d modelDead) bool { return d.id() == id })
-	})
+// parted are those of these that are dead letters now, if the operation found the others gone.
+func (s *steps) parted(ids []string, op *deadOp) (there []string) {
+	var gone []string
+	for _, id := range ids {
+		if slices.ContainsFunc(s.m.dead, func(d modelDead) bool { return d.id() == id }) {
+			there = append(there, id)
+		} else {
+			gone = append(gone, id)
+		}
+	}
+	if !slices.Equal(gone, op.gone) {
+		s.must(fmt.Errorf("gone are %v, told are %v", gone, op.gone))
+	}
+	return there
 }
 
 func (s *steps) replay(rt *rapid.T) {
@@ -245,9 +255,10 @@ func (s *steps) replay(rt *rapid.T) {
 		return
 	}
 	s.do(func(done func(error)) { s.l.put(&replay{op}, done) }, func(err error) error {
-		if s.m.gone(ids) {
-			return judged(err, []error{entry.ErrUnknown})
+		if err != nil {
+			return err
 		}
+		ids := s.parted(ids, op)
 		for _, id := range ids {
 			i := slices.IndexFunc(s.m.dead, func(d modelDead) bool { return d.id() == id })
 			ev := modelEvent{Body: s.m.dead[i].Body}
@@ -265,10 +276,10 @@ func (s *steps) deleteDead(rt *rapid.T) {
 		return
 	}
 	s.do(func(done func(error)) { s.l.put(&deleteDead{op}, done) }, func(err error) error {
-		if s.m.gone(ids) {
-			return judged(err, []error{entry.ErrUnknown})
+		if err != nil {
+			return err
 		}
-		s.m.bury(ids)
+		s.m.bury(s.parted(ids, op))
 		return err
 	})
 }
