@@ -44,6 +44,7 @@ var place = map[string]tier{
 	"host/internal/config":     pure,
 	"host/internal/backoff":    pure,
 	"host/internal/plain":      pure,
+	"host/internal/turns":      pure,
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,

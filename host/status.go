@@ -230,6 +230,12 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		}
 		p("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, ago(now, f.At), f.Error, next)
 	}
+	if s.RerunAt != nil {
+		p("%d handlers ran again because state that they had read had changed, the last %s ago over key %q", s.Reruns, ago(now, *s.RerunAt), s.RerunKey)
+	}
+	if s.Turns > 0 {
+		p("%d handlers wait for keys of the state that others have", s.Turns)
+	}
 	if s.Stuck > 0 {
 		p("%d handlers went past their time and keep their lanes waiting", s.Stuck)
 	}

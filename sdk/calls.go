@@ -12,10 +12,11 @@ import (
 type calls struct {
 	send func(*wire.PluginFrame)
 
-	mu    sync.Mutex // guards what follows
-	last  uint64
-	open  map[uint64]chan<- *wire.Reply
-	ended bool
+	mu      sync.Mutex // guards what follows
+	last    uint64
+	updates uint64 // Host.Updates so far
+	open    map[uint64]chan<- *wire.Reply
+	ended   bool
 }
 
 // call asks the host and waits for the answer, whose error it returns as one.
@@ -38,8 +39,17 @@ func (c *calls) call(ctx context.Context, q *wire.Call) (*wire.Reply, error) {
 		c.mu.Lock()
 		delete(c.open, q.Id)
 		c.mu.Unlock()
+		c.send(&wire.PluginFrame{Abandon: []uint64{q.Id}})
 		return nil, context.Cause(ctx)
 	}
+}
+
+// number is one for all runs of a Host.Update.
+func (c *calls) number() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.updates++
+	return c.updates
 }
 
 // answer hands a reply to whoever waits for it; it may have gone.

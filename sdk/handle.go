@@ -38,7 +38,7 @@ func (s *session) handle(h *handling) {
 // call runs the handler that the event is for. Without one it is done.
 func (s *session) call(h *handling) error {
 	d := h.delivery
-	h.tx.calls = s.calls
+	h.tx.calls, h.tx.delivery = s.calls, d.Delivery
 	switch e := d.Event.(type) {
 	case *wire.Delivery_Upstream:
 		h.tx.event, h.tx.session = e.Upstream.GetId(), e.Upstream.GetSession()

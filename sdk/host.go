@@ -64,9 +64,11 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 // Update runs fn with a Tx outside of any event, and commits it when fn returns
 // nil; it returns when that is on disk. When a key that fn read was changed by
 // someone else meanwhile, fn runs again with a new Tx, until ctx ends, also when it
-// returned an error: it must have no other effects. After an error of the commit other than ErrInvalid the
-// changes may have been made or not.
+// returned an error: it must have no other effects. The host keeps the keys that it
+// used for it then, so that it seldom runs a third time. After an error of the
+// commit other than ErrInvalid the changes may have been made or not.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	number := h.calls.number()
 	for attempt := 1; ; attempt++ {
 		tx := &Tx{calls: h.calls} // an empty Session is as in Send
 		err := fn(tx)
@@ -75,10 +77,10 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 		if failed != nil {
 			changes = &wire.Changes{Read: changes.GetRead()} // was it true, what fn came to its error by?
 		}
-		if len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead()) == 0 {
-			return failed
+		if attempt == 1 && len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead()) == 0 {
+			return failed // later an empty one gives back the keys that the host keeps
 		}
-		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}})
+		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}, Transaction: number})
 		if !errors.Is(err, wire.ErrConflict) {
 			switch {
 			case failed != nil:
@@ -88,8 +90,10 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 			}
 			return nil
 		}
-		if err := pause(ctx, rand.N(time.Millisecond<<min(attempt, 8))); err != nil {
-			return fmt.Errorf("update: gave up after %d conflicts: %w", attempt, err)
+		if attempt > 3 { // somebody writes the keys all the same
+			if err := pause(ctx, rand.N(time.Millisecond<<min(attempt, 8))); err != nil {
+				return fmt.Errorf("update: gave up after %d conflicts: %w", attempt, err)
+			}
 		}
 	}
 }

@@ -38,9 +38,10 @@ const (
 // file) happens once more with each run. Give such calls an id that is the same
 // each time, as the event's is, or make them from Outcome or Run.
 type Tx struct {
-	calls   *calls // for Get
-	event   string // id of the event; "" in Host.Update
-	session string // of the event: the default for downstreams
+	calls    *calls // for Get
+	event    string // id of the event; "" in Host.Update
+	session  string // of the event: the default for downstreams
+	delivery uint64 // of the event; 0 in Host.Update
 
 	mu     sync.Mutex // guards what follows
 	ended  bool
@@ -140,7 +141,7 @@ func (tx *Tx) Get(ctx context.Context, key string, v any) (bool, error) {
 			return false, fmt.Errorf("get %q: %w", key, err)
 		}
 		var err error
-		if r, err = tx.calls.call(ctx, &wire.Call{Op: &wire.Call_Get{Get: key}}); err != nil {
+		if r, err = tx.calls.call(ctx, &wire.Call{Op: &wire.Call_Get{Get: key}, Delivery: tx.delivery}); err != nil {
 			return false, fmt.Errorf("get %q: %w", key, err)
 		}
 		if tx.reads == nil {

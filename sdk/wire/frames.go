@@ -74,6 +74,7 @@ func mergePlugin(pending, f *PluginFrame) {
 	pending.Result = append(pending.Result, f.Result...)
 	pending.Extend = append(pending.Extend, f.Extend...)
 	pending.Call = append(pending.Call, f.Call...)
+	pending.Abandon = append(pending.Abandon, f.Abandon...)
 	pending.Drained = pending.Drained || f.Drained
 	pending.Pong = max(pending.Pong, f.Pong)
 	if f.Credit != 0 {
@@ -87,7 +88,7 @@ func mergePlugin(pending, f *PluginFrame) {
 // cutPlugin takes what goes into the next frame off pending; nil for nothing.
 // Drained goes after everything else.
 func cutPlugin(pending *PluginFrame) *PluginFrame {
-	if len(pending.Done)+len(pending.Result)+len(pending.Call)+len(pending.Extend) == 0 &&
+	if len(pending.Done)+len(pending.Result)+len(pending.Call)+len(pending.Extend)+len(pending.Abandon) == 0 &&
 		pending.Credit == 0 && pending.Pong == 0 && pending.RunFailure == nil && !pending.Drained {
 		return nil
 	}
@@ -98,6 +99,9 @@ func cutPlugin(pending *PluginFrame) *PluginFrame {
 	room := maxBytes
 	f.Result = take(&pending.Result, &room, (*Result).weight)
 	f.Call = take(&pending.Call, &room, (*Call).weight)
+	if len(pending.Call) == 0 { // an abandoned call goes before
+		f.Abandon, pending.Abandon = pending.Abandon, nil
+	}
 	if len(pending.Done) == 0 && len(pending.Result) == 0 && len(pending.Call) == 0 {
 		f.Drained, pending.Drained = pending.Drained, false
 	}

@@ -82,7 +82,7 @@ type Reply_Code int32
 const (
 	Reply_OK          Reply_Code = 0
 	Reply_INVALID     Reply_Code = 1 // this call can never work; error says why
-	Reply_CONFLICT    Reply_Code = 2 // update: a key that was read has changed; run it again
+	Reply_CONFLICT    Reply_Code = 2 // update: a key that was read has changed; run it again, now: its keys are kept for it
 	Reply_UNAVAILABLE Reply_Code = 3 // not now: disk full, host stopping
 )
 
@@ -1101,6 +1101,7 @@ type PluginFrame struct {
 	Call          []*Call                `protobuf:"bytes,5,rep,name=call,proto3" json:"call,omitempty"`
 	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`
 	Pong          uint64                 `protobuf:"varint,7,opt,name=pong,proto3" json:"pong,omitempty"`
+	Abandon       []uint64               `protobuf:"varint,12,rep,packed,name=abandon,proto3" json:"abandon,omitempty"`                // calls whose reply nobody waits for any more
 	RunFailure    *RunFailure            `protobuf:"bytes,8,opt,name=run_failure,json=runFailure,proto3" json:"run_failure,omitempty"` // Run has failed; of several, the last counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1183,6 +1184,13 @@ func (x *PluginFrame) GetPong() uint64 {
 		return x.Pong
 	}
 	return 0
+}
+
+func (x *PluginFrame) GetAbandon() []uint64 {
+	if x != nil {
+		return x.Abandon
+	}
+	return nil
 }
 
 func (x *PluginFrame) GetRunFailure() *RunFailure {
@@ -1731,7 +1739,14 @@ type Call struct {
 	//	*Call_Send
 	//	*Call_Get
 	//	*Call_Update
-	Op            isCall_Op `protobuf_oneof:"op"`
+	Op isCall_Op `protobuf_oneof:"op"`
+	// get: the delivery whose handler asks, 0 outside of one. Where many handlers want
+	// the key, the reply may wait for the turn of this one.
+	Delivery uint64 `protobuf:"varint,5,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	// update: a number of the plugin's own, the same each time that the update runs
+	// again; 0 for none. By it the host knows for whom it keeps the keys after CONFLICT.
+	// An update without changes gives them back.
+	Transaction   uint64 `protobuf:"varint,6,opt,name=transaction,proto3" json:"transaction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1805,6 +1820,20 @@ func (x *Call) GetUpdate() *Changes {
 		}
 	}
 	return nil
+}
+
+func (x *Call) GetDelivery() uint64 {
+	if x != nil {
+		return x.Delivery
+	}
+	return 0
+}
+
+func (x *Call) GetTransaction() uint64 {
+	if x != nil {
+		return x.Transaction
+	}
+	return 0
 }
 
 type isCall_Op interface {
@@ -1993,7 +2022,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Drain\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"\x9f\x02\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"\xb9\x02\n" +
 	"\vPluginFrame\x12\x12\n" +
 	"\x04done\x18\x01 \x03(\x04R\x04done\x121\n" +
 	"\x06result\x18\x02 \x03(\v2\x19.balhost.plugin.v1.ResultR\x06result\x12\x16\n" +
@@ -2001,7 +2030,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06credit\x18\x04 \x01(\rR\x06credit\x12+\n" +
 	"\x04call\x18\x05 \x03(\v2\x17.balhost.plugin.v1.CallR\x04call\x12\x18\n" +
 	"\adrained\x18\x06 \x01(\bR\adrained\x12\x12\n" +
-	"\x04pong\x18\a \x01(\x04R\x04pong\x12>\n" +
+	"\x04pong\x18\a \x01(\x04R\x04pong\x12\x18\n" +
+	"\aabandon\x18\f \x03(\x04R\aabandon\x12>\n" +
 	"\vrun_failure\x18\b \x01(\v2\x1d.balhost.plugin.v1.RunFailureR\n" +
 	"runFailure\"W\n" +
 	"\n" +
@@ -2055,12 +2085,14 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04apns\x18\t \x01(\fR\x04apns\x12\x18\n" +
 	"\awebpush\x18\n" +
 	" \x01(\fR\awebpushB\b\n" +
-	"\x06_ttl_s\"\x9b\x01\n" +
+	"\x06_ttl_s\"\xd9\x01\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
 	"\x04send\x18\x02 \x01(\v2\x1d.balhost.plugin.v1.DownstreamH\x00R\x04send\x12\x12\n" +
 	"\x03get\x18\x03 \x01(\tH\x00R\x03get\x124\n" +
-	"\x06update\x18\x04 \x01(\v2\x1a.balhost.plugin.v1.ChangesH\x00R\x06updateB\x04\n" +
+	"\x06update\x18\x04 \x01(\v2\x1a.balhost.plugin.v1.ChangesH\x00R\x06update\x12\x1a\n" +
+	"\bdelivery\x18\x05 \x01(\x04R\bdelivery\x12 \n" +
+	"\vtransaction\x18\x06 \x01(\x04R\vtransactionB\x04\n" +
 	"\x02op\"\xcc\x01\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +

@@ -115,7 +115,11 @@ type Plugin struct {
 	Handled       uint64         `json:"handled"`
 	Rate          float64        `json:"rate"` // handled a second, over the last few
 	Retried       uint64         `json:"retried"`
-	Died          uint64         `json:"died"` // events that it sent to the dead letters
+	Died          uint64         `json:"died"`   // events that it sent to the dead letters
+	Reruns        uint64         `json:"reruns"` // handlers and updates that ran again because state that they had read had changed
+	RerunKey      string         `json:"last_rerun_key,omitempty"`
+	RerunAt       *time.Time     `json:"last_rerun_at,omitempty"`
+	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys which others have
 }
 
 // StuckHandler is a handler that went on after its time was up. Its lane waits.

@@ -234,6 +234,9 @@ func (l *look) pluginStatus() []admin.Plugin {
 			a.StuckHandlers = append(a.StuckHandlers, admin.StuckHandler{Event: s.ID, Kind: s.Kind.String(), Device: s.Device, Started: s.Started})
 		}
 		a.Suspects, a.Handled, a.Rate, a.Retried, a.Died = p.Suspects, p.Handled, p.Rate, p.Retried, p.Died
+		if a.Reruns, a.RerunKey, a.Turns = p.Reruns, p.RerunKey, p.Turns; p.Reruns > 0 {
+			a.RerunAt = &p.RerunAt
+		}
 	}
 	var all []admin.Plugin
 	for _, p := range byName {

@@ -16,19 +16,15 @@ func (d *Dispatcher) call(p *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
 	case *wire.Call_Get:
-		reply := wire.NewReply(c.GetId(), wire.CheckKey(op.Get))
-		if reply.Code == wire.Reply_OK {
-			value, version, err := d.o.Ledger.Get(p.Name, op.Get)
-			reply = wire.NewReply(c.GetId(), translate(err))
-			reply.Value, reply.Version = value, version
+		if c.GetDelivery() == 0 || !p.watched.has(op.Get) || !d.box.put(func(d *Dispatcher) { d.getInTurn(p, c) }) {
+			d.get(p, c)
 		}
-		answer(reply)
 	case *wire.Call_Send:
 		send, err := d.downstream(p, op.Send)
-		d.update(p, c.GetId(), entry.Changes{Sends: []entry.Send{send}}, err, answer)
+		d.update(p, c, entry.Changes{Sends: []entry.Send{send}}, err, answer)
 	case *wire.Call_Update:
 		changes, err := d.changes(p, op.Update)
-		d.update(p, c.GetId(), changes, err, answer)
+		d.update(p, c, changes, err, answer)
 	default:
 		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: this host does not know the call", wire.ErrInvalid)))
 	}
@@ -53,26 +49,45 @@ func weigh(c entry.Changes) int64 {
 	return int64(n + 128*len(c.Reads))
 }
 
+// get answers with what a key of p's state holds now.
+func (d *Dispatcher) get(p *Instance, c *wire.Call) {
+	reply := wire.NewReply(c.GetId(), wire.CheckKey(c.GetGet()))
+	if reply.Code == wire.Reply_OK {
+		value, version, err := d.o.Ledger.Get(p.Name, c.GetGet())
+		reply = wire.NewReply(c.GetId(), translate(err))
+		reply.Value, reply.Version = value, version
+	}
+	p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{reply}})
+}
+
 // update commits changes outside an event. It waits while too much of p waits.
-func (d *Dispatcher) update(p *Instance, id uint64, changes entry.Changes, err error, answer func(*wire.Reply)) {
+func (d *Dispatcher) update(p *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
 			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions().Names())
 		}
 	}
 	if err != nil {
-		answer(wire.NewReply(id, err))
+		answer(wire.NewReply(c.GetId(), err))
 		return
 	}
 	weight := min(weigh(changes), maxWaiting)
 	if err := p.waiting.Acquire(context.Background(), weight); err != nil { // never: every commit ends
-		answer(wire.NewReply(id, fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
+		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
 		return
 	}
-	d.o.Ledger.Update(p.Name, changes, func(err error) {
+	if c.GetUpdate() == nil {
+		d.o.Ledger.Update(p.Name, changes, func(err error) {
+			p.waiting.Release(weight)
+			answer(wire.NewReply(c.GetId(), translate(err)))
+		})
+		return
+	}
+	u := &outside{call: c.GetId(), number: c.GetTransaction(), changes: changes, weight: weight, answer: answer}
+	if !d.box.put(func(d *Dispatcher) { d.updateInTurn(p, u) }) {
 		p.waiting.Release(weight)
-		answer(wire.NewReply(id, translate(err)))
-	})
+		answer(wire.NewReply(c.GetId(), translate(entry.ErrClosed)))
+	}
 }
 
 // translate gives the ledger's errors their names on the wire.

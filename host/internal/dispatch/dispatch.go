@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"balhost/host/internal/backoff"
@@ -67,6 +68,7 @@ type Instance struct {
 	Trier          bool          // it is for suspects only
 
 	waiting *semaphore.Weighted // bytes of changes outside of events, waiting for their commits; set by Described
+	watched *watchlist          // of its plugin's state; set by Described
 }
 
 // Results are what came of the events that one process was handed.
@@ -95,6 +97,7 @@ type Dispatcher struct {
 	log     hclog.Logger
 	metrics *metrics
 	box     mailbox
+	watched sync.Map // name of a plugin → *watchlist
 
 	// What follows is owned by Run.
 	rnd     *rand.Rand
@@ -150,7 +153,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		next := now.Add(time.Hour)
 		for _, p := range d.plugins {
 			p.wake(now)
+			d.pass(p, now)
 			d.fill(p, now)
+			if at, ok := p.nextWait(); ok && at.Before(next) {
+				next = at
+			}
 			if at, ok := p.nextDue(); ok && at.Before(next) {
 				next = at
 			}
@@ -186,7 +193,7 @@ func (d *Dispatcher) intake() {
 // Described says that a process has told its claims and may call. It gets no
 // events before Ready.
 func (d *Dispatcher) Described(r *Instance) {
-	r.waiting = semaphore.NewWeighted(maxWaiting)
+	r.waiting, r.watched = semaphore.NewWeighted(maxWaiting), d.watchlist(r.Name)
 	d.box.put(func(d *Dispatcher) { d.described(r) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/turns"
 	"balhost/sdk/wire"
 )
 
@@ -19,8 +20,8 @@ const (
 	askAgain      = 10 * time.Second // for a process to try suspects in
 )
 
-// turns is the weight of the kinds: who comes next when all have lanes ready.
-var turns = [...]entry.Kind{entry.Upstream, entry.Upstream, entry.Outcome, entry.Upstream, entry.Upstream, entry.Outcome, entry.Receipt}
+// kinds is the weight of the kinds: who comes next when all have lanes ready.
+var kinds = [...]entry.Kind{entry.Upstream, entry.Upstream, entry.Outcome, entry.Upstream, entry.Upstream, entry.Outcome, entry.Receipt}
 
 // queue makes a lane with an idle head eligible: now, when it is due, or as a
 // suspect.
@@ -33,7 +34,16 @@ func (p *plugin) queue(l *lane) {
 	case !head.Due.IsZero() && head.Due.After(l.since):
 		heap.Push(&p.due, l)
 	default:
-		p.ready[head.Kind].push(l)
+		p.eligible(l)
+	}
+}
+
+// eligible lets a lane's head go out when its turn comes.
+func (p *plugin) eligible(l *lane) {
+	if l.loss != nil {
+		p.losers.push(l)
+	} else {
+		p.ready[l.head().Kind].push(l)
 	}
 }
 
@@ -45,7 +55,7 @@ func (p *plugin) wake(now time.Time) {
 			return
 		}
 		l.since = now
-		p.ready[l.head().Kind].push(l)
+		p.eligible(l)
 	}
 }
 
@@ -61,9 +71,9 @@ func (p *plugin) nextDue() (time.Time, bool) {
 // weighted turns; at most half of the credit goes to outcomes and receipts, so
 // that upstreams always move.
 func (p *plugin) pick(in *instance) *lane {
-	for i := range turns {
-		turn := (p.turn + i) % len(turns)
-		kind := turns[turn]
+	for i := range kinds {
+		turn := (p.turn + i) % len(kinds)
+		kind := kinds[turn]
 		if p.ready[kind].len() == 0 || kind != entry.Upstream && in.outOther > 0 && in.outOther >= in.credit/2 {
 			continue
 		}
@@ -75,24 +85,33 @@ func (p *plugin) pick(in *instance) *lane {
 
 // fill hands out what the credit of the serving process allows.
 func (d *Dispatcher) fill(p *plugin, now time.Time) {
-	if !d.settled || p.paused {
-		return
+	if d.settled && !p.paused {
+		d.try(p, now)
 	}
-	if d.try(p, now); p.serving == nil || p.serving.trial != nil || p.serving.Alone && p.trials.len() > 0 {
+	if !d.open(p) {
+		p.withdraw()
 		return
 	}
 	in := p.serving
+	d.enlist(p, in)
+	d.pass(p, now)
 	var frame *wire.HostFrame
-	for len(in.out) < in.credit && in.outBytes < maxBytes && in.committing < maxCommitting {
+	for len(in.out)+len(p.enlisted) < in.credit && in.outBytes < maxBytes && in.committing < maxCommitting {
 		l := p.pick(in)
 		if l == nil {
 			break
 		}
-		frame = d.handOut(in, l, now, frame)
+		frame = d.handOut(in, l, nil, now, frame)
 	}
 	if frame != nil {
 		in.Process.Send(frame)
 	}
+}
+
+// open reports whether events can go to the serving process now, as far as its
+// credit allows.
+func (d *Dispatcher) open(p *plugin) bool {
+	return d.settled && !p.paused && p.serving != nil && p.serving.trial == nil && !(p.serving.Alone && p.trials.len() > 0)
 }
 
 // try hands suspects out, one at a time: to a second process that holds nothing
@@ -115,17 +134,19 @@ func (d *Dispatcher) try(p *plugin, now time.Time) {
 			p.serving.Process.Trier()
 		}
 	case len(in.out) == 0:
-		if frame := d.handOut(in, p.trials.pop(), now, nil); frame != nil {
+		if frame := d.handOut(in, p.trials.pop(), nil, now, nil); frame != nil {
 			in.trial = in.out[d.lease] // the newest
 			in.Process.Send(frame)
 		}
 	}
 }
 
-// handOut adds the head of l to frame, which it makes if it is nil.
-func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
+// handOut adds the head of l to frame, which it makes if it is nil. run has the
+// keys that it claimed; nil: none.
+func (d *Dispatcher) handOut(in *instance, l *lane, run *turns.Run, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
 	p, head := in.of, l.head()
 	if !in.hears(head.Kind) {
+		p.turns.End(run)
 		l.busy = true
 		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name}})
 		return frame
@@ -133,17 +154,19 @@ func (d *Dispatcher) handOut(in *instance, l *lane, now time.Time, frame *wire.H
 	body, err := d.o.Ledger.Body(head.Seq)
 	if errors.Is(err, entry.ErrUnknown) {
 		d.log.Error("event is not in the ledger any more, its lane goes on without it", "seq", head.Seq, "plugin", p.name)
+		p.turns.End(run)
 		d.advance(p, l)
 		return frame
 	}
 	if err != nil {
 		d.log.Error("event cannot be read, its lane waits a minute", "seq", head.Seq, "plugin", p.name, "err", err)
+		p.turns.End(run)
 		head.Due = now.Add(time.Minute)
 		p.queue(l)
 		return frame
 	}
 	d.lease++
-	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now}
+	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now, run: run}
 	out.id, out.device = about(body)
 	l.busy = true
 	p.waits.Observe(now.Sub(l.since).Seconds())
@@ -196,6 +219,7 @@ func (d *Dispatcher) watch(now time.Time) {
 		if p.unread != nil {
 			d.readPause(p)
 		}
+		p.turns.Tidy(now)
 		stuck := 0
 		for _, in := range p.instances {
 			if !in.dead {
@@ -227,6 +251,10 @@ func (in *instance) watch(now time.Time) {
 		if now.Sub(out.started) > in.HandlerTimeout && !out.revoked {
 			out.revoked = true
 			revoke = append(revoke, number)
+		}
+		if now.Sub(out.started) > in.HandlerTimeout+stuckGrace {
+			in.of.turns.End(out.run) // it keeps its lane waiting, and no other
+			out.run = nil
 		}
 		if in.isStuck(out, now) {
 			in.stuck++

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,7 +82,8 @@ func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 		results = append(results, d.check(p, r))
 	}
 	extend, credit, drained := f.GetExtend(), int(f.GetCredit()), f.GetDrained()
-	if len(results) == 0 && len(extend) == 0 && credit == 0 && !drained {
+	abandon := f.GetAbandon()
+	if len(results) == 0 && len(extend) == 0 && len(abandon) == 0 && credit == 0 && !drained {
 		return
 	}
 	d.box.put(func(d *Dispatcher) {
@@ -97,6 +99,9 @@ func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 			if out, ok := in.out[number]; ok {
 				out.extended = now
 			}
+		}
+		if len(abandon) > 0 {
+			in.abandon(func(call uint64) bool { return slices.Contains(abandon, call) })
 		}
 		for i := range results {
 			d.result(in, &results[i])

@@ -22,6 +22,7 @@ type lane struct {
 	loops  int       // times in a row that the head came back with neither an end nor an attempt
 	busy   bool      // the head is handed out or its end is being committed
 	since  time.Time // the head is eligible
+	loss   *loss     // the head has lost by a conflict, and claims its keys before it runs again
 }
 
 func (l *lane) head() *entry.Event { return l.events.front() }

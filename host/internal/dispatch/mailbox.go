@@ -16,10 +16,11 @@ func newMailbox() mailbox {
 	return mailbox{mu: new(sync.Mutex), hint: make(chan struct{}, 1), closed: make(chan struct{})}
 }
 
-// put leaves f for Run; after close it does nothing.
-func (b *mailbox) put(f func(*Dispatcher)) {
+// put leaves f for Run; after close it does nothing, and says so.
+func (b *mailbox) put(f func(*Dispatcher)) bool {
 	b.mu.Lock()
-	if !b.shut {
+	taken := !b.shut
+	if taken {
 		b.items = append(b.items, f)
 	}
 	b.mu.Unlock()
@@ -27,6 +28,7 @@ func (b *mailbox) put(f func(*Dispatcher)) {
 	case b.hint <- struct{}{}:
 	default:
 	}
+	return taken
 }
 
 // take empties the mailbox.

@@ -3,12 +3,13 @@ package dispatch
 import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are dispatch's. Label values: plugin is a file name in the plugins
-// folder; kind is upstream, outcome or receipt; end is handled, retried or dead.
+// folder; kind is upstream, outcome, receipt, and update in reruns; end is handled, retried or dead.
 type metrics struct {
 	ends      *prometheus.CounterVec
 	waits     *prometheus.HistogramVec
 	handlings *prometheus.HistogramVec
 	stucks    *prometheus.GaugeVec
+	reruns    *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -30,9 +31,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "balhost_dispatch_stuck_handlers",
 			Help: "Handlers that went on after their time was up, and keep their lanes waiting.",
 		}, []string{"plugin"}),
+		reruns: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "balhost_dispatch_reruns_total",
+			Help: "Handlers, and updates outside of events, that ran again because state that they had read had changed by their commit.",
+		}, []string{"plugin", "kind"}),
 	}
 	if r != nil {
-		r.MustRegister(m.ends, m.waits, m.handlings, m.stucks)
+		r.MustRegister(m.ends, m.waits, m.handlings, m.stucks, m.reruns)
 	}
 	return m
 }

@@ -8,6 +8,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
+	"balhost/host/internal/turns"
 	"balhost/sdk/wire"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,7 +35,8 @@ type plugin struct {
 	ready        [4]fifo[*lane]    // by the kind of their heads, in the order they became ready
 	due          dueHeap           // lanes whose heads wait for a time
 	trials       fifo[*lane]       // lanes whose heads are suspects
-	turn         int               // in turns, where pick begins
+	losers       fifo[*lane]       // lanes whose heads have lost by a conflict, in that order
+	turn         int               // in kinds, where pick begins
 	crashes      map[uint64]int    // by seq: deaths of a process while it held this event
 	suspectAfter int               // deaths that make an event a suspect; 0: never
 
@@ -49,6 +51,12 @@ type plugin struct {
 	unsaid                 int       // failures since
 	waits, handlings       prometheus.Observer
 	stucks                 prometheus.Gauge
+
+	turns    *turns.Table          // at its state
+	enlisted map[*lane]*turns.Turn // losers that have asked for their keys; each has its place in the serving process's credit
+	waiters  []*wait               // for turns, with their times
+	reruns   uint64                // of handlers and updates, because of conflicts
+	contest  contest
 }
 
 // instance is one process of a plugin and what it holds.
@@ -67,6 +75,8 @@ type instance struct {
 	draining   bool            // Drain was called: what it takes along to its death is not to blame
 	drains     []chan struct{} // Drain waits
 	done       Results
+	outside    []*outside // updates that have lost, and run again with their keys
+	held       int64      // bytes of updates that wait for a turn
 }
 
 // delivery is one handing out of one event.
@@ -77,8 +87,9 @@ type delivery struct {
 	started  time.Time
 	extended time.Time
 	revoked  bool
-	id       string // the event's, for people
-	device   string // its token; "" where there is none
+	id       string     // the event's, for people
+	device   string     // its token; "" where there is none
+	run      *turns.Run // what it holds of the plugin's state; nil: nothing
 }
 
 // plugin finds or makes the entry for name.
@@ -87,6 +98,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	if p == nil {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
+			turns: turns.New(d.watchlist(name).set), enlisted: map[*lane]*turns.Turn{},
 			waits: d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
 			stucks: d.metrics.stucks.WithLabelValues(name),
 		}
@@ -181,6 +193,7 @@ func (d *Dispatcher) exited(r *Instance, reason string) {
 	}
 	for _, number := range slices.Sorted(maps.Keys(in.out)) { // ready again in the order they were handed out
 		out, _ := in.take(number)
+		p.turns.End(out.run)
 		seq := out.lane.head().Seq
 		if !in.draining {
 			p.crashes[seq]++
@@ -196,6 +209,7 @@ func (d *Dispatcher) exited(r *Instance, reason string) {
 		d.release(p, out.lane)
 	}
 	in.finished, in.dead = true, true
+	in.abandon(func(uint64) bool { return true })
 	d.quiet(in)
 }
 

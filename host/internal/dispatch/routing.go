@@ -195,6 +195,7 @@ func (d *Dispatcher) resort(plugins ...*plugin) {
 
 // idle takes every event that is not handed out from p, in ledger order.
 func (p *plugin) idle() []entry.Event {
+	p.withdraw()
 	events := slices.Clone(p.waiting.all())
 	for _, l := range p.everyLane() {
 		stays := 0
@@ -206,7 +207,7 @@ func (p *plugin) idle() []entry.Event {
 		events = append(events, l.events.all()[stays:]...)
 		l.events.items = l.events.items[:l.events.first+stays]
 	}
-	p.waiting, p.ready, p.due, p.trials = fifo[entry.Event]{}, [4]fifo[*lane]{}, nil, fifo[*lane]{}
+	p.waiting, p.ready, p.due, p.trials, p.losers = fifo[entry.Event]{}, [4]fifo[*lane]{}, nil, fifo[*lane]{}, fifo[*lane]{}
 	slices.SortFunc(events, func(a, b entry.Event) int { return cmp.Compare(a.Seq, b.Seq) })
 	return events
 }
@@ -231,8 +232,10 @@ func (p *plugin) everyLane() []*lane {
 	for _, l := range p.due {
 		loose(l)
 	}
-	for _, l := range p.trials.all() {
-		loose(l)
+	for _, q := range []*fifo[*lane]{&p.trials, &p.losers} {
+		for _, l := range q.all() {
+			loose(l)
+		}
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/turns"
 	"balhost/sdk/wire"
 )
 
@@ -14,9 +15,10 @@ import (
 type ending struct {
 	entry.Settlement
 	lane   *lane
-	late   bool  // the handler's time was up
-	failed bool  // an error, a panic or a time-out, not a rejection
-	letter []any // what the log calls it by, once it is a dead letter
+	late   bool       // the handler's time was up
+	failed bool       // an error, a panic or a time-out, not a rejection
+	run    *turns.Run // what the handler holds of the state until the commit; nil: nothing
+	letter []any      // what the log calls it by, once it is a dead letter
 }
 
 // result moves one delivery to its end. A number that is not out is a late
@@ -28,7 +30,7 @@ func (d *Dispatcher) result(in *instance, r *result) {
 	}
 	in.of.handlings.Observe(time.Since(out.started).Seconds())
 	l := out.lane
-	e := &ending{lane: l, late: time.Since(out.started) >= in.HandlerTimeout}
+	e := &ending{lane: l, run: out.run, late: time.Since(out.started) >= in.HandlerTimeout}
 	e.Settlement = entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name, Changes: r.changes}
 	switch r.code {
 	case wire.Result_DONE:
@@ -43,6 +45,7 @@ func (d *Dispatcher) result(in *instance, r *result) {
 		e.Verdict, e.Reason = entry.Dead, "rejected: "+r.reason
 		d.commit(in, e)
 	case wire.Result_RELEASE:
+		in.of.turns.End(e.run)
 		d.loop(in.of, l)
 	default:
 		if e.late {
@@ -68,32 +71,48 @@ func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason 
 	d.commit(in, e)
 }
 
-// commit sends the end of a handing out to the ledger; committed hears of it.
+// commit sends the end of a handing out to the ledger, after those who have the
+// keys that it writes; committed hears of it.
 func (d *Dispatcher) commit(in *instance, e *ending) {
 	in.committing++
 	if e.Verdict == entry.Dead {
 		e.letter = d.letter(e.Seq)
 	}
-	d.o.Ledger.Settle(e.Settlement, func(err error) {
-		d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
-	})
+	settle := func() {
+		d.o.Ledger.Settle(e.Settlement, func(err error) {
+			d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
+		})
+	}
+	p, keys := in.of, writes(e.Changes)
+	if turn := p.turns.Commit(e.run, keys, settle); turn != nil {
+		p.waitFor(turn, wait{until: time.Now().Add(in.HandlerTimeout), goOn: func() { p.turns.Land(keys); settle() }, in: in})
+		return
+	}
+	settle()
 }
 
 // committed moves the lane on after a commit.
 func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
+	p.turns.Landed(writes(e.Changes))
+	p.turns.End(e.run)
+	e.run = nil
 	if err == nil && e.failed {
 		in.done.Failed++
+	}
+	if err == nil {
+		p.saw(e.Changes)
 	}
 	switch {
 	case errors.Is(err, entry.ErrClosed):
 		return // the process is about to end; the event is pending in the ledger
 	case errors.Is(err, entry.ErrConflict) && e.late: // it held up others for all of its time: that counts
+		d.contended(p, e.Changes, err)
 		e.Changes = entry.Changes{}
 		d.retry(in, e, 0, "the handler's time was up, and what it had read has changed")
 	case errors.Is(err, entry.ErrConflict): // P7: the handler runs again, no attempt counted
-		d.loop(p, l)
+		d.lost(p, e, err)
 	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
 		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
 		d.reread(p, l)
@@ -104,7 +123,7 @@ func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 		d.note(p, l.head(), "retried", &p.retried)
 		d.failed(p, l.head(), s)
 		l.head().Attempts++
-		l.head().Due, l.loops = s.Due, 0
+		l.head().Due, l.loops, l.loss = s.Due, 0, nil
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
@@ -151,7 +170,7 @@ func (d *Dispatcher) reread(p *plugin, l *lane) {
 func (d *Dispatcher) advance(p *plugin, l *lane) {
 	delete(p.crashes, l.head().Seq)
 	l.events.pop()
-	l.busy, l.loops = false, 0
+	l.busy, l.loops, l.loss = false, 0, nil
 	p.pending--
 	switch {
 	case l.events.len() > 0:

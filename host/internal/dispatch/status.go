@@ -38,6 +38,10 @@ type PluginStatus struct {
 	Retried  uint64
 	Died     uint64
 	Rate     float64 // handled a second, lately
+	Reruns   uint64  // of handlers and updates, because state that they had read had changed
+	RerunKey string  // the key of the last one
+	RerunAt  time.Time
+	Turns    int // handlers, commits and updates that wait for keys which others have
 }
 
 // Stuck is a handler that went on after its time was up.
@@ -92,6 +96,7 @@ func (d *Dispatcher) status() Status {
 			Pending: p.pending, Lanes: len(p.lanes), Suspects: p.trials.len(),
 			Failure: p.failure, FailedAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
+			Reruns: p.reruns, RerunKey: p.contest.key, RerunAt: p.contest.at, Turns: p.turns.Waiting() + p.losers.len(),
 		}
 		if p.unread != nil {
 			st.Failure, st.FailedAt = "it can't be read whether it is paused, so it is: "+p.unread.Error(), time.Now()

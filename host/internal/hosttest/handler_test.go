@@ -107,8 +107,11 @@ func (w *world) late(p *Process) *wire.Result {
 // work reads what it needs, takes its time, and has all changes committed
 // with the event's end.
 func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event, r *rand.Rand) *wire.Result {
-	key := stateKey(e)
-	value, version, err := p.Get(key)
+	key, turn := stateKey(e), d.GetDelivery()
+	if chance(r, 20) {
+		turn = 0 // a plugin that doesn't say for which delivery it asks
+	}
+	value, version, err := p.Get(turn, key)
 	if err != nil {
 		return w.late(p)
 	}
@@ -138,8 +141,8 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 		}
 	}
 	changes.Write = append(changes.Write, &wire.Write{Key: key, Value: marshal(append(notes(value), mine))})
-	if chance(r, 30) { // P7: a counter that other lanes want too
-		value, version, err := p.Get(sharedKey)
+	if chance(r, w.hot) { // P7: a counter that other lanes want too
+		value, version, err := p.Get(turn, sharedKey)
 		if err != nil {
 			return w.late(p)
 		}

@@ -166,9 +166,10 @@ func (p *Process) Call(c *wire.Call) (*wire.Reply, error) {
 	}
 }
 
-// Get reads a key of the plugin's state; version 0: there is none.
-func (p *Process) Get(key string) (value []byte, version uint64, err error) {
-	r, err := p.Call(&wire.Call{Op: &wire.Call_Get{Get: key}})
+// Get reads a key of the plugin's state, for the handler of a delivery, or with 0
+// for none; version 0: there is no such key.
+func (p *Process) Get(delivery uint64, key string) (value []byte, version uint64, err error) {
+	r, err := p.Call(&wire.Call{Op: &wire.Call_Get{Get: key}, Delivery: delivery})
 	if err == nil && r.GetCode() != wire.Reply_OK {
 		err = fmt.Errorf("get %s: %s", key, r.GetError())
 	}

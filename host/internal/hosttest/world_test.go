@@ -43,6 +43,7 @@ type world struct {
 	steps   []string
 	upSeq   int
 	sendSeq int
+	hot     int // percent of the events that want the key of all lanes
 	lives   int // of hosts
 	frozen  bool
 }
@@ -93,6 +94,7 @@ func unlabel(name string) string { return name[strings.LastIndexByte(name, '-')+
 func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	w := &world{T: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), tell: tell, start: time.Now()}
 	w.books = newBooks(w)
+	w.hot = []int{30, 30, 90}[seed%3]
 	r := w.rnd
 	window := 2 + r.IntN(7)
 	so := ccstest.Options{

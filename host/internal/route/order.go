@@ -90,3 +90,15 @@ func lookup(payload []byte, path []string) []byte {
 	}
 	return compact.Bytes()
 }
+
+// Name is what a person calls an upstream's lane: the value of its key, else the
+// device; "" without order.
+func (o Order) Name(device string, payload []byte) string {
+	if value := lookup(payload, o.path); value != nil {
+		return strings.TrimPrefix(string(value), "s")
+	}
+	if o.device {
+		return device
+	}
+	return ""
+}

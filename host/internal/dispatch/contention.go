@@ -1,0 +1,241 @@
+package dispatch
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/turns"
+	"balhost/sdk/wire"
+)
+
+const (
+	wholeAfter  = 4           // losses, and a run gets the whole state to itself: its keys can't be foreseen
+	vainAfter   = 6           // losses that nobody else can be the cause of: it waits between runs, as what never ends
+	getPatience = 10          // a Get waits for its turn for this part of the handler's time at most
+	maxOutside  = 256         // updates of one process outside of events whose keys are kept for them
+	unnumbered  = time.Second // that keys are kept for an update without a number
+)
+
+// watchlist are the keys of a plugin's state at which a handler's Get takes its
+// turn. Run changes it; the processes' readers look.
+type watchlist struct {
+	mu   sync.RWMutex
+	keys map[string]bool
+}
+
+func (w *watchlist) set(key string, on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if on {
+		w.keys[key] = true
+	} else {
+		delete(w.keys, key)
+	}
+}
+
+func (w *watchlist) has(key string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.keys[key]
+}
+
+// watchlist finds or makes a plugin's; any goroutine may.
+func (d *Dispatcher) watchlist(name string) *watchlist {
+	w, _ := d.watched.LoadOrStore(name, &watchlist{keys: map[string]bool{}})
+	return w.(*watchlist)
+}
+
+// loss is what an event, or an update outside of one, knows from the runs that
+// lost by a conflict.
+type loss struct {
+	times int
+	keys  map[string]turns.Mode
+}
+
+func (l *loss) add(c entry.Changes) {
+	l.times++
+	if l.keys == nil {
+		l.keys = map[string]turns.Mode{}
+	}
+	for _, r := range c.Reads {
+		l.keys[r.Key] = max(l.keys[r.Key], turns.Reading)
+	}
+	for _, w := range c.Writes {
+		l.keys[w.Key] = turns.Owning
+	}
+}
+
+// claim asks for the keys that the next run will use.
+func (l *loss) claim(t *turns.Table, r *turns.Run, grant func()) *turns.Turn {
+	if l.times >= wholeAfter {
+		return t.ClaimAll(r, grant)
+	}
+	return t.Claim(r, l.keys, grant)
+}
+
+// wait is something that goes on by itself when its time has come.
+type wait struct {
+	until time.Time
+	over  func() bool // it need not any more
+	goOn  func()
+	in    *instance
+	call  uint64 // of in, that may be abandoned; 0: none
+	drop  func() // ends it without going on; nil: it can't be abandoned
+}
+
+// waitFor has what waits for a turn go on without it after some time.
+func (p *plugin) waitFor(t *turns.Turn, w wait) {
+	w.over = t.Over
+	goOn, drop := w.goOn, w.drop
+	w.goOn = func() { p.turns.Cancel(t); goOn() }
+	if w.call != 0 {
+		w.drop = func() {
+			p.turns.Cancel(t)
+			if drop != nil {
+				drop()
+			}
+		}
+	}
+	p.waiters = append(p.waiters, &w)
+}
+
+// pass hands on the keys that have become free, and lets go on what waited too long.
+func (d *Dispatcher) pass(p *plugin, now time.Time) {
+	if len(p.waiters) > 0 {
+		due := p.waiters
+		p.waiters = nil
+		due = slices.DeleteFunc(due, func(w *wait) bool {
+			if w.over() {
+				return true
+			}
+			if now.Before(w.until) {
+				return false
+			}
+			w.goOn()
+			return true
+		})
+		p.waiters = append(due, p.waiters...)
+	}
+	for ready := p.turns.Ready(); len(ready) > 0; ready = p.turns.Ready() {
+		for _, t := range ready {
+			t.Grant()
+		}
+	}
+}
+
+// nextWait is when pass has something to do that nothing else wakes it for.
+func (p *plugin) nextWait() (at time.Time, ok bool) {
+	for _, w := range p.waiters {
+		if !ok || w.until.Before(at) {
+			at, ok = w.until, true
+		}
+	}
+	return at, ok
+}
+
+// lost has the head of a lane run again, without an attempt (P7).
+func (d *Dispatcher) lost(p *plugin, e *ending, err error) {
+	l := e.lane
+	if l.loss == nil {
+		l.loss = &loss{}
+	}
+	l.loss.add(e.Changes)
+	d.reran(p, l, e, err)
+	if l.loss.times > vainAfter {
+		d.loop(p, l)
+		return
+	}
+	d.release(p, l)
+}
+
+// contended notes over which keys a run has lost.
+func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []string) {
+	keys = changed(err)
+	p.turns.Lost(keys, func(key string) bool {
+		return slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == key })
+	}, time.Now())
+	return keys
+}
+
+// enlist has lanes whose heads have lost ask for their keys, as far as there is
+// room to hand them out: what others wait for has its place at the process.
+func (d *Dispatcher) enlist(p *plugin, in *instance) {
+	p.turns.MaxGets = in.credit / 2
+	for p.losers.len() > 0 && len(in.out)+len(p.enlisted) < in.credit && len(p.enlisted) < max(1, in.credit/4) {
+		l, run := p.losers.pop(), &turns.Run{}
+		var turn *turns.Turn
+		turn = l.loss.claim(p.turns, run, func() { d.claimed(p, l, run, turn) })
+		p.enlisted[l] = turn
+	}
+}
+
+// claimed hands a lane out that has its keys. It may have been withdrawn meanwhile.
+func (d *Dispatcher) claimed(p *plugin, l *lane, run *turns.Run, turn *turns.Turn) {
+	if p.enlisted[l] != turn {
+		p.turns.End(run)
+		return
+	}
+	delete(p.enlisted, l)
+	if !d.open(p) {
+		p.turns.End(run)
+		p.losers.push(l)
+		return
+	}
+	if frame := d.handOut(p.serving, l, run, time.Now(), nil); frame != nil {
+		p.serving.Process.Send(frame)
+	}
+}
+
+// withdraw gives up the turns of lanes that can't go out now.
+func (p *plugin) withdraw() {
+	for l, turn := range p.enlisted {
+		p.turns.Cancel(turn)
+		p.losers.push(l)
+	}
+	clear(p.enlisted)
+}
+
+// getInTurn answers a handler's Get of a watched key.
+func (d *Dispatcher) getInTurn(r *Instance, c *wire.Call) {
+	in := d.instance(r)
+	if in == nil {
+		return
+	}
+	answer := func() { d.get(r, c) }
+	out := in.out[c.GetDelivery()]
+	if out == nil {
+		answer()
+		return
+	}
+	now, until := time.Now(), out.started.Add(in.HandlerTimeout/getPatience)
+	if now.After(until) {
+		answer()
+		return
+	}
+	if out.run == nil {
+		out.run = &turns.Run{}
+	}
+	if turn := in.of.turns.Get(out.run, c.GetGet(), now, answer); turn != nil {
+		in.of.waitFor(turn, wait{until: until, goOn: answer, in: in, call: c.GetId()})
+	} else {
+		answer()
+	}
+}
+
+// writes are the keys that a commit changes.
+func writes(c entry.Changes) []string {
+	var keys []string
+	for _, w := range c.Writes {
+		keys = append(keys, w.Key)
+	}
+	return keys
+}
+
+// saw tells the keys what became of those who read them.
+func (p *plugin) saw(c entry.Changes) {
+	for _, r := range c.Reads {
+		p.turns.Saw(r.Key, slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == r.Key }))
+	}
+}

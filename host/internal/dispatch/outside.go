@@ -1,0 +1,163 @@
+package dispatch
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/turns"
+	"balhost/sdk/wire"
+)
+
+// outside is an update of the state outside of events, with its runs.
+type outside struct {
+	call    uint64
+	number  uint64 // the same in all its runs; 0: it has none
+	changes entry.Changes
+	weight  int64
+	held    bool // it waits for a turn: it counts in instance.held, no longer in Instance.waiting
+	answer  func(*wire.Reply)
+
+	run  *turns.Run // has the keys that it used before; nil before it has lost
+	loss loss
+	over bool // its keys are given back, or its next run has them
+}
+
+// updateInTurn commits an update, after those who have its keys.
+func (d *Dispatcher) updateInTurn(r *Instance, u *outside) {
+	in := d.instance(r)
+	if in == nil {
+		r.waiting.Release(u.weight)
+		return
+	}
+	p := in.of
+	if was := in.ranBefore(u); was != nil {
+		u.run, u.loss, was.over = was.run, was.loss, true
+	}
+	if u.changes.Empty() { // it gives up
+		p.turns.End(u.run)
+		r.waiting.Release(u.weight)
+		u.answer(wire.NewReply(u.call, nil))
+		return
+	}
+	keys := writes(u.changes)
+	turn := p.turns.Commit(u.run, keys, func() { d.storeUpdate(in, u) })
+	goOn := func() { p.turns.Land(keys); d.storeUpdate(in, u) }
+	switch {
+	case turn == nil:
+		d.storeUpdate(in, u)
+	case in.held+u.weight > maxWaiting: // no more is kept waiting
+		p.turns.Cancel(turn)
+		goOn()
+	default:
+		// What waits for a turn must not keep the process from being read: the
+		// result that ends the turn may be in what it says next.
+		u.held = true
+		in.held += u.weight
+		r.waiting.Release(u.weight)
+		p.waitFor(turn, wait{
+			until: time.Now().Add(in.HandlerTimeout), goOn: goOn, in: in, call: u.call,
+			drop: func() { in.held -= u.weight; p.turns.End(u.run) },
+		})
+	}
+}
+
+// ranBefore takes the run of u before this one, if its keys are kept.
+func (in *instance) ranBefore(u *outside) *outside {
+	i := slices.IndexFunc(in.outside, func(was *outside) bool {
+		if u.number != 0 || was.number != 0 {
+			return was.number == u.number
+		}
+		return slices.ContainsFunc(u.changes.Reads, func(r entry.Read) bool { return was.loss.keys[r.Key] != 0 })
+	})
+	if i < 0 {
+		return nil
+	}
+	was := in.outside[i]
+	in.outside = slices.Delete(in.outside, i, i+1)
+	return was
+}
+
+func (d *Dispatcher) storeUpdate(in *instance, u *outside) {
+	if u.held {
+		in.held -= u.weight
+	}
+	d.o.Ledger.Update(in.Name, u.changes, func(err error) {
+		if !u.held {
+			in.waiting.Release(u.weight)
+		}
+		if !errors.Is(err, entry.ErrConflict) {
+			u.answer(wire.NewReply(u.call, translate(err)))
+		}
+		if !d.box.put(func(d *Dispatcher) { d.updated(in, u, err) }) && errors.Is(err, entry.ErrConflict) {
+			u.answer(wire.NewReply(u.call, translate(err)))
+		}
+	})
+}
+
+// updated gives back the keys. One that has lost gets those it used, and only
+// then its answer: it is to run again.
+func (d *Dispatcher) updated(in *instance, u *outside, err error) {
+	p := in.of
+	p.turns.Landed(writes(u.changes))
+	p.turns.End(u.run)
+	u.run = nil
+	if !errors.Is(err, entry.ErrConflict) {
+		if err == nil {
+			p.saw(u.changes)
+		}
+		return
+	}
+	u.loss.add(u.changes)
+	d.rerunUpdate(p, u, d.contended(p, u.changes, err))
+	u.changes = entry.Changes{}
+	answer := func() { u.answer(wire.NewReply(u.call, wire.ErrConflict)) }
+	if in.dead || len(in.outside) >= maxOutside {
+		answer()
+		return
+	}
+	patience := in.HandlerTimeout
+	if u.number == 0 {
+		patience = min(patience, unnumbered)
+	}
+	run := &turns.Run{}
+	turn := u.loss.claim(p.turns, run, func() {
+		if in.dead {
+			p.turns.End(run)
+			return
+		}
+		u.run = run
+		in.outside = append(in.outside, u)
+		p.waiters = append(p.waiters, &wait{
+			until: time.Now().Add(patience), in: in, call: u.call,
+			over: func() bool { return u.over },
+			goOn: func() { in.forget(u) },
+		})
+		answer()
+	})
+	p.waitFor(turn, wait{until: time.Now().Add(in.HandlerTimeout), goOn: answer, in: in, call: u.call})
+}
+
+// forget gives the keys of an update back that does not come again.
+func (in *instance) forget(u *outside) {
+	u.over = true
+	in.outside = slices.DeleteFunc(in.outside, func(other *outside) bool { return other == u })
+	in.of.turns.End(u.run)
+}
+
+// abandon ends the waits for calls that nobody asks for any more, or of a process
+// that has exited: none of theirs is kept.
+func (in *instance) abandon(gone func(call uint64) bool) {
+	p := in.of
+	for _, u := range slices.Clone(in.outside) {
+		if gone(u.call) {
+			in.forget(u)
+		}
+	}
+	for _, w := range p.waiters {
+		if w.in == in && w.drop != nil && !w.over() && gone(w.call) {
+			w.drop()
+		}
+	}
+}
