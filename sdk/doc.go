@@ -35,8 +35,10 @@
 // So two handlers can meet on one key of the plugin's state. When a key that a
 // handler has read with [Tx].Get was changed by another commit before its own,
 // nothing of it is committed, and it runs again from its start and reads the new
-// value. That is no attempt; from the third time in a row on it waits a little
-// before, up to 5 s. A key that it puts without having read it is not compared:
-// the last commit counts. What many lanes read and write, such as one counter for
-// all devices, makes their handlers run again and again: give lanes their own keys.
+// value, at once and as the same attempt. While it does, the host has other commits
+// of its keys wait, so it seldom runs a third time; and where that happened lately,
+// a Get may wait until the handler before has ended. A key that is put without
+// having been read is not compared: the last commit counts. What many lanes read
+// and write, such as one counter for all devices, is handled one after the other:
+// give lanes their own keys, and keep a handler short that reads what others write.
 package sdk

@@ -39,6 +39,8 @@ type fakeLedger struct {
 	conflict map[uint64]int // by seq: so many commits answer ErrConflict
 	broken   error          // what every Get gets
 	refuse   error          // what every Done with changes gets
+
+	updateConflicts int // so many updates answer ErrConflict
 }
 
 func newLedger() *fakeLedger {
@@ -191,6 +193,12 @@ func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {
 		return
 	}
 	f.mu.Lock()
+	if f.updateConflicts > 0 {
+		f.updateConflicts--
+		f.mu.Unlock()
+		go done(&entry.Conflict{Keys: []string{c.Reads[0].Key}})
+		return
+	}
 	f.updates = append(f.updates, c)
 	for _, w := range c.Writes {
 		f.state[w.Key] = w.Value
