@@ -136,9 +136,17 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	if s.TooLarge > 0 {
 		p("%d stanzas were longer than max_stanza and skipped", s.TooLarge)
 	}
+	told := false
 	for _, c := range s.Connections {
 		if c.Unackable > 0 {
 			p("connection %d: %d from CCS can't be acked and hold slots of its window", c.Number, c.Unackable)
+		}
+		if c.NextTry != nil && !told { // the first of those that wait
+			told = true
+			p("connection %d: tried again at %s, in %s; balhost reload tries it at once", c.Number, c.NextTry.Local().Format(time.TimeOnly), short(c.NextTry.Sub(now)))
+		}
+		if c.State != "waiting" && c.Address != "" && c.Address != s.Address {
+			p("connection %d: %s", c.Number, c.Address)
 		}
 		if c.Refused != "" {
 			p("connection %d: upstreams are not stored now (%s); CCS keeps them", c.Number, c.Refused)

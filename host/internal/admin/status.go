@@ -60,14 +60,17 @@ type Session struct {
 
 // Connection is one connection of a session.
 type Connection struct {
-	Number    int       `json:"number"` // counts up over the host's life
-	State     string    `json:"state"`  // dialing, opening, ready, draining, waiting
-	Since     time.Time `json:"since"`  // of this state
-	Window    int       `json:"window"` // most downstreams unanswered at a time
-	InFlight  int       `json:"in_flight"`
-	Unacked   int       `json:"unacked"`           // upstreams read and not acked yet
-	Unackable int       `json:"unackable"`         // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
-	Refused   string    `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
+	Number    int        `json:"number"`                        // counts up over the host's life
+	State     string     `json:"state"`                         // dialing, opening, ready, draining, waiting
+	Since     time.Time  `json:"since"`                         // of this state
+	Address   string     `json:"address,omitempty"`             // where it goes: one of those that the session's address has
+	NextTry   *time.Time `json:"next_try,omitempty"`            // of one that waits: when it is tried
+	NextTryIn float64    `json:"next_try_in_seconds,omitempty"` // and in how long
+	Window    int        `json:"window"`                        // most downstreams unanswered at a time
+	InFlight  int        `json:"in_flight"`
+	Unacked   int        `json:"unacked"`           // upstreams read and not acked yet
+	Unackable int        `json:"unackable"`         // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
+	Refused   string     `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
 }
 
 // Ledger is the store: its totals, and how much room is left.

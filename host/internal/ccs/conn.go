@@ -3,6 +3,7 @@ package ccs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ type conn struct {
 	number   int
 	box      *box
 	in       chan struct{} // closed when CCS has let it in
+	standing bool          // CCS has let its slot's last one in, and refused none since
+	due      time.Time     // it waits until then at least; guarded by the session's mu
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once
 	inFlight atomic.Int64
@@ -43,6 +46,7 @@ type conn struct {
 
 	mu    sync.Mutex // guards what follows
 	state State
+	place string // where it goes; "" before
 	since time.Time
 	ready time.Time // since when it served; zero if it never did
 	err   error     // why it ended; nil while it lives and after an end that was asked for
@@ -69,17 +73,11 @@ func (c *conn) run(ctx context.Context) (err error) {
 	opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
 	defer cancel()
 
-	nc, err := c.dial(opening)
+	nc, st, err := c.connect(opening)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-
-	c.enter(Opening)
-	st, err := c.open(opening, nc)
-	if err != nil {
-		return err
-	}
 
 	c.enter(Ready)
 	win := flow.NewWindow(c.s.o.Window)
@@ -93,7 +91,9 @@ func (c *conn) run(ctx context.Context) (err error) {
 		defer c.box.shutdown()
 		return c.serve(ctx, st.w, win)
 	})
-	err = g.Wait()
+	if err = g.Wait(); err != nil && !errors.As(err, new(errStore)) {
+		err = fmt.Errorf("%s: %w", c.where(), err)
+	}
 	return c.giveBack(win, err)
 }
 
@@ -140,7 +140,7 @@ func (c *conn) enter(state State) {
 	if state == Ready {
 		c.s.news(nil)
 		close(c.in)
-		c.s.o.Log.Info("connected", "conn", c.number)
+		c.s.o.Log.Info("connected", "conn", c.number, "addr", c.where())
 	}
 }
 
@@ -171,6 +171,9 @@ func (c *conn) end(ctx context.Context, err error) {
 	c.mu.Lock()
 	c.err = err
 	c.mu.Unlock()
+	if err != nil && fault(err) == flow.Link && !errors.As(err, new(errDownstream)) {
+		c.deadEnd()
+	}
 	c.s.forget(c, err)
 	log := c.s.o.Log
 	switch {
@@ -186,6 +189,16 @@ func (c *conn) end(ctx context.Context, err error) {
 		c.s.said.log(log.Warn, "connection lost", "conn", c.number, "err", err)
 	}
 	c.left.Do(func() { close(c.leaving) })
+}
+
+// deadEnd notes that the place was of no use: another one is tried first next time.
+func (c *conn) deadEnd() {
+	c.mu.Lock()
+	at, served := c.place, !c.ready.IsZero()
+	c.mu.Unlock()
+	if served { // else connect has noted it
+		c.s.places.note(at, true)
+	}
 }
 
 // ended is why it has ended; nil while it lives.

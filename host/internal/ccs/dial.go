@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -116,12 +117,12 @@ func (w *wire) patience(limit time.Time) (time.Time, error) {
 	return limit, errUnfinished
 }
 
-// dial connects and secures.
-func (c *conn) dial(ctx context.Context) (net.Conn, error) {
+// dial connects to a place and secures.
+func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 	o := &c.s.o
-	nc, err := o.Dial(ctx, o.Address)
+	nc, err := o.Dial(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
+		return nil, fmt.Errorf("connect to %s: %w", c.where(), err)
 	}
 	if o.TLS == nil {
 		return nc, nil
@@ -136,9 +137,9 @@ func (c *conn) dial(ctx context.Context) (net.Conn, error) {
 		nc.Close()
 		var bad *tls.CertificateVerificationError
 		if errors.As(err, &bad) {
-			return nil, &TrustError{Address: o.Address, Expected: cfg.ServerName, Presented: presented(bad), Err: bad.Err}
+			return nil, &TrustError{Address: c.where(), Expected: cfg.ServerName, Presented: presented(bad), Err: bad.Err}
 		}
-		return nil, fmt.Errorf("TLS handshake with %s: %w", o.Address, err)
+		return nil, fmt.Errorf("TLS handshake with %s: %w", c.where(), err)
 	}
 	return secured, nil
 }
@@ -155,7 +156,7 @@ func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
 		}
-		return nil, fmt.Errorf("%s: %w", o.Address, err)
+		return nil, fmt.Errorf("%s: %w", c.where(), err)
 	}
 	w.until, w.unfinished = time.Time{}, r.Unfinished
 	r.Tolerate()
@@ -212,6 +213,10 @@ func presented(e *tls.CertificateVerificationError) string {
 func refused(err error) bool {
 	if errors.As(err, new(errDownstream)) {
 		return false
+	}
+	var several placesError
+	if errors.As(err, &several) {
+		return !slices.ContainsFunc(several, func(err error) bool { return !refused(err) })
 	}
 	var auth *xmpp.AuthError
 	var trust *TrustError

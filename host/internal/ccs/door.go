@@ -60,6 +60,30 @@ func (d *door) free() {
 	}
 }
 
+// hurry lets slots knock at once. It reports whether they had to wait.
+func (d *door) hurry() (waited bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if !d.notBefore.After(now) {
+		return false
+	}
+	d.notBefore = now
+	close(d.sooner)
+	d.sooner = make(chan struct{})
+	return true
+}
+
+// opens is when a slot may knock.
+func (d *door) opens(standing bool) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if standing && !d.barred {
+		return time.Time{}
+	}
+	return d.notBefore
+}
+
 // await waits until a slot may knock; false when ctx ended before.
 func (d *door) await(ctx context.Context, standing bool) bool {
 	for {

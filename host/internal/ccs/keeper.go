@@ -19,8 +19,8 @@ func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
 	alone := false    // the slot has s.alone
 	defer func() { s.alone.pass(&alone) }()
 	for {
-		c := s.newConn()
-		if !sleep(ctx, delay) || !s.knock(ctx, c, standing, &alone) {
+		c := s.newConn(delay, standing)
+		if !s.pause(ctx, c) || !s.knock(ctx, c, standing, &alone) {
 			s.forget(c, nil)
 			return nil
 		}
@@ -168,19 +168,4 @@ func (p *patience) drained(lasted time.Duration) time.Duration {
 	short := p.o.Backoff
 	short.Max = min(short.Max, max(short.Min, drainPause))
 	return short.Delay(p.drains-1, p.rnd)
-}
-
-// sleep waits for d; false when ctx ended before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"time"
 
 	"balhost/host/internal/backoff"
@@ -51,6 +52,10 @@ type Options struct {
 	// then Dial's connection is taken as it is.
 	TLS  *tls.Config
 	Dial func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
+	// Lookup finds the addresses of the host's name, each of which Dial is given
+	// until one serves. nil is the system's resolver, unless Dial is set: then
+	// Dial gets the address as it is.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	Connections    int           // each with a window of its own; 1
 	MaxConnections int           // at a time, those that drain included; 1000, which is CCS's limit, and never under Connections
@@ -127,6 +132,11 @@ func (o Options) withDefaults() Options {
 	set(&o.Stop, 5*time.Second)
 	if o.TLS == nil && o.Dial == nil {
 		o.TLS = &tls.Config{}
+	}
+	if o.Dial == nil && o.Lookup == nil {
+		o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
 	if o.Dial == nil {
 		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {

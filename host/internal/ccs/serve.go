@@ -275,8 +275,10 @@ func (v *writer) watch(now time.Time) {
 	switch {
 	case v.going != nil:
 	case waiting && min(unheard, now.Sub(oldest)) >= o.AnswerTimeout:
+		v.deadEnd() // what is large may vanish on the way there
 		v.depart("downstreams are not answered", departure{until: v.in(o.Grace), hangUp: true})
 	case v.ping && min(unheard, now.Sub(v.pinged)) >= o.PingTimeout+o.tick():
+		v.deadEnd()
 		v.depart("a ping is not answered", departure{until: v.in(o.Grace), hangUp: true})
 	}
 	if !v.ping && min(now.Sub(heard), now.Sub(v.pinged)) >= o.PingInterval {

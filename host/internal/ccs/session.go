@@ -16,6 +16,7 @@ type Session struct {
 	latency latency
 	said    said
 	metrics *metrics
+	places  places
 
 	door  *door
 	alone turn // to try to be let in, while that is in doubt: see knock
@@ -25,6 +26,7 @@ type Session struct {
 	last   int           // number of the newest connection
 	conns  []*conn       // that live, oldest first; for a slot that waits the one to come
 	fewer  chan struct{} // closed and replaced when a connection has ended
+	rush   chan struct{} // closed and replaced when no slot shall wait any longer
 	err    error         // why the last connection ended that was not asked to
 	errAt  time.Time
 	denied string     // why CCS does not let us in, as last said; "" when it does
@@ -33,7 +35,7 @@ type Session struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), alone: make(turn, 1), queue: make(turn, 1), fewer: make(chan struct{})}
+	s := &Session{o: o.withDefaults(), alone: make(turn, 1), queue: make(turn, 1), fewer: make(chan struct{}), rush: make(chan struct{})}
 	s.door = newDoor(&s.o)
 	s.metrics = newMetrics(s.o.Metrics, s)
 	return s
@@ -50,18 +52,56 @@ func (s *Session) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// newConn makes the slot's next connection; it waits until the keeper runs it.
-func (s *Session) newConn() *conn {
+// newConn makes the slot's next connection; it waits until the keeper runs it,
+// after delay at the earliest.
+func (s *Session) newConn(delay time.Duration, standing bool) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
 	now := time.Now()
 	c := &conn{
 		s: s, number: s.last, box: newBox(), state: Waiting, since: now, born: now,
-		in: make(chan struct{}), leaving: make(chan struct{}),
+		in: make(chan struct{}), leaving: make(chan struct{}), standing: standing,
+	}
+	if delay > 0 {
+		c.due = c.since.Add(delay)
 	}
 	s.conns = append(s.conns, c)
 	return c
+}
+
+// Hurry ends the waits before the next tries to connect: a person says that what
+// was wrong is mended. It reports whether anybody waited.
+func (s *Session) Hurry() (waited bool) {
+	s.mu.Lock()
+	now := time.Now()
+	for _, c := range s.conns {
+		if c.at() == Waiting && c.due.After(now) {
+			c.due, waited = time.Time{}, true
+		}
+	}
+	close(s.rush)
+	s.rush = make(chan struct{})
+	s.mu.Unlock()
+	return s.door.hurry() || waited
+}
+
+// pause waits until c is due; false when ctx ended before.
+func (s *Session) pause(ctx context.Context, c *conn) bool {
+	s.mu.Lock()
+	rush, wait := s.rush, time.Until(c.due)
+	s.mu.Unlock()
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-rush:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }
 
 // forget drops a connection that has ended.

@@ -40,6 +40,8 @@ type Connection struct {
 	Number   int // counts up
 	State    State
 	Since    time.Time // of the state
+	Address  string    // where it goes, as found for the session's; "" before
+	Next     time.Time // of one that waits: when it is tried, if that is known
 	Window   int
 	InFlight int
 
@@ -79,6 +81,7 @@ func (s *Session) Status() Status {
 	return st
 }
 
+// status is c's; the session's mu is held.
 func (c *conn) status() Connection {
 	st := Connection{
 		Number: c.number, Window: c.s.o.Window,
@@ -87,7 +90,15 @@ func (c *conn) status() Connection {
 	st.Unacked, st.UnackedSince, st.Refused = c.box.unacked()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st.State, st.Since = c.state, c.since
+	st.State, st.Since, st.Address = c.state, c.since, c.place
+	if c.state == Waiting {
+		if st.Next = c.due; c.s.door.opens(c.standing).After(st.Next) {
+			st.Next = c.s.door.opens(c.standing)
+		}
+		if !st.Next.After(time.Now()) {
+			st.Next = time.Time{} // for its turn, or for a place
+		}
+	}
 	return st
 }
 

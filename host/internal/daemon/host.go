@@ -177,7 +177,10 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 	for _, c := range s.Connections {
 		conn := admin.Connection{
 			Number: c.Number, State: string(c.State), Since: c.Since, Window: c.Window, InFlight: c.InFlight,
-			Unacked: c.Unacked, Unackable: c.Unackable,
+			Unacked: c.Unacked, Unackable: c.Unackable, Address: c.Address,
+		}
+		if !c.Next.IsZero() {
+			conn.NextTry, conn.NextTryIn = &c.Next, time.Until(c.Next).Seconds()
 		}
 		if c.Refused != nil {
 			conn.Refused = c.Refused.Error()

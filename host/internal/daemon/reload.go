@@ -155,6 +155,11 @@ func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
 	if err := h.sessions.apply(ctx, sessions); err != nil {
 		return changed, err
 	}
+	for _, s := range h.sessions.sessions() {
+		if s.Hurry() {
+			changed = append(changed, fmt.Sprintf("session %q is tried at once; it waited to connect", s.Status().Name))
+		}
+	}
 	for _, id := range h.outbox.Lift() {
 		changed = append(changed, fmt.Sprintf("session %q is tried again; CCS refused its account", h.labels().Name(id)))
 	}
