@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 
@@ -253,7 +252,8 @@ func notNull[T any](list []T) []T {
 }
 
 // write is indented and harmless to a terminal, since people read it too. A caller that went away is no news.
-func write(w io.Writer, v any) {
+func write(w http.ResponseWriter, v any) {
+	writeWithin(w, requestLimit)
 	e := json.NewEncoder(plain.Writer{W: w})
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

@@ -18,6 +18,7 @@ import (
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
+		readWithin(w, 0) // at the deadline the request's context would end
 		if err = decode(body, v); err == nil {
 			return true
 		}

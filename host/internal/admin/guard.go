@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"balhost/host/internal/config"
 )
@@ -21,6 +22,10 @@ type guard struct {
 }
 
 func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	writeWithin(w, 0) // whatever the connection's last request has left
+	if r.ContentLength != 0 {
+		readWithin(w, requestLimit)
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	switch {
@@ -34,6 +39,23 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		g.next.ServeHTTP(w, r)
 	}
+}
+
+// readWithin and writeWithin bound a body's reading and an answer's writing; 0:
+// nothing does. A test's recorder has no deadlines.
+func readWithin(w http.ResponseWriter, limit time.Duration) {
+	_ = http.NewResponseController(w).SetReadDeadline(deadline(limit))
+}
+
+func writeWithin(w http.ResponseWriter, limit time.Duration) {
+	_ = http.NewResponseController(w).SetWriteDeadline(deadline(limit))
+}
+
+func deadline(limit time.Duration) time.Time {
+	if limit == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(limit)
 }
 
 // rebound reports whether a browser was led here by a name of another site

@@ -17,6 +17,10 @@ import (
 // shutdownTime is what requests get to end in when the server stops.
 const shutdownTime = 3 * time.Second
 
+// requestLimit is what a body gets to come in, and an answer to go out. Neither
+// bounds a handler: a profile takes as long as was asked for.
+const requestLimit = 30 * time.Second
+
 // Server answers the admin API.
 type Server struct {
 	api      api
@@ -41,7 +45,6 @@ func Listen(o Options) (*Server, error) {
 		Handler:           g,
 		ConnState:         l.changed,
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          o.Log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
@@ -85,6 +88,14 @@ func (s *Server) Run(ctx context.Context) error {
 // Close gives the address up when Run was not called.
 func (s *Server) Close() error { return s.listener.Close() }
 
+// scraped bounds an answer that is another's.
+func scraped(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		writeWithin(w, requestLimit)
+		next.ServeHTTP(w, r)
+	})
+}
+
 // routes is the API. Paths of later versions are added, none is changed.
 func (s *Server) routes(o Options) http.Handler {
 	mux := http.NewServeMux()
@@ -104,7 +115,7 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/plugins/{name}/rollback", s.api.plugin(o.Functions.Rollback))
 	mux.HandleFunc("POST /v1/plugins/{name}/log-level", s.api.setLogLevel)
 	mux.HandleFunc("POST /v1/reload", s.api.reload)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", scraped(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
