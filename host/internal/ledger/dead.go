@@ -95,7 +95,7 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 	case *message.Upstream:
 		out.Kind, out.Session, out.Category = entry.Upstream.String(), m.Session, m.Category
 		out.From, out.MessageID = m.From, m.MessageID
-		if withRaw && json.Valid(m.Raw) {
+		if withRaw && json.Valid(m.Raw) && utf8.Valid(m.Raw) {
 			out.Raw = m.Raw
 		} else if withRaw {
 			out.RawText = string(m.Raw)

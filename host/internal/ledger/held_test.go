@@ -161,3 +161,34 @@ func TestReplayKeepsItsBytes(t *testing.T) {
 		t.Errorf("the replayed message is %.80q, its data %.80q", u.Raw, u.Data)
 	}
 }
+
+// TestDeadLetterGivesItsBytes: what was kept can be read as it came, be it UTF-8 or not. // P8
+func TestDeadLetterGivesItsBytes(t *testing.T) {
+	l := open(t, t.TempDir())
+	for i, raw := range []string{`{"data":{"k":"v"}}`, `{"data":"Zo` + "\xeb" + `"}`, "no JSON \u009b", "\xff\xfe"} {
+		u := upstream("tokA", fmt.Sprint(i), `{}`)
+		u.Raw = json.RawMessage(raw)
+		if err := await(t, func(done func(error)) { l.Accept(entry.Inbound{Upstream: u, Unusable: "because"}, done) }); err != nil {
+			t.Fatal(err)
+		}
+		letters, err := l.Dead("", 10)
+		if err != nil || len(letters) != i+1 {
+			t.Fatalf("%d letters, %v", len(letters), err)
+		}
+		letter, err := l.DeadLetter(letters[i].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(letter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back entry.DeadLetter
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(back.Raw) + back.RawText; got != raw && string(back.RawBytes) != raw {
+			t.Errorf("%q came back as %q", raw, got)
+		}
+	}
+}

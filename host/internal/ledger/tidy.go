@@ -59,11 +59,15 @@ func (l *Ledger) worthFlattening() bool {
 
 func (l *Ledger) flatten() {
 	l.mu.Lock()
-	l.freed = 0
+	freed := l.freed
+	l.freed = 0 // what is deleted meanwhile counts for the next
 	l.mu.Unlock()
 	start := time.Now()
 	if err := l.db.Flatten(1); err != nil {
 		l.o.Log.Warn("rewrite tables", "err", err)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.freed += freed // it still takes its room
 		return
 	}
 	l.o.Log.Debug("tables rewritten", "took", time.Since(start))
