@@ -76,7 +76,7 @@ func set(t *testing.T, c clocktest.Clock, by time.Duration) {
 }
 
 // clocked is a stage whose processes have clocks that can be set, with a scribe
-// in the plugins folder. Silence is noticed soon there.
+// in the plugins folder. Pings are frequent there.
 func clocked(t *testing.T) *stage {
 	s := &stage{
 		dir: t.TempDir(), plugins: filepath.Join(clockDir, "plugin"), running: map[string]*process{},
@@ -85,9 +85,8 @@ func clocked(t *testing.T) *stage {
 	s.env = []string{"WORK=" + s.dir}
 	t.Cleanup(s.clear)
 	config := strings.Replace(usualConfig, `session "main" {`, `session "main" {
-  ping_interval  = "2s"
-  ping_timeout   = "2s"
-  answer_timeout = "20s"`, 1) + fmt.Sprintf(`
+  ping_interval = "2s"
+  ping_timeout  = "20s"`, 1) + fmt.Sprintf(`
 plugin "scribe" {
   config = { book = %q, calm = %q }
 }

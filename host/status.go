@@ -226,7 +226,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, *s.LastFailureAt), s.LastFailure)
 	}
 	if s.Waiting > 0 && s.NextTry != nil && s.LastTry != nil {
-		p("%s, with their lanes: the first in %s, the last in %s; balhost retry list --plugin %s",
+		p("%s, each with its lane: the first in %s, the last in %s; balhost retry list --plugin %s",
 			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
 	}
 	if f := s.RunFailure; f != nil {
