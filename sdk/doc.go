@@ -41,4 +41,17 @@
 // having been read is not compared: the last commit counts. What many lanes read
 // and write, such as one counter for all devices, is handled one after the other:
 // give lanes their own keys, and keep a handler short that reads what others write.
+//
+// # How a plugin ends
+//
+// The host ends a plugin, and nothing else does as long as it lives: [Serve] goes
+// on at SIGTERM, SIGINT and SIGHUP, which service managers and terminals send to
+// everybody. The host drains first: no new events come, handlers have until the
+// plugin's drain_timeout (10 s at most when the host itself stops), and their
+// contexts end at four fifths of it. The context of Run ends at once. When both
+// have ended, [Plugin].Stop runs, and the session is over. Then the host asks the
+// process to exit, which is when Serve returns; after 2 s it sends SIGTERM, after
+// 2 s more SIGKILL, to all processes that the plugin has started as well. When the
+// host is killed, so is the plugin on Linux; elsewhere it exits 5 s later. There
+// is no need to handle signals, and none to call os.Exit.
 package sdk

@@ -37,6 +37,12 @@ func TestMain(m *testing.M) {
 			for i := 0; m.Category == "flood" && i < 5000; i++ {
 				host.Log().Info("flood", "line", i, "text", strings.Repeat("x", 1000))
 			}
+			if m.Category == "slow" {
+				fmt.Fprintln(os.Stderr, "begins")
+				for _, err := os.Stat(m.MessageID); err != nil; _, err = os.Stat(m.MessageID) {
+					time.Sleep(5 * time.Millisecond) // until the test has made this file
+				}
+			}
 			if m.Category != "echo" {
 				return nil
 			}
@@ -55,7 +61,7 @@ func TestMain(m *testing.M) {
 }
 
 // spawn starts this binary as a plugin, by go-plugin and with mTLS.
-func spawn(t testing.TB, stderr *bytes.Buffer) (*plugin.Client, *wire.Client) {
+func spawn(t testing.TB, stderr io.Writer) (*plugin.Client, *wire.Client) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +161,77 @@ func TestLogThatNobodyReads(t *testing.T) {
 			t.Fatalf("nothing told of missing lines: %v", lines.Err())
 		}
 	}
+}
+
+// Signals that a service manager or a terminal sends to everybody cut no handler;
+// the plugin ends when its host says so, or is gone.
+func TestSignals(t *testing.T) {
+	t.Parallel()
+	var stderr buffer
+	process, client := spawn(t, &stderr)
+	ctx, cut := context.WithCancel(t.Context())
+	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
+	var err error
+	pid := process.ReattachConfig().Pid
+	all := func() {
+		for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM} {
+			if err := syscall.Kill(pid, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all() // while it starts
+	if l.session, err = client.Open(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "debug", Sessions: []string{"main"}}); err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/go on"
+	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, Event: &wire.Delivery_Upstream{
+		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "slow", MessageId: file, Data: []byte("{}"), Raw: []byte("{}")}}}}})
+	said := func(text string) {
+		t.Helper()
+		for late := time.Now().Add(time.Minute); !strings.Contains(stderr.String(), text); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(late) {
+				t.Fatalf("%q is not in the log:\n%s", text, stderr.String())
+			}
+		}
+	}
+	said("begins")
+	all()
+	said("signal ignored")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.until(func(f *wire.PluginFrame) bool { return len(f.Done) == 1 || len(f.Result) == 1 })
+	cut() // the host is gone
+	began := time.Now()
+	for late := began.Add(time.Minute); !process.Exited(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("still there")
+		}
+		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
+	}
+	said("and the host is gone: exiting")
+}
+
+// buffer can be read while it is written.
+type buffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // A plugin whose host has gone, and can't stop it any more, ends by itself.

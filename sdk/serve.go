@@ -7,6 +7,7 @@ import (
 	stdlog "log"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"balhost/sdk/logs"
@@ -31,7 +32,8 @@ const logPatience = time.Second
 const heapFloor = 16 << 20
 
 // Serve runs p for the host that started this process, and returns when the
-// host has stopped it. It is the only call in a plugin's main. Started by hand,
+// host has stopped it; signals don't (see How a plugin ends in the package's
+// comment). It is the only call in a plugin's main. Started by hand,
 // it says what to do instead and exits.
 func Serve(p Plugin) {
 	out := outlet.NewPatient(os.Stderr, logPatience)
@@ -40,12 +42,16 @@ func Serve(p Plugin) {
 	out.Notice(func(n uint64) []byte { return dropped(logTo, n) })
 	logTo.Output = out
 	log := logs.New(&logTo)
+	leave := func(why string) {
+		log.Warn(why + ": exiting")
+		out.Close(logPatience)
+		os.Exit(1)
+	}
+	var now atomic.Int32 // a phase
 	server, err := NewServer(p, log, func() {
+		now.Store(alone)
 		// The host stops us now; one that was killed can't.
-		time.AfterFunc(orphanGrace, func() {
-			log.Warn("session has ended and the host has not stopped this process: exiting")
-			os.Exit(1)
-		})
+		time.AfterFunc(orphanGrace, func() { leave("session has ended and the host has not stopped this process") })
 	})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "plugin %s can't run: %v\n", p.Name, err)
@@ -60,9 +66,10 @@ func Serve(p Plugin) {
 	stdlog.SetOutput(log.StandardWriter(&hclog.StandardLoggerOptions{InferLevels: true}))
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
+	defer outlive(log, &now, leave)() // until the host has said so: from then on a signal ends what main may still do
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
-		VersionedPlugins: wire.Plugins(direct{server, os.Stderr}),
+		VersionedPlugins: wire.Plugins(direct{server, os.Stderr, &now}),
 		GRPCServer:       wire.NewServer,
 		Logger:           log.Named("go-plugin"),
 	})
@@ -76,11 +83,18 @@ func dropped(o hclog.LoggerOptions, n uint64) []byte {
 	return line.Bytes()
 }
 
-// direct keeps os.Stderr the process's own. go-plugin, once it serves, leads it
+// direct notes where the session is, and keeps os.Stderr the process's own. go-plugin, once it serves, leads it
 // through its connection, where the last words of a process that exits are lost.
 type direct struct {
 	wire.PluginServer
 	stderr *os.File
+	now    *atomic.Int32
+}
+
+// Session is the life that signals must not end.
+func (d direct) Session(rpc wire.Plugin_SessionServer) error {
+	d.now.CompareAndSwap(starting, serving)
+	return d.PluginServer.Session(rpc)
 }
 
 // Configure comes after go-plugin's change, and before the first line of the
