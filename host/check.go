@@ -79,7 +79,7 @@ func (f *findings) look(cfg config.Config) {
 		case c.Ignored != "":
 			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "ignored", c.Ignored})
 		default:
-			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", ""})
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", c.Note})
 		}
 	}
 	for name := range cfg.Plugins {
@@ -87,6 +87,7 @@ func (f *findings) look(cfg config.Config) {
 			f.note("plugin %q has a block, but there is no such plugin in %s", name, cfg.PluginsDir)
 		}
 	}
+	f.Errors = append(f.Errors, pluginhost.Unfit(cfg.DataDir)...)
 	for _, s := range cfg.Sessions {
 		if _, err := s.TLS.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: %v", s.Name, err))

@@ -86,7 +86,7 @@ type Ledger struct {
 // Plugin is one file in the plugins folder, running or not.
 type Plugin struct {
 	Name          string         `json:"name"`
-	State         string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, absent
+	State         string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
 	Paused        bool           `json:"paused"`           // it is given no events; see balhost resume
 	Reason        string         `json:"reason,omitempty"` // why it is not running, with what to do
 	Version       string         `json:"version,omitempty"`

@@ -21,6 +21,7 @@ import (
 type look struct {
 	dispatch dispatch.Status
 	plugins  []pluginhost.Status
+	ignored  map[string]string // what has a plugin's name in the folder and is none
 	awaited  []string
 	sessions []ccs.Status
 	sending  map[string]outbox.Stats // by sender id, of all sessions and of what removed ones left
@@ -63,8 +64,8 @@ func (h *host) look(limit time.Duration) *look {
 		}
 	})
 	put(h.parts.plugins, func() func() {
-		all, awaited := h.plugins.Status(), h.plugins.Awaited()
-		return func() { l.plugins, l.awaited = all, awaited }
+		all, ignored, awaited := h.plugins.Status(), h.plugins.Ignored(), h.plugins.Awaited()
+		return func() { l.plugins, l.ignored, l.awaited = all, ignored, awaited }
 	})
 	put(h.parts.sessions, func() func() {
 		var all []ccs.Status

@@ -223,6 +223,12 @@ func (l *look) pluginStatus() []admin.Plugin {
 			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At, Tried: r.Tried}
 		}
 	}
+	for name, reason := range l.ignored {
+		if byName[name] == nil {
+			a := get(name)
+			a.State, a.Reason = "ignored", reason
+		}
+	}
 	for _, p := range l.dispatch.Plugins {
 		a := get(p.Name)
 		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost

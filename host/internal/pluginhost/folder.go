@@ -1,7 +1,6 @@
 package pluginhost
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,39 +12,56 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"balhost/sdk/message"
 )
 
 // scan looks at the plugins folder: every executable regular file, after
 // symbolic links, whose name can be a plugin's. What can't be looked at isn't
-// there. An error means that nothing is known.
-func scan(dir string) (map[string]file, error) {
+// there; none says why, of what has a plugin's name. An error means that nothing
+// is known.
+func scan(dir string) (present map[string]file, none map[string]string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("look into plugins folder: %w", err)
+		return nil, nil, fmt.Errorf("look into plugins folder: %w", err)
 	}
-	present := map[string]file{}
+	present, none = map[string]file{}, map[string]string{}
 	for _, entry := range entries {
-		if f, none := examine(dir, entry.Name()); none == "" {
+		if f, reason := examine(dir, entry.Name()); reason == "" {
 			present[f.name] = f
+		} else if noName(entry.Name()) == nil {
+			none[entry.Name()] = reason
 		}
 	}
-	return present, nil
+	return present, none, nil
+}
+
+// noName says why a name can't be a plugin's.
+func noName(name string) error {
+	if strings.HasSuffix(name, goSuffix) {
+		return errUnfinished
+	}
+	return message.CheckPluginName(name)
 }
 
 // examine says what an entry of the folder is, or why it is no plugin's file.
 func examine(dir, name string) (f file, none string) {
-	if err := message.CheckPluginName(name); err != nil || strings.HasSuffix(name, goSuffix) {
-		return file{}, "no plugin's by its name: " + cmp.Or(err, errUnfinished).Error()
+	if err := noName(name); err != nil {
+		return file{}, "no plugin's by its name: " + err.Error()
 	}
 	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return file{}, "a link to nothing: mend or remove it"
+	} else if err != nil {
 		return file{}, "can't be followed: " + err.Error()
 	}
 	info, err := os.Stat(real)
 	switch {
 	case err != nil:
 		return file{}, "can't be looked at: " + err.Error()
+	case info.IsDir():
+		return file{}, "a folder: a plugin is one file, in the plugins folder itself"
 	case !info.Mode().IsRegular():
 		return file{}, "not a regular file"
 	case info.Mode()&0o111 == 0:
@@ -56,11 +72,12 @@ func examine(dir, name string) (f file, none string) {
 	return f, ""
 }
 
-// Candidate is one entry of a plugins folder. At most one of the reasons is set.
+// Candidate is one entry of a plugins folder. At most one of the texts is set.
 type Candidate struct {
 	Name    string
 	Ignored string // why it is no plugin's file; that is no mistake
 	Refused string // why it can't be a plugin, with what to do
+	Note    string // what it would not have as a plugin, though it runs
 }
 
 // Look says what the host would make of a plugins folder, by name, without
@@ -77,7 +94,9 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 		if f, none := examine(dir, entry.Name()); none != "" {
 			c.Ignored = none
 		} else {
-			c.Refused = judge(f, dir, allowed(c.Name))
+			if c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
+				c.Note = f.loses()
+			}
 		}
 		out = append(out, c)
 	}
@@ -136,6 +155,17 @@ func openFile(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// loses says what a private copy of the file doesn't have; "": it is as the file.
+func (f file) loses() string {
+	if fs.FileMode(f.mode)&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+		return "its set-uid or set-gid bit has no effect: a plugin runs as the host's user"
+	}
+	if n, err := unix.Getxattr(f.real, "security.capability", nil); err == nil && n > 0 {
+		return "its capabilities (setcap) have no effect: a plugin has the host's"
+	}
+	return ""
 }
 
 func describe(name, real string, info fs.FileInfo) file {

@@ -77,6 +77,7 @@ type Host struct {
 	plugins  map[string]*supervisor          // only look adds to it
 	chosen   func(name string) PluginOptions // by Configure; nil: Options.Plugin
 	booting  map[string]bool                 // the boot waits for these to say what they are; nil when it is over
+	ignored  map[string]string               // what has a plugin's name in the folder and is none, with the reason
 	declined map[string]string               // why the file that a plugin has now is not taken
 }
 
@@ -243,10 +244,11 @@ func (h *Host) Awaited() []string {
 // scan looks at the folder, for as long as its file system doesn't answer.
 func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 	var present map[string]file
+	var none map[string]string
 	seen := make(chan error, 1)
 	h.aside.Go(func() {
 		var err error
-		present, err = scan(h.o.Dir)
+		present, none, err = scan(h.o.Dir)
 		seen <- err
 	})
 	late := time.NewTimer(h.limits.patience)
@@ -254,11 +256,27 @@ func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 	for {
 		select {
 		case err := <-seen:
+			if err == nil {
+				h.ignore(none)
+			}
 			return present, err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-late.C:
 			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
+		}
+	}
+}
+
+// ignore notes what lies in the folder by a plugin's name and is none, and says so once.
+func (h *Host) ignore(none map[string]string) {
+	h.mu.Lock()
+	before := h.ignored
+	h.ignored = none
+	h.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(none)) {
+		if before[name] != none[name] {
+			h.log.Info("file in the plugins folder is no plugin", "plugin", name, "err", none[name])
 		}
 	}
 }

@@ -305,16 +305,39 @@ func (l *life) explain(err error) error {
 	if words != "" {
 		words = "; its last words: " + words
 	}
-	status, signal := p.ending()
-	switch reason := p.reason(); {
-	case reason != "":
+	if reason := p.reason(); reason != "" {
 		return errors.New(reason + words)
-	case !l.died:
+	} else if !l.died {
 		return fmt.Errorf("%w%s", err, words)
-	case signal != "":
-		return fmt.Errorf("killed by signal: %s%s", signal, words)
-	case p.handshake.done():
-		return fmt.Errorf("exited with status %d%s", status, words)
+	}
+	status, signal := p.ending()
+	ended := fmt.Sprintf("exited with status %d", status)
+	if signal != "" {
+		ended = "killed by signal: " + signal
+	}
+	if p.handshake.done() {
+		if reason := flaw(p.path); reason != "" { // what it may have died of
+			words = "; its file " + reason + words
+		}
+		return errors.New(ended + words)
+	}
+	if fault := l.fault(ended + words); fault != nil {
+		return fault
+	} else if signal != "" {
+		return errors.New(ended + words)
 	}
 	return refusal(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
+}
+
+// fault is what the content or the system is to blame for when a process has died
+// before its handshake; nil: nothing is known.
+func (l *life) fault(ended string) error {
+	path := l.process.path
+	if reason := flaw(path); reason != "" {
+		return refusal("not a plugin: it " + reason + "; " + ended)
+	}
+	if reason := lack(path); reason != "" {
+		return fmt.Errorf("can't be started: it %s; %s", reason, ended)
+	}
+	return nil
 }

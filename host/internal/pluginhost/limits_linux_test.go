@@ -1,12 +1,14 @@
 package pluginhost
 
 import (
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 )
 
 // No core dumps, and a bound on open files.
@@ -117,4 +119,30 @@ func TestSetLogLevel(t *testing.T) {
 	if err := b.host.SetLogLevel("echo", "loud"); err == nil {
 		t.Error("a level that is none")
 	}
+}
+
+// Copies on a file system that runs no programs: the mount is named, by check too.
+func TestNoexec(t *testing.T) {
+	b := newBench(t)
+	if err := unix.Mount("tmpfs", b.data, "tmpfs", unix.MS_NOEXEC, "size=256m"); err != nil {
+		t.Skipf("can't mount here: %v", err)
+	}
+	defer unix.Unmount(b.data, unix.MNT_DETACH)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
+	b.put("echo", "")
+	b.script("script", "exit 1")
+	want := "whose file system is mounted noexec: mount -o remount,exec it, or put data_dir elsewhere"
+	if got := Unfit(filepath.Join(b.data, "not", "yet")); len(got) != 1 || !strings.HasSuffix(got[0], want) {
+		t.Errorf("%q", got)
+	}
+	if got := Unfit(b.dir); got != nil {
+		t.Errorf("a good one: %q", got)
+	}
+	b.run()
+	for _, name := range []string{"echo", "script"} {
+		if s := b.state(name, Backoff); !strings.HasSuffix(s.Reason, want) {
+			t.Errorf("%+v", s)
+		}
+	}
+	b.stop()
 }

@@ -2,42 +2,79 @@ package pluginhost
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
-	"debug/macho"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // inspect says why a file can't be a program of this machine, as far as its
 // header tells, without running it; "": it may be one.
-func inspect(path string) string {
-	f, info, err := openFile(path)
-	if err != nil {
-		return "can't be read: " + err.Error()
+func inspect(path string) string { return cmp.Or(flaw(path), lack(path)) }
+
+// flaw says what is wrong with a file itself: another one has to take its place.
+func flaw(path string) string {
+	f, info, head, reason := begin(path)
+	if reason != "" {
+		return reason
 	}
 	defer f.Close()
-	head := make([]byte, 256) // of a script's first line the kernel reads no more
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return "can't be read: " + err.Error()
-	}
-	switch head = head[:n]; {
-	case n == 0:
-		return "is empty: it is no program"
+	switch {
+	case len(head) == 0:
+		return "is empty: copy it again"
 	case bytes.HasPrefix(head, []byte("#!")):
-		return inspectScript(head)
+		return scriptFlaw(head, info.Size())
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		return inspectELF(f, info.Size())
+		return elfFlaw(f, info.Size())
 	case isMachO(head):
-		return inspectMachO(f)
-	case bytes.HasPrefix(head, []byte("MZ")):
-		return "is a program for Windows: " + buildFor()
+		return machoFlaw(f)
+	}
+	for _, kind := range strangers {
+		if bytes.HasPrefix(head, []byte(kind.begins)) {
+			return kind.reason
+		}
 	}
 	return "is neither a program nor a script that begins with #! and its interpreter"
+}
+
+// begin opens a file and reads its first bytes: of a script's first line the
+// kernel reads no more.
+func begin(path string) (f *os.File, info fs.FileInfo, head []byte, reason string) {
+	f, info, err := openFile(path)
+	if err != nil {
+		return nil, nil, nil, "can't be read: " + err.Error()
+	}
+	head = make([]byte, 256)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		f.Close()
+		return nil, nil, nil, "can't be read: " + err.Error()
+	}
+	return f, info, head[:n], ""
+}
+
+// strangers are what is put into the folder by mistake, by how it begins.
+var strangers = []struct{ begins, reason string }{
+	{"\xef\xbb\xbf#!", "begins with a byte order mark, which hides its #! from the system: save it without one"},
+	{"MZ", "is a program for Windows: " + buildFor()},
+	{"!<arch>\n", "is a library: with Go, build a package main"},
+	{"\xca\xfe\xba\xbe", "is a Java class: drop in a script that runs it"},
+	{"PK\x03\x04", "is an archive (zip or jar): unpack it, or drop in a script that runs it"},
+	{"\x1f\x8b", "is compressed (gzip): unpack it"},
+	{"\xfd7zXZ", "is compressed (xz): unpack it"},
+	{"\x28\xb5\x2f\xfd", "is compressed (zstd): unpack it"},
+	{"\x00asm", "is WebAssembly: drop in a script that runs it"},
+	{"version https://git-lfs", "is only a pointer to a file in Git LFS: git lfs pull"},
+	{"<", "is a page of HTML or XML, as a download that went wrong leaves it: copy the program again"},
 }
 
 // buildFor is the mend of a program for another machine.
@@ -45,87 +82,64 @@ func buildFor() string {
 	return fmt.Sprintf("build it for this machine, with GOOS=%s GOARCH=%s if it is Go", runtime.GOOS, runtime.GOARCH)
 }
 
-func inspectScript(head []byte) string {
+// shebang takes a script's first line apart as the kernel does: the interpreter,
+// and all that stands behind it as one argument.
+func shebang(head []byte) (interpreter, argument string) {
 	line, _, _ := bytes.Cut(head[len("#!"):], []byte("\n"))
-	words := strings.Fields(string(line))
-	if len(words) == 0 {
-		return "is a script that names no interpreter behind #!"
-	}
-	if _, err := exec.LookPath(words[0]); err != nil {
-		return fmt.Sprintf("is a script for %s, which can't be run here: %v", excerpt(words[0]), err)
-	}
-	return ""
+	interpreter, argument, _ = strings.Cut(strings.Trim(string(line), " \t"), " ")
+	return interpreter, strings.Trim(argument, " \t")
 }
 
-// machines are the processors that ELF files are for, by GOARCH.
-var machines = map[string]elf.Machine{
-	"386": elf.EM_386, "amd64": elf.EM_X86_64, "arm": elf.EM_ARM, "arm64": elf.EM_AARCH64, "loong64": elf.EM_LOONGARCH,
-	"ppc64": elf.EM_PPC64, "ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390,
-}
-
-func inspectELF(r io.ReaderAt, size int64) string {
-	f, err := elf.NewFile(r)
-	if err != nil {
-		return "is a program whose header is broken or cut off (" + clean(err.Error(), 100) + "): copy it again"
-	}
-	want, known := machines[runtime.GOARCH]
+func scriptFlaw(head []byte, size int64) string {
+	line, _, ended := bytes.Cut(head, []byte("\n"))
+	interpreter, argument := shebang(head)
 	switch {
-	case runtime.GOOS == "darwin":
-		return "is a program for Linux or another Unix: " + buildFor()
-	case f.OSABI != elf.ELFOSABI_NONE && f.OSABI != elf.ELFOSABI_LINUX:
-		return fmt.Sprintf("is a program for another system (%s): %s", f.OSABI, buildFor())
-	case known && f.Machine != want && !(want == elf.EM_X86_64 && f.Machine == elf.EM_386):
-		return fmt.Sprintf("is a program for another processor (%s): %s", f.Machine, buildFor())
-	case f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN:
-		return fmt.Sprintf("is no program but an object file (%s)", f.Type)
-	}
-	end := uint64(0)
-	for _, p := range f.Progs {
-		end = max(end, p.Off+p.Filesz)
-	}
-	for _, s := range f.Sections {
-		if s.Type != elf.SHT_NOBITS {
-			end = max(end, s.Offset+s.FileSize)
-		}
-	}
-	if end > uint64(size) {
-		return fmt.Sprintf("is cut off: it has %d bytes, its header tells of %d: copy it again", size, end)
+	case interpreter == "" || interpreter == "\r":
+		return "is a script that names no interpreter behind #!"
+	case !ended && size > int64(len(head)):
+		return fmt.Sprintf("is a script whose first line is longer than the %d bytes that the system reads of it: make it shorter", len(head)-1)
+	case bytes.HasSuffix(line, []byte("\r")):
+		return `is a script whose lines end as on Windows (CR LF), so its interpreter isn't found: sed -i 's/\r$//' mends it`
+	case !filepath.IsAbs(interpreter):
+		return fmt.Sprintf("is a script for %s: its interpreter needs its whole path, or #!/usr/bin/env %s", excerpt(interpreter), clean(interpreter, 80))
+	case filepath.Base(interpreter) == "env" && strings.Contains(argument, " ") && !strings.HasPrefix(argument, "-"):
+		return fmt.Sprintf("is a script for env, which takes all of %s for one program's name: write #!%s -S %s", excerpt(argument), interpreter, clean(argument, 80))
 	}
 	return ""
 }
 
-// isMachO knows macOS's programs for one processor and for several.
-func isMachO(head []byte) bool {
-	for _, magic := range []string{"\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe"} {
-		if bytes.HasPrefix(head, []byte(magic)) {
-			return true
-		}
+// lack says what a program needs and this system hasn't got; "": nothing, as far
+// as its header tells. The file itself may be right.
+func lack(path string) string {
+	f, _, head, reason := begin(path)
+	if reason != "" {
+		return ""
 	}
-	return false
+	defer f.Close()
+	if bytes.HasPrefix(head, []byte("#!")) {
+		return scriptLack(shebang(head))
+	}
+	if program, err := elf.NewFile(f); err == nil {
+		return loaderLack(program)
+	}
+	return ""
 }
 
-func inspectMachO(r io.ReaderAt) string {
-	if runtime.GOOS != "darwin" {
-		return "is a program for macOS: " + buildFor()
+func scriptLack(interpreter, argument string) string {
+	switch info, err := os.Stat(interpreter); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("is a script for %s, which isn't there: install it, or name one that is", excerpt(interpreter))
+	case err != nil:
+		return fmt.Sprintf("is a script for %s, which can't be looked at: %v", excerpt(interpreter), err)
+	case info.IsDir():
+		return fmt.Sprintf("is a script for %s, which is a folder: name a program", excerpt(interpreter))
+	case unix.Access(interpreter, unix.X_OK) != nil:
+		return fmt.Sprintf("is a script for %s, which user %d may not run: chmod +x it, or name another", excerpt(interpreter), os.Geteuid())
 	}
-	want := macho.CpuArm64
-	if runtime.GOARCH == "amd64" {
-		want = macho.CpuAmd64
-	}
-	var has []macho.Cpu
-	if fat, err := macho.NewFatFile(r); err == nil {
-		for _, a := range fat.Arches {
-			has = append(has, a.Cpu)
-		}
-	} else if f, err := macho.NewFile(r); err == nil {
-		has = append(has, f.Cpu)
-	} else {
-		return "is a program whose header is broken or cut off (" + clean(err.Error(), 100) + "): copy it again"
-	}
-	for _, cpu := range has {
-		if cpu == want || cpu == macho.CpuAmd64 { // which Rosetta runs
-			return ""
+	if program, _, _ := strings.Cut(argument, " "); filepath.Base(interpreter) == "env" && program != "" && program[0] != '-' && !strings.Contains(argument, "=") {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Sprintf("is a script for %s, which isn't in the host's PATH (%s): install it, or write its whole path behind #!", excerpt(program), os.Getenv("PATH"))
 		}
 	}
-	return fmt.Sprintf("is a program for another processor (%v): %s", has, buildFor())
+	return ""
 }

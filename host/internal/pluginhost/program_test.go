@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What can't run here is known by its header, and said in words.
@@ -22,6 +23,7 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := func(at int, b ...byte) string { return string(good[:at]) + string(b) + string(good[at+len(b):]) }
+	zero := make([]byte, 8)
 	noSections := with(40, make([]byte, 8)...) // no table of sections: where it stands, and how long it is
 	noSections = noSections[:58] + "\x00\x00\x00\x00\x00\x00" + noSections[64:]
 	for name, c := range map[string]struct{ content, want string }{
@@ -33,16 +35,35 @@ func TestInspect(t *testing.T) {
 		"text":         {"These are notes.", "is neither a program nor a script that begins with #!"},
 		"no shebang":   {"exec echo\n", "is neither a program nor a script"},
 		"nobody":       {"#!\n", "is a script that names no interpreter"},
-		"nowhere":      {"#!/nowhere/perl -w\n", `is a script for "/nowhere/perl", which can't be run here: `},
+		"nowhere":      {"#!/nowhere/perl -w\n", `is a script for "/nowhere/perl", which isn't there: install it`},
+		"folder":       {"#!/etc\n", `is a script for "/etc", which is a folder: name a program`},
+		"not to run":   {"#!/etc/passwd\n", `is a script for "/etc/passwd", which user `},
+		"no newline":   {"#!/bin/sh", ""},
+		"CR LF":        {"#!/bin/sh\r\nexit 1\r\n", `is a script whose lines end as on Windows (CR LF), so its interpreter isn't found: sed -i 's/\r$//' `},
+		"CR LF, args":  {"#!/usr/bin/env python3\r\n", "is a script whose lines end as on Windows"},
+		"CR alone":     {"#!\r\n", "is a script that names no interpreter"},
+		"relative":     {"#!python3\n", `is a script for "python3": its interpreter needs its whole path, or #!/usr/bin/env python3`},
+		"env, nobody":  {"#!/usr/bin/env no-such-thing\n", `is a script for "no-such-thing", which isn't in the host's PATH (`},
+		"env, option":  {"#!/usr/bin/env sh -e\n", `is a script for env, which takes all of "sh -e" for one program's name: write #!/usr/bin/env -S sh -e`},
+		"env -S":       {"#!/usr/bin/env -S sh -e\n", ""},
+		"long line":    {"#!/bin/sh " + strings.Repeat("x", 300) + "\n", "is a script whose first line is longer than the 255 bytes"},
+		"BOM":          {"\xef\xbb\xbf#!/bin/sh\n", "begins with a byte order mark"},
+		"class":        {"\xca\xfe\xba\xbe\x00\x00\x00\x41", "is a Java class"},
+		"jar":          {"PK\x03\x04", "is an archive (zip or jar)"},
+		"go library":   {"!<arch>\n__.PKGDEF", "is a library: with Go, build a package main"},
+		"html":         {"<!DOCTYPE html>", "is a page of HTML or XML"},
+		"LFS":          {"version https://git-lfs.github.com/spec/v1\n", "is only a pointer"},
+		"big endian":   {with(5, 2), "is a program whose header is broken"}, // and so nothing else in it is right
+		"library":      {with(24, zero...), "is a library, no program"},
 		"windows":      {"MZ\x90\x00", "is a program for Windows: build it for this machine, with GOOS=linux GOARCH=" + runtime.GOARCH},
 		"macos":        {"\xcf\xfa\xed\xfe\x0c\x00\x00\x01", "is a program for macOS: build it for this machine"},
 		"macos, both":  {"\xca\xfe\xba\xbe\x00\x00\x00\x02", "is a program for macOS: "},
 		"sparc":        {with(18, 43, 0), "is a program for another processor (EM_SPARCV9): build it for this machine"},
 		"freebsd":      {with(7, 9), "is a program for another system (ELFOSABI_FREEBSD): "},
 		"object file":  {with(16, 1, 0), "is no program but an object file (ET_REL)"},
-		"4 KiB short":  {string(good[:len(good)-4096]), "is a program whose header is broken or cut off"},
+		"4 KiB short":  {string(good[:len(good)-4096]), "is cut off: it ends before"},
 		"half":         {noSections[:len(good)/2], "is cut off: it has "},
-		"header alone": {string(good[:40]), "is a program whose header is broken or cut off"},
+		"header alone": {string(good[:40]), "is cut off: it ends before"},
 	} {
 		path := filepath.Join(t.TempDir(), "p")
 		if err := os.WriteFile(path, []byte(c.content), 0o755); err != nil {
@@ -69,20 +90,107 @@ func TestLook(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "summed.sha256"), []byte(strings.Repeat("ab", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(dir, "folder"), 0o755), os.Symlink("nothing", filepath.Join(dir, "link")),
+		os.WriteFile(filepath.Join(dir, "plain"), nil, 0o644), os.Chmod(filepath.Join(dir, "good"), 0o755|os.ModeSetuid),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	found, err := Look(dir, func(name string) string { return map[string]string{"pinned": strings.Repeat("cd", 32)}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"good": "", "notes~": "no plugin's by its name: a plugin's name has letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
+		"folder": "a folder: a plugin is one file", "link": "a link to nothing", "plain": "not executable (chmod +x makes it a plugin)",
+		"good": "its set-uid or set-gid bit has no effect", "notes~": "no plugin's by its name: a plugin's name has letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
 		"summed.sha256": "no plugin's by its name", "text": "its file is neither a program",
 	}
 	if len(found) != len(want) {
 		t.Errorf("found %+v", found)
 	}
 	for _, c := range found {
-		if said := c.Ignored + c.Refused; (said == "") != (want[c.Name] == "") || !strings.HasPrefix(said, want[c.Name]) {
+		if said := c.Ignored + c.Refused + c.Note; (said == "") != (want[c.Name] == "") || !strings.HasPrefix(said, want[c.Name]) {
 			t.Errorf("%s: %+v, want %q", c.Name, c, want[c.Name])
 		}
+	}
+}
+
+// What can't be executed, and what dies of how it is made, says so in words with
+// the mend, not in the system's.
+func TestWhyItDoesNotRun(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("its examples are Linux's")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: 50 * time.Millisecond} }
+	want := map[string]struct {
+		content string
+		state   State
+		reason  string
+	}{
+		"half":   {string(good[:len(good)/2]), Refused, "not a plugin: it is cut off: it "},
+		"crlf":   {"#!/bin/sh\r\nexit 1\r\n", Refused, "not a plugin: it is a script whose lines end as on Windows"},
+		"env":    {"#!/usr/bin/env no-such-thing\n", Backoff, "can't be started: it is a script for \"no-such-thing\", which isn't in the host's PATH"},
+		"perl":   {"#!/nowhere/perl\n", Backoff, "can't be started: it is a script for \"/nowhere/perl\", which isn't there: install it"},
+		"empty":  {"", Refused, "not a plugin: it is empty"},
+		"text":   {"exec echo\n", Refused, "not a plugin: it is neither a program nor a script"},
+		"class":  {"\xca\xfe\xba\xbe\x00\x00\x00\x41", Refused, "not a plugin: it is a Java class"},
+		"nobody": {"#!/etc/passwd\n", Backoff, "can't be started: it is a script for \"/etc/passwd\", which user "},
+	}
+	if ls, err := os.ReadFile("/bin/ls"); err == nil && runtime.GOARCH == "amd64" && strings.Contains(string(ls), "/lib64/ld-linux-x86-64.so.2\x00") {
+		c := want["perl"]
+		c.content = strings.Replace(string(ls), "/lib64/ld-linux-x86-64.so.2\x00", "/lib/ld-musl-x86_64.so.1\x00\x00\x00\x00", 1)
+		c.reason = "can't be started: it needs the loader /lib/ld-musl-x86_64.so.1, which this system hasn't got: build it without one (CGO_ENABLED=0 if it is Go), or for this system's C library instead of musl"
+		want["musl"] = c
+	}
+	for name, c := range want {
+		b.write(name, []byte(c.content))
+	}
+	b.run()
+	for name, c := range want {
+		var s Status
+		b.poll(name+" to have its reason", func() bool { s = b.status(name); return s.State == c.state && s.Reason != "" })
+		if !strings.HasPrefix(s.Reason, c.reason) {
+			t.Errorf("%s: %q, want %q", name, s.Reason, c.reason)
+		}
+		if c.state == Refused && strings.Contains(s.Reason, "exec format error") {
+			t.Errorf("%s: %q has the system's words", name, s.Reason)
+		}
+	}
+}
+
+// What has a plugin's name and is none is told of, with what to do, and becomes
+// one when that is done.
+func TestIgnoredIsShown(t *testing.T) {
+	b := newBench(t)
+	if err := os.Mkdir(filepath.Join(b.dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.put("echo", "")
+	file := filepath.Join(b.dir, "echo")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.event("settled", 1)
+	if said := b.host.Ignored(); !strings.HasPrefix(said["folder"], "a folder") || !strings.Contains(said["echo"], "chmod +x") || len(said) != 2 {
+		t.Errorf("%q", said)
+	}
+	if err := os.Chmod(file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.event("ready echo", 1)
+	if said := b.host.Ignored(); said["echo"] != "" {
+		t.Errorf("%q", said)
 	}
 }

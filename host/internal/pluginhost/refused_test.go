@@ -25,7 +25,7 @@ func TestRefusals(t *testing.T) {
 		"exits":    "not a plugin: exited before the handshake with status 3; its last words: no licence found",
 		"true":     "not a plugin: exited before the handshake with status 0",
 		"text":     "not a plugin: it is neither a program nor a script that begins with #!",
-		"empty":    "not a plugin: it is empty: it is no program",
+		"empty":    "not a plugin: it is empty: copy it again",
 		"liar":     `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
 		"picky":    "refused to start: greeting must not be empty at all",
 		"stranger": "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",

@@ -1,10 +1,10 @@
 package pluginhost
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,10 +40,16 @@ func socketRoot(dataDir string) string {
 // alone. A cleaner of temporary files may remove it at any time, so each process's
 // start comes here.
 func openSockets(root string) error {
-	failed := os.MkdirAll(root, 0o700)
+	if err := os.MkdirAll(root, 0o700); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("make folder for plugins' sockets: %w", err)
+	}
+	return checkSockets(root) // which says what else it is
+}
+
+func checkSockets(root string) error {
 	info, err := os.Lstat(root)
 	if err != nil {
-		return fmt.Errorf("make folder for plugins' sockets: %w", cmp.Or(failed, err))
+		return fmt.Errorf("look at folder for plugins' sockets: %w", err)
 	}
 	// In a folder that all may write to, it could be somebody else's.
 	st, ok := info.Sys().(*syscall.Stat_t)

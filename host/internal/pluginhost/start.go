@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -59,13 +58,8 @@ func (l *life) handshake() error {
 		return refusal(verdict)
 	case p.handshake.done(): // go-plugin didn't like it
 		return refusal("prints garbage: a handshake with " + clean(err.Error(), 200))
-	case errors.Is(err, syscall.ENOEXEC):
-		return refusal("not a plugin: it " + cmp.Or(inspect(p.path), "can't be run by this machine: "+err.Error()))
 	case !p.started():
-		if why := inspect(p.path); why != "" {
-			return fmt.Errorf("can't be started: it %s", why)
-		}
-		return fmt.Errorf("can't be started: %w", err)
+		return unstarted(p.path, err)
 	}
 	return err
 }

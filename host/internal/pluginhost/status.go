@@ -53,6 +53,14 @@ type Refusal struct {
 	Tried bool `json:"tried"`
 }
 
+// Ignored is what has a plugin's name in the folder and is none, by name with the
+// reason.
+func (h *Host) Ignored() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ignored // never changed, only replaced
+}
+
 // Status tells of every plugin that has a file or a process, by name.
 func (h *Host) Status() []Status {
 	plugins, _ := h.named("") // no error for all

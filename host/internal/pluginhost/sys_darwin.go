@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // sysProcAttr gives the process a group of its own.
@@ -23,4 +25,10 @@ func reap(cmd *exec.Cmd, last func()) {
 // changed is when the file's inode changed last: rename, chmod and every write.
 func changed(info fs.FileInfo) int64 {
 	return info.Sys().(*syscall.Stat_t).Ctimespec.Nano()
+}
+
+// noexec reports whether a folder's file system runs no programs.
+func noexec(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Flags&unix.MNT_NOEXEC != 0
 }

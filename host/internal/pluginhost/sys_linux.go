@@ -32,3 +32,9 @@ func reap(cmd *exec.Cmd, last func()) {
 func changed(info fs.FileInfo) int64 {
 	return info.Sys().(*syscall.Stat_t).Ctim.Nano()
 }
+
+// noexec reports whether a folder's file system runs no programs.
+func noexec(dir string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(dir, &s) == nil && s.Flags&unix.ST_NOEXEC != 0
+}

@@ -75,6 +75,9 @@ func (s *supervisor) staged(asked int, f file, draft binary, err error) {
 				s.log.Warn("copy of a plugin's content may not outlive a power cut", "err", err)
 			}
 		})
+		if s.content.sha256 != bin.sha256 && f.loses() != "" {
+			s.log.Warn("plugin's file is not run as it is", "err", f.loses())
+		}
 		s.accept(bin)
 		return
 	case errors.Is(err, errChanging): // it is offered before, when it has settled

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // vet says why a file can't be a plugin, before it is run, with the mend; "": it
@@ -28,6 +30,9 @@ func vet(f file, dir string) string {
 	}
 	if max(f.size, info.Size()) > maxFile {
 		return fmt.Sprintf("its file %s has %d MiB, a plugin's may have %d: it is no plugin, or has to be made smaller", f.real, max(f.size, info.Size())>>20, maxFile>>20)
+	}
+	if unix.Access(f.real, unix.R_OK) != nil {
+		return fmt.Sprintf("its file %s can't be read by user %d, the host's: chmod a+r %s", f.real, os.Geteuid(), f.real)
 	}
 	folder, err := filepath.EvalSymlinks(dir)
 	if err != nil {
