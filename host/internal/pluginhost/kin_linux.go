@@ -10,7 +10,19 @@ import (
 
 // kill kills each of them that there is, and returns their numbers. What has
 // ended has no environment any more, though it may not have been awaited yet.
-func (k kin) kill() (pids []int) {
+func (k kin) kill() []int {
+	return k.each(func(p *os.Process) error { return p.Kill() })
+}
+
+// restrict sets the limits of each: what was started before its parent was
+// restricted has not inherited them.
+func (k kin) restrict() {
+	k.each(func(p *os.Process) error { return restrict(p.Pid) })
+}
+
+// each calls do with each of them that there is, and returns the numbers of those
+// where that worked.
+func (k kin) each(do func(*os.Process) error) (pids []int) {
 	if k.mark == "" {
 		panic("kin without a mark: it would be everybody's")
 	}
@@ -24,7 +36,7 @@ func (k kin) kill() (pids []int) {
 		if err != nil {
 			continue
 		}
-		if k.has(pid) && p.Kill() == nil {
+		if k.has(pid) && do(p) == nil {
 			pids = append(pids, pid)
 		}
 		p.Release()

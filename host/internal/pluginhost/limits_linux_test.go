@@ -1,8 +1,12 @@
 package pluginhost
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +26,47 @@ func TestLimits(t *testing.T) {
 	files := regexp.MustCompile(`Max open files +(\d+) +(\d+) `).FindStringSubmatch(limits)
 	if files == nil || files[1] != files[2] || len(files[1]) > len("65536") {
 		t.Errorf("limits: %s", limits)
+	}
+}
+
+// When memory is short the kernel takes a plugin before the host, and what the
+// plugin has started too, also what it had started before it could be told.
+func TestPluginsGoBeforeTheHost(t *testing.T) {
+	score := func(pid string) int {
+		t.Helper()
+		text, err := os.ReadFile("/proc/" + pid + "/oom_score_adj")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	own := score("self")
+	want := min(own+1000, 1000)
+	b := newBench(t)
+	b.proven()
+	if limits := b.ask("echo", "limits"); !strings.HasSuffix(limits, fmt.Sprintf("oom_score_adj %d\n", want)) {
+		t.Errorf("%s, want %d", limits, want)
+	}
+	if got := score(b.ask("echo", "child")); got != want {
+		t.Errorf("its child: %d, want %d", got, want)
+	}
+	early := exec.Command("sleep", "600") // as if it had been there before
+	early.Env = []string{b.host.kin.one(1).variable()}
+	if err := early.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer early.Wait()
+	defer early.Process.Kill()
+	b.host.kin.one(1).restrict()
+	if got := score(strconv.Itoa(early.Process.Pid)); got != want {
+		t.Errorf("one that was there before: %d, want %d", got, want)
+	}
+	if now := score("self"); now != own {
+		t.Errorf("the host: %d, was %d", now, own)
 	}
 }
 

@@ -44,8 +44,12 @@ func groupMemory(group int) (sum int64) {
 const maxFiles = 65536
 
 // restrict sets the limits of a process that has just been started: no core
-// dumps, which would hold what devices sent, and a bound on open files.
+// dumps, which would hold what devices sent, a bound on open files, and when
+// memory is short it goes before the host. What it starts inherits them.
 func restrict(pid int) error {
+	if err := sacrifice(pid); err != nil {
+		return err
+	}
 	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
 		return err
 	}
@@ -56,4 +60,21 @@ func restrict(pid int) error {
 	files.Max = min(files.Max, maxFiles)
 	files.Cur = files.Max
 	return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil)
+}
+
+// sacrifice has the kernel take a process before the host, whichever of them is
+// the larger: a plugin's death costs a restart, the host's everybody's time. The
+// host's own score stays, as to lower it would need a privilege.
+func sacrifice(pid int) error {
+	// Spec: proc_pid_oom_score_adj(5): added to thousandths of the memory in use, 1000 at most.
+	const span, most = 1000, 1000
+	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return err
+	}
+	own, err := strconv.Atoi(string(bytes.TrimSpace(text)))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte(strconv.Itoa(min(own+span, most))), 0)
 }

@@ -211,7 +211,8 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		signalSelf(syscall.SIGKILL)
 	case "limits":
 		text, _ := os.ReadFile("/proc/self/limits")
-		answer(string(text))
+		score, _ := os.ReadFile("/proc/self/oom_score_adj")
+		answer(string(text) + "oom_score_adj " + string(score))
 	case "grow": // by 200 MiB, that are used
 		hoard = make([]byte, 200<<20)
 		for i := 0; i < len(hoard); i += 4096 {

@@ -159,6 +159,7 @@ func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
 	l.host.o.Dispatcher.Described(l.inst)
 	close(in.open)
 	l.began = time.Now()
+	l.process.kin.restrict()
 	l.place()
 	l.news(described)
 	return in, nil
