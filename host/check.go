@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/config"
+	"balhost/host/internal/mend"
 	"balhost/host/internal/pluginhost"
 )
 
@@ -88,6 +90,11 @@ func (f *findings) look(cfg config.Config) {
 		}
 	}
 	f.Errors = append(f.Errors, pluginhost.Unfit(cfg.DataDir)...)
+	if _, err := os.Stat(cfg.DataDir); err == nil {
+		if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
+			f.note("for user %d, who runs this: %v", os.Geteuid(), err)
+		}
+	}
 	for _, s := range cfg.Sessions {
 		if _, err := s.TLS.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: %v", s.Name, err))

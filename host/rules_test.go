@@ -45,6 +45,7 @@ var place = map[string]tier{
 	"host/internal/backoff":    pure,
 	"host/internal/plain":      pure,
 	"host/internal/turns":      pure,
+	"host/internal/mend":       pure,
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,

@@ -37,7 +37,7 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := limit(opened, maxConns)
+	l := limit(&short{Listener: opened, log: o.Log}, maxConns)
 	s := &Server{api: api{Functions: o.Functions, log: o.Log}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"balhost/host/internal/flow"
+	"balhost/host/internal/mend"
 	"balhost/host/internal/xmpp"
 )
 
@@ -122,7 +123,7 @@ func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 	o := &c.s.o
 	nc, err := o.Dial(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", c.where(), err)
+		return nil, fmt.Errorf("connect to %s: %w", c.where(), mend.With(err))
 	}
 	if o.TLS == nil {
 		return nc, nil

@@ -18,6 +18,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/ledger"
+	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
 	"balhost/sdk/outlet"
@@ -58,6 +59,7 @@ const exitRecover = 75
 // sessions and its ledger, and returns nil, also when it was still opening them. Any other end is an error. When a
 // commit fails the process exits with status 75 (P10).
 func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
+	defer func() { err = mend.With(err) }()
 	started := time.Now()
 	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
 	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
@@ -68,6 +70,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
 	}
+	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
+		return err
+	}
+	fewFiles(cfg, o.Log)
 	parts := newParts()
 	parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countLines(parts.host.metrics, o.LogStats)
@@ -160,6 +166,19 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	return err
 }
 
+// fewFiles warns when this process may have fewer files open than it can come to
+// need: connections, each with its successor, the ledger's tables, plugins' pipes.
+func fewFiles(cfg config.Config, log hclog.Logger) {
+	least := uint64(1024)
+	for _, s := range cfg.Sessions {
+		least += 2 * uint64(s.Connections)
+	}
+	if most := mend.Files(); most < least {
+		log.Warn(fmt.Sprintf("the host may have %d files open, and can come to need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
+	}
+}
+
+// part runs one part until ctx ends. A part that stops before has failed, and
 // countLines has the metrics tell what became of the log's lines.
 func countLines(metrics prometheus.Registerer, stats func() outlet.Stats) {
 	if stats == nil {

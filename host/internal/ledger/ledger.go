@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/mend"
 )
 
 // Options says where a ledger is and how careful it is. Only Dir is needed.
@@ -210,7 +211,7 @@ func (l *Ledger) put(o op, done func(error)) {
 func (l *Ledger) poison(err error) {
 	l.poisoned.Do(func() {
 		l.failure.Store(&err)
-		l.o.Log.Error("ledger stops, and recovers when it is opened again", "err", err)
+		l.o.Log.Error("ledger stops, and recovers when it is opened again", "err", mend.With(err))
 		l.o.Poison(err)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"balhost/host/internal/backoff"
+	"balhost/host/internal/mend"
 )
 
 // State says where a plugin is in its life.
@@ -169,6 +170,7 @@ func (s *supervisor) clear() {
 
 // backoff: it failed, and is started again after a delay.
 func (s *supervisor) backoff(err error) {
+	err = mend.With(err)
 	delay := backoff.Policy{Min: s.options.RestartMin, Max: s.options.RestartMax}.DelayAtLeast(s.failures, s.rnd)
 	s.why, s.retry = err.Error(), time.Now().Add(delay)
 	s.log.Warn("plugin failed: started again after a while", "attempt", s.failures, "err", err)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"balhost/host/internal/mend"
 )
 
 func (s *supervisor) store() store { return s.host.store(s.name) }
@@ -84,6 +86,7 @@ func (s *supervisor) staged(asked int, f file, draft binary, err error) {
 	case refused: // a folder that is mended doesn't change the file
 		s.decline("", err.Error())
 	default:
+		err = mend.With(err)
 		s.log.Warn("plugin's file can't be taken yet", "err", err)
 		s.why = err.Error()
 		s.resume()

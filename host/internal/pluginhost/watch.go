@@ -17,7 +17,7 @@ func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), l
 	defer tick.Stop()
 	notify, err := fsnotify.NewWatcher()
 	if err != nil { // out of watches, say: slower, that is all
-		log.Warn("plugins folder is not watched, only looked at now and then", "err", err)
+		log.Warn("plugins folder is not watched, only looked at now and then (fs.inotify.max_user_instances may be too low)", "err", err)
 		notify = &fsnotify.Watcher{} // its nil channels never fire
 	} else {
 		defer notify.Close()
