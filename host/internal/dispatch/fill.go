@@ -227,7 +227,9 @@ func (d *Dispatcher) watch(now time.Time) {
 				stuck += in.stuck
 			}
 		}
-		p.stucks.Set(float64(stuck))
+		if p.measured {
+			p.stucks.Set(float64(stuck))
+		}
 	}
 }
 

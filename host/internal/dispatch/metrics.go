@@ -41,3 +41,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	return m
 }
+
+// measure makes a plugin's series, if it has none.
+func (m *metrics) measure(p *plugin) {
+	if !p.measured {
+		p.measured, p.waits, p.handlings = true, m.waits.WithLabelValues(p.name), m.handlings.WithLabelValues(p.name)
+		p.stucks = m.stucks.WithLabelValues(p.name)
+	}
+}
+
+// forget removes the series of a plugin that is gone.
+func (m *metrics) forget(p *plugin) {
+	p.measured = false
+	of := prometheus.Labels{"plugin": p.name}
+	m.ends.DeletePartialMatch(of)
+	m.waits.DeletePartialMatch(of)
+	m.handlings.DeletePartialMatch(of)
+	m.stucks.DeletePartialMatch(of)
+	m.reruns.DeletePartialMatch(of)
+}

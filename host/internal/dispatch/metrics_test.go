@@ -59,3 +59,38 @@ func TestHowLongLanesWait(t *testing.T) {
 		want(2, 5, 3)
 	})
 }
+
+// TestRemovedPluginHasNoSeries: they go with its file, and come back with it.
+func TestRemovedPluginHasNoSeries(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		r := prometheus.NewRegistry()
+		r.MustRegister(b.d.metrics.waits, b.d.metrics.handlings, b.d.metrics.ends, b.d.metrics.stucks)
+		b.d.Settled()
+		series := func() (n int) {
+			b.Helper()
+			synctest.Wait()
+			families, err := r.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				n += len(f.GetMetric())
+			}
+			return n
+		}
+		for range 2 {
+			p := b.plugin("echo", "app", nil)
+			b.ledger.upstream("app", "anna", "1")
+			synctest.Wait()
+			p.done(p.last())
+			if n := series(); n != 4 {
+				t.Errorf("%d series, want 4", n)
+			}
+			b.d.Gone(p.plugin, "its file was removed")
+			b.d.Removed("echo")
+			if n := series(); n != 0 {
+				t.Errorf("%d series are left", n)
+			}
+		}
+	})
+}

@@ -49,6 +49,7 @@ type plugin struct {
 	failedAt               time.Time // and when
 	saidAt                 time.Time // when that was logged last
 	unsaid                 int       // failures since
+	measured               bool      // it has series: from its first process on, until its file is removed
 	waits, handlings       prometheus.Observer
 	stucks                 prometheus.Gauge
 
@@ -99,8 +100,6 @@ func (d *Dispatcher) plugin(name string) *plugin {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
 			turns: turns.New(d.watchlist(name).set), enlisted: map[*lane]*turns.Turn{},
-			waits: d.metrics.waits.WithLabelValues(name), handlings: d.metrics.handlings.WithLabelValues(name),
-			stucks: d.metrics.stucks.WithLabelValues(name),
 		}
 		d.readPause(p)
 		d.plugins[name] = p
@@ -122,6 +121,7 @@ func (d *Dispatcher) instance(r *Instance) *instance {
 // one serves: then from the moment it takes over.
 func (d *Dispatcher) described(r *Instance) {
 	p := d.plugin(r.Name)
+	d.metrics.measure(p)
 	p.instances[r] = &instance{Instance: r, of: p, credit: r.MaxInFlight, out: map[uint64]*delivery{}}
 	if p.serving == nil && !r.Trier {
 		d.claim(p, r)
@@ -234,6 +234,7 @@ func (d *Dispatcher) quiet(in *instance) {
 func (d *Dispatcher) removed(name string) {
 	if p := d.plugins[name]; p != nil {
 		p.claims = false
+		d.metrics.forget(p)
 		d.retable()
 	}
 }

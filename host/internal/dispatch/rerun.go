@@ -31,7 +31,9 @@ func changed(err error) []string {
 // is to be logged.
 func (d *Dispatcher) rerun(p *plugin, kind string, keys []string) (say bool, unsaid int) {
 	p.reruns++
-	d.metrics.reruns.WithLabelValues(p.name, kind).Inc()
+	if p.measured {
+		d.metrics.reruns.WithLabelValues(p.name, kind).Inc()
+	}
 	c, now := &p.contest, time.Now()
 	c.at = now
 	if len(keys) > 0 {

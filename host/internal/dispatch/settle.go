@@ -226,6 +226,8 @@ func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, lette
 // note counts the end of a handing out.
 func (d *Dispatcher) note(p *plugin, e *entry.Event, end string, count *uint64) {
 	*count++
-	d.metrics.ends.WithLabelValues(p.name, e.Kind.String(), end).Inc()
+	if p.measured {
+		d.metrics.ends.WithLabelValues(p.name, e.Kind.String(), end).Inc()
+	}
 	d.recent.add(Recent{At: time.Now(), Plugin: p.name, Kind: e.Kind, End: end, Category: e.Category, Seq: e.Seq})
 }

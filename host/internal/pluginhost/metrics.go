@@ -10,6 +10,13 @@ type metrics struct {
 	runs     *prometheus.CounterVec
 }
 
+// forget removes the series of a plugin that is gone.
+func (m *metrics) forget(plugin string) {
+	m.restarts.DeleteLabelValues(plugin)
+	m.refusals.DeleteLabelValues(plugin)
+	m.runs.DeleteLabelValues(plugin)
+}
+
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{

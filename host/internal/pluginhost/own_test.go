@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Whatever a person keeps in the data folder, in the host's own folders too, and
@@ -143,4 +145,33 @@ func TestRefusedFolderIsOneMessage(t *testing.T) {
 	}
 	b.event("ready one", 1)
 	b.event("ready two", 1)
+}
+
+// A plugin that is gone leaves no series of its own.
+func TestRemovedPluginHasNoSeries(t *testing.T) {
+	b := newBench(t)
+	b.host.metrics.refusals.WithLabelValues("echo").Inc()
+	b.proven()
+	b.tell("echo", "kill")
+	b.event("ready echo", 2)
+	r := prometheus.NewRegistry()
+	r.MustRegister(b.host.metrics.restarts, b.host.metrics.refusals)
+	series := func() (n int) {
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			n += len(f.GetMetric())
+		}
+		return n
+	}
+	if n := series(); n != 2 {
+		t.Errorf("%d series, want 2", n)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "echo")); err != nil {
+		t.Fatal(err)
+	}
+	b.event("removed echo", 1)
+	b.poll("the series to go", func() bool { return series() == 0 })
 }

@@ -462,6 +462,7 @@ func (s *supervisor) leave() {
 	s.content, s.record, s.good = binary{}, record{}, nil
 	s.declined, s.why, s.failures, s.retry = "", "", 0, time.Time{}
 	s.host.o.Dispatcher.Removed(s.name)
+	s.host.metrics.forget(s.name)
 	if err := s.store().clear(); err != nil {
 		s.log.Warn("copies of a removed plugin stay", "err", err)
 	}
