@@ -55,20 +55,21 @@ const maxStarting = 8
 
 // Host runs the plugins of one folder.
 type Host struct {
-	o       Options
-	limits  limits
-	log     hclog.Logger
-	metrics *metrics
-	proven  chan struct{} // one for each proven content that is being started
-	others  chan struct{} // and for each other one
-	spawner spawner
-	sockets string        // set by Run before anything is started
-	kin     kin           // so is this: all processes of this host
-	started atomic.Int64  // processes
-	hint    chan struct{} // look into the folder; capacity 1
-	free    func(dir string) (bytes int64, err error)
-	copying chan struct{} // one for each copy that is being made
-	aside   aside
+	o        Options
+	limits   limits
+	log      hclog.Logger
+	metrics  *metrics
+	proven   chan struct{} // one for each proven content that is being started
+	others   chan struct{} // and for each other one
+	spawner  spawner
+	children *children
+	sockets  string        // set by Run before anything is started
+	kin      kin           // so is this: all processes of this host
+	started  atomic.Int64  // processes
+	hint     chan struct{} // look into the folder; capacity 1
+	free     func(dir string) (bytes int64, err error)
+	copying  chan struct{} // one for each copy that is being made
+	aside    aside
 	// stopping is set by Run, closed when it shall end.
 	stopping <-chan struct{}
 
@@ -92,7 +93,7 @@ func New(o Options) *Host {
 	}
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
-		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner),
+		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner), children: newChildren(),
 		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
 	}
 }
@@ -129,6 +130,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	thread.Go(h.spawner.run)
 	defer thread.Wait()
 	defer close(h.spawner) // after the last process
+	defer h.foster()()
 
 	h.stopping = ctx.Done()
 	h.aside.Go(func() { watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
@@ -268,19 +270,6 @@ func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 	}
 }
 
-// ignore notes what lies in the folder by a plugin's name and is none, and says so once.
-func (h *Host) ignore(none map[string]string) {
-	h.mu.Lock()
-	before := h.ignored
-	h.ignored = none
-	h.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(none)) {
-		if before[name] != none[name] {
-			h.log.Info("file in the plugins folder is no plugin", "plugin", name, "err", none[name])
-		}
-	}
-}
-
 // missing are the plugins of which there are copies and that aren't in the folder.
 func (h *Host) missing(present map[string]file) (names []string) {
 	all, err := stores(h.o.DataDir)
@@ -353,20 +342,6 @@ func (h *Host) tell(c changes, empty bool) {
 	}
 }
 
-// complain notes why a plugin's file is not taken, "" for nothing, and reports
-// whether to say so: what a whole folder is refused for is said once.
-func (h *Host) complain(name, reason string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.declined, name)
-	if reason == "" {
-		return false
-	}
-	said := slices.Contains(slices.Collect(maps.Values(h.declined)), reason)
-	h.declined[name] = reason
-	return !said
-}
-
 // pause waits for a hint, the time, or the end of ctx.
 func pause(ctx context.Context, hint <-chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
@@ -376,28 +351,6 @@ func pause(ctx context.Context, hint <-chan struct{}, d time.Duration) {
 	case <-hint:
 	case <-timer.C:
 	}
-}
-
-// place waits for one among those that are being started. release may be called
-// more than once; when the start takes long it comes by itself.
-func (h *Host) place(ctx context.Context, proven bool) (release func(), err error) {
-	places := h.others
-	if proven {
-		places = h.proven
-	}
-	return h.enter(places, ctx.Done())
-}
-
-// enter waits for a place, as place does, until done is closed.
-func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func(), err error) {
-	select {
-	case places <- struct{}{}:
-	case <-done:
-		return nil, errStopping
-	}
-	leave := sync.OnceFunc(func() { <-places })
-	late := time.AfterFunc(h.limits.crowd, leave)
-	return func() { late.Stop(); leave() }, nil
 }
 
 func (h *Host) store(name string) store {

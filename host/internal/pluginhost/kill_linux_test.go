@@ -142,7 +142,7 @@ func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
 	b.event("settled", 1)
 	path := filepath.Join(t.TempDir(), "sleeper")
 	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
-	p := newProcess(path, b.dir, b.host.kin.one(0), &lines{output: newOutput(b.host.log, 1000)}, b.host.spawner.start)
+	p := newProcess(path, b.dir, b.host.kin.one(0), &lines{output: newOutput(b.host.log, 1000)}, b.host)
 	started, over := make(chan error), make(chan struct{})
 	defer close(over)
 	ask := func() {

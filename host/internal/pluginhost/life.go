@@ -93,7 +93,7 @@ var (
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
-	l.process = newProcess(l.version.bin.path, l.dir, l.host.kin.one(l.host.started.Add(1)), &lines{output: l.lines}, l.host.spawner.start)
+	l.process = newProcess(l.version.bin.path, l.dir, l.host.kin.one(l.host.started.Add(1)), &lines{output: l.lines}, l.host)
 	place, err := l.host.place(ctx, l.proven) // not all at once: a machine has few processors
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type process struct {
 	env   []string // go-plugin's own, added to the minimal one
 	lines *lines   // takes what it prints
 	spawn func(func() error) error
+	known *children // all of the host's
 
 	socketDir string // made by go-plugin
 	handshake *handshake
@@ -49,8 +50,8 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-func newProcess(path, dir string, k kin, l *lines, spawn func(func() error) error) *process {
-	p := &process{path: path, dir: dir, kin: k, lines: l, spawn: spawn, exited: make(chan struct{})}
+func newProcess(path, dir string, k kin, l *lines, h *Host) *process {
+	p := &process{path: path, dir: dir, kin: k, lines: l, spawn: h.spawner.start, known: h.children, exited: make(chan struct{})}
 	p.stdout, p.stdoutEnd = io.Pipe()
 	p.stderr, p.stderrEnd = io.Pipe()
 	p.handshake = &handshake{out: p.stdoutEnd, lines: l}
@@ -80,7 +81,14 @@ func (p *process) Start(context.Context) (err error) {
 	cmd.Dir, cmd.Env = p.dir, append(append(minimalEnv(), p.env...), p.kin.variable())
 	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File: Wait has no copying to wait for
 	cmd.SysProcAttr = sysProcAttr()
-	if err := p.spawn(cmd.Start); err != nil {
+	err = p.spawn(func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		p.known.started(cmd.Process.Pid)
+		return nil
+	})
+	if err != nil {
 		outR.Close()
 		errR.Close()
 		return err
@@ -106,6 +114,7 @@ func (p *process) await(pipes ...*os.File) {
 		p.signal(syscall.SIGKILL) // what is left of the group
 		p.live = false
 	})
+	p.known.awaited(p.cmd.Process.Pid)
 	if _, left := p.kin.end(kinTime); left {
 		p.lines.log.Error("processes that the plugin has started can't be ended")
 	}

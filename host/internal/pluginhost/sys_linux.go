@@ -3,8 +3,10 @@ package pluginhost
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"os/exec"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,4 +39,34 @@ func changed(info fs.FileInfo) int64 {
 func noexec(dir string) bool {
 	var s unix.Statfs_t
 	return unix.Statfs(dir, &s) == nil && s.Flags&unix.ST_NOEXEC != 0
+}
+
+// inherits reports whether orphans become this process's children.
+func inherits() bool {
+	var subreaper int32
+	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0)
+	return os.Getpid() == 1 || err == nil && subreaper != 0
+}
+
+// reapOrphans awaits the children that have ended, up to one that is ours, which
+// os/exec awaits.
+func reapOrphans(ours func(pid int) bool) {
+	for {
+		// Spec: waitid(2): the first that has ended stays as it is; si_pid is 0 for none.
+		var info unix.Siginfo
+		if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+			return // no children
+		}
+		pid := (*struct {
+			_   [3]int32
+			_   [unsafe.Sizeof(uintptr(0)) - 4]byte
+			pid int32
+		})(unsafe.Pointer(&info)).pid
+		if pid == 0 || ours(int(pid)) {
+			return
+		}
+		if _, err := unix.Wait4(int(pid), nil, unix.WNOHANG, nil); err != nil {
+			return
+		}
+	}
 }

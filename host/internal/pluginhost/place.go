@@ -1,0 +1,29 @@
+package pluginhost
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// place waits for one among those that are being started. release may be called
+// more than once; when the start takes long it comes by itself.
+func (h *Host) place(ctx context.Context, proven bool) (release func(), err error) {
+	places := h.others
+	if proven {
+		places = h.proven
+	}
+	return h.enter(places, ctx.Done())
+}
+
+// enter waits for a place, as place does, until done is closed.
+func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func(), err error) {
+	select {
+	case places <- struct{}{}:
+	case <-done:
+		return nil, errStopping
+	}
+	leave := sync.OnceFunc(func() { <-places })
+	late := time.AfterFunc(h.limits.crowd, leave)
+	return func() { late.Stop(); leave() }, nil
+}
