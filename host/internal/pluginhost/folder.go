@@ -18,23 +18,31 @@ import (
 )
 
 // scan looks at the plugins folder: every executable regular file, after
-// symbolic links, whose name can be a plugin's. What can't be looked at isn't
-// there; none says why, of what has a plugin's name. An error means that nothing
-// is known.
-func scan(dir string) (present map[string]file, none map[string]string, err error) {
+// symbolic links, whose name can be a plugin's. An error means that nothing is known.
+func scan(dir string) (found, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("look into plugins folder: %w", err)
+		return found{}, fmt.Errorf("look into plugins folder: %w", err)
 	}
-	present, none = map[string]file{}, map[string]string{}
+	all := found{present: map[string]file{}, none: map[string]string{}, unclear: map[string]bool{}}
 	for _, entry := range entries {
-		if f, reason := examine(dir, entry.Name()); reason == "" {
-			present[f.name] = f
-		} else if noName(entry.Name()) == nil {
-			none[entry.Name()] = reason
+		name := entry.Name()
+		if f, reason := examine(dir, name); reason == "" {
+			all.present[name] = f
+		} else if noName(name) == nil {
+			all.none[name] = reason
+			_, err := os.Stat(filepath.Join(dir, name))
+			all.unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist)
 		}
 	}
-	return present, none, nil
+	return all, nil
+}
+
+// found is what a look into the plugins folder brought, by name.
+type found struct {
+	present map[string]file
+	none    map[string]string // what has a plugin's name and is none, with the reason
+	unclear map[string]bool   // of these, what could not be looked at: it may well be there
 }
 
 // noName says why a name can't be a plugin's.

@@ -156,7 +156,7 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 	var boot sync.WaitGroup
 	settler, complaint, booting, known := newSettler(h.limits), "", true, false
 	for ctx.Err() == nil {
-		present, err := h.scan(ctx)
+		seen, err := h.scan(ctx)
 		again := h.limits.rescan
 		if ctx.Err() != nil {
 			break
@@ -169,9 +169,10 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 			complaint = ""
 			if !known {
 				known = true
-				settler.expect(time.Now(), h.missing(present))
+				settler.expect(time.Now(), h.missing(seen))
 			}
-			c := settler.look(time.Now(), present)
+			settler.spare(&seen)
+			c := settler.look(time.Now(), seen.present)
 			if booting {
 				for _, name := range c.found {
 					boot.Add(1)
@@ -184,7 +185,7 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 			for _, f := range c.settled {
 				h.supervise(ctx, f.name, &f, func() {}, plugins)
 			}
-			h.tell(c, len(present) == 0)
+			h.tell(c, len(seen.present) == 0)
 			again = cmp.Or(c.again, again)
 		}
 		if booting {
@@ -244,13 +245,12 @@ func (h *Host) Awaited() []string {
 }
 
 // scan looks at the folder, for as long as its file system doesn't answer.
-func (h *Host) scan(ctx context.Context) (map[string]file, error) {
-	var present map[string]file
-	var none map[string]string
+func (h *Host) scan(ctx context.Context) (found, error) {
+	var all found
 	seen := make(chan error, 1)
 	h.aside.Go(func() {
 		var err error
-		present, none, err = scan(h.o.Dir)
+		all, err = scan(h.o.Dir)
 		seen <- err
 	})
 	late := time.NewTimer(h.limits.patience)
@@ -259,11 +259,11 @@ func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 		select {
 		case err := <-seen:
 			if err == nil {
-				h.ignore(none)
+				h.ignore(all.none)
 			}
-			return present, err
+			return all, err
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return all, context.Cause(ctx)
 		case <-late.C:
 			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
 		}
@@ -271,13 +271,13 @@ func (h *Host) scan(ctx context.Context) (map[string]file, error) {
 }
 
 // missing are the plugins of which there are copies and that aren't in the folder.
-func (h *Host) missing(present map[string]file) (names []string) {
+func (h *Host) missing(seen found) (names []string) {
 	all, err := stores(h.o.DataDir)
 	if err != nil {
 		h.log.Warn("copies of removed plugins stay", "err", err)
 	}
 	for _, s := range all {
-		if _, ok := present[s.name()]; !ok {
+		if _, ok := seen.present[s.name()]; !ok && !seen.unclear[s.name()] {
 			names = append(names, s.name())
 		}
 	}

@@ -216,6 +216,7 @@ func (l *life) ping(ctx context.Context) error {
 
 // weigh kills the process when its group holds more memory than it may.
 func (l *life) weigh(ctx context.Context) error {
+	blind := 0
 	tick := time.NewTicker(l.host.limits.weigh)
 	defer tick.Stop()
 	for {
@@ -224,7 +225,14 @@ func (l *life) weigh(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if used := groupMemory(l.inst.PID); used > l.version.options.MemoryMax {
+		used := groupMemory(l.inst.PID)
+		if blind++; used > 0 || !l.process.runs() {
+			blind = 0
+		}
+		if blind == 4 { // not just one that has ended this moment
+			l.log.Warn("memory_max has no effect: how much memory the plugin uses can't be read here")
+		}
+		if used > l.version.options.MemoryMax {
 			l.process.kill(fmt.Sprintf("uses %d MiB of memory, more than memory_max allows (%d MiB)", used>>20, l.version.options.MemoryMax>>20))
 			return nil
 		}

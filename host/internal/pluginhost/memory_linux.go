@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strconv"
 
@@ -46,10 +47,9 @@ const maxFiles = 65536
 // restrict sets the limits of a process that has just been started: no core
 // dumps, which would hold what devices sent, a bound on open files, and when
 // memory is short it goes before the host. What it starts inherits them.
-func restrict(pid int) error {
-	if err := sacrifice(pid); err != nil {
-		return err
-	}
+func restrict(pid int) error { return errors.Join(sacrifice(pid), bound(pid)) }
+
+func bound(pid int) error {
 	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil {
 		return err
 	}

@@ -175,3 +175,38 @@ func TestRemovedPluginHasNoSeries(t *testing.T) {
 	b.event("removed echo", 1)
 	b.poll("the series to go", func() bool { return series() == 0 })
 }
+
+// A file that can't be looked at, on a file system in trouble say, is no removed
+// one: its plugin runs on, and its copies stay.
+func TestUnreadableIsNotRemoved(t *testing.T) {
+	b := newBench(t)
+	elsewhere := filepath.Join(t.TempDir(), "v1")
+	if err := os.Mkdir(elsewhere, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	way := filepath.Join(filepath.Dir(elsewhere), "current")
+	b.put("echo", "")
+	b.put("other", "")
+	file := filepath.Join(b.dir, "echo")
+	if err := errors.Join(os.Symlink(elsewhere, way), os.Rename(file, filepath.Join(elsewhere, "echo")), os.Symlink(filepath.Join(way, "echo"), file)); err != nil {
+		t.Fatal(err)
+	}
+	b.run()
+	b.event("ready echo", 1)
+	b.event("ready other", 1)
+	loop := filepath.Join(filepath.Dir(way), "loop") // to itself: an error that isn't "not there"
+	if err := errors.Join(os.Symlink("current", loop), os.Rename(loop, way)); err != nil {
+		t.Fatal(err)
+	}
+	b.poll("it to be seen", func() bool { return b.host.Ignored()["echo"] != "" })
+	if err := os.Remove(filepath.Join(b.dir, "other")); err != nil {
+		t.Fatal(err)
+	}
+	b.event("removed other", 1) // which takes as long as it would have taken for echo
+	if s := b.status("echo"); s.State != Running {
+		t.Errorf("%+v", s)
+	}
+	if n := b.only("removed echo", "drain echo"); len(n) != 0 {
+		t.Errorf("%q", n)
+	}
+}

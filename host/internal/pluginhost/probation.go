@@ -64,21 +64,21 @@ func (s score) owes(until time.Time) bool {
 	return s.Stuck > 0 || !s.Oldest.IsZero() && s.Oldest.Before(until)
 }
 
-// score asks for a process's; what is not known is as before.
-func (s *supervisor) score(l *life) score {
+// score asks for a process's; known is false when it is not to be had now.
+func (s *supervisor) score(l *life) (of score, known bool) {
 	if l == nil || l.inst == nil || !l.known {
-		return s.before
+		return of, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.moment)
 	defer cancel()
 	results, err := s.host.o.Dispatcher.Results(ctx, l.inst)
 	if err != nil {
-		return s.before
+		return of, false
 	}
 	if s.healthy(l) {
-		return score{Results: results}
+		return score{Results: results}, true
 	}
-	return score{results, s.before.crashes}
+	return score{results, s.before.crashes}, true
 }
 
 // watch begins the probation of what serves now, or proves it at once.
@@ -102,7 +102,11 @@ func (s *supervisor) judge(ctx context.Context) {
 	if late {
 		enough = 0
 	}
-	score := s.score(p.life)
+	score, known := s.score(p.life)
+	if !known { // neither good nor bad: the old one's score says nothing of it
+		p.next = now.Add(s.host.limits.verdict)
+		return
+	}
 	reason := score.worse(s.before, enough)
 	if score.Stuck > s.before.Stuck {
 		reason = fmt.Sprintf("hung: %d of its handlers went on after their time was up, of the one's before it %d", score.Stuck, s.before.Stuck)

@@ -185,3 +185,34 @@ func TestCrashesLikeTheOldOne(t *testing.T) {
 		t.Errorf("after one more: %+v", s)
 	}
 }
+
+// P9: what is not known of a new version proves nothing. It stays on probation
+// until its results are told, whatever the old one's were.
+func TestUnknownResultsProveNothing(t *testing.T) {
+	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions {
+		return PluginOptions{Probation: time.Millisecond, RestartMin: time.Millisecond}
+	}
+	b.host.limits.verdict = time.Millisecond
+	first := b.proven()
+	b.mu.Lock()
+	b.results[first.SHA256] = Results{Handled: 1000}
+	b.mu.Unlock()
+	b.poll("the old one to be proven", func() bool { return b.status("echo").Probation.IsZero() })
+	b.mu.Lock()
+	b.mute, b.asked = true, 0
+	b.mu.Unlock()
+	second := b.put("echo", "another")
+	b.poll("several looks", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.asked > 10
+	})
+	if s := b.status("echo"); s.SHA256 != second || s.Probation.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	b.mu.Lock()
+	b.mute, b.results[second] = false, Results{Handled: 1}
+	b.mu.Unlock()
+	b.poll("it to be proven", func() bool { return b.status("echo").Probation.IsZero() })
+}

@@ -177,6 +177,13 @@ func (p *process) started() bool {
 	return p.cmd != nil
 }
 
+// runs reports whether it has been started and has not ended.
+func (p *process) runs() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.live
+}
+
 // reason says why it was killed by us; "" when it wasn't.
 func (p *process) reason() string {
 	p.mu.Lock()

@@ -54,6 +54,16 @@ func (s *settler) expect(now time.Time, names []string) {
 	}
 }
 
+// spare has what could not be looked at be there as it was: a file system in
+// trouble, or a folder on the way that is closed, removes no plugin.
+func (s *settler) spare(now *found) {
+	for name, unclear := range now.unclear {
+		if g := s.seen[name]; unclear && g != nil && g.file.name != "" {
+			now.present[name] = g.file
+		}
+	}
+}
+
 // look takes what is in the folder now.
 func (s *settler) look(now time.Time, present map[string]file) (c changes) {
 	for name, f := range present {

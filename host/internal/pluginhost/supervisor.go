@@ -302,7 +302,9 @@ func (s *supervisor) configured(l *life) {
 	case s.trier:
 	case s.green:
 		if s.probation == nil {
-			s.before = s.score(s.serving)
+			if score, known := s.score(s.serving); known { // else as before
+				s.before = score
+			}
 		}
 		s.serving, s.green, s.probation = l, nil, nil
 	default:

@@ -2,6 +2,8 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"time"
 
@@ -23,6 +25,7 @@ func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), l
 		defer notify.Close()
 	}
 	var watched os.FileInfo
+	said := false
 	for {
 		// The folder may be missing, or be another one than before; a watch
 		// on one that was removed is gone by itself.
@@ -30,7 +33,10 @@ func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), l
 			(len(notify.WatchList()) == 0 || !os.SameFile(info, watched)) {
 			_ = notify.Remove(dir) // not watched at first
 			if err := notify.Add(dir); err != nil {
-				log.Debug("watch plugins folder", "err", err)
+				if !said && !errors.Is(err, fs.ErrNotExist) {
+					said = true
+					log.Warn("plugins folder is not watched, only looked at now and then (fs.inotify.max_user_watches may be too low)", "err", err)
+				}
 			} else {
 				watched = info
 				hint()
