@@ -29,7 +29,7 @@ import (
 // What the process exits with: 0 done, and these.
 const (
 	exitFailed  = 1
-	exitUsage   = 64 // wrong arguments; EX_USAGE
+	exitUsage   = 2  // wrong arguments
 	exitRecover = 75 // ended by intention, to recover on the next start (P10); EX_TEMPFAIL
 	exitConfig  = 78 // a wrong config, or none; EX_CONFIG. Not 2: so Go ends what crashed
 )
@@ -126,7 +126,7 @@ func rootCommand() *cobra.Command {
 		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), keeps
 every message on disk, and feeds it to the plugins in a folder.
 
-Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 wrong config, 75 ended by
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 78 wrong config, 75 ended by
 intention, start it again to recover.`,
 		Example: `  balhost check -c config.hcl    # is everything right?
   balhost run -c config.hcl      # the daemon
