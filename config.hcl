@@ -50,6 +50,7 @@ plugin "chatroom" {                         # example: a block only where a plug
   on_remove       = "stop"                  # when its file is removed; "keep": it runs on until the host stops
   sha256          = ""                      # the only content that is taken; a file NAME.sha256 beside it does the same
   memory_max      = "0B"                    # of all its processes, then it is killed as if it had crashed; 0B is no limit
+  env             = { HTTPS_PROXY = env("HTTPS_PROXY", "") } # example: added to the variables of its process, which are few (plugins/README.md); never shown; a change starts it anew
   config          = { max_members = 100 }   # example: the plugin's own, handed over as JSON; unknown keys are for the plugin to refuse
 
   restart_backoff {                         # after a crash, growing, with jitter

@@ -24,6 +24,13 @@
 // Plugin.MaxInFlight at once; Run has one too. Start at [Plugin] and [Tx]; test
 // with package plugintest.
 //
+// # Environment
+//
+// A plugin's process has few of the host's variables: PATH, HOME, TZ, LANG and
+// TMPDIR. HTTPS_PROXY, SSL_CERT_FILE, GOMEMLIMIT and others are not set, unless
+// the plugin's block in config.hcl gives them: env = { HTTPS_PROXY = "…" }. They
+// are the same for as long as the process lives: a change starts a new one.
+//
 // # Lanes
 //
 // Different lanes are handled at the same time. An upstream's lane is its device

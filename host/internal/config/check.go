@@ -126,6 +126,7 @@ func (c *checker) plugin(b filePlugin) Plugin {
 		SHA256:         strings.ToLower(c.text(b.SHA256, "")),
 		MemoryMax:      c.size(b.MemoryMax, 0, 0, 1<<20*gib),
 		Config:         c.object(b.Config),
+		Env:            c.environment(b.Env),
 	}
 	if p.SHA256 != "" && !sha256Sum.MatchString(p.SHA256) {
 		c.bad(b.SHA256, "%q is no sha256: give 64 hex digits, as sha256sum prints them", p.SHA256)

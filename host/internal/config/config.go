@@ -100,6 +100,7 @@ type Plugin struct {
 	SHA256         string          // hex, lower case: no other content is taken; "": any is
 	MemoryMax      int64           // bytes of its processes, then it is killed; 0: no limit
 	Config         json.RawMessage // a JSON object, the plugin's own; nil without one
+	Env            Environment     // beside what every plugin gets; nil without one
 }
 
 // Ledger is what the store keeps and the room that it needs.

@@ -68,6 +68,7 @@ plugin "echo" {
   sha256          = "ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB"
   memory_max      = "64MiB"
   config          = { b = [1, 2.5, true, null], a = { k = "v <&>" } }
+  env             = { HTTPS_PROXY = env("KEY"), lc_all = "" }
   restart_backoff {
     min = "10ms"
     max = "11ms"
@@ -114,6 +115,7 @@ log {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
 			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
 			SuspectAfter: 8, MaxInFlight: 9, Strategy: "recreate", Probation: 10 * time.Second, OnRemove: "keep", SHA256: "abababababababababababababababababababababababababababababababab", MemoryMax: 64 * mib, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
+			Env: Environment{"HTTPS_PROXY": "from env", "lc_all": ""},
 		}},
 		Ledger: Ledger{DedupWindow: 12 * time.Hour, Retention: time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},
 		Admin:  Admin{Listen: "unix:/etc/balhost/run/admin.sock", Token: "t"},
@@ -166,6 +168,19 @@ func TestProblems(t *testing.T) {
 		{"category", plugin(`categories = ["x", 1]`), "but it has a number in it"},
 		{"config", plugin(`config = "x"`), `config: want an object like { greeting = "hello" }, not a string`},
 		{"config number", plugin(`config = { n = 1e99999 }`), "config: a number is too large or too small to be one in JSON"},
+		{"env", plugin(`env = "x"`), `env: want an object like { HTTPS_PROXY = "http://proxy:3128" }, not a string`},
+		{"env name", plugin(`env = { "A B" = "x" }`), `env: "A B" can't be a variable's name`},
+		{"env digit", plugin(`env = { "1A" = "x" }`), `env: "1A" can't be a variable's name`},
+		{"env assigned", plugin(`env = { "A=B" = "x" }`), `env: "A=B" can't be a variable's name`},
+		{"env empty", plugin(`env = { "" = "x" }`), `env: "" can't be a variable's name`},
+		{"env value", plugin(`env = { A = 1 }`), `env: A: want a string in quotes, not a number`},
+		{"env null", plugin(`env = { A = null }`), `env: A: want a string in quotes, not null`},
+		{"env zero", plugin(`env = { A = "a\u0000b" }`), `env: A: a variable can't have a zero byte in it`},
+		{"env long", plugin(`env = { A = "` + strings.Repeat("a", 128<<10) + `" }`), `env: A: is longer than 127KiB`},
+		{"env ours", plugin(`env = { BALHOST_INSTANCE = "x" }`), `env: BALHOST_INSTANCE is this host's own: leave it out`},
+		{"env theirs", plugin(`env = { PLUGIN_MIN_PORT = "x" }`), `env: PLUGIN_MIN_PORT is go-plugin's own`},
+		{"env systemd", plugin(`env = { NOTIFY_SOCKET = "x" }`), `env: NOTIFY_SOCKET is between systemd and the host`},
+		{"env unset", plugin(`env = { A = env("NOPE") }`), `the environment variable NOPE is not set`},
 		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" has a block at config.hcl:6,1-11 already`},
 		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
 		{"plugin leftover", least + `plugin "echo.bak" {}`, `plugin label "echo.bak": give the name of a file in the plugins folder; a plugin's name has letters`},

@@ -66,6 +66,7 @@ type filePlugin struct {
 	SHA256         *hcl.Attribute `hcl:"sha256,optional"`
 	MemoryMax      *hcl.Attribute `hcl:"memory_max,optional"`
 	Config         *hcl.Attribute `hcl:"config,optional"`
+	Env            *hcl.Attribute `hcl:"env,optional"`
 
 	// Known to a later version: refused by name, so that nobody relies on it (checker.later).
 	Adopts *hcl.Attribute `hcl:"adopts,optional"`

@@ -102,7 +102,7 @@ func (c *checker) later(a *hcl.Attribute) {
 }
 
 // secretKey finds a key that may hold a secret, ours or a plugin's own, and its value.
-var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential)[\w-]*)\s*[=:]\s*).*`)
+var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential)[\w-]*|env)\s*[=:]\s*).*`)
 
 // showable is a line of the file as an error may print it: without what a
 // person may have written into it instead of using env() or file().

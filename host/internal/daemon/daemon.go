@@ -245,6 +245,7 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 		SHA256:         p.SHA256,
 		MemoryMax:      p.MemoryMax,
 		Config:         p.Config,
+		Env:            p.Env.Reveal(),
 	}
 }
 

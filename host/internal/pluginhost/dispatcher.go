@@ -108,4 +108,7 @@ type PluginOptions struct {
 	SHA256         string          // hex: no other content is taken; "": any is
 	MemoryMax      int64           // bytes of the process group, then it is killed; 0: no limit
 	Config         json.RawMessage // the plugin's own config object; nil without one
+	// Env are variables beside those that every plugin gets. They may be secrets:
+	// nothing shows them. Empty, it is no part of the fingerprint, as before it was there.
+	Env map[string]string `json:",omitempty"`
 }

@@ -282,6 +282,12 @@ func TestConfigure(t *testing.T) {
 	with(`{"do":"good"}`)
 	b.event("said echo: run", 3)
 	b.poll("the refusal to be over", func() bool { return b.status("echo").Refusal == nil })
+	for i, proxy := range []string{"a", "b"} { // a process can't be told later
+		b.host.Configure(context.Background(), func(string) PluginOptions {
+			return PluginOptions{RestartMin: time.Millisecond, RestartMax: 50 * time.Millisecond, Env: map[string]string{"HTTPS_PROXY": proxy}}
+		})
+		b.event("said echo: run", 4+i)
+	}
 	if s := b.state("echo", Running); s.SHA256 != first.SHA256 {
 		t.Errorf("status %+v", s)
 	}

@@ -207,21 +207,34 @@ func TestLargeFrameArrives(t *testing.T) {
 func TestSurroundings(t *testing.T) {
 	t.Setenv("BALHOST_SERVER_KEY", "secret")
 	t.Setenv("TZ", "Europe/Vienna")
+	t.Setenv("LANG", "C")
 	b := newBench(t)
+	b.host.o.Plugin = func(string) PluginOptions {
+		return PluginOptions{Env: map[string]string{
+			"HTTPS_PROXY": "http://proxy:3128", "LANG": "de_AT.UTF-8", "PLUGIN_MIN_PORT": "1", "BALHOST_INSTANCE": "mine", // config refuses the last two
+		}}
+	}
 	b.put("echo", "")
 	b.run()
 	b.event("ready echo", 1)
 
 	var names []string
+	given := map[string]string{}
 	for _, v := range strings.Split(b.ask("echo", "environ"), "\n") {
 		if name, value, _ := strings.Cut(v, "="); isName(name) {
 			names = append(names, name)
-			if name == "TZ" && value != "Europe/Vienna" {
-				t.Errorf("TZ is %q", value)
-			}
+			given[name] = value
 		}
 	}
-	allowed := []string{"PATH", "HOME", "TZ", "LANG", "TMPDIR", wire.Handshake.MagicCookieKey,
+	for name, want := range map[string]string{"TZ": "Europe/Vienna", "HTTPS_PROXY": "http://proxy:3128", "LANG": "de_AT.UTF-8"} {
+		if given[name] != want {
+			t.Errorf("%s is %q, want %q", name, given[name], want)
+		}
+	}
+	if given["PLUGIN_MIN_PORT"] == "1" || given["BALHOST_INSTANCE"] == "mine" {
+		t.Errorf("the config overrides the host's own: %v", given)
+	}
+	allowed := []string{"HTTPS_PROXY", "PATH", "HOME", "TZ", "LANG", "TMPDIR", wire.Handshake.MagicCookieKey,
 		"PLUGIN_MIN_PORT", "PLUGIN_MAX_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "PLUGIN_CLIENT_CERT", "BALHOST_INSTANCE"}
 	for _, name := range names {
 		if !strings.Contains(" "+strings.Join(allowed, " ")+" ", " "+name+" ") {

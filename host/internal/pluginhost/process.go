@@ -27,7 +27,7 @@ type process struct {
 	path  string   // the staged copy
 	dir   string   // its working folder
 	kin   kin      // what it starts, and itself
-	env   []string // go-plugin's own, added to the minimal one
+	env   []string // the config's and then go-plugin's own, added to the minimal one: the last of a name counts
 	lines *lines   // takes what it prints
 	spawn func(func() error) error
 	known *children // all of the host's
@@ -269,6 +269,15 @@ func (p *process) PluginToHost(network, addr string) (string, string, error) {
 // HostToPlugin changes nothing either.
 func (p *process) HostToPlugin(network, addr string) (string, string, error) {
 	return network, addr, nil
+}
+
+// variables is Env as a process takes it.
+func (o PluginOptions) variables() []string {
+	var env []string
+	for name, value := range o.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
 }
 
 // minimalEnv is all of the host's environment that a plugin gets: the rest may

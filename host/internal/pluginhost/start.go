@@ -36,7 +36,7 @@ func (l *life) handshake() error {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(nil),
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p.env, p.socketDir = append(spec.Env, "PLUGIN_CLIENT_CERT="+cert), socketDir
+			p.env, p.socketDir = append(append(l.version.options.variables(), spec.Env...), "PLUGIN_CLIENT_CERT="+cert), socketDir
 			return p, nil
 		},
 		TLSConfig:        tlsConfig,
