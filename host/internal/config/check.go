@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"regexp"
 	"strings"
@@ -81,6 +83,9 @@ func (c *checker) session(b fileSession) Session {
 	}
 	if b.TLS != nil {
 		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.serverName(b.TLS.ServerName)}
+		if _, err := s.TLS.Roots(); err != nil && !errors.Is(err, fs.ErrNotExist) { // what isn't there yet, the simulator may write
+			c.bad(b.TLS.CAFile, "%v", err)
+		}
 	}
 	if address, ok := c.given(b.Address); ok {
 		if host, ok := c.hostPort(b.Address, address, 1); ok && host == "" {

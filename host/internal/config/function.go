@@ -47,7 +47,7 @@ func fileFunction(dir string) function.Function {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(dir, path)
 			}
-			b, err := readBounded(path)
+			b, err := readBounded(path, maxFile)
 			if err != nil {
 				return cty.NilVal, err
 			}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -21,7 +20,7 @@ const (
 // Load reads and checks the file at path. The error is an *[Error] unless the
 // file could not be read at all.
 func Load(path string) (Config, error) {
-	src, err := readBounded(path)
+	src, err := readBounded(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
@@ -31,7 +30,7 @@ func Load(path string) (Config, error) {
 // LoadAdmin reads the admin block alone, for commands that ask a running host:
 // they need neither the secrets of the rest nor that it is right.
 func LoadAdmin(path string) (Admin, error) {
-	src, err := readBounded(path)
+	src, err := readBounded(path, maxFile)
 	if err != nil {
 		return Admin{}, fmt.Errorf("read config: %w", err)
 	}
@@ -108,21 +107,4 @@ func (c *checker) decode() (f file, ok bool) {
 	}
 	c.add(gohcl.DecodeBody(syntax.Body, c.ctx, &f))
 	return f, true
-}
-
-// readBounded reads a file of at most maxFile bytes.
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s is longer than %d KiB", path, maxFile>>10)
-	}
-	return b, nil
 }
