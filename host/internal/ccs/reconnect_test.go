@@ -311,9 +311,3 @@ func (p *script) dials() int {
 	}
 	return len(p.all)
 }
-
-// heard is what the first connection was told.
-func (p *script) heard() string {
-	p.dials()
-	return p.all[0].String()
-}

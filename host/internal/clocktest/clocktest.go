@@ -143,7 +143,7 @@ func write(dir string) (list string, err error) {
 func change(original string) (string, error) {
 	calls := strings.Count(original, reads) - strings.Count(original, "func "+reads)
 	if strings.Count(original, before) != 1 || calls != 1 {
-		return "", fmt.Errorf("Go's time.go is not the one that package clocktest knows (%d calls of %s): look at its Now and mend change", calls, reads)
+		return "", fmt.Errorf("the time.go of this Go is not the one that package clocktest knows (%d calls of %s): look at its Now and mend change", calls, reads)
 	}
 	return strings.Replace(original, before, before+added, 1), nil
 }

@@ -329,14 +329,13 @@ func TestEverybodyGetsOn(t *testing.T) {
 
 // actor is one event until it is done.
 type actor struct {
-	run      *Run
-	keys     []string // it gets these, one after the other
-	got      int
-	writes   []string
-	asleep   *Turn
-	landing  bool
-	lost     int
-	finished bool
+	run     *Run
+	keys    []string // it gets these, one after the other
+	got     int
+	writes  []string
+	asleep  *Turn
+	landing bool
+	lost    int
 }
 
 func play(t *testing.T, seed uint64) {
