@@ -11,8 +11,11 @@ import (
 	"balhost/sdk/wire"
 )
 
-// maxPreamble is how many lines a plugin may print before its handshake.
-const maxPreamble = 20
+// What a plugin may print before its handshake.
+const (
+	maxPreamble      = 20      // lines, of whatever length
+	maxPreambleBytes = 2 << 20 // in all
+)
 
 // handshake finds the handshake in what a plugin prints, and passes that one
 // line on to go-plugin: core|app|network|address|protocol|certificate[|mux].
@@ -23,6 +26,7 @@ type handshake struct {
 
 	mu      sync.Mutex // guards what follows
 	seen    int        // lines before it
+	bytes   int        // of them
 	found   bool
 	refusal string // why it is none; "": it is fine so far
 }
@@ -32,7 +36,7 @@ func (h *handshake) read(stdout io.Reader) error {
 	return eachLine(stdout, h.line)
 }
 
-func (h *handshake) line(line []byte) {
+func (h *handshake) line(line []byte, rest bool) {
 	h.mu.Lock()
 	looking := !h.found && h.refusal == ""
 	h.mu.Unlock()
@@ -41,11 +45,15 @@ func (h *handshake) line(line []byte) {
 		return
 	}
 	s := strings.TrimSpace(string(line))
-	if !strings.HasPrefix(s, "1|") {
+	if rest || !strings.HasPrefix(s, "1|") {
 		h.lines.stdout(line)
 		h.mu.Lock()
-		h.seen++
-		if h.seen >= maxPreamble {
+		if !rest {
+			h.seen++
+		}
+		if h.bytes += len(line); h.bytes > maxPreambleBytes {
+			h.refusal = fmt.Sprintf("prints garbage: %d MiB without a handshake, the last %s", maxPreambleBytes>>20, excerpt(s))
+		} else if h.seen >= maxPreamble {
 			h.refusal = fmt.Sprintf("prints garbage: %d lines without a handshake, the last %s", h.seen, excerpt(s))
 		}
 		h.mu.Unlock()

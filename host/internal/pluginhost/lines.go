@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"slices"
@@ -12,25 +13,47 @@ import (
 	"unicode"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 )
 
 const (
 	maxLine  = 16 << 10 // bytes of one line; a longer one is cut into several
 	maxPairs = 32       // key-value pairs of one log line
 	maxWords = 5        // lines kept as last words
+
+	readRate = 2 << 20 // bytes a second of one of a plugin's streams, after logBurst at once
 )
 
 // eachLine calls f with every line of r, without its end, until r ends. A line
-// over maxLine comes in pieces. f must not keep its argument.
-func eachLine(r io.Reader, f func([]byte)) error {
-	b := bufio.NewReaderSize(r, maxLine)
-	for {
-		line, _, err := b.ReadLine()
+// over maxLine comes in pieces, all but the first with rest. f must not keep its
+// argument.
+func eachLine(r io.Reader, f func(line []byte, rest bool)) error {
+	b := bufio.NewReaderSize(&slowly{r: r, pace: newPace()}, maxLine)
+	for rest := false; ; {
+		line, more, err := b.ReadLine()
 		if err != nil {
 			return err
 		}
-		f(line)
+		f(line, rest)
+		rest = more
 	}
+}
+
+// newPace bounds what reading costs the host: a plugin that prints without end
+// waits for its own pipe, as it would at any slow reader, and never for ever. What
+// a pipe holds when the process ends is read in well under a second.
+func newPace() *rate.Limiter { return rate.NewLimiter(readRate, logBurst) }
+
+// slowly is a reader at that pace.
+type slowly struct {
+	r    io.Reader
+	pace *rate.Limiter
+}
+
+func (s *slowly) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b[:min(len(b), logBurst)])
+	_ = s.pace.WaitN(context.Background(), n) // no error: n is within the burst
+	return n, err
 }
 
 // lines puts what a plugin prints into the host's log. hclog's JSON keeps its
@@ -187,11 +210,13 @@ func excerpt(s string) string { return strconv.Quote(clip(clean(s, 200), 80)) }
 // os.Stderr come this way, by go-plugin's stdio stream.
 type lineWriter struct {
 	f    func([]byte)
+	pace *rate.Limiter
 	rest []byte // owned by the one goroutine that writes
 }
 
 // Write never fails.
 func (w *lineWriter) Write(b []byte) (int, error) {
+	_ = w.pace.WaitN(context.Background(), min(len(b), logBurst))
 	w.rest = append(w.rest, b...)
 	for {
 		end := bytes.IndexByte(w.rest, '\n')

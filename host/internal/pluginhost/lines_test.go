@@ -2,8 +2,12 @@ package pluginhost
 
 import (
 	"bytes"
+	"encoding/base64"
+	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
@@ -15,6 +19,65 @@ func printed(level hclog.Level, f func(*lines)) (log string, l *lines) {
 	f(l)
 	return out.String(), l
 }
+
+// lone takes pieces as lines.
+func lone(f func([]byte)) func([]byte, bool) { return func(line []byte, _ bool) { f(line) } }
+
+// A plugin that prints without end is read slowly, costs the host little, hangs
+// on nothing and is heard to its last words. // P10
+func TestPrintingWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		spam := []byte(strings.Repeat("spam\n", 13<<10))
+		began, wrote := time.Now(), 0
+		go func() {
+			for time.Since(began) < 10*time.Second {
+				n, _ := w.Write(spam)
+				wrote += n
+			}
+			_, _ = io.WriteString(w, "panic: last words\n")
+			w.Close()
+		}()
+		last := ""
+		if err := eachLine(r, lone(func(line []byte) { last = string(line) })); err != io.EOF {
+			t.Error(err)
+		}
+		took := time.Since(began)
+		if least, most := 10*readRate, logBurst+11*readRate; wrote < least || wrote > most {
+			t.Errorf("%d bytes were read in 10 s, want %d to %d", wrote, least, most)
+		}
+		if last != "panic: last words" || took > 11*time.Second {
+			t.Errorf("the last word after %v is %q", took, last)
+		}
+	})
+}
+
+// Lines before the handshake are counted as lines, however long they are.
+func TestLongPreamble(t *testing.T) {
+	cert := base64.RawStdEncoding.EncodeToString(make([]byte, 60))
+	long := strings.Repeat("1|", 30_000) + "\n"
+	for _, c := range []struct {
+		before string
+		found  bool
+	}{
+		{strings.Repeat("x"+long, maxPreamble-1), true},
+		{strings.Repeat("x\n", maxPreamble-1), true},
+		{strings.Repeat("x\n", maxPreamble), false},
+		{strings.Repeat("x", maxPreambleBytes+1) + "\n", false},
+	} {
+		var out strings.Builder
+		_, l := printed(hclog.Off, func(*lines) {})
+		h := &handshake{out: closer{&out}, lines: l}
+		_ = h.read(strings.NewReader(c.before + "1|1|unix|/s|grpc|" + cert + "\n"))
+		if h.done() != c.found || (h.verdict() == "") != c.found || (out.Len() > 0) != c.found {
+			t.Errorf("%.20q…, %d bytes: found %v, %q", c.before, len(c.before), h.done(), h.verdict())
+		}
+	}
+}
+
+type closer struct{ io.Writer }
+
+func (closer) Close() error { return nil }
 
 func TestLines(t *testing.T) {
 	for in, want := range map[string]string{
@@ -31,7 +94,7 @@ func TestLines(t *testing.T) {
 		"   ":                                                                         "",
 		"panic: no\n\ngoroutine 1 [running]:\nmain.main()":                            "[ERROR] panic: no\n[ERROR] goroutine 1 [running]:\n[ERROR] main.main()\n",
 	} {
-		got, _ := printed(hclog.Info, func(l *lines) { _ = eachLine(strings.NewReader(in), l.stderr) })
+		got, _ := printed(hclog.Info, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.stderr)) })
 		if got != want {
 			t.Errorf("%s:\n got %q\nwant %q", in, got, want)
 		}
@@ -46,7 +109,7 @@ func TestLastWords(t *testing.T) {
 		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`:   "no port",
 		`{"@level":"info","@message":"dialling"}` + "\n" + `{"@level":"debug","@message":"noise"}`: "dialling",
 	} {
-		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), l.stderr) })
+		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.stderr)) })
 		if got := l.words(); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
@@ -58,7 +121,7 @@ func TestLineWriter(t *testing.T) {
 	in := "one\ntwo\n\n" + strings.Repeat("x", 2*maxLine+5) + "\nend\n"
 	for _, chunk := range []int{1, 3, 4096, len(in)} {
 		var got []string
-		w := &lineWriter{f: func(b []byte) { got = append(got, string(b)) }}
+		w := &lineWriter{pace: newPace(), f: func(b []byte) { got = append(got, string(b)) }}
 		for rest := []byte(in); len(rest) > 0; rest = rest[min(chunk, len(rest)):] {
 			if _, err := w.Write(rest[:min(chunk, len(rest))]); err != nil {
 				t.Fatal(err)
@@ -78,8 +141,8 @@ func FuzzOutput(f *testing.F) {
 	f.Add([]byte("\x00\xff\u2028\x1b[2J\r\n{\"@level\":{},\"@message\":null,\"\\u0000\":[]}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, l := printed(hclog.Trace, func(l *lines) {
-			_ = eachLine(bytes.NewReader(in), l.stderr)
-			_ = eachLine(bytes.NewReader(in), l.stdout)
+			_ = eachLine(bytes.NewReader(in), lone(l.stderr))
+			_ = eachLine(bytes.NewReader(in), lone(l.stdout))
 		})
 		if lines := bytes.Count(in, []byte("\n")) + 1 + len(in)/maxLine; strings.Count(got, "\n") > 2*lines {
 			t.Errorf("%d lines of %q became %q", lines, in, got)

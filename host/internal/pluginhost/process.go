@@ -99,7 +99,7 @@ func (p *process) Start(context.Context) (err error) {
 		p.lines.log.Debug("plugin's limits are not set", "err", err)
 	}
 	p.tasks.Go(func() error { return p.handshake.read(outR) })
-	p.tasks.Go(func() error { return eachLine(errR, p.lines.stderr) })
+	p.tasks.Go(func() error { return eachLine(errR, func(line []byte, _ bool) { p.lines.stderr(line) }) })
 	go p.await(outR, errR) //house:go ends with the process; exited says so, and life.bury waits for it
 	return nil
 }

@@ -44,8 +44,8 @@ func (l *life) handshake() error {
 		StartTimeout:     2 * limit, // ours comes first and gives the reason
 		SkipHostEnv:      true,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.host.sockets},
-		SyncStdout:       &lineWriter{f: p.lines.stdout},
-		SyncStderr:       &lineWriter{f: p.lines.stderr},
+		SyncStdout:       &lineWriter{f: p.lines.stdout, pace: newPace()},
+		SyncStderr:       &lineWriter{f: p.lines.stderr, pace: newPace()},
 		Logger:           hclog.NewNullLogger(), // whatever matters comes as an error
 		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(l.see)),
 	})
