@@ -113,7 +113,8 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects}
+	h := &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects,
+		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1)}
 	h.follow(cfg)
 	h.dispatch = dispatch.New(dispatch.Options{
 		Ledger:   led,

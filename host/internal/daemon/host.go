@@ -38,10 +38,12 @@ type host struct {
 	parts    *parts
 	connects *rate.Limiter // of all sessions
 
-	reloading sync.Mutex // one reload at a time
-	mu        sync.Mutex // guards what follows
-	cfg       config.Config
-	named     entry.Sessions // of cfg
+	reloading chan struct{} // capacity 1: a reload
+	files     chan struct{} // capacity 1: the config and the files that it names are being read
+
+	mu    sync.Mutex // guards what follows
+	cfg   config.Config
+	named entry.Sessions // of cfg
 }
 
 func (h *host) functions() admin.Functions {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccs"
@@ -88,14 +89,22 @@ func (h *host) followHangups(ctx context.Context) error {
 // reload applies the config file again: all of it, or nothing and the reason.
 // Then the plugins folder is looked at.
 func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
-	h.reloading.Lock()
-	defer h.reloading.Unlock()
+	late := time.NewTimer(reloadTime)
+	defer late.Stop()
+	select {
+	case h.reloading <- struct{}{}:
+		defer func() { <-h.reloading }()
+	case <-late.C:
+		return did, admin.Refusal{Err: errors.New("another reload is under way: try again when it has ended")}
+	case <-ctx.Done():
+		return did, ctx.Err()
+	}
 	if order.Plugin == "" {
 		if did.Changed, err = h.reconfigure(ctx); err != nil {
 			return admin.Reloaded{}, err
 		}
-	} else if _, err := h.o.Load(); err != nil {
-		h.o.Log.Warn("the config file has mistakes; the one in force stays", "err", err)
+	} else if _, err := h.read(ctx); err != nil {
+		h.o.Log.Warn("the config file is not applied; the one in force stays", "err", err)
 	}
 	if err := h.plugins.Reload(ctx, order.Plugin, order.Force); err != nil || !order.Force {
 		return did, err
@@ -108,20 +117,68 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	return did, nil
 }
 
+// reloadTime is how long a reload waits for another one, and for the files that
+// the config names: one of them may lie where nothing answers.
+const reloadTime = 10 * time.Second
+
+// reading is a config that was read and can be put in force.
+type reading struct {
+	config   config.Config
+	sessions change
+}
+
+// read reads the config file, and all that it names. What doesn't answer holds
+// one goroutine and the next reading, and nothing else.
+func (h *host) read(ctx context.Context) (reading, error) {
+	select {
+	case h.files <- struct{}{}:
+	default:
+		return reading{}, admin.Refusal{Err: errors.New("an earlier reload is under way: it still waits for a file that config.hcl names, or for config.hcl itself; does a mount not answer?")}
+	}
+	var r reading
+	done := make(chan error, 1)
+	go func() { //house:go ends when the files answer; until then it is the only one that waits
+		got, err := h.prepare()
+		<-h.files
+		if err == nil {
+			r = got
+		}
+		done <- err
+	}()
+	late := time.NewTimer(reloadTime)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			return reading{}, admin.Refusal{Err: err, Config: true}
+		}
+		return r, nil
+	case <-late.C:
+		return reading{}, admin.Refusal{Err: fmt.Errorf("config.hcl and the files that it names could not be read within %s: does a mount not answer? Nothing was applied", reloadTime)}
+	case <-ctx.Done():
+		return reading{}, ctx.Err()
+	}
+}
+
+// prepare reads, checks and changes nothing.
+func (h *host) prepare() (r reading, err error) {
+	if r.config, err = h.o.Load(); err != nil {
+		return r, err
+	}
+	if err := fixed(h.config(), r.config); err != nil {
+		return r, err
+	}
+	r.sessions, err = h.sessions.prepare(r.config.Sessions)
+	return r, err
+}
+
 // reconfigure makes the config file's words true, and says what changed.
 func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
-	now, err := h.o.Load()
+	r, err := h.read(ctx)
 	if err != nil {
-		return nil, admin.Refusal{Err: err, Config: true}
+		return nil, err
 	}
-	before := h.config()
-	if err := fixed(before, now); err != nil {
-		return nil, admin.Refusal{Err: err, Config: true}
-	}
-	sessions, err := h.sessions.prepare(now.Sessions)
-	if err != nil {
-		return nil, admin.Refusal{Err: err, Config: true}
-	}
+	before, now, sessions := h.config(), r.config, r.sessions
 
 	// From here on nothing is refused.
 	h.follow(now)
