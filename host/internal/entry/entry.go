@@ -5,6 +5,7 @@
 package entry
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,6 +88,16 @@ type Inbound struct {
 	// Names, when not empty, are what CCS wrote for From and MessageID where
 	// their texts alone don't tell it: 42 is another id than "42" (P6).
 	Names string
+}
+
+// Kept is how many bytes are kept of either end of what can't be kept whole.
+const Kept = 64 << 10
+
+// Cut is what is kept of size bytes that begin with head and end with tail.
+func Cut(head, tail []byte, size int) []byte {
+	head, tail = head[:min(len(head), Kept)], tail[max(0, len(tail)-Kept):]
+	out := fmt.Appendf(bytes.Clone(head), "\n[%d bytes are cut out here]\n", size-len(head)-len(tail))
+	return append(out, tail...)
 }
 
 // Event is one pending event: what order and due time need, and no body. The

@@ -12,23 +12,22 @@ import (
 
 // Accept stores one inbound message, and calls done after the commit, in the
 // order of the calls: nil when it is on disk (P1; also when it was before,
-// P6), entry.ErrFull, entry.ErrTooLarge or entry.ErrClosed when it is not.
+// P6), entry.ErrFull or entry.ErrClosed when it is not.
 // What is unusable, or has a category of more than 1 KiB or a token or id of
-// more than 4 KiB, becomes a dead letter.
+// more than 4 KiB, becomes a dead letter; so does what no commit can hold, cut.
 // What in points to belongs to the ledger from now on. It never blocks.
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
-	o := &acceptOp{why: clip(cmp.Or(in.Unusable, tooLong(in)), maxNote)}
+	o := &acceptOp{why: cmp.Or(in.Unusable, tooLong(in))}
 	if u := in.Upstream; u != nil {
 		o.upstream, o.sum = u, sumUpstream(u, in.Names, in.Unusable != "")
-		o.size = len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
-		if !bytes.Contains(u.Raw, u.Data) {
-			o.size += len(u.Data)
-		}
 	} else {
 		m := in.Receipt
 		o.receipt, o.sum = &inboundReceipt{Receipt: *m, ccsID: in.CCSMessageID}, sumReceipt(m.Session, in.CCSMessageID)
-		o.size = len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(in.CCSMessageID) + len(m.Device) + len(m.Status)
 	}
+	if o.size = o.measure(); o.size > maxBody {
+		o.cut()
+	}
+	o.why = clip(o.why, maxNote)
 	l.put(o, done)
 }
 
@@ -67,6 +66,42 @@ type acceptOp struct {
 	size     int    // of the message, in bytes, at most
 }
 
+// measure is the size of the message, in bytes, at most.
+func (o *acceptOp) measure() int {
+	if u := o.upstream; u != nil {
+		size := len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
+		if !bytes.Contains(u.Raw, u.Data) {
+			size += len(u.Data)
+		}
+		return size
+	}
+	m := o.receipt
+	return len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(m.ccsID) + len(m.Device) + len(m.Status)
+}
+
+// cut makes a dead letter that fits of what no commit can hold. Sent again it
+// would be no smaller, and un-acked it would hold a slot of CCS's window for ever.
+func (o *acceptOp) cut() {
+	why := fmt.Sprintf("its %d bytes are more than the ledger holds of one: it is cut", o.size)
+	if o.why != "" {
+		why = o.why + "; " + why
+	}
+	o.why = why
+	if u := o.upstream; u != nil {
+		u.From, u.Category, u.MessageID, u.Data = clip(u.From, maxID), clip(u.Category, maxCategory), clip(u.MessageID, maxID), nil
+		if o.measure() > maxBody {
+			u.Raw = entry.Cut(u.Raw, u.Raw, len(u.Raw))
+		}
+	} else {
+		m := o.receipt
+		m.Category, m.Status = clip(m.Category, maxCategory), clip(m.Status, maxCategory)
+		for _, s := range []*string{&m.OriginalMessageID, &m.ccsID, &m.Device} {
+			*s = clip(*s, maxID)
+		}
+	}
+	o.size = o.measure()
+}
+
 func (o *acceptOp) weigh() (bytes, records int) {
 	bytes = o.size + len(o.why) + 4*recordExtra
 	if o.receipt != nil {
@@ -83,9 +118,6 @@ func (o *acceptOp) apply(b *batch) error {
 	}
 	if b.l.full.is() {
 		return entry.ErrFull
-	}
-	if o.size > maxBody {
-		return entry.ErrTooLarge
 	}
 	from := b.mark()
 	b.arena = appendTime(append(b.arena, format), b.now)

@@ -246,9 +246,6 @@ func TestTooLarge(t *testing.T) {
 			l.Accept(entry.Inbound{Upstream: upstream("tokA", fmt.Sprint("fits", i), big(1000<<10))}, done)
 		})
 	}
-	put(entry.ErrTooLarge, func(done func(error)) {
-		l.Accept(entry.Inbound{Upstream: upstream("tokA", "not", big(1<<20))}, done)
-	})
 	var many entry.Changes
 	for i := range 1000 {
 		many.Sends = append(many.Sends, send(fmt.Sprint("d-", i), big(1000)))

@@ -146,3 +146,60 @@ func TestUpdatesDoNotDelay(t *testing.T) {
 		})
 	}
 }
+
+// TestCut: what no commit can hold is a dead letter that is cut, once, and done: CCS would send it for ever. // P1, P6, P10
+func TestCut(t *testing.T) {
+	l := open(t, t.TempDir())
+	long := strings.Repeat("x", 900<<10)
+	giant := strings.Repeat("y", 1<<20)
+	whole := func(session, from, category, id, data string) *message.Upstream {
+		return &message.Upstream{Session: session, From: from, Category: category, MessageID: id, Data: json.RawMessage(data),
+			Raw: json.RawMessage(`{"category":"` + category + `","data":` + data + `,"message_id":"` + id + `","from":"` + from + `"}`)}
+	}
+	for name, in := range map[string]entry.Inbound{
+		"category":   {Upstream: whole("1", "tokA", long, "1", `{}`)},
+		"from":       {Upstream: whole("1", long, "c", "2", `{}`)},
+		"id":         {Upstream: whole("1", "tokA", "c", long, `{}`)},
+		"all":        {Upstream: whole("1", "tokA"+long, long, long, `{}`)},
+		"data":       {Upstream: whole("1", "tokA", "c", "3", `"`+giant+`"`)},
+		"unusable":   {Upstream: &message.Upstream{Session: "1", From: "tokA", MessageID: "4", Raw: json.RawMessage(giant)}, Unusable: "no JSON"},
+		"receipt":    {CCSMessageID: "dr2:1", Receipt: &message.Receipt{Session: "1", Status: giant, OriginalMessageID: "d", Device: "tokA"}},
+		"receipt id": {CCSMessageID: "dr2:" + giant, Receipt: &message.Receipt{Session: "1", OriginalMessageID: giant, Device: giant, Category: giant}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			died := l.Counts().Dead
+			again := in
+			if in.Upstream != nil {
+				copied := *in.Upstream
+				again.Upstream = &copied
+			}
+			for _, in := range []entry.Inbound{in, again} {
+				done := make(chan error, 1)
+				l.Accept(in, func(err error) { done <- err })
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := l.Counts().Dead - died; n != 1 {
+				t.Fatalf("%d dead letters", n)
+			}
+		})
+	}
+	letters, err := l.Dead("", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range letters {
+		if !strings.Contains(d.Reason, "it is cut") {
+			t.Errorf("reason %q", d.Reason)
+		}
+		if len(d.From) > maxID || len(d.Category) > maxCategory || len(d.MessageID) > maxID {
+			t.Errorf("names of %d, %d and %d bytes", len(d.From), len(d.Category), len(d.MessageID))
+		}
+		full, err := l.DeadLetter(d.ID)
+		if raw := string(full.Raw) + full.RawText; err != nil || d.Kind == "upstream" && (len(raw) > maxBody || len(raw) < 2*entry.Kept) {
+			t.Errorf("%d bytes are kept, %v", len(raw), err)
+		}
+	}
+	verify(t, l)
+}
