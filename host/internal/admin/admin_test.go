@@ -286,7 +286,7 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/dead?limit=x", "", 400, "limit"},
 		{"GET", "/v1/dead/none", "", 404, "no such entry"},
 		{"GET", "/v1/nothing", "", 404, "/v1/status"},
-		{"DELETE", "/v1/status", "", 404, "no DELETE /v1/status here"},
+		{"DELETE", "/v1/status", "", 405, "no DELETE of /v1/status: it takes GET"},
 	} {
 		code, body := request(t, s, tc.method, tc.path, nil, tc.body)
 		var f failure

@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 
@@ -182,8 +184,12 @@ func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {
 
 func (a api) reload(w http.ResponseWriter, r *http.Request) {
 	var o ReloadOrder
-	if r.ContentLength != 0 && !read(w, r, &o) {
-		return
+	body := bufio.NewReader(r.Body) // an empty one may be chunked, of no length told
+	if _, err := body.Peek(1); err != io.EOF {
+		r.Body = io.NopCloser(body)
+		if !read(w, r, &o) {
+			return
+		}
 	}
 	did, err := a.Reload(r.Context(), o)
 	if err != nil {
@@ -202,6 +208,8 @@ func (a api) unknown(w http.ResponseWriter, r *http.Request) {
 func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusInternalServerError
 	switch {
+	case r.Context().Err() != nil: // who asked has gone: no fault of the host's, and nobody reads the answer
+		code = http.StatusServiceUnavailable
 	case errors.Is(err, entry.ErrUnknown):
 		code = http.StatusNotFound
 	case errors.As(err, new(Refusal)), errors.Is(err, entry.ErrUnusable):

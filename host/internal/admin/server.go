@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -121,6 +122,25 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("/", s.api.unknown)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := methods(mux, r); allowed != "" {
+			w.Header().Set("Allow", allowed)
+			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("no %s of %s: it takes %s", r.Method, r.URL.Path, allowed))
+			return
+		}
+		s.api.unknown(w, r)
+	})
 	return mux
+}
+
+// methods are those that the request's path takes; "" when nothing is there. The
+// mux would say it, if "/" did not take what is left.
+func methods(mux *http.ServeMux, r *http.Request) string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if _, pattern := mux.Handler(&http.Request{Method: method, URL: r.URL, Host: r.Host}); pattern != "/" && pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	return strings.Join(allowed, ", ")
 }
