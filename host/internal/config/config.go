@@ -76,11 +76,11 @@ func (t TLS) Roots() (*x509.CertPool, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; the simulator writes its own when it starts", err)
 		}
-		return nil, fmt.Errorf("ca_file: %w", err)
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file %s holds no certificate in PEM", t.CAFile)
+		return nil, fmt.Errorf("%s holds no certificate in PEM", t.CAFile)
 	}
 	return roots, nil
 }

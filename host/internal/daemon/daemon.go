@@ -261,7 +261,7 @@ func sessionOptions(s config.Session) (ccs.Options, error) {
 	}
 	roots, err := s.TLS.Roots()
 	if err != nil {
-		return o, fmt.Errorf("session %q: %w", s.Name, err)
+		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
 	}
 	o.TLS.RootCAs = roots
 	return o, nil
