@@ -36,7 +36,7 @@ const (
 
 func main() {
 	keepSIGPIPE()
-	stderr := outlet.New(os.Stderr)
+	stderr := outlet.New(logFile())
 	log.SetOutput(plain.Writer{W: stderr}) // what libraries log, too, must wait for no reader
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, plain.Writer{W: stderr}))
 	root := rootCommand()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -125,6 +126,42 @@ func TestLogReaderStalls(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A host that crashes while nobody reads its log ends all the same, and its trace
+// is on disk. SIGQUIT has the runtime write as a panic does, past the log.
+func TestCrashWhileLogReaderStalls(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("stderr can't be opened anew here")
+	}
+	sim, err := ccstest.NewServer(ccstest.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	host, _, address := stalling(t, sim)
+	if err := sim.StartDevices(ccstest.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool {
+		status, err := adminOf(address)
+		return err == nil && status.Log != nil && status.Log.Dropped > 0
+	}) {
+		t.Fatal("the log was never too long for its pipe")
+	}
+	if err := host.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-host.exited:
+	case <-time.After(time.Minute):
+		t.Fatal("a host that crashed has not ended")
+	}
+	trace, err := os.ReadFile(filepath.Join(host.cmd.Dir, "data", "crash.log"))
+	if err != nil || !strings.Contains(string(trace), "goroutine ") {
+		t.Errorf("the trace on disk: %.200q, %v", trace, err)
 	}
 }
 

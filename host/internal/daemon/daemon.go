@@ -73,6 +73,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
 		return err
 	}
+	keepCrashes(cfg.DataDir, o.Log)
 	fewFiles(cfg, o.Log)
 	parts := newParts()
 	parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

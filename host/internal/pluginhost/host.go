@@ -263,7 +263,7 @@ func (h *Host) scan(ctx context.Context) (found, error) {
 			}
 			return all, err
 		case <-ctx.Done():
-			return all, context.Cause(ctx)
+			return found{}, context.Cause(ctx) // all may be written still
 		case <-late.C:
 			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
 		}
@@ -324,13 +324,19 @@ func (h *Host) forget(s *supervisor) bool {
 // that nothing is mounted on yet, it does not follow that a plugin was removed
 // while no host ran.
 func (h *Host) tell(c changes, empty bool) {
+	var left []string
+	defer func() {
+		for _, name := range left { // without mu: the disk may not answer; only look, which waits here, could give one of these a supervisor
+			h.sweep(name)
+		}
+	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, name := range c.gone {
 		if s := h.plugins[name]; s != nil {
 			s.offer(nil)
 		} else if !empty && !h.chosenOptions(name).KeepRemoved {
-			h.sweep(name)
+			left = append(left, name)
 		}
 	}
 	for _, name := range c.busy {
