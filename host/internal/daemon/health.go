@@ -64,6 +64,7 @@ func (h *host) look(limit time.Duration) *look {
 		}
 	})
 	put(h.parts.plugins, func() func() {
+		h.plugins.Alive()
 		all, ignored, awaited := h.plugins.Status(), h.plugins.Ignored(), h.plugins.Awaited()
 		return func() { l.plugins, l.ignored, l.awaited = all, ignored, awaited }
 	})
@@ -75,6 +76,7 @@ func (h *host) look(limit time.Duration) *look {
 		return func() { l.sessions = all }
 	})
 	put(h.parts.outbox, func() func() {
+		h.outbox.Alive()
 		sending := map[string]outbox.Stats{}
 		ids := h.outbox.Sessions()
 		for _, s := range h.labels() {

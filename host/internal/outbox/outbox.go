@@ -58,6 +58,8 @@ type Outbox struct {
 	log     hclog.Logger
 	metrics *metrics
 	wake    chan struct{} // hint for Run: the next due time may have changed
+	asking  chan struct{} // Run takes from it whenever it comes by
+	over    chan struct{} // closed when Run has ended
 
 	mu       sync.Mutex // guards what follows and everything reachable from it
 	rnd      *rand.Rand
@@ -90,6 +92,8 @@ func New(o Options) *Outbox {
 		o:        o,
 		log:      o.Log,
 		wake:     make(chan struct{}, 1),
+		asking:   make(chan struct{}),
+		over:     make(chan struct{}),
 		rnd:      rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		items:    map[uint64]*item{},
 		sessions: map[string]*session{},
@@ -102,6 +106,7 @@ func New(o Options) *Outbox {
 
 // Run keeps the index in step with the ledger and the clock until ctx ends.
 func (b *Outbox) Run(ctx context.Context) error {
+	defer close(b.over)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	b.load()
@@ -116,10 +121,20 @@ func (b *Outbox) Run(ctx context.Context) error {
 		select {
 		case <-more:
 		case <-b.wake:
+		case <-b.asking:
 		case <-timer.C:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// Alive returns when Run has come by: at once, unless it stands still. It may be
+// called before Run and after its end.
+func (b *Outbox) Alive() {
+	select {
+	case b.asking <- struct{}{}:
+	case <-b.over:
 	}
 }
 
@@ -152,6 +167,10 @@ func (b *Outbox) load() {
 		b.mu.Unlock()
 		if len(found) < batch {
 			return
+		}
+		select {
+		case <-b.asking: // after a start there may be very many
+		default:
 		}
 	}
 }

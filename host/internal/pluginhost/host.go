@@ -67,6 +67,8 @@ type Host struct {
 	kin      kin           // so is this: all processes of this host
 	started  atomic.Int64  // processes
 	hint     chan struct{} // look into the folder; capacity 1
+	asking   chan struct{} // look takes from it whenever it comes by
+	looked   chan struct{} // closed when look has ended
 	free     func(dir string) (bytes int64, err error)
 	copying  chan struct{} // one for each copy that is being made
 	aside    aside
@@ -94,7 +96,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner), children: newChildren(),
-		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
+		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), asking: make(chan struct{}), looked: make(chan struct{}), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
 	}
 }
 
@@ -153,6 +155,7 @@ func (h *Host) rescan() {
 // look looks at the folder, until ctx ends, and tells the supervisors, which it
 // starts in their group.
 func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
+	defer close(h.looked)
 	var boot sync.WaitGroup
 	settler, complaint, booting, known := newSettler(h.limits), "", true, false
 	for ctx.Err() == nil {
@@ -195,8 +198,17 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 				return nil
 			})
 		}
-		pause(ctx, nil, 20*time.Millisecond) // a hint for every event would be too many looks
-		pause(ctx, h.hint, again)
+		pause(ctx, nil, 20*time.Millisecond, h.asking) // a hint for every event would be too many looks
+		pause(ctx, h.hint, again, h.asking)
+	}
+}
+
+// Alive returns when look has come by: at once, unless it stands still. That the
+// folder's file system doesn't answer is no standstill.
+func (h *Host) Alive() {
+	select {
+	case h.asking <- struct{}{}:
+	case <-h.looked:
 	}
 }
 
@@ -262,6 +274,7 @@ func (h *Host) scan(ctx context.Context) (found, error) {
 				h.ignore(all.none)
 			}
 			return all, err
+		case <-h.asking:
 		case <-ctx.Done():
 			return found{}, context.Cause(ctx) // all may be written still
 		case <-late.C:
@@ -348,14 +361,20 @@ func (h *Host) tell(c changes, empty bool) {
 	}
 }
 
-// pause waits for a hint, the time, or the end of ctx.
-func pause(ctx context.Context, hint <-chan struct{}, d time.Duration) {
+// pause waits for a hint, the time, or the end of ctx, and takes what is asked.
+func pause(ctx context.Context, hint <-chan struct{}, d time.Duration, asking <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-hint:
-	case <-timer.C:
+	for {
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return
+		case <-hint:
+			return
+		case <-timer.C:
+			return
+		}
 	}
 }
 

@@ -186,6 +186,7 @@ func TestFolderHangs(t *testing.T) {
 	armed.Store(true)
 	b.put("echo", "2")
 	<-asked
+	b.host.Alive() // it doesn't stand still
 	b.tell("echo", "kill")
 	b.event("said echo: run", 2)
 	b.put("other", "")
@@ -197,4 +198,5 @@ func TestFolderHangs(t *testing.T) {
 		close(hang)
 	}()
 	b.stop()
+	b.host.Alive() // nobody waits for one that has ended
 }
