@@ -4,13 +4,14 @@
 # Durations ("20s", "1h30m") and sizes ("512KiB", "1GiB") are strings. Relative
 # paths start at this file's folder. env("NAME") and env("NAME", "otherwise")
 # read the environment, file("path") a file: keep secrets there, not here.
+# A reload reads all of them again.
 # balhost check -c config.hcl shows all mistakes at once.
 
 data_dir     = "data"                       # ledger, staged plugins, admin socket; one running host per folder
 connect_rate = 400                          # connections to CCS made in a minute at most, all sessions together; a tenth of them at once
 
 session "main" {                            # one CCS sender, named for logs and the API; as many blocks as there are senders
-  address         = "127.0.0.1:5236"        # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235
+  address         = "127.0.0.1:5236"        # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235; all addresses of a name are tried
   sender_id       = "482915730064"          # example: the project number; what the ledger keeps belongs to it, not to the name
   server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: no default is a good one for a real sender
   connections     = 1                       # to CCS at a time, each with a window of its own
@@ -28,7 +29,7 @@ session "main" {                            # one CCS sender, named for logs and
   }
 
   tls {                                     # CCS's certificate is always verified
-    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without it the system's roots count
+    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without it the system's roots count; read again at a reload, and after a refused certificate
     server_name = "localhost"               # example: the name in the certificate; without it the address's host
   }
 }

@@ -118,11 +118,13 @@ func reloadCommand() *cobra.Command {
 		Short: "Apply the changed config, and look at the plugins folder now",
 		Long: `Reads the running host's config file again, as SIGHUP does, and applies all of it
 or, when anything is wrong, nothing. A plugin whose block changed gets a new
-process that takes over from the old one; a session that changed reconnects.
-With the name of a plugin only that plugin's file is looked at.
+process that takes over from the old one; a session that changed is logged in
+beside the one that serves, and takes over when CCS lets it in, else the reload
+is refused. With the name of a plugin only that plugin's file is looked at.
 
 A plugin whose content was refused is tried again when its file changes, or with
---force, which starts an unchanged plugin anew, too, and ends a rollback.`,
+--force, which starts an unchanged plugin anew, too, ends a rollback, and takes
+sessions without asking first whether CCS lets them in.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -66,7 +66,7 @@ func (r Refusal) Unwrap() error { return r.Err }
 // ReloadOrder says what Reload is to do.
 type ReloadOrder struct {
 	Plugin string `json:"plugin,omitempty"` // only this one, without the config; "" for all and the config
-	Force  bool   `json:"force,omitempty"`  // try refused content again, and start unchanged plugins anew
+	Force  bool   `json:"force,omitempty"`  // try refused content again, start unchanged plugins anew, and take sessions untried
 }
 
 // Reloaded tells what Reload did.

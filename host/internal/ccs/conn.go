@@ -41,6 +41,7 @@ type conn struct {
 	heard    atomic.Int64 // when the last whole stanza was, in ns since born: a clock that is set is no silence
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
 	ours     bool         // it ends for a reason of ours; as useful
+	opened   *opened      // what Session.Open has made; nil: run connects
 	vague    string       // the last refusal that may be of several in flight; as useful
 	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 
@@ -70,12 +71,13 @@ func (e errDownstream) Unwrap() error { return e.error }
 // side asked for.
 func (c *conn) run(ctx context.Context) (err error) {
 	defer func() { c.end(ctx, err) }()
-	opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
-	defer cancel()
-
-	nc, st, err := c.connect(opening)
-	if err != nil {
-		return err
+	nc := c.opened
+	if nc == nil {
+		opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
+		defer cancel()
+		if nc, err = c.connect(opening); err != nil {
+			return err
+		}
 	}
 	defer nc.Close()
 
@@ -83,13 +85,13 @@ func (c *conn) run(ctx context.Context) (err error) {
 	win := flow.NewWindow(c.s.o.Window)
 	var g errgroup.Group
 	g.Go(func() error {
-		c.read(st.Reader)
+		c.read(nc.st.Reader)
 		return nil
 	})
 	g.Go(func() error {
 		defer nc.Close() // ends read too
 		defer c.box.shutdown()
-		return c.serve(ctx, st.w, win)
+		return c.serve(ctx, nc.st.w, win)
 	})
 	if err = g.Wait(); err != nil && !errors.As(err, new(errStore)) {
 		err = fmt.Errorf("%s: %w", c.where(), err)

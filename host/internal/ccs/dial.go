@@ -129,6 +129,7 @@ func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 		return nc, nil
 	}
 	cfg := o.TLS.Clone()
+	cfg.RootCAs = c.s.trust.now()
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(o.Address)
 	}
@@ -169,6 +170,36 @@ func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
 type stream struct {
 	*xmpp.Reader
 	w *wire
+}
+
+// trust is what servers' certificates are checked against: other roots than the
+// options', once they were read again.
+type trust struct {
+	mu    sync.Mutex // guards roots
+	roots *x509.CertPool
+}
+
+func (t *trust) now() *x509.CertPool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.roots
+}
+
+// renew reads the roots again, and reports whether they are others. What can't be
+// read changes nothing.
+func (t *trust) renew(read func() (*x509.CertPool, error)) (others bool, err error) {
+	if read == nil {
+		return false, nil
+	}
+	roots, err := read()
+	if err != nil {
+		return false, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	others = !roots.Equal(t.roots)
+	t.roots = roots
+	return others, nil
 }
 
 // TrustError is a server whose certificate is not trusted.

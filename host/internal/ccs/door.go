@@ -129,7 +129,7 @@ func (s *Session) knock(ctx context.Context, c *conn, standing bool, alone *bool
 		if !s.door.await(ctx, standing) {
 			return false
 		}
-		if s.stands() && s.door.trusted(standing) {
+		if s.Stands() && s.door.trusted(standing) {
 			s.alone.pass(alone)
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +20,13 @@ func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
 	alone := false    // the slot has s.alone
 	defer func() { s.alone.pass(&alone) }()
 	for {
-		c := s.newConn(delay, standing)
-		if !s.pause(ctx, c) || !s.knock(ctx, c, standing, &alone) {
-			s.forget(c, nil)
-			return nil
+		c := s.begun()
+		if c == nil {
+			c = s.newConn(delay, standing)
+			if !s.pause(ctx, c) || !s.knock(ctx, c, standing, &alone) {
+				s.forget(c, nil)
+				return nil
+			}
 		}
 		g.Go(func() error { return onlyStore(c.run(ctx)) })
 		select {
@@ -46,33 +50,38 @@ func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
 			standing, delay = true, p.lost(lasted)
 		default:
 			standing, delay = false, 0
-			s.door.shut(err, !s.stands())
+			s.door.shut(err, !s.Stands())
 		}
 		s.alone.pass(&alone)
 	}
 }
 
 // place waits until c makes no more than Options.MaxConnections, and lets it
-// begin. Meanwhile the oldest connection that drains is asked not to wait for
-// CCS to close it. False when ctx ended before.
+// begin. False when ctx ended before.
 func (s *Session) place(ctx context.Context, c *conn) bool {
+	return s.room(ctx, func() { c.enter(Dialing) }, Draining)
+}
+
+// room waits until there are fewer than Options.MaxConnections, then calls take,
+// with mu held. Meanwhile the oldest connection in one of the states is asked not
+// to wait for CCS to close it. False when ctx ended before.
+func (s *Session) room(ctx context.Context, take func(), yields ...State) bool {
 	for {
 		s.mu.Lock()
-		live, fewer := 0, s.fewer
+		live, fewer := s.lent, s.fewer
 		var oldest *conn
 		for _, other := range s.conns {
-			switch other.at() {
-			case Waiting:
+			state := other.at()
+			if state == Waiting {
 				continue
-			case Draining:
-				if oldest == nil {
-					oldest = other
-				}
+			}
+			if oldest == nil && slices.Contains(yields, state) {
+				oldest = other
 			}
 			live++
 		}
 		if live < s.o.MaxConnections {
-			c.enter(Dialing)
+			take()
 			s.mu.Unlock()
 			return true
 		}
@@ -89,8 +98,8 @@ func (s *Session) place(ctx context.Context, c *conn) bool {
 	}
 }
 
-// stands reports whether CCS has let a connection in that still lives.
-func (s *Session) stands() bool {
+// Stands reports whether CCS has let a connection in that still lives.
+func (s *Session) Stands() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {

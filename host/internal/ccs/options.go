@@ -3,6 +3,7 @@ package ccs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 	"time"
@@ -50,8 +51,11 @@ type Options struct {
 	// TLS verifies the server, from the first byte on: RootCAs and ServerName
 	// (the address's host). nil is the system's roots, unless Dial is set:
 	// then Dial's connection is taken as it is.
-	TLS  *tls.Config
-	Dial func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
+	TLS *tls.Config
+	// Roots reads RootCAs again, after a certificate was refused: they may have been
+	// replaced. nil: they are as they are.
+	Roots func() (*x509.CertPool, error)
+	Dial  func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
 	// Lookup finds the addresses of the host's name, each of which Dial is given
 	// until one serves. nil is the system's resolver, unless Dial is set: then
 	// Dial gets the address as it is.

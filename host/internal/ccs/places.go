@@ -98,23 +98,23 @@ func (p *places) note(at string, failed bool) {
 
 // connect tries the places one after the other, each up to the end of the login.
 // CCS's word on who we are counts for all of them.
-func (c *conn) connect(ctx context.Context) (net.Conn, *stream, error) {
+func (c *conn) connect(ctx context.Context) (*opened, error) {
 	all, err := c.s.places.find(ctx, &c.s.o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var failed placesError
 	for i, at := range all {
 		if i > 0 && c.s.o.Connects.Wait(ctx) != nil {
 			break
 		}
-		nc, st, err := c.try(ctx, at, len(all)-i)
+		made, err := c.try(ctx, at, len(all)-i)
 		if err == nil {
 			c.s.places.note(at, false)
-			return nc, st, nil
+			return made, nil
 		}
 		if isVerdict(err) {
-			return nil, nil, err
+			return nil, err
 		}
 		c.s.places.note(at, true)
 		if failed = append(failed, err); ctx.Err() != nil {
@@ -122,14 +122,14 @@ func (c *conn) connect(ctx context.Context) (net.Conn, *stream, error) {
 		}
 	}
 	if len(failed) == 1 {
-		return nil, nil, failed[0]
+		return nil, failed[0]
 	}
-	return nil, nil, failed
+	return nil, failed
 }
 
 // try connects to one place and logs in; left is how many there are to try yet,
 // this one included.
-func (c *conn) try(ctx context.Context, at string, left int) (_ net.Conn, _ *stream, err error) {
+func (c *conn) try(ctx context.Context, at string, left int) (*opened, error) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, min(placeTime, time.Until(deadline)/time.Duration(left)))
@@ -137,16 +137,24 @@ func (c *conn) try(ctx context.Context, at string, left int) (_ net.Conn, _ *str
 	}
 	c.goTo(at)
 	nc, err := c.dial(ctx, at)
+	if errors.As(err, new(*TrustError)) {
+		others, bad := c.s.trust.renew(c.s.o.Roots)
+		if bad != nil {
+			err = fmt.Errorf("%w; the roots can't be read again: %w", err, bad)
+		} else if others {
+			nc, err = c.dial(ctx, at)
+		}
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.enter(Opening)
 	st, err := c.open(ctx, nc)
 	if err != nil {
 		nc.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return nc, st, nil
+	return &opened{nc, st}, nil
 }
 
 // goTo notes where the connection goes.

@@ -17,13 +17,17 @@ type Session struct {
 	said    said
 	metrics *metrics
 	places  places
+	trust   trust
 
 	door  *door
-	alone turn // to try to be let in, while that is in doubt: see knock
-	queue turn // for a place and Options.Connects, so that no session queues more than once
+	alone turn   // to try to be let in, while that is in doubt: see knock
+	queue turn   // for a place and Options.Connects, so that no session queues more than once
+	debt  func() // gives back what the session lent that this one succeeds; of Open and Close
 
 	mu     sync.Mutex    // guards what follows
 	last   int           // number of the newest connection
+	lent   int           // places of Options.MaxConnections that a successor has: see Open
+	first  *conn         // opened before Run; nil when there is none, and once a slot has it
 	conns  []*conn       // that live, oldest first; for a slot that waits the one to come
 	fewer  chan struct{} // closed and replaced when a connection has ended
 	rush   chan struct{} // closed and replaced when no slot shall wait any longer
@@ -36,7 +40,9 @@ type Session struct {
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
 	s := &Session{o: o.withDefaults(), alone: make(turn, 1), queue: make(turn, 1), fewer: make(chan struct{}), rush: make(chan struct{})}
-	s.door = newDoor(&s.o)
+	if s.door = newDoor(&s.o); s.o.TLS != nil {
+		s.trust.roots = s.o.TLS.RootCAs
+	}
 	s.metrics = newMetrics(s.o.Metrics, s)
 	return s
 }

@@ -260,6 +260,9 @@ func sessionOptions(s config.Session) (ccs.Options, error) {
 		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
 		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
 	}
+	if s.TLS.CAFile != "" {
+		o.Roots = s.TLS.Roots
+	}
 	roots, err := s.TLS.Roots()
 	if err != nil {
 		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)

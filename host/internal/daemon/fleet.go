@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 )
 
 // fleet runs a ccs.Session for each session of the config, and follows its
@@ -29,7 +32,7 @@ type fleet struct {
 type member struct {
 	config  config.Session
 	options ccs.Options
-	session *ccs.Session // nil before start
+	session *ccs.Session
 	metrics *scope
 	cancel  context.CancelFunc
 	ended   chan error // gets the one result of Run
@@ -51,18 +54,75 @@ func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.O
 func (f *fleet) prepare(sessions []config.Session) (change, error) {
 	c := change{sessions: sessions, made: map[string]*member{}, done: make(chan struct{})}
 	for _, s := range sessions {
-		if old := f.member(s.Name); old != nil && reflect.DeepEqual(old.config, s) {
-			continue
-		}
 		m := &member{config: s, metrics: &scope{to: f.metrics}, ended: make(chan error, 1)}
 		var err error
 		if m.options, err = f.options(s); err != nil {
 			return c, err
 		}
+		if old := f.member(s.Name); old != nil && reflect.DeepEqual(old.config, s) && old.options.TLS.RootCAs.Equal(m.options.TLS.RootCAs) {
+			continue
+		}
 		m.options.Metrics = m.metrics
+		m.session = ccs.New(m.options)
 		c.made[s.Name] = m
 	}
 	return c, nil
+}
+
+// openTime bounds how long a reload waits for CCS to let new sessions in; it is
+// under what a client of the admin API waits.
+const openTime = 20 * time.Second
+
+// open logs in what c brings, beside the sessions that it ends and that serve: a
+// key that is wrong, or a place where nobody is, costs no connection. Nothing is
+// left open when it fails.
+func (f *fleet) open(ctx context.Context, c change) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	var g errgroup.Group
+	var mu sync.Mutex // guards failed
+	failed := map[string]error{}
+	for name, m := range c.made {
+		old := f.predecessor(m.config)
+		if old == nil || !old.session.Stands() {
+			continue
+		}
+		g.Go(func() error {
+			err := m.session.Open(ctx, old.session)
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[name] = err
+			}
+			return nil
+		})
+	}
+	g.Wait() //nolint:errcheck // failed has them
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		all = append(all, fmt.Errorf("session %q could not be opened with its new settings: %w; the connection that it has goes on", name, failed[name]))
+	}
+	if len(all) > 0 {
+		c.close()
+	}
+	return errors.Join(all...)
+}
+
+// predecessor is whose place a session takes: its sender's, or that of its name.
+func (f *fleet) predecessor(s config.Session) *member {
+	for _, m := range f.all() {
+		if m.config.SenderID == s.SenderID {
+			return m
+		}
+	}
+	return f.member(s.Name)
+}
+
+// close drops a change that is not made.
+func (c change) close() {
+	for _, m := range c.made {
+		m.session.Close()
+	}
 }
 
 // apply makes a prepared change, and returns when it is made or ctx ends.
@@ -70,6 +130,7 @@ func (f *fleet) apply(ctx context.Context, c change) error {
 	select {
 	case f.changes <- c:
 	case <-ctx.Done():
+		c.close()
 		return ctx.Err()
 	}
 	select {
@@ -138,7 +199,7 @@ func (f *fleet) change(ctx context.Context, c change, failed chan<- error) {
 }
 
 func (m *member) start(ctx context.Context, failed chan<- error) {
-	m.session = ccs.New(m.options)
+	m.metrics.open()
 	ctx, m.cancel = context.WithCancel(ctx)
 	go func() { //house:go run waits for ended
 		err := m.session.Run(ctx)
@@ -179,7 +240,8 @@ func (f *fleet) sessions() []*ccs.Session {
 	return all
 }
 
-// scope registers metrics and can take them back.
+// scope holds metrics until it is opened, since those of the session before have
+// the same names; then it registers them, and can take them back.
 type scope struct {
 	to prometheus.Registerer
 
@@ -188,9 +250,6 @@ type scope struct {
 }
 
 func (s *scope) Register(c prometheus.Collector) error {
-	if err := s.to.Register(c); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.own = append(s.own, c)
@@ -199,10 +258,14 @@ func (s *scope) Register(c prometheus.Collector) error {
 
 func (s *scope) MustRegister(all ...prometheus.Collector) {
 	for _, c := range all {
-		if err := s.Register(c); err != nil {
-			panic(err) // two sessions of one name: config refuses that
-		}
+		s.Register(c) //nolint:errcheck // it only keeps them
 	}
+}
+
+func (s *scope) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.to.MustRegister(s.own...) // two sessions of one name would panic: config refuses that
 }
 
 func (s *scope) Unregister(c prometheus.Collector) bool { return s.to.Unregister(c) }

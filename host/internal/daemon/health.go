@@ -114,7 +114,7 @@ func (h *host) live() error {
 
 func (h *host) ready() (reasons, warnings []string) {
 	l := h.look(answerTime)
-	return l.unready(), append(l.warnings(), h.logWarning()...)
+	return l.unready(), slices.Concat(l.warnings(), h.logWarning(), h.refused.warning())
 }
 
 // unready says why the host can't do now what it did before, or is there for.

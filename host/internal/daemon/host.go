@@ -40,6 +40,7 @@ type host struct {
 
 	reloading chan struct{} // capacity 1: a reload
 	files     chan struct{} // capacity 1: the config and the files that it names are being read
+	refused   refusedReload
 
 	mu    sync.Mutex // guards what follows
 	cfg   config.Config
@@ -122,7 +123,7 @@ func (h *host) status() admin.Status {
 	reasons := l.unready()
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
-		Ready: len(reasons) == 0, Reasons: reasons, Warnings: append(l.warnings(), h.logWarning()...),
+		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.logWarning(), h.refused.warning()),
 		Plugins: l.pluginStatus(), Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -100,7 +102,8 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 		return did, ctx.Err()
 	}
 	if order.Plugin == "" {
-		if did.Changed, err = h.reconfigure(ctx); err != nil {
+		did.Changed, err = h.reconfigure(ctx, order.Force)
+		if h.refused.note(err); err != nil {
 			return admin.Reloaded{}, err
 		}
 	} else if _, err := h.read(ctx); err != nil {
@@ -172,13 +175,19 @@ func (h *host) prepare() (r reading, err error) {
 	return r, err
 }
 
-// reconfigure makes the config file's words true, and says what changed.
-func (h *host) reconfigure(ctx context.Context) (changed []string, err error) {
+// reconfigure makes the config file's words true, and says what changed. With
+// force it doesn't ask first whether CCS lets the changed sessions in.
+func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, err error) {
 	r, err := h.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	before, now, sessions := h.config(), r.config, r.sessions
+	if !force {
+		if err := h.sessions.open(ctx, sessions); err != nil {
+			return nil, admin.Refusal{Err: fmt.Errorf("%w; nothing was applied", err)}
+		}
+	}
 
 	// From here on nothing is refused.
 	h.follow(now)
@@ -245,4 +254,30 @@ func fixed(before, now config.Config) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// refusedReload is why the config file is not the one in force; kept for status,
+// since whoever sent a SIGHUP gets no answer.
+type refusedReload struct {
+	mu  sync.Mutex // guards what follows
+	err error
+	at  time.Time
+}
+
+// note takes the end of a reload.
+func (r *refusedReload) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err, r.at = err, time.Now()
+}
+
+// warning is for status and /readyz.
+func (r *refusedReload) warning() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		return nil
+	}
+	why, _, _ := strings.Cut(r.err.Error(), "\n")
+	return []string{fmt.Sprintf("the last reload was refused %s ago, so the config before it is in force: %s", time.Since(r.at).Round(time.Second), why)}
 }

@@ -1,0 +1,91 @@
+package ccs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"balhost/host/internal/xmpp"
+)
+
+// opened is a connection that CCS has let in and that nobody serves yet.
+type opened struct {
+	net.Conn
+	st *stream
+}
+
+// Open logs in beside old, the session that s is to succeed, so that old goes on
+// when s is not let in. No message passes before Run, which takes the connection
+// over: old must have ended by then (P3, P5). What is opened and never run is
+// closed with Close. The two have one place more than old at no time, if they are
+// of one sender: at its most, old gives up a connection, which comes back.
+func (s *Session) Open(ctx context.Context, old *Session) error {
+	if old.o.SenderID == s.o.SenderID {
+		if !old.room(ctx, func() { old.lent++ }, Draining, Ready) {
+			return fmt.Errorf("wait for a place among max_connections: %w", context.Cause(ctx))
+		}
+		s.debt = old.redeem
+	}
+	err := s.open(ctx)
+	if errors.As(err, new(*xmpp.StreamError)) { // the place that old gave up may count as taken for a moment
+		select {
+		case <-time.After(s.o.Backoff.Min):
+			err = s.open(ctx)
+		case <-ctx.Done():
+		}
+	}
+	if err != nil {
+		s.Close()
+	}
+	return err
+}
+
+// open makes the first connection.
+func (s *Session) open(ctx context.Context) (err error) {
+	if err := s.o.Connects.Wait(ctx); err != nil {
+		return fmt.Errorf("wait for connect_rate: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.Login)
+	defer cancel()
+	c := s.newConn(0, false)
+	if c.opened, err = c.connect(ctx); err != nil {
+		s.forget(c, err)
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = c
+	return nil
+}
+
+// Close ends what Open has opened and Run does not take over.
+func (s *Session) Close() {
+	if c := s.begun(); c != nil {
+		c.opened.Close() // CCS sends again what it sent on it
+		s.forget(c, nil)
+	}
+	if s.debt != nil {
+		s.debt()
+		s.debt = nil
+	}
+}
+
+// begun takes the connection that Open has made; nil: there is none.
+func (s *Session) begun() *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.first
+	s.first = nil
+	return c
+}
+
+// redeem takes a lent place back.
+func (s *Session) redeem() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent--
+	close(s.fewer)
+	s.fewer = make(chan struct{})
+}
