@@ -153,6 +153,7 @@ func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
 	w.until, _ = ctx.Deadline()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 	r := xmpp.NewReader(w, o.MaxStanza)
+	r.Hide = c.s.secrets.Text
 	_, err := xmpp.Login(w, r, xmpp.Credentials{Domain: o.Domain, AuthCID: o.AuthCID, Password: o.Key})
 	if err != nil {
 		if ctx.Err() != nil {

@@ -188,6 +188,7 @@ type outbox struct {
 	refused  map[uint64]string
 	returned []uint64
 	ends     []flow.End
+	words    []string // CCS's, of nacks and refusals
 }
 
 func newOutbox() *outbox {
@@ -245,9 +246,10 @@ func (b *outbox) Acked(_ string, seq uint64, token string) {
 	}
 }
 
-func (b *outbox) Nacked(_ string, seq uint64, code, _ string) {
+func (b *outbox) Nacked(_ string, seq uint64, code, description string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.words = append(b.words, code, description)
 	b.nacked[seq] = code
 	if code == "CONNECTION_DRAINING" {
 		b.again(seq)
@@ -256,9 +258,10 @@ func (b *outbox) Nacked(_ string, seq uint64, code, _ string) {
 	delete(b.taken, seq)
 }
 
-func (b *outbox) Refused(_ string, seq uint64, errorType, _, _ string) {
+func (b *outbox) Refused(_ string, seq uint64, errorType, condition, description string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.words = append(b.words, errorType, condition, description)
 	delete(b.taken, seq)
 	b.refused[seq] = errorType
 }

@@ -39,7 +39,7 @@ var oddMessage = [...]string{
 // odd counts and shows one.
 func (s *Session) odd(k oddity, what string) {
 	s.counts.odd[k].Add(1)
-	s.said.log(s.o.Log.Warn, oddMessage[k], "err", what)
+	s.said.log(s.o.Log.Warn, oddMessage[k], "err", s.secrets.Text(what))
 }
 
 // Unusable is a payload from CCS that could not be understood, or not stored.

@@ -41,12 +41,13 @@ type Outbox interface {
 // Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox
 // are needed; what else is zero gets the default that is named.
 type Options struct {
-	Name     string // as in config.hcl: for logs, metrics and people
-	Address  string // host:port
-	SenderID string // what the session is: upstreams carry it, the outbox is asked by it
-	Key      string // the server key; never logged
-	Domain   string // of the stream and of the login; gcm.googleapis.com
-	AuthCID  string // who logs in; SenderID@Domain. A stock XMPP server wants the bare user
+	Name     string   // as in config.hcl: for logs, metrics and people
+	Address  string   // host:port
+	SenderID string   // what the session is: upstreams carry it, the outbox is asked by it
+	Key      string   // the server key; never logged, nor when CCS repeats it
+	Secrets  []string // others that are not to be shown, whoever says them
+	Domain   string   // of the stream and of the login; gcm.googleapis.com
+	AuthCID  string   // who logs in; SenderID@Domain. A stock XMPP server wants the bare user
 
 	// TLS verifies the server, from the first byte on: RootCAs and ServerName
 	// (the address's host). nil is the system's roots, unless Dial is set:

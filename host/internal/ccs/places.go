@@ -152,7 +152,7 @@ func (c *conn) try(ctx context.Context, at string, left int) (*opened, error) {
 	st, err := c.open(ctx, nc)
 	if err != nil {
 		nc.Close()
-		return nil, err
+		return nil, c.s.hide(err)
 	}
 	return &opened{nc, st}, nil
 }

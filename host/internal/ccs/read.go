@@ -19,7 +19,7 @@ const maxID = 1 << 10
 
 // read is the reading goroutine: it ends when nothing more can be heard.
 func (c *conn) read(r *xmpp.Reader) {
-	err := c.stanzas(r)
+	err := c.s.hide(c.stanzas(r))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		o := &c.s.o
 		err = fmt.Errorf("nothing heard for %v, although pinged: %w", o.PingInterval+o.PingTimeout, err)
@@ -43,7 +43,7 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 		switch {
 		case err == nil:
 		case bad != nil && bad.Between:
-			c.s.odd(brokenXML, fmt.Sprintf("between stanzas: %v: %s", err, excerpt(bad.Raw)))
+			c.s.odd(brokenXML, fmt.Sprintf("between stanzas: %v: %s", err, c.s.excerpt(bad.Raw)))
 			continue
 		case bad != nil:
 			c.broken(bad.Raw, err.Error())
@@ -102,7 +102,7 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 	case st.Name.Local == "message", st.Name.Local == "gcm":
 		c.broken(element, "no payload that is known")
 	default:
-		c.s.odd(unknownStanza, excerpt(element))
+		c.s.odd(unknownStanza, c.s.excerpt(element))
 	}
 }
 
@@ -116,7 +116,8 @@ type wreck struct {
 // be is believed as far as an answer or an ack goes: CCS waits for these,
 // and sends again what is not acked. No plugin is given what may not be meant.
 func (c *conn) broken(element []byte, why string) {
-	c.s.odd(brokenXML, why+": "+excerpt(element))
+	why = c.s.secrets.Text(why)
+	c.s.odd(brokenXML, why+": "+c.s.excerpt(element))
 	r := xmpp.Salvage(element)
 	if r.Name == "message" && r.Type == "error" {
 		c.box.answer(answer{id: r.ID, refusal: &xmpp.StanzaError{Text: why}, echo: echoed(r.Payloads[0])}, len(element))
@@ -162,13 +163,13 @@ func (c *conn) payload(b []byte, w *wreck) {
 	case f.Kind == fcm.Ack:
 		c.box.answer(answer{id: f.MessageID.Text, token: f.RegistrationID}, len(raw))
 	case f.Kind == fcm.Nack:
-		c.box.answer(answer{id: f.MessageID.Text, nack: true, code: f.Code, description: f.Description, echo: echo{to: f.From.Text}}, len(raw))
+		c.nacked(answer{id: f.MessageID.Text, code: f.Code, description: f.Description, echo: echo{to: f.From.Text}}, len(raw))
 	case f.Kind == fcm.Control && f.ControlType == fcm.ConnectionDraining:
 		c.box.put(func(m *mail) { m.drain = true })
 	case f.Kind == fcm.Control:
-		c.s.odd(unknownType, "control "+excerpt(raw))
+		c.s.odd(unknownType, "control "+c.s.excerpt(raw))
 	default:
-		c.s.odd(unknownType, excerpt(raw))
+		c.s.odd(unknownType, c.s.excerpt(raw))
 	}
 }
 
@@ -195,10 +196,11 @@ func (c *conn) submit(in entry.Inbound, a ack, size int) {
 // says whom to ack. Else, if it asks for an ack, it holds a slot of CCS's window
 // until reconnect.
 func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
+	bad.Reason = c.s.secrets.Text(bad.Reason)
 	if bad.Kind == fcm.Unknown {
-		c.s.odd(unknownType, bad.Reason+": "+excerpt(raw))
+		c.s.odd(unknownType, bad.Reason+": "+c.s.excerpt(raw))
 	} else {
-		c.s.odd(unusablePayload, bad.Reason+": "+excerpt(raw))
+		c.s.odd(unusablePayload, bad.Reason+": "+c.s.excerpt(raw))
 	}
 	if !bad.From.Given() || !bad.MessageID.Given() {
 		if bad.Awaited() {
@@ -215,10 +217,11 @@ func (c *conn) unusable(bad *fcm.DecodeError, raw []byte, read time.Time) {
 }
 
 // excerpt shows the beginning of b in a log line.
-func excerpt(b []byte) string {
+func (s *Session) excerpt(b []byte) string {
 	const enough = 200
+	shown := s.secrets.Start(b, enough)
 	if len(b) > enough {
-		return fmt.Sprintf("%q… (%d bytes)", b[:enough], len(b))
+		return fmt.Sprintf("%q… (%d bytes)", shown, len(b))
 	}
-	return fmt.Sprintf("%q", b)
+	return fmt.Sprintf("%q", shown)
 }

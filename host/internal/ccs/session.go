@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/secret"
+	"balhost/host/internal/xmpp"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -18,6 +21,7 @@ type Session struct {
 	metrics *metrics
 	places  places
 	trust   trust
+	secrets *secret.Set
 
 	door  *door
 	alone turn   // to try to be let in, while that is in doubt: see knock
@@ -40,6 +44,7 @@ type Session struct {
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
 	s := &Session{o: o.withDefaults(), alone: make(turn, 1), queue: make(turn, 1), fewer: make(chan struct{}), rush: make(chan struct{})}
+	s.secrets = secret.New(append(s.o.Secrets, s.o.Key, xmpp.Credentials{AuthCID: s.o.AuthCID, Password: s.o.Key}.Plain())...)
 	if s.door = newDoor(&s.o); s.o.TLS != nil {
 		s.trust.roots = s.o.TLS.RootCAs
 	}

@@ -24,7 +24,7 @@ func (a *answer) reason() string {
 	if a.refusal != nil {
 		return a.refusal.Error()
 	}
-	return fmt.Sprintf("nack %s (%s)", a.code, excerpt([]byte(a.description)))
+	return fmt.Sprintf("nack %s (%s)", a.code, clip(a.description))
 }
 
 // keep takes a refusal without an id, or reports that it can be of no downstream.

@@ -107,6 +107,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	connects := ccs.NewConnects(cfg.ConnectRate)
 	sessions := newFleet(parts.sessions.metrics, func(s config.Session) (ccs.Options, error) {
 		opts, err := sessionOptions(s)
+		opts.Secrets = []string{cfg.Admin.Token.Reveal()}
 		opts.Inbox, opts.Outbox, opts.Connects, opts.Log = led, out, connects, o.Log.Named("ccs").With("session", s.Name)
 		return opts, err
 	})

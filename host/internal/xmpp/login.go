@@ -21,6 +21,12 @@ func (c Credentials) String() string { return c.AuthCID + " at " + c.Domain }
 // GoString is String: the password stays out of %#v too.
 func (c Credentials) GoString() string { return c.String() }
 
+// Plain is the response of SASL PLAIN: the password in another form.
+// Spec: RFC 4616 §2: empty authzid, NUL, authcid, NUL, password.
+func (c Credentials) Plain() string {
+	return base64.StdEncoding.EncodeToString([]byte("\x00" + c.AuthCID + "\x00" + c.Password))
+}
+
 // loginNoise is how many unasked elements are passed over while one is waited for.
 const loginNoise = 16
 
@@ -63,8 +69,7 @@ func (l login) authenticate() error {
 	if !plain {
 		return &AuthError{Condition: "invalid-mechanism", Text: fmt.Sprintf("the server offers %q, not PLAIN", features.Mechanisms)}
 	}
-	// Spec: RFC 4616 §2: empty authzid, NUL, authcid, NUL, password.
-	blob := base64.StdEncoding.EncodeToString([]byte("\x00" + l.c.AuthCID + "\x00" + l.c.Password))
+	blob := l.c.Plain()
 	if _, err := io.WriteString(l.rw, `<auth xmlns="`+nsSASL+`" mechanism="PLAIN">`+blob+`</auth>`); err != nil {
 		return err
 	}

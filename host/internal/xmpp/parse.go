@@ -97,7 +97,31 @@ func (r *Reader) parseAny(element []byte) (Stanza, error) {
 	if err := n.check(scope); err != nil {
 		return Stanza{}, err
 	}
-	return n.stanza()
+	s, err := n.stanza()
+	if r.Hide != nil {
+		s.hide(err, r.Hide)
+	}
+	return s, err
+}
+
+// hide changes what the peer says in err, or in s if that is a refusal.
+func (s *Stanza) hide(err error, hide func(string) string) {
+	var words []*string
+	if ended, ok := err.(*StreamError); ok { //nolint:errorlint // it comes from stanza, as it is
+		words = append(words, &ended.Condition, &ended.Text, &ended.Host)
+	}
+	if s.Refusal != nil {
+		words = append(words, &s.Refusal.Condition, &s.Refusal.Text)
+	}
+	if s.Err != nil {
+		words = append(words, &s.Err.Code, &s.Err.Type, &s.Err.Condition, &s.Err.Text)
+	}
+	for i := range s.Mechanisms {
+		words = append(words, &s.Mechanisms[i])
+	}
+	for _, w := range words {
+		*w = hide(*w)
+	}
 }
 
 // checkReferences looks at what follows each '&' outside CDATA.

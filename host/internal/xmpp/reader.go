@@ -46,6 +46,10 @@ type Header struct{ ID, From, To, Version string }
 // was: the next call goes on where this one stopped. After a [Fault] or the end
 // of the stream every call gives the same error.
 type Reader struct {
+	// Hide takes out of what the peer says in an error what is not to be shown,
+	// before any of it is cut; nil: nothing is.
+	Hide func(string) string
+
 	r   io.Reader
 	max int
 
