@@ -176,8 +176,9 @@ type stream struct {
 // trust is what servers' certificates are checked against: other roots than the
 // options', once they were read again.
 type trust struct {
-	mu    sync.Mutex // guards roots
-	roots *x509.CertPool
+	mu      sync.Mutex // guards what follows
+	roots   *x509.CertPool
+	reading bool
 }
 
 func (t *trust) now() *x509.CertPool {
@@ -187,20 +188,35 @@ func (t *trust) now() *x509.CertPool {
 }
 
 // renew reads the roots again, and reports whether they are others. What can't be
-// read changes nothing.
-func (t *trust) renew(read func() (*x509.CertPool, error)) (others bool, err error) {
-	if read == nil {
-		return false, nil
-	}
-	roots, err := read()
-	if err != nil {
-		return false, err
-	}
+// read changes nothing, and what doesn't answer holds nobody up.
+func (t *trust) renew(ctx context.Context, read func() (*x509.CertPool, error)) (others bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	others = !roots.Equal(t.roots)
-	t.roots = roots
-	return others, nil
+	switch {
+	case read == nil:
+		return false, nil
+	case t.reading:
+		return false, errors.New("their file has not answered yet")
+	}
+	t.reading = true
+	before, done := t.roots, make(chan error, 1)
+	go func() { //house:go ends when the file answers; there is one of them at most
+		roots, err := read()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.reading = false; err == nil {
+			t.roots = roots
+		}
+		done <- err
+	}()
+	t.mu.Unlock()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	t.mu.Lock()
+	return err == nil && !before.Equal(t.roots), err
 }
 
 // TrustError is a server whose certificate is not trusted.

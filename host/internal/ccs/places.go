@@ -138,7 +138,7 @@ func (c *conn) try(ctx context.Context, at string, left int) (*opened, error) {
 	c.goTo(at)
 	nc, err := c.dial(ctx, at)
 	if errors.As(err, new(*TrustError)) {
-		others, bad := c.s.trust.renew(c.s.o.Roots)
+		others, bad := c.s.trust.renew(ctx, c.s.o.Roots)
 		if bad != nil {
 			err = fmt.Errorf("%w; the roots can't be read again: %w", err, bad)
 		} else if others {

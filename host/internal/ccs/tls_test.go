@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,4 +137,45 @@ func TestUntrustedCertificateIsRefused(t *testing.T) { // P10
 			}
 		})
 	}
+}
+
+// Roots that were replaced count at the next try to connect; what can't be read,
+// or doesn't answer, changes nothing and holds nothing up.
+func TestRootsAreReadAgain(t *testing.T) { // P10
+	var right *x509.CertPool
+	stuck := make(chan struct{})
+	var mu sync.Mutex
+	read := func() (*x509.CertPool, error) { return nil, errors.New("no such file") }
+	set := func(f func() (*x509.CertPool, error)) {
+		mu.Lock()
+		defer mu.Unlock()
+		read = f
+	}
+	w := overTLS(t, ccstest.Options{}, func(o *Options) {
+		right = o.TLS.RootCAs
+		o.TLS.RootCAs = x509.NewCertPool()
+		o.Backoff.Min, o.Backoff.Max, o.Refused, o.Login = time.Millisecond, time.Millisecond, time.Millisecond, time.Second
+		o.Roots = func() (*x509.CertPool, error) {
+			mu.Lock()
+			f := read
+			mu.Unlock()
+			return f()
+		}
+	})
+	said := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			if err := w.s.Status().LastError; err != nil && strings.Contains(err.Error(), what) && errors.As(err, new(*TrustError)) {
+				return
+			} else if time.Now().After(end) {
+				t.Fatalf("not %q but %v", what, err)
+			}
+		}
+	}
+	said("the roots can't be read again: no such file")
+	set(func() (*x509.CertPool, error) { <-stuck; return x509.NewCertPool(), nil })
+	said("the roots can't be read again: their file has not answered yet")
+	set(func() (*x509.CertPool, error) { return right, nil })
+	close(stuck)
+	w.await("login", func(c ccstest.Counts) bool { return c.Logins == 1 })
 }

@@ -69,9 +69,9 @@ func (f *fleet) prepare(sessions []config.Session) (change, error) {
 	return c, nil
 }
 
-// openTime bounds how long a reload waits for CCS to let new sessions in; it is
-// under what a client of the admin API waits.
-const openTime = 20 * time.Second
+// openTime bounds how long a reload waits for CCS to let new sessions in; with
+// reloadTime it is under what a client of the admin API waits.
+const openTime = 15 * time.Second
 
 // open logs in what c brings, beside the sessions that it ends and that serve: a
 // key that is wrong, or a place where nobody is, costs no connection. Nothing is
