@@ -24,7 +24,8 @@ func runCommand() *cobra.Command {
 		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and feeds
 it to the plugins. SIGINT or SIGTERM ends it in order: plugins finish what they
 have, sessions and the ledger are closed, within 30 s in any case; a second signal
-ends it at once. Nothing waits for whoever reads the log. After kill -9 or a power cut the next
+ends it at once. Nothing waits for whoever reads the log; a crash's trace is in
+data_dir/crash.log as well. After kill -9 or a power cut the next
 start recovers everything that was acked. SIGHUP applies the changed config file,
 as balhost reload does.
 
