@@ -63,6 +63,43 @@ func TestHandover(t *testing.T) {
 	})
 }
 
+// TestOldFailures: an event that failed in the old process first is no failure of
+// the new one's own; one that fails there first is, each time. // P9
+func TestOldFailures(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		fails := func(p *process, m *wire.Delivery) {
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, Error: "database is down", DelayMs: 1000})
+		}
+		old := b.plugin("echo", "app", fails)
+		b.ledger.upstream("app", "anna", "a1")
+		synctest.Wait()
+		if r, err := b.d.Results(b.Context(), old.plugin); err != nil || r.Failed == 0 || r.Old != 0 {
+			t.Errorf("old one: %+v, %v", r, err)
+		}
+		green := b.plugin("echo", "app", fails)
+		gone := b.retire(old, time.Minute)
+		old.drained()
+		if err := <-gone; err != nil {
+			t.Fatal(err)
+		}
+		b.ledger.upstream("app", "bert", "b1")
+		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		anna, bert := uint64(0), uint64(0)
+		for _, id := range green.ids() {
+			if id == "a1" {
+				anna++
+			} else {
+				bert++
+			}
+		}
+		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || anna == 0 || bert < 2 || r.Old != anna || r.Failed != anna+bert {
+			t.Errorf("new one: %+v, %v; it failed %d times over anna's, %d over bert's", r, err, anna, bert)
+		}
+	})
+}
+
 // TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
 func TestHandoverToAnotherOrder(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {

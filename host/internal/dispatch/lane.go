@@ -23,6 +23,7 @@ type lane struct {
 	busy   bool      // the head is handed out or its end is being committed
 	since  time.Time // the head is eligible
 	loss   *loss     // the head has lost by a conflict, and claims its keys before it runs again
+	failed *instance // where the head failed first; nil: it did not, or nobody knows
 }
 
 func (l *lane) head() *entry.Event { return l.events.front() }

@@ -99,7 +99,7 @@ func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 	p.turns.End(e.run)
 	e.run = nil
 	if err == nil && e.failed {
-		in.done.Failed++
+		d.blame(in, l)
 	}
 	if err == nil {
 		p.saw(e.Changes)
@@ -166,11 +166,23 @@ func (d *Dispatcher) reread(p *plugin, l *lane) {
 	d.loop(p, l)
 }
 
+// blame counts a failure against a process. One of an event that failed in another
+// process first says nothing about this one.
+func (d *Dispatcher) blame(in *instance, l *lane) {
+	if l.head().Attempts == 0 {
+		l.failed = in
+	}
+	in.done.Failed++
+	if l.failed != in {
+		in.done.Old++
+	}
+}
+
 // advance takes the settled head off its lane.
 func (d *Dispatcher) advance(p *plugin, l *lane) {
 	delete(p.crashes, l.head().Seq)
 	l.events.pop()
-	l.busy, l.loops, l.loss = false, 0, nil
+	l.busy, l.loops, l.loss, l.failed = false, 0, nil, nil
 	p.pending--
 	switch {
 	case l.events.len() > 0:

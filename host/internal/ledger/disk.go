@@ -43,9 +43,9 @@ func (o *Options) soft(s Space, used int64) bool {
 func (o *Options) hard(s Space) error {
 	switch {
 	case s.Bytes < o.DiskHard:
-		return fmt.Errorf("the disk of %s has %d MiB free, it needs %d: free some and start again", o.Dir, s.Bytes>>20, o.DiskHard>>20)
+		return fmt.Errorf("the disk of %s has %d MiB free, less than the %d MiB of ledger.disk_hard: free some and start again", o.Dir, s.Bytes>>20, o.DiskHard>>20)
 	case s.Inodes < o.Inodes/10:
-		return fmt.Errorf("the disk of %s has %d inodes free, it needs %d: free some and start again", o.Dir, s.Inodes, o.Inodes/10)
+		return fmt.Errorf("the disk of %s has %d inodes free, less than the %d that are a tenth of ledger.inodes: free some and start again", o.Dir, s.Inodes, o.Inodes/10)
 	}
 	return nil
 }

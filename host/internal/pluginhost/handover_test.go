@@ -104,7 +104,7 @@ func TestRollback(t *testing.T) {
 			b.mu.Lock()
 			b.results[sum] = Results{Handled: 75, Failed: 25}
 			b.mu.Unlock()
-		}, "25 of its first 100 events failed (25 %), of the one's before it 10.0 %"},
+		}, "25 of its first 100 attempts failed (25 %), of the one's before it 10.0 %"},
 		"memory": {func(b *bench) { b.tell("echo", "grow") }, "uses "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,8 +27,9 @@ type score struct {
 // A new version does worse than the old one when, of at least enoughEvents
 // events (at the end of its time: of however many there were), at least
 // enoughFailures failed (error, panic or timeout; a rejection is no failure),
-// and the share of failures is over the old one's by more than tolerance. The
-// old one's share is that of its whole life, none without one. It may crash as
+// and the share of failures is over the old one's by more than tolerance. An
+// event that had failed before it came to the new one counts for nothing when it fails
+// again. The old one's share is that of its whole life, none without one. It may crash as
 // often as the old one did in a row of late.
 const (
 	enoughEvents   = 20
@@ -40,19 +41,21 @@ func (s score) share() float64 {
 	if s.events() == 0 {
 		return 0
 	}
-	return float64(s.Failed) / float64(s.events())
+	return float64(s.failed()) / float64(s.events())
 }
 
-func (s score) events() uint64 { return s.Handled + s.Failed }
+func (s score) failed() uint64 { return s.Failed - s.Old }
+
+func (s score) events() uint64 { return s.Handled + s.failed() }
 
 // worse says why a new version does worse than the old one; "": it doesn't, as
 // far as enough events can tell.
 func (s score) worse(old score, enough uint64) string {
-	if s.events() < enough || s.Failed < enoughFailures || s.share() <= old.share()+tolerance {
+	if s.events() < enough || s.failed() < enoughFailures || s.share() <= old.share()+tolerance {
 		return ""
 	}
-	return fmt.Sprintf("%d of its first %d events failed (%.0f %%), of the one's before it %.1f %%",
-		s.Failed, s.events(), 100*s.share(), 100*old.share())
+	return fmt.Sprintf("%d of its first %d attempts failed (%.0f %%), of the one's before it %.1f %%",
+		s.failed(), s.events(), 100*s.share(), 100*old.share())
 }
 
 // idle reports whether it has handled nothing, although there was something.

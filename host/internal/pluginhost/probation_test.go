@@ -32,14 +32,25 @@ func TestWorse(t *testing.T) {
 	}
 }
 
+// What failed with the version before says nothing of this one.
+func TestOldFailuresAreNoVerdict(t *testing.T) {
+	old := score{Results: Results{Handled: 100, Failed: 18}}
+	if reason := (score{Results: Results{Failed: 13, Old: 13}}).worse(old, 0); reason != "" {
+		t.Errorf("only what had failed before: %q", reason)
+	}
+	if reason := (score{Results: Results{Failed: 23, Old: 13, Handled: 2}}).worse(old, 0); reason != "10 of its first 12 attempts failed (83 %), of the one's before it 15.3 %" {
+		t.Errorf("with others: %q", reason)
+	}
+}
+
 // P9: a new version that was handed events and handled none is not proven by time.
 func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, then Results
 		reason      string // "": it is proven
 	}{
-		"hangs, then fails":   {Results{Holds: 40}, Results{Failed: 40}, "40 of its first 40 events failed (100 %), of the one's before it 0.0 %"},
-		"fails now and then":  {Results{Failed: 3}, Results{Failed: 5}, "5 of its first 5 events failed (100 %), of the one's before it 0.0 %"},
+		"hangs, then fails":   {Results{Holds: 40}, Results{Failed: 40}, "40 of its first 40 attempts failed (100 %), of the one's before it 0.0 %"},
+		"fails now and then":  {Results{Failed: 3}, Results{Failed: 5}, "5 of its first 5 attempts failed (100 %), of the one's before it 0.0 %"},
 		"is slow":             {Results{Holds: 40}, Results{Handled: 1, Holds: 39}, ""},
 		"fails at first only": {Results{Failed: 4}, Results{Handled: 1, Failed: 4}, ""},
 	} {
