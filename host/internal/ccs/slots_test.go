@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balhost/host/internal/ccs"
@@ -87,6 +88,7 @@ func TestMaxConnections(t *testing.T) {
 			t.Errorf("the first replacement took %v", d)
 		}
 		for w.standing() < 4 {
+			synctest.Wait() // the simulator has seen what we closed
 			if n := w.live(); n > 5 {
 				t.Fatalf("%d connections at once, want 5 at most", n)
 			}
