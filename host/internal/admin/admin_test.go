@@ -323,6 +323,8 @@ func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mis
 		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token as the app got it\n" +
 			"time_to_live is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks\n" +
 			"collapse_key has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out",
+		`{"token":"t","time_to_live":9223372036854775807}`:  "time_to_live is 9223372036854775807s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks",
+		`{"token":"t","time_to_live":-9223372036854775808}`: "time_to_live is -9223372036854775808s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks",
 	} {
 		code, answer := request(t, s, http.MethodPost, "/v1/messages", nil, body)
 		var f failure

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -50,6 +51,9 @@ func (m Message) Checked() (message.Downstream, error) {
 			var p *message.Problem
 			if errors.As(one, &p) {
 				p.Field = cmp.Or(fieldNames[p.Field], p.Field)
+				if p.Field == "time_to_live" { // the number as it was given
+					p.Wrong = fmt.Sprintf("is %ds", *m.TimeToLive)
+				}
 			}
 		}
 	}
@@ -78,7 +82,7 @@ func (m Message) downstream() message.Downstream {
 		d.Notification = m.Notification
 	}
 	if m.TimeToLive != nil {
-		const most = int64(math.MaxInt64 / time.Second) // Checked refuses far less
+		const most = int64(math.MaxInt64 / time.Second) // a Duration holds no more; Checked refuses far less
 		d.Options.TTL = message.TTL(time.Duration(min(max(*m.TimeToLive, -most), most)) * time.Second)
 	}
 	return d
