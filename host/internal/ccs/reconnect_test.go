@@ -100,6 +100,8 @@ func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
 	for words, says := range map[string]string{
 		`<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><temporary-auth-failure/></failure></stream:stream>`:                                    "login refused: temporary-auth-failure",
 		`<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams">ccs2.test:5235</see-other-host></stream:error></stream:stream>`: "it names ccs2.test:5235, which is not followed",
+		`<stream:features/></stream:stream>`: xmpp.ErrNoLogin.Error(), // a server that starts
+		`<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/></stream:features></stream:stream>`: xmpp.ErrNoLogin.Error(),
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ccs := newScript(t, "")
@@ -115,6 +117,9 @@ func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
 			}
 			if err := w.s.Status().LastError; err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(w.log.String(), says) {
 				t.Errorf("no %q in %v, or in the log", says, err)
+			}
+			if strings.Contains(w.log.String(), "server_key") || strings.Contains(w.log.String(), "does not let us in") {
+				t.Errorf("a person is asked to look at the key: %s", w.log)
 			}
 			w.finish()
 		})
@@ -285,7 +290,11 @@ func (p *script) dial(context.Context, string) (net.Conn, error) {
 		const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
 		const features = `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`
 		if p.refusal != "" {
-			io.WriteString(theirs, header+features+p.refusal)
+			if strings.HasPrefix(p.refusal, "<stream:features") {
+				io.WriteString(theirs, header+p.refusal)
+			} else {
+				io.WriteString(theirs, header+features+p.refusal)
+			}
 			<-gone
 			return
 		}

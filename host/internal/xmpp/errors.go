@@ -89,7 +89,11 @@ func (e *StreamError) Error() string {
 	return s
 }
 
-// AuthError is a login that was refused, or that the peer offers no way for.
+// ErrNoLogin: the peer names no mechanism to log in with, as servers do while
+// they start. It says nothing of the account.
+var ErrNoLogin = errors.New("the server offers no way to log in now; it may be starting")
+
+// AuthError is a login that was refused, or that the peer offers only ways for that we don't know.
 type AuthError struct{ Condition, Text string }
 
 func (e *AuthError) Error() string {

@@ -62,6 +62,9 @@ func (l login) authenticate() error {
 	if err != nil {
 		return err
 	}
+	if len(features.Mechanisms) == 0 {
+		return ErrNoLogin
+	}
 	plain := false
 	for _, m := range features.Mechanisms {
 		plain = plain || strings.EqualFold(m, "PLAIN")
