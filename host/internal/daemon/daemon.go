@@ -17,6 +17,7 @@ import (
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
@@ -103,7 +104,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
 
-	out := outbox.New(outbox.Options{Ledger: led, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics})
+	var h *host
+	out := outbox.New(outbox.Options{
+		Ledger: led, Sessions: func() entry.Sessions { return h.labels() }, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics,
+	})
 	connects := ccs.NewConnects(cfg.ConnectRate)
 	sessions := newFleet(parts.sessions.metrics, func(s config.Session) (ccs.Options, error) {
 		opts, err := sessionOptions(s)
@@ -115,7 +119,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects,
+	h = &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects,
 		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1)}
 	h.follow(cfg)
 	h.dispatch = dispatch.New(dispatch.Options{

@@ -75,7 +75,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, code, description string, now ti
 	case flow.Halt: // no attempt, and no wait but the session's: the account was at fault
 		if !s.halted.After(now) {
 			s.halt(now.Add(b.o.Halt))
-			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", "code", code, "err", description)
+			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", append([]any{"session", b.named(s.id)}, because(code, description)...)...)
 		}
 		b.putBack(it, now)
 		return func() {}

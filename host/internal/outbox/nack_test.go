@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 
 	"github.com/hashicorp/go-hclog"
@@ -126,6 +127,7 @@ func TestAccountErrorHalts(t *testing.T) {
 				t.Errorf("said %d times, want %d: %s", n, want, &log)
 			}
 		}
+		b.o.Sessions = func() entry.Sessions { return entry.Sessions{{Name: "fleet", SenderID: "main"}} }
 		for range 5 {
 			l.accept("tokA", 0, -1)
 		}
@@ -156,6 +158,10 @@ func TestAccountErrorHalts(t *testing.T) {
 		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
 		if s := b.Stats("main"); !s.Halted.IsZero() || s.Refused != 0 {
 			t.Errorf("still halted: %+v", s)
+		}
+		if text := log.String(); strings.Count(text, "session=fleet") != 5 || strings.Contains(text, `err=""`) ||
+			strings.Count(text, "[INFO]  CCS takes this sender again: downstreams go on: session=fleet") != 1 {
+			t.Errorf("want the session in each line, no empty words, and one line about the end: %s", text)
 		}
 		if n := b.items[2].Attempts; n != 0 {
 			t.Errorf("%d attempts counted for what is the account's fault", n)

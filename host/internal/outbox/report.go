@@ -47,8 +47,26 @@ func (b *Outbox) tell(it *item, what, code, description string, now time.Time) (
 	r.said++
 	id, to := it.MessageID, plain.Brief(it.target)
 	return func() {
-		b.log.Warn(what, "msg_id", id, "to", to, "code", printable(code, 64), "err", printable(description, reportLength))
+		b.log.Warn(what, append([]any{"msg_id", id, "to", to}, because(code, description)...)...)
 	}
+}
+
+// because is why CCS refused something, as pairs of a line: its code, and its
+// words if it gave any.
+func because(code, description string) []any {
+	pairs := []any{"code", printable(code, 64)}
+	if description != "" {
+		pairs = append(pairs, "err", printable(description, reportLength))
+	}
+	return pairs
+}
+
+// named is a session as other parts' lines name it.
+func (b *Outbox) named(senderID string) string {
+	if b.o.Sessions == nil {
+		return senderID
+	}
+	return b.o.Sessions().Name(senderID)
 }
 
 // reported ends the time of reports that is over, and says when the next one's

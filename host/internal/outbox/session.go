@@ -8,6 +8,7 @@ import (
 
 // session is the part of the outbox that goes out over one CCS sender.
 type session struct {
+	id       string        // the sender's
 	changed  chan struct{} // closed when Take may find more; nil: nobody has asked for it since
 	look     func()        // has Run look at the times again
 	ready    heap          // may go now, oldest first
@@ -37,6 +38,7 @@ func (b *Outbox) session(id string) *session {
 	s := b.sessions[id]
 	if s == nil {
 		s = &session{
+			id:       id,
 			look:     b.hint,
 			ready:    heap{less: oldestFirst, index: queueIndex},
 			suspects: heap{less: oldestFirst, index: queueIndex},
@@ -174,16 +176,17 @@ func (s *session) resume(now time.Time) {
 }
 
 // recovered says that CCS took a message for target: nothing is held back for
-// it any longer.
-func (s *session) recovered(target string, now time.Time) {
+// it any longer. It reports whether CCS had refused the account until then.
+func (s *session) recovered(target string, now time.Time) (account bool) {
 	if r, ok := s.rests[target]; ok && !r.until.After(now) {
 		delete(s.rests, target)
 	}
 	if s.probing {
-		s.halted, s.probing = time.Time{}, false
+		s.halted, s.probing, account = time.Time{}, false, true
 		s.look()
 		s.signal()
 	}
+	return account
 }
 
 // slow makes target rest for what delay says about the pauses in a row. What
