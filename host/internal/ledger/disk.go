@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
@@ -122,6 +123,9 @@ func (l *Ledger) openDisk() (err error) {
 	return err
 }
 
+// db is the folder of badger's files.
+func (o *Options) db() string { return filepath.Join(o.Dir, "db") }
+
 func (l *Ledger) ballast() string { return filepath.Join(l.o.Dir, "ballast") }
 
 // makeBallast makes a file of real blocks, unless it is there.
@@ -155,7 +159,7 @@ func fillZeros(f *os.File, size int64) error {
 // used is what badger's files take on disk, in bytes; many have holes. It is what
 // it was when they can't be looked at.
 func (l *Ledger) used() (sum int64) {
-	files, err := os.ReadDir(filepath.Join(l.o.Dir, "db"))
+	files, err := os.ReadDir(l.o.db())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.o.Log.Warn("size of ledger", "err", err)
 		return l.lastUsed.Load()
@@ -199,6 +203,10 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		case <-tick.C:
 		}
 		l.watchClock()
+		if err := l.there(); err != nil {
+			l.poison(err)
+			return nil
+		}
 		switch free, err := l.o.Statfs(l.o.Dir); {
 		case err != nil:
 			if !broken {
@@ -225,6 +233,24 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		}
 		noted = err != nil
 	}
+}
+
+// there is whether badger's folder, and the list of its files, are still where
+// they were opened. What is written to files that have no name any more is gone
+// when they are closed, so nothing may be acked for it. What can't be looked at is
+// not taken for gone.
+func (l *Ledger) there() error {
+	now, err := os.Stat(l.o.db())
+	if err == nil && !os.SameFile(now, l.folder) {
+		return fmt.Errorf("%s was replaced by another folder while it was in use: put the right one there before the next start", l.o.db())
+	}
+	if err == nil {
+		_, err = os.Stat(filepath.Join(l.o.db(), badger.ManifestFilename))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: it was removed or moved while it was in use; put it back before the next start, which makes an empty ledger otherwise", err)
+	}
+	return nil
 }
 
 // Space is what is free where the ledger is.

@@ -3,12 +3,18 @@ package ledger
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"balhost/host/internal/entry"
 )
 
 // TestUnknownSpaceIsNoFigure: while the disk can't be looked at, metrics show
@@ -60,4 +66,53 @@ func TestUnknownSpaceIsNoFigure(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A store whose folder is removed, moved or replaced ends: what is acked
+// afterwards would lie in files that nobody finds again. // P1 P10
+func TestFolderIsGone(t *testing.T) {
+	manifest := func(dir string) string { return filepath.Join(dir, "db", badger.ManifestFilename) }
+	for name, take := range map[string]func(dir string) error{
+		"badger's": func(dir string) error { return os.Rename(filepath.Join(dir, "db"), dir+".away") },
+		"its list": func(dir string) error { return os.Rename(manifest(dir), dir+".away") },
+		"all":      func(dir string) error { return os.Rename(dir, dir+".away") },
+		"replaced": func(dir string) error {
+			return errors.Join(os.Rename(filepath.Join(dir, "db"), dir+".away"), os.Mkdir(filepath.Join(dir, "db"), 0o700))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "ledger")
+			synctest.Test(t, func(t *testing.T) {
+				var ended atomic.Pointer[error]
+				l := open(t, dir, func(o *Options) { o.Poison = func(err error) { ended.Store(&err) } })
+				mustAccept(t, l, "tokA", "1", `{}`)
+				if err := take(dir); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				if err := ended.Load(); err == nil {
+					t.Error("the ledger goes on")
+				} else if !strings.Contains((*err).Error(), "while it was in use") {
+					t.Errorf("the ledger ends by %v", *err)
+				}
+				if err := accept(t, l, "tokA", "2", `{}`); !errors.Is(err, entry.ErrClosed) {
+					t.Errorf("an upstream that nobody will find: %v", err)
+				}
+				// Badger wants to write its files where they were, or it never ends.
+				back := filepath.Join(dir, "db")
+				switch name {
+				case "all":
+					back = dir
+				case "its list":
+					back = manifest(dir)
+				}
+				if err := errors.Join(os.RemoveAll(back), os.Rename(dir+".away", back)); err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Close(); err == nil {
+					t.Error("Close hides the failure")
+				}
+			})
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,7 @@ type Ledger struct {
 	clock   *clock
 	metrics *metrics
 	commits *commitFile
+	folder  fs.FileInfo             // badger's, as it was opened
 	store   func(*badger.Txn) error // commits a transaction; tests make it fail
 
 	full       *room
@@ -147,6 +149,9 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 			err = errors.Join(err, l.db.Close(), l.commits.close())
 		}
 	}()
+	if l.folder, err = os.Stat(l.o.db()); err != nil {
+		return nil, err
+	}
 	l.limits = limitsOf(l.db)
 	if err := l.recover(ctx); err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func openBadger(l Options, w *watch) (_ *badger.DB, err error) {
 			err = fmt.Errorf("badger cannot read its files (restore a backup, or ask for help with a copy): %v", p)
 		}
 	}()
-	dir := filepath.Join(l.Dir, "db")
+	dir := l.db()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
