@@ -206,6 +206,9 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	if s.Reason != "" && (s.Refusal == nil || s.Refusal.Reason != s.Reason) {
 		p("%s", s.Reason)
 	}
+	if s.NextStart != nil {
+		p("started again in %s", short(s.NextStart.Sub(now)))
+	}
 	if s.Refusal != nil {
 		p("%s", refused(s, now))
 	}
@@ -251,7 +254,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("  %s %s of device %q has been handled for %s", h.Kind, h.Event, h.Device, ago(now, h.Started))
 	}
 	if s.Suspects > 0 {
-		p("%d events were in flight at too many crashes and are tried alone", s.Suspects)
+		p("%s in flight at too many crashes and tried alone", count(s.Suspects, "event was", "events were"))
 	}
 	if len(s.Lost) > 0 {
 		p("another plugin has its categories %s", strings.Join(s.Lost, ", "))

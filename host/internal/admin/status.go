@@ -94,10 +94,11 @@ type Plugin struct {
 	PID           int            `json:"pid,omitempty"`
 	Started       *time.Time     `json:"started,omitempty"`
 	Restarts      int            `json:"restarts"`
-	Candidate     string         `json:"candidate,omitempty"` // sha256 of content that is being started to take over
-	Probation     *time.Time     `json:"probation,omitempty"` // until then new content is watched, and rolled back when it does badly
-	Previous      []string       `json:"previous,omitempty"`  // sha256 of contents that rollback can go to, the newest first
-	Pinned        bool           `json:"pinned,omitempty"`    // rolled back by a person: stays until the file changes
+	Candidate     string         `json:"candidate,omitempty"`  // sha256 of content that is being started to take over
+	NextStart     *time.Time     `json:"next_start,omitempty"` // in state backoff: when it is started again
+	Probation     *time.Time     `json:"probation,omitempty"`  // until then new content is watched, and rolled back when it does badly
+	Previous      []string       `json:"previous,omitempty"`   // sha256 of contents that rollback can go to, the newest first
+	Pinned        bool           `json:"pinned,omitempty"`     // rolled back by a person: stays until the file changes
 	Memory        int64          `json:"memory_bytes,omitempty"`
 	Refusal       *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
 	Categories    []string       `json:"categories,omitempty"`

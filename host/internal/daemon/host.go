@@ -216,6 +216,9 @@ func (l *look) pluginStatus() []admin.Plugin {
 		if !p.Started.IsZero() {
 			a.Started = &p.Started
 		}
+		if p.State == pluginhost.Backoff && !p.Retry.IsZero() {
+			a.NextStart = &p.Retry
+		}
 		if !p.Probation.IsZero() {
 			a.Probation = &p.Probation
 		}

@@ -19,16 +19,25 @@ func today(now, t time.Time) time.Time {
 func tellTimes(st *admin.Status, now time.Time) {
 	st.Now = now
 	times := []*time.Time{&st.Started}
+	if st.Log != nil {
+		times = append(times, st.Log.Stalled)
+	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
 		times = append(times, s.LastErrorAt, s.HaltedUntil, s.NextTry)
 		for j := range s.Connections {
-			times = append(times, &s.Connections[j].Since)
+			times = append(times, &s.Connections[j].Since, s.Connections[j].NextTry)
 		}
 	}
 	for i := range st.Plugins {
 		p := &st.Plugins[i]
-		times = append(times, p.Started, p.Probation, p.LastFailureAt, p.NextTry, p.LastTry)
+		times = append(times, p.Started, p.NextStart, p.Probation, p.LastFailureAt, p.NextTry, p.LastTry, p.RerunAt)
+		for j := range p.StuckHandlers {
+			times = append(times, &p.StuckHandlers[j].Started)
+		}
+		if p.RunFailure != nil {
+			times = append(times, &p.RunFailure.At, &p.RunFailure.Next)
+		}
 		if p.Refusal != nil {
 			times = append(times, &p.Refusal.At)
 		}
