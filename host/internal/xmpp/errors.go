@@ -83,6 +83,9 @@ type StreamError struct {
 
 func (e *StreamError) Error() string {
 	s := "the peer ended the stream: " + describe(e.Condition, e.Text)
+	if e.Condition == "conflict" { // Spec: RFC 6120 §4.9.3.3
+		s += "; another client logs in as this sender: does a second balhost run with it?"
+	}
 	if e.Host != "" {
 		s += fmt.Sprintf("; it names %s, which is not followed: set the session's address, if that is where CCS is", clip(e.Host))
 	}

@@ -123,6 +123,8 @@ func TestLoginRefused(t *testing.T) {
 		{"no PLAIN", [4]string{header + strings.Replace(mechanisms, "PLAIN", "SCRAM-SHA-1", 1)}, new(*AuthError), "SCRAM-SHA-1"},
 		{"no mechanisms", [4]string{header + canBind}, nil, ErrNoLogin.Error()},
 		{"wrong domain", [4]string{header + `<stream:error><host-unknown xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></stream:error>`}, new(*StreamError), "host-unknown"},
+		{"another client", [4]string{header + `<stream:error><conflict xmlns="urn:ietf:params:xml:ns:xmpp-streams"/><text xmlns="urn:ietf:params:xml:ns:xmpp-streams">Replaced by new connection</text></stream:error>`},
+			new(*StreamError), "conflict (Replaced by new connection); another client logs in as this sender: does a second balhost run with it?"},
 		{"another host", [4]string{header + `<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams"> [2001:db8::1]:5235 </see-other-host></stream:error>`},
 			new(*StreamError), "see-other-host; it names [2001:db8::1]:5235, which is not followed: set the session's address"},
 		{"a long text", [4]string{header + mechanisms, failure(`<aborted/><text>` + strings.Repeat("é", 900) + `</text>`)}, new(*AuthError), "aborted (" + strings.Repeat("é", 150) + "…)"},
