@@ -303,6 +303,20 @@ func TestPluginIsNotManaged(t *testing.T) {
 	}
 }
 
+// TestAskedToExit: go-plugin's server ends before it has answered its Shutdown. That
+// is no refusal: what main does after it is not cut by a signal.
+func TestAskedToExit(t *testing.T) {
+	b := newBench(t)
+	b.put("tidy", "")
+	b.host.limits.grace = patience
+	b.run()
+	b.event("ready tidy", 1)
+	b.stop()
+	if !strings.Contains(b.log.String(), "all is tidied up") {
+		t.Error("it was cut at its end")
+	}
+}
+
 // Row 16: a plugin without go-plugin's controller gets the signal at once.
 func TestNoController(t *testing.T) {
 	b := newBench(t)

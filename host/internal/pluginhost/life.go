@@ -12,6 +12,8 @@ import (
 	plugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"balhost/sdk/wire"
@@ -289,10 +291,13 @@ func (l *life) end() {
 	if l.dialled && p.reason() == "" {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		// go-plugin's own message types are internal; theirs are as empty. A
-		// plugin without this service gets the signal at once.
-		if l.conn.Load().Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{}) == nil && p.exits(grace) {
-			return
+		// go-plugin's own message types are internal; theirs are as empty.
+		err := l.conn.Load().Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		switch status.Code(err) { // a plugin without this service gets the signal at once
+		case codes.OK, codes.Unavailable: // go-plugin's server is gone before it has answered
+			if p.exits(grace) {
+				return
+			}
 		}
 	}
 	p.terminate()

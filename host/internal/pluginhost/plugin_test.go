@@ -71,10 +71,14 @@ func servePlugin(name string) {
 			return wire.NewServer(opts)
 		},
 	})
-	if name == "stubborn" {
+	switch name {
+	case "stubborn":
 		for {
 			time.Sleep(time.Hour)
 		}
+	case "tidy": // what its main does at the end takes a moment
+		time.Sleep(time.Second)
+		fmt.Fprintln(realStderr, "all is tidied up")
 	}
 }
 
