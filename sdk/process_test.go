@@ -213,7 +213,36 @@ func TestSignals(t *testing.T) {
 		}
 		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
 	}
-	said("and the host is gone: exiting")
+	said("signal, and there is no session: exiting")
+}
+
+// A signal that comes when the host has ended the session, be it the host's own, is
+// no news: nothing is said at warn.
+func TestSignalAtTheEnd(t *testing.T) {
+	t.Parallel()
+	var stderr buffer
+	process, client := spawn(t, &stderr)
+	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
+	var err error
+	if l.session, err = client.Open(context.Background(), l); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "debug", Sessions: []string{"main"}}); err != nil {
+		t.Fatal(err)
+	}
+	l.session.Send(&wire.HostFrame{Drain: &wire.Drain{TimeoutMs: 10_000}})
+	if err := <-l.closed; err != nil {
+		t.Errorf("end of the session: %v", err)
+	}
+	for late := time.Now().Add(time.Minute); !process.Exited(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatal("still there")
+		}
+		_ = syscall.Kill(process.ReattachConfig().Pid, syscall.SIGTERM) // it may have ended
+	}
+	if text := stderr.String(); strings.Count(text, `"@level":"warn"`) != 1 || !strings.Contains(text, `"@level":"warn","@message":"by Go's own log"`) {
+		t.Errorf("there is a warning:\n%s", text)
+	}
 }
 
 // buffer can be read while it is written.

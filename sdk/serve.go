@@ -42,16 +42,18 @@ func Serve(p Plugin) {
 	out.Notice(func(n uint64) []byte { return dropped(logTo, n) })
 	logTo.Output = out
 	log := logs.New(&logTo)
-	leave := func(why string) {
-		log.Warn(why + ": exiting")
+	leave := func() {
 		out.Close(logPatience)
 		os.Exit(1)
 	}
 	var now atomic.Int32 // a phase
 	server, err := NewServer(p, log, func() {
-		now.Store(alone)
+		now.Store(over)
 		// The host stops us now; one that was killed can't.
-		time.AfterFunc(orphanGrace, func() { leave("session has ended and the host has not stopped this process") })
+		time.AfterFunc(orphanGrace, func() {
+			log.Warn("session has ended and the host has not stopped this process: exiting")
+			leave()
+		})
 	})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "plugin %s can't run: %v\n", p.Name, err)
