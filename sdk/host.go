@@ -67,6 +67,10 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 // returned an error: it must have no other effects. The host keeps the keys that it
 // used for it then, so that it seldom runs a third time. After an error of the
 // commit other than ErrInvalid the changes may have been made or not.
+//
+// In a handler, use its own Tx. An Update of a key that the handler has read there makes
+// the handler lose: it runs again, and while it does, the Update waits for it until
+// the handler's time is up.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	number := h.calls.number()
 	for attempt := 1; ; attempt++ {
