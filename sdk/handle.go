@@ -25,7 +25,7 @@ func (s *session) handle(h *handling) {
 	err := errGoexit
 	defer func() {
 		if v := recover(); v != nil {
-			s.log.Error("handler panicked", "err", v, "msg_id", h.tx.event, "attempt", h.delivery.Attempt, "stack", string(debug.Stack()))
+			s.log.Error("handler panicked", append(name(h.delivery), "attempt", h.delivery.Attempt, "err", v, "stack", string(debug.Stack()))...)
 			err = fmt.Errorf("panic: %v", v)
 		}
 		s.settle(h, err)
@@ -33,6 +33,20 @@ func (s *session) handle(h *handling) {
 		s.work.ended(h)
 	}()
 	err = s.call(h)
+}
+
+// name is what the log calls an event by, here as in the host: its id, and that of
+// the message.
+func name(d *wire.Delivery) []any {
+	switch e := d.Event.(type) {
+	case *wire.Delivery_Upstream:
+		return []any{"id", e.Upstream.GetId(), "msg_id", e.Upstream.GetMessageId()}
+	case *wire.Delivery_Outcome:
+		return []any{"id", e.Outcome.GetId(), "msg_id", e.Outcome.GetMessageId()}
+	case *wire.Delivery_Receipt:
+		return []any{"id", e.Receipt.GetId(), "msg_id", e.Receipt.GetOriginalMessageId()}
+	}
+	return nil
 }
 
 // call runs the handler that the event is for. Without one it is done.

@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 					time.Sleep(5 * time.Millisecond) // until the test has made this file
 				}
 			}
+			if m.Category == "panic" {
+				panic("boom")
+			}
 			if m.Category != "echo" {
 				return nil
 			}
@@ -109,6 +112,9 @@ func TestProcess(t *testing.T) {
 	if sends := r.GetChanges().GetSend(); r.Code != wire.Result_DONE || len(sends) != 1 || !bytes.Equal(sends[0].Data, big) || sends[0].MessageId != "e-1" {
 		t.Errorf("%v", r)
 	}
+	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 2, Attempt: 1, Event: &wire.Delivery_Upstream{
+		Upstream: &wire.Upstream{Id: "01-ours", From: "tok", Category: "panic", MessageId: "theirs"}}}}})
+	l.until(func(f *wire.PluginFrame) bool { return len(f.Result) == 1 })
 	l.session.Send(&wire.HostFrame{Drain: &wire.Drain{TimeoutMs: 10_000}})
 	l.until(func(f *wire.PluginFrame) bool { return f.Drained })
 	if err := <-l.closed; err != nil {
@@ -119,7 +125,7 @@ func TestProcess(t *testing.T) {
 	if took := time.Since(began); took > 1500*time.Millisecond { // 2 s is go-plugin's kill -9
 		t.Errorf("the plugin did not end by itself: %v", took)
 	}
-	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, "straight to stderr": true, `"@level":"warn","@message":"by Go's own log"`: true} {
+	for text, want := range map[string]bool{`"@message":"started"`: true, "hidden": false, "straight to stderr": true, `"id":"01-ours"`: true, `"msg_id":"theirs"`: true, `"@level":"warn","@message":"by Go's own log"`: true} {
 		if strings.Contains(stderr.String(), text) != want {
 			t.Errorf("%s is in the log: %v, in:\n%s", text, !want, &stderr)
 		}
