@@ -127,3 +127,20 @@ func TestDeadLetterIsNamed(t *testing.T) {
 		}
 	})
 }
+
+// TestRetryIsNamed: so is what comes again.
+func TestRetryIsNamed(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		p := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
+		synctest.Wait()
+		p.result(&wire.Result{Delivery: p.last().Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no database"})
+		synctest.Wait()
+		for _, want := range []string{"event was not handled, it comes again", " id=e-7 ", " msg_id=7 ", `device="a-token-that-is-…"`, "no database"} {
+			if !strings.Contains(b.log.String(), want) {
+				t.Errorf("no %q in %s", want, b.log)
+			}
+		}
+	})
+}

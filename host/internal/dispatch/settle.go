@@ -201,8 +201,8 @@ func (d *Dispatcher) again(p *plugin, l *lane) {
 	}
 }
 
-// letter is what a dead letter is found by: its id, as "balhost dead show" wants
-// it, and the message's own. It is read while the ledger has it.
+// letter is what an event, a dead letter above all, is found by: its id, as "balhost
+// dead show" wants it, and the message's own. It is read while the ledger has it.
 func (d *Dispatcher) letter(seq uint64) []any {
 	body, err := d.o.Ledger.Body(seq)
 	switch {
@@ -230,7 +230,7 @@ func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, lette
 	case now.Sub(p.saidAt) < 10*time.Second:
 		p.unsaid++
 	default:
-		d.log.Warn("event was not handled, it comes again", append(facts, "after", time.Until(s.Due).Round(time.Millisecond), "unsaid", p.unsaid)...)
+		d.log.Warn("event was not handled, it comes again", append(append(d.letter(e.Seq), facts...), "after", time.Until(s.Due).Round(time.Millisecond), "unsaid", p.unsaid)...)
 		p.saidAt, p.unsaid = now, 0
 	}
 }
