@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,38 @@ func TestRetryIsNamed(t *testing.T) {
 		for _, want := range []string{"event was not handled, it comes again", " id=e-7 ", " msg_id=7 ", `device="a-token-that-is-…"`, "no database"} {
 			if !strings.Contains(b.log.String(), want) {
 				t.Errorf("no %q in %s", want, b.log)
+			}
+		}
+	})
+}
+
+// TestStuckHandlerIsTold: once, and of many one in a while, with their number.
+func TestStuckHandlerIsTold(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		b.plugin("echo", "app", nil)
+		for n, wait := range []time.Duration{5 * time.Second, 40 * time.Second, 2 * time.Minute} { // the time is up after 30 s
+			b.ledger.upstream("app", fmt.Sprint("token-", n), fmt.Sprint(n))
+			time.Sleep(wait)
+		}
+		synctest.Wait()
+		var lines []string
+		for line := range strings.Lines(b.log.String()) {
+			if strings.Contains(line, "a handler goes on after its time is up") {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != 2 {
+			t.Fatalf("%d lines:\n%s", len(lines), b.log)
+		}
+		for i, want := range [][]string{
+			{" id=e-0 ", " msg_id=0 ", " device=token-0 ", " plugin=echo ", " lane=token-0 ", " attempt=1 ", " took=31s ", " unsaid=0"},
+			{" id=e-2 ", " device=token-2 ", " unsaid=1"},
+		} {
+			for _, part := range want {
+				if !strings.Contains(lines[i], part) {
+					t.Errorf("no %q in %s", part, lines[i])
+				}
 			}
 		}
 	})

@@ -223,7 +223,7 @@ func (d *Dispatcher) watch(now time.Time) {
 		stuck := 0
 		for _, in := range p.instances {
 			if !in.dead {
-				in.watch(now)
+				d.watchOver(in, now)
 				stuck += in.stuck
 			}
 		}
@@ -246,7 +246,8 @@ func (in *instance) isStuck(out *delivery, now time.Time) bool {
 	return now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery
 }
 
-func (in *instance) watch(now time.Time) {
+// watchOver is watch for one process.
+func (d *Dispatcher) watchOver(in *instance, now time.Time) {
 	in.stuck = 0
 	var revoke []uint64
 	for number, out := range in.out {
@@ -260,6 +261,7 @@ func (in *instance) watch(now time.Time) {
 		}
 		if in.isStuck(out, now) {
 			in.stuck++
+			d.hangs(in.of, out, now)
 		}
 	}
 	if revoke != nil {
@@ -270,4 +272,21 @@ func (in *instance) watch(now time.Time) {
 	if in.stuck > 0 && (full || blocks) {
 		in.Process.Kill(fmt.Sprintf("hung: %d of its handlers went on for %s after their time was up", in.stuck, stuckGrace))
 	}
+}
+
+// hangs says that a handler is stuck: each once, and one of a plugin in sayEvery.
+func (d *Dispatcher) hangs(p *plugin, out *delivery, now time.Time) {
+	if out.told {
+		return
+	}
+	out.told = true
+	if now.Sub(p.hungAt) < sayEvery {
+		p.hungUnsaid++
+		return
+	}
+	head := out.lane.head()
+	d.log.Warn("a handler goes on after its time is up, and its lane waits", append(d.letter(head.Seq),
+		"plugin", p.name, "lane", d.laneName(p, out.lane), "seq", head.Seq, "attempt", head.Attempts+1,
+		"took", now.Sub(out.started).Round(time.Second), "unsaid", p.hungUnsaid)...)
+	p.hungAt, p.hungUnsaid = now, 0
 }

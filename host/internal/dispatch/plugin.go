@@ -49,6 +49,8 @@ type plugin struct {
 	failedAt               time.Time // and when
 	saidAt                 time.Time // when that was logged last
 	unsaid                 int       // failures since
+	hungAt                 time.Time // when a stuck handler was logged last
+	hungUnsaid             int       // stuck handlers since
 	measured               bool      // it has series: from its first process on, until its file is removed
 	waits, handlings       prometheus.Observer
 	stucks                 prometheus.Gauge
@@ -88,6 +90,7 @@ type delivery struct {
 	started  time.Time
 	extended time.Time
 	revoked  bool
+	told     bool       // that it is stuck
 	id       string     // the event's, for people
 	device   string     // its token; "" where there is none
 	run      *turns.Run // what it holds of the plugin's state; nil: nothing

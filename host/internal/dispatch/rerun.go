@@ -8,7 +8,7 @@ import (
 	"balhost/host/internal/plain"
 )
 
-// sayEvery is how often a plugin's re-runs are logged.
+// sayEvery is how often a plugin's re-runs are logged, and its stuck handlers.
 const sayEvery = 30 * time.Second
 
 // contest is what the operator is told of a plugin's conflicts.
