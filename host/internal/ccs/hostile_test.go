@@ -107,7 +107,12 @@ var hostile = []struct {
 	{"no id", up(`{"from":"bad","data":{}}`), "", false},
 	{"no JSON", up(`hello`), "", false},
 	{"ids of the device's", up(`{"data":{"from":"bad","message_id":"1","x":tru}}`), "", false},
-	{"too large", up(with(`"` + strings.Repeat("x", 2<<20) + `"`)), "", false},
+	{"too large", up(with(`"` + strings.Repeat("x", 2<<20) + `"`)), `"1"`, false},
+	{"too large, quoted", up(with(`{"a":"` + strings.Repeat(`\",\"from\":\"v\"`, 100_000) + `"}`)), `"1"`, false},
+	{"too large, ids in front", up(`{"from":"bad","message_id":7,"data":"` + strings.Repeat("x", 2<<20) + `"}`), `7`, false},
+	{"too large and broken", up(with(`{"a":"&` + strings.Repeat("x", 2<<20) + `"}`)), `"1"`, false},
+	{"too large, not ended", head + with(`"`+strings.Repeat("x", 2<<20)+`"`) + `</gcm>`, `"1"`, false},
+	{"too large, no id", up(`{"from":"bad","data":"` + strings.Repeat("x", 2<<20) + `"}`), "", false},
 	{"no payload", `<message/>`, "", false},
 }
 

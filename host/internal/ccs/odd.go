@@ -30,7 +30,7 @@ var oddMessage = [...]string{
 	unknownStanza:   "CCS sent an unknown stanza; ignored",
 	unknownType:     "CCS sent a payload of an unknown type",
 	unusablePayload: "CCS sent an unusable payload",
-	tooLarge:        "CCS sent something too large; skipped and not acked",
+	tooLarge:        "CCS sent something too large; acked where it says whom to ack, and kept as a dead letter that is cut",
 	stanzaError:     "CCS refused a stanza of ours",
 	lateAnswer:      "CCS answered something that is not in flight; ignored",
 	brokenXML:       "CCS sent a broken stanza; acked where it says whom to ack, and kept as a dead letter",

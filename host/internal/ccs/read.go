@@ -48,9 +48,8 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 		case bad != nil:
 			c.broken(bad.Raw, err.Error())
 			continue
-		case errors.As(err, &big): // what is so large can only be an upstream, or a receipt
-			c.s.odd(tooLarge, err.Error())
-			c.hole(fcm.Name{}, fcm.Name{}, err.Error())
+		case errors.As(err, &big):
+			c.large(big)
 			continue
 		default:
 			return err
@@ -131,15 +130,46 @@ func (c *conn) broken(element []byte, why string) {
 	}
 }
 
+// large handles a stanza over the limit by its two ends. CCS writes the ids of an
+// upstream behind its data, others may write them in front of it.
+func (c *conn) large(big *xmpp.TooLargeError) {
+	c.s.odd(tooLarge, big.Error())
+	head, tail := xmpp.Salvage(big.Head), xmpp.Salvage(append([]byte("<gcm>"), big.Tail...))
+	last := len(head.Payloads) - 1 // the one that is cut, most likely
+	switch {
+	case head.Name == "iq", head.Name == "presence": // CCS waits for no ack of these
+		return
+	case head.Name == "message" && head.Type == "error":
+		c.box.answer(answer{id: head.ID, refusal: &xmpp.StanzaError{Text: big.Error()}}, len(big.Head))
+		return
+	case !bytes.HasSuffix(big.Tail, []byte(">")): // it lacks its end, so this is anywhere in it
+		tail.Payloads[0] = nil
+	}
+	w := &wreck{entry.Cut(big.Head, big.Tail, int(big.Size)), big.Error()}
+	for _, b := range head.Payloads[:last] {
+		c.payload(b, w)
+	}
+	f, err := fcm.DecodeEnds(head.Payloads[last], tail.Payloads[0])
+	c.frame(f, err, w.raw, w)
+	for _, b := range tail.Payloads[1:] {
+		c.payload(b, w)
+	}
+}
+
 // payload handles the JSON of a stanza, and of w if that is broken. b lives until
 // the next stanza only.
 func (c *conn) payload(b []byte, w *wreck) {
-	read := time.Now()
 	raw := b
 	if w == nil {
 		raw = bytes.Clone(b) // what the frame refers to goes to the ledger
 	}
 	f, err := fcm.Decode(raw)
+	c.frame(f, err, raw, w)
+}
+
+// frame handles what raw, the JSON of a stanza, is read as.
+func (c *conn) frame(f fcm.Frame, err error, raw []byte, w *wreck) {
+	read := time.Now()
 	var bad *fcm.DecodeError
 	switch {
 	case errors.As(err, &bad) && w != nil:

@@ -151,7 +151,7 @@ func TestOddThingsAreHarmless(t *testing.T) { // P10; ccs-protocol.md §12 (h)
 		w.outbox.send(1, 1, "tokA")
 		w.until("life goes on", func(c ccstest.Counts) bool { return c.Acked == 1 && c.AckedDown == 1 })
 		st := w.s.Status()
-		if st.UnknownStanzas != 1 || st.UnknownTypes != 2 || st.LateAnswers != 2 || st.Unusable != 3 || st.Broken != 2 || st.TooLarge != 1 {
+		if st.UnknownStanzas != 1 || st.UnknownTypes != 2 || st.LateAnswers != 2 || st.Unusable != 4 || st.Broken != 2 || st.TooLarge != 1 {
 			t.Errorf("status %+v", st)
 		}
 		var said string

@@ -6,6 +6,7 @@
 package fcm
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,6 +126,23 @@ func Decode(b []byte) (Frame, error) {
 		loose(b, raw.take)
 	}
 	return raw.frame(err)
+}
+
+var errCut = errors.New("its middle was left out")
+
+// DecodeEnds reads how a payload begins and ends whose middle is not there: no
+// upstream or receipt can be made of it, but names can be found. Where the ends
+// contradict each other they are of two payloads, and name nothing.
+func DecodeEnds(head, tail []byte) (Frame, error) {
+	var raw, last fields
+	loose(head, raw.take)
+	backwards(tail, last.take)
+	clash := func(a, b []byte) bool { return a != nil && b != nil && !bytes.Equal(a, b) }
+	if clash(raw.from, last.from) || clash(raw.messageID, last.messageID) {
+		return Frame{}, &DecodeError{Kind: Upstream, Reason: errCut.Error()}
+	}
+	backwards(tail, raw.take)
+	return raw.frame(errCut)
 }
 
 // frame is what the fields say; broken is what is wrong with the JSON that they stand in.

@@ -294,3 +294,39 @@ func TestKinds(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestDecodeEnds: names are found in front of what is not there, or behind it, and only CCS's own. // P1, P10
+func TestDecodeEnds(t *testing.T) {
+	for _, c := range []struct{ name, head, tail, from, id string }{
+		{"behind", `{"category":"c","data":{"a":"xx`, `xx"},"message_id":"1","from":"t"}`, `"t"`, `"1"`},
+		{"in front", `{"from":"t","message_id":"1","data":{"a":"xx`, `xx"}}`, `"t"`, `"1"`},
+		{"on both sides", `{"from":"t","data":{"a":"xx`, `xx"},"message_id":"1"}`, `"t"`, `"1"`},
+		{"spaces, a number, null", `{"x":"`, "xx\" , \"message_id\" :\n42 , \"from\" : null }\n", `null`, `42`},
+		{"escapes", `{"x":"`, `","message_id":"\\","from":"\"t\\\""}`, `"\"t\\\""`, `"\\"`},
+		{"twice", `{"x":"`, `","from":"u","message_id":"1","from":"t"}`, `"t"`, `"1"`},
+		{"in a string of the device's", `{"data":{"a":"\",\"from\":\"v\"`, `\",\"from\":\"v\"}`, "", ""},
+		{"in data", `{"data":{"from":"v","message_id":"9","a":"`, `","from":"v","message_id":"9"}}`, "", ""},
+		{"of two payloads", `{"from":"t","message_id":"1","data":"`, `","message_id":"2","from":"t"}`, "", ""},
+		{"cut inside", `{"from":"t","message_id":"1`, `2","x":"y"}`, `"t"`, ""},
+		{"its quote is not there", ``, `1","from":"t"}`, `"t"`, ""},
+		{"nothing", ``, ``, "", ""},
+	} {
+		var bad *DecodeError
+		if _, err := DecodeEnds([]byte(c.head), []byte(c.tail)); !errors.As(err, &bad) {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		got := func(n Name) string {
+			if !n.Given() {
+				return ""
+			}
+			return string(appendName(nil, n))
+		}
+		if got(bad.From) != c.from || got(bad.MessageID) != c.id {
+			t.Errorf("%s: from %s, message_id %s", c.name, got(bad.From), got(bad.MessageID))
+		}
+	}
+	f, err := DecodeEnds([]byte(`{"message_type":"nack","error_description":"`), []byte(`","message_id":"1","from":"t","error":"BAD_ACK"}`))
+	if err != nil || f.Kind != Nack || f.MessageID.Text != "1" || f.Code != "BAD_ACK" {
+		t.Errorf("a nack is read as %+v, %v", f, err)
+	}
+}

@@ -1,6 +1,9 @@
 package fcm
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // loose goes over the top-level fields of an object in broken JSON, by its
 // strings and brackets alone, as [object] does for sound JSON. Of a broken
@@ -130,4 +133,53 @@ func stringEnd(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// backwards goes over the last fields of an object whose beginning is not there,
+// from its end up to the first value that is no string, number, boolean or null.
+// What ends with the payload's last bracket is the outermost object, so that
+// nothing a device wrote into "data" is taken for CCS's.
+func backwards(b []byte, field func(key, value []byte)) {
+	type pair struct{ key, value []byte }
+	var found []pair
+	b = bytes.TrimRight(b, " \t\r\n")
+	for next := byte('}'); len(b) > 0 && b[len(b)-1] == next; next = ',' {
+		rest, value := lastScalar(b[:len(b)-1])
+		if value == nil || len(rest) == 0 || rest[len(rest)-1] != ':' {
+			break
+		}
+		rest, key := lastScalar(rest[:len(rest)-1])
+		if key == nil || key[0] != '"' || len(rest) == 0 || rest[len(rest)-1] != ',' && rest[len(rest)-1] != '{' {
+			break
+		}
+		found = append(found, pair{key[1 : len(key)-1], value})
+		b = rest
+	}
+	for _, p := range slices.Backward(found) { // the last of two counts
+		field(p.key, p.value)
+	}
+}
+
+// lastScalar takes the string or literal off that b ends with; nil when it ends with none.
+func lastScalar(b []byte) (rest, scalar []byte) {
+	b = bytes.TrimRight(b, " \t\r\n")
+	start := len(b)
+	if start > 0 && b[start-1] == '"' {
+		for start--; start >= 0; {
+			start = bytes.LastIndexByte(b[:start], '"')
+			before := bytes.TrimRight(b[:max(start, 0)], `\`)
+			if start >= 0 && (start-len(before))%2 == 0 {
+				break
+			}
+		}
+		if start <= 0 { // its beginning, or what stands before, is not there
+			return nil, nil
+		}
+	} else {
+		start = bytes.LastIndexAny(b, ",:\"{}[] \t\r\n") + 1
+	}
+	if start <= 0 || start == len(b) {
+		return nil, nil
+	}
+	return bytes.TrimRight(b[:start], " \t\r\n"), b[start:]
 }

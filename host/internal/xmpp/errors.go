@@ -51,6 +51,10 @@ type TooLargeError struct {
 	Max  int
 	Deep bool // nested too deep
 	Wide bool // a tag with too many attributes
+
+	// Head and Tail are how it begins and ends, until the next element is read;
+	// kept after [Reader.Tolerate] only.
+	Head, Tail []byte
 }
 
 func (e *TooLargeError) Error() string {

@@ -63,7 +63,7 @@ type Reader struct {
 	over           error // sticky
 	tolerant       bool
 	lost           lost   // of the element that is being read, once it is broken
-	top            []byte // its name, when the beginning is dropped already
+	head           []byte // how it begins, when that is dropped already
 	elements       uint64 // begun so far
 	came, doubt    int64  // bytes read so far, and up to where a section may have no end
 
@@ -174,8 +174,8 @@ func (r *Reader) advance() ([]byte, error) {
 	}
 	if !done {
 		if keep := 0; r.skip {
-			if r.tolerant { // where the next element begins, if this one has no end
-				keep = min(r.at-r.start, 2*lookahead)
+			if r.tolerant { // how it ends, and where the next begins if it has no end
+				keep = min(r.at-r.start, r.kept())
 			}
 			r.dropped, r.start = size-int64(keep), r.at-keep
 		}
@@ -195,7 +195,7 @@ func (r *Reader) advance() ([]byte, error) {
 		r.over = ErrClosed
 		return nil, r.over
 	case r.skip || odd && !r.tolerant:
-		return nil, &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}
+		return nil, r.tooLarge(size, element)
 	case odd:
 		return nil, &BrokenError{Err: &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}, Raw: element}
 	}

@@ -56,8 +56,28 @@ func (r *Reader) junk(fault error) error {
 // drop lets the element's bytes go from now on.
 func (r *Reader) drop() {
 	if !r.skip {
-		r.skip, r.top = true, topName(r.buf[r.start:r.at])
+		r.skip, r.head = true, bytes.Clone(r.buf[r.start:min(r.end, r.start+r.kept())])
 	}
+}
+
+// kept is how many bytes are held of either end of an element that is dropped.
+// Invariant: at most half of the buffer, which has grown to the largest size by then.
+func (r *Reader) kept() int {
+	const enough = 64 << 10
+	return max(2*lookahead, min(enough, r.max/4))
+}
+
+// tooLarge is the error for an element of size bytes; b is what is there of it, its end.
+func (r *Reader) tooLarge(size int64, b []byte) error {
+	err := &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}
+	if n := min(len(b), r.kept()); r.tolerant {
+		err.Head, err.Tail = b[:n], b[len(b)-n:]
+	}
+	if r.tolerant && r.dropped > 0 {
+		err.Head = r.head
+	}
+	r.head = nil
+	return err
 }
 
 // topName is the name that the element at b[0] begins with.
@@ -71,9 +91,11 @@ func topName(b []byte) []byte {
 
 // lose notes that the element is broken: its end is to be sought.
 func (r *Reader) lose(fault error) {
-	r.lost = lost{fault: fault, name: r.top, plain: r.came-int64(r.end-r.start) < r.doubt}
+	r.lost = lost{fault: fault, plain: r.came-int64(r.end-r.start) < r.doubt}
 	if r.dropped == 0 {
 		r.lost.name, r.lost.at = topName(r.buf[r.start:r.end]), 1
+	} else {
+		r.lost.name = topName(r.head)
 	}
 }
 
@@ -86,7 +108,7 @@ func (r *Reader) seek() error {
 			r.lost.plain, r.lost.section, r.lost.at = true, "", 1
 			return r.seek()
 		}
-		keep := min(len(b), 2*lookahead)
+		keep := min(len(b), r.kept())
 		r.lost.at = max(0, r.lost.at-(len(b)-keep))
 		r.drop()
 		r.dropped, r.start = size-int64(keep), r.end-keep
@@ -97,7 +119,7 @@ func (r *Reader) seek() error {
 	}
 	r.at, r.inside = r.start+n, false
 	if size := r.dropped + int64(n); r.skip || size > int64(r.max) {
-		return &TooLargeError{Size: size, Max: r.max}
+		return r.tooLarge(size, b[:n])
 	}
 	return &BrokenError{Err: r.lost.fault, Raw: b[:n]}
 }

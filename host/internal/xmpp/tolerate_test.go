@@ -234,3 +234,30 @@ func TestToleranceTakesItsTime(t *testing.T) {
 		}
 	}
 }
+
+// TestTooLargeKeepsItsEnds: of what is skipped both ends are kept, however it comes, and no more. // P10
+func TestTooLargeKeepsItsEnds(t *testing.T) {
+	const limit = 64 << 10
+	for _, middle := range []string{strings.Repeat("x", 3*limit), strings.Repeat("x", limit), "&" + strings.Repeat("x", 3*limit)} {
+		whole := fromDevice("BEGIN" + middle + "END")
+		for name, in := range map[string]io.Reader{
+			"whole": strings.NewReader(header + whole), "bytewise": iotest.OneByteReader(strings.NewReader(header + whole)),
+		} {
+			r := NewReader(in, limit)
+			if _, err := r.Header(); err != nil {
+				t.Fatal(err)
+			}
+			r.Tolerate()
+			var large *TooLargeError
+			if _, err := r.Next(); !errors.As(err, &large) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if n := limit / 4; string(large.Head) != whole[:n] || string(large.Tail) != whole[len(whole)-n:] || large.Size != int64(len(whole)) {
+				t.Errorf("%s: %d bytes, kept are %d and %d: %.100q", name, large.Size, len(large.Head), len(large.Tail), large.Tail)
+			}
+			if n := len(r.buf); n > 4*limit {
+				t.Errorf("the buffer has %d bytes", n)
+			}
+		}
+	}
+}
