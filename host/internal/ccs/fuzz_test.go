@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"balhost/host/internal/ccstest"
 )
 
 // FuzzSession says any bytes to a session, in each of its states: before the
@@ -76,6 +78,28 @@ func FuzzSession(f *testing.F) { // P1, P10
 					t.Errorf("P3: %d downstreams not given back", len(b.taken))
 				}
 			})
+		})
+	})
+}
+
+// FuzzPayload: whatever comes as one device's payload, a good message behind it is acked, on the same connection.
+func FuzzPayload(f *testing.F) { // P1, P10
+	for _, c := range hostile {
+		if text, ok := strings.CutPrefix(c.stanza, head); ok && len(text) < 1<<10 {
+			f.Add(strings.TrimSuffix(text, `</gcm></message>`))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "stream:") || len(text) > 1<<16 { // the stream's own end or error: no device can write a '<'
+			t.Skip()
+		}
+		simulate(t, ccstest.Options{}, nil, func(w *world) {
+			w.srv.Inject(up(text))
+			w.srv.Upstream("good", "app", nil)
+			w.until("the good one's ack", func(n ccstest.Counts) bool { return n.Acked == 1 })
+			if n := w.srv.Counts(); n.Logins != 1 {
+				t.Errorf("%d logins", n.Logins)
+			}
 		})
 	})
 }

@@ -60,6 +60,8 @@ var hostile = []struct {
 	{"lone <", up(with(`{"a":"x < y"}`)), `"1"`, false},
 	{"tags in a string", up(with(`{"a":"<b>x</b>"}`)), `"1"`, false},
 	{"tags crossed", up(with(`{"a":"<b><i></b></i>"}`)), `"1"`, false},
+	{"stream's end in a string", up(with(`{"a":"</stream:stream>"}`)), `"1"`, false},
+	{"stream's end behind it", up(with(`{}`)) + `</stream:stream> x`, `"1"`, true},
 	{"end tag in a string", up(with(`{"a":"</gcm>"}`)), `"1"`, false},
 	{"element in the payload", up(with(`{"a":<b/>1}`)), `"1"`, false},
 	{"nested", up(strings.Repeat("<a>", 40) + with(`{}`) + strings.Repeat("</a>", 40)), `"1"`, false},

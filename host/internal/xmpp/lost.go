@@ -93,9 +93,11 @@ func (l *lost) look(b []byte, stream string) (n int, is place) {
 	} else if p == unsure {
 		is = unsure
 	}
-	if _, p := tail("</" + stream); p == ends {
+	switch after, p := tail("</" + stream); {
+	case p == ends && len(skipSpace(after)) > 0: // the stream goes on: it is text
+	case p == ends && l.plain:
 		return l.at, ends
-	} else if p == unsure {
+	case p == ends, p == unsure:
 		is = unsure
 	}
 	prefix, _, _ := bytes.Cut([]byte(stream), []byte(":"))

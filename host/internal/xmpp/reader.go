@@ -117,6 +117,10 @@ func (r *Reader) Next() ([]byte, error) {
 			}
 		}
 		if err := r.fill(); err != nil {
+			if r.lost.fault != nil && !r.lost.plain && errors.Is(err, io.ErrUnexpectedEOF) {
+				r.Resync() // no more comes
+				continue
+			}
 			return nil, err
 		}
 	}
@@ -191,6 +195,8 @@ func (r *Reader) advance() ([]byte, error) {
 			return nil, err
 		}
 		return nil, &BrokenError{Err: err, Raw: element, Between: true}
+	case r.scan.closed && r.tolerant && len(skipSpace(r.buf[r.at:r.end])) > 0:
+		return nil, &BrokenError{Err: &SyntaxError{What: "a stream's end, and more behind it"}, Raw: element, Between: true}
 	case r.scan.closed:
 		r.over = ErrClosed
 		return nil, r.over
