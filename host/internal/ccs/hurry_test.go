@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,11 +30,14 @@ func TestHurry(t *testing.T) { // P10
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tries := 0
+				var tries atomic.Int64
 				w := start(t, ccstest.Options{}, func(o *Options) {
 					c.change(o)
 					dial := o.Dial
-					o.Dial = func(ctx context.Context, at string) (net.Conn, error) { tries++; return dial(ctx, at) }
+					o.Dial = func(ctx context.Context, at string) (net.Conn, error) {
+						tries.Add(1)
+						return dial(ctx, at)
+					}
 				})
 				defer w.finish()
 				c.before(w)
@@ -46,27 +50,27 @@ func TestHurry(t *testing.T) { // P10
 				if wait := time.Until(next); wait < 5*time.Second || wait > time.Hour {
 					t.Fatalf("status says that the next try is in %v", wait)
 				}
-				before := tries
+				before := tries.Load()
 				time.Sleep(time.Until(next) - time.Millisecond)
 				synctest.Wait()
-				if tries != before {
+				if tries.Load() != before {
 					t.Error("it was tried before")
 				}
 				time.Sleep(2 * time.Millisecond)
 				synctest.Wait()
-				if tries != before+1 {
-					t.Errorf("it was not tried then: %d tries", tries-before)
+				if tries.Load() != before+1 {
+					t.Errorf("it was not tried then: %d tries", tries.Load()-before)
 				}
 				time.Sleep(time.Second)
 				if name == "lost" {
 					w.srv.Cut()
 					synctest.Wait()
 				}
-				if before = tries; !w.s.Hurry() {
+				if before = tries.Load(); !w.s.Hurry() {
 					t.Error("nobody waited")
 				}
 				synctest.Wait()
-				if tries != before+1 {
+				if tries.Load() != before+1 {
 					t.Error("it was not tried at once")
 				}
 			})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,7 +152,7 @@ func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 // that fails is an error of its own, and what was known before counts.
 func TestAllAddressesFail(t *testing.T) { // P10
 	synctest.Test(t, func(t *testing.T) {
-		fails := false
+		var fails atomic.Bool
 		w := start(t, ccstest.Options{}, func(o *Options) {
 			two(o, says(""))
 			o.Dial = func(ctx context.Context, at string) (net.Conn, error) {
@@ -160,7 +161,7 @@ func TestAllAddressesFail(t *testing.T) { // P10
 			}
 			lookup := o.Lookup
 			o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-				if host != "ccs.test" || fails {
+				if host != "ccs.test" || fails.Load() {
 					return nil, errors.New("no such host")
 				}
 				return lookup(ctx, host)
@@ -172,7 +173,7 @@ func TestAllAddressesFail(t *testing.T) { // P10
 			if err == nil || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), good) {
 				t.Errorf("not both are named: %v", err)
 			}
-			fails = true
+			fails.Store(true)
 			time.Sleep(time.Minute)
 		}
 		w.finish()

@@ -3,7 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,26 +17,36 @@ import (
 // while only a restart helps.
 func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said []string
+		said := make(chan string, 10)
 		s := &supervisor{log: hclog.NewNullLogger(), notify: func(state string) (bool, error) {
-			said = append(said, state)
+			said <- state
 			return true, nil
 		}}
-		var stuck error
+		var stuck atomic.Bool
+		live := func() error {
+			if stuck.Load() {
+				return errors.New("dispatch does not answer")
+			}
+			return nil
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- s.watchdog(ctx, 10*time.Second, func() error { return stuck }) }()
+		go func() { ended <- s.watchdog(ctx, 10*time.Second, live) }()
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
-		if want := []string{"WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"}; !slices.Equal(said, want) {
-			t.Errorf("said %q while alive, not %q", said, want)
+		if len(said) != 3 {
+			t.Errorf("said %d times that it lives, not 3", len(said))
 		}
-		stuck = errors.New("dispatch does not answer")
-		said = nil
+		for len(said) > 0 {
+			if state := <-said; state != "WATCHDOG=1" {
+				t.Errorf("said %q while alive", state)
+			}
+		}
+		stuck.Store(true)
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if len(said) > 0 {
-			t.Errorf("said %q while stuck", said)
+			t.Errorf("said %q while stuck", <-said)
 		}
 		stop()
 		if err := <-ended; err != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,12 @@ import (
 func TestStuckPart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParts().outbox
-		release, asked := make(chan struct{}), 0
-		question := func() int {
-			asked++
+		release := make(chan struct{})
+		var asked atomic.Int64
+		question := func() int64 {
+			n := asked.Add(1)
 			<-release
-			return asked
+			return n
 		}
 		for range 5 {
 			began := time.Now()
@@ -27,8 +29,8 @@ func TestStuckPart(t *testing.T) {
 				t.Errorf("after %v: %v", time.Since(began), err)
 			}
 		}
-		if asked != 1 {
-			t.Errorf("a stuck part was asked %d times", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("a stuck part was asked %d times", n)
 		}
 		close(release)
 		if n, err := ask(p, answerTime, question); n != 2 || err != nil {
@@ -78,10 +80,10 @@ func TestStopInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, hangs := range []bool{true, false} {
 			ctx, cancel := context.WithCancel(t.Context())
-			called := false
-			ended := stopInTime(ctx, func() { called = true })
+			var called atomic.Bool
+			ended := stopInTime(ctx, func() { called.Store(true) })
 			time.Sleep(time.Hour)
-			if called {
+			if called.Load() {
 				t.Error("ended without having been told to stop")
 			}
 			cancel()
@@ -90,8 +92,8 @@ func TestStopInTime(t *testing.T) {
 				ended()
 			}
 			time.Sleep(2 * time.Second)
-			if called != hangs {
-				t.Errorf("hangs %v, but ended by force: %v", hangs, called)
+			if called.Load() != hangs {
+				t.Errorf("hangs %v, but ended by force: %v", hangs, called.Load())
 			}
 			if hangs {
 				ended()

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +21,11 @@ import (
 // when the file answers so does reload.
 func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dead, loads := make(chan struct{}), 0
+		dead := make(chan struct{})
+		var loads atomic.Int64
 		h := &host{
 			o: Options{Log: hclog.NewNullLogger(), Load: func() (config.Config, error) {
-				loads++
+				loads.Add(1)
 				<-dead
 				return config.Config{Admin: config.Admin{Listen: "elsewhere"}}, nil
 			}},
@@ -46,8 +48,8 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 				t.Errorf("after %v: %s", took, said)
 			}
 		}
-		if loads != 1 {
-			t.Errorf("the files were asked for %d times", loads)
+		if n := loads.Load(); n != 1 {
+			t.Errorf("the files were asked for %d times", n)
 		}
 		if h.config().Admin.Listen != "" {
 			t.Error("what came too late is in force")

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,7 +19,7 @@ func TestExpiredWhileAwayIsSaid(t *testing.T) {
 			l.accept("tokB", 0, time.Hour)
 			l.accept("tokC", 0, -1)
 			time.Sleep(away)
-			var log bytes.Buffer
+			var log lines
 			b := New(Options{Ledger: l, Log: hclog.New(&hclog.LoggerOptions{Output: &log})})
 			ended := make(chan error, 1)
 			go func() { ended <- b.Run(t.Context()) }()

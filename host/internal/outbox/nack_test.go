@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"bytes"
 	"os"
 	"regexp"
 	"slices"
@@ -119,7 +118,7 @@ func halted(t *testing.T, _ *ledger, b *Outbox, _ string) {
 // downstream alone, as often as it takes.
 func TestAccountErrorHalts(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		var log bytes.Buffer
+		var log lines
 		b.log = hclog.New(&hclog.LoggerOptions{Output: &log, DisableTime: true})
 		said := func(want int) {
 			t.Helper()

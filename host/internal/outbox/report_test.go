@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 // beginning of its token only; a storm of them says how many more there were.
 func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		var log bytes.Buffer
+		var log lines
 		b.log = hclog.New(&hclog.LoggerOptions{Output: &log, DisableTime: true})
 		const token = "fJx0_pmQRE-2aVtUo1234567890abcdefghijklmnopqrstuvwxyz"
 		l.accept(token, 0, -1)
@@ -44,13 +43,13 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 			t.Errorf("%d lines for one code, want %d", n, reportLines)
 		}
 		if !strings.Contains(log.String(), "msg_id=d-502 to=tokB code=STANZA_ERROR") {
-			t.Errorf("the other code is not named: %s", &log)
+			t.Errorf("the other code is not named: %s", log.String())
 		}
 		log.Reset()
 		time.Sleep(reportEvery + time.Second)
 		synctest.Wait()
 		if want := fmt.Sprintf("code=BAD_REGISTRATION count=%d", storm-reportLines); !strings.Contains(log.String(), want) {
-			t.Errorf("not said how many were left out (%s): %s", want, &log)
+			t.Errorf("not said how many were left out (%s): %s", want, log.String())
 		}
 		if len(b.reports) != 0 {
 			t.Errorf("%d reports are kept for ever", len(b.reports))
@@ -60,7 +59,7 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 		take(b, 1)
 		b.Nacked("main", storm+3, "BAD_REGISTRATION", "")
 		if !strings.Contains(log.String(), "msg_id=d-503") {
-			t.Errorf("later ones are not named: %s", &log)
+			t.Errorf("later ones are not named: %s", log.String())
 		}
 	})
 }
