@@ -81,9 +81,9 @@ func TestSlowCallback(t *testing.T) {
 
 // TestDuplicates: the same message is stored once, in one batch, later, and after a restart. // P6
 func TestDuplicates(t *testing.T) {
-	now := time.Now()
-	clock := func(o *Options) { o.Now = func() time.Time { return now } }
-	l := open(t, t.TempDir(), clock)
+	w := newMachine()
+	w.wall = time.Now() // badger forgets dedup keys by the real clock
+	l := open(t, t.TempDir(), w.options)
 	reached, release := hold(l)
 	results := make(chan error, 3)
 	l.Accept(entry.Inbound{Upstream: upstream("tokX", "0", `{}`)}, nil)
@@ -108,7 +108,7 @@ func TestDuplicates(t *testing.T) {
 	if c := l.Counts(); c.Duplicates != 3 || c.Accepted != 2 {
 		t.Errorf("counts: %+v", c)
 	}
-	l = reopen(t, l, clock)
+	l = reopen(t, l, w.options)
 	mustAccept(t, l, "tokA", "1", `{"a":1}`)
 	want(2, "same message after a restart")
 	mustAccept(t, l, "tokA", "1", `{"a":2}`)
@@ -121,10 +121,10 @@ func TestDuplicates(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(5, "same id through another session")
-	now = now.Add(48*time.Hour - time.Second)
+	w.lives(48*time.Hour - time.Second)
 	mustAccept(t, l, "tokA", "1", `{"a":1}`)
 	want(5, "same message at the window's end")
-	now = now.Add(time.Second)
+	w.lives(time.Second)
 	mustAccept(t, l, "tokA", "1", `{"a":1}`)
 	want(6, "same message after the window")
 	verify(t, l)
@@ -300,16 +300,15 @@ func TestTooLarge(t *testing.T) {
 
 // TestIDsGrow: ids grow in ledger order, over restarts and a clock that is set back.
 func TestIDsGrow(t *testing.T) {
-	now := time.Now()
-	clock := func(o *Options) { o.Now = func() time.Time { return now } }
-	l := open(t, t.TempDir(), clock)
+	w := newMachine()
+	l := open(t, t.TempDir(), w.options)
 	for i := range 60 {
 		mustAccept(t, l, "tokA", fmt.Sprint(i), `{}`)
 		switch i {
 		case 20:
-			now = now.Add(-time.Hour)
+			w.set(-time.Hour)
 		case 40:
-			l = reopen(t, l, clock)
+			l = reopen(t, l, w.options)
 		}
 	}
 	var ids []string

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,24 +17,69 @@ import (
 	"balhost/sdk/message"
 )
 
-// machine is a machine's clocks.
+// machine is a machine's clocks, which a test turns while the ledger reads them.
 type machine struct {
+	mu   sync.Mutex
 	wall time.Time
 	boot string
 	up   time.Duration
 	log  bytes.Buffer
 }
 
-func (w *machine) lives(d time.Duration) { w.wall, w.up = w.wall.Add(d), w.up+d }
-
-func (w *machine) options(o *Options) {
-	o.Now = func() time.Time { return w.wall }
-	o.Uptime = func() (string, time.Duration) { return w.boot, w.up }
-	o.Log = hclog.New(&hclog.LoggerOptions{Output: &w.log, Level: hclog.Warn})
-}
-
 func newMachine() *machine {
 	return &machine{wall: time.UnixMilli(1_700_000_000_000), boot: "first", up: time.Hour}
+}
+
+func (w *machine) options(o *Options) {
+	o.Now = w.now
+	o.Uptime = w.age
+	o.Log = hclog.New(&hclog.LoggerOptions{Output: w, Level: hclog.Warn})
+}
+
+func (w *machine) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wall
+}
+
+func (w *machine) age() (boot string, up time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.boot, w.up
+}
+
+// lives lets time pass.
+func (w *machine) lives(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wall, w.up = w.wall.Add(d), w.up+d
+}
+
+// set sets the wall clock ahead or back.
+func (w *machine) set(step time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wall = w.wall.Add(step)
+}
+
+// boots starts it anew.
+func (w *machine) boots() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boot, w.up = "second", time.Second
+}
+
+// Write takes the log.
+func (w *machine) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+func (w *machine) logged() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
 }
 
 // settings are what the clock is set by.
@@ -61,7 +107,7 @@ func TestClockIsSet(t *testing.T) {
 				l := open(t, t.TempDir(), w.options)
 				mustAccept(t, l, "tokA", "1", `{}`)
 				ev := lease(t, l, 5)
-				if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.wall.Add(time.Minute), Reason: "later"}); err != nil {
+				if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.now().Add(time.Minute), Reason: "later"}); err != nil {
 					t.Fatal(err)
 				}
 				out := send("d-1", `{"a":"b"}`)
@@ -70,29 +116,29 @@ func TestClockIsSet(t *testing.T) {
 					t.Fatal(err)
 				}
 				down := l.Downstreams(0, 1)[0]
-				if err := await(t, func(done func(error)) { l.Postpone(down.Seq, w.wall.Add(2*time.Minute), 1, "BUSY", done) }); err != nil {
+				if err := await(t, func(done func(error)) { l.Postpone(down.Seq, w.now().Add(2*time.Minute), 1, "BUSY", done) }); err != nil {
 					t.Fatal(err)
 				}
-				received := w.wall
+				received := w.now()
 
 				if !running {
 					l.Close() //nolint:errcheck // the reopening tells
 				}
 				w.lives(10 * time.Second)
-				w.wall = w.wall.Add(step)
+				w.set(step)
 				if running {
 					l.watchClock()
 				} else {
 					l = open(t, l.o.Dir, w.options)
 				}
-				near(t, "the event waits on", l.Events(0, 1)[0].Due.Sub(w.wall), 50*time.Second)
-				near(t, "the downstream waits on", l.Downstreams(0, 1)[0].Due.Sub(w.wall), 110*time.Second)
-				near(t, "it lives on", l.Downstreams(0, 1)[0].Expires.Sub(w.wall), time.Hour-10*time.Second)
+				near(t, "the event waits on", l.Events(0, 1)[0].Due.Sub(w.now()), 50*time.Second)
+				near(t, "the downstream waits on", l.Downstreams(0, 1)[0].Due.Sub(w.now()), 110*time.Second)
+				near(t, "it lives on", l.Downstreams(0, 1)[0].Expires.Sub(w.now()), time.Hour-10*time.Second)
 				body, err := l.Body(ev.Seq)
 				if err != nil {
 					t.Fatal(err)
 				}
-				near(t, "it is shown as received", w.wall.Sub(body.Upstream.Received), 10*time.Second)
+				near(t, "it is shown as received", w.now().Sub(body.Upstream.Received), 10*time.Second)
 				if running {
 					near(t, "and was", body.Upstream.Received.Sub(received), step)
 				}
@@ -105,8 +151,8 @@ func TestClockIsSet(t *testing.T) {
 				if err != nil || later.Upstream.ID <= body.Upstream.ID {
 					t.Errorf("id %s follows %s: %v", later.Upstream.ID, body.Upstream.ID, err)
 				}
-				near(t, "the next is shown as received", w.wall.Sub(later.Upstream.Received), 0)
-				if text := w.log.String(); strings.Count(text, "the clock was set "+by(step)) != 1 {
+				near(t, "the next is shown as received", w.now().Sub(later.Upstream.Received), 0)
+				if text := w.logged(); strings.Count(text, "the clock was set "+by(step)) != 1 {
 					t.Errorf("the log says %q", text)
 				}
 				if running && l.clock.set.Load() != 1 {
@@ -115,14 +161,14 @@ func TestClockIsSet(t *testing.T) {
 				verify(t, l)
 
 				// Set right again, and a restart of host and machine.
-				w.wall = w.wall.Add(-step)
+				w.set(-step)
 				l.watchClock()
 				l.Close() //nolint:errcheck // as above
 				w.lives(10 * time.Second)
-				w.boot, w.up = "second", time.Second
+				w.boots()
 				l = open(t, l.o.Dir, w.options)
-				near(t, "in the end the event waits on", l.Events(0, 1)[0].Due.Sub(w.wall), 40*time.Second)
-				near(t, "and the downstream lives on", l.Downstreams(0, 1)[0].Expires.Sub(w.wall), time.Hour-20*time.Second)
+				near(t, "in the end the event waits on", l.Events(0, 1)[0].Due.Sub(w.now()), 40*time.Second)
+				near(t, "and the downstream lives on", l.Downstreams(0, 1)[0].Expires.Sub(w.now()), time.Hour-20*time.Second)
 			})
 		}
 	}
@@ -145,15 +191,16 @@ func TestClockIsSetWhileAway(t *testing.T) {
 		l := open(t, t.TempDir(), w.options)
 		mustAccept(t, l, "tokA", "1", `{}`)
 		ev := lease(t, l, 5)
-		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.wall.Add(time.Minute), Reason: "later"}); err != nil {
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.now().Add(time.Minute), Reason: "later"}); err != nil {
 			t.Fatal(err)
 		}
 		l.Close() //nolint:errcheck // the reopening tells
 		w.lives(10 * time.Second)
-		w.wall, w.boot, w.up = w.wall.Add(c.step), "second", time.Second
+		w.set(c.step)
+		w.boots()
 		l = open(t, l.o.Dir, w.options)
-		near(t, fmt.Sprintf("%v: it waits on", c.step), l.Events(0, 1)[0].Due.Sub(w.wall), c.due)
-		if text := w.log.String(); !strings.Contains(text, c.says) || c.says == "" && text != "" {
+		near(t, fmt.Sprintf("%v: it waits on", c.step), l.Events(0, 1)[0].Due.Sub(w.now()), c.due)
+		if text := w.logged(); !strings.Contains(text, c.says) || c.says == "" && text != "" {
 			t.Errorf("%v: the log says %q", c.step, text)
 		}
 	}
@@ -168,7 +215,7 @@ func TestClockFileIsLost(t *testing.T) {
 		l := open(t, t.TempDir(), w.options)
 		mustAccept(t, l, "tokA", "1", `{}`)
 		ev := lease(t, l, 5)
-		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.wall.Add(time.Minute)}); err != nil {
+		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Retry, Due: w.now().Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		l.Close() //nolint:errcheck // the reopening tells
@@ -177,7 +224,7 @@ func TestClockFileIsLost(t *testing.T) {
 		}
 		w.lives(10 * time.Second)
 		l = open(t, l.o.Dir, w.options)
-		near(t, "it waits on", l.Events(0, 1)[0].Due.Sub(w.wall), 50*time.Second)
+		near(t, "it waits on", l.Events(0, 1)[0].Due.Sub(w.now()), 50*time.Second)
 	}
 }
 
@@ -186,14 +233,14 @@ func TestPurgeAfterSteps(t *testing.T) {
 	for _, step := range settings {
 		w := newMachine()
 		l := open(t, t.TempDir(), w.options)
-		w.wall = w.wall.Add(step) // what ends now has a time that another clock wrote
+		w.set(step) // what ends now has a time that another clock wrote
 		l.watchClock()
 		mustAccept(t, l, "tokA", "1", `{}`)
 		ev := lease(t, l, 5)
 		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Lease: 5, Verdict: entry.Done, Plugin: "p"}); err != nil {
 			t.Fatal(err)
 		}
-		w.wall = w.wall.Add(-step)
+		w.set(-step)
 		l.watchClock()
 		var left []uint64
 		for range 3 {
@@ -219,7 +266,7 @@ func TestKnownWhileAhead(t *testing.T) {
 	if err := l.wait(hide); err != nil {
 		t.Fatal(err)
 	}
-	w.wall = w.wall.AddDate(3, 0, 0)
+	w.set(3 * 365 * 24 * time.Hour)
 	l.watchClock()
 	mustAccept(t, l, "tokA", "1", `{}`)
 	if c := l.Counts(); c.Accepted != 1 || c.Duplicates != 1 {

@@ -525,16 +525,15 @@ func (l *Ledger) pageSizes(t *testing.T) (sum int) {
 
 // TestPurge: summaries go after the retention time, in chunks, and no sooner.
 func TestPurge(t *testing.T) {
-	now := time.Now()
-	clock := func(o *Options) { o.Now = func() time.Time { return now } }
-	l := open(t, t.TempDir(), clock)
+	w := newMachine()
+	l := open(t, t.TempDir(), w.options)
 	for i := range 700 {
 		l.Accept(entry.Inbound{Upstream: upstream("tokA", fmt.Sprint(i), `{}`)}, nil)
 	}
 	mustAccept(t, l, "tokA", "last", `{}`)
 	for i, ev := range l.Events(0, 1000) {
 		if i == 350 {
-			now = now.Add(12 * time.Hour)
+			w.lives(12 * time.Hour)
 		}
 		if err := settleAs(t, l, entry.Settlement{Seq: ev.Seq, Verdict: entry.Done, Plugin: "p"}); err != nil {
 			t.Fatal(err)
@@ -548,10 +547,10 @@ func TestPurge(t *testing.T) {
 			t.Errorf("%d summaries are left, should be %d", l.tally.finished, want)
 		}
 		verify(t, l)
-		now = now.Add(13 * time.Hour)
+		w.lives(13 * time.Hour)
 	}
 	l.flatten()
-	l = reopen(t, l, clock)
+	l = reopen(t, l, w.options)
 	verify(t, l)
 }
 

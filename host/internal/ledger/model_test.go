@@ -20,7 +20,7 @@ import (
 // model is the ledger as the promises describe it, in plain Go. It holds copies
 // of all that was given to the ledger, to be compared with what the ledger tells.
 type model struct {
-	now      time.Time
+	clock    *machine
 	dedup    map[string]time.Time
 	events   []modelEvent
 	dead     []modelDead
@@ -73,10 +73,10 @@ func (m *model) findDown(seq uint64) int {
 
 func (m *model) accept(u message.Upstream) {
 	key := u.From + u.MessageID + string(u.Data)
-	if at, ok := m.dedup[key]; ok && m.now.Sub(at) < time.Hour {
+	if at, ok := m.dedup[key]; ok && m.clock.now().Sub(at) < time.Hour {
 		return
 	}
-	m.dedup[key] = m.now
+	m.dedup[key] = m.clock.now()
 	m.counts.Accepted++
 	m.events = append(m.events, modelEvent{Body: u})
 }
@@ -179,7 +179,7 @@ func own(c entry.Changes) entry.Changes {
 // and then. // P0 P2 P4 P5 P6 P7 P8
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{now: time.UnixMilli(1_700_000_000_000), dedup: map[string]time.Time{}, ids: map[string]modelID{}, state: map[string]modelValue{}}
+		m := &model{clock: newMachine(), dedup: map[string]time.Time{}, ids: map[string]modelID{}, state: map[string]modelValue{}}
 		s := &steps{rt: rt, t: t, m: m, cached: rapid.Bool().Draw(rt, "cached")}
 		s.open(t.TempDir())
 		defer func() { s.l.Close() }() //nolint:errcheck // compared before

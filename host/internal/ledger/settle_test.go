@@ -218,8 +218,8 @@ func TestWhatTheSDKTakesFits(t *testing.T) {
 
 // TestMessageIDs: the same message is sent once, another with its id is refused. // P2 P7
 func TestMessageIDs(t *testing.T) {
-	now := time.Now()
-	l := open(t, t.TempDir(), func(o *Options) { o.Now = func() time.Time { return now } })
+	w := newMachine()
+	l := open(t, t.TempDir(), w.options)
 	update := func(plugin string, sends ...entry.Send) error {
 		t.Helper()
 		return updateAs(t, l, plugin, entry.Changes{Sends: sends})
@@ -255,7 +255,7 @@ func TestMessageIDs(t *testing.T) {
 	}
 	wantErr(t, update("p", send("d-1", `{"a":"2"}`)), entry.ErrExists)
 	// The id is known as long as the outcome's summary, and no longer.
-	now = now.Add(25 * time.Hour)
+	w.lives(25 * time.Hour)
 	if err := l.purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -289,17 +289,17 @@ func TestOutcomeWithoutTell(t *testing.T) {
 
 // TestTTL: a downstream expires when its TTL has passed, 0 at once, without one after four weeks. // P4
 func TestTTL(t *testing.T) {
-	now := time.UnixMilli(1_700_000_000_000)
-	l := open(t, t.TempDir(), func(o *Options) { o.Now = func() time.Time { return now } })
+	w := newMachine()
+	l := open(t, t.TempDir(), w.options)
 	short, zero := send("a", `{}`), send("b", `{}`)
 	short.Message.Options.TTL, zero.Message.Options.TTL = message.TTL(time.Minute), message.TTL(0)
 	if err := updateAs(t, l, "p", entry.Changes{Sends: []entry.Send{short, zero, send("c", `{}`)}}); err != nil {
 		t.Fatal(err)
 	}
-	l = reopen(t, l)
+	l = reopen(t, l, w.options)
 	for i, want := range []time.Duration{time.Minute, 0, 28 * 24 * time.Hour} {
-		if d := l.Downstreams(0, 10)[i]; d.Expires.Sub(now.Add(want)).Abs() > time.Second {
-			t.Errorf("%s expires %s after it was accepted, should be %s", d.MessageID, d.Expires.Sub(now), want)
+		if d := l.Downstreams(0, 10)[i]; d.Expires.Sub(w.now().Add(want)).Abs() > time.Second {
+			t.Errorf("%s expires %s after it was accepted, should be %s", d.MessageID, d.Expires.Sub(w.now()), want)
 		}
 	}
 	if m, err := l.Downstream(l.Downstreams(0, 10)[1].Seq); err != nil || m.Options.TTL == nil || *m.Options.TTL != 0 {

@@ -34,7 +34,7 @@ type steps struct {
 func (s *steps) open(dir string) {
 	s.answers = make(chan func() error, 10_000)
 	s.l = open(s.t, dir, s.gate.options, func(o *Options) {
-		o.Now = func() time.Time { return s.m.now }
+		o.Now = s.m.clock.now
 		o.DedupWindow, o.Retention = time.Hour, 2*time.Hour
 	})
 	s.gate.l = s.l
@@ -163,7 +163,7 @@ func (s *steps) settle(rt *rapid.T) {
 	case entry.Done:
 		set.Changes, read = s.changes(rt, plugin)
 	case entry.Retry:
-		set.Due = s.m.now.Add(time.Minute)
+		set.Due = s.m.clock.now().Add(time.Minute)
 	}
 	s.submit(set, read)
 }
@@ -330,7 +330,7 @@ func (s *steps) finish(rt *rapid.T) {
 		}
 		m := d.Message
 		id := s.m.ids[m.MessageID]
-		id.ended = s.m.now
+		id.ended = s.m.clock.now()
 		s.m.ids[m.MessageID] = id
 		s.m.downs = slices.Delete(s.m.downs, i, i+1)
 		s.m.events = append(s.m.events, modelEvent{Body: message.Outcome{
@@ -347,7 +347,7 @@ func (s *steps) postpone(rt *rapid.T) {
 		return
 	}
 	d := *picked
-	attempts, due := d.Attempts+1, s.m.now.Add(time.Second)
+	attempts, due := d.Attempts+1, s.m.clock.now().Add(time.Second)
 	s.do(func(done func(error)) { s.l.Postpone(d.seq, due, attempts, "BUSY", done) }, func(err error) error {
 		i := s.m.findDown(d.seq)
 		if i < 0 {
@@ -360,10 +360,10 @@ func (s *steps) postpone(rt *rapid.T) {
 
 // pass lets time pass and purges.
 func (s *steps) pass(rt *rapid.T) {
-	s.m.now = s.m.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(rt, "minutes")) * time.Minute)
+	s.m.clock.lives(time.Duration(rapid.IntRange(1, 90).Draw(rt, "minutes")) * time.Minute)
 	s.must(s.l.purge(s.t.Context()))
 	for id, m := range s.m.ids {
-		if !m.ended.IsZero() && m.ended.Before(s.m.now.Add(-2*time.Hour)) {
+		if !m.ended.IsZero() && m.ended.Before(s.m.clock.now().Add(-2*time.Hour)) {
 			delete(s.m.ids, id)
 		}
 	}
