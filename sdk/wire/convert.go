@@ -7,12 +7,18 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"balhost/sdk/message"
 )
 
 // clean makes s valid UTF-8: one string that isn't would break a whole frame (P10).
-func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func clean(s string) string {
+	if utf8.ValidString(s) { // eight bytes at a time, where ToValidUTF8 takes one
+		return s
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
 
 // UpstreamToProto is the upstream as the wire has it. Its bytes are shared. The
 // data is a part of the raw payload and goes over the wire once: half the bytes.
@@ -24,12 +30,21 @@ func UpstreamToProto(u *message.Upstream) *Upstream {
 	if len(u.Data) == 0 {
 		return p
 	}
-	if at := bytes.Index(u.Raw, u.Data); at >= 0 {
+	if at := find(u.Raw, u.Data); at >= 0 {
 		p.DataStart, p.DataEnd = uint32(at), uint32(at+len(u.Data))
 	} else {
 		p.Data = u.Data
 	}
 	return p
+}
+
+// find is where part is in whole, or -1. One that was sliced off it has as much less
+// capacity as lies before.
+func find(whole, part []byte) int {
+	if at := cap(whole) - cap(part); at >= 0 && at <= len(whole) && bytes.HasPrefix(whole[at:], part) {
+		return at
+	}
+	return bytes.Index(whole, part)
 }
 
 // UpstreamFromProto is the upstream of a delivery with that attempt.

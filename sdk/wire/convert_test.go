@@ -129,6 +129,12 @@ func TestDataWithinTheRawPayload(t *testing.T) {
 			same(t, UpstreamFromProto(carried(t, p), 0), u)
 		})
 	}
+	// The place is that of the slice, where it is one, and not of its like before it.
+	u := message.Upstream{Raw: json.RawMessage(`{"a":{"k":"v"},"data":{"k":"v"}}`)}
+	u.Data = u.Raw[22:31]
+	if p := UpstreamToProto(&u); p.DataStart != 22 || p.DataEnd != 31 {
+		t.Errorf("data of a slice from 22 to 31: from %d to %d", p.DataStart, p.DataEnd)
+	}
 	// P10: bounds that lie.
 	for _, p := range []*Upstream{{Raw: []byte("abc"), DataStart: 2, DataEnd: 4}, {Raw: []byte("abc"), DataStart: 3, DataEnd: 1}, {DataEnd: math.MaxUint32}} {
 		if got := UpstreamFromProto(p, 1).Data; got != nil {
@@ -194,5 +200,16 @@ func TestCheckManifest(t *testing.T) {
 	}
 	if err := CheckManifest("echo", nil); err == nil {
 		t.Error("no manifest passed")
+	}
+}
+
+func BenchmarkUpstreamToProto(b *testing.B) {
+	token, data := strings.Repeat("tok:", 38), `{"n":"1234","pad":"`+strings.Repeat("x", 60)+`"}`
+	payload := json.RawMessage(`{"from":"` + token + `","message_id":"m-1234","category":"com.example.bench","data":` + data + `}`)
+	u := message.Upstream{ID: "01HF7YAT3B0123456789ABCDEF", Session: "main", From: token, Category: "com.example.bench", MessageID: "m-1234", Raw: payload}
+	u.Data = payload[len(payload)-len(data)-1 : len(payload)-1]
+	b.ReportAllocs()
+	for b.Loop() {
+		UpstreamToProto(&u)
 	}
 }

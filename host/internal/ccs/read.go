@@ -182,7 +182,7 @@ func (c *conn) frame(f fcm.Frame, err error, raw []byte, w *wreck) {
 	case w != nil && (f.Kind == fcm.Upstream || f.Kind == fcm.Receipt):
 		c.unusable(&fcm.DecodeError{Kind: f.Kind, From: f.From, MessageID: f.MessageID, Reason: w.why}, w.raw, read)
 	case f.Kind == fcm.Upstream:
-		c.submit(entry.Inbound{Names: names(f.From, f.MessageID), Upstream: &message.Upstream{
+		c.submit(entry.Inbound{Names: names(f.From, f.MessageID), Places: f.Places, Upstream: &message.Upstream{
 			Session: c.s.o.SenderID, From: f.From.Text, Category: f.Category, MessageID: f.MessageID.Text, Data: f.Data, Raw: raw,
 		}}, ack{f.From, f.MessageID, read}, len(raw))
 	case f.Kind == fcm.Receipt:

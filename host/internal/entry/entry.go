@@ -88,7 +88,13 @@ type Inbound struct {
 	// Names, when not empty, are what CCS wrote for From and MessageID where
 	// their texts alone don't tell it: 42 is another id than "42" (P6).
 	Names string
+	// Places are where in Raw the upstream's fields stand, as far as is known.
+	Places Places
 }
+
+// Places are offsets into an upstream's Raw. 0 is none: there the payload's brace
+// is. They save searching and decide nothing: who uses one looks whether it is right.
+type Places struct{ From, Category, MessageID, Data int }
 
 // Kept is how many bytes are kept of either end of what can't be kept whole.
 const Kept = 64 << 10

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"balhost/host/internal/entry"
 )
 
 // Kind says what a payload is.
@@ -64,6 +66,7 @@ type Frame struct {
 
 	Category string          // Upstream, Receipt; may be ""
 	Data     json.RawMessage // Upstream: an object, shares memory with what was decoded; nil without one
+	Places   entry.Places    // Upstream: of these in what was decoded
 
 	Code, Description string // Nack; Code may be "" or anything
 	RegistrationID    string // Ack: the device's new token; mostly ""
@@ -125,7 +128,24 @@ func Decode(b []byte) (Frame, error) {
 		raw = fields{}
 		loose(b, raw.take)
 	}
-	return raw.frame(err)
+	f, err := raw.frame(err)
+	if err == nil && f.Kind == Upstream {
+		f.Places = entry.Places{From: place(b, raw.from), Category: place(b, raw.category), MessageID: place(b, raw.messageID), Data: place(b, raw.data)}
+	}
+	return f, err
+}
+
+// place is where in b the text of a value stands that the scanner cut out of it. The
+// scanner bounds no capacity, so a value has as much less of it as lies before.
+func place(b, value []byte) int {
+	if value == nil {
+		return 0
+	}
+	at := cap(b) - cap(value)
+	if value[0] == '"' {
+		at++
+	}
+	return at
 }
 
 var errCut = errors.New("its middle was left out")

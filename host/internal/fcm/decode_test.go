@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"balhost/host/internal/entry"
 )
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
@@ -77,6 +79,7 @@ func TestDecode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Places = entry.Places{} // TestPlaces has these
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -328,5 +331,31 @@ func TestDecodeEnds(t *testing.T) {
 	f, err := DecodeEnds([]byte(`{"message_type":"nack","error_description":"`), []byte(`","message_id":"1","from":"t","error":"BAD_ACK"}`))
 	if err != nil || f.Kind != Nack || f.MessageID.Text != "1" || f.Code != "BAD_ACK" {
 		t.Errorf("a nack is read as %+v, %v", f, err)
+	}
+}
+
+// Where an upstream's fields stand in its payload is noted, as far as their text does.
+func TestPlaces(t *testing.T) {
+	for payload, want := range map[string]entry.Places{
+		`{"from":"tok","message_id":"m","category":"c","data":{"from":"tok"}}`: {From: 9, MessageID: 28, Category: 43, Data: 53},
+		` {"data" : {} , "message_id" : 42 ,"from" : "t" }`:                    {Data: 11, MessageID: 31, From: 45},
+		`{"from":"tok","message_id":"m","data":null}`:                          {From: 9, MessageID: 28},
+	} {
+		b := append(make([]byte, 0, len(payload)+7), payload...)
+		f, err := Decode(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Places != want {
+			t.Errorf("%s: %+v, want %+v", payload, f.Places, want)
+		}
+		for _, part := range []struct {
+			at   int
+			text string
+		}{{f.Places.From, f.From.Text}, {f.Places.MessageID, f.MessageID.Text}, {f.Places.Category, f.Category}, {f.Places.Data, string(f.Data)}} {
+			if part.at > 0 && !strings.HasPrefix(payload[part.at:], part.text) {
+				t.Errorf("%s: %q is not at %d", payload, part.text, part.at)
+			}
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"time"
@@ -19,7 +18,7 @@ import (
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
 	o := &acceptOp{why: cmp.Or(in.Unusable, tooLong(in))}
 	if u := in.Upstream; u != nil {
-		o.upstream, o.sum = u, sumUpstream(u, in.Names, in.Unusable != "")
+		o.upstream, o.places, o.sum = u, in.Places, sumUpstream(u, in.Names, in.Unusable != "")
 	} else {
 		m := in.Receipt
 		o.receipt, o.sum = &inboundReceipt{Receipt: *m, ccsID: in.CCSMessageID}, sumReceipt(m.Session, in.CCSMessageID)
@@ -60,6 +59,7 @@ func tooLong(in entry.Inbound) string {
 
 type acceptOp struct {
 	upstream *message.Upstream
+	places   entry.Places // of upstream
 	receipt  *inboundReceipt
 	sum      digest
 	why      string // unusable: to the dead letters
@@ -70,7 +70,7 @@ type acceptOp struct {
 func (o *acceptOp) measure() int {
 	if u := o.upstream; u != nil {
 		size := len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
-		if !bytes.Contains(u.Raw, u.Data) {
+		if find(u.Raw, u.Data, o.places.Data) < 0 {
 			size += len(u.Data)
 		}
 		return size
@@ -129,7 +129,7 @@ func (o *acceptOp) apply(b *batch) error {
 	e := envelope{id: b.tally.lastID}
 	if o.upstream != nil {
 		o.upstream.Received = time.UnixMilli(int64(e.id.Time()))
-		e.body = o.upstream
+		e.body, e.places = o.upstream, o.places
 	} else {
 		e.plugin, e.group = b.sender(o.receipt.Session, o.receipt.OriginalMessageID)
 		e.body = o.receipt

@@ -156,22 +156,31 @@ func appendRaw(dst []byte, raw json.RawMessage) []byte {
 
 // A part of a payload is stored as where it is in the payload: upstreams hold
 // each of their fields once. 0 is nil, 1 the bytes themselves, else offset+2.
-func appendPart(dst, whole []byte, part string) []byte {
-	if at := bytes.Index(whole, []byte(part)); at >= 0 { // the conversion does not copy
+func appendPart(dst, whole []byte, part string, noted int) []byte {
+	if at := find(whole, part, noted); at >= 0 {
 		return appendPlace(dst, at, len(part))
 	}
 	return appendText(append(dst, 1), part)
 }
 
 // appendRawPart is appendPart for bytes, where nil stays nil.
-func appendRawPart(dst, whole, part []byte) []byte {
+func appendRawPart(dst, whole, part []byte, noted int) []byte {
 	if part == nil {
 		return append(dst, 0)
 	}
-	if at := bytes.Index(whole, part); at >= 0 {
+	if at := find(whole, part, noted); at >= 0 {
 		return appendPlace(dst, at, len(part))
 	}
 	return appendText(append(dst, 1), part)
+}
+
+// find is where part is in whole, or -1. Where it was noted is looked at first:
+// there it is, unless nothing was noted, or whole or part was changed since.
+func find[T ~string | ~[]byte](whole []byte, part T, noted int) int {
+	if noted > 0 && noted <= len(whole)-len(part) && string(whole[noted:noted+len(part)]) == string(part) {
+		return noted
+	}
+	return bytes.Index(whole, []byte(part))
 }
 
 func appendPlace(dst []byte, at, n int) []byte {
@@ -179,7 +188,8 @@ func appendPlace(dst []byte, at, n int) []byte {
 	return binary.AppendUvarint(dst, uint64(n))
 }
 
-// part reads what appendPart wrote: a part of whole, or bytes of its own.
+// part reads what appendPart wrote: a part of whole, or bytes of its own. The part's
+// capacity is that of whole behind it, by which sdk/wire sees where it lies.
 func (r *reader) part(whole []byte) []byte {
 	switch at := r.uvarint(); at {
 	case 0:
@@ -192,6 +202,6 @@ func (r *reader) part(whole []byte) []byte {
 			r.bad, r.b = true, nil
 			return nil
 		}
-		return whole[from : from+n : from+n]
+		return whole[from : from+n]
 	}
 }

@@ -18,9 +18,10 @@ import (
 // envelope is the immutable record of an event ('M').
 type envelope struct {
 	id     ulid.ULID
-	plugin string // the owner: outcomes, and receipts of known messages
-	group  uint64 // the lane of these
-	body   any    // *message.Upstream, *message.Outcome or *message.Receipt
+	plugin string       // the owner: outcomes, and receipts of known messages
+	group  uint64       // the lane of these
+	body   any          // *message.Upstream, *message.Outcome or *inboundReceipt
+	places entry.Places // of an upstream that came in just now
 }
 
 func appendEnvelope(dst []byte, e envelope) []byte {
@@ -29,10 +30,10 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = append(append(dst, format, byte(entry.Upstream)), e.id[:]...)
 		dst = appendText(dst, m.Session)
 		dst = appendText(dst, m.Raw)
-		dst = appendPart(dst, m.Raw, m.From)
-		dst = appendPart(dst, m.Raw, m.Category)
-		dst = appendPart(dst, m.Raw, m.MessageID)
-		return appendRawPart(dst, m.Raw, m.Data)
+		dst = appendPart(dst, m.Raw, m.From, e.places.From)
+		dst = appendPart(dst, m.Raw, m.Category, e.places.Category)
+		dst = appendPart(dst, m.Raw, m.MessageID, e.places.MessageID)
+		return appendRawPart(dst, m.Raw, m.Data, e.places.Data)
 	case *message.Outcome:
 		dst = append(append(dst, format, byte(entry.Outcome)), e.id[:]...)
 		dst = appendText(dst, m.Session)

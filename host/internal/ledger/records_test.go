@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/fcm"
 	"balhost/sdk/message"
 )
 
@@ -103,4 +105,57 @@ func TestRecords(t *testing.T) {
 		last = s
 	}
 	roundTrip(t, "summaries", all, record, (*reader).summaries)
+}
+
+// The places that came with an upstream save the search for its fields, and are
+// believed nowhere: with none, and with wrong ones, the record reads the same.
+func TestPlacesAreLookedAt(t *testing.T) {
+	u, noted := decoded(t, `{"from":"7","data":{"message_id":"7"},"message_id":"7","category":"c\u0061t"}`)
+	wrong := entry.Places{From: 1, Category: 1 << 40, MessageID: len(u.Raw), Data: -5}
+	for what, places := range map[string]entry.Places{"noted": noted, "none": {}, "wrong": wrong} {
+		record := appendEnvelope(nil, envelope{body: u, places: places})
+		roundTrip(t, what, envelope{body: u}, record, readEnvelope)
+		if what == "noted" {
+			r := reader{b: record[1:]}
+			r.u8()
+			r.id()
+			r.text() // the session
+			r.text() // the payload
+			if at := r.uvarint() - 2; int(at) != noted.From {
+				t.Errorf("from is stored as what stands at %d, noted was %d", at, noted.From)
+			}
+		}
+		if o := (&acceptOp{upstream: u, places: places}); o.measure() != len(u.Raw)+len(u.From)+len(u.Category)+len(u.MessageID)+len(u.Session) {
+			t.Errorf("%s: measures %d bytes", what, o.measure())
+		}
+	}
+}
+
+func decoded(t testing.TB, payload string) (*message.Upstream, entry.Places) {
+	t.Helper()
+	f, err := fcm.Decode([]byte(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &message.Upstream{
+		Session: "main", From: f.From.Text, Category: f.Category, MessageID: f.MessageID.Text,
+		Data: f.Data, Raw: json.RawMessage(payload), Received: ulid.Time(0),
+	}, f.Places
+}
+
+// BenchmarkEnvelope is what the ledger does with an upstream's bytes, of the size
+// that BenchmarkUpstream of the command has, with its fields' places and without.
+func BenchmarkEnvelope(b *testing.B) {
+	u, noted := decoded(b, `{"from":"`+strings.Repeat("tok:", 38)+`","message_id":"m-1234","data":{"n":"1234","pad":"`+strings.Repeat("x", 60)+`"},"category":"com.example.bench"}`)
+	for name, places := range map[string]entry.Places{"noted": noted, "searched": {}} {
+		b.Run(name, func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				o := acceptOp{upstream: u, places: places}
+				o.size = o.measure()
+				buf = appendEnvelope(buf[:0], envelope{body: o.upstream, places: o.places})
+			}
+		})
+	}
 }
