@@ -92,6 +92,7 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "a space after this much silence; negative never")
 	flags.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "end connections whose client says nothing for so long; 0 never")
 	flags.IntVar(&o.Connections, "max-connections", 1000, "connections of a sender at a time")
+	flags.BoolVar(&o.Single, "single", false, "one connection of a sender at a time: a new one ends the others by conflict")
 	flags.BoolVar(&o.Receipts, "receipts", false, "send delivery receipts where they are asked for")
 	flags.BoolVar(&o.ReceiptFirst, "receipts-first", false, "and send them before the acks")
 	flags.BoolVar(&o.TypedControl, "typed-control", false, `write type="normal" on control messages`)

@@ -130,6 +130,9 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	if s.HaltedUntil != nil {
 		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
 	}
+	if s.PushedAt != nil {
+		p("another client logs in as %s and pushes its connections off: %d times in a row, the last %s ago; stop it, then balhost reload", s.SenderID, s.Pushed, ago(now, *s.PushedAt))
+	}
 	if s.Later > 0 && s.NextTry != nil {
 		p("%s, the first for %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
 	}

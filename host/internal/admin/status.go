@@ -56,6 +56,9 @@ type Session struct {
 	Connections []Connection `json:"connections"`
 	LastError   string       `json:"last_error,omitempty"` // why a connection ended last that nobody had asked to
 	LastErrorAt *time.Time   `json:"last_error_at,omitempty"`
+	Pushed      int          `json:"pushed,omitempty"`       // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
+	PushedAt    *time.Time   `json:"pushed_at,omitempty"`    // the last time
+	PushedUntil *time.Time   `json:"pushed_until,omitempty"` // not ready until then, or until a reload
 }
 
 // Connection is one connection of a session.

@@ -47,7 +47,7 @@ func (s *Session) keep(ctx context.Context, g *errgroup.Group) error {
 		case errors.As(err, &ours) && ours.useful:
 			standing, delay = true, p.disturbed(lasted)
 		case wasIn && !refused(err):
-			standing, delay = true, p.lost(lasted)
+			standing, delay = true, max(p.lost(lasted), s.rivalled(c, err, lasted))
 		default:
 			standing, delay = false, 0
 			s.door.shut(err, !s.Stands())

@@ -1,6 +1,10 @@
 package ccs
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are a session's, each with the constant label session: its name in config.hcl.
 type metrics struct {
@@ -48,6 +52,12 @@ func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 		func() float64 { return s.sum(func(c Connection) int { return c.Unacked + c.Unackable }) })
 	gauge("balhost_ccs_unackable", "Of these, upstreams that can't be acked: at 100 on a connection CCS sends no more.", label,
 		func() float64 { return s.sum(func(c Connection) int { return c.Unackable }) })
+	gauge("balhost_ccs_contested", "1 while another client of the sender and this one push each other's connections off.", label, func() float64 {
+		if s.contest.status().Lasts(time.Now()) {
+			return 1
+		}
+		return 0
+	})
 	counter("balhost_ccs_upstreams_total", "Upstreams and receipts read, repeats included.", label, s.counts.upstreams.Load)
 	counter("balhost_ccs_upstreams_acked_total", "Upstreams and receipts stored and acked.", label, s.counts.upstreamsAcked.Load)
 	counter("balhost_ccs_downstreams_total", "Downstreams written, repeats included.", label, s.counts.downstreams.Load)

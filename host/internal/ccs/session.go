@@ -23,10 +23,11 @@ type Session struct {
 	trust   trust
 	secrets *secret.Set
 
-	door  *door
-	alone turn   // to try to be let in, while that is in doubt: see knock
-	queue turn   // for a place and Options.Connects, so that no session queues more than once
-	debt  func() // gives back what the session lent that this one succeeds; of Open and Close
+	door    *door
+	contest contest
+	alone   turn   // to try to be let in, while that is in doubt: see knock
+	queue   turn   // for a place and Options.Connects, so that no session queues more than once
+	debt    func() // gives back what the session lent that this one succeeds; of Open and Close
 
 	mu     sync.Mutex    // guards what follows
 	last   int           // number of the newest connection
@@ -48,6 +49,7 @@ func New(o Options) *Session {
 	if s.door = newDoor(&s.o); s.o.TLS != nil {
 		s.trust.roots = s.o.TLS.RootCAs
 	}
+	s.contest.patience, s.contest.now.Slots = newPatience(&s.o), s.o.Connections
 	s.metrics = newMetrics(s.o.Metrics, s)
 	return s
 }
@@ -94,6 +96,7 @@ func (s *Session) Hurry() (waited bool) {
 	close(s.rush)
 	s.rush = make(chan struct{})
 	s.mu.Unlock()
+	s.contest.over()
 	return s.door.hurry() || waited
 }
 

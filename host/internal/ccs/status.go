@@ -32,6 +32,7 @@ type Status struct {
 	Connections []Connection // oldest first; a slot in its backoff has one that waits
 	LastError   error        // why a connection ended last that was not asked to; nil for never
 	LastErrorAt time.Time
+	Contest     Contest    // with another client of the sender
 	Recent      []Unusable // the last unusable payloads, newest first
 }
 
@@ -68,6 +69,7 @@ func (s *Session) Status() Status {
 		UnknownTypes:   s.counts.odd[unknownType].Load(),
 		Broken:         s.counts.odd[brokenXML].Load(),
 		AckLatency:     s.latency.sum(),
+		Contest:        s.contest.status(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -141,6 +141,12 @@ func (c *conn) bound(result []byte) bool {
 	if len(c.acct.conns) >= s.opts.Connections {
 		return false
 	}
+	if s.opts.Single {
+		for other := range c.acct.conns {
+			s.counts.StreamErrors++
+			other.finish(xmpp.AppendStreamError(nil, "conflict", "Replaced by new connection"))
+		}
+	}
 	s.counts.Logins++
 	c.out = append(c.out, result)
 	c.state = StateBound

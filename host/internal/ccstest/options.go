@@ -39,6 +39,8 @@ type Options struct {
 	IdleTimeout  time.Duration // a client silent for so long gets the stream error connection-timeout; 0: never
 	Connections  int           // most of a sender at a time; one more gets the stream error policy-violation; 0 is 1000
 
+	Single bool // one connection of a sender at a time: a login ends the others by the stream error conflict
+
 	Canonical  map[string]string // token to the registration_id that its acks carry
 	Devices    Devices           // a load to start with
 	Seed       uint64            // of all that is random; 0 takes a fresh one

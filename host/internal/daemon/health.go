@@ -132,6 +132,9 @@ func (l *look) unready() []string {
 			}
 			reasons = append(reasons, reason)
 		}
+		if st.Contest.Lasts(time.Now()) {
+			reasons = append(reasons, fmt.Sprintf("session %q: %s", st.Name, st.Contest))
+		}
 		if until := l.sending[st.SenderID].Halted; !until.IsZero() {
 			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
 		}

@@ -171,6 +171,9 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 	if s.LastError != nil {
 		session.LastError, session.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
 	}
+	if c := s.Contest; c.Lasts(time.Now()) {
+		session.Pushed, session.PushedAt, session.PushedUntil = c.Times, &c.At, &c.Until
+	}
 	if session.Later = o.Later; !o.Next.IsZero() {
 		session.NextTry = &o.Next
 	}

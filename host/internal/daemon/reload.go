@@ -222,8 +222,11 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 		return changed, err
 	}
 	for _, s := range h.sessions.sessions() {
+		st := s.Status()
 		if s.Hurry() {
-			changed = append(changed, fmt.Sprintf("session %q is tried at once; it waited to connect", s.Status().Name))
+			changed = append(changed, fmt.Sprintf("session %q is tried at once; it waited to connect", st.Name))
+		} else if st.Contest.Lasts(time.Now()) {
+			changed = append(changed, fmt.Sprintf("session %q counts as ready again; another client had pushed its connections off", st.Name))
 		}
 	}
 	for _, id := range h.outbox.Lift() {

@@ -24,7 +24,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		times = append(times, s.LastErrorAt, s.HaltedUntil, s.NextTry)
+		times = append(times, s.LastErrorAt, s.HaltedUntil, s.NextTry, s.PushedAt, s.PushedUntil)
 		for j := range s.Connections {
 			times = append(times, &s.Connections[j].Since, s.Connections[j].NextTry)
 		}

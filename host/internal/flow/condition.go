@@ -24,6 +24,11 @@ const (
 	// Bytes: CCS could not read what we wrote: a message, an ack, or the stream
 	// itself. The usual backoff; what was in flight goes again, each alone.
 	Bytes
+	// Rival: another client has logged in as the sender, and CCS keeps one of the two. Once that
+	// is a host that moves; while it repeats connect again after ever longer waits,
+	// until a person stops one of them. It says nothing of what was in flight, which
+	// goes again when there is a connection.
+	Rival
 	// Ours: we ended it, for reasons of our own. It says nothing of what was in
 	// flight, which goes again at once.
 	Ours
@@ -31,11 +36,15 @@ const (
 
 // String is the fault in lower case.
 func (f Fault) String() string {
-	return [...]string{"link", "server", "account", "policy", "bytes", "ours"}[f]
+	return [...]string{"link", "server", "account", "policy", "bytes", "rival", "ours"}[f]
 }
 
 // Waits reports whether trying again soon makes no sense.
 func (f Fault) Waits() bool { return f == Account || f == Policy }
+
+// Acquits reports whether no message can have brought the end about: it is as if
+// what was in flight had not been sent.
+func (f Fault) Acquits() bool { return f == Rival || f == Ours }
 
 // suspicious reports whether each of those in flight is looked at alone at once.
 func (f Fault) suspicious() bool { return f == Policy || f == Bytes }
@@ -45,7 +54,7 @@ func (f Fault) suspicious() bool { return f == Policy || f == Bytes }
 var streamFaults = map[string]Fault{
 	"bad-format":               Bytes,
 	"bad-namespace-prefix":     Bytes,
-	"conflict":                 Link, // another connection took its place
+	"conflict":                 Rival,
 	"connection-timeout":       Link,
 	"host-gone":                Account, // the address or the domain serves no more
 	"host-unknown":             Account,

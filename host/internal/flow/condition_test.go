@@ -10,7 +10,8 @@ import (
 // them, by what follows. Every one is in the table, and nothing else.
 func TestStreamFaults(t *testing.T) { // P10
 	want := map[Fault]string{
-		Link:    "conflict connection-timeout invalid-id",
+		Link:    "connection-timeout invalid-id",
+		Rival:   "conflict",
 		Server:  "internal-server-error remote-connection-failed reset resource-constraint see-other-host system-shutdown undefined-condition",
 		Account: "host-gone host-unknown not-authorized unsupported-feature unsupported-version",
 		Policy:  "policy-violation",
@@ -34,7 +35,7 @@ func TestStreamFaults(t *testing.T) { // P10
 			t.Errorf("%q is the fault of %v: an unknown condition says nothing of us", condition, got)
 		}
 	}
-	if got := fmt.Sprint(Link, Server, Account, Policy, Bytes); got != "link server account policy bytes" {
+	if got := fmt.Sprint(Link, Server, Account, Policy, Bytes, Rival, Ours); got != "link server account policy bytes rival ours" {
 		t.Error(got)
 	}
 }
@@ -99,6 +100,8 @@ func TestJudgeLoss(t *testing.T) { // P3, P10
 		{"bytes", Loss{End: End{Fault: Bytes}, Times: 1}, 1, 1, Isolate, true},
 		{"our own doing", Loss{End: End{Fault: Ours}, Times: 9}, 9, 9, Resend, false},
 		{"our own doing, a suspect", Loss{End: End{Fault: Ours}, Times: 9, Suspect: true, Only: true, Ever: true, Compared: true}, 9, 9, Isolate, false},
+		{"another client of the sender", Loss{End: End{Fault: Rival, Vague: true}, Times: 9, Only: true, Compared: true, Ever: true}, 9, 9, Resend, false},
+		{"another client, a suspect", Loss{End: End{Fault: Rival}, Times: 9, Suspect: true, Only: true, Ever: true, Compared: true, Proofs: 9}, 9, 9, Isolate, false},
 		{"bytes, alone by chance", Loss{End: End{Fault: Bytes}, Times: 2, Only: true, Compared: true, Ever: true}, 1, 1, Isolate, true},
 		{"a policy", Loss{End: End{Fault: Policy, Useful: true}, Times: 1}, 1, 1, Isolate, true},
 		{"a policy, at once", Loss{End: End{Fault: Policy}, Times: 1}, 1, 1, Isolate, false},

@@ -45,9 +45,9 @@ func (l Loss) compared() bool { return l.Compared || l.Ever && l.Fault == Bytes 
 // longer, until its TTL.
 func JudgeLoss(l Loss, attempts, limit int) Verdict {
 	switch {
-	case l.Fault == Ours && l.Suspect:
+	case l.Fault.Acquits() && l.Suspect:
 		return Isolate
-	case l.Fault == Ours:
+	case l.Fault.Acquits():
 		return Resend
 	case l.Suspect && !l.compared():
 		return Hold
@@ -66,7 +66,7 @@ func JudgeLoss(l Loss, attempts, limit int) Verdict {
 // open question, and all was well before, it is put down to it once: that costs one
 // short wait, and the next connection gives the answer.
 func (l Loss) Blames() bool {
-	if l.Fault == Ours {
+	if l.Fault.Acquits() {
 		return false
 	}
 	if l.Suspect {

@@ -142,7 +142,7 @@ func (b *Outbox) Return(session string, seqs []uint64, end flow.End) (blamed boo
 		loss := it.lose(end, len(seqs) == 1)
 		blamed = blamed || loss.Blames()
 		code, description := describe(loss, end.Why)
-		if attempt := it.Attempts + 1; loss.Suspect && end.Fault != flow.Ours {
+		if attempt := it.Attempts + 1; loss.Suspect && !end.Fault.Acquits() {
 			records = append(records, func() {
 				b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", attempt, "code", code, "err", end.Why)
 			})
@@ -158,7 +158,7 @@ func (b *Outbox) Return(session string, seqs []uint64, end flow.End) (blamed boo
 
 // lose notes a loss; only: nothing else was unanswered.
 func (it *item) lose(end flow.End, only bool) flow.Loss {
-	if end.Fault == flow.Ours { // it is as if it had not been sent
+	if end.Fault.Acquits() { // it is as if it had not been sent
 		return flow.Loss{End: end, Times: it.losses, Suspect: it.suspect}
 	}
 	compared := it.losses > 0 && it.session.answers != it.answers

@@ -60,6 +60,24 @@ func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
 	})
 }
 
+// Another client of the sender ends connections, over and over, while one of ours is in
+// flight and others get through: none is looked at for it.
+func TestRivalIsNoMessagesFault(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		accept(l, 1)
+		for next := uint64(2); next < 60; next++ {
+			accept(l, 1)
+			expect(t, "together", take(b, 2), 1, next)
+			b.Acked("main", next, "")
+			if b.Return("main", []uint64{1}, flow.End{Fault: flow.Rival, Why: "conflict"}) {
+				t.Fatal("it is blamed")
+			}
+		}
+		expect(t, "it goes again", take(b, 1), 1)
+		b.Acked("main", 1, "")
+	})
+}
+
 // Connections with something in flight wait until one of them is empty, and are
 // told when it is; that one takes the suspect and nothing else, the others go on.
 func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
