@@ -50,6 +50,7 @@ var place = map[string]tier{
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,
+	"host/internal/journal":    engine,
 	"host/internal/dispatch":   engine,
 	"host/internal/pluginhost": engine,
 	"host/internal/admin":      engine,

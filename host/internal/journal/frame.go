@@ -1,0 +1,167 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+)
+
+// A frame is one commit on disk, little endian:
+//
+//	 0  generation of the segment's use
+//	 8  commit
+//	16  place in its append: 0 for the first or only frame of one write
+//	20  length of the record
+//	24  CRC-32C of the 24 bytes before and the record
+//	28  record, then zeros up to a multiple of 8
+const (
+	frameHead  = 28
+	frameAlign = 8
+
+	// MaxRecord is the size of the largest record.
+	MaxRecord = 4 << 20
+
+	// page is what the operating system reads before it changes a part of it.
+	// Each append writes zeros up to the end of its last page, so that it never
+	// waits for the page of a reused file to be read.
+	page = 4096
+
+	// maxAppend is the most that one write may span: what a torn one can leave.
+	maxAppend = MaxRecord + 2*page
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// frame is one that is whole.
+type frame struct {
+	commit uint64
+	place  uint32
+	record []byte
+	size   int64 // in the file
+}
+
+// begins is the first commit of the append that it came with.
+func (f frame) begins() uint64 { return f.commit - uint64(f.place) }
+
+func frameSize(record int) int64 { return roundUp(frameHead+int64(record), frameAlign) }
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
+
+// put adds a frame to b.
+func put(b []byte, generation, commit uint64, place int, record []byte) []byte {
+	at := len(b)
+	b = binary.LittleEndian.AppendUint64(b, generation)
+	b = binary.LittleEndian.AppendUint64(b, commit)
+	b = binary.LittleEndian.AppendUint32(b, uint32(place))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(record)))
+	sum := crc32.Update(crc32.Checksum(b[at:], castagnoli), castagnoli, record)
+	b = binary.LittleEndian.AppendUint32(b, sum)
+	b = append(b, record...)
+	return pad(b, int64(at)+frameSize(len(record)))
+}
+
+// pad adds zeros up to length n.
+func pad(b []byte, n int64) []byte {
+	for int64(len(b)) < n {
+		b = append(b, zeros[:min(n-int64(len(b)), page)]...)
+	}
+	return b
+}
+
+var zeros [page]byte
+
+// cursor reads frames of one generation through a bounded buffer.
+type cursor struct {
+	f          io.ReaderAt
+	generation uint64
+	at         int64 // where the next frame is, if any
+	limit      int64 // bytes from here on are not looked at
+	chunk      int   // bytes a read
+	buf        []byte
+	base       int64 // where buf begins
+}
+
+const readChunk = 256 << 10
+
+// peek is up to n bytes at the cursor, fewer at the limit or the file's end.
+func (c *cursor) peek(n int) ([]byte, error) {
+	b, err := c.window(n)
+	return b[:min(n, len(b))], err
+}
+
+// window is what the buffer has from the cursor on, filled when that is less than n.
+func (c *cursor) window(n int) ([]byte, error) {
+	n = int(min(int64(n), max(c.limit-c.at, 0)))
+	if skip := c.at - c.base; skip >= 0 && skip+int64(n) <= int64(len(c.buf)) {
+		return c.buf[skip:], nil
+	}
+	want := int(min(int64(max(n, c.chunk)), c.limit-c.at))
+	if want > cap(c.buf) {
+		c.buf = make([]byte, want)
+	}
+	got, err := c.f.ReadAt(c.buf[:want], c.at)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.buf = c.buf[:0]
+		return nil, err
+	}
+	c.buf, c.base = c.buf[:got], c.at
+	return c.buf, nil
+}
+
+// head is the first bytes of the frame at the cursor, as far as they can be
+// judged alone: of this generation, and not larger than what is left.
+func (c *cursor) head() (f frame, length int, ok bool, err error) {
+	b, err := c.peek(frameHead)
+	if err != nil || len(b) < frameHead || binary.LittleEndian.Uint64(b) != c.generation {
+		return frame{}, 0, false, err
+	}
+	f.commit, f.place = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint32(b[16:])
+	n := binary.LittleEndian.Uint32(b[20:])
+	if n > MaxRecord || f.commit == 0 || uint64(f.place) >= f.commit {
+		return frame{}, 0, false, nil
+	}
+	f.size = frameSize(int(n))
+	return f, int(n), c.at+f.size <= c.limit, nil
+}
+
+// frame is the whole frame at the cursor, which stays where it is. The record is
+// valid until the next call.
+func (c *cursor) frame() (f frame, ok bool, err error) {
+	f, length, ok, err := c.head()
+	if !ok || err != nil {
+		return frame{}, false, err
+	}
+	b, err := c.peek(frameHead + length)
+	if err != nil || len(b) < frameHead+length {
+		return frame{}, false, err
+	}
+	f.record = b[frameHead:]
+	sum := crc32.Update(crc32.Checksum(b[:frameHead-4], castagnoli), castagnoli, f.record)
+	return f, sum == binary.LittleEndian.Uint32(b[frameHead-4:]), nil
+}
+
+// find goes to the next whole frame at or behind the cursor, wherever it begins.
+func (c *cursor) find() (f frame, ok bool, err error) {
+	var mark [8]byte
+	binary.LittleEndian.PutUint64(mark[:], c.generation)
+	for c.at < c.limit {
+		b, err := c.window(len(mark))
+		if err != nil || len(b) < len(mark) {
+			return frame{}, false, err
+		}
+		i := bytes.Index(b, mark[:])
+		if i < 0 {
+			c.at += int64(len(b) - len(mark) + 1)
+			continue
+		}
+		if c.at += int64(i); c.at%frameAlign == 0 {
+			if f, ok, err := c.frame(); ok || err != nil {
+				return f, ok, err
+			}
+		}
+		c.at++
+	}
+	return frame{}, false, nil
+}

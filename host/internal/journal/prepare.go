@@ -1,0 +1,146 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// prepared is the preparer's answer.
+type prepared struct {
+	segment *segment
+	err     error
+}
+
+// prepareAll is the preparer: it makes each segment before it is needed.
+func (j *Journal) prepareAll() {
+	defer close(j.done)
+	for number := range j.want {
+		s, err := j.prepare(number)
+		j.ready <- prepared{s, err}
+	}
+}
+
+// ask has the segment behind the last one prepared. j.write is held, or the
+// journal is not open yet.
+func (j *Journal) ask() {
+	if j.asked {
+		return
+	}
+	j.mu.Lock()
+	number := uint64(1)
+	if n := len(j.segments); n > 0 {
+		number = j.segments[n-1].number + 1
+	}
+	j.mu.Unlock()
+	j.asked = true
+	j.want <- number
+}
+
+// next makes the prepared segment the last one. When it could not be prepared
+// then, it may be possible now. j.write is held.
+func (j *Journal) next() (*segment, error) {
+	var p prepared
+	for range 2 {
+		j.ask()
+		p = <-j.ready
+		j.asked = false
+		if p.err == nil {
+			j.mu.Lock()
+			j.segments = append(j.segments, p.segment)
+			j.mu.Unlock()
+			j.ask()
+			return p.segment, nil
+		}
+	}
+	return nil, p.err
+}
+
+// prepare makes a segment without frames. It gets its name when all of it is
+// durable, so whatever has such a name has a whole head.
+func (j *Journal) prepare(number uint64) (*segment, error) {
+	f, name, err := j.blank(j.o.SegmentSize)
+	if err != nil {
+		return nil, fmt.Errorf("prepare a segment: %w", err)
+	}
+	s := newSegment(number, f, j.o.SegmentSize)
+	if err := errors.Join(s.begin(), f.sync()); err != nil {
+		return nil, fmt.Errorf("prepare a segment: %w", errors.Join(err, f.Close(), j.disk.remove(name)))
+	}
+	if err := j.install(s, name); err != nil {
+		return nil, fmt.Errorf("prepare a segment: %w", errors.Join(err, f.Close()))
+	}
+	return s, nil
+}
+
+// install gives a segment, all of which is durable, its name.
+func (j *Journal) install(s *segment, from string) error {
+	return errors.Join(j.disk.rename(from, s.name), j.disk.syncDir())
+}
+
+// blank is a file of real blocks, with a name that no segment has. It is a spare
+// one, with old frames in it, or a new one full of zeros, which is not synced.
+func (j *Journal) blank(size int64) (f file, name string, err error) {
+	if size == j.o.SegmentSize {
+		j.mu.Lock()
+		if n := len(j.spares); n > 0 {
+			name, j.spares = j.spares[n-1], j.spares[:n-1]
+		}
+		j.mu.Unlock()
+	}
+	if name != "" {
+		f, err = j.disk.open(name)
+		return f, name, err
+	}
+	if f, err = j.disk.create(making); err != nil {
+		return nil, "", err
+	}
+	if !j.o.Light {
+		if err := fill(f, size); err != nil {
+			return nil, "", errors.Join(err, f.Close(), j.disk.remove(making))
+		}
+	}
+	return f, making, nil
+}
+
+// fill writes zeros. Blocks that are written are the file system's last word: a
+// write into them changes no metadata, and never finds the disk full. It is synced
+// piece by piece, lest the syncs of appends queue behind all of it.
+func fill(f file, size int64) error {
+	const piece = 1 << 20
+	b := make([]byte, min(piece, size))
+	for at := int64(0); at < size; at += piece {
+		if _, err := f.WriteAt(b[:min(piece, size-at)], at); err != nil {
+			return err
+		}
+		if err := f.sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveUp takes the name of a segment that is in no list any more, and keeps the
+// file to be used again, unless there are enough or a reader has it open. The
+// folder is synced: before that, the file must not be written to.
+func (j *Journal) giveUp(s *segment) error {
+	j.mu.Lock()
+	name := segmentName(s.number, spare)
+	keep := s.refs == 1 && s.size == j.o.SegmentSize && !j.o.Light && len(j.spares) < maxSpares && !slices.Contains(j.spares, name)
+	j.mu.Unlock()
+	var err error
+	if keep {
+		err = j.disk.rename(s.name, name)
+	} else {
+		err = j.disk.remove(s.name)
+	}
+	if err = errors.Join(err, j.disk.syncDir(), j.release(s)); err != nil {
+		return fmt.Errorf("give up %s: %w", j.path(s.name), err)
+	}
+	if keep {
+		j.mu.Lock()
+		j.spares = append(j.spares, name)
+		j.mu.Unlock()
+	}
+	return nil
+}
