@@ -78,7 +78,7 @@ func TestEventMemory(t *testing.T) {
 	for _, body := range []any{
 		&message.Upstream{MessageID: big}, &message.Outcome{MessageID: big[:10]}, &inboundReceipt{ccsID: big},
 	} {
-		ev := newEvent(1, envelope{body: body})
+		ev := newEvent(1, (&envelope{body: body}).heading())
 		if n := len(ev.messageID); n == 0 || n > maxName {
 			t.Errorf("%T: memory holds %d bytes of the id", body, n)
 		}

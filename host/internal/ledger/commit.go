@@ -264,6 +264,8 @@ func (l *Ledger) publish(b *batch) {
 			l.changeDownstream(e)
 		}
 	}
+	l.events.shed()
+	l.sent.shed()
 	if events {
 		l.eventsChanged.fire()
 	}
@@ -275,9 +277,10 @@ func (l *Ledger) publish(b *batch) {
 func (l *Ledger) changeEvent(e effect) {
 	switch ev := e.event; e.what {
 	case added:
-		l.events.add(ev.seq, ev, ev.size)
+		l.events.add(ev)
 	case ended:
-		l.events.end(ev.seq)
+		l.events.end(ev)
+		l.leases.set(ev.seq, 0)
 	case later:
 		ev.due, ev.attempts, ev.over = e.due, e.attempts, false
 	}
@@ -286,9 +289,9 @@ func (l *Ledger) changeEvent(e effect) {
 func (l *Ledger) changeDownstream(e effect) {
 	switch d := e.downstream; e.what {
 	case added:
-		l.sent.add(d.seq, d, d.size)
+		l.sent.add(d)
 	case ended:
-		l.sent.end(d.seq)
+		l.sent.end(d)
 	case later:
 		d.due, d.attempts = e.due, e.attempts
 	}
@@ -434,11 +437,12 @@ func (b *batch) next() uint64 {
 
 // addEvent stores an event and makes it pending.
 func (b *batch) addEvent(e envelope) *event {
-	ev := newEvent(b.next(), e)
+	ev := newEvent(b.next(), e.heading())
 	from := b.mark()
 	b.arena = appendEnvelope(b.arena, e)
-	ev.weight = b.mark() - from
-	ev.body, ev.size = e.body, ev.weight+bodyExtra
+	ev.weight = uint32(b.mark() - from)
+	ev.body = e.body
+	ev.size += ev.weight + bodyExtra
 	ev.page, ev.slot = b.addToPage(&b.newEvents, ev.seq, b.since(from))
 	b.tally.counts.Events++
 	b.effects = append(b.effects, effect{event: ev, what: added})

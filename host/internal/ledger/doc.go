@@ -22,8 +22,15 @@
 // watch the disk and tidy up. All are started by Open and awaited by Close.
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
-// credit bound what can be in it. What is read comes from the index in memory,
-// bodies from a cache of 32 MiB, else from the disk by exact key.
+// credit bound what can be in it. What is read comes from memory, as far as the
+// index holds it, else from the disk by exact key.
+//
+// # Memory
+//
+// No backlog decides how much memory the host needs. Of each page the index holds
+// 24 bytes; entries and bodies only of the pages that were stored or used last,
+// 32 MiB in all. A page that it has let go of is read when one of its entries is
+// settled or postponed, and by whoever lists what waits.
 //
 // # Records
 //

@@ -28,14 +28,12 @@ type finish struct {
 }
 
 func (o *finish) weigh() (bytes, records int) {
-	if d := o.l.sent.get(o.Seq); d != nil {
-		bytes = 2 * d.weight
-	}
+	bytes = 2 * o.l.weight(&o.l.sent, o.Seq)
 	return bytes + 8*maxNote + 4*recordExtra, 5
 }
 
 func (o *finish) apply(b *batch) error {
-	d := b.l.sent.get(o.Seq)
+	d := b.downstream(o.Seq)
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
@@ -115,13 +113,13 @@ type postpone struct {
 func (o *postpone) weigh() (bytes, records int) { return maxNote + recordExtra, 1 }
 
 func (o *postpone) apply(b *batch) error {
-	d := b.l.sent.get(o.seq)
+	d := b.downstream(o.seq)
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
 	o.state.due = b.until(o.due)
 	b.keep(o.seq, o.state)
-	d.kept = true
+	d.page.tried, d.kept = true, true
 	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.state.due, attempts: o.state.attempts})
 	return nil
 }

@@ -95,6 +95,8 @@ type Ledger struct {
 
 	reading              gate // who reads the disk
 	lastSent, lastEvents atomic.Pointer[lastPage]
+	deepSent, deepEvents atomic.Pointer[deepPage]
+	leases               leases
 	stop                 context.CancelFunc
 	keepers              errgroup.Group // stop ends them
 	committer            errgroup.Group // box.close ends it
@@ -104,8 +106,8 @@ type Ledger struct {
 	// mu guards what follows. The committer alone changes events, sent, tally,
 	// freed and owners, and so reads them without it.
 	mu            sync.RWMutex
-	events        queue[*event]
-	sent          queue[*downstream]
+	events        index
+	sent          index
 	owners        map[string]string
 	tally         tally
 	freed         int64 // bytes of records deleted since the last Flatten
@@ -114,7 +116,7 @@ type Ledger struct {
 	alarms        []string
 }
 
-// What the cache of bodies may hold, in bytes: 32 MiB in all.
+// What memory may hold of pending entries and their bodies, in bytes: 32 MiB in all.
 const (
 	hotEvents = 24 << 20
 	hotSent   = 8 << 20
@@ -125,7 +127,8 @@ const (
 func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l := &Ledger{
 		o: o.withDefaults(), box: newMailbox(), store: (*badger.Txn).Commit, full: newRoom(), owners: map[string]string{},
-		events: queue[*event]{limit: hotEvents}, sent: queue[*downstream]{limit: hotSent},
+		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
+		leases: leases{by: map[uint64]uint64{}},
 	}
 	l.clock = newClock(l.o)
 	l.calls = newCallbacks(l.veto)

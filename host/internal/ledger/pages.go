@@ -1,9 +1,13 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+
+	"balhost/host/internal/entry"
 )
 
 // Pending entries are stored by the page, not one by one: what a commit takes
@@ -16,15 +20,30 @@ const (
 	pageSlots = 256
 )
 
-// page is one record of pending events ('M') or downstreams ('N'). All but
-// seq is the committer's.
+// page is one record of pending events ('M') or downstreams ('N'), while memory
+// holds what is pending of it. All but seq and items is the committer's.
 type page struct {
 	seq     uint64 // of its first entry, and its key
+	items   []item // what is pending of it, by seq; Ledger.mu guards it
 	kind    byte
 	marked  bool                    // has a record of what has ended
+	tried   bool                    // entries of it may have records of their attempts
 	touched bool                    // is in batch.touched
 	n, live uint16                  // entries in the record, and not ended
 	ended   *[pageSlots / 64]uint64 // by slot; nil: none
+}
+
+// find is where in items an entry is, or would be.
+func (p *page) find(seq uint64) (at int, found bool) {
+	return slices.BinarySearchFunc(p.items, seq, func(it item, seq uint64) int { return cmp.Compare(it.at().seq, seq) })
+}
+
+// get returns nil when seq is not pending.
+func (p *page) get(seq uint64) item {
+	if at, found := p.find(seq); found {
+		return p.items[at]
+	}
+	return nil
 }
 
 // end notes that the entry in a slot has ended.
@@ -172,7 +191,7 @@ func (r *reader) slot(first, seq uint64) (reader, error) {
 }
 
 // squeeze rewrites pages of which half or more has ended, lest a few entries
-// that nobody takes keep the disk full of others. It looks at entries of a kind that
+// that nobody takes keep the disk full of others. It looks at pages of a kind that
 // follow after and come before, as many as one operation should.
 type squeeze struct {
 	kind          byte
@@ -181,29 +200,34 @@ type squeeze struct {
 }
 
 const (
-	squeezeLook  = 10_000 // entries
+	squeezeLook  = 10_000 // pages
 	squeezePages = 3      // of several entries, so none is larger than pageBytes
 )
 
 func (o *squeeze) weigh() (bytes, records int) { return squeezePages * pageBytes, 3 * squeezePages }
 
 func (o *squeeze) apply(b *batch) error {
+	x := b.l.index(o.kind)
 	left := squeezePages
-	look := func(seq uint64, p *page) bool {
-		if seq >= o.before || left == 0 {
-			return false
+	s := x.follow(o.after)
+	for range squeezeLook {
+		if s == nil || s.seq >= o.before || left == 0 {
+			break
 		}
-		o.next = seq
-		if p.n > 1 && p.live*2 <= p.n && !p.touched {
+		o.next = s.seq
+		n, live := s.n, s.live
+		if s.page != nil {
+			n, live = s.page.n, s.page.live
+		}
+		if n > 1 && live*2 <= n && (s.page == nil || !s.page.touched) {
+			if err := b.l.load(x, s); err != nil {
+				b.fail(err)
+				return entry.ErrClosed
+			}
 			left--
-			b.squeeze(p)
+			b.squeeze(s.page)
 		}
-		return true
-	}
-	if o.kind == kindEvent {
-		b.l.events.after(o.after, squeezeLook, func(e *event) bool { return look(e.seq, e.page) })
-	} else {
-		b.l.sent.after(o.after, squeezeLook, func(d *downstream) bool { return look(d.seq, d.page) })
+		s = x.follow(s.seq)
 	}
 	return nil
 }
@@ -221,7 +245,11 @@ func (b *batch) squeeze(p *page) {
 	r.slots(p.seq, func(slot int, seq uint64, entry lent) bool {
 		if p.has(slot) {
 			b.arena = appendSlot(b.arena, p.seq, seq, entry)
-			b.move(p.kind, seq, n)
+			if it := p.get(seq); it != nil {
+				it.at().slot = n
+			} else {
+				b.fail(fmt.Errorf("entry %d is on the disk but not in memory", seq))
+			}
 			n++
 		}
 		return true
@@ -232,18 +260,4 @@ func (b *batch) squeeze(p *page) {
 		b.del(b.seqKey(kindEnded, p.seq), recordExtra)
 	}
 	p.n, p.live, p.ended, p.marked = n, n, nil, false
-}
-
-// move tells an entry its new slot.
-func (b *batch) move(kind byte, seq uint64, slot uint16) {
-	if kind == kindEvent {
-		if ev := b.l.events.get(seq); ev != nil {
-			ev.slot = slot
-			return
-		}
-	} else if d := b.l.sent.get(seq); d != nil {
-		d.slot = slot
-		return
-	}
-	b.fail(fmt.Errorf("entry %d is on the disk but not in memory", seq))
 }

@@ -30,14 +30,22 @@ func (c *changed) fire() {
 }
 
 // Events returns up to max pending events with a seq greater than after, in
-// seq order, from memory. Their times are today's wall clock's.
+// seq order. Their times are today's wall clock's. What lies deep in a backlog it
+// reads from the disk.
 func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	today := l.clock.today()
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	out := make([]entry.Event, 0, l.events.room(after, max))
-	l.events.after(after, max, func(e *event) bool { out = append(out, e.public(today)); return true })
+	var out []entry.Event
+	err := l.each(&l.events, after, max, func(it item) { out = append(out, it.(*event).public(today)) })
+	l.unreadable(err)
 	return out
+}
+
+// unreadable poisons the ledger when it can't read what is pending: nobody would
+// hear of it ever (P8).
+func (l *Ledger) unreadable(err error) {
+	if err != nil && !errors.Is(err, entry.ErrClosed) {
+		l.poison(err)
+	}
 }
 
 // EventsChanged returns a channel that is closed when events come, go, or are
@@ -45,13 +53,13 @@ func (l *Ledger) Events(after uint64, max int) []entry.Event {
 func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsChanged) }
 
 // Downstreams returns up to max pending downstreams with a seq greater than
-// after, in seq order, from memory. Their times are today's wall clock's.
+// after, in seq order. Their times are today's wall clock's. What lies deep in a backlog it
+// reads from the disk.
 func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
 	today := l.clock.today()
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	out := make([]entry.Downstream, 0, l.sent.room(after, max))
-	l.sent.after(after, max, func(d *downstream) bool { out = append(out, d.public(today)); return true })
+	var out []entry.Downstream
+	err := l.each(&l.sent, after, max, func(it item) { out = append(out, it.(*downstream).public(today)) })
+	l.unreadable(err)
 	return out
 }
 
@@ -67,25 +75,22 @@ func (l *Ledger) changed(c *changed) <-chan struct{} {
 // Body returns the content of a pending event, or entry.ErrUnknown. Its bytes
 // are shared: read only. It reads the disk when the cache has let go of it.
 func (l *Ledger) Body(seq uint64) (entry.Body, error) {
-	l.mu.RLock()
-	ev := l.events.get(seq)
 	var e envelope
 	var attempt int
-	if ev != nil {
+	var page uint64
+	err := l.peek(&l.events, seq, func(first uint64, it item) {
+		ev := it.(*event)
 		e = envelope{id: ev.id, body: ev.body}
 		attempt = int(ev.attempts) + 1
+		page = first
+	})
+	if err == nil && e.body == nil {
+		err = l.readEntry(kindEvent, page, seq, func(r *reader) { e = readEnvelope(r) })
 	}
-	l.mu.RUnlock()
-	if ev == nil {
-		return entry.Body{}, entry.ErrUnknown
-	}
-	if e.body == nil {
-		err := l.readEntry(kindEvent, ev.page.seq, seq, func(r *reader) { e = readEnvelope(r) })
-		if errors.Is(err, errGone) {
-			return entry.Body{}, entry.ErrUnknown // ended meanwhile
-		} else if err != nil {
-			return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
-		}
+	if errors.Is(err, errGone) || errors.Is(err, entry.ErrUnknown) {
+		return entry.Body{}, entry.ErrUnknown // perhaps it ended meanwhile
+	} else if err != nil {
+		return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
 	}
 	return e.public(l.clock, attempt), nil
 }
@@ -113,34 +118,29 @@ func (e *envelope) public(c *clock, attempt int) entry.Body {
 // Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are
 // shared: read only.
 func (l *Ledger) Downstream(seq uint64) (message.Downstream, error) {
-	l.mu.RLock()
-	d := l.sent.get(seq)
 	var m *message.Downstream
-	if d != nil {
-		m = d.body
+	var page uint64
+	err := l.peek(&l.sent, seq, func(first uint64, it item) { m, page = it.(*downstream).body, first })
+	if err == nil && m == nil {
+		err = l.readEntry(kindDownstream, page, seq, func(r *reader) { m = readParcel(r).message })
 	}
-	l.mu.RUnlock()
-	if d == nil {
+	if errors.Is(err, errGone) || errors.Is(err, entry.ErrUnknown) {
 		return message.Downstream{}, entry.ErrUnknown
-	}
-	if m == nil {
-		err := l.readEntry(kindDownstream, d.page.seq, seq, func(r *reader) { m = readParcel(r).message })
-		if errors.Is(err, errGone) {
-			return message.Downstream{}, entry.ErrUnknown
-		} else if err != nil {
-			return message.Downstream{}, fmt.Errorf("read downstream %d: %w", seq, err)
-		}
+	} else if err != nil {
+		return message.Downstream{}, fmt.Errorf("read downstream %d: %w", seq, err)
 	}
 	return *m, nil
 }
 
 // Lease notes who holds an event, for Settle to check (P5); 0: nobody.
 func (l *Ledger) Lease(seq, lease uint64) {
-	l.mu.RLock()
+	l.mu.RLock() // so that the committer does not end it meanwhile
 	defer l.mu.RUnlock()
-	if ev := l.events.get(seq); ev != nil {
-		ev.lease.Store(lease)
+	s := l.events.stub(seq)
+	if s == nil || s.page != nil && s.page.get(seq) == nil {
+		return
 	}
+	l.leases.set(seq, lease)
 }
 
 // Owner returns the plugin that owns a category, or "".

@@ -115,6 +115,22 @@ func readEnvelope(r *reader) envelope {
 	return e
 }
 
+// readHeading reads of an event what memory needs, after the format byte.
+func readHeading(r *reader) heading {
+	if len(r.b) == 0 || entry.Kind(r.b[0]) != entry.Upstream {
+		e := readEnvelope(r)
+		return e.heading()
+	}
+	r.u8()
+	h := heading{kind: entry.Upstream, id: r.id(), session: r.string()}
+	raw := r.text()
+	from := r.part(raw)
+	h.lane = device(h.session, string(from))
+	h.category, h.messageID = string(r.part(raw)), string(r.part(raw))
+	r.part(raw) // the data
+	return h
+}
+
 // state is what changed about a pending event or downstream since it was
 // stored ('S'); most are never retried and have none.
 type state struct {

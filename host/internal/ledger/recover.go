@@ -281,38 +281,37 @@ func seqOf(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
-// loadPages reads the pages of one kind, and skips what has ended.
-func (l *Ledger) loadPages(ctx context.Context, txn *badger.Txn, kind byte, low uint64, f func(p *page, slot uint16, seq uint64, r *reader)) error {
-	return load(ctx, txn, appendSeqKey(nil, kind, low), func(key []byte, r *reader) error {
+// loadPages lists the pages of one kind, and counts what of them is pending.
+func (l *Ledger) loadPages(ctx context.Context, txn *badger.Txn, x *index, low uint64) error {
+	return load(ctx, txn, appendSeqKey(nil, x.kind, low), func(key []byte, r *reader) error {
 		first, err := seqOf(key)
 		if err != nil {
 			return err
 		}
-		p := &page{seq: first, kind: kind}
-		item, err := txn.Get(appendSeqKey(nil, kindEnded, first))
-		if err == nil {
-			err = item.Value(func(v []byte) error {
-				er, err := unseal(item.Key(), v)
-				p.ended, p.marked = readEnded(&er), true
-				return errors.Join(err, er.done())
-			})
-		}
-		if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
-			return err
-		}
-		r.slots(first, func(slot int, seq uint64, entry lent) bool {
-			p.n++
-			if !p.has(slot) {
-				return true
+		s := stub{seq: first}
+		r.slots(first, func(int, uint64, lent) bool { s.n++; return true })
+		if s.live = s.n; s.n > 1 { // else it would be gone
+			item, err := txn.Get(appendSeqKey(nil, kindEnded, first))
+			if err == nil {
+				s.marked = true
+				err = item.Value(func(v []byte) error {
+					er, err := unseal(item.Key(), v)
+					p := page{ended: readEnded(&er)}
+					for slot := range int(s.n) {
+						if !p.has(slot) {
+							s.live--
+						}
+					}
+					return errors.Join(err, er.done())
+				})
 			}
-			p.live++
-			er := reader{key: key, b: entry}
-			er.bad = er.u8() != format
-			f(p, uint16(slot), seq, &er)
-			r.bad = r.bad || er.done() != nil
-			return true
-		})
-		if p.live == 0 && !r.bad {
+			if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+				return err
+			}
+		}
+		if s.live > 0 {
+			x.list(s)
+		} else if !r.bad {
 			l.alarm(fmt.Sprintf("page %d holds nothing pending", first))
 		}
 		return nil
@@ -320,24 +319,15 @@ func (l *Ledger) loadPages(ctx context.Context, txn *badger.Txn, kind byte, low 
 }
 
 func (l *Ledger) loadEvents(ctx context.Context, txn *badger.Txn) error {
-	return l.loadPages(ctx, txn, kindEvent, l.tally.lowEvents, func(p *page, slot uint16, seq uint64, r *reader) {
-		weight := len(r.b)
-		ev := newEvent(seq, readEnvelope(r))
-		ev.page, ev.slot, ev.weight = p, slot, weight
-		l.events.add(seq, ev, 0)
-	})
+	return l.loadPages(ctx, txn, &l.events, l.tally.lowEvents)
 }
 
 func (l *Ledger) loadDownstreams(ctx context.Context, txn *badger.Txn) error {
-	return l.loadPages(ctx, txn, kindDownstream, l.tally.lowSent, func(p *page, slot uint16, seq uint64, r *reader) {
-		weight := len(r.b)
-		d := newDownstream(seq, readParcel(r))
-		d.page, d.slot, d.weight = p, slot, weight
-		l.sent.add(seq, d, 0)
-	})
+	return l.loadPages(ctx, txn, &l.sent, l.tally.lowSent)
 }
 
-// loadStates lays what changed since over what was stored.
+// loadStates notes of which pages entries may have been tried. Whose each is
+// shows when the page is read: pages of events and of downstreams lie among each other.
 func (l *Ledger) loadStates(ctx context.Context, txn *badger.Txn) error {
 	low := min(l.tally.lowEvents, l.tally.lowSent)
 	return load(ctx, txn, appendSeqKey(nil, kindState, low), func(key []byte, r *reader) error {
@@ -345,12 +335,14 @@ func (l *Ledger) loadStates(ctx context.Context, txn *badger.Txn) error {
 		if err != nil {
 			return err
 		}
-		s := readState(r)
-		if ev := l.events.get(seq); ev != nil {
-			ev.attempts, ev.due, ev.kept = s.attempts, s.due, true
-		} else if d := l.sent.get(seq); d != nil {
-			d.attempts, d.due, d.kept = s.attempts, s.due, true
-		} else {
+		readState(r)
+		found := false
+		for _, x := range []*index{&l.events, &l.sent} {
+			if s := x.stub(seq); s != nil {
+				s.tried, found = true, true
+			}
+		}
+		if !found {
 			l.alarm(fmt.Sprintf("entry %d has attempts but is not there", seq))
 		}
 		return nil

@@ -48,15 +48,15 @@ type settle struct {
 
 func (o *settle) weigh() (bytes, records int) {
 	bytes, records = weighChanges(o.Plugin, o.Changes)
-	if ev := o.l.events.get(o.Seq); ev != nil && o.Verdict == entry.Dead {
-		bytes += ev.weight
+	if o.Verdict == entry.Dead {
+		bytes += o.l.weight(&o.l.events, o.Seq)
 	}
 	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 4
 }
 
 func (o *settle) apply(b *batch) error {
-	ev := b.l.events.get(o.Seq)
-	if ev == nil || ev.over || ev.lease.Load() != o.Lease { // P5
+	ev := b.event(o.Seq)
+	if ev == nil || ev.over || b.l.leases.of(o.Seq) != o.Lease { // P5
 		return entry.ErrLease
 	}
 	switch o.Verdict {
@@ -96,8 +96,8 @@ func (b *batch) finish(ev *event, plugin string) {
 func (b *batch) retry(ev *event, due time.Time, reason string) {
 	s := state{attempts: ev.attempts + 1, due: b.until(due), note: clip(reason, maxNote)}
 	b.keep(ev.seq, s)
-	ev.kept, ev.over = true, true // over until the commit: its lease is spent
-	ev.lease.Store(0)
+	ev.page.tried, ev.kept, ev.over = true, true, true // over until the commit: its lease is spent
+	b.l.leases.set(ev.seq, 0)
 	b.effects = append(b.effects, effect{event: ev, what: later, due: s.due, attempts: s.attempts})
 }
 
@@ -334,8 +334,9 @@ func (b *batch) send(s toSend) {
 	d := newDownstream(b.next(), s.parcel)
 	from := b.mark()
 	b.arena = appendParcel(b.arena, s.parcel, s.content)
-	d.weight = b.mark() - from
-	d.body, d.size = s.parcel.message, d.weight+bodyExtra
+	d.weight = uint32(b.mark() - from)
+	d.body = s.parcel.message
+	d.size += d.weight + bodyExtra
 	d.page, d.slot = b.addToPage(&b.newSent, d.seq, b.since(from))
 	from = b.mark()
 	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, group: d.group, owner: s.parcel.owner})

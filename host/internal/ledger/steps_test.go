@@ -24,7 +24,7 @@ type steps struct {
 	l      *Ledger
 	m      *model
 	gate   gatekeeper
-	cached bool // bodies of downstreams are
+	cached bool // what is pending is in memory; else all is deep
 
 	held    bool // the committer is: what is asked for becomes one batch, or a few
 	asked   int
@@ -42,7 +42,7 @@ func (s *steps) open(dir string) {
 	s.m.counts.Accepted++
 	s.m.counts.Handled++
 	if !s.cached {
-		s.l.sent.limit = 1
+		s.l.sent.limit, s.l.events.limit = 1, 1
 	}
 }
 

@@ -3,8 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-
-	"balhost/host/internal/entry"
 )
 
 // Last is why the last attempt of a pending event, or downstream, failed; "" when
@@ -24,11 +22,7 @@ func (l *Ledger) Last(seq uint64) (reason string, err error) {
 }
 
 // EventID is the id of a pending event; entry.ErrUnknown when it is none.
-func (l *Ledger) EventID(seq uint64) (string, error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if ev := l.events.get(seq); ev != nil {
-		return ev.id.String(), nil
-	}
-	return "", entry.ErrUnknown
+func (l *Ledger) EventID(seq uint64) (id string, err error) {
+	err = l.peek(&l.events, seq, func(_ uint64, it item) { id = it.(*event).id.String() })
+	return id, err
 }

@@ -1,0 +1,231 @@
+package ledger
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"balhost/host/internal/entry"
+)
+
+// What lies deep in a backlog is on the disk alone: this is how it is read.
+
+// fetch reads what is pending of a page that memory does not hold. It is errGone
+// when the page is not as the stub says: the committer has changed it meanwhile.
+func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
+	p := &page{seq: s.seq, kind: kind, marked: s.marked, tried: s.tried}
+	if s.marked {
+		if err := l.read(appendSeqKey(nil, kindEnded, s.seq), func(r *reader) error {
+			p.ended = readEnded(r)
+			return r.done()
+		}); err != nil {
+			return nil, fmt.Errorf("read what of page %d has ended: %w", s.seq, err)
+		}
+	}
+	err := l.read(appendSeqKey(nil, kind, s.seq), func(r *reader) error {
+		p.items = make([]item, 0, s.live)
+		r.slots(s.seq, func(slot int, seq uint64, e lent) bool {
+			p.n++
+			if !p.has(slot) {
+				return true
+			}
+			er := reader{key: r.key, b: e}
+			er.bad = er.u8() != format
+			it := readItem(kind, seq, &er)
+			pl := it.at()
+			pl.page, pl.slot, pl.weight = p, uint16(slot), uint32(len(e))
+			p.items = append(p.items, it)
+			r.bad = r.bad || er.done() != nil
+			return true
+		})
+		return r.done()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read page %d: %w", s.seq, err)
+	}
+	if p.live = uint16(len(p.items)); p.n != s.n || p.live != s.live {
+		return nil, fmt.Errorf("page %d as it was %w", s.seq, errGone)
+	}
+	if s.tried {
+		for _, it := range p.items {
+			if err := l.readTried(it.at()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return p, nil
+}
+
+func readItem(kind byte, seq uint64, r *reader) item {
+	if kind == kindEvent {
+		return newEvent(seq, readHeading(r))
+	}
+	return newDownstream(seq, readParcel(r))
+}
+
+// readTried lays what changed about an entry over what was stored.
+func (l *Ledger) readTried(pl *place) error {
+	err := l.read(appendSeqKey(nil, kindState, pl.seq), func(r *reader) error {
+		s := readState(r)
+		pl.attempts, pl.due, pl.kept = s.attempts, s.due, true
+		return r.done()
+	})
+	if errors.Is(err, errGone) {
+		return nil // it was not tried
+	}
+	return err
+}
+
+// find returns a pending entry, nil when there is none. Only the committer calls
+// it, and may change what it gets until the batch ends.
+func (l *Ledger) find(x *index, seq uint64) (item, error) {
+	s := x.stub(seq)
+	if s == nil {
+		return nil, nil
+	}
+	if err := l.load(x, s); err != nil {
+		return nil, err
+	}
+	return s.page.get(seq), nil
+}
+
+// load has memory hold a page. Only the committer calls it, which alone changes
+// pages, so the disk has it as the stub says.
+func (l *Ledger) load(x *index, s *stub) error {
+	if s.page != nil {
+		return nil
+	}
+	p, err := l.fetch(x.kind, *s)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x.load(s, p)
+	return nil
+}
+
+// event finds a pending event for the committer; nil when there is none, or
+// when it can't be read, which ends the batch.
+func (b *batch) event(seq uint64) *event {
+	it, err := b.l.find(&b.l.events, seq)
+	b.fail(err)
+	ev, _ := it.(*event)
+	return ev
+}
+
+// downstream is to downstreams what event is to events.
+func (b *batch) downstream(seq uint64) *downstream {
+	it, err := b.l.find(&b.l.sent, seq)
+	b.fail(err)
+	d, _ := it.(*downstream)
+	return d
+}
+
+// weight is about how many bytes the record of a pending entry has. Only the
+// committer calls it; what can't be read apply complains of.
+func (l *Ledger) weight(x *index, seq uint64) int {
+	if it, err := l.find(x, seq); err == nil && it != nil {
+		return int(it.at().weight)
+	}
+	return 0
+}
+
+// each gives up to limit pending entries that follow after to f, in seq order.
+// What f gets it must not keep: it may lie in memory, which changes then.
+func (l *Ledger) each(x *index, after uint64, limit int, f func(item)) error {
+	give := func(p *page) {
+		at, found := p.find(after)
+		if found {
+			at++
+		}
+		for ; at < len(p.items) && limit > 0; at++ {
+			limit--
+			f(p.items[at])
+		}
+	}
+	from := after
+	at := func() *stub { return cmp.Or(x.stub(from), x.follow(from)) } // then the first page, from then on the next one
+	for limit > 0 {
+		seq, err := l.visit(x, at, give)
+		if seq == 0 || err != nil {
+			return err
+		}
+		from = seq
+		at = func() *stub { return x.follow(from) }
+	}
+	return nil
+}
+
+// peek gives one pending entry to f, as each does, or returns entry.ErrUnknown.
+func (l *Ledger) peek(x *index, seq uint64, f func(page uint64, it item)) error {
+	known := false
+	_, err := l.visit(x, func() *stub { return x.stub(seq) }, func(p *page) {
+		if it := p.get(seq); it != nil {
+			known = true
+			f(p.seq, it)
+		}
+	})
+	if err == nil && !known {
+		return entry.ErrUnknown
+	}
+	return err
+}
+
+// visit gives the page that at finds to f, wherever it is, and returns its seq; 0: at finds none.
+func (l *Ledger) visit(x *index, at func() *stub, f func(*page)) (seq uint64, err error) {
+	for {
+		l.mu.RLock()
+		s := at()
+		if s == nil {
+			l.mu.RUnlock()
+			return 0, nil
+		}
+		if s.page != nil {
+			f(s.page)
+			seq = s.seq
+			l.mu.RUnlock()
+			return seq, nil
+		}
+		was := *s
+		l.mu.RUnlock()
+		p, err := l.deep(x, was)
+		if err != nil {
+			return 0, err
+		}
+		if p != nil {
+			f(p)
+			return was.seq, nil
+		}
+	}
+}
+
+// deepPage is a page that was read last without its becoming part of the index.
+type deepPage struct {
+	stub stub
+	page *page
+}
+
+// deep reads a page from the disk; nil when it is not as the stub says any more.
+func (l *Ledger) deep(x *index, s stub) (*page, error) {
+	last := &l.deepEvents
+	if x.kind == kindDownstream {
+		last = &l.deepSent
+	}
+	if d := last.Load(); d != nil && d.stub == s {
+		return d.page, nil
+	}
+	p, err := l.fetch(x.kind, s)
+	l.mu.RLock()
+	now := x.stub(s.seq)
+	same := now != nil && *now == s
+	l.mu.RUnlock()
+	if !same {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	last.Store(&deepPage{s, p})
+	return p, nil
+}

@@ -1,0 +1,124 @@
+package ledger
+
+import (
+	"strings"
+	"sync"
+	"time"
+	"unique"
+
+	"github.com/oklog/ulid/v2"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// name is a text of which many entries have the same: one word each.
+type name = unique.Handle[string]
+
+// event is what memory holds about one pending event.
+type event struct {
+	place
+	id        ulid.ULID
+	lane      uint64 // the device of an upstream, else the group
+	messageID string // for the summary, so its start: the device's, CCS's or the downstream's
+	session   name
+	category  name
+	plugin    name
+	body      any // as in envelope; nil when it came from the disk
+	kind      entry.Kind
+}
+
+// heading is what memory needs of an event, in texts that it may keep a part of.
+type heading struct {
+	id                                   ulid.ULID
+	kind                                 entry.Kind
+	lane                                 uint64
+	session, category, plugin, messageID string
+}
+
+func (e *envelope) heading() heading {
+	h := heading{id: e.id, plugin: e.plugin, lane: e.group}
+	switch m := e.body.(type) {
+	case *message.Upstream:
+		h.kind, h.session, h.category, h.messageID = entry.Upstream, m.Session, m.Category, m.MessageID
+		h.lane = device(m.Session, m.From)
+	case *message.Outcome:
+		h.kind, h.session, h.messageID = entry.Outcome, m.Session, m.MessageID
+	case *inboundReceipt:
+		h.kind, h.session, h.category, h.messageID = entry.Receipt, m.Session, m.Category, m.ccsID
+	}
+	return h
+}
+
+func newEvent(seq uint64, h heading) *event {
+	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin)}
+	ev.seq = seq
+	ev.messageID = strings.Clone(clip(h.messageID, maxName)) // lets go of the message
+	ev.session, ev.category = unique.Make(h.session), unique.Make(h.category)
+	ev.size = uint32(itemExtra + len(ev.messageID))
+	return ev
+}
+
+func (e *event) public(today func(int64) time.Time) entry.Event {
+	out := entry.Event{
+		Seq: e.seq, Kind: e.kind, Session: e.session.Value(), Category: e.category.Value(), Plugin: e.plugin.Value(),
+		Attempts: int(e.attempts), Due: today(e.due),
+	}
+	if e.kind == entry.Upstream {
+		out.Device = e.lane
+	} else {
+		out.Group = e.lane
+	}
+	return out
+}
+
+// downstream is what memory holds about one pending downstream.
+type downstream struct {
+	place
+	expires   int64
+	group     uint64
+	messageID string
+	session   name
+	owner     name
+	body      *message.Downstream // as in event
+	tell      bool
+}
+
+func newDownstream(seq uint64, p parcel) *downstream {
+	m := p.message
+	d := &downstream{
+		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), messageID: strings.Clone(m.MessageID),
+		session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
+	}
+	d.seq, d.size = seq, uint32(itemExtra+len(d.messageID))
+	return d
+}
+
+func (d *downstream) public(today func(int64) time.Time) entry.Downstream {
+	return entry.Downstream{
+		Seq: d.seq, Session: d.session.Value(), Owner: d.owner.Value(), MessageID: d.messageID, Group: d.group,
+		Attempts: int(d.attempts), Due: today(d.due), Expires: today(d.expires),
+	}
+}
+
+// leases are who holds which event (P5). They are of this start alone.
+type leases struct {
+	mu sync.Mutex
+	by map[uint64]uint64
+}
+
+func (l *leases) set(seq, lease uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if lease == 0 {
+		delete(l.by, seq)
+	} else {
+		l.by[seq] = lease
+	}
+}
+
+func (l *leases) of(seq uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.by[seq]
+}
