@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 10000x
 SEEDS    ?= 10000
+CUTS     ?= 2000
 FROM     ?= 1
 LDFLAGS  := -X main.release=$(VERSION)
 
@@ -78,6 +79,10 @@ crash: ## the kill -9 tests, many times
 .PHONY: clock
 clock: ## clocks of host, plugin and simulator that are set, at rest and under load, by every step
 	BALHOST_CLOCK=long $(GO) test -count=1 -run '^TestClock' -timeout 60m -v ./host
+
+.PHONY: powercut
+powercut: ## the power of ledgers at work cut CUTS times (2,000); and of ledgers with a fault, until it is found
+	$(GO) test -count=1 -run '^(TestPowercut|TestTeeth)$$' -timeout 3h -v ./host/internal/powercut -cuts $(CUTS) -teeth
 
 .PHONY: soak
 soak: ## a plugin replaced 1,000 times: memory, file descriptors, processes and files stay flat

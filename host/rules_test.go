@@ -60,6 +60,7 @@ var place = map[string]tier{
 	"host/internal/ccstest":    peer,
 	"host/internal/hosttest":   peer,
 	"host/internal/clocktest":  peer,
+	"host/internal/powercut":   peer,
 	"sdk":                      sdk,
 	"sdk/wire":                 sdk,
 	"sdk/wire/gen":             sdk,

@@ -1,0 +1,297 @@
+package powercut
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/ledger"
+	"balhost/sdk/message"
+)
+
+// life is one ledger on a watched disk, with those who work on it.
+type life struct {
+	series *series
+	dir    string
+	depth  int // how many cuts of a recovery or a stop it comes from
+	disk   *Disk
+	ledger *ledger.Ledger
+	book   *book
+
+	events atomic.Int64
+	cutAt  atomic.Int64 // the event at which cut is called; 0: none
+	cut    func(at string)
+	over   chan struct{}
+	work   sync.WaitGroup
+}
+
+// found is where what the cut left stays as it was.
+func (v *life) found() string { return v.dir + ".found" }
+
+// cutIn has cut called at the nth event from now on.
+func (v *life) cutIn(n int64, cut func(at string)) {
+	v.cut = cut
+	v.cutAt.Store(v.events.Load() + n)
+}
+
+// event is what the Disk tells. A sync takes its time, and at one event the power is cut.
+func (v *life) event(what string) {
+	switch n := rand.IntN(200); {
+	case n == 0:
+		time.Sleep(time.Duration(rand.IntN(5000)) * time.Microsecond)
+	case n < 60:
+		time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
+	}
+	if strings.HasPrefix(what, "after open") && strings.HasSuffix(what, ".sst") {
+		v.series.tables.Add(1)
+	}
+	if v.events.Add(1) == v.cutAt.Load() {
+		v.cut(what)
+	}
+}
+
+func plenty(string) (ledger.Space, error) { return ledger.Space{Bytes: 1 << 50, Inodes: 1 << 40}, nil }
+
+// open watches the folder and opens the ledger in it.
+func (v *life) open() (err error) {
+	if v.disk, err = Watch(v.dir, v.series.names, v.series.rng().Uint64()); err != nil {
+		return err
+	}
+	v.disk.Event = v.event
+	v.over = make(chan struct{})
+	v.ledger, err = ledger.Open(context.Background(), ledger.Options{
+		Dir: v.dir, Statfs: plenty, Retention: 2 * time.Second,
+		Poison: func(err error) { v.series.fail(v, fmt.Errorf("poisoned: %w", err)) },
+	})
+	return err
+}
+
+// close ends the life as a host is stopped.
+func (v *life) close() error {
+	err := v.ledger.Close()
+	v.disk.Close()
+	return err
+}
+
+// stop ends those who work.
+func (v *life) stop() {
+	close(v.over)
+	v.work.Wait()
+}
+
+func (v *life) ended() bool {
+	select {
+	case <-v.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// start has everybody work until the life is over.
+func (v *life) start() {
+	for _, f := range []func(rng *rand.Rand){v.devices, v.devices, v.dispatch, v.outbox, v.update, v.update, v.janitor} {
+		rng := v.series.rng()
+		v.work.Go(func() { f(rng) })
+	}
+}
+
+// devices send upstreams, some of them again.
+func (v *life) devices(rng *rand.Rand) {
+	slots := make(chan struct{}, 20)
+	device := v.series.number.Add(1)
+	for i := 0; !v.ended(); i++ {
+		slots <- struct{}{}
+		n := i
+		if n > 0 && rng.IntN(8) == 0 {
+			n -= rng.IntN(min(n, 50)) + 1
+		}
+		id := fmt.Sprintf("m%d-%d", device, n)
+		in := inbound(id)
+		if n%37 == 5 {
+			in.Unusable = "it is not"
+			v.book.upstream(id, func(n *upstreamNote) { n.willDie = true })
+		} else {
+			v.book.upstream(id, func(*upstreamNote) {})
+		}
+		v.ledger.Accept(in, func(err error) {
+			if err == nil {
+				v.book.upstream(id, func(n *upstreamNote) { n.stored = true })
+				v.series.stored.Add(1)
+			}
+			<-slots
+		})
+	}
+	for range cap(slots) { // all callbacks have come
+		slots <- struct{}{}
+	}
+}
+
+// dispatch settles events in every way.
+func (v *life) dispatch(rng *rand.Rand) {
+	credit := make(chan struct{}, 30)
+	after := uint64(0)
+	for !v.ended() {
+		more := v.ledger.EventsChanged()
+		for _, ev := range v.ledger.Events(after, 100) {
+			after = ev.Seq
+			body, err := v.ledger.Body(ev.Seq)
+			if err != nil || v.ended() {
+				continue // settled meanwhile
+			}
+			credit <- struct{}{}
+			v.ledger.Lease(ev.Seq, 1)
+			s := entry.Settlement{Seq: ev.Seq, Lease: 1, Plugin: plugin, Verdict: entry.Done}
+			done := v.settleOutcome(&s, body)
+			if u := body.Upstream; u != nil {
+				v.book.saw(ev.Seq, u.ID)
+				done = v.settleUpstream(rng, &s, u)
+			}
+			if s.Verdict == entry.Retry {
+				after = 0
+			}
+			v.ledger.Settle(s, func(err error) {
+				if err == nil {
+					done()
+				}
+				<-credit
+			})
+		}
+		select {
+		case <-more:
+		case <-time.After(10 * time.Millisecond):
+			after = 0
+		case <-v.over:
+		}
+	}
+	for range cap(credit) {
+		credit <- struct{}{}
+	}
+}
+
+func (v *life) settleOutcome(s *entry.Settlement, body entry.Body) (done func()) {
+	if body.Outcome == nil {
+		return func() {}
+	}
+	id := body.Outcome.MessageID
+	s.Changes.Writes = []entry.Write{{Key: "told/" + id, Value: json.RawMessage("1")}}
+	v.book.send(id, func(n *sendNote) { n.willTell = true })
+	return func() { v.book.send(id, func(n *sendNote) { n.told = true }) }
+}
+
+func (v *life) settleUpstream(rng *rand.Rand, s *entry.Settlement, u *message.Upstream) (done func()) {
+	id := u.MessageID
+	switch n := rng.IntN(20); {
+	case n == 0:
+		s.Verdict, s.Reason = entry.Dead, "unlucky"
+		v.book.upstream(id, func(n *upstreamNote) { n.id, n.willDie = u.ID, true })
+		return func() { v.book.upstream(id, func(n *upstreamNote) { n.died = true }) }
+	case n < 4:
+		s.Verdict = entry.Retry
+		v.book.upstream(id, func(n *upstreamNote) { n.id = u.ID })
+		return func() { v.book.upstream(id, func(n *upstreamNote) { n.retries++ }) }
+	}
+	s.Changes = entry.Changes{
+		Sends: []entry.Send{downstream("d-" + id)},
+		Writes: []entry.Write{
+			{Key: "done/" + id, Value: json.RawMessage("1")}, {Key: "last", Value: json.RawMessage(`"` + id + `"`)},
+		},
+	}
+	v.book.upstream(id, func(n *upstreamNote) { n.id, n.willDone = u.ID, true })
+	return func() { v.book.upstream(id, func(n *upstreamNote) { n.done = true }) }
+}
+
+// outbox ends downstreams, some after a while.
+func (v *life) outbox(rng *rand.Rand) {
+	credit := make(chan struct{}, 30)
+	after := uint64(0)
+	for !v.ended() {
+		more := v.ledger.DownstreamsChanged()
+		for _, d := range v.ledger.Downstreams(after, 100) {
+			after = d.Seq
+			if v.ended() {
+				break
+			}
+			credit <- struct{}{}
+			if rng.IntN(6) == 0 {
+				v.ledger.Postpone(d.Seq, time.Now(), d.Attempts+1, "UNAVAILABLE", func(error) { <-credit })
+				continue
+			}
+			v.book.send(d.MessageID, func(n *sendNote) { n.willFinish = true })
+			status := []message.OutcomeStatus{message.Acked, message.Failed, message.Expired}[rng.IntN(3)]
+			v.ledger.Finish(entry.End{Seq: d.Seq, Status: status, Attempts: 1}, func(err error) {
+				if err == nil {
+					v.book.send(d.MessageID, func(n *sendNote) { n.finished = true })
+				}
+				<-credit
+			})
+		}
+		select {
+		case <-more:
+		case <-time.After(10 * time.Millisecond):
+			after = 0
+		case <-v.over:
+		}
+	}
+	for range cap(credit) {
+		credit <- struct{}{}
+	}
+}
+
+// update counts in the plugin's state, and sends with each.
+func (v *life) update(*rand.Rand) {
+	key := fmt.Sprintf("count%d", v.series.number.Add(1))
+	for i := 1; !v.ended(); i++ {
+		_, version, err := v.ledger.Get(plugin, key)
+		if err != nil {
+			return
+		}
+		v.book.mu.Lock()
+		v.book.updates[key] = updateNote{asked: i, set: i - 1}
+		v.book.mu.Unlock()
+		done := make(chan error, 1)
+		v.ledger.Update(plugin, entry.Changes{
+			Sends:  []entry.Send{downstream(fmt.Sprintf("u-%s-%d", key, i))},
+			Writes: []entry.Write{{Key: key, Value: json.RawMessage(fmt.Sprint(i))}},
+			Reads:  []entry.Read{{Key: key, Version: version}},
+		}, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			v.series.fail(v, fmt.Errorf("update %s to %d: %w", key, i, err))
+			return
+		}
+		v.book.mu.Lock()
+		v.book.updates[key] = updateNote{asked: i, set: i}
+		v.book.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// janitor replays some dead letters, and deletes some.
+func (v *life) janitor(rng *rand.Rand) {
+	for !v.ended() {
+		time.Sleep(5 * time.Millisecond)
+		letters, err := v.ledger.Dead("", 50)
+		if err != nil || len(letters) == 0 {
+			continue
+		}
+		d := letters[rng.IntN(len(letters))]
+		switch {
+		case rng.IntN(4) == 0:
+			v.book.upstream(d.MessageID, func(n *upstreamNote) { n.willDelete = true })
+			if n, _, err := v.ledger.DeleteDead([]string{d.ID}); n == 1 && err == nil {
+				v.book.upstream(d.MessageID, func(n *upstreamNote) { n.deleted = true })
+			}
+		case !d.Unusable:
+			v.book.upstream(d.MessageID, func(n *upstreamNote) { n.id, n.willReplay, n.unknown = d.ID, true, true })
+			if _, _, err := v.ledger.Replay([]string{d.ID}); err != nil {
+				continue
+			}
+		}
+	}
+}

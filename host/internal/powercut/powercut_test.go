@@ -1,0 +1,125 @@
+package powercut
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+const ledgerDir = "host/internal/ledger/"
+
+// small are changes of the ledger's sizes and times, so that flushes, compactions
+// and purges go on all the time.
+var small = []Change{
+	{ledgerDir + "recover.go", "WithMemTableSize(16 << 20)", "WithMemTableSize(1 << 20)"},
+	{ledgerDir + "recover.go", "WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20)"},
+	{ledgerDir + "recover.go", "WithValueThreshold(1 << 20).WithValueLogFileSize(16 << 20)", "WithValueThreshold(128 << 10).WithValueLogFileSize(1 << 20)"},
+	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
+	{ledgerDir + "tidy.go", "= 10 * time.Minute\n", "= 300 * time.Millisecond\n"},
+	{ledgerDir + "tidy.go", "= 64 << 20 ", "= 1 << 20 "},
+}
+
+// teeth are faults that the series must find. Each is one text of the sources.
+var teeth = []struct {
+	name  string
+	fault Change
+}{
+	{"a sync left out", Change{ledgerDir + "recover.go", "WithSyncWrites(true)", "WithSyncWrites(false)"}},
+}
+
+var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
+
+// TestPowercut builds the series over the layer and runs it: some cuts, or as many as
+// make powercut says.
+func TestPowercut(t *testing.T) {
+	needsLayer(t)
+	if out, err := runSeries(t, small); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestTeeth: a ledger with a fault does not come through.
+func TestTeeth(t *testing.T) {
+	for _, tooth := range teeth {
+		t.Run(tooth.name, func(t *testing.T) {
+			changes := append(small[:len(small):len(small)], tooth.fault)
+			if _, err := overlay("../../..", t.TempDir(), changes); err != nil {
+				t.Fatal(err) // the text is gone
+			}
+			if !*bite {
+				return
+			}
+			needsLayer(t)
+			out, err := runSeries(t, changes)
+			if err == nil || !strings.Contains(out, "\nFAIL at cut ") {
+				t.Fatalf("was not found in %d cuts: %v\n%s", *cuts, err, out)
+			}
+			_, found, _ := strings.Cut(out, "\nFAIL ")
+			t.Logf("found %.400s", found)
+		})
+	}
+}
+
+func needsLayer(t *testing.T) {
+	t.Helper()
+	if testing.Short() || runtime.GOOS != "linux" {
+		t.Skip("builds Go's own packages anew, for Linux")
+	}
+}
+
+// runSeries builds the series with changes and runs it; it returns the end of what that said.
+func runSeries(t *testing.T, changes []Change) (string, error) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "powercut")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "series.test")
+	if err := Build("../../..", program, "./host/internal/powercut", changes...); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.run", "^(TestLayer|TestCuts)$", "-test.timeout", "0",
+		"-cuts", fmt.Sprint(*cuts), "-seed", fmt.Sprint(*seed), "-names", *names, "-within", dir)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		line, n := lines.Text(), 0
+		if _, err := fmt.Sscanf(line, "cut %d:", &n); err != nil {
+			if out.WriteString(line + "\n"); strings.Contains(line, " cuts, ") {
+				t.Log(line)
+			}
+		} else if n%100 == 0 {
+			t.Log(line)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return out.String(), fmt.Errorf("%w; it is left in %s", err, dir)
+	}
+	return out.String(), os.RemoveAll(dir)
+}
+
+// Another Go's source is refused rather than half covered.
+func TestChangeRefuses(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.go")
+	for text, n := range map[string]string{"none": "0 times", "this this": "2 times"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (copies{}).change(name, "this", "that"); err == nil || !strings.Contains(err.Error(), n) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
