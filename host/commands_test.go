@@ -307,9 +307,9 @@ func TestReloadOfAWrongConfig(t *testing.T) {
 
 // P2: the id is printed when the host has stored the message, not before.
 func TestSend(t *testing.T) {
-	var got message.Downstream
+	var got message.Checked
 	refused := errors.New("the disk is full")
-	answering(t, admin.Functions{Send: func(_ context.Context, d message.Downstream) (string, error) {
+	answering(t, admin.Functions{Send: func(_ context.Context, d message.Checked) (string, error) {
 		if d.Group == "full" {
 			return "", refused
 		}
@@ -321,7 +321,7 @@ func TestSend(t *testing.T) {
 	if code != 0 || out != "d-1\n" {
 		t.Fatalf("%d %q %s", code, out, said)
 	}
-	want := message.Downstream{
+	want := message.Checked{
 		To: message.Token("tokA"), Data: json.RawMessage(`{"k":"v"}`), Notification: json.RawMessage(`{"title":"T"}`),
 		Options: message.Options{TTL: message.TTL(0), Priority: message.PriorityHigh, CollapseKey: "c", ReceiptRequested: true, DryRun: true},
 		Group:   "g", Session: "main", MessageID: "mine",

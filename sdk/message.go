@@ -10,6 +10,7 @@ import (
 type (
 	Upstream      = message.Upstream
 	Downstream    = message.Downstream
+	Checked       = message.Checked
 	Target        = message.Target
 	Options       = message.Options
 	Priority      = message.Priority

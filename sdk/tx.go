@@ -198,9 +198,6 @@ func encode(d Downstream) (*wire.Downstream, int, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("send: %w downstream: %w", ErrInvalid, err)
 	}
-	p, err := wire.DownstreamToProto(checked)
-	if err != nil {
-		return nil, 0, fmt.Errorf("send: %w", err)
-	}
+	p := wire.DownstreamToProto(checked)
 	return p, p.Size(), nil
 }

@@ -35,13 +35,13 @@ type Problem struct {
 func (p *Problem) Error() string { return p.Field + " " + p.Wrong + ": " + p.Mend }
 
 // Checked returns d ready for the wire, or every reason why CCS would refuse
-// it, joined: each is a [*Problem]. In the result Data and Notification are
-// json.RawMessage or nil. One that was json.RawMessage before keeps its bytes.
+// it, joined: each is a [*Problem]. Data or Notification that was json.RawMessage
+// before keeps its bytes.
 //
 // MessageID may be "" (the host makes one). A payload may be empty: to a device
 // that is a message all the same. Whether a token exists, and whether Session
 // does, is not known here. Spec: ccs-protocol.md §3.1, §3.2.
-func (d Downstream) Checked() (Downstream, error) {
+func (d Downstream) Checked() (Checked, error) {
 	var c checker
 	c.target(d.To)
 	c.options(d.Options)
@@ -67,10 +67,12 @@ func (d Downstream) Checked() (Downstream, error) {
 			fmt.Sprintf("CCS takes %d %s; send less, or an address to fetch it from", limit, where))
 	}
 	if len(c.problems) > 0 {
-		return Downstream{}, errors.Join(c.problems...)
+		return Checked{}, errors.Join(c.problems...)
 	}
-	d.Data, d.Notification = data, notification
-	return d, nil
+	return Checked{
+		To: d.To, Data: data, Notification: notification, Options: d.Options,
+		Group: d.Group, MessageID: d.MessageID, Session: d.Session, Context: d.Context,
+	}, nil
 }
 
 // CheckID says what is wrong with a message id that a plugin chose: 1 to
@@ -180,7 +182,7 @@ func seconds(d time.Duration) string {
 
 // object marshals v, which must come out as an object of strings, gives each
 // field to check, and counts the bytes of keys and values.
-func (c *checker) object(name string, v any, check func(key, value string)) (raw any, size int) {
+func (c *checker) object(name string, v any, check func(key, value string)) (raw json.RawMessage, size int) {
 	text, ok := v.(json.RawMessage)
 	if !ok && v != nil {
 		var err error

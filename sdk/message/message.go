@@ -22,7 +22,8 @@ type Upstream struct {
 }
 
 // Downstream is one message for a device, a topic or a condition
-// (ccs-protocol.md §3). [Downstream.Checked] says whether CCS could take it.
+// (ccs-protocol.md §3). [Downstream.Checked] says whether CCS could take it, and
+// makes it the [Checked] that the host works with.
 type Downstream struct {
 	To           Target
 	Data         any             // marshalled to a JSON object with string values; nil for none
@@ -32,6 +33,30 @@ type Downstream struct {
 	MessageID    string          // "" lets the host make one; see [Downstream.Checked] for what is legal
 	Session      string          // "" is the event's session, or the only one
 	Context      json.RawMessage // the plugin's own; comes back in the Outcome, never leaves the host
+}
+
+// Checked is a downstream that CCS could take: what [Downstream.Checked] made, or
+// what was stored of it. Its fields are those of Downstream.
+type Checked struct {
+	To                 Target
+	Data, Notification json.RawMessage // each an object; nil for none
+	Options            Options
+	Group              string
+	MessageID          string
+	Session            string
+	Context            json.RawMessage
+}
+
+// Downstream is the message as its author would write it.
+func (c Checked) Downstream() Downstream {
+	d := Downstream{To: c.To, Options: c.Options, Group: c.Group, MessageID: c.MessageID, Session: c.Session, Context: c.Context}
+	if c.Data != nil { // a nil RawMessage in an interface is not nil
+		d.Data = c.Data
+	}
+	if c.Notification != nil {
+		d.Notification = c.Notification
+	}
+	return d
 }
 
 // Target is where a downstream goes: exactly one field is set.

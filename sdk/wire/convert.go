@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -94,31 +93,12 @@ func ReceiptFromProto(r *Receipt, attempt uint32) message.Receipt {
 	}
 }
 
-// DownstreamToProto is the downstream as the wire has it. It has been through
-// Checked, so that Data and Notification are json.RawMessage or nil.
-func DownstreamToProto(d message.Downstream) (*Downstream, error) {
-	data, err := checkedJSON("Data", d.Data)
-	if err != nil {
-		return nil, err
-	}
-	notification, err := checkedJSON("Notification", d.Notification)
-	if err != nil {
-		return nil, err
-	}
+// DownstreamToProto is the downstream as the wire has it. Its bytes are shared.
+func DownstreamToProto(d message.Checked) *Downstream {
 	return &Downstream{
-		MessageId: d.MessageID, Session: clean(d.Session), To: targetToProto(d.To), Data: data, Notification: notification,
+		MessageId: d.MessageID, Session: clean(d.Session), To: targetToProto(d.To), Data: d.Data, Notification: d.Notification,
 		Options: optionsToProto(d.Options), Group: d.Group, Context: d.Context,
-	}, nil
-}
-
-func checkedJSON(field string, v any) ([]byte, error) {
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case json.RawMessage:
-		return v, nil
 	}
-	return nil, fmt.Errorf("%w: %s is a %T: the downstream has not been through Checked", ErrInvalid, field, v)
 }
 
 // DownstreamFromProto is the downstream that a plugin asked for. It is not

@@ -29,7 +29,7 @@ type Functions struct {
 	Ready func() (reasons, warnings []string)
 	// Send stores a downstream and returns its id when that is on disk (P2).
 	// The message has been through Checked; a Session that does not exist is entry.ErrUnknown.
-	Send func(context.Context, message.Downstream) (messageID string, err error)
+	Send func(context.Context, message.Checked) (messageID string, err error)
 	// Dead lists dead letters by ascending id, after the id given ("" from the start), at most max.
 	Dead func(after string, max int) ([]entry.DeadLetter, error)
 	// DeadLetter is one of them, with its payload.

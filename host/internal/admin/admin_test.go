@@ -29,7 +29,7 @@ type host struct {
 	mu     sync.Mutex
 	dead   []entry.DeadLetter
 	orders [][]string
-	sent   []message.Downstream
+	sent   []message.Checked
 	tried  []RetryOrder
 
 	retries []Retry
@@ -45,7 +45,7 @@ func (h *host) functions() Functions {
 		Status: func() Status { return h.status },
 		Live:   func() error { return h.live },
 		Ready:  func() (reasons, warnings []string) { return h.reasons, nil },
-		Send: func(_ context.Context, d message.Downstream) (string, error) {
+		Send: func(_ context.Context, d message.Checked) (string, error) {
 			if h.fails != nil {
 				return "", h.fails
 			}
@@ -221,8 +221,8 @@ func TestSend(t *testing.T) {
 	if err != nil || id != "id-1" {
 		t.Fatalf("%q %v", id, err)
 	}
-	want := message.Downstream{To: message.Token("tokA"), Data: json.RawMessage(`{"k":"<&>"}`), Options: message.Options{TTL: message.TTL(time.Minute)}, Group: "g", Session: "main"}
-	if diff := cmp.Diff([]message.Downstream{want}, h.sent); diff != "" {
+	want := message.Checked{To: message.Token("tokA"), Data: json.RawMessage(`{"k":"<&>"}`), Options: message.Options{TTL: message.TTL(time.Minute)}, Group: "g", Session: "main"}
+	if diff := cmp.Diff([]message.Checked{want}, h.sent); diff != "" {
 		t.Error(diff)
 	}
 	tooLong := int64(1 << 62)

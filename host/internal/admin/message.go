@@ -44,7 +44,7 @@ var fieldNames = map[string]string{
 
 // Checked is the message in the host's words, or every reason why CCS would
 // refuse it, by the names that the fields have here.
-func (m Message) Checked() (message.Downstream, error) {
+func (m Message) Checked() (message.Checked, error) {
 	d, err := m.downstream().Checked()
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range all.Unwrap() {

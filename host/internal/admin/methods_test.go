@@ -46,7 +46,7 @@ func TestMethodsAndEmptyBodies(t *testing.T) {
 // A client that hangs up is no error of the host's.
 func TestHangUp(t *testing.T) {
 	var log bytes.Buffer
-	f := Functions{Send: func(ctx context.Context, _ message.Downstream) (string, error) { return "", context.Cause(ctx) }}
+	f := Functions{Send: func(ctx context.Context, _ message.Checked) (string, error) { return "", context.Cause(ctx) }}
 	s := api{Functions: f, log: hclog.New(&hclog.LoggerOptions{Output: &log})}
 	ctx, gone := context.WithCancel(context.Background())
 	gone()

@@ -170,7 +170,7 @@ func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md
 func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
 	simulate(t, ccstest.Options{}, nil, func(w *world) {
 		w.outbox.look(func(b *outbox) {
-			b.ready = append(b.ready, entry.Outgoing{Seq: 1, Message: message.Downstream{
+			b.ready = append(b.ready, entry.Outgoing{Seq: 1, Message: message.Checked{
 				To: message.Token("tokA"), MessageID: "bad\x01id"}})
 		})
 		w.outbox.send(2, 1, "tokA")

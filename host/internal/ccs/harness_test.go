@@ -201,7 +201,7 @@ func (b *outbox) send(first, n int, token string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for seq := first; seq < first+n; seq++ {
-		b.ready = append(b.ready, entry.Outgoing{Seq: uint64(seq), Message: message.Downstream{
+		b.ready = append(b.ready, entry.Outgoing{Seq: uint64(seq), Message: message.Checked{
 			To: message.Token(token), MessageID: fmt.Sprintf("d-%d", seq),
 			Data: json.RawMessage(fmt.Sprintf(`{"n":"%d"}`, seq)),
 		}})

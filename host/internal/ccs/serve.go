@@ -252,10 +252,9 @@ func target(t message.Target) string {
 // append writes one downstream. The stanza's id is the message's, so that a
 // stanza error frees its slot too (ccs-protocol.md §4.2).
 func (v *writer) append(g entry.Outgoing) error {
+	v.json = fcm.AppendDownstream(v.json[:0], g.Message, g.TTL)
 	var err error
-	if v.json, err = fcm.AppendDownstream(v.json[:0], g.Message, g.TTL); err == nil {
-		v.out, err = xmpp.AppendMessage(v.out, g.Message.MessageID, v.json)
-	}
+	v.out, err = xmpp.AppendMessage(v.out, g.Message.MessageID, v.json)
 	return err
 }
 

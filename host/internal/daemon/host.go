@@ -74,7 +74,7 @@ func (h *host) dispatched() (dispatch.Status, error) {
 }
 
 // send stores a downstream for the API (P2).
-func (h *host) send(ctx context.Context, m message.Downstream) (string, error) {
+func (h *host) send(ctx context.Context, m message.Checked) (string, error) {
 	id, err := chosen(h.labels(), m.Session)
 	if err != nil {
 		return "", err

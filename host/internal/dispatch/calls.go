@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -39,9 +38,7 @@ const maxWaiting = 4 << 20
 func weigh(c entry.Changes) int64 {
 	n := 4096
 	for _, s := range c.Sends {
-		data, _ := s.Message.Data.(json.RawMessage)
-		notification, _ := s.Message.Notification.(json.RawMessage)
-		n += 512 + len(data) + len(notification) + len(s.Message.Context)
+		n += 512 + len(s.Message.Data) + len(s.Message.Notification) + len(s.Message.Context)
 	}
 	for _, w := range c.Writes {
 		n += 128 + len(w.Key) + len(w.Value)

@@ -158,10 +158,9 @@ type Changes struct {
 // Empty reports whether there is nothing to commit.
 func (c Changes) Empty() bool { return len(c.Sends) == 0 && len(c.Writes) == 0 && len(c.Reads) == 0 }
 
-// Send is one downstream to accept (P2). Message has been through
-// message.Downstream.Checked and has MessageID and Session.
+// Send is one downstream to accept (P2). Message has MessageID and Session.
 type Send struct {
-	Message message.Downstream
+	Message message.Checked
 	Tell    bool // the owner wants to hear the outcome as an event (P4)
 }
 
@@ -196,7 +195,7 @@ type Downstream struct {
 // Outgoing is one downstream handed to a transport, which encodes it.
 type Outgoing struct {
 	Seq     uint64
-	Message message.Downstream
+	Message message.Checked
 	TTL     *time.Duration // what remains of the TTL; nil when none was set
 }
 

@@ -1,8 +1,6 @@
 package fcm
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -10,17 +8,11 @@ import (
 	"balhost/sdk/message"
 )
 
-// AppendDownstream appends the payload for m, which has been through
-// message.Downstream.Checked and has its MessageID. The bytes of Data and
-// Notification stand in it as they are. ttl is what remains of the time to
-// live, sent in whole seconds rounded down; nil sends none, which is not the
-// same as 0. Spec: ccs-protocol.md §3.1.
-func AppendDownstream(dst []byte, m message.Downstream, ttl *time.Duration) ([]byte, error) {
-	data, ok1 := checked(m.Data)
-	notification, ok2 := checked(m.Notification)
-	if !ok1 || !ok2 {
-		return dst, fmt.Errorf("encode downstream %s: it has not been through Checked", m.MessageID)
-	}
+// AppendDownstream appends the payload for m, which has its MessageID. The bytes
+// of Data and Notification stand in it as they are. ttl is what remains of the
+// time to live, sent in whole seconds rounded down; nil sends none, which is not
+// the same as 0. Spec: ccs-protocol.md §3.1.
+func AppendDownstream(dst []byte, m message.Checked, ttl *time.Duration) []byte {
 	switch {
 	case m.To.Condition != "":
 		dst = appendField(dst, `{"condition":`, m.To.Condition)
@@ -52,13 +44,13 @@ func AppendDownstream(dst []byte, m message.Downstream, ttl *time.Duration) ([]b
 			dst = append(dst, o.field...)
 		}
 	}
-	if len(data) > 0 {
-		dst = append(append(dst, `,"data":`...), data...)
+	if len(m.Data) > 0 {
+		dst = append(append(dst, `,"data":`...), m.Data...)
 	}
-	if len(notification) > 0 {
-		dst = append(append(dst, `,"notification":`...), notification...)
+	if len(m.Notification) > 0 {
+		dst = append(append(dst, `,"notification":`...), m.Notification...)
 	}
-	return append(dst, '}'), nil
+	return append(dst, '}')
 }
 
 // AppendAck appends the ack for an upstream or a receipt: to is its From, and
@@ -67,15 +59,6 @@ func AppendAck(dst []byte, to, messageID Name) []byte {
 	dst = appendName(append(dst, `{"to":`...), to)
 	dst = appendName(append(dst, `,"message_id":`...), messageID)
 	return append(dst, `,"message_type":"ack"}`...)
-}
-
-// checked is a payload that went through message.Downstream.Checked.
-func checked(v any) (json.RawMessage, bool) {
-	if v == nil {
-		return nil, true
-	}
-	b, ok := v.(json.RawMessage)
-	return b, ok
 }
 
 func appendField(dst []byte, before, value string) []byte {

@@ -174,11 +174,7 @@ func (w *world) pluginSends() string {
 		w.books.wrong("downstream: %v", err)
 		return ""
 	}
-	on, err := wire.DownstreamToProto(checked)
-	if err != nil {
-		w.books.wrong("downstream: %v", err)
-		return ""
-	}
+	on := wire.DownstreamToProto(checked)
 	persistent := chance(w.rnd, 60)
 	w.calling.Add(1)
 	w.callers.Go(func() error {

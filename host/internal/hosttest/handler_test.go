@@ -130,10 +130,7 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 			if err != nil {
 				w.books.wrong("downstream: %v", err)
 			}
-			on, err := wire.DownstreamToProto(checked)
-			if err != nil {
-				w.books.wrong("downstream: %v", err)
-			}
+			on := wire.DownstreamToProto(checked)
 			on.Session = name
 			w.books.offered(down, p.Host())
 			changes.Send = append(changes.Send, on)

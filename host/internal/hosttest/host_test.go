@@ -40,10 +40,7 @@ func answering(heard chan<- string) *Plugin {
 			if err != nil {
 				return &wire.Result{Code: wire.Result_REJECT, Error: err.Error()}
 			}
-			on, err := wire.DownstreamToProto(m)
-			if err != nil {
-				return &wire.Result{Code: wire.Result_REJECT, Error: err.Error()}
-			}
+			on := wire.DownstreamToProto(m)
 			return &wire.Result{Changes: &wire.Changes{Send: []*wire.Downstream{on}}}
 		},
 	}
@@ -132,10 +129,7 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 			if err != nil {
 				t.Fatal(err)
 			}
-			on, err := wire.DownstreamToProto(m)
-			if err != nil {
-				t.Fatal(err)
-			}
+			on := wire.DownstreamToProto(m)
 			if reply, err := h.Serving("sender").Call(&wire.Call{Op: &wire.Call_Send{Send: on}}); err != nil || reply.GetCode() != wire.Reply_OK {
 				t.Fatalf("send: %v, %v", reply, err)
 			}

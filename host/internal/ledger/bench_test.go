@@ -47,7 +47,7 @@ func benchWay(b *testing.B, window int, echo bool) {
 		check(err)
 		s := entry.Settlement{Seq: ev.Seq, Lease: 1, Verdict: entry.Done, Plugin: "echo"}
 		if u := body.Upstream; u != nil && echo {
-			s.Changes.Sends = []entry.Send{{Tell: true, Message: message.Downstream{
+			s.Changes.Sends = []entry.Send{{Tell: true, Message: message.Checked{
 				To: message.Token(u.From), Data: data, MessageID: u.ID, Session: u.Session,
 			}}}
 		}

@@ -602,7 +602,7 @@ func TestColdBodies(t *testing.T) {
 	}
 	for i, d := range l.Downstreams(0, 1000) {
 		m, err := l.Downstream(d.Seq)
-		if err != nil || m.MessageID != fmt.Sprint("d-", i) || string(m.Data.(json.RawMessage)) != data {
+		if err != nil || m.MessageID != fmt.Sprint("d-", i) || string(m.Data) != data {
 			t.Fatalf("downstream %d: %+v, %v", i, m, err)
 		}
 	}

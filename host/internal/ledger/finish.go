@@ -78,7 +78,7 @@ func (b *batch) outcomeCount(s message.OutcomeStatus) (*uint64, error) {
 }
 
 // parcel returns a pending downstream's message, nil when it cannot be read.
-func (b *batch) parcel(d *downstream) *message.Downstream {
+func (b *batch) parcel(d *downstream) *message.Checked {
 	if d.body != nil {
 		return d.body
 	}
@@ -93,7 +93,7 @@ func (b *batch) parcel(d *downstream) *message.Downstream {
 }
 
 // tell makes the outcome an event for the plugin that sent the message.
-func (b *batch) tell(d *downstream, m *message.Downstream, end entry.End) {
+func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 	b.tally.lastID = b.l.ids.next(b.now)
 	b.addEvent(envelope{
 		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func TestLastPage(t *testing.T) {
 	body := func(i int) {
 		t.Helper()
 		m, err := l.Downstream(all[i].Seq)
-		if err != nil || m.MessageID != fmt.Sprint("d-", i) || string(m.Data.(json.RawMessage)) != data {
+		if err != nil || m.MessageID != fmt.Sprint("d-", i) || string(m.Data) != data {
 			t.Fatalf("downstream %d: %+v, %v", i, m, err)
 		}
 	}

@@ -108,7 +108,7 @@ func lease(t testing.TB, l *Ledger, n uint64) entry.Event {
 }
 
 func send(id, data string) entry.Send {
-	return entry.Send{Tell: true, Message: message.Downstream{
+	return entry.Send{Tell: true, Message: message.Checked{
 		To: message.Token("tokA"), Data: json.RawMessage(data), MessageID: id, Session: "main", Group: "room", Context: json.RawMessage(`{"c":1}`),
 	}}
 }
@@ -167,7 +167,7 @@ func TestMessageLife(t *testing.T) {
 		t.Fatalf("downstreams: %+v", downs)
 	}
 	m, err := l.Downstream(downs[0].Seq)
-	if err != nil || string(m.Data.(json.RawMessage)) != `{"a":"b"}` || m.To.Token != "tokA" {
+	if err != nil || string(m.Data) != `{"a":"b"}` || m.To.Token != "tokA" {
 		t.Fatalf("downstream: %+v, %v", m, err)
 	}
 	due := time.Now().Add(time.Hour)

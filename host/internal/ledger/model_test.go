@@ -45,7 +45,7 @@ type modelDead struct {
 }
 
 type modelDown struct {
-	Message  message.Downstream
+	Message  message.Checked
 	Owner    string
 	Attempts int
 	Due      time.Time
@@ -151,21 +151,14 @@ func (e *modelEvent) again(id string, attempts int) {
 	}
 }
 
-func content(m message.Downstream) string {
-	b, err := appendContent(nil, &m)
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
-}
+func content(m message.Checked) string { return string(appendContent(nil, &m)) }
 
 // own copies what the ledger is given, so that the model's bytes stay as they are.
 func own(c entry.Changes) entry.Changes {
 	c.Sends, c.Writes = slices.Clone(c.Sends), slices.Clone(c.Writes)
 	for i := range c.Sends {
 		m := &c.Sends[i].Message
-		m.Data, m.Context = bytes.Clone(m.Data.(json.RawMessage)), bytes.Clone(m.Context)
-		m.Data = json.RawMessage(m.Data.([]byte))
+		m.Data, m.Context = bytes.Clone(m.Data), bytes.Clone(m.Context)
 		m.Options.Android = bytes.Clone(m.Options.Android)
 	}
 	for i := range c.Writes {

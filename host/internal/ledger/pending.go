@@ -80,7 +80,7 @@ type downstream struct {
 	messageID string
 	session   name
 	owner     name
-	body      *message.Downstream // as in event
+	body      *message.Checked // as in event
 	tell      bool
 }
 

@@ -117,17 +117,17 @@ func (e *envelope) public(c *clock, attempt int) entry.Body {
 
 // Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are
 // shared: read only.
-func (l *Ledger) Downstream(seq uint64) (message.Downstream, error) {
-	var m *message.Downstream
+func (l *Ledger) Downstream(seq uint64) (message.Checked, error) {
+	var m *message.Checked
 	var page uint64
 	err := l.peek(&l.sent, seq, func(first uint64, it item) { m, page = it.(*downstream).body, first })
 	if err == nil && m == nil {
 		err = l.readEntry(kindDownstream, page, seq, func(r *reader) { m = readParcel(r).message })
 	}
 	if errors.Is(err, errGone) || errors.Is(err, entry.ErrUnknown) {
-		return message.Downstream{}, entry.ErrUnknown
+		return message.Checked{}, entry.ErrUnknown
 	} else if err != nil {
-		return message.Downstream{}, fmt.Errorf("read downstream %d: %w", seq, err)
+		return message.Checked{}, fmt.Errorf("read downstream %d: %w", seq, err)
 	}
 	return *m, nil
 }

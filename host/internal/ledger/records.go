@@ -191,7 +191,7 @@ type parcel struct {
 	accepted time.Time
 	expires  time.Time
 	owner    string
-	message  *message.Downstream
+	message  *message.Checked
 }
 
 func appendParcel(dst []byte, p parcel, content []byte) []byte {
@@ -206,23 +206,14 @@ func readParcel(r *reader) parcel {
 	return parcel{tell: r.u8() == 1, accepted: r.time(), expires: r.time(), owner: r.string(), message: readContent(r)}
 }
 
-// appendContent encodes a checked downstream: Data and Notification are JSON
-// already, so that equal messages have equal bytes.
-func appendContent(dst []byte, m *message.Downstream) ([]byte, error) {
-	data, err := rawJSON(m.Data)
-	if err != nil {
-		return nil, fmt.Errorf("encode data of %s: %w", m.MessageID, err)
-	}
-	notification, err := rawJSON(m.Notification)
-	if err != nil {
-		return nil, fmt.Errorf("encode notification of %s: %w", m.MessageID, err)
-	}
+// appendContent encodes a downstream: equal messages have equal bytes.
+func appendContent(dst []byte, m *message.Checked) []byte {
 	dst = appendText(dst, m.Session)
 	dst = appendText(dst, m.MessageID)
 	dst = appendText(dst, m.Group)
 	dst = appendTarget(dst, m.To)
-	dst = appendRaw(dst, data)
-	dst = appendRaw(dst, notification)
+	dst = appendRaw(dst, m.Data)
+	dst = appendRaw(dst, m.Notification)
 	dst = appendRaw(dst, m.Context)
 	o := m.Options
 	var flags byte
@@ -239,18 +230,12 @@ func appendContent(dst []byte, m *message.Downstream) ([]byte, error) {
 	dst = appendText(dst, o.CollapseKey)
 	dst = appendRaw(dst, o.Android)
 	dst = appendRaw(dst, o.APNS)
-	return appendRaw(dst, o.Webpush), nil
+	return appendRaw(dst, o.Webpush)
 }
 
-func readContent(r *reader) *message.Downstream {
-	m := &message.Downstream{Session: r.string(), MessageID: r.string(), Group: r.string(), To: readTarget(r)}
-	if raw := r.raw(); raw != nil {
-		m.Data = raw
-	}
-	if raw := r.raw(); raw != nil {
-		m.Notification = raw
-	}
-	m.Context = r.raw()
+func readContent(r *reader) *message.Checked {
+	m := &message.Checked{Session: r.string(), MessageID: r.string(), Group: r.string(), To: readTarget(r)}
+	m.Data, m.Notification, m.Context = r.raw(), r.raw(), r.raw()
 	flags := r.u8()
 	o := &m.Options
 	if flags&1 != 0 {
@@ -262,16 +247,6 @@ func readContent(r *reader) *message.Downstream {
 	o.CollapseKey = r.string()
 	o.Android, o.APNS, o.Webpush = r.raw(), r.raw(), r.raw()
 	return m
-}
-
-func rawJSON(v any) (json.RawMessage, error) {
-	switch v := v.(type) {
-	case nil:
-		return nil, nil
-	case json.RawMessage:
-		return v, nil
-	}
-	return json.Marshal(v)
 }
 
 func appendTarget(dst []byte, t message.Target) []byte {

@@ -66,7 +66,7 @@ func TestRecords(t *testing.T) {
 		d := dead{seq: 9, died: at, attempts: 2, plugin: "p", reason: "because", event: e}
 		roundTrip(t, "dead "+what, d, appendDead(nil, d, appendEnvelope(nil, e)[1:]), func(r *reader) dead { return readDead(r) })
 	}
-	m := &message.Downstream{
+	m := &message.Checked{
 		To: message.Topic("news"), Data: json.RawMessage(`{"a":"b"}`), Notification: json.RawMessage(`{"title":"t"}`),
 		Group: "g", MessageID: "d", Session: "main", Context: json.RawMessage(`{}`),
 		Options: message.Options{
@@ -74,13 +74,9 @@ func TestRecords(t *testing.T) {
 			ContentAvailable: true, MutableContent: true, Android: json.RawMessage(`1`), APNS: json.RawMessage(`2`), Webpush: json.RawMessage(`3`),
 		},
 	}
-	for _, m := range []*message.Downstream{m, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
-		content, err := appendContent(nil, m)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, m := range []*message.Checked{m, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
 		p := parcel{tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
-		roundTrip(t, "parcel", p, appendParcel(nil, p, content), readParcel)
+		roundTrip(t, "parcel", p, appendParcel(nil, p, appendContent(nil, m)), readParcel)
 	}
 	st := state{attempts: 4, due: at.UnixNano(), note: "busy"}
 	roundTrip(t, "state", st, appendState(nil, st), readState)

@@ -164,16 +164,10 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 	return bytes, 2*len(c.Sends) + len(c.Writes) + len(c.Reads)
 }
 
-func weighMessage(m *message.Downstream) int {
+func weighMessage(m *message.Checked) int {
 	o := &m.Options
-	n := len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
-		len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
-	for _, v := range []any{m.Data, m.Notification} {
-		if raw, ok := v.(json.RawMessage); ok {
-			n += len(raw)
-		}
-	}
-	return n
+	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
+		len(m.Data) + len(m.Notification) + len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
 }
 
 // change checks all changes against what is there, this batch's earlier
@@ -280,11 +274,7 @@ func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) 
 			return nil, errNoID
 		}
 		from := b.mark()
-		arena, err := appendContent(b.arena, m)
-		if err != nil {
-			return nil, err
-		}
-		b.arena = arena
+		b.arena = appendContent(b.arena, m)
 		content := b.since(from)
 		if len(content) > maxBody || len(m.MessageID) > maxName {
 			return nil, fmt.Errorf("send %s of %d bytes: %w", m.MessageID, len(content), entry.ErrTooLarge)
@@ -322,7 +312,7 @@ func sumContent(owner string, content []byte) digest {
 	return digest(h.Sum(nil)[:len(digest{})])
 }
 
-func ttl(m *message.Downstream) time.Duration {
+func ttl(m *message.Checked) time.Duration {
 	if m.Options.TTL == nil {
 		return defaultTTL
 	}

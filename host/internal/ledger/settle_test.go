@@ -242,7 +242,7 @@ func TestMessageIDs(t *testing.T) {
 	if err := update("q", other); err != nil {
 		t.Errorf("the same id in another session: %v", err)
 	}
-	if err := update("p", entry.Send{Message: message.Downstream{Session: "main", Data: json.RawMessage(`{}`)}}); err == nil {
+	if err := update("p", entry.Send{Message: message.Checked{Session: "main", Data: json.RawMessage(`{}`)}}); err == nil {
 		t.Error("a message without an id was taken")
 	}
 	for _, d := range l.Downstreams(0, 10) {

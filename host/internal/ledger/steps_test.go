@@ -104,7 +104,7 @@ func (s *steps) accept(rt *rapid.T) {
 func (s *steps) send(rt *rapid.T) entry.Send {
 	n, variant := rapid.IntRange(0, 30).Draw(rt, "id"), rapid.SampledFrom([]string{"one", "one", "one", "other"}).Draw(rt, "variant")
 	what := fmt.Sprintf("%s-%d", variant, n)
-	return entry.Send{Tell: true, Message: message.Downstream{
+	return entry.Send{Tell: true, Message: message.Checked{
 		To: message.Token("tok-" + what), MessageID: fmt.Sprint("d-", n), Session: "main", Group: []string{"", "room", "hall"}[n%3],
 		Data: json.RawMessage(fmt.Sprintf(`{"data":%q}`, what)), Context: json.RawMessage(fmt.Sprintf(`{"context":%q}`, strings.Repeat(what, n))),
 		Options: message.Options{CollapseKey: what, Android: json.RawMessage(fmt.Sprintf(`{"android":%q}`, what))},

@@ -33,7 +33,7 @@ type ledger struct {
 	changed   chan struct{}
 	last      uint64
 	pending   map[uint64]entry.Downstream
-	bodies    map[uint64]message.Downstream
+	bodies    map[uint64]message.Checked
 	ends      []entry.End
 	postponed []postponed
 	hold      bool // Finish commits at release
@@ -50,7 +50,7 @@ type postponed struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Downstream{}}
+	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Checked{}}
 }
 
 // accept stores one for token in group; ttl < 0 is none.
@@ -63,7 +63,7 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	defer l.mu.Unlock()
 	l.last++
 	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group}
-	m := message.Downstream{To: to, MessageID: d.MessageID}
+	m := message.Checked{To: to, MessageID: d.MessageID}
 	if ttl >= 0 {
 		m.Options.TTL = message.TTL(ttl)
 		d.Expires = time.Now().Add(ttl)
@@ -92,7 +92,7 @@ func (l *ledger) DownstreamsChanged() <-chan struct{} {
 	return l.changed
 }
 
-func (l *ledger) Downstream(seq uint64) (message.Downstream, error) {
+func (l *ledger) Downstream(seq uint64) (message.Checked, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m, ok := l.bodies[seq]

@@ -32,7 +32,7 @@ import (
 type Ledger interface {
 	Downstreams(after uint64, max int) []entry.Downstream
 	DownstreamsChanged() <-chan struct{}
-	Downstream(seq uint64) (message.Downstream, error)
+	Downstream(seq uint64) (message.Checked, error)
 	Finish(e entry.End, done func(error))
 	Postpone(seq uint64, due time.Time, attempts int, code string, done func(error))
 }
@@ -277,7 +277,7 @@ func (b *Outbox) pick(session string, conn, n int, enough bool) []*item {
 
 // checked is the last look at a picked item, now that its body is known: it
 // goes out unless the body is gone or its target rests.
-func (b *Outbox) checked(it *item, m message.Downstream, err error) (entry.Outgoing, bool) {
+func (b *Outbox) checked(it *item, m message.Checked, err error) (entry.Outgoing, bool) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()

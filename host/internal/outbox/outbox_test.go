@@ -345,7 +345,7 @@ func TestDueTimeOfAWrongClock(t *testing.T) {
 		l.mu.Lock()
 		l.last = 1
 		l.pending[1] = entry.Downstream{Seq: 1, Session: "main", MessageID: "d-1", Due: time.Now().Add(365 * 24 * time.Hour)}
-		l.bodies[1] = message.Downstream{To: message.Token("tokA"), MessageID: "d-1"}
+		l.bodies[1] = message.Checked{To: message.Token("tokA"), MessageID: "d-1"}
 		l.mu.Unlock()
 		again := New(Options{Ledger: l})
 		again.load()
