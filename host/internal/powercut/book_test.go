@@ -292,7 +292,7 @@ func inbound(id string) entry.Inbound {
 }
 
 func downstream(id string) entry.Send {
-	return entry.Send{Tell: true, Message: message.Downstream{
+	return entry.Send{Tell: true, Message: message.Checked{
 		To: message.Token("tokA"), Data: json.RawMessage(`{"n":"1"}`), MessageID: id, Session: "main", Group: "room", Context: json.RawMessage(`{"c":1}`),
 	}}
 }
