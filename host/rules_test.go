@@ -26,6 +26,7 @@ type tier int
 const (
 	words  tier = iota // what all share
 	pure               // decides; no goroutine, no clock, no global
+	files              // what is on the disk; knows nothing of messages
 	engine             // acts; knows no other engine
 	wiring             // knows them all
 	peer               // stands across the wire, or holds a whole host for tests
@@ -50,7 +51,8 @@ var place = map[string]tier{
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,
-	"host/internal/journal":    engine,
+	"host/internal/journal":    files,
+	"host/internal/state":      files,
 	"host/internal/dispatch":   engine,
 	"host/internal/pluginhost": engine,
 	"host/internal/admin":      engine,
@@ -74,7 +76,8 @@ var place = map[string]tier{
 var below = map[tier][]tier{
 	words:  {words},
 	pure:   {words, pure},
-	engine: {words, pure, sdk},
+	files:  {words, pure},
+	engine: {words, pure, files, sdk},
 	wiring: {words, pure, engine, wiring, peer, sdk},
 	peer:   {words, pure, engine, wiring, peer, sdk},
 	sdk:    {words, sdk},
@@ -83,7 +86,7 @@ var below = map[tier][]tier{
 
 // only says which packages may import a third party's.
 var only = map[string][]string{
-	"github.com/dgraph-io/badger":    {"host/internal/ledger"},
+	"github.com/dgraph-io/badger":    {"host/internal/state"},
 	"github.com/hashicorp/go-plugin": {"host/internal/pluginhost", "sdk", "sdk/wire"},
 	"github.com/hashicorp/hcl":       {"host/internal/config"},
 	"github.com/zclconf/go-cty":      {"host/internal/config"},
@@ -167,9 +170,10 @@ func TestGoroutinesAndClocks(t *testing.T) {
 // any more: a clock that is set would look like a silence or a future.
 var wallClock = map[string]string{
 	"host/internal/ledger/codec.go":       "the way to the disk and back",
-	"host/internal/ledger/accept.go":      "badger's expiry; the time in an event's id",
+	"host/internal/ledger/accept.go":      "the time in an event's id",
 	"host/internal/ledger/clock.go":       "the clock of the store",
-	"host/internal/ledger/commit.go":      "a time of that clock",
+	"host/internal/ledger/commit.go":      "a time of that clock; badger's expiry",
+	"host/internal/ledger/batch.go":       "a time of that clock",
 	"host/internal/ledger/keys.go":        "keys of summaries",
 	"host/internal/ledger/tidy.go":        "the same",
 	"host/internal/pluginhost/folder.go":  "a file's time, which is only compared for equality",

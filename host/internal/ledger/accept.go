@@ -116,16 +116,14 @@ func (o *acceptOp) apply(b *batch) error {
 		b.tally.duplicates++
 		return nil
 	}
-	if b.l.full.is() {
+	if b.full {
 		return entry.ErrFull
 	}
 	from := b.mark()
 	b.arena = appendTime(append(b.arena, format), b.now)
-	// Badger forgets by the wall clock, in seconds, so later than known does: one
-	// that is ahead by half the window for a while makes it forget nothing too soon.
-	b.setUntil(key, from, uint64(time.Now().Add(b.l.o.DedupWindow+max(time.Hour, b.l.o.DedupWindow/2)).Unix()))
+	b.setUntil(key, from, b.forget)
 	b.tally.counts.Accepted++
-	b.tally.lastID = b.l.ids.next(b.now)
+	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
 	e := envelope{id: b.tally.lastID}
 	if o.upstream != nil {
 		o.upstream.Received = time.UnixMilli(int64(e.id.Time()))
@@ -145,7 +143,7 @@ func (o *acceptOp) apply(b *batch) error {
 // known reports whether a message with this dedup key was stored within the window (P6).
 func (b *batch) known(key []byte) bool {
 	r, found := b.get(key)
-	if !found && b.l.clock.isAhead(b.l.o.DedupWindow/4) {
+	if !found && b.ahead {
 		r, found = b.expired(key)
 	}
 	return found && b.now.Sub(r.time()) < b.l.o.DedupWindow

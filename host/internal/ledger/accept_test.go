@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -20,13 +18,13 @@ import (
 func hold(l *Ledger) (reached <-chan struct{}, release func()) {
 	at, free := make(chan struct{}), make(chan struct{})
 	first := true
-	l.store = func(txn *badger.Txn) error {
+	l.append = func(commit uint64, frame []byte) error {
 		if first {
 			first = false
 			close(at)
 			<-free
 		}
-		return txn.Commit()
+		return l.journal.Append(commit, frame)
 	}
 	return at, func() { close(free) }
 }

@@ -46,7 +46,7 @@ func unseal(key, record []byte) (reader, error) {
 }
 
 // lent are bytes that belong to somebody else: to the arena of a batch, which
-// the next batch writes over, or to badger. They are valid until the batch's
+// the next batch writes over, or to the state. They are valid until the batch's
 // commit, or until the read ends. What outlives that is a copy: own, or string,
 // is how it is made, since no message and no index holds lent bytes.
 type lent []byte

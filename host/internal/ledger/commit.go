@@ -1,41 +1,35 @@
 package ledger
 
 import (
+	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
 
-// The bounds of a batch; limits has those that badger gives.
+// The bounds of a batch. One operation may be larger than a batch of several, and
+// is alone then; a commit's frame is less than the journal takes.
 const (
-	maxLetters  = 1000
-	maxBytes    = 1 << 20
-	recordExtra = 64 // what badger, the key and the sealing add to a record, at most
+	batchLetters = 1000
+	batchBytes   = 1 << 20
+	batchRecords = 19_660
+	opBytes      = 2_390_000
+	recordExtra  = 64 // what the key and the sealing add to a record, and the store to both, at most
 )
 
 // The bounds of records, in bytes. A value from 1 MiB on would go to badger's
-// value log, whose sync errors badger only logs. What comes in is smaller, so that there is
+// value log, which nothing syncs. What comes in is smaller, so that there is
 // room for what the ledger adds when it becomes a dead letter or an outcome.
 const (
 	maxRecord = 1<<20 - 1
 	maxBody   = message.MaxValue
 )
-
-// limits are the bounds of one transaction. Badger refuses one of 15 % of a
-// memtable (2.5 MB) or 26,214 records. One operation may fill it, several share less.
-type limits struct{ bytes, opBytes, records int }
-
-func limitsOf(db *badger.DB) limits {
-	bytes, records := int(db.MaxBatchSize()), int(db.MaxBatchCount())
-	return limits{bytes: min(maxBytes, bytes*2/5), opBytes: bytes * 95 / 100, records: records * 3 / 4}
-}
 
 // tally is what every commit records along with its operations: the ledger's
 // counters, to be compared with what is there, and where to go on.
@@ -87,32 +81,6 @@ func readTally(r *reader) (t tally) {
 	return t
 }
 
-// batch is one transaction in the making, and what it will mean for memory
-// once it is on disk. The committer has one and uses it again and again.
-type batch struct {
-	l     *Ledger
-	txn   *badger.Txn
-	now   time.Time // the ledger's, as every time that is stored
-	real  time.Time // the same moment by the wall clock, with a monotonic reading
-	tally tally
-	err   error // the store cannot be trusted: nothing of the batch may be committed
-
-	arena   []byte         // keys and values, until badger has copied them; handed out as lent
-	entries []badger.Entry // the same for what badger wants to be told by pointer
-	writes  int
-	freed   int64 // bytes of records deleted
-
-	newEvents pageWriter
-	newSent   pageWriter
-	summaries summaries
-	touched   []*page // of which entries have ended
-
-	calls          []call
-	effects        []effect
-	owners         []setOwner
-	bytes, records int // upper bounds, by weigh
-}
-
 // effect is one change of the index.
 type effect struct {
 	event      *event
@@ -130,15 +98,26 @@ const (
 	later // due and attempts have changed
 )
 
-// run is the committer: the only goroutine that writes to badger or changes the index.
+// run is the committer: the only goroutine that writes to the store or changes the index.
 func (l *Ledger) run() error {
-	b := &batch{l: l, newEvents: pageWriter{kind: kindEvent}, newSent: pageWriter{kind: kindDownstream}}
+	view := l.state.View()
+	b := newBatch(l, view)
 	var waiting lines
 	share := 0
+	var accepted time.Time // when a message came last
 	for l.box.take(&waiting) {
-		b.begin()
+		if time.Since(accepted) < linger {
+			l.box.lingerFor(&waiting)
+			l.box.take(&waiting)
+		}
+		if !ends(waiting.first) {
+			accepted = time.Now()
+		}
+		view.Begin()
+		b.begin(l.stamp())
 		share = b.fill(&waiting, share)
 		l.commit(b)
+		view.End()
 	}
 	return nil
 }
@@ -167,7 +146,7 @@ func (b *batch) fill(w *lines, share int) int {
 		b.add(pop(&w.first))
 	}
 	if both && len(b.calls) > before {
-		share += b.l.limits.bytes / 4
+		share += batchBytes / 4
 	}
 	return share
 }
@@ -176,13 +155,13 @@ func (b *batch) fill(w *lines, share int) int {
 // letters, and all of it at most.
 func (b *batch) cost(o op) int {
 	bytes, _ := o.weigh()
-	return min(max(bytes, b.l.limits.bytes/maxLetters), b.l.limits.bytes)
+	return min(max(bytes, batchBytes/batchLetters), batchBytes)
 }
 
 // fits reports whether the batch has room for one more; the first always fits.
 func (b *batch) fits(o op) bool {
 	bytes, records := o.weigh()
-	return len(b.calls) == 0 || len(b.calls) < maxLetters && b.bytes+bytes <= b.l.limits.bytes && b.records+records <= b.l.limits.records
+	return len(b.calls) == 0 || len(b.calls) < batchLetters && b.bytes+bytes <= batchBytes && b.records+records <= batchRecords
 }
 
 // add applies one operation and notes whom to tell what.
@@ -192,7 +171,7 @@ func (b *batch) add(m letter) {
 	switch {
 	case m.late, b.err != nil, b.l.failed() != nil:
 		err = entry.ErrClosed
-	case bytes > b.l.limits.opBytes, records > b.l.limits.records:
+	case bytes > opBytes, records > batchRecords:
 		err = entry.ErrTooLarge
 	default:
 		b.bytes, b.records = b.bytes+bytes, b.records+records
@@ -206,12 +185,9 @@ func (b *batch) add(m letter) {
 // The batch is empty afterwards.
 func (l *Ledger) commit(b *batch) {
 	defer b.end()
-	b.closePage(&b.newEvents)
-	b.closePage(&b.newSent)
-	b.closeSummaries()
-	b.writeEnded()
+	b.close()
 	err := b.err
-	if err == nil && b.writes > 0 {
+	if err == nil && len(b.changes) > 0 {
 		err = l.sync(b)
 	}
 	if err != nil {
@@ -225,22 +201,18 @@ func (l *Ledger) commit(b *batch) {
 	l.calls.push(b.calls...)
 }
 
-// sync commits the transaction; badger returns when it is on disk.
+// sync appends the commit to the journal, which returns when it is on disk, and
+// applies it.
 func (l *Ledger) sync(b *batch) error {
-	b.tally.commit++
-	b.tally.lowEvents, b.tally.lowSent = l.events.low(l.tally.seq+1), l.sent.low(l.tally.seq+1)
-	from := b.mark()
-	b.arena = appendTally(b.arena, b.tally, b.now)
-	b.set(keyCounter, from)
-	if b.err != nil {
-		return b.err
-	}
+	frame := state.Frame(b.changes)
 	start := time.Now() // for the metrics and the watch, not for the ledger: real time
 	l.committing.Store(&start)
-	err := l.store(b.txn)
-	l.committing.Store(nil)
+	defer l.committing.Store(nil)
+	if err := l.append(b.tally.commit, frame); err != nil {
+		return err
+	}
 	l.metrics.commit(time.Since(start), len(b.calls))
-	return err
+	return l.state.Apply(b.tally.commit, frame)
 }
 
 // publish makes memory say what the disk says.
@@ -297,177 +269,14 @@ func (l *Ledger) changeDownstream(e effect) {
 	}
 }
 
-// begin starts the next transaction.
-func (b *batch) begin() {
-	b.txn = b.l.db.NewTransaction(true)
-	b.now, b.real = b.l.clock.now()
-	b.tally = b.l.tally
-}
-
-// until is the ledger's time of a moment that was reckoned from now on; 0 for zero.
-func (b *batch) until(due time.Time) int64 {
-	if due.IsZero() {
-		return 0
-	}
-	return b.now.UnixNano() + int64(due.Sub(b.real))
-}
-
-// end empties the batch, keeping its room for the next.
-func (b *batch) end() {
-	b.txn.Discard()
-	b.err, b.writes, b.freed, b.bytes, b.records = nil, 0, 0, 0, 0
-	if cap(b.arena) > 4*maxBytes {
-		b.arena = nil
-	}
-	clear(b.arena) // a slice that outlives it by mistake shows as zeros, never as another device's message
-	b.arena = b.arena[:0]
-	b.newEvents.reset()
-	b.newSent.reset()
-	b.summaries.reset()
-	clear(b.touched)
-	b.touched = b.touched[:0]
-	clear(b.calls)
-	clear(b.effects)
-	clear(b.entries)
-	b.calls, b.effects, b.entries, b.owners = b.calls[:0], b.effects[:0], b.entries[:0], b.owners[:0]
-}
-
-// mark is where the next key or record in the arena begins.
-func (b *batch) mark() int { return len(b.arena) }
-
-// since returns what was appended to the arena after mark. It stays as it is
-// when the arena grows and moves.
-func (b *batch) since(from int) lent { return b.arena[from:len(b.arena):len(b.arena)] }
-
-// seqKey, hashKey make keys in the arena.
-func (b *batch) seqKey(kind byte, seq uint64) lent {
-	from := b.mark()
-	b.arena = appendSeqKey(b.arena, kind, seq)
-	return b.since(from)
-}
-
-func (b *batch) hashKey(kind byte, d digest) lent {
-	from := b.mark()
-	b.arena = appendHashKey(b.arena, kind, d)
-	return b.since(from)
-}
-
-// set seals the record that was appended to the arena after from, and writes it.
-func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
-
-// setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
-func (b *batch) setUntil(key []byte, from int, expires uint64) {
-	b.arena = sealRecord(b.arena, from, key)
-	b.put(key, b.since(from), expires)
-}
-
-// put writes a sealed record, which must stay as it is until the commit.
-func (b *batch) put(key, value []byte, expires uint64) {
-	if len(value)+len(key) >= maxRecord {
-		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", key[:1], len(value)))
-		return
-	}
-	e := b.room()
-	*e = badger.Entry{Key: key, Value: value, ExpiresAt: expires}
-	b.fail(b.txn.SetEntry(e))
-	b.writes++
-}
-
-// room returns room for one of badger's entries, which must not move.
-func (b *batch) room() *badger.Entry {
-	if len(b.entries) == cap(b.entries) {
-		b.entries = make([]badger.Entry, 0, max(64, min(4096, 2*cap(b.entries)))) // badger holds on to the old ones as long as it needs them
-	}
-	b.entries = b.entries[:len(b.entries)+1]
-	return &b.entries[len(b.entries)-1]
-}
-
-// del deletes a record of about size bytes.
-func (b *batch) del(key []byte, size int) {
-	b.fail(b.txn.Delete(key))
-	b.writes++
-	b.freed += int64(size)
-}
-
-// get reads a record as the batch's earlier operations left it: what is in the
-// arena, at times.
-func (b *batch) get(key []byte) (r reader, found bool) {
-	item, err := b.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return reader{}, false
-	}
-	if err == nil {
-		err = item.Value(func(v []byte) (err error) {
-			r, err = unseal(key, v)
-			return err
-		})
-	}
-	b.fail(err)
-	return r, err == nil
-}
-
-// expired reads a record that badger takes for expired, by a wall clock that is
-// ahead: until it rewrites the table, the record is there.
-func (b *batch) expired(key []byte) (r reader, found bool) {
-	it := b.txn.NewKeyIterator(key, badger.IteratorOptions{AllVersions: true})
-	defer it.Close()
-	if it.Rewind(); !it.Valid() {
-		return reader{}, false
-	}
-	record, err := it.Item().ValueCopy(nil)
-	if err == nil {
-		r, err = unseal(key, record)
-	}
-	b.fail(err)
-	return r, err == nil
-}
-
-// fail notes an error of the store itself: the batch, and the process, are lost.
-func (b *batch) fail(err error) {
-	if b.err == nil {
-		b.err = err
-	}
-}
-
-// next gives out a seq.
-func (b *batch) next() uint64 {
-	b.tally.seq++
-	return b.tally.seq
-}
-
-// addEvent stores an event and makes it pending.
-func (b *batch) addEvent(e envelope) *event {
-	ev := newEvent(b.next(), e.heading())
-	from := b.mark()
-	b.arena = appendEnvelope(b.arena, e)
-	ev.weight = uint32(b.mark() - from)
-	ev.body = e.body
-	ev.size += ev.weight + bodyExtra
-	ev.page, ev.slot = b.addToPage(&b.newEvents, ev.seq, b.since(from))
-	b.tally.counts.Events++
-	b.effects = append(b.effects, effect{event: ev, what: added})
-	return ev
-}
-
-// bodyExtra is about what a decoded body needs besides its bytes.
-const bodyExtra = 256
-
-// endEvent takes an event out of what is pending.
-func (b *batch) endEvent(ev *event) {
-	b.endSlot(ev.page, ev.slot)
-	b.freed += int64(ev.weight)
-	if ev.kept {
-		b.del(b.seqKey(kindState, ev.seq), recordExtra)
-	}
-	ev.over = true
-	b.tally.counts.Events--
-	b.effects = append(b.effects, effect{event: ev, what: ended})
-}
-
-// keep writes what has changed about an event or a downstream.
-func (b *batch) keep(seq uint64, s state) {
-	key := b.seqKey(kindState, seq)
-	from := b.mark()
-	b.arena = appendState(b.arena, s)
-	b.set(key, from)
+// stamp is for a batch that begins now.
+func (l *Ledger) stamp() (s stamp) {
+	s.now, s.real = l.clock.now()
+	// Badger forgets by the wall clock, in seconds, so later than known does: one
+	// that is ahead by half the window for a while makes it forget nothing too soon.
+	s.forget = uint64(time.Now().Add(l.o.DedupWindow + max(time.Hour, l.o.DedupWindow/2)).Unix())
+	s.ahead = l.clock.isAhead(l.o.DedupWindow / 4)
+	s.full = l.full.is()
+	rand.Read(s.entropy[:]) // never fails, by its contract
+	return s
 }

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 	"unicode/utf8"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
@@ -165,7 +163,7 @@ func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(*dea
 	for len(all) > 0 {
 		n, bytes := 0, 0
 		var part []ulid.ULID
-		for n < len(all) && n < maxLetters && (n == 0 || bytes+all[n].bytes <= l.limits.bytes) {
+		for n < len(all) && n < batchLetters && (n == 0 || bytes+all[n].bytes <= batchBytes) {
 			part = append(part, all[n].id)
 			bytes += all[n].bytes
 			n++
@@ -246,40 +244,5 @@ func (o *deleteDead) apply(b *batch) error {
 		return err
 	}
 	o.remove(b, letters)
-	return nil
-}
-
-// scan gives records from start on to f, keys and values valid until it
-// returns, while they have the prefix and f returns true. It looks at one moment, for at
-// most a few seconds: an open transaction keeps badger from making room.
-func (l *Ledger) scan(prefix, start []byte, f func(key, record []byte) (bool, error)) error {
-	if !l.reading.enter() {
-		return entry.ErrClosed
-	}
-	defer l.reading.leave()
-	return l.db.View(func(txn *badger.Txn) error { return scan(txn, prefix, start, time.Now().Add(scanTime), f) })
-}
-
-// scanTime is how long one look at many records may take.
-const scanTime = 5 * time.Second
-
-// scan is Ledger.scan in a transaction of the caller's; a zero until never ends it.
-func scan(txn *badger.Txn, prefix, start []byte, until time.Time, f func(key, record []byte) (bool, error)) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-	defer it.Close()
-	for it.Seek(start); it.Valid(); it.Next() {
-		item := it.Item()
-		more := false
-		err := item.Value(func(v []byte) (err error) {
-			more, err = f(item.Key(), v)
-			return err
-		})
-		if err != nil || !more {
-			return err
-		}
-		if !until.IsZero() && time.Now().After(until) {
-			return nil
-		}
-	}
 	return nil
 }

@@ -65,8 +65,8 @@ func readItem(kind byte, seq uint64, r *reader) item {
 
 // readTried lays what changed about an entry over what was stored.
 func (l *Ledger) readTried(pl *place) error {
-	err := l.read(appendSeqKey(nil, kindState, pl.seq), func(r *reader) error {
-		s := readState(r)
+	err := l.read(appendSeqKey(nil, kindTries, pl.seq), func(r *reader) error {
+		s := readTries(r)
 		pl.attempts, pl.due, pl.kept = s.attempts, s.due, true
 		return r.done()
 	})

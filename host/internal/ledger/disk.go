@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
 
@@ -119,12 +118,8 @@ func (l *Ledger) openDisk() (err error) {
 			l.o.Log.Warn("make ballast", "err", err)
 		}
 	}
-	l.commits, err = openCommitFile(filepath.Join(l.o.Dir, "commits"))
-	return err
+	return nil
 }
-
-// db is the folder of badger's files.
-func (o *Options) db() string { return filepath.Join(o.Dir, "db") }
 
 func (l *Ledger) ballast() string { return filepath.Join(l.o.Dir, "ballast") }
 
@@ -156,22 +151,24 @@ func fillZeros(f *os.File, size int64) error {
 	return nil
 }
 
-// used is what badger's files take on disk, in bytes; many have holes. It is what
+// used is what the ledger's files take on disk, in bytes; many have holes. It is what
 // it was when they can't be looked at.
 func (l *Ledger) used() (sum int64) {
-	files, err := os.ReadDir(l.o.db())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.o.Log.Warn("size of ledger", "err", err)
-		return l.lastUsed.Load()
-	}
-	defer func() { l.lastUsed.Store(sum) }()
-	for _, f := range files {
-		if info, err := f.Info(); err == nil { // else deleted meanwhile
-			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				sum += s.Blocks * 512
+	for _, dir := range []string{l.o.db(), l.o.log()} {
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.o.Log.Warn("size of ledger", "err", err)
+			return l.lastUsed.Load()
+		}
+		for _, f := range files {
+			if info, err := f.Info(); err == nil { // else deleted meanwhile
+				if s, ok := info.Sys().(*syscall.Stat_t); ok {
+					sum += s.Blocks * 512
+				}
 			}
 		}
 	}
+	l.lastUsed.Store(sum)
 	return sum
 }
 
@@ -190,12 +187,12 @@ func (l *Ledger) look(free Space) {
 	l.metrics.disk(free, used)
 }
 
-// watchDisk looks every second whether there is room on the disk and whether
-// the clock was set, and notes how far the commits are.
+// watchDisk looks every second whether there is room on the disk, and whether
+// the clock was set.
 func (l *Ledger) watchDisk(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var noted, broken bool
+	var broken bool
 	for {
 		select {
 		case <-ctx.Done():
@@ -224,33 +221,7 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 			broken = false
 			l.look(free)
 		}
-		l.mu.RLock()
-		t := l.tally
-		l.mu.RUnlock()
-		err := l.commits.write(t)
-		if err != nil && !noted {
-			l.o.Log.Warn("note commits", "err", err)
-		}
-		noted = err != nil
 	}
-}
-
-// there is whether badger's folder, and the list of its files, are still where
-// they were opened. What is written to files that have no name any more is gone
-// when they are closed, so nothing may be acked for it. What can't be looked at is
-// not taken for gone.
-func (l *Ledger) there() error {
-	now, err := os.Stat(l.o.db())
-	if err == nil && !os.SameFile(now, l.folder) {
-		return fmt.Errorf("%s was replaced by another folder while it was in use: put the right one there before the next start", l.o.db())
-	}
-	if err == nil {
-		_, err = os.Stat(filepath.Join(l.o.db(), badger.ManifestFilename))
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: it was removed or moved while it was in use; put it back before the next start, which makes an empty ledger otherwise", err)
-	}
-	return nil
 }
 
 // Space is what is free where the ledger is.

@@ -1,10 +1,17 @@
-// Package ledger is the store of balhost, on BadgerDB: every event, downstream,
+// Package ledger is the store of balhost: every event, downstream,
 // outcome, dedup key and plugin state. It is the only queue of the system (P0).
 // Start at [Open], then Ledger.commit.
 //
+// It is a log and a state. Package journal makes a commit durable, with one sync; package
+// state is what commits are applied to, records by key over BadgerDB, which syncs
+// nothing and is brought up from its tables and the journal. Here is what is decided in between:
+// the rules (accept, settle, finish, dead, pages, summary) say what a commit puts
+// and deletes. They read the store and the index alone: the time, the disk's fill and randomness are
+// stamped before (stamp), so that the same operations make the same commits.
+//
 // # Promises
 //
-// P1, P2: a callback comes after the fsynced commit, in the order of the calls.
+// P1, P2: a callback comes after the synced commit, in the order of the calls.
 // P4: a downstream's end, its record and its event are one commit. P5: the lease
 // is checked inside the commit; a replay goes to the end. P6: the dedup key is a
 // hash of sender, token, message id and data. P7: what a handler did and the end
@@ -14,12 +21,14 @@
 // # Goroutines
 //
 // The committer (Ledger.run) owns all writes and the index in memory. It takes
-// what waits in the mailbox, up to 1,000 operations or 1 MiB, without lingering,
-// where updates get about a quarter while anything else waits (batch.fill);
-// applies each to one transaction, where an invalid one writes nothing; commits,
-// which syncs once; changes the index; fires the hints; and hands the callbacks
-// on. Another goroutine calls them, so that a slow one stalls no commit. Two more
-// watch the disk and tidy up. All are started by Open and awaited by Close.
+// what waits in the mailbox, up to 1,000 operations or 1 MiB,
+// where updates get about a quarter while anything else waits (batch.fill), and
+// ends alone wait a little for a message to share their sync with (mailbox.linger);
+// applies each to one commit, where an invalid one writes nothing; appends that to the
+// journal, which syncs once; applies it to the state; changes the index; fires the hints; and hands the callbacks
+// on. Another goroutine calls them, so that a slow one stalls no commit. Three more
+// watch the disk and the commits, and tidy up; the state has one that writes to badger, the journal one that
+// prepares its next file. All are started by Open and awaited by Close.
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
 // credit bound what can be in it. What is read comes from memory, as far as the
@@ -62,12 +71,13 @@
 //
 // What a caller gives belongs to the ledger from then on, and what it tells is
 // shared, to be read only. What is read of a record is [lent]: it lies in the
-// batch's arena, which the next batch writes over, or in badger. The functions of
+// batch's arena, which the next batch writes over, or in the state. The functions of
 // records.go return copies, and nothing else makes a message of a record.
 //
 // # What a message costs
 //
-// Badger's price is per key: log, skiplist, tables, and a tombstone when it goes.
+// A commit costs one write and one sync of the journal. Badger's price is per key that
+// outlives its layer (see package state): log, skiplist, tables, and a tombstone when it goes.
 // So what can share a key does. An upstream costs one lookup and one key of its
 // own (D); envelope, deletion and summary are shares of records that its whole
 // batch has. A downstream costs one key (I), and its deletion later. In commits of
@@ -82,12 +92,12 @@
 //
 // # When things go wrong
 //
-// Any error of a commit, of badger's log (see watch), or of a record's checksum
+// Any error of a commit, of badger's log, or of a record's checksum
 // poisons the ledger: no callback hears of success any more, Options.Poison is
-// called, by default the process exits with 75, and the next Open recovers. Open
-// removes empty files, checks MANIFEST and tables where badger would panic or go
-// on without them, compares the last commit with a side file (badger cuts a
-// damaged log in silence) and the entries with the counters; Verify compares
+// called, which ends the process, and the next Open recovers. Open takes the tables for what
+// they hold and the journal for the rest; a journal that is missing, damaged before its end, or
+// does not go on where the tables end is refused. It compares
+// the entries with the counters; Verify compares
 // everything. Both raise alarms that stay in Alarms and the metrics.
 //
 // The disk is looked at every second: below the soft limit Accept and Update get
@@ -95,7 +105,9 @@
 // itself, because a full disk kills badger by SIGBUS and one without inodes makes
 // its compaction lose keys. The ballast file makes room for the next start.
 //
+// A ledger of schema 2, from before there was a journal, is upgraded by Open (see upgrade).
+//
 // Weak: a damaged record among the pending ones keeps Open from working until a
 // person restores a backup; tables on file systems other than ext4 were not put to
-// power cuts (notes/badger.md §2f).
+// power cuts: badger does not sync the folder when it has made one.
 package ledger

@@ -19,7 +19,7 @@ func (l *Ledger) Finish(e entry.End, done func(error)) {
 // Postpone keeps a downstream until due; attempts and code replace what was
 // known. done as in Finish.
 func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
-	l.put(&postpone{seq, due, state{attempts: uint32(max(0, attempts)), note: clip(code, maxNote)}}, done)
+	l.put(&postpone{seq, due, tries{attempts: uint32(max(0, attempts)), note: clip(code, maxNote)}}, done)
 }
 
 type finish struct {
@@ -51,7 +51,7 @@ func (o *finish) apply(b *batch) error {
 	b.endSlot(d.page, d.slot)
 	b.freed += int64(d.weight)
 	if d.kept {
-		b.del(b.seqKey(kindState, d.seq), recordExtra)
+		b.del(b.seqKey(kindTries, d.seq), recordExtra)
 	}
 	b.sumUp(summary{
 		seq: d.seq, status: o.Status, code: o.Code, detail: o.Description, attempts: o.Attempts, lane: d.group,
@@ -94,7 +94,7 @@ func (b *batch) parcel(d *downstream) *message.Checked {
 
 // tell makes the outcome an event for the plugin that sent the message.
 func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
-	b.tally.lastID = b.l.ids.next(b.now)
+	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
 	b.addEvent(envelope{
 		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,
 		body: &message.Outcome{
@@ -107,7 +107,7 @@ func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 type postpone struct {
 	seq   uint64
 	due   time.Time
-	state state
+	tries tries
 }
 
 func (o *postpone) weigh() (bytes, records int) { return maxNote + recordExtra, 1 }
@@ -117,9 +117,9 @@ func (o *postpone) apply(b *batch) error {
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
-	o.state.due = b.until(o.due)
-	b.keep(o.seq, o.state)
+	o.tries.due = b.until(o.due)
+	b.keep(o.seq, o.tries)
 	d.page.tried, d.kept = true, true
-	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.state.due, attempts: o.state.attempts})
+	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.tries.due, attempts: o.tries.attempts})
 	return nil
 }

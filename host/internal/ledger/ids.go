@@ -1,40 +1,24 @@
 package ledger
 
 import (
-	crand "crypto/rand"
-	"math/rand/v2"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// ids makes the ids of events. They grow in the order in which events are
-// stored, over restarts and when the clock is set back, so that id order is
-// ledger order. Owned by the committer.
-type ids struct {
-	last    uint64 // milliseconds
-	entropy *ulid.MonotonicEntropy
-}
-
-// newIDs makes ids greater than last.
-func newIDs(last ulid.ULID) *ids {
-	var seed [32]byte
-	crand.Read(seed[:]) // never fails, by its contract
-	i := &ids{entropy: ulid.Monotonic(rand.NewChaCha8(seed), 0)}
-	if !last.IsZero() {
-		i.last = last.Time() + 1
+// nextID makes the id of an event that is stored after the one with the id last. Ids
+// grow in that order, over restarts and when the clock is set back, so that id order
+// is ledger order. The entropy is for the first id of a millisecond; the others count on from it.
+func nextID(last ulid.ULID, now time.Time, entropy [10]byte) (id ulid.ULID) {
+	if ms := ulid.Timestamp(now); ms > last.Time() && id.SetTime(ms) == nil { // which fails from the year 10889 on
+		copy(id[6:], entropy[:])
+		return id
 	}
-	return i
-}
-
-func (i *ids) next(now time.Time) (id ulid.ULID) {
-	i.last = max(i.last, ulid.Timestamp(now))
-	for {
-		// SetTime fails in the year 10889; MonotonicRead when a millisecond
-		// had 2^80 ids.
-		if id.SetTime(i.last) == nil && i.entropy.MonotonicRead(i.last, id[6:]) == nil {
-			return id
+	id = last
+	for i := len(id) - 1; i >= 0; i-- {
+		if id[i]++; id[i] != 0 {
+			break
 		}
-		i.last++
 	}
+	return id
 }

@@ -19,7 +19,7 @@ const (
 	kindEvent      = 'M'
 	kindDownstream = 'N'
 	kindEnded      = 'E' // what of a page of events or downstreams has ended
-	kindState      = 'S' // what changed about an event or a downstream since it was stored
+	kindTries      = 'S' // what changed about an event or a downstream since it was stored
 	kindSent       = 'I'
 	kindSummary    = 'F'
 	kindDead       = 'X'

@@ -5,19 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/mend"
+	"balhost/host/internal/state"
 )
 
 // Options says where a ledger is and how careful it is. Only Dir is needed.
@@ -33,9 +31,9 @@ type Options struct {
 
 	Log     hclog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
-	// Poison is called once, from any goroutine, when a commit failed or badger
-	// cannot be trusted any more. Nothing is acknowledged afterwards (P10). When
-	// nil the process exits with status 75: the next start recovers.
+	// Poison is called once, from any goroutine, when a commit failed or the store
+	// cannot be trusted any more. Nothing is acknowledged afterwards (P10): the
+	// process should end, for the next Open to recover. nil: it is only logged.
 	Poison func(error)
 	Now    func() time.Time                       // the wall clock; nil: time.Now
 	Uptime func() (boot string, up time.Duration) // a clock that nobody sets, such as [Uptime]; nil: none
@@ -47,10 +45,17 @@ type Options struct {
 	// commit; it may take its time, or fail before or after. nil: commits are made.
 	Light  bool
 	Commit func(commit func() error) error
+	Sizes  Sizes
 }
 
-// exitRecover is the status of a process that ended by intention, to recover on the next start.
-const exitRecover = 75
+// Sizes are how much of what there is before it becomes something else, in bytes;
+// 0: as is good for a server. Tests make them small, so that it happens often.
+type Sizes struct {
+	Segment  int // a file of the journal
+	Layer    int // frames of commits, before what they changed is written to badger
+	MemTable int // one of badger's
+	Rotate   int // frames of commits, before what they changed is made a table
+}
 
 func (o Options) withDefaults() Options {
 	o.DedupWindow = cmp.Or(o.DedupWindow, 48*time.Hour)
@@ -62,7 +67,11 @@ func (o Options) withDefaults() Options {
 		o.Log = hclog.NewNullLogger()
 	}
 	if o.Poison == nil {
-		o.Poison = func(error) { os.Exit(exitRecover) }
+		o.Poison = func(error) {}
+	}
+	if o.Light {
+		o.Sizes.Segment = cmp.Or(o.Sizes.Segment, 5<<20) // the largest commit fits
+		o.Sizes.Layer = cmp.Or(o.Sizes.Layer, 256<<10)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -76,16 +85,18 @@ func (o Options) withDefaults() Options {
 // Ledger is the store. Its methods may be called from any goroutine.
 type Ledger struct {
 	o       Options
-	db      *badger.DB
-	limits  limits
+	journal Log
+	state   *state.State
 	box     *mailbox
 	calls   *callbacks
-	ids     *ids
 	clock   *clock
 	metrics *metrics
-	commits *commitFile
-	folder  fs.FileInfo             // badger's, as it was opened
-	store   func(*badger.Txn) error // commits a transaction; tests make it fail
+	folders []folder // of the files, as they were opened
+
+	replayed atomic.Bool // the journal is
+
+	// append makes a commit durable: Log.Append, or what a test wants of it.
+	append func(commit uint64, frame []byte) error
 
 	full       *room
 	failure    atomic.Pointer[error] // why the ledger is poisoned
@@ -93,7 +104,6 @@ type Ledger struct {
 	lastUsed   atomic.Int64
 	committing atomic.Pointer[time.Time] // when the commit under way began; nil: none is
 
-	reading              gate // who reads the disk
 	lastSent, lastEvents atomic.Pointer[lastPage]
 	deepSent, deepEvents atomic.Pointer[deepPage]
 	leases               leases
@@ -126,15 +136,12 @@ const (
 // goroutines end with Close.
 func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l := &Ledger{
-		o: o.withDefaults(), box: newMailbox(), store: (*badger.Txn).Commit, full: newRoom(), owners: map[string]string{},
+		o: o.withDefaults(), box: newMailbox(), full: newRoom(), owners: map[string]string{},
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
 		leases: leases{by: map[uint64]uint64{}},
 	}
 	l.clock = newClock(l.o)
 	l.calls = newCallbacks(l.veto)
-	if commit := l.o.Commit; commit != nil {
-		l.store = func(txn *badger.Txn) error { return commit(txn.Commit) }
-	}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open ledger %s: %w", o.Dir, err)
@@ -143,26 +150,20 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err := l.openDisk(); err != nil {
 		return nil, err
 	}
-	w := &watch{log: l.o.Log.Named("badger")}
-	if l.db, err = openBadger(l.o, w); err != nil {
+	if err := l.openStore(); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, l.db.Close(), l.commits.close())
+			err = errors.Join(err, l.state.Abandon(), l.journal.Close())
 		}
 	}()
-	if l.folder, err = os.Stat(l.o.db()); err != nil {
-		return nil, err
-	}
-	l.limits = limitsOf(l.db)
 	if err := l.recover(ctx); err != nil {
 		return nil, err
 	}
 	if l.metrics, err = newMetrics(l); err != nil {
 		return nil, err
 	}
-	w.tell(l.poison)
 	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
 	l.committer.Go(l.run)
 	l.keepers.Go(func() error { return l.watchDisk(ctx) })
@@ -171,7 +172,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	return l, nil
 }
 
-// closeTime is how long Close waits: a badger that cannot flush never ends.
+// closeTime is how long Close waits: a badger that cannot write never ends.
 const closeTime = 10 * time.Second
 
 // Close commits what is waiting, calls what is to be called back, and closes
@@ -198,13 +199,14 @@ func (l *Ledger) shutdown() error {
 	l.box.close()
 	l.committer.Wait() //nolint:errcheck // it returns nil
 	l.calls.wait()
-	l.reading.shut()
 	l.metrics.close()
-	err := l.db.Close()
-	if l.failed() == nil && err == nil {
-		err = l.commits.write(l.tally)
+	var err error
+	if l.failed() == nil {
+		err = l.state.Close()
+	} else {
+		err = l.state.Abandon()
 	}
-	return errors.Join(l.failed(), err, l.commits.close())
+	return errors.Join(l.failed(), err, l.journal.Close())
 }
 
 // put hands an operation to the committer.

@@ -1,6 +1,11 @@
 package ledger
 
-import "sync"
+import (
+	"sync"
+	"time"
+
+	"balhost/host/internal/entry"
+)
 
 // op is one thing to commit. apply first checks, then writes: when it returns
 // an error it has written nothing, so that the batch's other operations are
@@ -76,6 +81,52 @@ func (m *mailbox) take(own *lines) bool {
 		}
 		<-m.hint
 	}
+}
+
+// linger is how long ends alone wait for a message, whose commit they share then.
+// It is short beside a commit under load and long beside the time between two messages.
+const linger = 2 * time.Millisecond
+
+// lingerFor waits until something has come that others wait for, but no longer than
+// linger, when all that is there are ends and a message came a short time ago: nobody waits
+// for an end but the next message of its own lane. What a crash takes with them comes again, as
+// it may.
+func (m *mailbox) lingerFor(own *lines) {
+	if len(own.updates) > 0 || !ends(own.first) {
+		return
+	}
+	limit := time.NewTimer(linger)
+	defer limit.Stop()
+	for {
+		m.mu.Lock()
+		urgent := m.closing || len(m.waiting.updates) > 0 || !ends(m.waiting.first) || len(own.first)+len(m.waiting.first) >= batchLetters
+		m.mu.Unlock()
+		if urgent {
+			m.wake() // take looks again
+			return
+		}
+		select {
+		case <-m.hint:
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+// ends is whether letters are nothing but ends of events and downstreams.
+func ends(letters []letter) bool {
+	for _, l := range letters {
+		switch o := l.op.(type) {
+		case *settle:
+			if o.Verdict != entry.Done || len(o.Changes.Sends) > 0 {
+				return false
+			}
+		case *finish:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // join appends more to line; rest is for what comes next.

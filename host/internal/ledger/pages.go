@@ -116,7 +116,7 @@ func (b *batch) closePage(w *pageWriter) {
 }
 
 func (w *pageWriter) reset() {
-	if cap(w.buf) > 4*maxBytes {
+	if cap(w.buf) > 4*batchBytes {
 		w.buf = nil
 	}
 	clear(w.buf) // as in batch.end

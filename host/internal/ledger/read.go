@@ -3,9 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"sync"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
@@ -188,29 +185,6 @@ func (l *Ledger) Counts() entry.Counts {
 	return c
 }
 
-// read gives one record to f; errGone when there is none.
-func (l *Ledger) read(key []byte, f func(*reader) error) error {
-	if !l.reading.enter() {
-		return entry.ErrClosed
-	}
-	defer l.reading.leave()
-	return l.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return errGone
-		} else if err != nil {
-			return err
-		}
-		return item.Value(func(record []byte) error {
-			r, err := unseal(key, record)
-			if err != nil {
-				return err
-			}
-			return f(&r)
-		})
-	})
-}
-
 // lastPage is a page as it was read last: who reads one entry from the disk
 // mostly reads the next one too. What it holds is right for ever, but a squeeze
 // may have put more entries under the same key.
@@ -241,28 +215,4 @@ func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error 
 		f(&e)
 		return e.done()
 	})
-}
-
-// gate lets readers of the disk in until it is shut, and shut wait for those inside:
-// badger must not be closed under them.
-type gate struct {
-	mu     sync.RWMutex
-	isShut bool
-}
-
-func (g *gate) enter() bool {
-	g.mu.RLock()
-	if g.isShut {
-		g.mu.RUnlock()
-		return false
-	}
-	return true
-}
-
-func (g *gate) leave() { g.mu.RUnlock() }
-
-func (g *gate) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.isShut = true
 }

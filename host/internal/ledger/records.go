@@ -131,22 +131,22 @@ func readHeading(r *reader) heading {
 	return h
 }
 
-// state is what changed about a pending event or downstream since it was
+// tries is what changed about a pending event or downstream since it was
 // stored ('S'); most are never retried and have none.
-type state struct {
+type tries struct {
 	attempts uint32
 	due      int64  // nanoseconds, 0: at once
 	note     string // the last error
 }
 
-func appendState(dst []byte, s state) []byte {
+func appendTries(dst []byte, s tries) []byte {
 	dst = binary.AppendUvarint(append(dst, format), uint64(s.attempts))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(s.due))
 	return appendText(dst, s.note)
 }
 
-func readState(r *reader) state {
-	return state{attempts: uint32(r.uvarint()), due: int64(r.u64()), note: r.string()}
+func readTries(r *reader) tries {
+	return tries{attempts: uint32(r.uvarint()), due: int64(r.u64()), note: r.string()}
 }
 
 // dead is a dead letter ('X'): why, and the event's envelope.

@@ -78,8 +78,8 @@ func TestRecords(t *testing.T) {
 		p := parcel{tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
 		roundTrip(t, "parcel", p, appendParcel(nil, p, appendContent(nil, m)), readParcel)
 	}
-	st := state{attempts: 4, due: at.UnixNano(), note: "busy"}
-	roundTrip(t, "state", st, appendState(nil, st), readState)
+	st := tries{attempts: 4, due: at.UnixNano(), note: "busy"}
+	roundTrip(t, "tries", st, appendTries(nil, st), readTries)
 	se := sent{seq: 8, content: digest{1, 2}, group: 5, owner: "p"}
 	roundTrip(t, "sent", se, appendSent(nil, se), readSent)
 	v := value{version: 3, json: json.RawMessage(`{"x":1}`)}

@@ -94,7 +94,7 @@ func (b *batch) finish(ev *event, plugin string) {
 
 // retry keeps an event for another attempt. The lease ends with the commit.
 func (b *batch) retry(ev *event, due time.Time, reason string) {
-	s := state{attempts: ev.attempts + 1, due: b.until(due), note: clip(reason, maxNote)}
+	s := tries{attempts: ev.attempts + 1, due: b.until(due), note: clip(reason, maxNote)}
 	b.keep(ev.seq, s)
 	ev.page.tried, ev.kept, ev.over = true, true, true // over until the commit: its lease is spent
 	b.l.leases.set(ev.seq, 0)
@@ -135,7 +135,7 @@ type update struct {
 func (o *update) weigh() (bytes, records int) { return weighChanges(o.plugin, o.changes) }
 
 func (o *update) apply(b *batch) error {
-	if o.grows() && b.l.full.is() {
+	if o.grows() && b.full {
 		return entry.ErrFull
 	}
 	return b.change(o.plugin, o.changes)

@@ -76,7 +76,7 @@ func (b *batch) closeSummaries() {
 }
 
 func (w *summaries) reset() {
-	if cap(w.buf) > 4*maxBytes {
+	if cap(w.buf) > 4*batchBytes {
 		w.buf = nil
 	}
 	clear(w.buf) // as in batch.end

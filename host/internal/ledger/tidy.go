@@ -63,7 +63,7 @@ func (l *Ledger) flatten() {
 	l.freed = 0 // what is deleted meanwhile counts for the next
 	l.mu.Unlock()
 	start := time.Now()
-	if err := l.db.Flatten(1); err != nil {
+	if err := l.state.Flatten(); err != nil {
 		l.o.Log.Warn("rewrite tables", "err", err)
 		l.mu.Lock()
 		defer l.mu.Unlock()

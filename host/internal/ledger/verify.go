@@ -4,15 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
-	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 )
-
-// forever lets a scan take as long as it needs.
-var forever time.Time
 
 // Verify reads every record of one moment, checks its checksum and where it
 // points, and compares their numbers with the ledger's own counters: badger
@@ -20,13 +14,9 @@ var forever time.Time
 // alarm, too. It takes about a second for a million records, and holds one view of the
 // store for that time, which costs disk space while much is written.
 func (l *Ledger) Verify(ctx context.Context) error {
-	if !l.reading.enter() {
-		return entry.ErrClosed
-	}
-	defer l.reading.leave()
 	v := verifier{ctx: ctx, live: map[uint64]bool{}, pending: map[byte]uint64{}}
-	if err := l.db.View(v.run); err != nil {
-		return fmt.Errorf("verify ledger: %w", err)
+	if err := l.state.Moment(v.run); err != nil {
+		return fmt.Errorf("verify ledger: %w", closedAs(err))
 	}
 	for _, p := range v.problems {
 		l.alarm(p)
@@ -40,7 +30,7 @@ func (l *Ledger) Verify(ctx context.Context) error {
 // verifier collects what is wrong with one view of the store.
 type verifier struct {
 	ctx      context.Context
-	txn      *badger.Txn
+	moment   *state.Moment
 	tally    tally
 	live     map[uint64]bool // events, downstreams, and pages with a record of what has ended
 	pending  map[byte]uint64
@@ -63,8 +53,8 @@ func (v *verifier) wrong(format string, args ...any) {
 	}
 }
 
-func (v *verifier) run(txn *badger.Txn) error {
-	v.txn = txn
+func (v *verifier) run(m *state.Moment) error {
+	v.moment = m
 	if err := v.all(kindMeta, func(key []byte, r *reader) {
 		if string(key) == string(keyCounter) {
 			v.tally = readTally(r)
@@ -90,7 +80,7 @@ func (v *verifier) run(txn *badger.Txn) error {
 			return err
 		}
 	}
-	for _, kind := range []byte{kindState, kindEnded} {
+	for _, kind := range []byte{kindTries, kindEnded} {
 		if err := v.all(kind, func(key []byte, r *reader) {
 			skip(key, r)
 			if seq, err := seqOf(key); err != nil || !v.live[seq] {
@@ -139,7 +129,7 @@ func skip(_ []byte, r *reader) { r.take(uint64(len(r.b))) }
 
 // all gives every record of a kind to f, but for damaged ones.
 func (v *verifier) all(kind byte, f func(key []byte, r *reader)) error {
-	return scan(v.txn, []byte{kind}, []byte{kind}, forever, func(key, record []byte) (bool, error) {
+	return v.moment.Scan([]byte{kind}, []byte{kind}, func(key, record []byte) (bool, error) {
 		r, err := unseal(key, record)
 		if err == nil {
 			f(key, &r)
@@ -159,16 +149,14 @@ func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
 		v.wrong("page %x comes before %d", key, low)
 	}
 	p := page{seq: first}
-	if item, err := v.txn.Get(appendSeqKey(nil, kindEnded, first)); err == nil {
+	ended := appendSeqKey(nil, kindEnded, first)
+	if _, err := v.moment.Get(ended, func(b []byte) error {
 		v.live[first] = true
-		err = item.Value(func(b []byte) error {
-			er, err := unseal(item.Key(), b)
-			p.ended = readEnded(&er)
-			return errors.Join(err, er.done())
-		})
-		if err != nil {
-			v.wrong("%v", err)
-		}
+		er, err := unseal(ended, b)
+		p.ended = readEnded(&er)
+		return errors.Join(err, er.done())
+	}); err != nil {
+		v.wrong("%v", err)
 	}
 	r.slots(first, func(slot int, seq uint64, entry lent) bool {
 		if !p.has(slot) {
@@ -189,7 +177,8 @@ func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
 // parcel checks that a pending downstream's id is known.
 func (v *verifier) parcel(r *reader) {
 	m := readParcel(r).message
-	if _, err := v.txn.Get(appendHashKey(nil, kindSent, sumSent(m.Session, m.MessageID))); err != nil {
-		v.wrong("message id %s of a pending downstream: %v", m.MessageID, err)
+	found, err := v.moment.Get(appendHashKey(nil, kindSent, sumSent(m.Session, m.MessageID)), func([]byte) error { return nil })
+	if err != nil || !found {
+		v.wrong("message id %s of a pending downstream is not known: %v", m.MessageID, err)
 	}
 }

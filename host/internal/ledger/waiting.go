@@ -8,8 +8,8 @@ import (
 // Last is why the last attempt of a pending event, or downstream, failed; "" when
 // it was not tried, or is not pending any more.
 func (l *Ledger) Last(seq uint64) (reason string, err error) {
-	err = l.read(appendSeqKey(nil, kindState, seq), func(r *reader) error {
-		reason = readState(r).note
+	err = l.read(appendSeqKey(nil, kindTries, seq), func(r *reader) error {
+		reason = readTries(r).note
 		return r.done()
 	})
 	if errors.Is(err, errGone) {

@@ -67,6 +67,7 @@ func (v *life) open() (err error) {
 	v.over = make(chan struct{})
 	v.ledger, err = ledger.Open(context.Background(), ledger.Options{
 		Dir: v.dir, Statfs: plenty, Retention: 2 * time.Second,
+		Sizes:  ledger.Sizes{Segment: 256 << 10, Layer: 32 << 10, MemTable: 1 << 20, Rotate: 256 << 10},
 		Poison: func(err error) { v.series.fail(v, fmt.Errorf("poisoned: %w", err)) },
 	})
 	return err

@@ -12,14 +12,16 @@ import (
 	"testing"
 )
 
-const ledgerDir = "host/internal/ledger/"
+const (
+	ledgerDir  = "host/internal/ledger/"
+	stateDir   = "host/internal/state/"
+	journalDir = "host/internal/journal/"
+)
 
-// small are changes of the ledger's sizes and times, so that flushes, compactions
-// and purges go on all the time.
+// small are changes of the ledger's sizes and times, beside Options.Sizes, so that
+// compactions and purges go on all the time.
 var small = []Change{
-	{ledgerDir + "recover.go", "WithMemTableSize(16 << 20)", "WithMemTableSize(1 << 20)"},
-	{ledgerDir + "recover.go", "WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20)"},
-	{ledgerDir + "recover.go", "WithValueThreshold(1 << 20).WithValueLogFileSize(16 << 20)", "WithValueThreshold(128 << 10).WithValueLogFileSize(1 << 20)"},
+	{stateDir + "badger.go", "WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20)"},
 	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 10 * time.Minute\n", "= 300 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 64 << 20 ", "= 1 << 20 "},
@@ -30,7 +32,10 @@ var teeth = []struct {
 	name  string
 	fault Change
 }{
-	{"a sync left out", Change{ledgerDir + "recover.go", "WithSyncWrites(true)", "WithSyncWrites(false)"}},
+	{"a sync left out", Change{journalDir + "append.go", "if err := s.f.sync(); err != nil {", "if err := error(nil); err != nil {"}},
+	{"a segment freed too early", Change{stateDir + "write.go", "if durable < s.mark.version {", "if false {"}},
+	{"a stale frame taken", Change{journalDir + "frame.go", "|| binary.LittleEndian.Uint64(b) != c.generation {", "{"}},
+	{"memtable logs trusted", Change{stateDir + "badger.go", "if found == o.Schema {", "if false {"}},
 }
 
 var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")

@@ -1,0 +1,244 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	"balhost/host/internal/state"
+)
+
+// store is what the rules read: records by key, valid until the batch ends.
+type store interface {
+	Get(key []byte) (value []byte, found bool, err error)
+	// GetExpired finds also what the store takes for expired, by a clock that may be wrong.
+	GetExpired(key []byte) (value []byte, found bool, err error)
+}
+
+// stamp is what the rules must not find out for themselves, so that the same
+// operations with the same stamps make the same commits, wherever they are applied.
+type stamp struct {
+	now     time.Time // the ledger's, as every time that is stored
+	real    time.Time // the same moment by the wall clock, with a monotonic reading
+	forget  uint64    // when badger may forget a dedup key that is stored now, in Unix seconds of the wall clock
+	ahead   bool      // the wall clock is so far ahead that badger may hide dedup keys
+	full    bool      // the disk is at its soft limit
+	entropy [10]byte  // for ids
+}
+
+// batch is one commit in the making, and what it will mean for memory
+// once it is on disk. The committer has one and uses it again and again.
+type batch struct {
+	stamp
+	l     *Ledger
+	store store
+	tally tally
+	err   error // the store cannot be trusted: nothing of the batch may be committed
+
+	arena   []byte         // keys and values until they are in the frame; handed out as lent
+	changes []state.Change // of the arena, and of the pages and summaries being written
+	written map[string]int // by key, where in changes
+	most    int            // keys that were in written since it was made
+	freed   int64          // bytes of records deleted
+
+	newEvents pageWriter
+	newSent   pageWriter
+	summaries summaries
+	touched   []*page // of which entries have ended
+
+	calls          []call
+	effects        []effect
+	owners         []setOwner
+	bytes, records int // upper bounds, by weigh
+}
+
+func newBatch(l *Ledger, s store) *batch {
+	return &batch{
+		l: l, store: s, written: map[string]int{},
+		newEvents: pageWriter{kind: kindEvent}, newSent: pageWriter{kind: kindDownstream},
+	}
+}
+
+// begin starts the next commit.
+func (b *batch) begin(s stamp) { b.stamp, b.tally = s, b.l.tally }
+
+// until is the ledger's time of a moment that was reckoned from now on; 0 for zero.
+func (b *batch) until(due time.Time) int64 {
+	if due.IsZero() {
+		return 0
+	}
+	return b.now.UnixNano() + int64(due.Sub(b.real))
+}
+
+// close writes what the batch's operations share, and the counters.
+func (b *batch) close() {
+	b.closePage(&b.newEvents)
+	b.closePage(&b.newSent)
+	b.closeSummaries()
+	b.writeEnded()
+	if len(b.changes) == 0 {
+		return
+	}
+	b.tally.commit++
+	b.tally.lowEvents, b.tally.lowSent = b.l.events.low(b.l.tally.seq+1), b.l.sent.low(b.l.tally.seq+1)
+	from := b.mark()
+	b.arena = appendTally(b.arena, b.tally, b.now)
+	b.set(keyCounter, from)
+}
+
+// end empties the batch, keeping its room for the next.
+func (b *batch) end() {
+	b.err, b.freed, b.bytes, b.records = nil, 0, 0, 0
+	if cap(b.arena) > 4*batchBytes {
+		b.arena = nil
+	}
+	clear(b.arena) // a slice that outlives it by mistake shows as zeros, never as another device's message
+	b.arena = b.arena[:0]
+	b.newEvents.reset()
+	b.newSent.reset()
+	b.summaries.reset()
+	clear(b.touched)
+	b.touched = b.touched[:0]
+	clear(b.calls)
+	clear(b.effects)
+	clear(b.changes)
+	if len(b.written)*16 < b.most {
+		b.written, b.most = map[string]int{}, 0 // to empty a large one takes longer
+	} else {
+		b.most = max(b.most, len(b.written))
+		clear(b.written)
+	}
+	b.calls, b.effects, b.changes, b.owners = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0]
+}
+
+// mark is where the next key or record in the arena begins.
+func (b *batch) mark() int { return len(b.arena) }
+
+// since returns what was appended to the arena after mark. It stays as it is
+// when the arena grows and moves.
+func (b *batch) since(from int) lent { return b.arena[from:len(b.arena):len(b.arena)] }
+
+// seqKey, hashKey make keys in the arena.
+func (b *batch) seqKey(kind byte, seq uint64) lent {
+	from := b.mark()
+	b.arena = appendSeqKey(b.arena, kind, seq)
+	return b.since(from)
+}
+
+func (b *batch) hashKey(kind byte, d digest) lent {
+	from := b.mark()
+	b.arena = appendHashKey(b.arena, kind, d)
+	return b.since(from)
+}
+
+// set seals the record that was appended to the arena after from, and writes it.
+func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
+
+// setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
+func (b *batch) setUntil(key []byte, from int, expires uint64) {
+	b.arena = sealRecord(b.arena, from, key)
+	b.put(key, b.since(from), expires)
+}
+
+// put writes a sealed record, which must stay as it is until the commit.
+func (b *batch) put(key, value []byte, expires uint64) {
+	if len(value)+len(key) >= maxRecord {
+		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", key[:1], len(value)))
+		return
+	}
+	b.note(state.Change{Key: key, Value: value, Expires: expires})
+}
+
+// del deletes a record of about size bytes.
+func (b *batch) del(key []byte, size int) {
+	b.note(state.Change{Key: key, Delete: true})
+	b.freed += int64(size)
+}
+
+// note notes one change; it takes the place of an earlier one of the same key.
+func (b *batch) note(c state.Change) {
+	key := unsafe.String(unsafe.SliceData(c.Key), len(c.Key)) // stays as it is until the commit
+	if at, found := b.written[key]; found {
+		b.changes[at] = c
+		return
+	}
+	b.written[key] = len(b.changes)
+	b.changes = append(b.changes, c)
+}
+
+// get reads a record as the batch's earlier operations left it: what is in the
+// arena, at times.
+func (b *batch) get(key []byte) (r reader, found bool) {
+	if at, found := b.written[string(key)]; found {
+		c := b.changes[at]
+		if c.Delete {
+			return reader{}, false
+		}
+		r, err := unseal(key, c.Value)
+		b.fail(err)
+		return r, err == nil
+	}
+	return b.unseal(key, b.store.Get)
+}
+
+// expired reads a record that the store takes for expired.
+func (b *batch) expired(key []byte) (r reader, found bool) { return b.unseal(key, b.store.GetExpired) }
+
+func (b *batch) unseal(key []byte, get func(key []byte) ([]byte, bool, error)) (r reader, found bool) {
+	record, found, err := get(key)
+	if err == nil && found {
+		r, err = unseal(key, record)
+	}
+	b.fail(err)
+	return r, found && err == nil
+}
+
+// fail notes an error of the store itself: the batch, and the process, are lost.
+func (b *batch) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// next gives out a seq.
+func (b *batch) next() uint64 {
+	b.tally.seq++
+	return b.tally.seq
+}
+
+// addEvent stores an event and makes it pending.
+func (b *batch) addEvent(e envelope) *event {
+	ev := newEvent(b.next(), e.heading())
+	from := b.mark()
+	b.arena = appendEnvelope(b.arena, e)
+	ev.weight = uint32(b.mark() - from)
+	ev.body = e.body
+	ev.size += ev.weight + bodyExtra
+	ev.page, ev.slot = b.addToPage(&b.newEvents, ev.seq, b.since(from))
+	b.tally.counts.Events++
+	b.effects = append(b.effects, effect{event: ev, what: added})
+	return ev
+}
+
+// bodyExtra is about what a decoded body needs besides its bytes.
+const bodyExtra = 256
+
+// endEvent takes an event out of what is pending.
+func (b *batch) endEvent(ev *event) {
+	b.endSlot(ev.page, ev.slot)
+	b.freed += int64(ev.weight)
+	if ev.kept {
+		b.del(b.seqKey(kindTries, ev.seq), recordExtra)
+	}
+	ev.over = true
+	b.tally.counts.Events--
+	b.effects = append(b.effects, effect{event: ev, what: ended})
+}
+
+// keep writes what has changed about an event or a downstream.
+func (b *batch) keep(seq uint64, s tries) {
+	key := b.seqKey(kindTries, seq)
+	from := b.mark()
+	b.arena = appendTries(b.arena, s)
+	b.set(key, from)
+}

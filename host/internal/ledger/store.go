@@ -1,0 +1,238 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/journal"
+	"balhost/host/internal/mend"
+	"balhost/host/internal/state"
+)
+
+// Log makes commits durable, in the order of their numbers, which follow each
+// other. [journal.Journal] is one, on this machine's disk.
+type Log interface {
+	// Append returns nil when the commit is durable. After an error it is not
+	// known whether it is, and nothing may be appended any more.
+	Append(commit uint64, frame []byte) error
+	// Read gives the commits from one on, in order; a frame is valid until f returns.
+	Read(from uint64, f func(commit uint64, frame []byte) error) error
+	// Trim may give up the commits up to one: nobody will read them.
+	Trim(upTo uint64) error
+	First() uint64 // the first commit that is there; 0 when none is
+	Last() uint64
+	Close() error
+}
+
+// schema is the version of keys and records. It stands in badger's MANIFEST,
+// so that an older program does not open what it cannot read, and in the
+// ledger's own record. Records carry a format of their own besides.
+const schema = 3
+
+// db and log are the folders of badger's files and of the journal's.
+func (o *Options) db() string  { return filepath.Join(o.Dir, "db") }
+func (o *Options) log() string { return filepath.Join(o.Dir, "journal") }
+
+// folder is one that must stay where it is while its files are open.
+type folder struct {
+	path, file string // file: one that is always in it; "": any may go
+	info       fs.FileInfo
+}
+
+// openStore opens the state as its tables have it, and the journal, and applies what the
+// tables do not have. A power cut may come at any moment of it.
+func (l *Ledger) openStore() (err error) {
+	if err := l.upgrade(); err != nil {
+		return err
+	}
+	l.state, err = state.Open(state.Options{
+		Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger"), Bad: l.poison, Durable: l.trim,
+		Layer: l.o.Sizes.Layer, MemTable: l.o.Sizes.MemTable, Rotate: l.o.Sizes.Rotate,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.state.Abandon())
+		}
+	}()
+	applied := l.state.Commit()
+	if _, err := os.Stat(l.o.log()); errors.Is(err, fs.ErrNotExist) && applied > 0 {
+		return fmt.Errorf("%s is missing: what came after commit %d is in it; put it back, or restore a backup", l.o.log(), applied)
+	}
+	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
+	if err != nil {
+		return err
+	}
+	l.journal = j
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.journal.Close())
+		}
+	}()
+	if err := l.replay(applied); err != nil {
+		return err
+	}
+	l.replayed.Store(true)
+	l.append = l.journal.Append
+	if commit := l.o.Commit; commit != nil {
+		l.append = func(n uint64, frame []byte) error { return commit(func() error { return l.journal.Append(n, frame) }) }
+	}
+	for _, f := range []folder{{path: l.o.db(), file: "MANIFEST"}, {path: l.o.log()}} {
+		if f.info, err = os.Stat(f.path); err != nil {
+			return err
+		}
+		l.folders = append(l.folders, f)
+	}
+	return nil
+}
+
+// replay applies the commits that came after the one up to which the tables have all.
+func (l *Ledger) replay(applied uint64) error {
+	first, last := l.journal.First(), l.journal.Last()
+	switch {
+	case first > applied+1:
+		return fmt.Errorf("the tables of %s have all up to commit %d, the journal begins with %d: what is between is missing; restore a backup", l.o.db(), applied, first)
+	case last < applied && last > 0:
+		return fmt.Errorf("the tables of %s have all up to commit %d, the journal ends with %d: it is older than they are; put the right one back, or restore a backup", l.o.db(), applied, last)
+	case last <= applied:
+		return nil
+	}
+	start := time.Now() // for the log
+	err := l.journal.Read(applied+1, func(commit uint64, frame []byte) error {
+		return l.state.Apply(commit, append([]byte(nil), frame...))
+	})
+	if err != nil {
+		return fmt.Errorf("apply the journal from commit %d on: %w", applied+1, err)
+	}
+	l.o.Log.Debug("journal applied", "commits", last-applied, "took", time.Since(start))
+	return nil
+}
+
+// trim is told which commits are in synced tables.
+func (l *Ledger) trim(commit uint64) error {
+	if !l.replayed.Load() { // Open is reading it
+		return nil
+	}
+	if err := l.journal.Trim(commit); err != nil {
+		return fmt.Errorf("trim the journal: %w", err)
+	}
+	return nil
+}
+
+// there is whether the folders of the store, and the list of badger's files, are still where
+// they were opened. What is written to files that have no name any more is gone
+// when they are closed, so nothing may be acked for it. What can't be looked at is
+// not taken for gone.
+func (l *Ledger) there() error {
+	for _, f := range l.folders {
+		now, err := os.Stat(f.path)
+		if err == nil && !os.SameFile(now, f.info) {
+			return fmt.Errorf("%s was replaced by another folder while it was in use: put the right one there before the next start", f.path)
+		}
+		if err == nil && f.file != "" {
+			_, err = os.Stat(filepath.Join(f.path, f.file))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: it was removed or moved while it was in use; put it back before the next start, which makes an empty ledger otherwise", err)
+		}
+	}
+	return nil
+}
+
+// read gives one record to f; errGone when there is none.
+func (l *Ledger) read(key []byte, f func(*reader) error) error {
+	found, err := l.state.Get(key, func(record []byte) error {
+		r, err := unseal(key, record)
+		if err != nil {
+			return err
+		}
+		return f(&r)
+	})
+	if err == nil && !found {
+		err = errGone
+	}
+	return closedAs(err)
+}
+
+// scan gives records from start on to f, keys and values valid until it
+// returns, while they have the prefix and f returns true. It looks at one moment, for at
+// most a few seconds: an open look keeps badger from making room.
+func (l *Ledger) scan(prefix, start []byte, f func(key, record []byte) (bool, error)) error {
+	until := time.Now().Add(scanTime)
+	return closedAs(l.state.Moment(func(m *state.Moment) error {
+		return m.Scan(prefix, start, func(key, record []byte) (bool, error) {
+			more, err := f(key, record)
+			return more && time.Now().Before(until), err
+		})
+	}))
+}
+
+// scanTime is how long one look at many records may take.
+const scanTime = 5 * time.Second
+
+func closedAs(err error) error {
+	if errors.Is(err, state.ErrClosed) {
+		return entry.ErrClosed
+	}
+	return err
+}
+
+// upgrade makes a ledger of schema 2, which had no journal, one of this schema.
+func (l *Ledger) upgrade() error {
+	found, err := state.Schema(l.o.db())
+	if err != nil || found == 0 || found == schema {
+		return err
+	}
+	if found != 2 {
+		return errSchema(found)
+	}
+	start := time.Now() // for the log
+	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
+	if err != nil {
+		return err
+	}
+	last := j.Last()
+	if err := j.Close(); err != nil {
+		return err
+	}
+	if last > 0 {
+		return fmt.Errorf("its tables are of schema %d, which had no journal, and %s holds commits up to %d: one of both is another ledger's", found, l.o.log(), last)
+	}
+	err = state.Upgrade(state.Options{Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger")}, func(m *state.Moment) (uint64, error) {
+		var t tally
+		found, err := m.Get(keyCounter, func(record []byte) error {
+			r, err := unseal(keyCounter, record)
+			if err != nil {
+				return err
+			}
+			t = readTally(&r)
+			return r.done()
+		})
+		if err == nil && !found {
+			err = errors.New("its counters are missing: restore a backup")
+		}
+		return t.commit, err
+	})
+	if err != nil {
+		return fmt.Errorf("upgrade from schema %d to %d: %w", found, schema, mend.With(err))
+	}
+	if err := os.Remove(filepath.Join(l.o.Dir, "commits")); err != nil && !errors.Is(err, fs.ErrNotExist) { // schema 2's
+		l.o.Log.Warn("remove a file of the old schema", "err", err)
+	}
+	l.o.Log.Info("ledger upgraded", "schema", schema, "took", time.Since(start))
+	return nil
+}
+
+func errSchema(found uint16) error {
+	if found > schema {
+		return fmt.Errorf("it was written by a newer balhost (schema %d, this one knows %d): run that one", found, schema)
+	}
+	return fmt.Errorf("it was written by a balhost of before the first release (schema %d, this one reads 2 and %d): finish its messages with that one, then move the folder away", found, schema)
+}

@@ -1,0 +1,185 @@
+package state
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+)
+
+// Options says where a state is. Dir, Schema and the functions are needed.
+type Options struct {
+	Dir    string       // of badger's files; made when it is missing; for one process at a time
+	Schema uint16       // the version of keys and records: a state of another one is refused
+	Light  bool         // for simulations: small files, no compaction
+	Log    hclog.Logger // badger's
+
+	// Bad is called, from any goroutine, when badger cannot be trusted any more.
+	Bad func(error)
+	// Durable is called when the commits up to one are in synced tables: they need
+	// not be replayed any more. An error of it is told to Bad.
+	Durable func(commit uint64) error
+
+	Layer    int // bytes of frames from which a layer is written to badger; 4 MiB when 0
+	MemTable int // bytes of one of badger's memtables, of which there are two; 8 MiB when 0
+	Rotate   int // bytes of frames after which what was applied is made durable at the latest; 64 MiB when 0
+}
+
+func (o Options) withDefaults() Options {
+	o.Layer = cmp.Or(o.Layer, 4<<20)
+	o.MemTable = cmp.Or(o.MemTable, 8<<20)
+	o.Rotate = cmp.Or(o.Rotate, 64<<20)
+	return o
+}
+
+// ErrClosed is for those who read after Close.
+var ErrClosed = errors.New("the state is closed")
+
+// keyApplied is the record of the last commit of what badger was given: the
+// last write of each group. No key of the ledger's begins with this byte.
+var keyApplied = []byte{0xff, 'c'}
+
+// State is records by key. One goroutine, the committer, calls Apply and has a
+// View; all other methods may be called from any.
+type State struct {
+	o       Options
+	db      *badger.DB
+	watch   *watch
+	reading gate // who reads badger
+
+	mu     sync.RWMutex // guards what follows, and the map of the active layer
+	active *layer
+	frozen *layer // being written to badger; nil: none is
+	err    error  // badger could not be written: the frozen layer stays
+	ended  sync.Cond
+
+	writers errgroup.Group // at most one writes a layer
+	mark    mark           // the writer's
+	since   int            // bytes of frames since the mark; the writer's
+}
+
+// layer is what some commits changed, the last change of each key.
+type layer struct {
+	records map[string]record // keys and values are the frames'
+	bytes   int               // of the frames
+	commit  uint64            // the last one
+}
+
+type record struct {
+	value   []byte // nil: deleted
+	expires uint64
+}
+
+func newLayer() *layer { return &layer{records: map[string]record{}} }
+
+// Open opens or makes the state, as it stands in badger's tables. What comes
+// after Commit must be applied again.
+func Open(o Options) (*State, error) {
+	s := &State{o: o.withDefaults(), active: newLayer()}
+	s.ended.L = &s.mu
+	s.watch = &watch{log: o.Log}
+	var err error
+	if s.db, err = openBadger(&s.o, s.watch); err != nil {
+		return nil, err
+	}
+	s.watch.tell(s.o.Bad)
+	applied, err := s.applied()
+	if err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	s.active.commit = applied
+	s.mark = mark{commit: applied, version: s.db.MaxVersion()}
+	return s, nil
+}
+
+// Commit is the last commit that was applied; after Open, the last one that is whole in badger's tables.
+func (s *State) Commit() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.active.commit
+}
+
+// applied reads the record of the last commit.
+func (s *State) applied() (commit uint64, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(keyApplied)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			if len(v) != 8 {
+				return errors.New("the record of the last commit is damaged: restore a backup")
+			}
+			commit = binary.BigEndian.Uint64(v)
+			return nil
+		})
+	})
+	return commit, err
+}
+
+// Apply makes the changes of one commit, which is on disk, seen. The frame
+// belongs to the state from now on. It waits while two layers are full and the first is
+// not yet written.
+func (s *State) Apply(commit uint64, frame []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if commit != s.active.commit+1 && s.active.commit != 0 {
+		return fmt.Errorf("commit %d does not follow commit %d", commit, s.active.commit)
+	}
+	a := s.active
+	err := Changes(frame, func(c Change) {
+		r := record{expires: c.Expires}
+		if !c.Delete {
+			r.value = c.Value
+		}
+		a.records[text(c.Key)] = r
+	})
+	if err != nil {
+		return err
+	}
+	a.bytes += len(frame)
+	a.commit = commit
+	if a.bytes >= s.o.Layer && s.frozen == nil {
+		s.freeze()
+	}
+	for s.active.bytes >= 2*s.o.Layer && s.frozen != nil && s.err == nil {
+		s.ended.Wait()
+		if s.frozen == nil {
+			s.freeze()
+		}
+	}
+	return nil
+}
+
+// text is a key as a map wants it. The bytes are a frame's, which nobody changes.
+func text(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
+
+// Close applies what there is, so that the next Open finds it in tables, and
+// closes badger.
+func (s *State) Close() error {
+	err := s.Flush()
+	s.writers.Wait() //nolint:errcheck // it returns nil
+	s.reading.shut()
+	return errors.Join(err, s.db.Close())
+}
+
+// Abandon closes badger as it is, for a ledger that has failed.
+func (s *State) Abandon() error {
+	s.writers.Wait() //nolint:errcheck // it returns nil
+	s.reading.shut()
+	return s.db.Close()
+}
+
+// Flatten has badger rewrite its tables without what was deleted.
+func (s *State) Flatten() error { return s.db.Flatten(1) }

@@ -1,0 +1,65 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Upgrade makes a state of an older schema, whose memtable logs were synced
+// and hold commits, one of o.Schema, where tables alone count. last finds the number of the
+// last commit. The schema changes in one write, the last one: a power cut before it
+// leaves a state of the old schema, to be upgraded again.
+func Upgrade(o Options, last func(*Moment) (commit uint64, err error)) error {
+	o = o.withDefaults()
+	old, err := Schema(o.Dir)
+	if err != nil {
+		return err
+	}
+	w := &watch{log: o.Log}
+	was := badgerOptions(&o, w).WithExternalMagic(old).WithSyncWrites(true)
+	// As it was written: a log of a memtable of 16 MiB must be read whole.
+	was = was.WithMemTableSize(max(int64(o.MemTable), 16<<20)).WithValueThreshold(1 << 20).WithNumMemtables(3)
+	db, err := open(was, w)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(txn *badger.Txn) error {
+		commit, err := last(&Moment{txn})
+		if err != nil {
+			return err
+		}
+		return txn.Set(keyApplied, binary.BigEndian.AppendUint64(nil, commit))
+	})
+	// Close makes tables of the memtables.
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := w.seen(); err != nil {
+		return err
+	}
+	if err := syncFolder(o.Dir); err != nil {
+		return err
+	}
+	return setSchema(o.Dir, o.Schema)
+}
+
+// setSchema writes the two bytes of MANIFEST that say it; no checksum covers them.
+func setSchema(dir string, schema uint16) error {
+	f, err := os.OpenFile(filepath.Join(dir, badger.ManifestFilename), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(binary.BigEndian.AppendUint16(nil, schema), 4)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("note the new schema: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// mark is a moment of what was written to badger: when its tables hold the
+// version, they hold all up to the commit.
+type mark struct{ commit, version uint64 }
+
+// freeze hands the active layer to the writer. State.mu is held, and no layer is frozen.
+func (s *State) freeze() {
+	s.frozen = s.active
+	s.active = newLayer()
+	s.active.commit = s.frozen.commit
+	frozen := s.frozen
+	s.writers.Go(func() error {
+		err := s.write(frozen)
+		s.mu.Lock()
+		if err == nil {
+			s.frozen = nil
+		} else if s.err == nil {
+			s.err = err
+		}
+		s.ended.Broadcast()
+		s.mu.Unlock()
+		if err != nil {
+			s.o.Bad(err)
+		}
+		return nil
+	})
+}
+
+// Flush writes to badger what there is now.
+func (s *State) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.frozen != nil && s.err == nil {
+		s.ended.Wait()
+	}
+	if s.err != nil || len(s.active.records) == 0 {
+		return s.err
+	}
+	s.freeze()
+	for mine := s.frozen; s.frozen == mine && s.err == nil; {
+		s.ended.Wait()
+	}
+	return s.err
+}
+
+// write puts a layer into badger, its commit last, and looks what has become durable.
+func (s *State) write(l *layer) error {
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for key, r := range l.records {
+		var err error
+		if r.value == nil {
+			err = batch.Delete([]byte(key))
+		} else {
+			err = batch.SetEntry(&badger.Entry{Key: []byte(key), Value: r.value, ExpiresAt: r.expires})
+		}
+		if err != nil {
+			return fmt.Errorf("apply commits up to %d: %w", l.commit, err)
+		}
+	}
+	err := batch.Set(keyApplied, binary.BigEndian.AppendUint64(nil, l.commit))
+	if err == nil {
+		err = batch.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("apply commits up to %d: %w", l.commit, err)
+	}
+	s.since += l.bytes
+	return s.look(l.commit)
+}
+
+// look tells which commits have become durable, and sees to it that they do.
+// All up to applied is written.
+func (s *State) look(applied uint64) error {
+	durable := uint64(0)
+	for _, t := range s.db.Tables() {
+		durable = max(durable, t.MaxVersion)
+	}
+	if durable < s.mark.version {
+		if s.since < s.o.Rotate {
+			return nil
+		}
+		return s.rotate(applied)
+	}
+	if err := syncFolder(s.o.Dir); err != nil { // badger doesn't, for the first tables
+		return err
+	}
+	if err := s.o.Durable(s.mark.commit); err != nil {
+		return err
+	}
+	s.mark, s.since = mark{applied, s.db.MaxVersion()}, 0
+	return nil
+}
+
+// rotate fills the memtable up, so that it becomes a table: badger has no call for that. What it
+// writes is gone with the next compaction.
+func (s *State) rotate(applied uint64) error {
+	key, filler := []byte{0xff, 'f'}, make([]byte, min(256<<10, s.o.MemTable/16))
+	s.mark, s.since = mark{applied, s.db.MaxVersion()}, 0
+	for n := 0; n <= s.o.MemTable; n += len(filler) {
+		if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, filler) }); err != nil {
+			return fmt.Errorf("fill a memtable up: %w", err)
+		}
+	}
+	return nil
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
