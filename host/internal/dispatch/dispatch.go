@@ -1,7 +1,7 @@
 // Package dispatch hands the ledger's events to plugins: one lane after its
 // order (P5), each until it is settled (P8), what a handler did committed with
 // its end (P7). It holds no message that is not in the ledger (P0): lanes are
-// an index that is rebuilt at every start.
+// an index that is rebuilt at every start, of as much of the ledger as there is room for.
 //
 // One goroutine, [Dispatcher.Run], owns all lanes; everybody else leaves what
 // happened in its mailbox. It never waits for a plugin or a commit, so that a
@@ -107,10 +107,12 @@ type Dispatcher struct {
 	lease   uint64
 	plugins map[string]*plugin
 	table   *route.Table
-	held    map[string]*held // by category: nobody claims it
-	naming  *rate.Limiter    // of those in the log
-	unnamed int              // that it did not let through, since the last one
-	seen    map[string]bool  // categories of events
+	caps    caps
+	piles   map[pileKey]*pile
+	busy    map[uint64]bool // events that are handed out, or whose end is being committed
+	loaded  int             // events in lanes
+	naming  *rate.Limiter   // of those in the log
+	unnamed int             // that it did not let through, since the last one
 	recent  ring
 }
 
@@ -130,9 +132,10 @@ func New(o Options) *Dispatcher {
 		rnd:     rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		plugins: map[string]*plugin{},
 		table:   route.NewTable(nil, o.Ledger.Owner),
-		held:    map[string]*held{},
+		caps:    usual,
+		piles:   map[pileKey]*pile{},
+		busy:    map[uint64]bool{},
 		naming:  rate.NewLimiter(1, 10),
-		seen:    map[string]bool{},
 	}
 }
 
@@ -149,10 +152,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		for _, happened := range d.box.take() {
 			happened(d)
 		}
-		d.intake()
+		more := d.intake()
 		now := time.Now()
 		next := now.Add(time.Hour)
 		for _, p := range d.plugins {
+			more = d.load(p) || more
 			p.wake(now)
 			d.pass(p, now)
 			d.fill(p, now)
@@ -162,6 +166,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			if at, ok := p.nextDue(); ok && at.Before(next) {
 				next = at
 			}
+		}
+		if more {
+			next = now
 		}
 		due.Reset(time.Until(next))
 		select {
@@ -176,19 +183,20 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// intake reads the events that the ledger took since the last time.
-func (d *Dispatcher) intake() {
-	const batch = 1000
-	for {
-		events := d.o.Ledger.Events(d.cursor, batch)
+// intake reads the events that the ledger took since the last time, and reports
+// whether there are more: after a start there may be very many.
+func (d *Dispatcher) intake() (more bool) {
+	for range d.caps.turn {
+		events := d.o.Ledger.Events(d.cursor, d.caps.batch)
 		for _, e := range events {
 			d.cursor = e.Seq
 			d.place(e)
 		}
-		if len(events) < batch {
-			return
+		if len(events) < d.caps.batch {
+			return false
 		}
 	}
+	return true
 }
 
 // Described says that a process has told its claims and may call. It gets no
@@ -224,8 +232,10 @@ func (d *Dispatcher) Settled() {
 	d.box.put(func(d *Dispatcher) {
 		d.settled = true
 		d.keepOwners()
-		for category := range d.held {
-			d.warnHeld(category)
+		for key, pl := range d.piles {
+			if pl.owner == "" {
+				d.warnHeld(key.category)
+			}
 		}
 	})
 }

@@ -99,7 +99,7 @@ func TestLanesUnderFaults(t *testing.T) {
 					p.done(m)
 				}
 			}
-		})
+		}, little(seed))
 	}
 }
 

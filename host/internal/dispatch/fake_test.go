@@ -313,13 +313,16 @@ type bench struct {
 }
 
 // start runs test in a bubble with a dispatcher over the ledger, past boot.
-func start(t *testing.T, ledger *fakeLedger, test func(b *bench)) {
+func start(t *testing.T, ledger *fakeLedger, test func(b *bench), change ...func(*Dispatcher)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ledger.changed = make(chan struct{}) // belongs to this bubble
 		ctx, cancel := context.WithCancel(t.Context())
 		log := &strings.Builder{}
 		d := New(Options{Ledger: ledger, Log: hclog.New(&hclog.LoggerOptions{Output: log}), Sessions: func() entry.Sessions { return entry.Sessions{{Name: "main", SenderID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		for _, c := range change {
+			c(d)
+		}
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
 		test(&bench{T: t, d: d, ledger: ledger, log: log})

@@ -147,7 +147,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, run *turns.Run, now time.Tim
 	p, head := in.of, l.head()
 	if !in.hears(head.Kind) {
 		p.turns.End(run)
-		l.busy = true
+		l.busy, d.busy[head.Seq] = true, true
 		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name}})
 		return frame
 	}
@@ -168,7 +168,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, run *turns.Run, now time.Tim
 	d.lease++
 	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now, run: run}
 	out.id, out.device = about(body)
-	l.busy = true
+	l.busy, d.busy[head.Seq] = true, true
 	p.waits.Observe(now.Sub(l.since).Seconds())
 	in.out[out.number] = out
 	in.outBytes += out.bytes

@@ -515,7 +515,7 @@ func TestHandoversUnderFaults(t *testing.T) {
 				t.Errorf("seed %d: %d events ended, want %d; %d versions", seed, done, w.total(), w.versions)
 			}
 			w.exits()
-		})
+		}, little(seed))
 	}
 }
 

@@ -19,6 +19,8 @@ type lane struct {
 	key    laneKey
 	shared bool // found by its key; others hold one event without order
 	events fifo[entry.Event]
+	next   uint64    // what was left out of it has no smaller seq; 0: nothing was
+	away   int       // events left out
 	loops  int       // times in a row that the head came back with neither an end nor an attempt
 	busy   bool      // the head is handed out or its end is being committed
 	since  time.Time // the head is eligible

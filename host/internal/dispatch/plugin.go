@@ -30,7 +30,10 @@ type plugin struct {
 
 	order        route.Order       // that the lanes were made by
 	laned        bool              // before the first Ready there are no lanes
-	waiting      fifo[entry.Event] // not in lanes
+	behind       bool              // not all of its events are in lanes, but for what lanes left out:
+	from         uint64            // those with a greater seq are not
+	loaded       int               // events in lanes
+	hungry       map[*lane]bool    // lanes that left something out, and are running down
 	lanes        map[laneKey]*lane // shared ones with events
 	ready        [4]fifo[*lane]    // by the kind of their heads, in the order they became ready
 	due          dueHeap           // lanes whose heads wait for a time
@@ -40,7 +43,6 @@ type plugin struct {
 	crashes      map[uint64]int    // by seq: deaths of a process while it held this event
 	suspectAfter int               // deaths that make an event a suspect; 0: never
 
-	pending                int
 	handled, retried, died uint64
 	rate                   float64   // handled a second, lately
 	rated                  time.Time // when that was reckoned last
@@ -102,7 +104,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	if p == nil {
 		p = &plugin{
 			name: name, instances: map[*Instance]*instance{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
-			turns: turns.New(d.watchlist(name).set), enlisted: map[*lane]*turns.Turn{},
+			turns: turns.New(d.watchlist(name).set), enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
 		}
 		d.readPause(p)
 		d.plugins[name] = p
@@ -165,7 +167,7 @@ func (d *Dispatcher) promote(p *plugin) {
 	d.claim(p, in.Instance)
 	if relane {
 		p.order, p.laned = in.Order, true
-		d.resort(p)
+		d.unload(p)
 	}
 }
 

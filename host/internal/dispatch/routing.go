@@ -2,58 +2,18 @@ package dispatch
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
 )
 
-// held are the events of a category that no plugin claims.
-type held struct {
-	events []entry.Event
-	since  time.Time
-}
-
-// place gives a pending event, the newest so far, to its plugin. One that was
-// not ready since this start has no lanes yet; a category of nobody is held.
-func (d *Dispatcher) place(e entry.Event) {
-	p := d.owner(e)
-	switch {
-	case p == nil:
-		d.hold(e)
-	case p.laned:
-		p.pending++
-		d.enlane(p, e)
-	default:
-		p.pending++
-		p.waiting.push(e)
+// hold says that nobody claims a category.
+func (d *Dispatcher) hold(pl *pile, category string) {
+	pl.since = time.Now()
+	if d.settled {
+		d.warnHeld(category)
 	}
-}
-
-// owner is the plugin that an event belongs to now; nil: nobody.
-func (d *Dispatcher) owner(e entry.Event) *plugin {
-	name := e.Plugin
-	if name == "" {
-		name = d.table.Owner(e.Category)
-		d.seen[e.Category] = true
-	}
-	if name == "" {
-		return nil
-	}
-	return d.plugin(name)
-}
-
-func (d *Dispatcher) hold(e entry.Event) {
-	h := d.held[e.Category]
-	if h == nil {
-		h = &held{since: time.Now()}
-		d.held[e.Category] = h
-		if d.settled {
-			d.warnHeld(e.Category)
-		}
-	}
-	h.events = append(h.events, e)
 }
 
 // warnHeld names a category that nobody claims: ten at once, then one in a
@@ -67,13 +27,11 @@ func (d *Dispatcher) warnHeld(category string) {
 	d.unnamed = 0
 }
 
-// enlane puts an event at the end of its lane.
+// enlane puts an event at the end of its lane, or leaves it out when that is full.
 func (d *Dispatcher) enlane(p *plugin, e entry.Event) {
 	key, shared := d.laneOf(p, e)
 	if !shared {
-		l := &lane{}
-		l.events.push(e)
-		p.queue(l)
+		d.append(p, &lane{}, e)
 		return
 	}
 	l := p.lanes[key]
@@ -81,7 +39,16 @@ func (d *Dispatcher) enlane(p *plugin, e entry.Event) {
 		l = &lane{key: key, shared: true}
 		p.lanes[key] = l
 	}
+	if l.next != 0 || l.events.len() >= d.laneRoom(p) {
+		l.next, l.away = cmp.Or(l.next, e.Seq), l.away+1
+		return
+	}
+	d.append(p, l, e)
+}
+
+func (d *Dispatcher) append(p *plugin, l *lane, e entry.Event) {
 	l.events.push(e)
+	p.loaded, d.loaded = p.loaded+1, d.loaded+1
 	if l.events.len() == 1 {
 		p.queue(l)
 	}
@@ -114,38 +81,16 @@ func (d *Dispatcher) retable() {
 			claims = append(claims, p.claim)
 		}
 	}
-	before := d.table
 	d.table = route.NewTable(claims, d.o.Ledger.Owner)
 	for _, loss := range d.table.Losses() {
 		d.log.Warn("category is claimed twice", "category", loss.Category, "plugin", loss.Loser, "owner", loss.Winner)
 	}
-	moved := map[string]bool{} // the plugins that lose something
-	for category := range d.seen {
-		if was, is := before.Owner(category), d.table.Owner(category); was != is && was != "" {
-			moved[was] = true
-		}
-	}
 	d.keepOwners()
-	var changed []*plugin
-	for name := range moved {
-		changed = append(changed, d.plugins[name])
-	}
-	for category, h := range d.held {
-		if owner := d.table.Owner(category); owner != "" {
-			delete(d.held, category)
-			changed = append(changed, d.wait(d.plugin(owner), h.events...))
+	for key, pl := range d.piles {
+		if is := d.table.Owner(key.category); key.plugin == "" && is != pl.owner {
+			d.move(pl, key.category, is)
 		}
 	}
-	d.resort(changed...)
-}
-
-// wait leaves events of any age with p, which is to be resorted.
-func (d *Dispatcher) wait(p *plugin, events ...entry.Event) *plugin {
-	p.pending += len(events)
-	for _, e := range events {
-		p.waiting.push(e)
-	}
-	return p
 }
 
 // keepOwners stores who has which category now, but not while plugins are yet to
@@ -163,53 +108,6 @@ func (d *Dispatcher) keepOwners() {
 			})
 		}
 	}
-}
-
-// resort puts everything of these plugins that is not handed out where it
-// belongs now: into lanes in ledger order, or to another owner, which is
-// resorted then.
-func (d *Dispatcher) resort(plugins ...*plugin) {
-	for len(plugins) > 0 {
-		p := plugins[0]
-		plugins = plugins[1:]
-		away := map[*plugin][]entry.Event{}
-		for _, e := range p.idle() {
-			switch owner := d.owner(e); {
-			case owner == nil:
-				p.pending--
-				d.hold(e)
-			case owner != p:
-				p.pending--
-				away[owner] = append(away[owner], e)
-			case p.laned:
-				d.enlane(p, e)
-			default:
-				p.waiting.push(e)
-			}
-		}
-		for owner, events := range away {
-			plugins = append(plugins, d.wait(owner, events...))
-		}
-	}
-}
-
-// idle takes every event that is not handed out from p, in ledger order.
-func (p *plugin) idle() []entry.Event {
-	p.withdraw()
-	events := slices.Clone(p.waiting.all())
-	for _, l := range p.everyLane() {
-		stays := 0
-		if l.busy {
-			stays = 1
-		} else if l.shared {
-			delete(p.lanes, l.key)
-		}
-		events = append(events, l.events.all()[stays:]...)
-		l.events.items = l.events.items[:l.events.first+stays]
-	}
-	p.waiting, p.ready, p.due, p.trials, p.losers = fifo[entry.Event]{}, [4]fifo[*lane]{}, nil, fifo[*lane]{}, fifo[*lane]{}
-	slices.SortFunc(events, func(a, b entry.Event) int { return cmp.Compare(a.Seq, b.Seq) })
-	return events
 }
 
 // everyLane is every lane of p that has an event which is not handed out, and

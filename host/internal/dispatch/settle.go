@@ -180,24 +180,49 @@ func (d *Dispatcher) blame(in *instance, l *lane) {
 
 // advance takes the settled head off its lane.
 func (d *Dispatcher) advance(p *plugin, l *lane) {
-	delete(p.crashes, l.head().Seq)
-	l.events.pop()
+	head := l.events.pop()
+	delete(p.crashes, head.Seq)
+	delete(d.busy, head.Seq)
+	d.over(&head)
+	p.loaded, d.loaded = p.loaded-1, d.loaded-1
 	l.busy, l.loops, l.loss, l.failed = false, 0, nil, nil
-	p.pending--
-	switch {
-	case l.events.len() > 0:
+	if l.next != 0 && l.events.len() <= d.laneRoom(p)/2 {
+		p.hungry[l] = true
+	}
+	if l.events.len() > 0 {
 		d.again(p, l)
-	case l.shared:
+	} else {
+		p.keep(l)
+	}
+}
+
+// keep forgets a lane of which nothing is pending.
+func (p *plugin) keep(l *lane) {
+	if l.shared && l.events.len() == 0 && l.next == 0 {
 		delete(p.lanes, l.key)
 	}
 }
 
 // again queues a lane with an idle head, at its owner of today.
 func (d *Dispatcher) again(p *plugin, l *lane) {
+	head := l.head()
 	l.busy = false
+	delete(d.busy, head.Seq)
 	p.queue(l)
-	if head := l.head(); head.Plugin == "" && d.table.Owner(head.Category) != p.name {
-		d.resort(p)
+	key := keyOf(head)
+	pl := d.piles[key]
+	if pl == nil || key.plugin != "" {
+		return
+	}
+	if is := d.table.Owner(key.category); is != pl.owner {
+		d.move(pl, key.category, is)
+	}
+	if pl.owner != p.name { // it was handed out when its pile moved
+		seq := head.Seq
+		d.unload(p)
+		if pl.owner != "" {
+			d.rewind(d.plugin(pl.owner), seq)
+		}
 	}
 }
 

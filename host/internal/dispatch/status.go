@@ -90,10 +90,11 @@ func (d *Dispatcher) status() Status {
 	for _, loss := range d.table.Losses() {
 		lost[loss.Loser] = append(lost[loss.Loser], loss.Category)
 	}
+	pending := d.pending()
 	for name, p := range d.plugins {
 		st := PluginStatus{
 			Name: name, Paused: p.paused, Order: p.order.String(), Lost: lost[name],
-			Pending: p.pending, Lanes: len(p.lanes), Suspects: p.trials.len(),
+			Pending: pending[name], Lanes: len(p.lanes), Suspects: p.trials.len(),
 			Failure: p.failure, FailedAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
 			Reruns: p.reruns, RerunKey: p.contest.key, RerunAt: p.contest.at, Turns: p.turns.Waiting() + p.losers.len(),
@@ -115,8 +116,10 @@ func (d *Dispatcher) status() Status {
 		s.Plugins = append(s.Plugins, st)
 	}
 	slices.SortFunc(s.Plugins, func(a, b PluginStatus) int { return cmp.Compare(a.Name, b.Name) })
-	for category, h := range d.held {
-		s.Holding = append(s.Holding, Holding{Category: category, Pending: len(h.events), Since: h.since})
+	for key, pl := range d.piles {
+		if pl.owner == "" {
+			s.Holding = append(s.Holding, Holding{Category: key.category, Pending: pl.count, Since: pl.since})
+		}
 	}
 	if len(s.Holding) > maxHolding {
 		slices.SortFunc(s.Holding, func(a, b Holding) int {

@@ -34,7 +34,7 @@ func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some 
 				head := l.head()
 				some = append(some, Waiting{
 					Seq: head.Seq, Plugin: name, Kind: head.Kind, Category: head.Category,
-					Attempts: head.Attempts, Until: head.Due, Behind: l.events.len() - 1,
+					Attempts: head.Attempts, Until: head.Due, Behind: l.events.len() - 1 + l.away,
 				})
 			}
 		}
