@@ -97,7 +97,7 @@ func (c *cursor) window(n int) ([]byte, error) {
 	if skip := c.at - c.base; skip >= 0 && skip+int64(n) <= int64(len(c.buf)) {
 		return c.buf[skip:], nil
 	}
-	want := int(min(int64(max(n, c.chunk)), c.limit-c.at))
+	want := int(min(int64(max(n, c.chunk)), max(c.limit-c.at, 0)))
 	if want > cap(c.buf) {
 		c.buf = make([]byte, want)
 	}

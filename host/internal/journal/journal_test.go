@@ -24,9 +24,10 @@ func record(commit uint64, size int) []byte {
 	return bytes.Repeat(binary.BigEndian.AppendUint64(nil, commit), size/8+1)[:size]
 }
 
-func openAt(t *testing.T, dir string) *Journal {
+// openOn opens a journal with small segments.
+func openOn(t *testing.T, d disk) *Journal {
 	t.Helper()
-	j, err := Open(Options{Dir: dir, SegmentSize: small})
+	j, err := open(Options{Dir: "journal", SegmentSize: small}, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func commits(t *testing.T, j *Journal, size int) (out []uint64) {
 
 func TestAppendReadReopen(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "journal")
-	j := openAt(t, dir)
+	j := openOn(t, folder(dir))
 	if j.First() != 0 || j.Last() != 0 || len(commits(t, j, 0)) != 0 {
 		t.Error("a new journal is not empty")
 	}
@@ -83,7 +84,7 @@ func TestAppendReadReopen(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		j = openAt(t, dir)
+		j = openOn(t, folder(dir))
 	}
 	var from9 []uint64
 	if err := j.Read(9, func(c uint64, r []byte) error { from9 = append(from9, c); return nil }); err != nil || len(from9) != 22 || from9[0] != 9 {
@@ -112,7 +113,8 @@ func TestAppendReadReopen(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	j := openAt(t, t.TempDir())
+	dir := folder(t.TempDir())
+	j := openOn(t, dir)
 	if err := j.Append(0, nil); err == nil {
 		t.Error("commit 0 was taken")
 	}
@@ -132,7 +134,7 @@ func TestRefused(t *testing.T) {
 	if got := commits(t, j, 0); len(got) != 5 {
 		t.Errorf("commits %v", got)
 	}
-	if _, err := Open(Options{Dir: j.o.Dir}); err == nil || !strings.Contains(err.Error(), "another process") {
+	if _, err := Open(Options{Dir: string(dir)}); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("opened twice: %v", err)
 	}
 	if err := j.Close(); err != nil {
@@ -159,8 +161,8 @@ func TestLargestRecord(t *testing.T) {
 }
 
 func TestAppendAll(t *testing.T) {
-	dir := t.TempDir()
-	j := openAt(t, dir)
+	dir := newDisk()
+	j := openOn(t, dir)
 	var records [][]byte
 	for c := uint64(1); c <= 50; c++ {
 		records = append(records, record(c, 300))
@@ -173,13 +175,13 @@ func TestAppendAll(t *testing.T) {
 			t.Errorf("commits %v", got)
 		}
 		j.Close()
-		j = openAt(t, dir)
+		j = openOn(t, dir)
 	}
 }
 
 func TestTrimKeepsSpares(t *testing.T) {
-	dir := t.TempDir()
-	j := openAt(t, dir)
+	dir := newDisk()
+	j := openOn(t, dir)
 	appendTo(t, j, 3, 1000) // three a segment
 	if err := j.Trim(3); err != nil || j.First() != 1 {
 		t.Errorf("the segment with the last commit was given up: first is %d, %v", j.First(), err)
@@ -191,15 +193,15 @@ func TestTrimKeepsSpares(t *testing.T) {
 	if err := j.Trim(1 << 40); err != nil || j.First() != 40 || j.Last() != 40 || j.Held() != frameSize(1000) {
 		t.Errorf("after Trim of all there are %d to %d, %d bytes, %v", j.First(), j.Last(), j.Held(), err)
 	}
-	if names, _ := filepath.Glob(filepath.Join(dir, "*"+spare)); len(names) != maxSpares {
-		t.Errorf("spare files: %v", names)
+	if len(j.spares) != maxSpares {
+		t.Errorf("spare files: %v", j.spares)
 	}
 	if want := int64(1+maxSpares) * small; j.Size() != want {
 		t.Errorf("size %d, want %d", j.Size(), want)
 	}
 	for range 2 {
 		j.Close()
-		j = openAt(t, dir)
+		j = openOn(t, dir)
 		if got := commits(t, j, 1000); len(got) != 1 {
 			t.Errorf("commits %v", got)
 		}
@@ -213,8 +215,8 @@ func TestTrimKeepsSpares(t *testing.T) {
 func TestCut(t *testing.T) {
 	for _, from := range []uint64{41, 40, 39, 38, 37, 36, 20, 5, 4, 1} {
 		t.Run(fmt.Sprint(from), func(t *testing.T) {
-			dir := t.TempDir()
-			j := openAt(t, dir)
+			dir := newDisk()
+			j := openOn(t, dir)
 			appendTo(t, j, 40, 1000)
 			if err := j.Trim(3); err != nil {
 				t.Fatal(err)
@@ -227,7 +229,7 @@ func TestCut(t *testing.T) {
 				t.Errorf("commits %v, %d bytes", got, j.Held())
 			}
 			j.Close()
-			j = openAt(t, dir)
+			j = openOn(t, dir)
 			if got := commits(t, j, 1000); len(got) != want {
 				t.Errorf("opened again: %v", got)
 			}
@@ -259,7 +261,7 @@ func TestLight(t *testing.T) {
 		}
 		j.Close()
 	}
-	j := openAt(t, dir) // and not light
+	j := openOn(t, folder(dir)) // and not light
 	appendTo(t, j, 100, 100)
 	if got := commits(t, j, 100); len(got) != 100 {
 		t.Errorf("commits %v", got)
@@ -268,7 +270,7 @@ func TestLight(t *testing.T) {
 
 // A reader goes on while what it reads is trimmed and its files are used again.
 func TestReadWhileTrimmed(t *testing.T) {
-	j := openAt(t, t.TempDir())
+	j := openOn(t, newDisk())
 	appendTo(t, j, 40, 1000)
 	var got []uint64
 	err := j.Read(0, func(c uint64, r []byte) error {
@@ -290,7 +292,7 @@ func TestReadWhileTrimmed(t *testing.T) {
 }
 
 func TestTogether(t *testing.T) {
-	j := openAt(t, t.TempDir())
+	j := openOn(t, newDisk())
 	const last = 500
 	var all sync.WaitGroup
 	for range 2 {

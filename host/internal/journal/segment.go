@@ -129,6 +129,8 @@ func (s *segment) readHead(path string) error {
 	switch {
 	case len(b) == 0:
 		return &DamageError{File: path, What: "the file is empty"}
+	case s.size < segmentHead:
+		return &DamageError{File: path, Offset: s.size, What: "the file ends there, inside its head"}
 	case len(b) < headBytes || string(b[:8]) != magic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]):
 		return &DamageError{File: path, What: "its head is not one of a journal's segment"}
 	}
