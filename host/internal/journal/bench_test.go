@@ -39,7 +39,7 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer f.Close()
-			if err := fill(osFile{f}, defaultSegment); err != nil {
+			if err := fill(osFile{f}, defaultSegment, hasty); err != nil {
 				b.Fatal(err)
 			}
 			r := make([]byte, size)

@@ -81,13 +81,15 @@ func (j *Journal) install(s *segment, from string) error {
 // blank is a file of real blocks, with a name that no segment has. It is a spare
 // one, with old frames in it, or a new one full of zeros, which is not synced.
 func (j *Journal) blank(size int64) (f file, name string, err error) {
-	if size == j.o.SegmentSize {
-		j.mu.Lock()
-		if n := len(j.spares); n > 0 {
-			name, j.spares = j.spares[n-1], j.spares[:n-1]
-		}
-		j.mu.Unlock()
+	piece := hasty
+	j.mu.Lock()
+	if n := len(j.spares); n > 0 && size == j.o.SegmentSize {
+		name, j.spares = j.spares[n-1], j.spares[:n-1]
 	}
+	if len(j.segments) > 0 {
+		piece = gentle
+	}
+	j.mu.Unlock()
 	if name != "" {
 		f, err = j.disk.open(name)
 		return f, name, err
@@ -96,18 +98,24 @@ func (j *Journal) blank(size int64) (f file, name string, err error) {
 		return nil, "", err
 	}
 	if !j.o.Light {
-		if err := fill(f, size); err != nil {
+		if err := fill(f, size, piece); err != nil {
 			return nil, "", errors.Join(err, f.Close(), j.disk.remove(making))
 		}
 	}
 	return f, making, nil
 }
 
+// How much of a new file is written between two syncs. Beside appends little, lest
+// they queue behind it: measured on ext4, their p99 beside pieces of 128 KiB was that
+// without any, beside 1 MiB twice, beside 16 MiB four times that.
+const (
+	gentle int64 = 128 << 10
+	hasty  int64 = 1 << 20 // the first append waits for the first segment
+)
+
 // fill writes zeros. Blocks that are written are the file system's last word: a
-// write into them changes no metadata, and never finds the disk full. It is synced
-// piece by piece, lest the syncs of appends queue behind all of it.
-func fill(f file, size int64) error {
-	const piece = 1 << 20
+// write into them changes no metadata, and never finds the disk full.
+func fill(f file, size, piece int64) error {
 	b := make([]byte, min(piece, size))
 	for at := int64(0); at < size; at += piece {
 		if _, err := f.WriteAt(b[:min(piece, size-at)], at); err != nil {
