@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,9 @@ import (
 // FuzzSession says any bytes to a session, in each of its states: before the
 // login, in it, when it is ready with something in flight, and when it drains.
 // Whatever they are, it neither panics nor hangs, it acks no more than it
-// stored, and it ends when it is told to.
+// stored, and it ends when it is told to. They are said on three connections:
+// the first, one that follows at once when it drains, and one after a wait.
+// Then nobody answers a dial.
 func FuzzSession(f *testing.F) { // P1, P10
 	const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
 	const ready = header + `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>` +
@@ -40,9 +43,14 @@ func FuzzSession(f *testing.F) { // P1, P10
 			in, out := newInbox(), newOutbox()
 			out.send(1, 3, "tokA")
 			heard := &logs{}
+			var dials atomic.Int32
 			s := New(Options{
 				Name: "main", Address: "x:1", SenderID: "1", Key: "k", Inbox: in, Outbox: out,
-				Dial: func(context.Context, string) (net.Conn, error) {
+				Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+					if dials.Add(1) > 3 {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
 					ours, theirs := net.Pipe()
 					ended := make(chan struct{})
 					go func() {
