@@ -186,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 	appendTo(t, j, 1, 1000)
 	p := <-j.ready // the second is prepared
 	j.ready <- p
-	d.full = true
+	d.full.Store(true)
 	var err error
 	for err == nil {
 		err = j.Append(j.Last()+1, record(j.Last()+1, 1000))
@@ -200,7 +200,7 @@ func TestFullDisk(t *testing.T) {
 	if err := j.Append(7, record(7, 1000)); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
-	d.full = false
+	d.full.Store(false)
 	appendTo(t, j, 20, 1000)
 	if got := commits(t, j, 1000); len(got) != 20 {
 		t.Errorf("commits %v", got)

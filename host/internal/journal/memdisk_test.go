@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // memDisk is a disk in memory that knows what is durable, and loses the rest when
@@ -22,7 +23,7 @@ type memDisk struct {
 	left    int // operations until the power is cut; negative: never
 	cut     bool
 	failing int // syncs until one fails; negative: never
-	full    bool
+	full    atomic.Bool
 	ops     int
 	noSync  string // a mistake to be caught: "file" or "dir" syncs do nothing
 }
@@ -175,7 +176,7 @@ func (f *memFile) WriteAt(b []byte, at int64) (int, error) {
 	}
 	end := at + int64(len(b))
 	if end > int64(len(f.node.bytes)) {
-		if f.d.full {
+		if f.d.full.Load() {
 			return 0, errFull
 		}
 		f.node.bytes = append(f.node.bytes, make([]byte, end-int64(len(f.node.bytes)))...)
@@ -254,6 +255,6 @@ func (d *memDisk) powerCut(r *rand.Rand) *memDisk {
 func (d *memDisk) killed() *memDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.left, d.failing, d.cut, d.full = -1, -1, false, false
+	d.left, d.failing, d.cut = -1, -1, false
 	return d
 }

@@ -132,12 +132,12 @@ func (b *book) step(t *rapid.T, r *rand.Rand, j *Journal, d *memDisk) error {
 		b.appending = records
 		return b.appended(j.AppendAll(b.next(r), records...))
 	case n == 6:
-		d.full = true
+		d.full.Store(true)
 		one := b.anyRecord(r)
 		b.appending = [][]byte{one}
 		next := b.next(r)
 		err := j.Append(next, one)
-		if d.full = false; errors.Is(err, errFull) { // and nothing has happened
+		if d.full.Store(false); errors.Is(err, errFull) { // and nothing has happened
 			err = j.Append(next, one)
 		}
 		if errors.Is(err, errFull) { // as the preparer found it in between
