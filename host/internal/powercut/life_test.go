@@ -67,10 +67,17 @@ func (v *life) open() (err error) {
 	v.over = make(chan struct{})
 	v.ledger, err = ledger.Open(context.Background(), ledger.Options{
 		Dir: v.dir, Statfs: plenty, Retention: 2 * time.Second,
-		Sizes:  ledger.Sizes{Segment: 256 << 10, Layer: 32 << 10, MemTable: 1 << 20, Rotate: 256 << 10},
+		Sizes:  sizes(v.series.rng()),
 		Poison: func(err error) { v.series.fail(v, fmt.Errorf("poisoned: %w", err)) },
 	})
 	return err
+}
+
+// sizes are small ones, so that segments are used again and layers become tables all
+// the time, and others at each start.
+func sizes(rng *rand.Rand) ledger.Sizes {
+	of := func(sizes ...int) int { return sizes[rng.IntN(len(sizes))] << 10 }
+	return ledger.Sizes{Segment: of(256, 512), Layer: of(16, 32, 128), MemTable: of(512, 1024), Rotate: of(256, 1024, 4096)}
 }
 
 // close ends the life as a host is stopped.

@@ -19,12 +19,15 @@ const (
 )
 
 // small are changes of the ledger's sizes and times, beside Options.Sizes, so that
-// compactions and purges go on all the time.
+// compactions and purges go on all the time; and a stop may take as long as the
+// looks at what cuts in it have left.
 var small = []Change{
 	{stateDir + "badger.go", "WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20)"},
 	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 10 * time.Minute\n", "= 300 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 64 << 20 ", "= 1 << 20 "},
+	{ledgerDir + "ledger.go", "closeTime = 10 * time.Second", "closeTime = time.Hour"},
+	{ledgerDir + "stall.go", "age > commitLimit", "age > time.Hour+commitLimit"},
 }
 
 // teeth are faults that the series must find. Each is one text of the sources.
@@ -35,7 +38,7 @@ var teeth = []struct {
 	{"a sync left out", Change{journalDir + "append.go", "if err := s.f.sync(); err != nil {", "if err := error(nil); err != nil {"}},
 	{"a segment freed too early", Change{stateDir + "write.go", "if durable < s.mark.version {", "if false {"}},
 	{"a stale frame taken", Change{journalDir + "frame.go", "|| binary.LittleEndian.Uint64(b) != c.generation {", "{"}},
-	{"memtable logs trusted", Change{stateDir + "badger.go", "if found == o.Schema {", "if false {"}},
+	{"memtable logs trusted", Change{stateDir + "badger.go", "if found == o.Schema {", "if found == o.Schema && false {"}},
 }
 
 var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
