@@ -269,8 +269,8 @@ func (l *Ledger) changeDownstream(e effect) {
 	}
 }
 
-// stamp is for a batch that begins now.
-func (l *Ledger) stamp() (s stamp) {
+// stampNow is Ledger.stamp.
+func (l *Ledger) stampNow() (s stamp) {
 	s.now, s.real = l.clock.now()
 	// Badger forgets by the wall clock, in seconds, so later than known does: one
 	// that is ahead by half the window for a while makes it forget nothing too soon.

@@ -97,6 +97,7 @@ type Ledger struct {
 
 	// append makes a commit durable: Log.Append, or what a test wants of it.
 	append func(commit uint64, frame []byte) error
+	stamp  func() stamp // for a batch that begins now
 
 	full       *room
 	failure    atomic.Pointer[error] // why the ledger is poisoned
@@ -141,6 +142,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		leases: leases{by: map[uint64]uint64{}},
 	}
 	l.clock = newClock(l.o)
+	l.stamp = l.stampNow
 	l.calls = newCallbacks(l.veto)
 	defer func() {
 		if err != nil {
