@@ -63,7 +63,7 @@ func (l *Ledger) openStore() (err error) {
 		}
 	}()
 	applied := l.state.Commit()
-	if _, err := os.Stat(l.o.log()); errors.Is(err, fs.ErrNotExist) && applied > 0 {
+	if _, err := os.Stat(l.o.log()); errors.Is(err, fs.ErrNotExist) && applied > 0 { // else Open makes it
 		return fmt.Errorf("%s is missing: what came after commit %d is in it; put it back, or restore a backup", l.o.log(), applied)
 	}
 	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
@@ -99,9 +99,9 @@ func (l *Ledger) replay(applied uint64) error {
 	switch {
 	case first > applied+1:
 		return fmt.Errorf("the tables of %s have all up to commit %d, the journal begins with %d: what is between is missing; restore a backup", l.o.db(), applied, first)
-	case last < applied && last > 0:
-		return fmt.Errorf("the tables of %s have all up to commit %d, the journal ends with %d: it is older than they are; put the right one back, or restore a backup", l.o.db(), applied, last)
-	case last <= applied:
+	case last < applied:
+		return fmt.Errorf("the tables of %s have all up to commit %d, the journal ends with %d: it is damaged, or older than they are; put the right one back, or restore a backup", l.o.db(), applied, last)
+	case last == applied:
 		return nil
 	}
 	start := time.Now() // for the log
@@ -198,13 +198,6 @@ func (l *Ledger) upgrade() error {
 	if err != nil {
 		return err
 	}
-	last := j.Last()
-	if err := j.Close(); err != nil {
-		return err
-	}
-	if last > 0 {
-		return fmt.Errorf("its tables are of schema %d, which had no journal, and %s holds commits up to %d: one of both is another ledger's", found, l.o.log(), last)
-	}
 	err = state.Upgrade(state.Options{Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger")}, func(m *state.Moment) (uint64, error) {
 		var t tally
 		found, err := m.Get(keyCounter, func(record []byte) error {
@@ -218,9 +211,12 @@ func (l *Ledger) upgrade() error {
 		if err == nil && !found {
 			err = errors.New("its counters are missing: restore a backup")
 		}
+		if err == nil {
+			err = beginJournal(j, t.commit)
+		}
 		return t.commit, err
 	})
-	if err != nil {
+	if err = errors.Join(err, j.Close()); err != nil {
 		return fmt.Errorf("upgrade from schema %d to %d: %w", found, schema, mend.With(err))
 	}
 	if err := os.Remove(filepath.Join(l.o.Dir, "commits")); err != nil && !errors.Is(err, fs.ErrNotExist) { // schema 2's
@@ -228,6 +224,19 @@ func (l *Ledger) upgrade() error {
 	}
 	l.o.Log.Info("ledger upgraded", "schema", schema, "took", time.Since(start))
 	return nil
+}
+
+// beginJournal makes a journal go on where tables end that did not come from it: it says so
+// in a commit that changes nothing. A try before this one may have done it.
+func beginJournal(j Log, commit uint64) error {
+	switch last := j.Last(); last {
+	case commit:
+		return nil
+	case 0:
+		return j.Append(commit, state.Frame(nil))
+	default:
+		return fmt.Errorf("the tables end with commit %d and were made without a journal, and there is one that ends with %d: it is another ledger's; move it away", commit, last)
+	}
 }
 
 func errSchema(found uint16) error {
