@@ -122,6 +122,7 @@ func (o *acceptOp) apply(b *batch) error {
 	from := b.mark()
 	b.arena = appendTime(append(b.arena, format), b.now)
 	b.setUntil(key, from, b.forget)
+	b.l.dedup.add(key, b.now)
 	b.tally.counts.Accepted++
 	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
 	e := envelope{id: b.tally.lastID}
@@ -142,6 +143,9 @@ func (o *acceptOp) apply(b *batch) error {
 
 // known reports whether a message with this dedup key was stored within the window (P6).
 func (b *batch) known(key []byte) bool {
+	if b.l.dedup.rulesOut(key, b.now) {
+		return false
+	}
 	r, found := b.get(key)
 	if !found && b.ahead {
 		r, found = b.expired(key)

@@ -21,14 +21,16 @@
 // # Goroutines
 //
 // The committer (Ledger.run) owns all writes and the index in memory. It takes
-// what waits in the mailbox, up to 1,000 operations or 1 MiB,
-// where updates get about a quarter while anything else waits (batch.fill), and
-// ends alone wait a little for a message to share their sync with (mailbox.linger);
-// applies each to one commit, where an invalid one writes nothing; appends that to the
-// journal, which syncs once; applies it to the state; changes the index; fires the hints; and hands the callbacks
-// on. Another goroutine calls them, so that a slow one stalls no commit. Three more
-// watch the disk and the commits, and tidy up; the state has one that writes to badger, the journal one that
-// prepares its next file. All are started by Open and awaited by Close.
+// what waits in the mailbox, up to 1,000 operations or 1 MiB, where updates get
+// about a quarter while anything else waits (batch.fill), and ends alone wait a
+// little for a message to share their sync with (mailbox.linger); applies each
+// to one commit, where an invalid one writes nothing; appends that to the
+// journal, which syncs once; applies it to the state; changes the index; fires
+// the hints; and hands the callbacks on. Another goroutine calls them, so that a
+// slow one stalls no commit. Three more watch the disk and the commits, and tidy
+// up, and one gives the dedup filter the keys from before the start; the state
+// has one that writes to badger, the journal one that prepares its next file.
+// All are started by Open and awaited by Close.
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
 // credit bound what can be in it. What is read comes from memory, as far as the
@@ -76,15 +78,16 @@
 //
 // # What a message costs
 //
-// A commit costs one write and one sync of the journal. Badger's price is per key that
-// outlives its layer (see package state): log, skiplist, tables, and a tombstone when it goes.
-// So what can share a key does. An upstream costs one lookup and one key of its
-// own (D); envelope, deletion and summary are shares of records that its whole
-// batch has. A downstream costs one key (I), and its deletion later. In commits of
-// 100 that makes about 1.1 keys a message where a key for each envelope, state,
-// dedup and summary would make 6. The payload is stored once: token, ids and data
-// are kept as places in it. A commit of one message writes D, M and c, and M, F
-// and c when it ends.
+// A commit costs one write and one sync of the journal. Badger's price is per
+// key that outlives its layer (see package state): log, skiplist, tables, and a
+// tombstone when it goes. So what can share a key does. An upstream costs one
+// key of its own (D), and a lookup where the filter does not rule out that it
+// came before; envelope, deletion and summary are shares of records that its
+// whole batch has. A downstream costs one key (I), and its deletion later. In
+// commits of 100 that makes about 1.1 keys a message where a key for each
+// envelope, state, dedup and summary would make 6. The payload is stored once:
+// token, ids and data are kept as places in it. A commit of one message writes
+// D, M and c, and M, F and c when it ends.
 //
 // The price is that a page stays while one of its entries is pending, so each
 // minute pages of which half has ended are written anew without it; and that a

@@ -90,6 +90,7 @@ type Ledger struct {
 	box     *mailbox
 	calls   *callbacks
 	clock   *clock
+	dedup   *filter // what was stored within the window
 	metrics *metrics
 	folders []folder // of the files, as they were opened
 
@@ -163,6 +164,8 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	if err := l.recover(ctx); err != nil {
 		return nil, err
 	}
+	now, _ := l.clock.now()
+	l.dedup = newFilter(l.o.DedupWindow, now)
 	if l.metrics, err = newMetrics(l); err != nil {
 		return nil, err
 	}
@@ -171,6 +174,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l.keepers.Go(func() error { return l.watchDisk(ctx) })
 	l.keepers.Go(func() error { return l.watchCommits(ctx) })
 	l.keepers.Go(func() error { return l.tidy(ctx) })
+	l.keepers.Go(func() error { return l.remember(ctx) })
 	return l, nil
 }
 

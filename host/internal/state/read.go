@@ -148,6 +148,15 @@ func (m *Moment) Scan(prefix, start []byte, f func(key, value []byte) (more bool
 	return nil
 }
 
+// Keys gives the keys from start on to f as Scan does, and among them those of records
+// that are deleted or that badger takes for expired, see GetExpired.
+func (m *Moment) Keys(prefix, start []byte, f func(key []byte) (more bool)) {
+	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, AllVersions: true})
+	defer it.Close()
+	for it.Seek(start); it.Valid() && f(it.Item().Key()); it.Next() {
+	}
+}
+
 // gate lets readers of badger in until it is shut, and shut wait for those inside:
 // badger must not be closed under them.
 type gate struct {
