@@ -31,10 +31,20 @@ func (c *changed) fire() {
 // reads from the disk.
 func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	today := l.clock.today()
-	var out []entry.Event
+	out := make([]entry.Event, 0, l.room(&l.events, after, max))
 	err := l.each(&l.events, after, max, func(it item) { out = append(out, it.(*event).public(today)) })
 	l.unreadable(err)
 	return out
+}
+
+// room is how many entries with a greater seq there can be, and max at most.
+func (l *Ledger) room(x *index, after uint64, max int) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if after >= l.tally.seq {
+		return 0
+	}
+	return int(min(uint64(min(max, x.live)), l.tally.seq-after))
 }
 
 // unreadable poisons the ledger when it can't read what is pending: nobody would
@@ -54,7 +64,7 @@ func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsCha
 // reads from the disk.
 func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
 	today := l.clock.today()
-	var out []entry.Downstream
+	out := make([]entry.Downstream, 0, l.room(&l.sent, after, max))
 	err := l.each(&l.sent, after, max, func(it item) { out = append(out, it.(*downstream).public(today)) })
 	l.unreadable(err)
 	return out
