@@ -16,6 +16,10 @@ const head = `<message to="1@fcm.googleapis.com" from="devices@gcm.googleapis.co
 // up is a stanza as CCS writes it, around any text.
 func up(text string) string { return head + text + `</gcm></message>` }
 
+func gcm(text string) string { return `<gcm xmlns="google:mobile:data">` + text + `</gcm>` }
+
+const reason = `<error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>`
+
 // with is an upstream's text, in CCS's order, around any value of data.
 func with(data string) string {
 	return `{"category":"app","data":` + data + `,"message_id":"1","from":"bad"}`
@@ -116,6 +120,34 @@ var hostile = []struct {
 	{"too large, not ended", head + with(`"`+strings.Repeat("x", 2<<20)+`"`) + `</gcm>`, `"1"`, false},
 	{"too large, no id", up(`{"from":"bad","data":"` + strings.Repeat("x", 2<<20) + `"}`), "", false},
 	{"no payload", `<message/>`, "", false},
+
+	{"MESSAGE", `<MESSAGE>` + gcm(with(`{}`)) + `</MESSAGE>`, `"1"`, false},
+	{"Message and GCM", `<Message><GCM xmlns="google:mobile:data">` + with(`{}`) + `</GCM></Message>`, `"1"`, false},
+	{"message and GCM", `<message><x:GCM xmlns:x="google:mobile:data">` + with(`{}`) + `</x:GCM></message>`, `"1"`, false},
+	{"MESSAGE, broken", `<MESSAGE>` + gcm(with(`{"a":"&"}`)) + `</MESSAGE>`, `"1"`, false},
+	{"MESSAGE, no id", `<MESSAGE>` + gcm(`{"from":"bad"}`) + `</MESSAGE>`, "", false},
+	{"MESSAGE, no JSON", `<MESSAGE>` + gcm(`hello`) + `</MESSAGE>`, "", false},
+	{"MESSAGE, too large", `<MESSAGE>` + gcm(with(`"`+strings.Repeat("x", 2<<20)+`"`)) + `</MESSAGE>`, `"1"`, false},
+	{"MESSAGE without gcm", `<MESSAGE>` + with(`{}`) + `</MESSAGE>`, `"1"`, false},
+	{"unknown element", `<note xmlns="urn:a"><b>` + gcm(with(`{}`)) + `</b></note>`, `"1"`, false},
+	{"unknown element, no id", `<note>` + gcm(`{"from":"bad"}`) + `</note>`, "", false},
+	{"unknown element without gcm", `<note>` + with(`{}`) + `</note>`, `"1"`, false},
+	{"iq", `<iq type="set" id="q">` + gcm(with(`{}`)) + `</iq>`, `"1"`, false},
+	{"iq, a result", `<iq type="result" id="q"><query xmlns="urn:a">` + gcm(with(`{}`)) + `</query></iq>`, `"1"`, false},
+	{"iq, an error", `<iq type="error" id="q">` + gcm(with(`{}`)) + `</iq>`, `"1"`, false},
+	{"iq, broken", `<iq type="set" id="q">` + gcm(with(`{"a":"&"}`)) + `</iq>`, `"1"`, false},
+	{"iq, no id", `<iq type="set" id="q">` + gcm(`{"from":"bad"}`) + `</iq>`, "", false},
+	{"iq, too large", `<iq type="set" id="q">` + gcm(with(`"`+strings.Repeat("x", 2<<20)+`"`)) + `</iq>`, `"1"`, false},
+	{"presence", `<presence>` + gcm(with(`{}`)) + `</presence>`, `"1"`, false},
+	{"error", `<message type="error">` + gcm(with(`{}`)) + `</message>`, `"1"`, false},
+	{"error, with an id and a reason", `<message type="error" id="x">` + gcm(with(`{}`)) + reason + `</message>`, "", false},
+	{"error, with a reason, broken", `<message type="error">` + gcm(with(`{"a":"&"}`)) + reason + `</message>`, "", false},
+	{"error, with a reason, too large", `<message type="error">` + gcm(with(`"`+strings.Repeat("x", 2<<20)+`"`)) + reason + `</message>`, "", false},
+	{"error, broken", `<message type="error">` + gcm(with(`{"a":"&"}`)) + `</message>`, `"1"`, false},
+	{"error, ids in front", `<message type="error">` + gcm(`{"from":"bad","message_id":"1","data":{"a":tru}}`) + `</message>`, `"1"`, false},
+	{"error, unknown type", `<message type="error">` + gcm(`{"from":"bad","message_id":"1","message_type":"novelty"}`) + `</message>`, `"1"`, false},
+	{"error, no id", `<message type="error">` + gcm(`{"from":"bad","data":{}}`) + `</message>`, "", false},
+	{"error, too large", `<message type="error">` + gcm(with(`"`+strings.Repeat("x", 2<<20)+`"`)) + `</message>`, `"1"`, false},
 }
 
 // P1, P10: whatever comes as one device's message, once or twice in a row, the
@@ -177,6 +209,46 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// P4: an upstream in a stanza of type "error" is no word on a downstream, even where
+// its device has chosen the id of one, and only one is in flight.
+func TestUpstreamIsNoRefusal(t *testing.T) {
+	for _, stanza := range []string{
+		`<message type="error">` + gcm(`{"from":"bad","message_id":"d-1","data":{}}`) + reason + `</message>`,
+		`<message type="error">` + gcm(`{"from":"bad","data":{}}`) + reason + `</message>`,
+		`<message type="error">` + gcm(`{"from":"bad","message_id":"d-1","data":{"a":"&"}}`) + reason + `</message>`,
+		`<message type="error">` + gcm(`{"data":"`+strings.Repeat("x", 2<<20)+`","message_id":"d-1","from":"bad"}`) + reason + `</message>`,
+	} {
+		simulate(t, ccstest.Options{AckDelay: ccstest.Range{Min: 10 * time.Second}}, nil, func(w *world) {
+			w.outbox.send(1, 1, "tokA")
+			time.Sleep(time.Second)
+			w.srv.Inject(stanza)
+			time.Sleep(15 * time.Second)
+			w.outbox.look(func(b *outbox) {
+				if len(b.refused)+len(b.nacked) > 0 || len(b.acked) != 1 {
+					t.Errorf("%.80s: refused %v, nacked %v, acked %v", stanza, b.refused, b.nacked, b.acked)
+				}
+			})
+		})
+	}
+}
+
+// P10: elements that are not messages and carry nothing are what they were: unknown, and no hole.
+func TestOtherElementsAreNoHoles(t *testing.T) {
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		for _, stanza := range []string{
+			`<note/>`, `<note>{"a":1}</note>`, `<iq type="set" id="1"><x xmlns="urn:a">{"from":"a"}</x></iq>`, `<presence><status>{"from":"a","message_id":"b"}</status></presence>`,
+			`<message type="error" id="x">` + gcm(`{"to":"tokA","message_id":"1","message_type":"ack"}`) + reason + `</message>`,
+			`<message type="error">` + gcm(`{"to":"tokA","message_id":"gone"}`) + reason + `</message>`,
+		} {
+			w.srv.Inject(stanza)
+		}
+		time.Sleep(time.Second)
+		if st := w.s.Status(); st.Connections[0].Unackable > 0 || st.Broken > 0 || st.UnknownStanzas != 2 || w.inbox.count() > 0 {
+			t.Errorf("%+v", st)
+		}
+	})
 }
 
 // P6: ids that a plugin sees alike are told apart where CCS does.

@@ -75,7 +75,7 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 		if refusal == nil {
 			refusal = &xmpp.StanzaError{}
 		}
-		c.box.answer(answer{id: st.ID, refusal: refusal, echo: echoed(st.GCM)}, len(element))
+		c.refused(answer{id: st.ID, refusal: refusal}, refusal.Condition != "", append([][]byte{st.GCM}, st.More...), element)
 	case st.Kind == xmpp.Message && st.Odd != "":
 		c.broken(element, st.Odd)
 	case st.Kind == xmpp.Message && st.GCM != nil:
@@ -84,7 +84,9 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 			c.payload(b, nil)
 		}
 	case st.Kind == xmpp.IQ && (st.Type == "result" || st.Type == "error"): // of a ping
+		c.stray(element)
 	case st.Kind == xmpp.IQ:
+		c.stray(element)
 		q := request{id: st.ID, from: st.From, ping: st.Ping}
 		if len(q.id) > maxID {
 			c.s.odd(tooLarge, fmt.Sprintf("an iq whose id has %d bytes", len(q.id)))
@@ -98,11 +100,88 @@ func (c *conn) stanza(st *xmpp.Stanza, element []byte) {
 			m.bytes += len(element)
 		})
 	case st.Kind == xmpp.Presence: // says nothing that we need
+		c.stray(element)
 	case st.Name.Local == "message", st.Name.Local == "gcm":
 		c.broken(element, "no payload that is known")
-	default:
+	case !c.stray(element):
 		c.s.odd(unknownStanza, c.s.excerpt(element))
 	}
+}
+
+// stray handles a payload in an element that CCS puts none into: who sends such
+// things may wait for an ack all the same. It reports whether there is one.
+func (c *conn) stray(element []byte) bool {
+	r := xmpp.Salvage(element)
+	if !r.Tagged {
+		switch r.Name {
+		case "iq", "presence":
+			return false
+		}
+		f, err := fcm.Decode(r.Payloads[0])
+		if from, id := named(f, err); !from || !id {
+			return false
+		}
+	}
+	c.broken(element, "a payload in an element that is no message: "+clip(r.Name))
+	return true
+}
+
+// named reports which names a payload has that is not one of ours: what we write
+// says to whom it goes, and not from whom.
+func named(f fcm.Frame, err error) (from, id bool) {
+	var bad *fcm.DecodeError
+	switch {
+	case errors.As(err, &bad):
+		return bad.From.Given(), bad.MessageID.Given()
+	case f.Kind == fcm.Upstream || f.Kind == fcm.Receipt:
+		return f.From.Given(), f.MessageID.Given()
+	}
+	return false, false
+}
+
+// refused handles a stanza of type "error"; stated: it has an error element. Mostly it
+// gives back the payload of ours that CCS does not take. One that says from whom it is
+// is no word on a downstream, whatever its id, but a message whose ack CCS may wait for.
+// What CCS has stated an error about is not acked all the same: ccs-protocol.md §4.2.
+func (c *conn) refused(a answer, stated bool, payloads [][]byte, element []byte) {
+	const why = `it came in a stanza of type "error"`
+	device := false
+	for _, b := range payloads {
+		f, err := fcm.Decode(b)
+		if from, _ := named(f, err); !from {
+			continue
+		}
+		device = true
+		c.s.odd(brokenXML, why+": "+c.s.excerpt(element))
+		if stated {
+			c.bounced(f, err, why)
+		} else {
+			c.payload(b, &wreck{bytes.Clone(element), why})
+		}
+	}
+	switch {
+	case !device:
+		a.echo = echoed(payloads[0])
+	case a.id == "":
+		return
+	}
+	c.box.answer(a, len(element))
+}
+
+// bounced notes a device's message that CCS has stated an error about.
+func (c *conn) bounced(f fcm.Frame, err error, why string) {
+	from, id := f.From, f.MessageID
+	if bad := (*fcm.DecodeError)(nil); errors.As(err, &bad) {
+		from, id = bad.From, bad.MessageID
+	}
+	c.hole(from, id, why+" that states an error")
+}
+
+// states reports whether a stanza that can't be parsed has an error element beside its payload.
+func states(element []byte) bool {
+	const payload, reason = "gcm", "<error"
+	first, last := bytes.Index(element, []byte(payload)), bytes.LastIndex(element, []byte(payload))
+	return bytes.Contains(element[:max(first, 0)], []byte(reason)) || bytes.Contains(element[last+1:], []byte(reason))
 }
 
 // wreck is a stanza whose payload can be read only in part, or in an odd place.
@@ -119,12 +198,12 @@ func (c *conn) broken(element []byte, why string) {
 	c.s.odd(brokenXML, why+": "+c.s.excerpt(element))
 	r := xmpp.Salvage(element)
 	if r.Name == "message" && r.Type == "error" {
-		c.box.answer(answer{id: r.ID, refusal: &xmpp.StanzaError{Text: why}, echo: echoed(r.Payloads[0])}, len(element))
+		c.refused(answer{id: r.ID, refusal: &xmpp.StanzaError{Text: why}}, states(element), r.Payloads, element)
 		return
 	}
 	w := &wreck{bytes.Clone(element), why}
 	for _, b := range r.Payloads {
-		if r.Name == "message" || bytes.IndexByte(b, '{') >= 0 {
+		if r.Name == "message" || r.Tagged || bytes.IndexByte(b, '{') >= 0 {
 			c.payload(b, w)
 		}
 	}
@@ -137,15 +216,26 @@ func (c *conn) large(big *xmpp.TooLargeError) {
 	head, tail := xmpp.Salvage(big.Head), xmpp.Salvage(append([]byte("<gcm>"), big.Tail...))
 	last := len(head.Payloads) - 1 // the one that is cut, most likely
 	switch {
-	case head.Name == "iq", head.Name == "presence": // CCS waits for no ack of these
-		return
-	case head.Name == "message" && head.Type == "error":
-		c.box.answer(answer{id: head.ID, refusal: &xmpp.StanzaError{Text: big.Error()}}, len(big.Head))
+	case !head.Tagged && (head.Name == "iq" || head.Name == "presence"): // CCS waits for no ack of these
 		return
 	case !bytes.HasSuffix(big.Tail, []byte(">")): // it lacks its end, so this is anywhere in it
 		tail.Payloads[0] = nil
 	}
 	w := &wreck{entry.Cut(big.Head, big.Tail, int(big.Size)), big.Error()}
+	if head.Name == "message" && head.Type == "error" {
+		f, err := fcm.DecodeEnds(head.Payloads[last], tail.Payloads[0])
+		from, _ := named(f, err)
+		if !from || head.ID != "" {
+			c.box.answer(answer{id: head.ID, refusal: &xmpp.StanzaError{Text: big.Error()}}, len(big.Head))
+		}
+		switch {
+		case !from:
+			return
+		case states(big.Head) || states(big.Tail):
+			c.bounced(f, err, big.Error())
+			return
+		}
+	}
 	for _, b := range head.Payloads[:last] {
 		c.payload(b, w)
 	}

@@ -9,8 +9,9 @@ import (
 
 // Remains are what can be told of a stanza that is broken, or unknown.
 type Remains struct {
-	Name     string   // of its first tag, without prefix; "" when it begins with none
+	Name     string   // of its first tag, without prefix, in lower case; "" when it begins with none
 	Type, ID string   // attributes
+	Tagged   bool     // there is a gcm element, of whatever namespace, however it is written
 	Payloads [][]byte // text that may be a payload's; all there is, when no gcm element is
 }
 
@@ -47,7 +48,7 @@ func Salvage(b []byte) (r Remains) {
 		}
 		r.Payloads = append(r.Payloads, loosen(before(b[begin:max(begin, end)], "gcm")))
 	}
-	if begins == nil {
+	if r.Tagged = begins != nil; !r.Tagged {
 		r.Payloads = [][]byte{loosen(before(rest, r.Name))}
 	}
 	return r
@@ -80,14 +81,15 @@ func payloadTag(b []byte) (n int, ok bool) {
 	return 0, false
 }
 
-// tagName is the name of the tag at b[0] == '<', without prefix.
+// tagName is the name of the tag at b[0] == '<', without prefix, in lower case: the
+// names that are looked for are, and a server that writes one otherwise means the same.
 func tagName(b []byte) string {
 	n := 1
 	for n < len(b) && n < 64 && !nameEnds(b[n]) {
 		n++
 	}
 	_, local, _ := cutName(b[1:n])
-	return strings.ToValidUTF8(string(local), "\uFFFD")
+	return strings.ToLower(strings.ToValidUTF8(string(local), "\uFFFD"))
 }
 
 // looseAttr is the value of an attribute in a start tag.
