@@ -85,7 +85,7 @@ func (c *conn) run(ctx context.Context) (err error) {
 	win := flow.NewWindow(c.s.o.Window)
 	var g errgroup.Group
 	g.Go(func() error {
-		c.read(nc.st.Reader)
+		c.read(nc.st)
 		return nil
 	})
 	g.Go(func() error {

@@ -30,6 +30,7 @@ type wire struct {
 	element    uint64        // what it was last
 	look       time.Time     // when the reader is to look again at that
 	silent     time.Time     // when not zero, a read that waits for that element waits no longer than this
+	hush       time.Time     // when not zero, no read waits longer: the peer may have said its last word
 }
 
 // hasten ends writing at t, one that is under way too.
@@ -44,6 +45,9 @@ func (w *wire) hasten(t time.Time) {
 // meanwhile, so silence means a dead link (ccs-protocol.md §1.3). Keepalives count.
 func (w *wire) Read(p []byte) (int, error) {
 	limit := w.deadline()
+	if !w.hush.IsZero() && w.hush.Before(limit) {
+		limit = w.hush
+	}
 	until, err := w.patience(limit)
 	if err == nil {
 		err = w.Conn.SetReadDeadline(until)

@@ -72,7 +72,9 @@ func TestFloodWhileFullKeepsNothing(t *testing.T) { // P10
 func hearAll(stanzas string) (c *conn, ended chan error) {
 	s := New(Options{Name: "main", Inbox: newInbox(), Log: hclog.NewNullLogger()})
 	c, ended = &conn{s: s, box: newBox()}, make(chan error, 1)
-	go func() { ended <- c.stanzas(xmpp.NewReader(strings.NewReader(stanzas+"</stream:stream>"), 1<<20)) }()
+	go func() {
+		ended <- c.stanzas(&stream{Reader: xmpp.NewReader(strings.NewReader(stanzas+"</stream:stream>"), 1<<20), w: &wire{}})
+	}()
 	return c, ended
 }
 

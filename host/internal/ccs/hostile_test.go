@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balhost/host/internal/ccstest"
@@ -19,6 +20,8 @@ func up(text string) string { return head + text + `</gcm></message>` }
 func gcm(text string) string { return `<gcm xmlns="google:mobile:data">` + text + `</gcm>` }
 
 const reason = `<error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>`
+
+const lastWord = `<stream:error><policy-violation xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></stream:error>`
 
 // with is an upstream's text, in CCS's order, around any value of data.
 func with(data string) string {
@@ -66,6 +69,12 @@ var hostile = []struct {
 	{"tags crossed", up(with(`{"a":"<b><i></b></i>"}`)), `"1"`, false},
 	{"stream's end in a string", up(with(`{"a":"</stream:stream>"}`)), `"1"`, false},
 	{"stream's end behind it", up(with(`{}`)) + `</stream:stream> x`, `"1"`, true},
+	{"stream error in a string", up(with(`{"a":"` + lastWord + `"}`)), `"1"`, false},
+	{"stream error behind an end tag", up(with(`{"a":"</gcm></message>` + lastWord + `"}`)), "", false},
+	{"stream error behind end tags", up(with(`{"a":"</gcm></message>` + lastWord + `</stream:stream>"}`)), "", false},
+	{"stream error behind any end tag", up(with(`{"a":"</b>` + lastWord + `"}`)), "", false},
+	{"stream error behind it", up(with(`{}`)) + lastWord, `"1"`, true},
+	{"empty stream error behind it", up(with(`{}`)) + `<stream:error/>`, `"1"`, true},
 	{"end tag in a string", up(with(`{"a":"</gcm>"}`)), `"1"`, false},
 	{"element in the payload", up(with(`{"a":<b/>1}`)), `"1"`, false},
 	{"nested", up(strings.Repeat("<a>", 40) + with(`{}`) + strings.Repeat("</a>", 40)), `"1"`, false},
@@ -209,6 +218,27 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A stream error that nothing follows is CCS's, though it leaves the connection open;
+// a keepalive is nothing.
+func TestLastWord(t *testing.T) { // P10
+	simulate(t, ccstest.Options{}, nil, func(w *world) {
+		w.srv.Inject(lastWord)
+		time.Sleep(time.Second)
+		if n := w.srv.Inject(up(with(`{}`))); n != 1 {
+			t.Fatal("it was believed before the rest could come")
+		}
+		w.until("the ack", func(n ccstest.Counts) bool { return w.inbox.count() == 1 })
+		w.srv.Inject(lastWord + " ")
+		time.Sleep(time.Second)
+		w.srv.Inject(" ")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if err := w.s.Status().LastError; err == nil || !strings.Contains(err.Error(), "policy-violation") {
+			t.Errorf("it was not believed: %v", err)
+		}
+	})
 }
 
 // P4: an upstream in a stanza of type "error" is no word on a downstream, even where

@@ -18,8 +18,8 @@ import (
 const maxID = 1 << 10
 
 // read is the reading goroutine: it ends when nothing more can be heard.
-func (c *conn) read(r *xmpp.Reader) {
-	err := c.s.hide(c.stanzas(r))
+func (c *conn) read(st *stream) {
+	err := c.s.hide(c.stanzas(st))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		o := &c.s.o
 		err = fmt.Errorf("nothing heard for %v, although pinged: %w", o.PingInterval+o.PingTimeout, err)
@@ -27,7 +27,11 @@ func (c *conn) read(r *xmpp.Reader) {
 	c.box.put(func(m *mail) { m.ended = err })
 }
 
-func (c *conn) stanzas(r *xmpp.Reader) error {
+// stanzas handles what comes, up to the error that ends it. A stream error is CCS's
+// last word. One that more follows stood in the text of a device's message which CCS
+// has not escaped: it ends nothing.
+func (c *conn) stanzas(r *stream) error {
+	var last *xmpp.StreamError
 	for {
 		c.box.await()
 		element, err := r.Next()
@@ -36,6 +40,13 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 			continue
 		}
 		var bad *xmpp.BrokenError
+		if last != nil {
+			if err != nil && !errors.As(err, &bad) && !errors.As(err, new(*xmpp.TooLargeError)) {
+				return last
+			}
+			c.s.odd(brokenXML, "a stream error, and more behind it: "+last.Error())
+			last, r.w.hush = nil, time.Time{}
+		}
 		if broken := errors.As(err, &bad); !broken || !bad.Between {
 			c.heard.Store(int64(time.Since(c.born)))
 		}
@@ -59,6 +70,8 @@ func (c *conn) stanzas(r *xmpp.Reader) error {
 		switch {
 		case errors.As(err, &fault):
 			c.broken(element, err.Error())
+		case errors.As(err, &last):
+			r.w.hush = time.Now().Add(unfinishedFor)
 		case err != nil:
 			return err
 		default:
