@@ -37,6 +37,7 @@ func (p *plugins) Described(i *pluginhost.Instance) {
 	}
 	d := &dispatch.Instance{
 		Name:           i.Name,
+		Content:        i.Content,
 		Process:        process{i},
 		Closed:         i.Closed,
 		Claim:          route.Claim{Plugin: i.Name, Categories: i.Options.Categories, FromConfig: i.FromConfig},

@@ -54,6 +54,7 @@ type Process interface {
 // don't change.
 type Instance struct {
 	Name           string
+	Content        string // what it runs, and how: another one may handle what this one failed at
 	Process        Process
 	Closed         <-chan struct{} // closed when its session has ended
 	Claim          route.Claim

@@ -41,6 +41,7 @@ type plugin struct {
 	losers       fifo[*lane]       // lanes whose heads have lost by a conflict, in that order
 	turn         int               // in kinds, where pick begins
 	crashes      map[uint64]int    // by seq: deaths of a process while it held this event
+	content      string            // that served last; "": none has
 	suspectAfter int               // deaths that make an event a suspect; 0: never
 
 	handled, retried, died uint64
@@ -164,6 +165,11 @@ func (d *Dispatcher) promote(p *plugin) {
 		return
 	}
 	p.serving, p.next, p.suspectAfter = in, nil, in.SuspectAfter
+	if was := p.content; was != in.Content {
+		if p.content = in.Content; was != "" {
+			d.wake(p)
+		}
+	}
 	d.claim(p, in.Instance)
 	if relane {
 		p.order, p.laned = in.Order, true

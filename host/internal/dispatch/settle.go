@@ -16,6 +16,7 @@ type ending struct {
 	entry.Settlement
 	lane   *lane
 	late   bool       // the handler's time was up
+	slowed bool       // the wait is the host's, none that the handler named
 	failed bool       // an error, a panic or a time-out, not a rejection
 	run    *turns.Run // what the handler holds of the state until the commit; nil: nothing
 	letter []any      // what the log calls it by, once it is a dead letter
@@ -63,7 +64,7 @@ func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason 
 	if in.MaxAttempts > 0 && attempt >= in.MaxAttempts {
 		e.Verdict = entry.Dead
 	} else {
-		if after <= 0 {
+		if e.slowed = after <= 0; e.slowed {
 			after = d.o.Retry.DelayAtLeast(attempt, d.rnd)
 		}
 		e.Verdict, e.Due = entry.Retry, time.Now().Add(after)
@@ -123,7 +124,10 @@ func (d *Dispatcher) committed(in *instance, e *ending, err error) {
 		d.note(p, l.head(), "retried", &p.retried)
 		d.failed(p, l.head(), s)
 		l.head().Attempts++
-		l.head().Due, l.loops, l.loss = s.Due, 0, nil
+		l.head().Due, l.loops, l.loss, l.slowed = s.Due, 0, nil, e.slowed
+		if l.slowed && in.Content != p.content {
+			l.head().Due = time.Now() // other content serves by now
+		}
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
@@ -185,7 +189,7 @@ func (d *Dispatcher) advance(p *plugin, l *lane) {
 	delete(d.busy, head.Seq)
 	d.over(&head)
 	p.loaded, d.loaded = p.loaded-1, d.loaded-1
-	l.busy, l.loops, l.loss, l.failed = false, 0, nil, nil
+	l.busy, l.loops, l.loss, l.slowed, l.failed = false, 0, nil, false, nil
 	if l.next != 0 && l.events.len() <= d.laneRoom(p)/2 {
 		p.hungry[l] = true
 	}

@@ -68,6 +68,23 @@ func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint
 	return tried, err
 }
 
+// wake hands out now what failed and waits because of that. A time that a handler
+// has named stays.
+// Weak: where the new content wants another order, lanes are read anew, and wait as the ledger has it.
+func (d *Dispatcher) wake(p *plugin) {
+	now, woken := time.Now(), 0
+	for _, l := range p.due {
+		if l.slowed {
+			l.head().Due = now
+			woken++
+		}
+	}
+	heap.Init(&p.due)
+	if woken > 0 {
+		d.log.Info("new content: events that failed before are tried now", "plugin", p.name, "count", woken)
+	}
+}
+
 // wait is when the first and the last of what waits are handed out again.
 func (p *plugin) wait() (first, last time.Time) {
 	for _, l := range p.due {

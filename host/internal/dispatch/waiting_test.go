@@ -2,12 +2,50 @@ package dispatch
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"balhost/sdk/wire"
 )
+
+// P9: what failed under old content is tried by the new one at once, what was out
+// when that took over, too; a time that its handler named is kept, and a process that was
+// only started again changes nothing.
+func TestNewContentWakes(t *testing.T) {
+	ledger := newLedger()
+	start(t, ledger, func(b *bench) {
+		b.d.Settled()
+		runs := func(content string) func(*Instance) { return func(in *Instance) { in.Content = content } }
+		slow := make(chan struct{})
+		fails := func(p *process, m *wire.Delivery) {
+			r := &wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no"}
+			switch m.GetUpstream().GetMessageId() {
+			case "asked":
+				r.DelayMs = time.Hour.Milliseconds()
+			case "slow":
+				<-slow
+			}
+			p.result(r)
+		}
+		b.plugin("echo", "app", fails, runs("one"))
+		for _, id := range []string{"failed", "asked", "slow"} {
+			ledger.upstream("app", id, id)
+		}
+		synctest.Wait()
+		again := b.plugin("echo", "app", fails, runs("one"))
+		b.wantIDs(again)
+		new := b.plugin("echo", "app", done, runs("two"))
+		synctest.Wait()
+		close(slow)
+		synctest.Wait()
+		got := new.ids()
+		if slices.Sort(got); !slices.Equal(got, []string{"failed", "slow"}) {
+			t.Errorf("the new content got %q at once", got)
+		}
+	})
+}
 
 // What waits for a time is told, and can be tried now: one event, a plugin's, or
 // all. Its lane goes on behind it, in order. // P5

@@ -57,6 +57,7 @@ type Instance struct {
 	Version string // as the plugin says
 	SHA256  string // of the file, in hex
 	PID     int
+	Content string // names SHA256 and the options that it was started with
 	// Manifest is what the plugin said about itself.
 	Manifest *wire.Manifest
 	// Options are in force: Categories and Order hold the plugin's own where

@@ -151,6 +151,7 @@ func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
 	}
 	l.inst = &Instance{
 		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.version.bin.sha256, PID: l.process.pid(),
+		Content:  l.version.bin.sha256 + " " + l.version.print,
 		Manifest: m, Options: options, FromConfig: fromConfig,
 		Send: l.session.Send, Kill: l.process.kill, Closed: in.closed,
 		Trier: l.trier, StartTrier: func() { l.news(wantsTrier) }, Retire: func() { l.news(retired) },
