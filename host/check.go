@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/pluginhost"
 )
@@ -54,7 +55,11 @@ Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 			} else if err != nil {
 				return err
 			}
-			f.look(cfg)
+			seen := f
+			if err := daemon.Answers("a file or folder that "+path+" names", func() error { seen.look(cfg); return nil }); err != nil {
+				return err
+			}
+			f = seen
 			if asJSON {
 				err = printJSON(cmd, f)
 			} else {

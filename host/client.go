@@ -9,6 +9,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
 )
 
 // defaultConfig is the config file unless -c names another one.
@@ -30,12 +31,20 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	if address := cmp.Or(f.admin, os.Getenv("BALHOST_ADMIN")); address != "" {
 		return admin.NewClient(address, os.Getenv("BALHOST_ADMIN_TOKEN")), nil
 	}
-	a, err := config.LoadAdmin(f.config)
-	if errors.Is(err, os.ErrNotExist) && !cmd.Flags().Changed("config") {
-		a, err = config.DefaultAdmin(), nil
-	}
+	var a config.Admin
+	err := daemon.Answers(f.config+", or a file that it names,", func() error {
+		got, err := config.LoadAdmin(f.config)
+		if errors.Is(err, os.ErrNotExist) && !cmd.Flags().Changed("config") {
+			got, err = config.DefaultAdmin(), nil
+		}
+		if err != nil {
+			return wrongConfig{err}
+		}
+		a = got
+		return nil
+	})
 	if err != nil {
-		return nil, wrongConfig{err}
+		return nil, err
 	}
 	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
 }

@@ -117,7 +117,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return daemon.Run(ctx, cfg, daemon.Options{
 			Version: version(), Log: log, LogStats: logStats(logTo), StopTimeout: time.Second,
 			Load: func() (config.Config, error) {
-				cfg, err := loadConfig(f.config)
+				cfg, err := config.Load(f.config)
 				cfg.Ledger = devLimits(cfg.Ledger)
 				return cfg, err
 			},

@@ -22,6 +22,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
 	"balhost/host/internal/plain"
 	"balhost/sdk/outlet"
 )
@@ -175,11 +176,21 @@ type wrongConfig struct{ error }
 
 func (wrongConfig) ExitCode() int { return exitConfig }
 
-// loadConfig reads a whole config.
+// loadConfig reads a whole config. That its files don't answer is no mistake in it:
+// they may a moment later.
 func loadConfig(path string) (config.Config, error) {
-	cfg, err := config.Load(path)
-	if err != nil && !errors.As(err, new(*config.Error)) {
-		err = wrongConfig{fmt.Errorf("%w; name the file with -c", err)}
+	var cfg config.Config
+	err := daemon.Answers(path+", or a file or folder that it names,", func() error {
+		got, err := config.Load(path)
+		if err == nil {
+			cfg = got
+		} else if !errors.As(err, new(*config.Error)) {
+			err = wrongConfig{fmt.Errorf("%w; name the file with -c", err)}
+		}
+		return err
+	})
+	if err != nil {
+		return config.Config{}, err
 	}
-	return cfg, err
+	return cfg, nil
 }

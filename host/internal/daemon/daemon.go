@@ -68,10 +68,13 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if o.Exit == nil {
 		o.Exit = os.Exit
 	}
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("make data_dir: %w", err)
-	}
-	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
+	err = Answers("data_dir "+cfg.DataDir, func() error {
+		if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+			return fmt.Errorf("make data_dir: %w", err)
+		}
+		return mend.Access(cfg.DataDir, config.Own...)
+	})
+	if err != nil {
 		return err
 	}
 	keepCrashes(cfg.DataDir, o.Log)
@@ -115,7 +118,14 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		opts.Inbox, opts.Outbox, opts.Connects, opts.Log = led, out, connects, o.Log.Named("ccs").With("session", s.Name)
 		return opts, err
 	})
-	first, err := sessions.prepare(cfg.Sessions)
+	var first change
+	err = Answers("a ca_file", func() (err error) {
+		made, err := sessions.prepare(cfg.Sessions)
+		if err == nil {
+			first = made
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

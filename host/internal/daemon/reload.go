@@ -122,7 +122,7 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 
 // reloadTime is how long a reload waits for another one, and for the files that
 // the config names: one of them may lie where nothing answers.
-const reloadTime = 10 * time.Second
+const reloadTime = filesTime
 
 // reading is a config that was read and can be put in force.
 type reading struct {
