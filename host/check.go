@@ -45,7 +45,7 @@ Nothing is started and nothing is written.
 
 Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(path)
 			f := findings{Config: path, Problems: []config.Problem{}, Plugins: []pluginFinding{}, Errors: []string{}, Notes: []string{}}
@@ -91,7 +91,17 @@ func (f *findings) look(cfg config.Config) {
 	}
 	for name := range cfg.Plugins {
 		if !slices.ContainsFunc(f.Plugins, func(p pluginFinding) bool { return p.Name == name && p.Verdict == "plugin" }) {
-			f.note("plugin %q has a block, but there is no such plugin in %s", name, cfg.PluginsDir)
+			var names []string
+			for _, p := range f.Plugins {
+				if _, has := cfg.Plugins[p.Name]; !has {
+					names = append(names, p.Name)
+				}
+			}
+			meant := ""
+			if near := mend.Near(name, names); near != "" {
+				meant = fmt.Sprintf("; did you mean %q?", near)
+			}
+			f.note("plugin %q has a block, but there is no such plugin in %s%s", name, cfg.PluginsDir, meant)
 		}
 	}
 	f.Errors = append(f.Errors, pluginhost.Unfit(cfg.DataDir)...)

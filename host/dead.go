@@ -56,7 +56,7 @@ func deadListCommand(where *clientFlags) *cobra.Command {
 		Use:     "list",
 		Short:   "List dead letters, the oldest message first",
 		Example: "  balhost dead list --limit 10\n  balhost dead list --json | jq -r '.dead[].id'",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d: want 1 to 1000; go on with --after", limit)
@@ -103,7 +103,7 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show one dead letter with its payload, as JSON",
 		Example: "  balhost dead show 01JDE0Z3N4V5X6Y7Z8A9B0C1D2",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := where.client(cmd)
 			if err != nil {

@@ -51,7 +51,7 @@ dev.log in data_dir; elsewhere both are lines.`,
   balhost dev --devices 1000 --rate 5000
   balhost dev --devices 0          # only what you send yourself:
   curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.config)
 			if err != nil {

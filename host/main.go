@@ -112,14 +112,6 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// usageError is a command line that can't be meant.
-type usageError struct{ text string }
-
-func (e usageError) Error() string { return e.text }
-
-// usagef makes a usageError.
-func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
-
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "balhost",
@@ -137,6 +129,7 @@ intention, start it again to recover.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(wrongFlag)
 	root.AddCommand(
 		runCommand(),
 		devCommand(),

@@ -17,7 +17,7 @@ func pluginsCommand() *cobra.Command {
 		Use:     "plugins",
 		Short:   "Show the plugins of the running host",
 		Example: "  balhost plugins\n  balhost plugins --json | jq -r '.[] | select(.state != \"running\") | .name'",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := where.client(cmd)
 			if err != nil {
@@ -66,7 +66,7 @@ func pluginCommand(name, short, long, did string, do func(*admin.Client, context
 		Short:   short,
 		Long:    strings.TrimSpace(short + ".\n\n" + long),
 		Example: "  balhost " + name + " chatroom",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := where.client(cmd)
 			if err != nil {
@@ -92,7 +92,7 @@ func logLevelCommand() *cobra.Command {
 		Long: `Changes the level of a plugin's log (trace, debug, info, warn, error) until the
 host ends; without a level it is the host's own again, from the config.`,
 		Example: "  balhost log-level chatroom debug",
-		Args:    cobra.RangeArgs(1, 2),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := where.client(cmd)
 			if err != nil {
@@ -126,7 +126,7 @@ A plugin whose content was refused is tried again when its file changes, or with
 --force, which starts an unchanged plugin anew, too, ends a rollback, and takes
 sessions without asking first whether CCS lets them in.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				order.Plugin = args[0]

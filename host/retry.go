@@ -39,7 +39,7 @@ func retryListCommand(where *clientFlags) *cobra.Command {
 		Use:     "list",
 		Short:   "List the messages that wait for their next attempt, the soonest first",
 		Example: "  balhost retry list --plugin echo\n  balhost retry list --json | jq -r '.retries[].id'",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d: want 1 to 1000", limit)

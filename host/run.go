@@ -33,7 +33,7 @@ It exits with 75 when it ended by intention, because the disk can't be trusted
 any more: nothing was acked that is not stored. Start it again, as systemd does
 with Restart=on-failure.`,
 		Example: "  balhost run -c /etc/balhost/config.hcl",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(path)
 			if err != nil {

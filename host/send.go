@@ -28,8 +28,17 @@ same message.`,
 		Example: `  balhost send --to tokA --data '{"k":"v"}'
   balhost send --topic news --notification '{"title":"Hello"}' --ttl 1h
   balhost send --condition "'a' in topics && 'b' in topics" --data '{"k":"v"}'`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			given := 0
+			for _, name := range []string{"to", "topic", "condition"} {
+				if cmd.Flags().Changed(name) {
+					given++
+				}
+			}
+			if given != 1 {
+				return usagef("to whom? want one of --to, --topic and --condition")
+			}
 			var err error
 			if m.Data, err = jsonFlag("data", data); err != nil {
 				return err
@@ -76,8 +85,6 @@ same message.`,
 	f.StringVar(&m.Session, "session", "", "`name` of the session in config.hcl (default the only one)")
 	f.StringVar(&m.MessageID, "id", "", "message `id` (default one is made)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.MarkFlagsOneRequired("to", "topic", "condition")
-	cmd.MarkFlagsMutuallyExclusive("to", "topic", "condition")
 	return cmd
 }
 

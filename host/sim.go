@@ -69,7 +69,7 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
 with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 		Example: `  balhost sim --devices 100 --rate 500 --category com.example.echo
   balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json`,
-		Args:        cobra.NoArgs,
+		Args:        arguments(0, 0),
 		RunE:        func(cmd *cobra.Command, _ []string) error { return sim(cmd.Context(), f, cmd) },
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}

@@ -21,7 +21,7 @@ func statusCommand() *cobra.Command {
 		Use:     "status",
 		Short:   "Show what the running host is doing",
 		Example: "  balhost status\n  balhost status --json | jq .ledger.events",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := where.client(cmd)
 			if err != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,9 +11,11 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
+	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
 )
@@ -114,7 +117,7 @@ func (h *host) live() error {
 
 func (h *host) ready() (reasons, warnings []string) {
 	l := h.look(answerTime)
-	return l.unready(), slices.Concat(l.warnings(), h.logWarning(), h.refused.warning())
+	return l.unready(), slices.Concat(l.warnings(), l.misspelt(h.config()), h.logWarning(), h.refused.warning())
 }
 
 // unready says why the host can't do now what it did before, or is there for.
@@ -181,6 +184,26 @@ func (l *look) warnings() (warnings []string) {
 	for _, p := range l.plugins {
 		if f := p.Run; f.Failing() && f.Failures < runFailures {
 			warnings = append(warnings, runFailed(p))
+		}
+	}
+	return warnings
+}
+
+// misspelt tells of blocks of the config that name no plugin, and nearly one that has
+// none. Others may be written before their file comes.
+func (l *look) misspelt(c config.Config) (warnings []string) {
+	var names []string
+	for _, p := range l.plugins {
+		if _, has := c.Plugins[p.Name]; !has {
+			names = append(names, p.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
+		if slices.ContainsFunc(l.plugins, func(p pluginhost.Status) bool { return p.Name == name }) {
+			continue
+		}
+		if near := mend.Near(name, names); near != "" {
+			warnings = append(warnings, fmt.Sprintf("config.hcl has a block for plugin %q, and there is none; did you mean %q?", name, near))
 		}
 	}
 	return warnings
