@@ -12,7 +12,12 @@ var (
 	// ErrUnavailable: the host can't now (its disk is filling up, or it is
 	// stopping); the same call may work later.
 	ErrUnavailable = wire.ErrUnavailable
-	// ErrInvalid: this call can never work; the text says why.
+	// ErrInvalid: this call can never work; the text says why. A handler that returns it
+	// is tried again like after any other error: what can't work is its code, and
+	// a new version takes the event up as soon as it is there. While a new version is on
+	// probation it is a failure that counts towards the way back; a [Reject] is none.
+	// Where the event itself is at fault, such as a value that is too large for
+	// any version, Reject the error, so that its lane goes on.
 	ErrInvalid = wire.ErrInvalid
 )
 
