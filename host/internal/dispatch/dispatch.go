@@ -80,6 +80,7 @@ type Results struct {
 	Holds   int       // handed out, and nothing came of it yet
 	Oldest  time.Time // when the one of these that waits longest was handed out
 	Stuck   int       // of these, handlers that went on after their time was up
+	Ended   int       // of these, of events that another process did not let go of until it was ended
 }
 
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
@@ -272,7 +273,7 @@ func (d *Dispatcher) Results(ctx context.Context, r *Instance) (results Results,
 			return entry.ErrUnknown
 		}
 		results = in.done
-		results.Holds, results.Stuck = len(in.out), in.stuck
+		results.Holds, results.Stuck, results.Ended = len(in.out), in.stuck, in.ended
 		for _, out := range in.out {
 			if results.Oldest.IsZero() || out.started.Before(results.Oldest) {
 				results.Oldest = out.started

@@ -248,7 +248,7 @@ func (in *instance) isStuck(out *delivery, now time.Time) bool {
 
 // watchOver is watch for one process.
 func (d *Dispatcher) watchOver(in *instance, now time.Time) {
-	in.stuck = 0
+	in.stuck, in.ended = 0, 0
 	var revoke []uint64
 	for number, out := range in.out {
 		if now.Sub(out.started) > in.HandlerTimeout && !out.revoked {
@@ -261,6 +261,9 @@ func (d *Dispatcher) watchOver(in *instance, now time.Time) {
 		}
 		if in.isStuck(out, now) {
 			in.stuck++
+			if out.lane.ended {
+				in.ended++
+			}
 			d.hangs(in.of, out, now)
 		}
 	}

@@ -100,6 +100,29 @@ func TestOldFailures(t *testing.T) {
 	})
 }
 
+// TestHangOfTheOldOne: a handler that hangs over an event which the old process was ended
+// over is told apart from the new one's own, also before the old one's counted. // P9
+func TestHangOfTheOldOne(t *testing.T) {
+	start(t, newLedger(), func(b *bench) {
+		b.d.Settled()
+		old := b.plugin("echo", "app", nil)
+		b.ledger.upstream("app", "anna", "a1")
+		b.wantIDs(old, "a1")
+		time.Sleep(time.Second)
+		green := b.plugin("echo", "app", nil, func(in *Instance) { in.MaxInFlight = 100 })
+		if err := <-b.retire(old, 10*time.Second); err == nil {
+			t.Fatal("the old one let go of it")
+		}
+		b.wantIDs(green, "a1")
+		b.ledger.upstream("app", "bert", "b1")
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || r.Stuck != 2 || r.Ended != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
 // TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
 func TestHandoverToAnotherOrder(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {

@@ -75,6 +75,7 @@ type instance struct {
 	outOther   int             // outcomes and receipts out
 	committing int             // its results on their way to disk
 	stuck      int             // handlers past their time, counted by watch
+	ended      int             // of these, those whose lanes are ended
 	trial      *delivery       // a suspect, handed out alone
 	finished   bool            // it said drained, or has exited
 	dead       bool            // it has exited; it stays until its results are committed
@@ -209,6 +210,7 @@ func (d *Dispatcher) exited(r *Instance, reason string) {
 		if !in.draining {
 			p.crashes[seq]++
 		}
+		out.lane.ended = out.lane.ended || in.draining
 		if out == trial && !in.draining {
 			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
 			d.commit(in, &ending{lane: out.lane, Settlement: entry.Settlement{

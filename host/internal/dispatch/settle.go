@@ -189,7 +189,7 @@ func (d *Dispatcher) advance(p *plugin, l *lane) {
 	delete(d.busy, head.Seq)
 	d.over(&head)
 	p.loaded, d.loaded = p.loaded-1, d.loaded-1
-	l.busy, l.loops, l.loss, l.slowed, l.failed = false, 0, nil, false, nil
+	l.busy, l.loops, l.loss, l.slowed, l.ended, l.failed = false, 0, nil, false, false, nil
 	if l.next != 0 && l.events.len() <= d.laneRoom(p)/2 {
 		p.hungry[l] = true
 	}

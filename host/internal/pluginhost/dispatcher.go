@@ -48,6 +48,7 @@ type Results struct {
 	Holds   int       // handed out, and nothing came of it yet
 	Oldest  time.Time // when the one of these that waits longest was handed out
 	Stuck   int       // of these, handlers that went on after their time was up
+	Ended   int       // of these, of events that another process did not let go of until it was ended
 }
 
 // Instance is one process of a plugin, as long as it lives. Its address is its

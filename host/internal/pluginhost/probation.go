@@ -29,8 +29,10 @@ type score struct {
 // enoughFailures failed (error, panic or timeout; a rejection is no failure),
 // and the share of failures is over the old one's by more than tolerance. An
 // event that had failed before it came to the new one counts for nothing when it fails
-// again. The old one's share is that of its whole life, none without one. It may crash as
-// often as the old one did in a row of late.
+// again. So does a handler that hangs over an event which the old process had to be
+// ended over: it may have hung there, and not for long enough to count. The old one's
+// share is that of its whole life, none without one. It may crash as often as the old
+// one did in a row of late.
 const (
 	enoughEvents   = 20
 	enoughFailures = 5
@@ -111,8 +113,8 @@ func (s *supervisor) judge(ctx context.Context) {
 		return
 	}
 	reason := score.worse(s.before, enough)
-	if score.Stuck > s.before.Stuck {
-		reason = fmt.Sprintf("hung: %d of its handlers went on after their time was up, of the one's before it %d", score.Stuck, s.before.Stuck)
+	if own := score.Stuck - score.Ended; own > s.before.Stuck {
+		reason = fmt.Sprintf("hung: %d of its handlers went on after their time was up, of the one's before it %d", own, s.before.Stuck)
 	}
 	if reason != "" {
 		s.probation = nil

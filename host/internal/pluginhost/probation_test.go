@@ -95,9 +95,11 @@ func TestProbationWaitsForHandlers(t *testing.T) {
 		reason           string // "": it is proven
 		waits            bool   // neither
 	}{
-		"hangs":           {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
-		"is slow":         {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 10}, "", false},
-		"hangs as before": {Results{Holds: 1, Stuck: 1}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
+		"hangs":                             {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"is slow":                           {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 10}, "", false},
+		"hangs where the old one was ended": {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1, Ended: 1}, "", true},
+		"hangs elsewhere, too":              {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 2, Oldest: before, Stuck: 2, Ended: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"hangs as before":                   {Results{Holds: 1, Stuck: 1}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
