@@ -87,7 +87,9 @@ func TestBacklogLeavesMemoryFlat(t *testing.T) {
 	look("nobody claims it", func(s Status) bool { return len(s.Holding) == 1 && s.Holding[0].Pending == deep }, 2<<20)
 	b := &bench{T: t, d: d}
 	b.plugin("late", "deep", nil)
-	look("its plugin is stuck", func(s Status) bool { return s.Plugins[0].InFlight == 8 && s.Plugins[0].Pending == deep }, 24<<20)
+	look("its plugin is stuck", func(s Status) bool {
+		return s.Plugins[0].InFlight == 8 && s.Plugins[0].Pending == deep && s.Plugins[0].Lanes >= usual.loaded-usual.least
+	}, 24<<20)
 	if err := d.ask(t.Context(), func(d *Dispatcher) error {
 		if d.loaded > usual.loaded || d.loaded < usual.loaded/2 || len(d.plugins["late"].lanes) > d.loaded {
 			t.Errorf("lanes hold %d events, at most %d should be", d.loaded, usual.loaded)
@@ -146,7 +148,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 // TestBacklogMoves: what waits deep goes with its category, in order, from one
 // plugin to the next and to nobody. // P5, P9
 func TestBacklogMoves(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		start(t, newLedger(), func(b *bench) {
 			b.d.Settled()
 			m := &moves{bench: b, seed: seed, rnd: rand.New(rand.NewPCG(seed, 4)), living: map[string]*process{}, next: map[string]int{}}
