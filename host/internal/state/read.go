@@ -105,17 +105,34 @@ func (v *View) badger() *badger.Txn {
 // Moment is the state of one moment.
 type Moment struct{ txn *badger.Txn }
 
-// Moment writes what there is to badger, and gives that moment to f. While f
-// runs badger makes no room of what is deleted.
+// Moment writes what there is to badger, and gives that moment to f, all of each commit or
+// nothing of it. While f runs badger makes no room of what is deleted.
 func (s *State) Moment(f func(*Moment) error) error {
 	if !s.reading.enter() {
 		return ErrClosed
 	}
 	defer s.reading.leave()
-	if err := s.Flush(); err != nil {
+	txn, err := s.moment()
+	if err != nil {
 		return err
 	}
-	return s.db.View(func(txn *badger.Txn) error { return f(&Moment{txn}) })
+	defer txn.Discard()
+	return f(&Moment{txn})
+}
+
+// moment looks at badger between two layers: of one that is being written it would see a part.
+func (s *State) moment() (*badger.Txn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looking++ // Apply begins no layer that we would have to wait for
+	defer func() {
+		s.looking--
+		s.ended.Broadcast()
+	}()
+	if err := s.flush(); err != nil {
+		return nil, err
+	}
+	return s.db.NewTransaction(false), nil
 }
 
 // Get gives the value of a key to f, valid until f returns, and reports whether there is one.

@@ -58,6 +58,9 @@ type State struct {
 	frozen *layer // being written to badger; nil: none is
 	err    error  // badger could not be written: the frozen layer stays
 	ended  sync.Cond
+	// looking is how many wait for a moment between two layers; while there are any,
+	// Apply freezes none.
+	looking int
 
 	writers errgroup.Group // at most one writes a layer
 	mark    mark           // the writer's
@@ -150,17 +153,20 @@ func (s *State) Apply(commit uint64, frame []byte) error {
 	}
 	a.bytes += len(frame)
 	a.commit = commit
-	if a.bytes >= s.o.Layer && s.frozen == nil {
+	if a.bytes >= s.o.Layer && s.free() {
 		s.freeze()
 	}
-	for s.active.bytes >= 2*s.o.Layer && s.frozen != nil && s.err == nil {
+	for s.active.bytes >= 2*s.o.Layer && !s.free() && s.err == nil {
 		s.ended.Wait()
-		if s.frozen == nil {
+		if s.active.bytes >= s.o.Layer && s.free() {
 			s.freeze()
 		}
 	}
 	return nil
 }
+
+// free is whether a layer may be frozen. State.mu is held.
+func (s *State) free() bool { return s.frozen == nil && s.looking == 0 }
 
 // text is a key as a map wants it. The bytes are a frame's, which nobody changes.
 func text(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }

@@ -39,17 +39,24 @@ func (s *State) freeze() {
 func (s *State) Flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.flush()
+}
+
+// flush writes to badger what there is now; no layer is being written when it returns. State.mu is held.
+func (s *State) flush() error {
+	s.writing()
+	if s.err == nil && len(s.active.records) > 0 {
+		s.freeze()
+		s.writing()
+	}
+	return s.err
+}
+
+// writing waits for the end of what is being written. State.mu is held.
+func (s *State) writing() {
 	for s.frozen != nil && s.err == nil {
 		s.ended.Wait()
 	}
-	if s.err != nil || len(s.active.records) == 0 {
-		return s.err
-	}
-	s.freeze()
-	for mine := s.frozen; s.frozen == mine && s.err == nil; {
-		s.ended.Wait()
-	}
-	return s.err
 }
 
 // write puts a layer into badger, its commit last, and looks what has become durable.
