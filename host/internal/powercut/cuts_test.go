@@ -44,8 +44,8 @@ func TestCuts(t *testing.T) {
 		})
 	}
 	group.Wait()
-	fmt.Printf("ok: %d cuts, of which %d in a recovery and %d in a stop; %d upstreams stored, %d tables made\n",
-		s.made.Load(), s.recovering.Load(), s.stopping.Load(), s.stored.Load(), s.tables.Load())
+	fmt.Printf("ok: %d cuts, of which %d in a recovery and %d in a stop; %d upstreams stored, %d tables made, %d segments used again\n",
+		s.made.Load(), s.recovering.Load(), s.stopping.Load(), s.stored.Load(), s.tables.Load(), s.reused.Load())
 }
 
 // series is the cuts of one run.
@@ -60,7 +60,8 @@ type series struct {
 	number               atomic.Int64 // of whatever needs one
 	made                 atomic.Int64 // cuts
 	recovering, stopping atomic.Int64 // of these
-	stored, tables       atomic.Int64
+	stored               atomic.Int64
+	tables, reused       atomic.Int64
 	steps                atomic.Int64 // events of the last recovery
 }
 

@@ -48,8 +48,11 @@ func (v *life) event(what string) {
 	case n < 60:
 		time.Sleep(time.Duration(rand.IntN(200)) * time.Microsecond)
 	}
-	if strings.HasPrefix(what, "after open") && strings.HasSuffix(what, ".sst") {
+	switch {
+	case strings.HasPrefix(what, "after open") && strings.HasSuffix(what, ".sst"):
 		v.series.tables.Add(1)
+	case strings.HasPrefix(what, "after rename") && strings.HasSuffix(what, ".spare"):
+		v.series.reused.Add(1)
 	}
 	if v.events.Add(1) == v.cutAt.Load() {
 		v.cut(what)
@@ -67,17 +70,19 @@ func (v *life) open() (err error) {
 	v.over = make(chan struct{})
 	v.ledger, err = ledger.Open(context.Background(), ledger.Options{
 		Dir: v.dir, Statfs: plenty, Retention: 2 * time.Second,
-		Sizes:  sizes(v.series.rng()),
+		Sizes:  v.series.sizes(),
 		Poison: func(err error) { v.series.fail(v, fmt.Errorf("poisoned: %w", err)) },
 	})
 	return err
 }
 
 // sizes are small ones, so that segments are used again and layers become tables all
-// the time, and others at each start.
-func sizes(rng *rand.Rand) ledger.Sizes {
+// the time, and others at each start. Memtables stay as they are: badger can't read
+// the log of a larger one, which would hide what a ledger that trusts it loses.
+func (s *series) sizes() ledger.Sizes {
+	rng := s.rng()
 	of := func(sizes ...int) int { return sizes[rng.IntN(len(sizes))] << 10 }
-	return ledger.Sizes{Segment: of(256, 512), Layer: of(16, 32, 128), MemTable: of(512, 1024), Rotate: of(256, 1024, 4096)}
+	return ledger.Sizes{Segment: of(256, 512), Layer: of(16, 32, 128), MemTable: 512 << 10, Rotate: of(256, 1024, 4096)}
 }
 
 // close ends the life as a host is stopped.

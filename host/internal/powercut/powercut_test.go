@@ -32,13 +32,15 @@ var small = []Change{
 
 // teeth are faults that the series must find. Each is one text of the sources.
 var teeth = []struct {
-	name  string
-	fault Change
+	name   string
+	series string // which test finds it
+	fault  Change
 }{
-	{"a sync left out", Change{journalDir + "append.go", "if err := s.f.sync(); err != nil {", "if err := error(nil); err != nil {"}},
-	{"a segment freed too early", Change{stateDir + "write.go", "if durable < s.mark.version {", "if false {"}},
-	{"a stale frame taken", Change{journalDir + "frame.go", "|| binary.LittleEndian.Uint64(b) != c.generation {", "{"}},
-	{"memtable logs trusted", Change{stateDir + "badger.go", "if found == o.Schema {", "if found == o.Schema && false {"}},
+	{"a sync left out", "TestCuts", Change{journalDir + "append.go", "if err := s.f.sync(); err != nil {", "if err := error(nil); err != nil {"}},
+	{"a segment freed too early", "TestCuts", Change{stateDir + "write.go", "if durable < s.mark.version {", "if false {"}},
+	{"a stale frame taken", "TestCuts", Change{journalDir + "frame.go", "|| binary.LittleEndian.Uint64(b) != c.generation {", "{"}},
+	{"memtable logs trusted", "TestCuts", Change{stateDir + "badger.go", "if found == o.Schema {", "if found == o.Schema && false {"}},
+	{"a new schema before its tables", "TestUpgradeCuts", Change{stateDir + "upgrade.go", "	err = db.Update(", "	err = setSchema(o.Dir, o.Schema)\n	err = db.Update("}},
 }
 
 var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
@@ -47,7 +49,7 @@ var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
 // make powercut says.
 func TestPowercut(t *testing.T) {
 	needsLayer(t)
-	if out, err := runSeries(t, small); err != nil {
+	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestCuts", small); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
@@ -64,11 +66,11 @@ func TestTeeth(t *testing.T) {
 				return
 			}
 			needsLayer(t)
-			out, err := runSeries(t, changes)
-			if err == nil || !strings.Contains(out, "\nFAIL at cut ") {
+			out, err := runSeries(t, tooth.series, changes)
+			if err == nil || !strings.Contains(out, "FAIL at cut ") {
 				t.Fatalf("was not found in %d cuts: %v\n%s", *cuts, err, out)
 			}
-			_, found, _ := strings.Cut(out, "\nFAIL ")
+			_, found, _ := strings.Cut(out, "FAIL ")
 			t.Logf("found %.400s", found)
 		})
 	}
@@ -81,8 +83,9 @@ func needsLayer(t *testing.T) {
 	}
 }
 
-// runSeries builds the series with changes and runs it; it returns the end of what that said.
-func runSeries(t *testing.T, changes []Change) (string, error) {
+// runSeries builds the tests over the layer and with changes, and runs some; it
+// returns what they said.
+func runSeries(t *testing.T, tests string, changes []Change) (string, error) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "powercut")
 	if err != nil {
@@ -92,7 +95,7 @@ func runSeries(t *testing.T, changes []Change) (string, error) {
 	if err := Build("../../..", program, "./host/internal/powercut", changes...); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "-test.run", "^(TestLayer|TestCuts)$", "-test.timeout", "0",
+	cmd := exec.Command(program, "-test.run", "^("+tests+")$", "-test.timeout", "0",
 		"-cuts", fmt.Sprint(*cuts), "-seed", fmt.Sprint(*seed), "-names", *names, "-within", dir)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
@@ -106,7 +109,7 @@ func runSeries(t *testing.T, changes []Change) (string, error) {
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		line, n := lines.Text(), 0
 		if _, err := fmt.Sscanf(line, "cut %d:", &n); err != nil {
-			if out.WriteString(line + "\n"); strings.Contains(line, " cuts, ") {
+			if out.WriteString(line + "\n"); strings.Contains(line, " cuts") {
 				t.Log(line)
 			}
 		} else if n%100 == 0 {
