@@ -72,6 +72,15 @@ cross: ## compile for the other platforms: linux/arm64, darwin/arm64
 bench: build ## messages/s, latency, CPU and memory, beside the disk's and the simulator's own limits
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./host
 
+# The test's program itself, not "go test": that would leave it behind at a SIGTERM.
+.PHONY: bench-compare
+bench-compare: ## this tree against BASE (a commit), in turn: BASE=d90f67a ROUNDS=5 LOAD=15s; figures also in bin/compare.json
+	@mkdir -p bin
+	@test -n "$(BASE)" || { echo "make bench-compare BASE=COMMIT"; exit 2; }
+	$(GO) test -c -o bin/compare.test ./host
+	cd host && BENCH_BASE=$(BASE) BENCH_ROUNDS=$(ROUNDS) BENCH_LOAD=$(LOAD) BENCH_OUT=$(CURDIR)/bin/compare.json \
+		exec ../bin/compare.test -test.run '^$$' -test.bench '^BenchmarkCompare$$' -test.benchtime 1x -test.timeout 12h
+
 .PHONY: crash
 crash: ## the kill -9 tests, many times
 	BALHOST_CRASH=long $(GO) test -count=1 -run Crash -timeout 60m -v ./host

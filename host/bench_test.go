@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,11 +49,11 @@ func BenchmarkUpstream(b *testing.B) {
 		host := startHost(b, bin, dir, sim)
 		fmt.Printf("\nupstream of 300 bytes, window 100, one connection, ledger synced at every commit\n")
 		fmt.Printf("  limits of this machine in this run: %.0f fsyncs/s of 4 KiB, %.0f upstreams/s from the simulator to a client that stores nothing\n", fsyncs, top.PerSecond)
-		full := measure(b, sim, host, 0, seconds, os.Getenv("BENCH_PROFILE"))
+		full := measure(b.Context(), b, sim, host, 0, seconds*time.Second, os.Getenv("BENCH_PROFILE"))
 		full.print("as fast as the window allows")
 		fmt.Printf("    %.2f of the simulator's ceiling, %.1f messages an fsync of the disk\n", full.rate/top.PerSecond, full.rate/fsyncs)
 		for _, rate := range []int{1000, 3000, 10000} {
-			m := measure(b, sim, host, rate, seconds, "")
+			m := measure(b.Context(), b, sim, host, rate, seconds*time.Second, "")
 			m.print(fmt.Sprintf("%d/s", rate))
 			if rate == 3000 {
 				b.ReportMetric(m.latency.P99.Seconds()*1000, "p99ms@3000/s")
@@ -82,13 +83,13 @@ func (r run) print(name string) {
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 
-// measure runs a load for some seconds, after two to warm up, and waits until
+// measure runs a load for a time, after two seconds to warm up, and waits until
 // the plugin has handled all of it.
-func measure(b *testing.B, sim *simProcess, host *hostProcess, rate, seconds int, profile string) run {
+func measure(ctx context.Context, b *testing.B, sim *simProcess, host *hostProcess, rate int, lasts time.Duration, profile string) run {
 	b.Helper()
 	load := ccstest.Devices{Count: 1000, Rate: float64(rate), Category: "com.example.bench", Size: 300}
 	sim.post(b, "/devices", load)
-	time.Sleep(2 * time.Second)
+	rest(ctx, b, 2*time.Second)
 	sim.post(b, "/devices", load) // latencies begin anew
 	plugin := host.plugin(b)
 	type reading struct {
@@ -101,9 +102,9 @@ func measure(b *testing.B, sim *simProcess, host *hostProcess, rate, seconds int
 	}
 	before := read()
 	if profile != "" {
-		host.profile(b, profile, seconds-1)
+		host.profile(b, profile, int(lasts.Seconds())-1)
 	}
-	time.Sleep(time.Until(before.at.Add(time.Duration(seconds) * time.Second)))
+	rest(ctx, b, time.Until(before.at.Add(lasts)))
 	after := read()
 	latency := sim.report(b).AckLatency
 	sim.delete(b, "/devices")
@@ -113,6 +114,16 @@ func measure(b *testing.B, sim *simProcess, host *hostProcess, rate, seconds int
 	return run{
 		rate: n / elapsed, handled: float64(after.handled-before.handled) / elapsed, latency: latency,
 		sim: each(after.sim - before.sim), host: each(after.host - before.host), plugin: each(after.plugin - before.plugin),
+	}
+}
+
+// rest lets time pass, unless ctx ends: then b does.
+func rest(ctx context.Context, b *testing.B, d time.Duration) {
+	b.Helper()
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		b.Fatal(context.Cause(ctx))
 	}
 }
 
@@ -141,10 +152,21 @@ func fsyncRate(b *testing.B, dir string) float64 {
 // buildBench builds the command and the plugin and gives their folder.
 func buildBench(b *testing.B) string {
 	b.Helper()
-	bin := b.TempDir()
+	return buildIn(b.Context(), b, ".")
+}
+
+// buildIn does so with this folder as it is at any commit. When ctx ends, the
+// compilers do too.
+func buildIn(ctx context.Context, b *testing.B, dir string) string {
+	b.Helper()
+	bin, half := b.TempDir(), b.TempDir()
 	for target, source := range map[string]string{"balhost": ".", "plugins/ackonly": "./testdata/ackonly"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, target), source).CombinedOutput(); err != nil {
-			b.Fatalf("build %s: %v\n%s", source, err, out)
+		build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(bin, target), source)
+		build.Dir, build.Env = dir, append(os.Environ(), "GOTMPDIR="+half)
+		build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGKILL) }
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Fatalf("build %s in %s: %v\n%s", source, dir, cmp.Or(context.Cause(ctx), err), out)
 		}
 	}
 	return bin
@@ -161,7 +183,12 @@ func (c child) start(b *testing.B) {
 	if err := c.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	b.Cleanup(func() { // before its folder goes
+		_ = c.cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(10*time.Second, func() { _ = c.cmd.Process.Kill() })
+		defer late.Stop()
+		_ = c.cmd.Wait()
+	})
 }
 
 func (c child) stop(b *testing.B) {
@@ -339,15 +366,18 @@ func cpu(b *testing.B, pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// peak is the most memory that a process had, in MiB.
-func peak(b *testing.B, pid int) int {
+// peak is the most memory that a process had, in MiB; resident what it has.
+func peak(b *testing.B, pid int) int     { return residence(b, pid, "VmHWM:") }
+func resident(b *testing.B, pid int) int { return residence(b, pid, "VmRSS:") }
+
+func residence(b *testing.B, pid int, which string) int {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
 	lines := strings.Split(string(status), "\n")
-	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "VmHWM:") })
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, which) })
 	kib, err := strconv.Atoi(strings.Fields(lines[i])[1])
 	if err != nil {
 		b.Fatal(err)
