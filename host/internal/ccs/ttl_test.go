@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccstest"
 	"balhost/sdk/message"
 )
@@ -12,7 +13,8 @@ import (
 // What CCS hears of a TTL is what is left of it: after a wait for the network,
 // for a retry, and for a connection that died. None is none, and 0 is 0.
 func TestRemainingTTLOnTheWire(t *testing.T) { // P4
-	host(t, plan{session: quick}, func(w *whole) {
+	patient := func(o *ccs.Options) { quick(o); o.Backoff.Max = time.Second } // the network is away for 10 minutes
+	host(t, plan{session: patient}, func(w *whole) {
 		send := func(id string, ttl *time.Duration) {
 			m := one("tokA", id, nil)
 			m.Options.TTL = ttl
