@@ -62,6 +62,7 @@ const exitRecover = 75
 func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	defer func() { err = mend.With(err) }()
 	started := time.Now()
+	limitMemory()
 	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
 	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
 	defer fail(nil)

@@ -24,7 +24,7 @@ import (
 func badgerOptions(o *Options, w *watch) badger.Options {
 	b := badger.DefaultOptions(o.Dir).WithLogger(w).WithSyncWrites(false).WithDetectConflicts(false).WithNumVersionsToKeep(1).
 		WithMemTableSize(int64(o.MemTable)).WithNumMemtables(2).WithNumLevelZeroTables(2).WithNumLevelZeroTablesStall(8).WithNumCompactors(2).
-		WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20).WithValueThreshold(min(1<<20, int64(o.MemTable)/8)).WithValueLogFileSize(1 << 20).
+		WithBaseTableSize(2 << 20).WithBaseLevelSize(10 << 20).WithValueThreshold(min(1<<20, int64(o.MemTable)/8)).WithValueLogFileSize(1 << 20).
 		WithCompression(options.None).WithBlockCacheSize(0).WithIndexCacheSize(0).
 		WithChecksumVerificationMode(options.OnTableRead).WithNumGoroutines(1).WithMetricsEnabled(false).
 		WithCompactL0OnClose(false).WithExternalMagic(o.Schema)
