@@ -125,14 +125,13 @@ func (d *Disk) name(c *call, do func() error) error {
 		delete(d.now, rel)
 		d.note(change{node: was, from: rel})
 	case c.name == "rename":
-		if was == nil || was.folder || !d.holds(c.to) {
-			d.miss(fmt.Errorf("rename of %s to %s: only files, and inside of the folder", c.path, c.to))
+		if was == nil || !d.holds(c.to) {
+			d.miss(fmt.Errorf("rename of %s to %s: from or to elsewhere", c.path, c.to))
 			return nil
 		}
-		to := d.rel(c.to)
-		delete(d.now, rel)
-		d.now[to] = was
-		d.note(change{node: was, from: rel, to: to})
+		moved := change{node: was, from: rel, to: d.rel(c.to)}
+		moved.rename(d.now)
+		d.note(moved)
 	case was == nil: // open, mkdir
 		n, err := d.adopt(c.path)
 		if err != nil {

@@ -13,6 +13,7 @@ package powercut
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -249,8 +250,16 @@ func (d *Disk) settle(is func(change) bool) {
 	}
 }
 
-// rename makes a change of names.
+// rename makes a change of names. A folder takes along what is in it.
 func (c change) rename(names map[string]*node) {
+	if c.from != "" && c.to != "" && c.node.folder {
+		for name, n := range maps.Clone(names) {
+			if in, ok := strings.CutPrefix(name, c.from+"/"); ok {
+				delete(names, name)
+				names[c.to+"/"+in] = n
+			}
+		}
+	}
 	if c.from != "" {
 		delete(names, c.from)
 	}

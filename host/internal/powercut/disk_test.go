@@ -208,6 +208,24 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A folder takes what is in it to its new name, all or nothing.
+func TestFolderRenamed(t *testing.T) {
+	d := newDesk(t, Ordered)
+	path := filepath.Join(d.disk.root, "x")
+	d.must(event(&call{name: "mkdir", path: path}, func() error { return os.Mkdir(path, 0o700) }))
+	f := d.create("x/f")
+	d.write(f, 0, 1, pageSize)
+	d.sync(f)
+	d.rename("x", "y")
+	where := func(i Image) string { return pages("x/f")(i) + " " + pages("y/f")(i) }
+	d.can(d.outcomes(where), "1 none", "none 1")
+	d.write(f, 0, 2, pageSize)
+	d.sync(f)
+	d.can(d.outcomes(where), "2 none", "none 2")
+	d.syncFolder()
+	d.can(d.outcomes(where), "none 2")
+}
+
 // A name that the Disk was not told of is an error, not a hole in the proof.
 func TestMissed(t *testing.T) {
 	d := newDesk(t, Ordered)

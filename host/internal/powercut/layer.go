@@ -69,13 +69,14 @@ func overlay(top, to string, changes []Change) (list string, err error) {
 // copies are changed sources by their names.
 type copies map[string]string
 
-// layer changes package syscall.
+// layer changes package syscall, and the one call that goes past it.
 func (c copies) layer() error {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return err
 	}
-	folder := filepath.Join(strings.TrimSpace(string(root)), "src", "syscall")
+	src := filepath.Join(strings.TrimSpace(string(root)), "src")
+	folder, below := filepath.Join(src, "syscall"), filepath.Join(src, "internal", "syscall", "unix")
 	for _, d := range descriptors {
 		if err := c.change(filepath.Join(folder, "syscall_linux.go"), d[0], d[0]+d[1]); err != nil {
 			return err
@@ -88,7 +89,8 @@ func (c copies) layer() error {
 		}
 	}
 	c[filepath.Join(folder, "powercut_linux.go")] = added
-	return nil
+	c[filepath.Join(below, "powercut_linux.go")] = addedBelow
+	return c.change(filepath.Join(below, "at.go"), "\nfunc Unlinkat(", "\nfunc powercutUnlinkat(")
 }
 
 // change replaces one text.

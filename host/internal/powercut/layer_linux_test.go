@@ -72,4 +72,10 @@ func TestLayer(t *testing.T) {
 	if !slices.Equal(heard, want) {
 		t.Errorf("heard %q\n should be %q", heard, want)
 	}
+	must(os.WriteFile(filepath.Join(dir, "c", "d"), nil, 0o600))
+	must(os.RemoveAll(filepath.Join(dir, "c")))
+	must(d.check())
+	if !slices.Contains(heard, "unlink c/d") {
+		t.Errorf("heard %q", heard[len(want):])
+	}
 }

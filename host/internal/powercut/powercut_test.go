@@ -22,7 +22,7 @@ const (
 // compactions and purges go on all the time; and a stop may take as long as the
 // looks at what cuts in it have left.
 var small = []Change{
-	{stateDir + "badger.go", "WithBaseTableSize(4 << 20).WithBaseLevelSize(10 << 20)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20)"},
+	{stateDir + "badger.go", "WithCompactL0OnClose(false)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20).WithCompactL0OnClose(false)"},
 	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 10 * time.Minute\n", "= 300 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 64 << 20 ", "= 1 << 20 "},

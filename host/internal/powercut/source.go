@@ -5,8 +5,8 @@ package powercut
 // Those by descriptor, which golang.org/x/sys makes by itself, are caught in
 // Syscall and Syscall6, by which all go.
 //
-// Not seen: truncate and all else by path, openat2, renameat2, link,
-// sync_file_range, syncfs, os.Root, os.RemoveAll. A Disk finds a name that it was not told of.
+// Not seen: truncate by path, openat2, renameat2, link, sync_file_range, syncfs,
+// os.Root. A Disk finds a name that it was not told of.
 var paths = []string{"openat", "Renameat", "unlinkat", "Mkdirat"}
 
 // descriptors are the places in syscall_linux.go, and what they become.
@@ -129,5 +129,26 @@ func powercutWritten(fd int) {
 	if flags, err := fcntl(fd, F_GETFL, 0); err == nil && flags&O_DSYNC != 0 {
 		Powercut(&PowercutCall{Name: "sync", FD: fd}, func() error { return nil })
 	}
+}
+`
+
+// addedBelow is the file that package internal/syscall/unix gets, for os.RemoveAll.
+const addedBelow = `package unix
+
+import (
+	"strconv"
+	"syscall"
+)
+
+func Unlinkat(dirfd int, path string, flags int) error {
+	if syscall.Powercut == nil {
+		return powercutUnlinkat(dirfd, path, flags)
+	}
+	c := syscall.PowercutCall{Name: "unlink", Path: path}
+	folder := make([]byte, 4096)
+	if n, err := syscall.Readlink("/proc/self/fd/"+strconv.Itoa(dirfd), folder); err == nil {
+		c.Path = string(folder[:n]) + "/" + path
+	}
+	return syscall.Powercut(&c, func() error { return powercutUnlinkat(dirfd, path, flags) })
 }
 `
