@@ -77,8 +77,8 @@ func TestSimUsage(t *testing.T) {
 		"--devices -1":             "devices: count",
 		"--duplicates 2":           "probability",
 		"--over-limit shout":       `"nack", "stop" or "close"`,
-		"--keepalive often":        "invalid argument",
-		"--category x unexpected1": "unknown command",
+		"--keepalive often":        "want a time such as",
+		"--category x unexpected1": "one too many",
 	} {
 		code, _, stderr := line(t, append([]string{"sim"}, strings.Fields(args)...)...)
 		if code != exitUsage || !strings.Contains(stderr, says) {

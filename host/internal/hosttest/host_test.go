@@ -75,6 +75,7 @@ func TestWholeWay(t *testing.T) {
 				t.Errorf("the plugin heard %q, want %q", got, want)
 			}
 		}
+		time.Sleep(time.Second) // ends may wait a little for a commit that they share
 		synctest.Wait()
 		if c := h.Ledger.Counts(); c.Handled != 2 || c.Acked != 1 || c.Events+c.Downstreams != 0 {
 			t.Errorf("the ledger has %+v", c)
@@ -151,6 +152,7 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 				t.Errorf("heard %s, want %s", got, c.want)
 			}
 		}
+		time.Sleep(time.Second) // ends may wait a little for a commit that they share
 		synctest.Wait()
 		if c := h.Ledger.Counts(); c.Handled != 5 || c.Events+c.Downstreams+c.Dead != 0 {
 			t.Errorf("the ledger has %+v", c)
