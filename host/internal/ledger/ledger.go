@@ -201,8 +201,8 @@ func (l *Ledger) Close() error {
 
 func (l *Ledger) shutdown() error {
 	l.stop()
-	l.keepers.Wait() //nolint:errcheck // they return nil
-	l.box.close()
+	l.box.close()      // before the keepers are awaited: one may wait for a commit that is not made any more
+	l.keepers.Wait()   //nolint:errcheck // they return nil
 	l.committer.Wait() //nolint:errcheck // it returns nil
 	l.calls.wait()
 	l.metrics.close()

@@ -31,10 +31,10 @@ func (l *Ledger) tidy(ctx context.Context) error {
 		if l.failed() != nil {
 			return nil
 		}
-		if err := l.purge(ctx); err != nil {
+		if err := l.purge(ctx); err != nil && ctx.Err() == nil {
 			l.o.Log.Warn("purge summaries", "err", err)
 		}
-		if err := l.squeeze(ctx, before); err != nil {
+		if err := l.squeeze(ctx, before); err != nil && ctx.Err() == nil {
 			l.o.Log.Warn("rewrite pages", "err", err)
 		}
 		l.mu.RLock()
