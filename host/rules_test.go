@@ -47,6 +47,7 @@ var place = map[string]tier{
 	"host/internal/plain":      pure,
 	"host/internal/turns":      pure,
 	"host/internal/mend":       pure,
+	"host/internal/backup":     pure,
 	"host/internal/secret":     pure,
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,

@@ -108,6 +108,15 @@
 // itself, because a full disk kills badger by SIGBUS and one without inodes makes
 // its compaction lose keys. The ballast file makes room for the next start.
 //
+// # Backups
+//
+// Backup writes the records of one moment to a file (package backup), while all else goes
+// on. Restore makes a ledger of it, elsewhere and at once: the tables appear by one rename, the
+// journal begins with the commit that they end with. The seqs and ids that the lost
+// ledger gave out after the backup are left out. What had not ended when it was taken comes
+// again, and what was acked after it is gone. Examine holds journal, tables and
+// counters against each other, CheckBackup a file's records.
+//
 // A ledger of schema 2, from before there was a journal, is upgraded by Open (see upgrade).
 //
 // Weak: a damaged record among the pending ones keeps Open from working until a

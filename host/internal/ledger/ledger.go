@@ -95,6 +95,8 @@ type Ledger struct {
 	folders []folder // of the files, as they were opened
 
 	replayed atomic.Bool // the journal is
+	closing  atomic.Bool
+	backing  sync.Mutex // held while a backup is taken
 
 	// append makes a commit durable: Log.Append, or what a test wants of it.
 	append func(commit uint64, frame []byte) error
@@ -200,6 +202,7 @@ func (l *Ledger) Close() error {
 }
 
 func (l *Ledger) shutdown() error {
+	l.closing.Store(true) // ends a backup
 	l.stop()
 	l.box.close()      // before the keepers are awaited: one may wait for a commit that is not made any more
 	l.keepers.Wait()   //nolint:errcheck // they return nil

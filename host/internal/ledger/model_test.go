@@ -184,7 +184,7 @@ func TestModel(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept": s.accept, "settle": s.settle, "stale": s.stale, "replay": s.replay, "delete": s.deleteDead,
 			"update": s.update, "finish": s.finish, "postpone": s.postpone, "pass": s.pass, "squeeze": s.squeeze,
-			"reopen": s.reopen, "batch": s.batch, "again": s.batch, "once more": s.batch, "": s.compare,
+			"reopen": s.reopen, "restore": s.restore, "batch": s.batch, "again": s.batch, "once more": s.batch, "": s.compare,
 		})
 	})
 }

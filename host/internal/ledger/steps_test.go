@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -373,6 +374,18 @@ func (s *steps) squeeze(*rapid.T) {
 	for _, kind := range []byte{kindEvent, kindDownstream} {
 		s.do(func(done func(error)) { s.l.put(&squeeze{kind: kind, before: 1 << 60}, done) }, func(err error) error { return err })
 	}
+}
+
+// restore goes on with what is restored of a backup.
+func (s *steps) restore(*rapid.T) {
+	var file bytes.Buffer
+	_, err := s.l.Backup(s.t.Context(), &file, 0, "test")
+	s.must(err)
+	s.must(s.l.Close())
+	dir := s.t.TempDir()
+	_, err = Restore(s.t.Context(), Options{Dir: dir, Statfs: plenty, Now: s.m.clock.now}, &file)
+	s.must(err)
+	s.open(dir)
 }
 
 func (s *steps) reopen(*rapid.T) {

@@ -47,6 +47,9 @@ type folder struct {
 // openStore opens the state as its tables have it, and the journal, and applies what the
 // tables do not have. A power cut may come at any moment of it.
 func (l *Ledger) openStore() (err error) {
+	if err := l.o.unfinished(); err != nil {
+		return err
+	}
 	if err := l.upgrade(); err != nil {
 		return err
 	}
