@@ -145,6 +145,9 @@ intention, start it again to recover.`,
 		sendCommand(),
 		deadCommand(),
 		retryCommand(),
+		backupCommand(),
+		restoreCommand(),
+		verifyCommand(),
 		versionCommand(),
 	)
 	return root
@@ -169,12 +172,15 @@ type wrongConfig struct{ error }
 
 func (wrongConfig) ExitCode() int { return exitConfig }
 
-// loadConfig reads a whole config. That its files don't answer is no mistake in it:
+// loadConfig reads a whole config.
+func loadConfig(path string) (config.Config, error) { return loadWith(config.Load, path) }
+
+// loadWith reads a config, or a part of it. That its files don't answer is no mistake in it:
 // they may a moment later.
-func loadConfig(path string) (config.Config, error) {
+func loadWith(load func(path string) (config.Config, error), path string) (config.Config, error) {
 	var cfg config.Config
 	err := daemon.Answers(path+", or a file or folder that it names,", func() error {
-		got, err := config.Load(path)
+		got, err := load(path)
 		if err == nil {
 			cfg = got
 		} else if !errors.As(err, new(*config.Error)) {

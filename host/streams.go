@@ -121,3 +121,9 @@ func lost(out io.Writer) error {
 	defer s.mu.Unlock()
 	return s.err
 }
+
+// isStderr reports whether out leads to this process's stderr.
+func isStderr(out io.Writer) bool {
+	_, is := behind(out).(*outlet.Writer)
+	return is
+}

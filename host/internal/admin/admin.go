@@ -7,6 +7,7 @@ package admin
 
 import (
 	"context"
+	"io"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,10 @@ type Functions struct {
 	// Reload applies the config file again, all of it or nothing, and looks at
 	// the plugins folder now. It tells what it did.
 	Reload func(context.Context, ReloadOrder) (Reloaded, error)
+	// Backup writes a backup of the ledger, at most so many bytes a second; 0 is as fast as it goes.
+	Backup func(ctx context.Context, w io.Writer, perSecond int64) error
+	// Verify holds all of the ledger against itself.
+	Verify func(context.Context) (Verified, error)
 }
 
 // Refusal is an error that the caller can mend.

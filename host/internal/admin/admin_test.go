@@ -38,6 +38,10 @@ type host struct {
 	live    error
 	reasons []string
 	fails   error // of Send
+
+	backup   string
+	cut      bool // Backup fails behind the first bytes
+	verified Verified
 }
 
 func (h *host) functions() Functions {
@@ -75,6 +79,19 @@ func (h *host) functions() Functions {
 			h.tried = append(h.tried, o)
 			return Ordered{Done: 7}, h.fails
 		},
+		Backup: func(_ context.Context, w io.Writer, perSecond int64) error {
+			h.mu.Lock()
+			h.orders = append(h.orders, []string{fmt.Sprint("backup ", perSecond)})
+			h.mu.Unlock()
+			if h.fails != nil && !h.cut {
+				return h.fails
+			}
+			if _, err := io.WriteString(w, h.backup); err != nil {
+				return err
+			}
+			return h.fails
+		},
+		Verify:     func(context.Context) (Verified, error) { return h.verified, nil },
 		Replay:     h.order,
 		DeleteDead: h.order,
 		Pause:      h.action("pause"),

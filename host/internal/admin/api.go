@@ -201,7 +201,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // failed answers with what the host said, by who must act.

@@ -171,31 +171,40 @@ func ask[T any](ctx context.Context, c *Client, method, path string, in any) (ou
 
 // do asks and decodes the answer into out.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	resp, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
+// send asks; the answer is the caller's to close.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false) // a payload's bytes stay as they are
 		if err := e.Encode(in); err != nil {
-			return fmt.Errorf("encode request: %w", err)
+			return nil, fmt.Errorf("encode request: %w", err)
 		}
 		body = &b
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return fmt.Errorf("admin address %q: %w", c.listen, err)
+		return nil, fmt.Errorf("admin address %q: %w", c.listen, err)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if opErr := (*net.OpError)(nil); errors.As(err, &opErr) && opErr.Op == "dial" {
-		return fmt.Errorf("%w at %s (%w)", ErrNotRunning, c.listen, opErr.Err)
+		return nil, fmt.Errorf("%w at %s (%w)", ErrNotRunning, c.listen, opErr.Err)
 	} else if err != nil {
-		return fmt.Errorf("ask the host at %s: %w", c.listen, err)
+		return nil, fmt.Errorf("ask the host at %s: %w", c.listen, err)
 	}
-	defer resp.Body.Close()
-	return c.decode(resp, out)
+	return resp, nil
 }
 
 func (c *Client) decode(resp *http.Response, out any) error {

@@ -116,6 +116,8 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("POST /v1/plugins/{name}/rollback", s.api.plugin(o.Functions.Rollback))
 	mux.HandleFunc("POST /v1/plugins/{name}/log-level", s.api.setLogLevel)
 	mux.HandleFunc("POST /v1/reload", s.api.reload)
+	mux.HandleFunc("GET /v1/backup", s.api.backup)
+	mux.HandleFunc("POST /v1/verify", s.api.verify)
 	mux.Handle("GET /metrics", scraped(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -380,6 +380,13 @@ func TestLoadReadsFiles(t *testing.T) {
 	if admin, err := LoadAdmin(path); err != nil || admin.Listen != "127.0.0.1:1" {
 		t.Errorf("the admin block alone: %+v %v", admin, err)
 	}
+	if _, err := LoadData(path); err == nil || !strings.Contains(err.Error(), `"data_dri" is not expected`) {
+		t.Errorf("a misspelled data_dir: %v", err)
+	}
+	write(path, "data_dir = \"d\"\nsession \"main\" {\n  server_key = env(\"NOT_SET_HERE\")\n}\nledger {\n  disk_soft = \"2GiB\"\n}\n")
+	if cfg, err := LoadData(path); err != nil || cfg.DataDir != filepath.Join(dir, "d") || cfg.Ledger.DiskSoft != 2<<30 {
+		t.Errorf("the ledger alone: %+v %v", cfg, err)
+	}
 	write(path, strings.Repeat("#\n", maxFile))
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "is longer than 64 KiB") {
 		t.Errorf("a file that is too long: %v", err)

@@ -30,21 +30,35 @@ func Load(path string) (Config, error) {
 // LoadAdmin reads the admin block alone, for commands that ask a running host:
 // they need neither the secrets of the rest nor that it is right.
 func LoadAdmin(path string) (Admin, error) {
+	return loadPart(path, func(c *checker, f file) Admin {
+		c.problems = nil
+		return c.admin(orEmpty(f.Admin))
+	})
+}
+
+// LoadData reads where and how the ledger is kept, for commands that look after it while
+// no host runs: they need no secrets. An unknown key counts, it may be a misspelled data_dir.
+func LoadData(path string) (Config, error) {
+	return loadPart(path, func(c *checker, f file) Config {
+		return Config{File: path, DataDir: c.path(f.DataDir, "data"), Ledger: c.ledger(orEmpty(f.Ledger))}
+	})
+}
+
+func loadPart[T any](path string, part func(*checker, file) T) (none T, err error) {
 	src, err := readBounded(path, maxFile)
 	if err != nil {
-		return Admin{}, fmt.Errorf("read config: %w", err)
+		return none, fmt.Errorf("read config: %w", err)
 	}
 	c, err := newChecker(path, src, os.LookupEnv)
 	if err != nil {
-		return Admin{}, err
+		return none, err
 	}
 	f, ok := c.decode()
 	if !ok {
-		return Admin{}, c.err()
+		return none, c.err()
 	}
-	c.problems = nil
-	admin := c.admin(orEmpty(f.Admin))
-	return admin, c.err()
+	out := part(c, f)
+	return out, c.err()
 }
 
 // Parse checks src as if it had been read from path, with the environment

@@ -30,6 +30,9 @@ func parseSize(s string) (int64, bool) {
 	return 0, false
 }
 
+// ParseSize is parseSize for the command line.
+func ParseSize(s string) (n int64, ok bool) { return parseSize(s) }
+
 // size writes bytes as parseSize reads them.
 func size(n int64) string {
 	for _, u := range units {

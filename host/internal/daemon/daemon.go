@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -87,19 +86,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
 		o.Log.Warn("the disk holds more than it need", "err", err)
 	}
-	led, err := ledger.Open(ctx, ledger.Options{
-		Dir:         filepath.Join(cfg.DataDir, "ledger"),
-		DedupWindow: cfg.Ledger.DedupWindow,
-		Retention:   cfg.Ledger.Retention,
-		DiskSoft:    cfg.Ledger.DiskSoft,
-		DiskHard:    cfg.Ledger.DiskHard,
-		Ballast:     cfg.Ledger.Ballast,
-		Inodes:      cfg.Ledger.Inodes,
-		Uptime:      ledger.Uptime,
-		Log:         o.Log.Named("ledger"),
-		Metrics:     parts.ledger.metrics,
-		Poison:      func(error) { o.Exit(exitRecover) },
-	})
+	kept := ledgerOptions(cfg, o.Log)
+	kept.Metrics = parts.ledger.metrics
+	kept.Poison = func(error) { o.Exit(exitRecover) }
+	led, err := ledger.Open(ctx, kept)
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return nil

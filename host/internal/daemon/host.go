@@ -64,6 +64,8 @@ func (h *host) functions() admin.Functions {
 		Rollback:   h.known(h.plugins.Rollback),
 		Reload:     h.reload,
 		LogLevel:   h.logLevel,
+		Backup:     h.backup,
+		Verify:     h.verify,
 	}
 }
 

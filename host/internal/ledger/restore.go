@@ -202,6 +202,12 @@ func (o *Options) vacant() error {
 	return nil
 }
 
+// Exists reports whether there is a ledger in a folder, or a part of one.
+func Exists(dir string) bool {
+	o := Options{Dir: dir}
+	return o.unfinished() != nil || o.vacant() != nil
+}
+
 // reveal makes the restored tables the ledger's. All else of it is there before
 // they are. The journal begins with the commit that they end with.
 func (o *Options) reveal(commit uint64, counters []byte) error {

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/backup"
+	"balhost/host/internal/config"
+)
+
+// syncEvery is after how many bytes a backup's file is synced: one large sync at its
+// end would keep the disk from the acks.
+const syncEvery = 4 << 20
+
+// made is what backup did; its JSON is a contract with scripts.
+type made struct {
+	File string `json:"file"`
+	backup.Info
+	Took float64 `json:"took_seconds"`
+}
+
+func backupCommand() *cobra.Command {
+	var (
+		where         clientFlags
+		rate          string
+		force, asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Write a backup of the running host's ledger to a file",
+		Long: `Takes one moment of the running host's ledger, while it goes on, and writes it to
+FILE: what waits, what is known again, dead letters, plugins' state. FILE appears
+when it is whole and on disk, and until then is FILE.part. With - it goes to
+standard output; balhost verify tells whether what was written there is whole.
+
+While a backup is taken, what is deleted takes its room in data_dir. So a higher
+--rate costs the acks a little, and a lower one the disk.
+
+The config, the plugins and their secrets are not in it: back them up as files.
+A backup holds messages of devices, so keep it as you keep data_dir.`,
+		Example: `  balhost backup /var/backups/balhost/$(date +%F).bak
+  balhost backup - | zstd > today.bak.zst
+  balhost backup --rate 64MiB --force balhost.bak`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			perSecond, ok := config.ParseSize(rate)
+			if rate == "0" {
+				perSecond, ok = 0, true
+			}
+			if !ok || perSecond != 0 && perSecond < admin.LeastRate {
+				return usagef("--rate %s: want a size such as 16MiB for each second, 1MiB at least, or 0 for as fast as it goes", rate)
+			}
+			path := args[0]
+			if _, err := os.Lstat(path); path != "-" && err == nil && !force {
+				return fmt.Errorf("%s is there already: give another name, or --force to replace it", path)
+			}
+			out, err := backupTo(cmd, path)
+			if err != nil {
+				return err
+			}
+			defer out.drop()
+			client, err := where.client(cmd)
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			start := time.Now()
+			from, err := client.Backup(cmd.Context(), perSecond)
+			if err != nil {
+				return err
+			}
+			defer from.Close() //nolint:errcheck // it was read
+			if err := out.open(); err != nil {
+				return err
+			}
+			info, err := copyBackup(cmd.Context(), out, from, watchProgress(cmd))
+			if err == nil {
+				err = out.keep()
+			}
+			if err != nil {
+				return fmt.Errorf("back up to %s: %w", path, err)
+			}
+			return tellBackup(cmd, made{path, info, time.Since(start).Seconds()}, asJSON)
+		},
+	}
+	where.add(cmd)
+	cmd.Flags().StringVar(&rate, "rate", "16MiB", "at most this `size` a second; 0 is as fast as it goes")
+	cmd.Flags().BoolVar(&force, "force", false, "replace a FILE that is there")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// tellBackup goes to stderr when the backup itself has gone to standard output.
+func tellBackup(cmd *cobra.Command, m made, asJSON bool) error {
+	if m.File == "-" {
+		cmd.SetOut(cmd.ErrOrStderr())
+	}
+	if asJSON {
+		return printJSON(cmd, m)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: commit %d, %d records, %s in %s\n", m.File, m.Commit, m.Records, size(m.Bytes), short(time.Duration(m.Took*float64(time.Second))))
+	return err
+}
+
+// copyBackup copies a backup, and reads it as it goes by: it is copied when it was
+// whole, not when it has come to an end.
+func copyBackup(ctx context.Context, to io.Writer, from io.Reader, tell func(done, about int64)) (backup.Info, error) {
+	b, err := backup.NewReader(io.TeeReader(from, to))
+	for err == nil {
+		if err = ctx.Err(); err == nil {
+			_, err = b.Next()
+			tell(b.Info().Bytes, b.Header().About)
+		}
+	}
+	tell(-1, 0)
+	switch {
+	case errors.Is(err, io.EOF):
+		return b.Info(), nil
+	case errors.Is(err, backup.ErrCut):
+		err = errors.New("the host has broken off; its log says why")
+	}
+	return backup.Info{}, err
+}
+
+// backupFile is where a backup goes to.
+type backupFile struct {
+	path     string // "": w alone
+	w        io.Writer
+	f        *os.File
+	unsynced int
+}
+
+func backupTo(cmd *cobra.Command, path string) (*backupFile, error) {
+	if path != "-" {
+		return &backupFile{path: path}, nil
+	}
+	out := cmd.OutOrStdout()
+	if isTerminal(out) {
+		return nil, usagef("a backup is no text for a terminal: give a file, or a pipe behind -")
+	}
+	w := behind(out)
+	if s, ok := w.(*stdout); ok { // which would take all when nobody reads
+		w = s.file
+	}
+	return &backupFile{w: w}, nil
+}
+
+func (b *backupFile) part() string { return b.path + ".part" }
+
+// open makes the file, once the host has begun to answer.
+func (b *backupFile) open() (err error) {
+	if b.path == "" {
+		return nil
+	}
+	b.f, err = os.OpenFile(b.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	b.w = b.f
+	return err
+}
+
+func (b *backupFile) Write(p []byte) (int, error) {
+	n, err := b.w.Write(p)
+	if b.unsynced += n; err == nil && b.f != nil && b.unsynced >= syncEvery {
+		b.unsynced = 0
+		err = b.f.Sync()
+	}
+	return n, err
+}
+
+// keep gives the whole file its name.
+func (b *backupFile) keep() error {
+	if b.f == nil {
+		return nil
+	}
+	f := b.f
+	b.f = nil
+	err := errors.Join(f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(b.part(), b.path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(b.path))
+	}
+	return err
+}
+
+// drop removes what was not kept.
+func (b *backupFile) drop() {
+	if b.f != nil {
+		b.f.Close() //nolint:errcheck // it is removed
+		if err := os.Remove(b.part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+	}
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// watchProgress shows on a terminal how much of a backup has passed; -1 wipes it.
+func watchProgress(cmd *cobra.Command) func(done, about int64) {
+	if !isTerminal(os.Stderr) || !isStderr(cmd.ErrOrStderr()) {
+		return func(int64, int64) {}
+	}
+	start, last := time.Now(), time.Time{}
+	return func(done, about int64) {
+		switch now := time.Now(); {
+		case done < 0:
+			if !last.IsZero() {
+				fmt.Fprint(os.Stderr, "\r\x1b[K")
+			}
+		case now.Sub(last) >= 200*time.Millisecond:
+			last = now
+			var line bytes.Buffer
+			fmt.Fprintf(&line, "\r\x1b[K%s", size(done))
+			if about > done {
+				fmt.Fprintf(&line, " of about %s", size(about))
+			}
+			fmt.Fprintf(&line, ", %s", short(now.Sub(start)))
+			os.Stderr.Write(line.Bytes()) //nolint:errcheck // only shown
+		}
+	}
+}

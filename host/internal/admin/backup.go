@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// LeastRate is how slowly a backup may be asked for, in bytes a second: while
+// one is taken, the ledger makes no room of what was deleted.
+const LeastRate = 1 << 20
+
+// DefaultRate leaves a disk to the acks.
+const DefaultRate = 16 << 20
+
+// Verified is what the host's look at its own ledger found.
+type Verified struct {
+	Sound    bool     `json:"sound"`
+	Problems []string `json:"problems"`
+	Commit   uint64   `json:"commit"`  // the last one that was looked at
+	Records  uint64   `json:"records"` // of the tables
+	Commits  uint64   `json:"commits"` // of the journal
+	Took     float64  `json:"took_seconds"`
+}
+
+// backup answers with a file. Once it has begun an error can only cut it off, which
+// who reads it notices: its end is missing.
+func (a api) backup(w http.ResponseWriter, r *http.Request) {
+	perSecond := int64(DefaultRate)
+	if given := r.URL.Query().Get("rate"); given != "" {
+		n, err := strconv.ParseInt(given, 10, 64)
+		if err != nil || n != 0 && n < LeastRate {
+			fail(w, http.StatusBadRequest, fmt.Errorf("rate %q: want bytes a second, %d at least, or 0 for as fast as it goes", given, LeastRate))
+			return
+		}
+		perSecond = n
+	}
+	out := &download{w: w}
+	switch err := a.Backup(r.Context(), out, perSecond); {
+	case err == nil:
+	case !out.begun:
+		a.failed(w, r, err)
+	default:
+		if r.Context().Err() == nil {
+			a.log.Error("backup has not ended", "err", err)
+		}
+		panic(http.ErrAbortHandler) // net/http's way to cut an answer off
+	}
+}
+
+// download is the body of an answer, each piece of which has some time to go out.
+type download struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+func (d *download) Write(p []byte) (int, error) {
+	if !d.begun {
+		d.begun = true
+		d.w.Header().Set("Content-Type", "application/octet-stream")
+	}
+	writeWithin(d.w, requestLimit)
+	return d.w.Write(p)
+}
+
+func (a api) verify(w http.ResponseWriter, r *http.Request) {
+	v, err := a.Verify(r.Context())
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	v.Problems = notNull(v.Problems)
+	answer(w, v)
+}
+
+// silence is how long a host that writes a backup may say nothing.
+const silence = time.Minute
+
+// Backup asks for a backup at so many bytes a second, 0 for as fast as it goes. Whether what comes is
+// whole its end says, see package backup.
+func (c *Client) Backup(ctx context.Context, perSecond int64) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	query := url.Values{"rate": {strconv.FormatInt(perSecond, 10)}}
+	watch := time.AfterFunc(silence, func() { cancel(fmt.Errorf("the host at %s has sent nothing for %s", c.listen, silence)) })
+	resp, err := c.long().send(ctx, http.MethodGet, "/v1/backup?"+query.Encode(), nil)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = c.decode(resp, nil)
+		resp.Body.Close() //nolint:errcheck // it was read
+	}
+	if err != nil {
+		watch.Stop()
+		cancel(nil)
+		return nil, err
+	}
+	return &upload{resp.Body, watch, cancel, func() error { return context.Cause(ctx) }}, nil
+}
+
+// upload is a backup on its way from the host.
+type upload struct {
+	body   io.ReadCloser
+	watch  *time.Timer
+	cancel context.CancelCauseFunc
+	cause  func() error // why it was cut off, if it was
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.body.Read(p)
+	if n > 0 {
+		u.watch.Reset(silence)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && u.cause() != nil {
+		err = u.cause()
+	}
+	return n, err
+}
+
+func (u *upload) Close() error {
+	u.watch.Stop()
+	u.cancel(nil)
+	return u.body.Close()
+}
+
+// Verify has the host look at its whole ledger, which takes about a second for a million records.
+func (c *Client) Verify(ctx context.Context) (Verified, error) {
+	return ask[Verified](ctx, c.long(), http.MethodPost, "/v1/verify", struct{}{})
+}
+
+// long is c for answers that take their time.
+func (c *Client) long() *Client {
+	with := *c
+	with.http = &http.Client{Transport: c.http.Transport}
+	return &with
+}

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/backup"
+	"balhost/host/internal/config"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/mend"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// ledgerOptions are those of a config's ledger.
+func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
+	return ledger.Options{
+		Dir:         filepath.Join(cfg.DataDir, "ledger"),
+		DedupWindow: cfg.Ledger.DedupWindow,
+		Retention:   cfg.Ledger.Retention,
+		DiskSoft:    cfg.Ledger.DiskSoft,
+		DiskHard:    cfg.Ledger.DiskHard,
+		Ballast:     cfg.Ledger.Ballast,
+		Inodes:      cfg.Ledger.Inodes,
+		Uptime:      ledger.Uptime,
+		Log:         log.Named("ledger"),
+	}
+}
+
+func (h *host) backup(ctx context.Context, w io.Writer, perSecond int64) error {
+	_, err := h.ledger.Backup(ctx, w, perSecond, h.o.Version)
+	if errors.Is(err, ledger.ErrBacking) {
+		err = admin.Refusal{Err: err}
+	}
+	return err
+}
+
+func (h *host) verify(ctx context.Context) (admin.Verified, error) {
+	return examine(ctx, h.ledger)
+}
+
+func examine(ctx context.Context, l *ledger.Ledger) (admin.Verified, error) {
+	start := time.Now()
+	e, err := l.Examine(ctx)
+	v := verified(e)
+	v.Took = time.Since(start).Seconds()
+	return v, err
+}
+
+func verified(e ledger.Examined) admin.Verified {
+	return admin.Verified{Sound: len(e.Problems) == 0, Problems: e.Problems, Commit: e.Commit, Records: e.Records, Commits: e.Commits}
+}
+
+// Verify opens the ledger of a host that does not run, which recovers it as a start does, and
+// holds all of it against itself.
+func Verify(ctx context.Context, cfg config.Config, log hclog.Logger) (v admin.Verified, err error) {
+	o := ledgerOptions(cfg, log)
+	if !ledger.Exists(o.Dir) {
+		return v, fmt.Errorf("there is no ledger in %s to verify", o.Dir)
+	}
+	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
+		return v, err
+	}
+	o.Ballast = 0
+	l, err := ledger.Open(ctx, o)
+	if err != nil {
+		return v, mend.With(err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return examine(ctx, l)
+}
+
+// VerifyBackup reads a backup to its end.
+func VerifyBackup(ctx context.Context, r io.Reader) (backup.Info, admin.Verified, error) {
+	info, e, err := ledger.CheckBackup(ctx, r)
+	return info, verified(e), err
+}
+
+// Restore makes the ledger of a host that does not run of a backup, where there is none.
+func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Reader) (ledger.Restored, error) {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return ledger.Restored{}, fmt.Errorf("make data_dir: %w", mend.With(err))
+	}
+	restored, err := ledger.Restore(ctx, ledgerOptions(cfg, log), r)
+	return restored, mend.With(err)
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
+)
+
+func restoreCommand() *cobra.Command {
+	var (
+		path   string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make a ledger of a backup, where there is none",
+		Long: `Reads FILE to its end and makes the ledger in data_dir of it. There must be none,
+and no host may run on that data_dir. A file that is cut off, damaged or written by
+a newer balhost is refused, and nothing is left of it. The ledger appears at once,
+at the end: when power is cut before, do it again; no host starts in between.
+
+What waited when the backup was taken waits again: plugins hear of it once more if
+they had handled it since, with the same id, and a device may get a message twice.
+What was acked after the backup is lost. What CCS sends again is known as before.
+No id that the lost ledger has given out is given out again.
+
+Run it as the user that the host runs as.`,
+		Example: `  balhost restore -c /etc/balhost/config.hcl /var/backups/balhost/2026-01-31.bak
+  zstd -dc today.bak.zst | balhost restore -`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := loadWith(config.LoadData, path)
+			if err != nil {
+				return err
+			}
+			file, err := openBackup(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			defer file.Close() //nolint:errcheck // only read
+			start := time.Now()
+			restored, err := daemon.Restore(cmd.Context(), cfg, quiet(cmd), file)
+			file.tell(-1, 0)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			for _, p := range restored.Problems {
+				fmt.Fprintf(cmd.ErrOrStderr(), "balhost: warning: the ledger was damaged when the backup was taken: %s\n", p)
+			}
+			if asJSON {
+				return printJSON(cmd, restored)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored to %s in %s: commit %d of %s, %d records\nstart the host: balhost run -c %s\n",
+				cfg.DataDir, short(time.Since(start)), restored.Commit, restored.Taken.Local().Format(time.DateTime), restored.Records, path)
+			return err
+		},
+		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "the config `file`; its data_dir is where to restore to")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// quiet logs what a person must know.
+func quiet(cmd *cobra.Command) hclog.Logger {
+	return logger(hclog.LoggerOptions{Name: "balhost", Level: hclog.Warn}, cmd.ErrOrStderr())
+}
+
+// backupReader is a backup that is read, and shows how much of it was.
+type backupReader struct {
+	io.ReadCloser
+	done, about int64
+	tell        func(done, about int64)
+}
+
+// openBackup opens a backup's file; - is standard input.
+func openBackup(cmd *cobra.Command, path string) (*backupReader, error) {
+	r := &backupReader{tell: watchProgress(cmd)}
+	if path == "-" {
+		r.ReadCloser = io.NopCloser(cmd.InOrStdin())
+		return r, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil {
+		r.about = info.Size()
+	}
+	r.ReadCloser = f
+	return r, nil
+}
+
+func (r *backupReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.done += int64(n)
+	r.tell(r.done, r.about)
+	return n, err
+}
