@@ -16,7 +16,7 @@ import (
 // the more there is, because what lies deep is on the disk alone. // P10
 func TestPendingMemory(t *testing.T) {
 	const n = 100_000
-	l := open(t, t.TempDir(), func(o *Options) { o.Light = true })
+	l := open(t, t.TempDir(), func(o *Options) { o.Light, o.Sizes.MemTable = true, 1<<20 }) // badger's own memory is not meant
 	data := fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 100))
 	var before uint64
 	for i := range 2 * n {

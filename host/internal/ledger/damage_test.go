@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -260,8 +261,14 @@ func TestEmptyFiles(t *testing.T) {
 // copyWhileOpen copies a ledger as a power cut would leave it.
 func copyWhileOpen(t *testing.T, l *Ledger) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(l.o.Dir)); err != nil {
+	var err error
+	for range 100 { // the journal renames a file when it has prepared it
+		dir = t.TempDir()
+		if err = os.CopyFS(dir, os.DirFS(l.o.Dir)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -221,7 +221,7 @@ func (o *Options) reveal(commit uint64, counters []byte) error {
 	if err != nil {
 		return err
 	}
-	err = j.Append(commit, state.Frame([]state.Change{{Key: keyCounter, Value: counters}}))
+	err = beginJournal(j, commit, counters)
 	if err := errors.Join(err, j.Close(), syncDir(o.Dir)); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,6 +82,11 @@ func (l *Ledger) openStore() (err error) {
 	}()
 	if err := l.replay(applied); err != nil {
 		return err
+	}
+	if !l.o.Light {
+		if err := syncDir(l.o.Dir); err != nil { // which has the names of both folders
+			return err
+		}
 	}
 	l.replayed.Store(true)
 	l.append = l.journal.Append
@@ -203,19 +209,20 @@ func (l *Ledger) upgrade() error {
 	}
 	err = state.Upgrade(state.Options{Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger")}, func(m *state.Moment) (uint64, error) {
 		var t tally
+		var counters []byte
 		found, err := m.Get(keyCounter, func(record []byte) error {
 			r, err := unseal(keyCounter, record)
 			if err != nil {
 				return err
 			}
-			t = readTally(&r)
+			t, counters = readTally(&r), bytes.Clone(record)
 			return r.done()
 		})
 		if err == nil && !found {
 			err = errors.New("its counters are missing: restore a backup")
 		}
 		if err == nil {
-			err = beginJournal(j, t.commit)
+			err = beginJournal(j, t.commit, counters)
 		}
 		return t.commit, err
 	})
@@ -230,13 +237,13 @@ func (l *Ledger) upgrade() error {
 }
 
 // beginJournal makes a journal go on where tables end that did not come from it: it says so
-// in a commit that changes nothing. A try before this one may have done it.
-func beginJournal(j Log, commit uint64) error {
+// in a commit of the counters as they are. A try before this one may have done it.
+func beginJournal(j Log, commit uint64, counters []byte) error {
 	switch last := j.Last(); last {
 	case commit:
 		return nil
 	case 0:
-		return j.Append(commit, state.Frame(nil))
+		return j.Append(commit, state.Frame([]state.Change{{Key: keyCounter, Value: counters}}))
 	default:
 		return fmt.Errorf("the tables end with commit %d and were made without a journal, and there is one that ends with %d: it is another ledger's; move it away", commit, last)
 	}
