@@ -22,10 +22,6 @@ type twin struct {
 func newTwin(t *testing.T, stamps func() stamp) *twin {
 	w := &twin{gatekeeper: &gatekeeper{}}
 	w.l = open(t, t.TempDir(), w.options, func(o *Options) { o.Light = true })
-	until(t, "the filter has learned, which is an operation too", func() bool {
-		o := &askFilter{}
-		return w.l.wait(o) == nil && o.learned
-	})
 	durable := w.l.append
 	w.l.append = func(commit uint64, frame []byte) error {
 		w.frames = append(w.frames, bytes.Clone(frame))
@@ -33,16 +29,6 @@ func newTwin(t *testing.T, stamps func() stamp) *twin {
 	}
 	w.l.stamp = stamps
 	return w
-}
-
-// askFilter is whether the filter has what was stored before the start.
-type askFilter struct{ learned bool }
-
-func (o *askFilter) weigh() (bytes, records int) { return 0, 0 }
-
-func (o *askFilter) apply(b *batch) error {
-	o.learned = b.l.dedup.most == maxGenerations
-	return nil
 }
 
 // The same operations with the same stamps make the same commits, byte for byte:
