@@ -214,7 +214,7 @@ func (o *Options) reveal(commit uint64, counters []byte) error {
 	if err := o.vacant(); err != nil {
 		return fmt.Errorf("another host was started meanwhile: %w", err)
 	}
-	if err := cmp.Or(syncDir(o.Dir), os.RemoveAll(o.log())); err != nil {
+	if err := cmp.Or(state.SyncFolder(o.Dir), os.RemoveAll(o.log())); err != nil {
 		return err
 	}
 	j, err := journal.Open(journal.Options{Dir: o.log(), SegmentSize: int64(o.Sizes.Segment), Light: o.Light})
@@ -222,22 +222,13 @@ func (o *Options) reveal(commit uint64, counters []byte) error {
 		return err
 	}
 	err = beginJournal(j, commit, counters)
-	if err := errors.Join(err, j.Close(), syncDir(o.Dir)); err != nil {
+	if err := errors.Join(err, j.Close(), state.SyncFolder(o.Dir)); err != nil {
 		return err
 	}
 	if err := os.Rename(o.restoring(), o.db()); err != nil {
 		return err
 	}
-	return cmp.Or(syncDir(o.Dir), syncDir(filepath.Dir(o.Dir)))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return cmp.Or(state.SyncFolder(o.Dir), state.SyncFolder(filepath.Dir(o.Dir)))
 }
 
 // unfinished refuses a folder in which a restore has not ended.

@@ -84,7 +84,7 @@ func (l *Ledger) openStore() (err error) {
 		return err
 	}
 	if !l.o.Light {
-		if err := syncDir(l.o.Dir); err != nil { // which has the names of both folders
+		if err := state.SyncFolder(l.o.Dir); err != nil { // which has the names of both folders
 			return err
 		}
 	}

@@ -96,7 +96,7 @@ func Load(o Options, commit uint64, fill func(put func(Change) error) error) (er
 	if err := w.seen(); err != nil {
 		return err
 	}
-	return syncFolder(o.Dir)
+	return SyncFolder(o.Dir)
 }
 
 // empty makes a folder, or removes what is in it while nobody else uses it.

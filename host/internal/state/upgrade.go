@@ -42,7 +42,7 @@ func Upgrade(o Options, last func(*Moment) (commit uint64, err error)) error {
 	if err := w.seen(); err != nil {
 		return err
 	}
-	if err := syncFolder(o.Dir); err != nil {
+	if err := SyncFolder(o.Dir); err != nil {
 		return err
 	}
 	return setSchema(o.Dir, o.Schema)

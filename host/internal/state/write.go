@@ -98,7 +98,7 @@ func (s *State) look(applied uint64) error {
 		}
 		return s.rotate(applied)
 	}
-	if err := syncFolder(s.o.Dir); err != nil { // badger doesn't, for the first tables
+	if err := SyncFolder(s.o.Dir); err != nil { // badger doesn't, for the first tables
 		return err
 	}
 	if err := s.o.Durable(s.mark.commit); err != nil {
@@ -121,7 +121,8 @@ func (s *State) rotate(applied uint64) error {
 	return nil
 }
 
-func syncFolder(dir string) error {
+// SyncFolder makes the names in a folder durable.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
