@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // BenchmarkBacklog measures what upstreams cost that nobody takes: the host's
@@ -42,7 +42,7 @@ func BenchmarkBacklog(b *testing.B) {
 		begin := time.Now()
 		host := startHost(b, bin, dir, sim)
 		bare := time.Since(begin)
-		sim.post(b, "/devices", ccstest.Devices{Count: 1000, Limit: 50_000, Category: "com.example.bench", Size: 300}) // badger and the cache have then what they always take
+		sim.post(b, "/devices", ccssim.Devices{Count: 1000, Limit: 50_000, Category: "com.example.bench", Size: 300}) // badger and the cache have then what they always take
 		wait := func(what string, ok func(admin.Status) bool) {
 			for end := time.Now().Add(15 * time.Minute); !ok(host.status(b)); time.Sleep(50 * time.Millisecond) {
 				if time.Now().After(end) {
@@ -52,7 +52,7 @@ func BenchmarkBacklog(b *testing.B) {
 		}
 		wait("the load before is handled", func(st admin.Status) bool { return st.Ledger.Handled == 50_000 })
 		none := memory(b, host)
-		sim.post(b, "/devices", ccstest.Devices{Count: 1000, Limit: n, Category: "com.example.nobody", Size: 300})
+		sim.post(b, "/devices", ccssim.Devices{Count: 1000, Limit: n, Category: "com.example.nobody", Size: 300})
 		all := func(st admin.Status) bool {
 			return slices.ContainsFunc(st.Holding, func(h admin.Holding) bool { return h.Pending == n })
 		}

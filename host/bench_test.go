@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // BenchmarkUpstream measures the main path with real processes: simulator, host
@@ -38,7 +38,7 @@ func BenchmarkUpstream(b *testing.B) {
 	bin := buildBench(b)
 
 	ceiling := startSim(b, bin, dir, "--devices", "1000", "--rate", "0", "--limit", "400000", "--size", "300", "--category", "com.example.bench")
-	top, err := ccstest.Ceiling(b.Context(), ccstest.CeilingOptions{Messages: 400_000, Addr: ceiling.ready.CCS, SenderID: ceiling.ready.SenderID, Key: "simulator", CAPEM: ceiling.ca(b)})
+	top, err := ccssim.Ceiling(b.Context(), ccssim.CeilingOptions{Messages: 400_000, Addr: ceiling.ready.CCS, SenderID: ceiling.ready.SenderID, Key: "simulator", CAPEM: ceiling.ca(b)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func BenchmarkUpstream(b *testing.B) {
 // run is what one measurement gave. CPU is in µs a message.
 type run struct {
 	rate, handled     float64
-	latency           ccstest.Latency
+	latency           ccssim.Latency
 	sim, host, plugin float64
 }
 
@@ -87,7 +87,7 @@ func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 // the plugin has handled all of it.
 func measure(ctx context.Context, b *testing.B, sim *simProcess, host *hostProcess, rate int, lasts time.Duration, profile string) run {
 	b.Helper()
-	load := ccstest.Devices{Count: 1000, Rate: float64(rate), Category: "com.example.bench", Size: 300}
+	load := ccssim.Devices{Count: 1000, Rate: float64(rate), Category: "com.example.bench", Size: 300}
 	sim.post(b, "/devices", load)
 	rest(ctx, b, 2*time.Second)
 	sim.post(b, "/devices", load) // latencies begin anew
@@ -269,7 +269,7 @@ func (s *simProcess) call(b *testing.B, method, path string, in, out any) {
 func (s *simProcess) post(b *testing.B, path string, in any) { s.call(b, "POST", path, in, nil) }
 func (s *simProcess) delete(b *testing.B, path string)       { s.call(b, "DELETE", path, nil, nil) }
 
-func (s *simProcess) report(b *testing.B) (r ccstest.Report) {
+func (s *simProcess) report(b *testing.B) (r ccssim.Report) {
 	s.call(b, "GET", "/report", nil, &r)
 	return r
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // Two books are kept outside the host: the simulator's, of what devices sent
@@ -21,7 +21,7 @@ import (
 // have one for each upstream that it sent (P8), always under the same message
 // id (P7), and, where inOrder is asked for, in the order that it sent them in
 // (P5). An answer that comes again under its id is no second one (P3).
-func checkAnswers(d ccstest.DeviceReport, inOrder bool) error {
+func checkAnswers(d ccssim.DeviceReport, inOrder bool) error {
 	if len(d.Unacked) > 0 {
 		return fmt.Errorf("%s: %d of its upstreams are not acked", d.Token, len(d.Unacked))
 	}
@@ -171,11 +171,11 @@ func TestBooks(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tc.book, err, tc.says)
 		}
 	}
-	got := func(ids string) (d ccstest.DeviceReport) { // "n=id n=id"
+	got := func(ids string) (d ccssim.DeviceReport) { // "n=id n=id"
 		d.Token, d.Sent = "d", 3
 		for _, pair := range strings.Fields(ids) {
 			n, id, _ := strings.Cut(pair, "=")
-			d.Last = append(d.Last, ccstest.Received{MessageID: id, Data: fmt.Appendf(nil, `{"n":%q}`, n)})
+			d.Last = append(d.Last, ccssim.Received{MessageID: id, Data: fmt.Appendf(nil, `{"n":%q}`, n)})
 		}
 		return d
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/clocktest"
 )
 
@@ -132,7 +132,7 @@ func (s *stage) says(t *testing.T, pattern string) {
 // flows waits until so many more downstreams were acked.
 func (s *stage) flows(t *testing.T, more uint64) {
 	t.Helper()
-	var c ccstest.Counts
+	var c ccssim.Counts
 	acked := func() uint64 {
 		if err := s.simulator("/counts", &c); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestClockStepsDisturbNothing(t *testing.T) {
 	s.do(t, s.startCmd, "host")
 	s.awaits(t, `scribe +running`, "balhost", "status")
 	whom := []string{"host", "plugin", "sim"}
-	var pings ccstest.Counts
+	var pings ccssim.Counts
 	heard := func(more uint64) { // the connection was looked after so often
 		t.Helper()
 		if err := s.simulator("/counts", &pings); err != nil {
@@ -196,7 +196,7 @@ func TestClockStepsDisturbNothing(t *testing.T) {
 		}
 	}
 	s.do(t, s.askCmd, "sim", "/devices", `{"count":20,"rate":1,"limit":1,"category":"com.example.echo"}`) // in place of the load
-	var r ccstest.Report
+	var r ccssim.Report
 	if !eventually(func() bool {
 		status, err := adminOf(s.admin)
 		return err == nil && s.simulator("/report", &r) == nil && r.Waiting+r.InFlight+status.Ledger.Events+status.Ledger.Downstreams == 0 && r.Acked == r.Created
@@ -307,7 +307,7 @@ func TestClockAheadForAWhile(t *testing.T) {
 	s.do(t, s.startCmd, "host")
 	s.says(t, `the clock was set back by 480h0m0s while the host was not running`)
 	s.do(t, s.startCmd, "sim")
-	var d ccstest.DeviceReport
+	var d ccssim.DeviceReport
 	out := s.awaits(t, `"received":3,`, "ask", "sim", "/devices/tablet")
 	if err := json.Unmarshal([]byte(out), &d); err != nil {
 		t.Fatal(err)

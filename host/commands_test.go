@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
@@ -358,7 +358,7 @@ func TestCheck(t *testing.T) {
 	if code, out, said = line(t, "check", "--json"); code != exitConfig || !strings.Contains(out, "ca.pem holds no certificate in PEM") || !strings.Contains(said, "holds no certificate") {
 		t.Errorf("no certificate: %d\n%s%s", code, out, said)
 	}
-	sim, err := ccstest.NewServer(ccstest.Options{CAFile: "sim.pem"})
+	sim, err := ccssim.NewServer(ccssim.Options{CAFile: "sim.pem"})
 	if err == nil {
 		err = os.Rename("sim.pem", "ca.pem")
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // The crash tests kill -9 what runs, in mid-flow, and judge by the books kept
@@ -99,7 +99,7 @@ func TestCrashBoth(t *testing.T) {
 type world struct {
 	t    *testing.T
 	dir  string
-	sim  *ccstest.Server
+	sim  *ccssim.Server
 	host *process
 
 	nacks int
@@ -115,10 +115,10 @@ func newWorld(t *testing.T) *world {
 	t.Parallel()
 	w := &world{t: t, dir: t.TempDir()}
 	var err error
-	w.sim, err = ccstest.NewServer(ccstest.Options{
+	w.sim, err = ccssim.NewServer(ccssim.Options{
 		CAFile:     filepath.Join(w.dir, "data", "sim-ca.pem"),
-		Devices:    ccstest.Devices{Count: crashDevices, Rate: 400, Category: "com.example.echo"},
-		AckDelay:   ccstest.Range{Max: 10 * time.Millisecond},
+		Devices:    ccssim.Devices{Count: crashDevices, Rate: 400, Category: "com.example.echo"},
+		AckDelay:   ccssim.Range{Max: 10 * time.Millisecond},
 		Duplicates: 0.02,
 		Remember:   1_000_000,
 	})
@@ -232,14 +232,14 @@ func (w *world) crashHost(early bool) {
 // message that is nacked again and again rests for minutes.
 func (w *world) nackOne() {
 	w.nacks++
-	w.sim.Nack(ccstest.Nack{Code: "SERVICE_UNAVAILABLE", Token: fmt.Sprintf("device-%d", w.nacks%crashDevices+1)})
+	w.sim.Nack(ccssim.Nack{Code: "SERVICE_UNAVAILABLE", Token: fmt.Sprintf("device-%d", w.nacks%crashDevices+1)})
 }
 
 // cut loses the connection, as soon as there is one, with whatever is on its way.
 func (w *world) cut() {
 	w.t.Helper()
 	if !eventually(func() bool {
-		n, err := w.sim.CutWith(ccstest.Cut{Mode: ccstest.CutRST})
+		n, err := w.sim.CutWith(ccssim.Cut{Mode: ccssim.CutRST})
 		return n > 0 || err != nil
 	}) {
 		w.t.Fatalf("the host is not connected\n%s", w.host.tail())

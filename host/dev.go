@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
 	"balhost/sdk/outlet"
@@ -155,9 +155,9 @@ func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func()
 
 // devSimulator is a simulator that every session of the config can log in to.
 // All sessions that name its address share it.
-func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) {
+func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
 	first := cfg.Sessions[0]
-	o := ccstest.Options{
+	o := ccssim.Options{
 		Listen: first.Address, CAFile: first.TLS.CAFile, SenderID: first.SenderID, ServerKey: first.ServerKey.Reveal(),
 		Senders: map[string]string{}, Log: log,
 	}
@@ -176,7 +176,7 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) 
 	if err := os.MkdirAll(filepath.Dir(o.CAFile), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of ca_file: %w", err)
 	}
-	sim, err := ccstest.NewServer(o)
+	sim, err := ccssim.NewServer(o)
 	if err != nil {
 		return nil, fmt.Errorf("start the simulator: %w; is balhost dev running already? The address is the session's in the config", err)
 	}
@@ -185,11 +185,11 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccstest.Server, error) 
 
 // devTraffic has virtual devices send: a steady load to echo, and people who
 // chat in two rooms.
-func devTraffic(ctx context.Context, sim *ccstest.Server, f devFlags) error {
+func devTraffic(ctx context.Context, sim *ccssim.Server, f devFlags) error {
 	if f.devices <= 0 {
 		return nil
 	}
-	if err := sim.StartDevices(ccstest.Devices{Count: f.devices, Rate: f.rate, Category: "com.example.echo", Data: map[string]string{"text": "hello"}}); err != nil {
+	if err := sim.StartDevices(ccssim.Devices{Count: f.devices, Rate: f.rate, Category: "com.example.echo", Data: map[string]string{"text": "hello"}}); err != nil {
 		return usagef("--devices, --rate: %v", err)
 	}
 	say := func(i int, data map[string]string) {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/plain"
 )
@@ -26,7 +26,7 @@ type view struct {
 	out    io.Writer // which never blocks
 	file   io.Writer // where that leads to
 	live   bool
-	sim    *ccstest.Server
+	sim    *ccssim.Server
 	host   *admin.Client
 	config config.Config
 	http   string
@@ -38,7 +38,7 @@ var errUnread = errors.New("nobody reads stdout any more")
 // sample is what the simulator and the host counted at one moment.
 type sample struct {
 	at     time.Time
-	counts ccstest.Counts
+	counts ccssim.Counts
 	status admin.Status
 	err    error // of the host's API
 }
@@ -230,7 +230,7 @@ func terminalSize(out io.Writer) (width, height int) {
 var gcmText = regexp.MustCompile(`(?s)google:mobile:data[^>]*>(.*?)</`)
 
 // lastMessages are the payloads that passed last; acks are left out.
-func lastMessages(passed []ccstest.Line, n int) []string {
+func lastMessages(passed []ccssim.Line, n int) []string {
 	var rows []string
 	for i := len(passed) - 1; i >= 0 && len(rows) < n; i-- {
 		found := gcmText.FindStringSubmatch(passed[i].Stanza)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // BenchmarkReload replaces a plugin twenty times under load, with real
@@ -43,7 +43,7 @@ func BenchmarkReload(b *testing.B) {
 		dir, next := b.TempDir(), versions(b, path, reloads)
 		sim := startSim(b, bin, dir)
 		host := startHost(b, bin, dir, sim)
-		sim.post(b, "/devices", ccstest.Devices{Count: devices, Rate: rate, Category: "com.example.bench", Size: 300})
+		sim.post(b, "/devices", ccssim.Devices{Count: devices, Rate: rate, Category: "com.example.bench", Size: 300})
 		time.Sleep(3 * time.Second) // warm
 		var moved []time.Time
 		var between, during hostWaits

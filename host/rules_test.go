@@ -60,7 +60,7 @@ var place = map[string]tier{
 	"host/internal/daemon":     wiring,
 	"host/internal/hangup":     wiring,
 	"host":                     wiring,
-	"host/internal/ccstest":    peer,
+	"host/internal/ccssim":     peer,
 	"host/internal/hosttest":   peer,
 	"host/internal/clocktest":  peer,
 	"host/internal/powercut":   peer,
@@ -170,19 +170,19 @@ func TestGoroutinesAndClocks(t *testing.T) {
 // wallClock is where a time may become a number, which has no monotonic reading
 // any more: a clock that is set would look like a silence or a future.
 var wallClock = map[string]string{
-	"host/internal/ledger/codec.go":       "the way to the disk and back",
-	"host/internal/ledger/accept.go":      "the time in an event's id",
-	"host/internal/ledger/clock.go":       "the clock of the store",
-	"host/internal/ledger/commit.go":      "a time of that clock; badger's expiry",
-	"host/internal/ledger/batch.go":       "a time of that clock",
-	"host/internal/ledger/keys.go":        "keys of summaries",
-	"host/internal/ledger/tidy.go":        "the same",
-	"host/internal/pluginhost/folder.go":  "a file's time, which is only compared for equality",
-	"host/internal/fcm/decode.go":         "CCS's time of a receipt",
-	"host/internal/ccstest/downstream.go": "and the simulator's",
-	"host/testdata/laps/main.go":          "a book of the tests",
-	"host/testdata/scribe/main.go":        "a name",
-	"sdk/wire/convert.go":                 "times on the wire, which are only shown",
+	"host/internal/ledger/codec.go":      "the way to the disk and back",
+	"host/internal/ledger/accept.go":     "the time in an event's id",
+	"host/internal/ledger/clock.go":      "the clock of the store",
+	"host/internal/ledger/commit.go":     "a time of that clock; badger's expiry",
+	"host/internal/ledger/batch.go":      "a time of that clock",
+	"host/internal/ledger/keys.go":       "keys of summaries",
+	"host/internal/ledger/tidy.go":       "the same",
+	"host/internal/pluginhost/folder.go": "a file's time, which is only compared for equality",
+	"host/internal/fcm/decode.go":        "CCS's time of a receipt",
+	"host/internal/ccssim/downstream.go": "and the simulator's",
+	"host/testdata/laps/main.go":         "a book of the tests",
+	"host/testdata/scribe/main.go":       "a name",
+	"sdk/wire/convert.go":                "times on the wire, which are only shown",
 }
 
 // Liveness, timeouts and order don't hang on the wall clock.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // TestScript runs testdata/script: what an operator sees of hosts, simulators
@@ -322,7 +322,7 @@ func (s *stage) answeredCmd([]string) (string, error) {
 }
 
 func (s *stage) answered() error {
-	var report ccstest.Report
+	var report ccssim.Report
 	if err := s.simulator("/report", &report); err != nil {
 		return err
 	}

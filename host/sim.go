@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/daemon"
 )
 
 // simFlags are what sim takes from its command line.
 type simFlags struct {
-	options  ccstest.Options
+	options  ccssim.Options
 	http     string
 	ackDelay []time.Duration
 	over     string
@@ -77,8 +77,8 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where CCS clients connect, with TLS")
 	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "where it is controlled; on this machine only, it asks for no password")
 	flags.StringVar(&o.CAFile, "ca-file", "data/sim-ca.pem", "the CA `file` that clients must trust")
-	flags.StringVar(&o.SenderID, "sender-id", ccstest.DefaultSenderID, "who may log in")
-	flags.StringVar(&o.ServerKey, "server-key", ccstest.DefaultServerKey, "and the password")
+	flags.StringVar(&o.SenderID, "sender-id", ccssim.DefaultSenderID, "who may log in")
+	flags.StringVar(&o.ServerKey, "server-key", ccssim.DefaultServerKey, "and the password")
 	flags.StringToStringVar(&o.Senders, "sender", nil, "further senders, as `ID=KEY`")
 	flags.IntVar(&o.Devices.Count, "devices", 0, "virtual devices that send upstream from the start")
 	flags.Float64Var(&o.Devices.Rate, "rate", 10, "upstreams a second, all devices together; 0 is as fast as the window allows")
@@ -87,7 +87,7 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 	flags.StringVar(&o.Devices.Category, "category", "com.example.echo", "the upstreams' category")
 	flags.IntVar(&o.Window, "window", 100, "upstreams un-acked on a connection")
 	flags.IntVar(&o.Pending, "pending", 100, "downstreams unanswered on a connection")
-	flags.StringVar(&f.over, "over-limit", string(ccstest.OverNack), "what a client gets that sends more: nack, stop or close")
+	flags.StringVar(&f.over, "over-limit", string(ccssim.OverNack), "what a client gets that sends more: nack, stop or close")
 	flags.DurationSliceVar(&f.ackDelay, "ack-delay", nil, "time until a downstream is answered: `MIN` or MIN,MAX")
 	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "a space after this much silence; negative never")
 	flags.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "end connections whose client says nothing for so long; 0 never")
@@ -108,13 +108,13 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 // sim runs until ctx ends, and reports.
 func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	o := f.options
-	o.OverLimit = ccstest.OverLimit(f.over)
+	o.OverLimit = ccssim.OverLimit(f.over)
 	switch len(f.ackDelay) {
 	case 0:
 	case 1:
 		o.AckDelay.Min = f.ackDelay[0]
 	case 2:
-		o.AckDelay = ccstest.Range{Min: f.ackDelay[0], Max: f.ackDelay[1]}
+		o.AckDelay = ccssim.Range{Min: f.ackDelay[0], Max: f.ackDelay[1]}
 	default:
 		return usagef("--ack-delay has %d values; want one, or two as 5ms,80ms", len(f.ackDelay))
 	}
@@ -129,7 +129,7 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	if err := o.Check(); err != nil {
 		return usagef("%v", err)
 	}
-	s, err := ccstest.NewServer(o)
+	s, err := ccssim.NewServer(o)
 	if err != nil {
 		return fmt.Errorf("start the simulator: %w", err)
 	}
@@ -158,7 +158,7 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 }
 
 // simReady says that clients may come, and where: what a script waits for.
-func simReady(out io.Writer, s *ccstest.Server, control string, asJSON bool) error {
+func simReady(out io.Writer, s *ccssim.Server, control string, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(map[string]string{
 			"event": "ready", "simulator": "CCS", "ccs": s.Addr(), "http": "http://" + control,
@@ -174,7 +174,7 @@ ready     %s
 }
 
 // simEnd sums up what was.
-func simEnd(out io.Writer, r ccstest.Report, asJSON bool) error {
+func simEnd(out io.Writer, r ccssim.Report, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(map[string]any{"event": "end", "report": r})
 	}

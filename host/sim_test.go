@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // The simulator as a process has it: ready when it says so, a client takes its
@@ -38,8 +38,8 @@ func TestSim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ccstest.Ceiling(ctx, ccstest.CeilingOptions{
-		Messages: 500, Addr: ready.CCS, SenderID: ccstest.DefaultSenderID, Key: ccstest.DefaultServerKey, CAPEM: ca,
+	if _, err := ccssim.Ceiling(ctx, ccssim.CeilingOptions{
+		Messages: 500, Addr: ready.CCS, SenderID: ccssim.DefaultSenderID, Key: ccssim.DefaultServerKey, CAPEM: ca,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestSim(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var device ccstest.DeviceReport
+	var device ccssim.DeviceReport
 	if err := json.NewDecoder(response.Body).Decode(&device); err != nil || device.Sent != 166 {
 		t.Errorf("device-3 sent %d (%v), want 166", device.Sent, err)
 	}
@@ -57,7 +57,7 @@ func TestSim(t *testing.T) {
 	interrupt()
 	var end struct {
 		Event  string
-		Report ccstest.Report
+		Report ccssim.Report
 	}
 	if err := lines.Decode(&end); err != nil || end.Event != "end" || end.Report.Created != 500 {
 		t.Errorf("last line: %s with %d made (%v), want end with 500", end.Event, end.Report.Created, err)

@@ -15,12 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // stalling starts a host whose stderr is a pipe, with a plugin that floods its
 // log, and gives the pipe's other end and the host's admin address.
-func stalling(t *testing.T, sim *ccstest.Server) (host *process, reader *os.File, address string) {
+func stalling(t *testing.T, sim *ccssim.Server) (host *process, reader *os.File, address string) {
 	t.Helper()
 	plugins, dir := builtPlugins(t), t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "plugins"), 0o700); err != nil {
@@ -69,7 +69,7 @@ plugin "scribe" {
 }
 
 // answers are what the devices got back.
-func answers(sim *ccstest.Server) uint64 { return sim.Counts().AckedDown }
+func answers(sim *ccssim.Server) uint64 { return sim.Counts().AckedDown }
 
 // P10: nobody reads the log any more. Messages go on, probes are answered, status
 // tells of it; a reader that comes back hears how many lines are missing; and
@@ -78,13 +78,13 @@ func TestLogReaderStalls(t *testing.T) {
 	t.Parallel()
 	for _, back := range []bool{true, false} {
 		t.Run(fmt.Sprintf("back=%v", back), func(t *testing.T) {
-			sim, err := ccstest.NewServer(ccstest.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
+			sim, err := ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer sim.Close()
 			host, reader, address := stalling(t, sim)
-			if err := sim.StartDevices(ccstest.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
+			if err := sim.StartDevices(ccssim.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
 				t.Fatal(err)
 			}
 			if !eventually(func() bool {
@@ -136,13 +136,13 @@ func TestCrashWhileLogReaderStalls(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("stderr can't be opened anew here")
 	}
-	sim, err := ccstest.NewServer(ccstest.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
+	sim, err := ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sim.Close()
 	host, _, address := stalling(t, sim)
-	if err := sim.StartDevices(ccstest.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
+	if err := sim.StartDevices(ccssim.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
 		t.Fatal(err)
 	}
 	if !eventually(func() bool {
@@ -169,14 +169,14 @@ func TestCrashWhileLogReaderStalls(t *testing.T) {
 // takes for a clean end.
 func TestLogReaderDies(t *testing.T) {
 	t.Parallel()
-	sim, err := ccstest.NewServer(ccstest.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
+	sim, err := ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(t.TempDir(), "ca.pem")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sim.Close()
 	host, reader, address := stalling(t, sim)
 	reader.Close()
-	if err := sim.StartDevices(ccstest.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
+	if err := sim.StartDevices(ccssim.Devices{Count: 5, Rate: 200, Category: "com.example.echo"}); err != nil {
 		t.Fatal(err)
 	}
 	if !eventually(func() bool {

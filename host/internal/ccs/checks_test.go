@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -22,7 +22,7 @@ import (
 // is lost in either direction, nothing stored twice.
 func TestCheckACutAtEachByteLosesNothing(t *testing.T) { // P1, P3, P4, P6
 	for name, cut := range map[string]func(w *whole, at int){
-		"of what CCS writes": func(w *whole, at int) { w.srv.CutWith(ccstest.Cut{After: at}) }, //nolint:errcheck // a mode that exists
+		"of what CCS writes": func(w *whole, at int) { w.srv.CutWith(ccssim.Cut{After: at}) }, //nolint:errcheck // a mode that exists
 		"of what we write":   func(w *whole, at int) { w.links.cutAfter(at) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -59,24 +59,24 @@ func TestCheckACutAtEachByteLosesNothing(t *testing.T) { // P1, P3, P4, P6
 // upstream came from, and what is new goes out as soon as the new connection stands.
 func TestCheckBDrainUnderLoad(t *testing.T) { // P1, P3
 	p := plan{
-		server: ccstest.Options{AckDelay: ccstest.Range{Min: 5 * time.Second}},
+		server: ccssim.Options{AckDelay: ccssim.Range{Min: 5 * time.Second}},
 		commit: 100 * time.Millisecond, // so that acks are owed at any time
 	}
 	host(t, p, func(w *whole) {
 		w.sendN("tokA", 1, 150)
 		w.until("a full window", func() bool { return w.conn(1).Unanswered == 100 })
-		if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Rate: 500, Limit: 1000}); err != nil {
+		if err := w.srv.StartDevices(ccssim.Devices{Count: 10, Rate: 500, Limit: 1000}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(500 * time.Millisecond)
-		w.srv.DrainWith(ccstest.Drain{Grace: ccstest.Duration(8 * time.Second)})
+		w.srv.DrainWith(ccssim.Drain{Grace: ccssim.Duration(8 * time.Second)})
 		w.until("the new connection", func() bool { return w.srv.Counts().Logins == 2 })
 		bound := time.Now()
 		w.until("the rest on it", func() bool { return w.conn(2).Unanswered == 50 })
 		if d := time.Since(bound); d > 5*time.Millisecond { // the pipe's round trip takes no time
 			t.Errorf("what was new went out %v after the bind", d)
 		}
-		if w.conn(1).State != ccstest.StateDraining {
+		if w.conn(1).State != ccssim.StateDraining {
 			t.Errorf("the old connection is %q", w.conn(1).State)
 		}
 		w.acked(150)
@@ -93,14 +93,14 @@ func TestCheckBDrainUnderLoad(t *testing.T) { // P1, P3
 
 // (c) The replacement is drained, and its replacement, all open at once.
 func TestCheckCDrainTheReplacementToo(t *testing.T) { // P1, P3
-	p := plan{server: ccstest.Options{AckDelay: ccstest.Range{Min: 30 * time.Second}}}
+	p := plan{server: ccssim.Options{AckDelay: ccssim.Range{Min: 30 * time.Second}}}
 	host(t, p, func(w *whole) {
 		const drains = 5
 		for i := 1; i <= drains; i++ {
 			w.until("login", func() bool { return w.srv.Counts().Logins == i })
 			w.sendN("tokA", 10*i, 10)
 			w.until("downstreams", func() bool { return w.conn(i).Downstreams == 10 })
-			w.srv.DrainWith(ccstest.Drain{Conn: i, Grace: ccstest.Duration(40 * time.Second)})
+			w.srv.DrainWith(ccssim.Drain{Conn: i, Grace: ccssim.Duration(40 * time.Second)})
 		}
 		w.until("the last", func() bool { return w.srv.Counts().Logins == drains+1 })
 		if n := len(w.sessions[0].Status().Connections); n != drains+1 {
@@ -120,7 +120,7 @@ func TestCheckCDrainTheReplacementToo(t *testing.T) { // P1, P3
 // reconnect.
 func TestCheckDNeverMoreThan100InFlight(t *testing.T) { // P3
 	p := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 10 * time.Millisecond, Max: 90 * time.Millisecond}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Min: 10 * time.Millisecond, Max: 90 * time.Millisecond}},
 		session: func(o *ccs.Options) { quick(o); o.Connections = 2 },
 	}
 	host(t, p, func(w *whole) {
@@ -152,9 +152,9 @@ func TestCheckDNeverMoreThan100InFlight(t *testing.T) { // P3
 // (e) A payload over which CCS ends the stream is found, fails when it has ended
 // two alone, and is not sent again; what was in flight beside it gets through.
 func TestCheckEPoisonNeverLoops(t *testing.T) { // P4, P10
-	p := plan{server: ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}}, session: quick}
+	p := plan{server: ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Millisecond}}, session: quick}
 	host(t, p, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Token: "poison", Count: -1, StreamError: "invalid-xml"})
+		w.srv.Nack(ccssim.Nack{Token: "poison", Count: -1, StreamError: "invalid-xml"})
 		w.sendN("tokA", 1, 40)
 		w.send(one("poison", "bad", nil))
 		w.sendN("tokA", 41, 200)
@@ -177,9 +177,9 @@ func TestCheckEPoisonNeverLoops(t *testing.T) { // P4, P10
 
 // (f) The same upstream three times is one event and three acks.
 func TestCheckFThreeDeliveriesAreOneEvent(t *testing.T) { // P6
-	host(t, plan{server: ccstest.Options{Keepalive: -1}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{Keepalive: -1}}, func(w *whole) {
 		for range 3 {
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: "42", Category: "app", Data: json.RawMessage(`{"act":"sos"}`)}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: "42", Category: "app", Data: json.RawMessage(`{"act":"sos"}`)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -207,16 +207,16 @@ var nasty = []string{
 
 // (g) Every byte of a payload survives, up and down and back again.
 func TestCheckGPayloadsSurviveTheRoundTrip(t *testing.T) {
-	host(t, plan{server: ccstest.Options{SplitBytes: 3}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{SplitBytes: 3}}, func(w *whole) {
 		for i, value := range nasty {
 			data := fmt.Sprintf(`{"v":%s, "i" : "%d"}`, value, i)
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: fmt.Sprint("u", i), Data: json.RawMessage(data)}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: fmt.Sprint("u", i), Data: json.RawMessage(data)}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		w.until("acks", func() bool { return w.srv.Counts().Acked == uint64(len(nasty)) })
 		for i, u := range w.upstreams() {
-			want := compact(t, []byte(fmt.Sprintf(`{"v":%s, "i" : "%d"}`, nasty[i], i))) // ccstest marshals it, which takes out the spaces
+			want := compact(t, []byte(fmt.Sprintf(`{"v":%s, "i" : "%d"}`, nasty[i], i))) // ccssim marshals it, which takes out the spaces
 			if got := unescaped(string(u.Data)); got != unescaped(want) {
 				t.Errorf("up: %s, want %s", got, want)
 			}
@@ -237,7 +237,7 @@ func TestCheckGPayloadsSurviveTheRoundTrip(t *testing.T) {
 	})
 }
 
-// unescaped undoes the three escapes that Go's encoder, ccstest's, puts in.
+// unescaped undoes the three escapes that Go's encoder, ccssim's, puts in.
 func unescaped(s string) string {
 	return strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(s)
 }
@@ -254,8 +254,8 @@ func TestCheckHUnknownThingsAreHarmless(t *testing.T) { // P10
 		} {
 			w.srv.Inject(gcm(payload))
 		}
-		w.srv.Nack(ccstest.Nack{Token: "odd", Code: "NEVER_HEARD_OF", Description: "x"})
-		if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: "7",
+		w.srv.Nack(ccssim.Nack{Token: "odd", Code: "NEVER_HEARD_OF", Description: "x"})
+		if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: "7",
 			Payload: `{"from":"tokA","message_id":"7","data":{"a":"b"},"priority":{"x":[null]},"time_to_live":86400,"canary":true}`}); err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +305,7 @@ func TestCheckJBlackHoleIsFound(t *testing.T) { // P10
 			if c := w.srv.Counts(); c.Logins != 1 {
 				t.Fatalf("%d logins in 7 idle minutes", c.Logins)
 			}
-			w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole}) //nolint:errcheck // a mode that exists
+			w.srv.CutWith(ccssim.Cut{Mode: ccssim.CutBlackhole}) //nolint:errcheck // a mode that exists
 			lost := time.Now()
 			w.sendN("tokA", 1, pending)
 			w.until("the connection's end", func() bool { return w.sessions[0].Status().LastError != nil })

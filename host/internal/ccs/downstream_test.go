@@ -7,14 +7,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 )
 
 // most is the largest number of downstreams that were unanswered on one connection.
-func most(srv *ccstest.Server) (n int) {
+func most(srv *ccssim.Server) (n int) {
 	for _, c := range srv.Report().Conns {
 		n = max(n, c.MaxUnanswered)
 	}
@@ -25,14 +25,14 @@ func most(srv *ccstest.Server) (n int) {
 // and come in any order, and connections are lost on the way.
 func TestNeverMoreThan100Unanswered(t *testing.T) { // P3
 	const all = 2000
-	o := ccstest.Options{AckDelay: ccstest.Range{Min: 5 * time.Millisecond, Max: 80 * time.Millisecond}}
+	o := ccssim.Options{AckDelay: ccssim.Range{Min: 5 * time.Millisecond, Max: 80 * time.Millisecond}}
 	simulate(t, o, nil, func(w *world) {
 		w.outbox.send(1, all, "tokA")
 		for i := range 5 {
-			w.until("some acks", func(c ccstest.Counts) bool { return c.AckedDown > uint64(i)*300 })
+			w.until("some acks", func(c ccssim.Counts) bool { return c.AckedDown > uint64(i)*300 })
 			w.srv.Cut()
 		}
-		w.until("all acks", func(c ccstest.Counts) bool { return c.AckedDown-c.DuplicateDown >= all })
+		w.until("all acks", func(c ccssim.Counts) bool { return c.AckedDown-c.DuplicateDown >= all })
 		time.Sleep(time.Second)
 		w.outbox.look(func(b *outbox) {
 			if got := unique(b.acked); got != all {
@@ -52,10 +52,10 @@ func unique(seqs []uint64) int {
 
 func TestWindowIsConfigurableButNeverOver100(t *testing.T) { // P3
 	for window, want := range map[int]int{7: 7, 1000: 100} {
-		o := ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}}
+		o := ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Millisecond}}
 		simulate(t, o, func(o *Options) { o.Window = window }, func(w *world) {
 			w.outbox.send(1, 300, "tokA")
-			w.until("all acks", func(c ccstest.Counts) bool { return c.AckedDown == 300 })
+			w.until("all acks", func(c ccssim.Counts) bool { return c.AckedDown == 300 })
 			if n := most(w.srv); n != want {
 				t.Errorf("window %d: at most %d unanswered, want %d", window, n, want)
 			}
@@ -67,14 +67,14 @@ func TestWindowIsConfigurableButNeverOver100(t *testing.T) { // P3
 // What a dead connection left goes again with the same ids, oldest first,
 // before anything newer.
 func TestUnansweredGoAgainAfterReconnect(t *testing.T) { // P3
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: -1}) // never answers
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: -1}) // never answers
 		w.outbox.send(1, 250, "tokA")
-		w.until("a full window", func(c ccstest.Counts) bool { return c.Downstreams == 100 })
+		w.until("a full window", func(c ccssim.Counts) bool { return c.Downstreams == 100 })
 		time.Sleep(10 * time.Second)
 		w.srv.ClearNacks()
 		w.srv.Cut()
-		w.until("all acks", func(c ccstest.Counts) bool { return c.AckedDown == 250 })
+		w.until("all acks", func(c ccssim.Counts) bool { return c.AckedDown == 250 })
 		w.outbox.look(func(b *outbox) {
 			for i, seq := range b.acked {
 				if seq != uint64(i+1) {
@@ -91,26 +91,26 @@ func TestUnansweredGoAgainAfterReconnect(t *testing.T) { // P3
 
 // Acks flow while the window is full: they don't count against it.
 func TestAcksPassAFullWindow(t *testing.T) { // ccs-protocol.md §5 rule 3
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: -1})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: -1})
 		w.outbox.send(1, 150, "tokA")
-		w.until("a full window", func(c ccstest.Counts) bool { return c.Downstreams == 100 })
+		w.until("a full window", func(c ccssim.Counts) bool { return c.Downstreams == 100 })
 		for range 300 {
 			w.srv.Upstream("tokA", "app", nil)
 		}
-		w.until("acks", func(c ccstest.Counts) bool { return c.Acked == 300 })
+		w.until("acks", func(c ccssim.Counts) bool { return c.Acked == 300 })
 		w.legal()
 	})
 }
 
 func TestAnswersReachTheOutbox(t *testing.T) { // P4
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.SetCanonical("old", "new")
-		w.srv.Nack(ccstest.Nack{Count: -1, Code: "DEVICE_UNREGISTERED", Token: "gone"})
+		w.srv.Nack(ccssim.Nack{Count: -1, Code: "DEVICE_UNREGISTERED", Token: "gone"})
 		w.outbox.send(1, 1, "old")
 		w.outbox.send(2, 1, "gone")
 		w.outbox.send(3, 1, "fine")
-		w.until("answers", func(c ccstest.Counts) bool { return c.AckedDown == 2 && c.Nacked == 1 })
+		w.until("answers", func(c ccssim.Counts) bool { return c.AckedDown == 2 && c.Nacked == 1 })
 		w.outbox.look(func(b *outbox) {
 			if b.tokens[1] != "new" || b.nacked[2] != "DEVICE_UNREGISTERED" || !slices.Contains(b.acked, 3) || len(b.taken) != 0 {
 				t.Errorf("tokens %v, nacked %v, acked %v, unanswered %v", b.tokens, b.nacked, b.acked, b.taken)
@@ -123,13 +123,13 @@ func TestAnswersReachTheOutbox(t *testing.T) { // P4
 // A stanza error frees the slot of the message whose id it echoes. One for
 // anything else, such as a refused ack, is counted.
 func TestStanzaErrorFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
-	simulate(t, ccstest.Options{}, func(o *Options) { o.Window = 1 }, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 1})
+	simulate(t, ccssim.Options{}, func(o *Options) { o.Window = 1 }, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 1})
 		w.outbox.send(1, 2, "tokA")
-		w.until("the first", func(c ccstest.Counts) bool { return c.Downstreams == 1 })
+		w.until("the first", func(c ccssim.Counts) bool { return c.Downstreams == 1 })
 		w.srv.Inject(`<message id="nobody" type="error"><error code="406" type="modify"><not-acceptable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
 		w.srv.Inject(`<message id="d-1" type="error"><gcm xmlns="google:mobile:data">{}</gcm><error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
-		w.until("the second", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
+		w.until("the second", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		w.outbox.look(func(b *outbox) {
 			if b.refused[1] != "modify" || !slices.Equal(b.acked, []uint64{2}) {
 				t.Errorf("refused %v, acked %v", b.refused, b.acked)
@@ -144,10 +144,10 @@ func TestStanzaErrorFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
 // One without an id frees the slot of the downstream that it echoes. An ack that
 // comes back has an id of a device's choosing, and frees nothing.
 func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 2})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 2})
 		w.outbox.send(1, 2, "tokA")
-		w.until("both", func(c ccstest.Counts) bool { return c.Downstreams == 2 })
+		w.until("both", func(c ccssim.Counts) bool { return c.Downstreams == 2 })
 		for _, payload := range []string{
 			`{"to":"tokA","message_id":"d-1","message_type":"ack"}`, `{"to":"tokA","message_id":"","message_type":"ack"}`,
 			`{"to":"tokA","data":{"message_id":"d-1"},"message_id":"d-2"}`,
@@ -168,13 +168,13 @@ func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md
 
 // What XML can't carry never reaches the stream.
 func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.outbox.look(func(b *outbox) {
 			b.ready = append(b.ready, entry.Outgoing{Seq: 1, Message: message.Checked{
 				To: message.Token("tokA"), MessageID: "bad\x01id"}})
 		})
 		w.outbox.send(2, 1, "tokA")
-		w.until("the good one", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
+		w.until("the good one", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		w.outbox.look(func(b *outbox) {
 			if b.refused[1] != "modify" {
 				t.Errorf("refused %v", b.refused)
@@ -187,9 +187,9 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
 }
 
 func TestSecondAnswerIsHarmless(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.outbox.send(1, 1, "tokA")
-		w.until("ack", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
+		w.until("ack", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		for range 3 {
 			w.srv.Inject(`<message><gcm xmlns="google:mobile:data">{"message_type":"ack","from":"tokA","message_id":"d-1"}</gcm></message>`)
 		}
@@ -208,15 +208,15 @@ func TestSecondAnswerIsHarmless(t *testing.T) {
 // A connection that leaves something unanswered is replaced as if it drained;
 // only when it is closed goes the rest over the new one.
 func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 5})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 5})
 		w.outbox.send(1, 5, "tokA")
-		w.until("replacement", func(c ccstest.Counts) bool { return c.Logins == 2 })
+		w.until("replacement", func(c ccssim.Counts) bool { return c.Logins == 2 })
 		if c := w.srv.Counts(); c.Downstreams != 5 {
 			t.Errorf("%d downstreams before the old connection is closed, want 5", c.Downstreams)
 		}
 		w.outbox.send(6, 1, "tokB")
-		w.until("new ones on the new one", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
+		w.until("new ones on the new one", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		replaced := time.Now()
 		time.Sleep(8 * time.Second) // within the grace an answer still counts
 		w.srv.Inject(`<message><gcm xmlns="google:mobile:data">{"message_type":"ack","from":"tokA","message_id":"d-3"}</gcm></message>`)
@@ -224,7 +224,7 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 		if c := w.srv.Counts(); c.Downstreams != 6 {
 			t.Errorf("%d downstreams within the grace, want 6", c.Downstreams)
 		}
-		w.until("the rest", func(c ccstest.Counts) bool { return c.AckedDown == 5 })
+		w.until("the rest", func(c ccssim.Counts) bool { return c.AckedDown == 5 })
 		if d := time.Since(replaced); d > 12*time.Second { // the grace, and the wait for CCS's close
 			t.Errorf("the old connection was closed after %v", d)
 		}
@@ -243,12 +243,12 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 // Why a connection has ended is told with what was in flight.
 func TestWhatWasInFlightGoesBackWithTheReason(t *testing.T) { // P10
 	for condition, fault := range map[string]flow.Fault{"invalid-xml": flow.Bytes, "policy-violation": flow.Policy, "system-shutdown": flow.Server} {
-		simulate(t, ccstest.Options{}, nil, func(w *world) {
-			w.srv.Nack(ccstest.Nack{Count: 3})
+		simulate(t, ccssim.Options{}, nil, func(w *world) {
+			w.srv.Nack(ccssim.Nack{Count: 3})
 			w.outbox.send(1, 3, "tokA")
-			w.until("three", func(c ccstest.Counts) bool { return c.Downstreams == 3 })
+			w.until("three", func(c ccssim.Counts) bool { return c.Downstreams == 3 })
 			w.srv.StreamError(condition)
-			w.until("three again", func(c ccstest.Counts) bool { return c.AckedDown == 3 })
+			w.until("three again", func(c ccssim.Counts) bool { return c.AckedDown == 3 })
 			w.outbox.look(func(b *outbox) {
 				if len(b.returned) != 3 || len(b.ends) != 1 || b.ends[0].Fault != fault || !strings.Contains(b.ends[0].Why, condition) {
 					t.Errorf("%s: returned %v over %+v", condition, b.returned, b.ends)

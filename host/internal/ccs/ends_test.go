@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/flow"
 )
 
@@ -17,7 +17,7 @@ func TestStoredUpstreamsAreAckedAtTheEnd(t *testing.T) { // P1
 		"stream error": func(w *world) { w.srv.StreamError("system-shutdown") },
 	} {
 		for commit, acks := range map[time.Duration]bool{closeWait / 4: true, 10 * closeWait: false} {
-			simulate(t, ccstest.Options{}, nil, func(w *world) {
+			simulate(t, ccssim.Options{}, nil, func(w *world) {
 				w.inbox.set(func(b *inbox) { b.hold = true })
 				for range 5 {
 					w.srv.Upstream("tokA", "app", nil)
@@ -27,11 +27,11 @@ func TestStoredUpstreamsAreAckedAtTheEnd(t *testing.T) { // P1
 				end(w)
 				time.Sleep(commit)
 				w.inbox.release()
-				w.until("all acks", func(c ccstest.Counts) bool { return c.Acked == 5 })
+				w.until("all acks", func(c ccssim.Counts) bool { return c.Acked == 5 })
 				if n := w.srv.Counts().Redelivered; (n == 0) != acks {
 					t.Errorf("%s, commit after %v: %d came again", name, commit, n)
 				}
-				w.until("the next", func(c ccstest.Counts) bool { return c.Logins == 2 })
+				w.until("the next", func(c ccssim.Counts) bool { return c.Logins == 2 })
 				if d := time.Since(asked); d > 20*closeWait {
 					t.Errorf("%s: the next connection stood after %v", name, d)
 				}
@@ -43,8 +43,8 @@ func TestStoredUpstreamsAreAckedAtTheEnd(t *testing.T) { // P1
 
 // A connection that ends for a reason of ours blames nothing in flight for it.
 func TestOurOwnEndsBlameNobody(t *testing.T) { // P3
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 3}) // never answered
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 3}) // never answered
 		w.outbox.send(1, 3, "tokA")
 		synctest.Wait()
 		w.stop()
@@ -58,10 +58,10 @@ func TestOurOwnEndsBlameNobody(t *testing.T) { // P3
 			}
 		})
 	})
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 1})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 1})
 		w.outbox.send(1, 1, "tokA")
-		w.until("again", func(c ccstest.Counts) bool { return c.AckedDown == 1 })
+		w.until("again", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		w.outbox.look(func(b *outbox) {
 			if len(b.ends) != 1 || b.ends[0].Fault == flow.Ours {
 				t.Errorf("left unanswered, which is no reason of ours: %+v", b.ends)

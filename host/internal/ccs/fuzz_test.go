@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // FuzzSession says any bytes to a session, in each of its states: before the
@@ -101,10 +101,10 @@ func FuzzPayload(f *testing.F) { // P1, P10
 		if strings.Contains(text, "stream:") || len(text) > 1<<16 { // the stream's own end or error: no device can write a '<'
 			t.Skip()
 		}
-		simulate(t, ccstest.Options{}, nil, func(w *world) {
+		simulate(t, ccssim.Options{}, nil, func(w *world) {
 			w.srv.Inject(up(text))
 			w.srv.Upstream("good", "app", nil)
-			w.until("the good one's ack", func(n ccstest.Counts) bool { return n.Acked == 1 })
+			w.until("the good one's ack", func(n ccssim.Counts) bool { return n.Acked == 1 })
 			if n := w.srv.Counts(); n.Logins != 1 {
 				t.Errorf("%d logins", n.Logins)
 			}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/sdk/message"
 )
 
@@ -17,12 +17,12 @@ import (
 // that is stuck holds up no other.
 func TestGroupsKeepTheirOrderOverEverything(t *testing.T) { // P4, P5
 	p := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Max: 200 * time.Millisecond}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Max: 200 * time.Millisecond}},
 		session: func(o *ccs.Options) { quick(o); o.Connections = 3 },
 	}
 	host(t, p, func(w *whole) {
 		const groups, each = 40, 25
-		w.srv.Nack(ccstest.Nack{Token: "tok0", Count: -1, Code: "SERVICE_UNAVAILABLE"}) // stuck
+		w.srv.Nack(ccssim.Nack{Token: "tok0", Count: -1, Code: "SERVICE_UNAVAILABLE"}) // stuck
 		for n := range each {
 			for g := range groups {
 				m := one(fmt.Sprint("tok", g), fmt.Sprintf("g%d-%02d", g, n), nil)
@@ -37,11 +37,11 @@ func TestGroupsKeepTheirOrderOverEverything(t *testing.T) { // P4, P5
 			case 0:
 				w.srv.Cut()
 			case 1, 2:
-				w.srv.Nack(ccstest.Nack{Token: fmt.Sprint("tok", 1+rnd.IntN(groups-1)), Count: 3, Code: "INTERNAL_SERVER_ERROR"})
+				w.srv.Nack(ccssim.Nack{Token: fmt.Sprint("tok", 1+rnd.IntN(groups-1)), Count: 3, Code: "INTERNAL_SERVER_ERROR"})
 			case 3:
-				w.srv.DrainWith(ccstest.Drain{Grace: ccstest.Duration(time.Second)})
+				w.srv.DrainWith(ccssim.Drain{Grace: ccssim.Duration(time.Second)})
 			case 4:
-				w.srv.Nack(ccstest.Nack{Token: fmt.Sprint("tok", 1+rnd.IntN(groups-1))}) // never answered
+				w.srv.Nack(ccssim.Nack{Token: fmt.Sprint("tok", 1+rnd.IntN(groups-1))}) // never answered
 			case 5:
 				if step%12 == 11 {
 					w.restart()

@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 	"balhost/sdk/message"
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // outbox on the other, in a synctest bubble: time passes at once.
 type world struct {
 	t      *testing.T
-	srv    *ccstest.Server
+	srv    *ccssim.Server
 	inbox  *inbox
 	outbox *outbox
 	log    *logs
@@ -39,20 +39,20 @@ type world struct {
 
 // simulate runs do in a bubble with a session that has logged in, over
 // net.Pipe, to a server made from so. change adjusts the session's options.
-func simulate(t *testing.T, so ccstest.Options, change func(*Options), do func(*world)) {
+func simulate(t *testing.T, so ccssim.Options, change func(*Options), do func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, so, change)
-		w.until("login", func(c ccstest.Counts) bool { return c.Logins > 0 })
+		w.until("login", func(c ccssim.Counts) bool { return c.Logins > 0 })
 		do(w)
 		w.finish()
 	})
 }
 
 // start starts both sides, and waits for nothing.
-func start(t *testing.T, so ccstest.Options, change func(*Options)) *world {
+func start(t *testing.T, so ccssim.Options, change func(*Options)) *world {
 	t.Helper()
-	srv, err := ccstest.New(so)
+	srv, err := ccssim.New(so)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func (w *world) finish() {
 }
 
 // until waits for the server's counts, an hour of the bubble's time at most.
-func (w *world) until(what string, ok func(ccstest.Counts) bool) {
+func (w *world) until(what string, ok func(ccssim.Counts) bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Hour)
 	defer cancel()

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/fcm"
 	"balhost/host/internal/xmpp"
@@ -17,13 +17,13 @@ import (
 
 // Large upstreams are bounded by their bytes long before their number.
 func TestFloodIsBoundedInBytes(t *testing.T) { // P10
-	simulate(t, ccstest.Options{Window: 1 << 20}, nil, func(w *world) {
+	simulate(t, ccssim.Options{Window: 1 << 20}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
 		const size, flood = 512 << 10, 50
 		data := strings.Repeat("x", size)
 		for i := range flood {
 			id := fmt.Sprint("big-", i)
-			w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: id,
+			w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: id,
 				Payload: fmt.Sprintf(`{"from":"tokA","message_id":%q,"data":{"x":%q}}`, id, data)})
 		}
 		time.Sleep(5 * time.Minute)
@@ -31,7 +31,7 @@ func TestFloodIsBoundedInBytes(t *testing.T) { // P10
 			t.Errorf("%d submitted, want %d", n, maxHeldBytes/size)
 		}
 		w.inbox.release()
-		w.until("all acks", func(c ccstest.Counts) bool { return c.Acked == flood })
+		w.until("all acks", func(c ccssim.Counts) bool { return c.Acked == flood })
 		if c := w.srv.Counts(); c.Logins != 1 {
 			t.Errorf("%d logins, want 1", c.Logins)
 		}

@@ -10,14 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // What CCS says may repeat the key, as it is or as the login that we sent. It is
 // shown nowhere: not in logs, status, outcomes, nor in a dead letter's reason.
 func TestSecretsThatCCSRepeats(t *testing.T) {
 	const key, token = "AAAA&k3y<>:-_", "an-admin-token"
-	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + ccstest.DefaultSenderID + "@gcm.googleapis.com\x00" + key))
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + ccssim.DefaultSenderID + "@gcm.googleapis.com\x00" + key))
 	core := base64.StdEncoding.EncodeToString([]byte(key))[4:12]
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace
 	secret := map[string]string{
@@ -48,7 +48,7 @@ func TestSecretsThatCCSRepeats(t *testing.T) {
 		for form, s := range secret {
 			t.Run(name+", "+form, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := start(t, ccstest.Options{ServerKey: key}, func(o *Options) {
+					w := start(t, ccssim.Options{ServerKey: key}, func(o *Options) {
 						if o.Secrets = []string{token}; c.login != "" {
 							o.Dial = func(context.Context, string) (net.Conn, error) {
 								ours, theirs := net.Pipe()
@@ -58,8 +58,8 @@ func TestSecretsThatCCSRepeats(t *testing.T) {
 					})
 					defer w.finish()
 					if c.stanza != "" {
-						w.until("login", func(n ccstest.Counts) bool { return n.Logins > 0 })
-						w.srv.Nack(ccstest.Nack{Count: 3})
+						w.until("login", func(n ccssim.Counts) bool { return n.Logins > 0 })
+						w.srv.Nack(ccssim.Nack{Count: 3})
 						w.outbox.send(1, 3, "tokA")
 						synctest.Wait()
 						w.srv.Inject(fmt.Sprintf(c.stanza, s))

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 const head = `<message to="1@fcm.googleapis.com" from="devices@gcm.googleapis.com" type="normal"><gcm xmlns="google:mobile:data">`
@@ -169,8 +169,8 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			simulate(t, ccstest.Options{}, nil, func(w *world) {
-				bad := ccstest.Upstream{From: "bad", MessageID: "none", Bytes: []byte(c.stanza)}
+			simulate(t, ccssim.Options{}, nil, func(w *world) {
+				bad := ccssim.Upstream{From: "bad", MessageID: "none", Bytes: []byte(c.stanza)}
 				if c.id != "" {
 					bad.AckID = json.RawMessage(c.id)
 				}
@@ -188,7 +188,7 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 						w.srv.Upstream("good", "app", nil)
 						want++
 					}
-					w.until("all acks", func(n ccstest.Counts) bool { return n.Acked == uint64(want) })
+					w.until("all acks", func(n ccssim.Counts) bool { return n.Acked == uint64(want) })
 				}
 				if d := time.Since(start); d > 10*time.Second {
 					t.Errorf("the others waited %v", d)
@@ -223,13 +223,13 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 // A stream error that nothing follows is CCS's, though it leaves the connection open;
 // a keepalive is nothing.
 func TestLastWord(t *testing.T) { // P10
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Inject(lastWord)
 		time.Sleep(time.Second)
 		if n := w.srv.Inject(up(with(`{}`))); n != 1 {
 			t.Fatal("it was believed before the rest could come")
 		}
-		w.until("the ack", func(n ccstest.Counts) bool { return w.inbox.count() == 1 })
+		w.until("the ack", func(n ccssim.Counts) bool { return w.inbox.count() == 1 })
 		w.srv.Inject(lastWord + " ")
 		time.Sleep(time.Second)
 		w.srv.Inject(" ")
@@ -250,7 +250,7 @@ func TestUpstreamIsNoRefusal(t *testing.T) {
 		`<message type="error">` + gcm(`{"from":"bad","message_id":"d-1","data":{"a":"&"}}`) + reason + `</message>`,
 		`<message type="error">` + gcm(`{"data":"`+strings.Repeat("x", 2<<20)+`","message_id":"d-1","from":"bad"}`) + reason + `</message>`,
 	} {
-		simulate(t, ccstest.Options{AckDelay: ccstest.Range{Min: 10 * time.Second}}, nil, func(w *world) {
+		simulate(t, ccssim.Options{AckDelay: ccssim.Range{Min: 10 * time.Second}}, nil, func(w *world) {
 			w.outbox.send(1, 1, "tokA")
 			time.Sleep(time.Second)
 			w.srv.Inject(stanza)
@@ -266,7 +266,7 @@ func TestUpstreamIsNoRefusal(t *testing.T) {
 
 // P10: elements that are not messages and carry nothing are what they were: unknown, and no hole.
 func TestOtherElementsAreNoHoles(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		for _, stanza := range []string{
 			`<note/>`, `<note>{"a":1}</note>`, `<iq type="set" id="1"><x xmlns="urn:a">{"from":"a"}</x></iq>`, `<presence><status>{"from":"a","message_id":"b"}</status></presence>`,
 			`<message type="error" id="x">` + gcm(`{"to":"tokA","message_id":"1","message_type":"ack"}`) + reason + `</message>`,
@@ -283,12 +283,12 @@ func TestOtherElementsAreNoHoles(t *testing.T) {
 
 // P6: ids that a plugin sees alike are told apart where CCS does.
 func TestOddIdsAreTold(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		ids := []string{`"42"`, `42`, `42.0`, `"x\ud83d"`, `"x\ud83e"`}
 		for _, id := range ids {
-			w.srv.Send(ccstest.Upstream{From: "bad", MessageID: "none", AckID: json.RawMessage(id), Stanza: up(withID(id))}) //nolint:errcheck // it has a from
+			w.srv.Send(ccssim.Upstream{From: "bad", MessageID: "none", AckID: json.RawMessage(id), Stanza: up(withID(id))}) //nolint:errcheck // it has a from
 		}
-		w.until("acks", func(n ccstest.Counts) bool { return n.Acked == uint64(len(ids)) })
+		w.until("acks", func(n ccssim.Counts) bool { return n.Acked == uint64(len(ids)) })
 		var texts, names []string
 		for _, in := range w.inbox.seen {
 			texts, names = append(texts, in.Upstream.MessageID), append(names, in.Names)
@@ -306,18 +306,18 @@ func TestOddIdsAreTold(t *testing.T) {
 
 // P10: of two payloads in a stanza each is its own message.
 func TestTwoPayloads(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		two := up(`{"from":"a","message_id":"1"}</gcm><gcm xmlns="google:mobile:data">{"from":"b","message_id":"2"}`)
-		w.srv.Send(ccstest.Upstream{From: "a", MessageID: "1", Stanza: two}) //nolint:errcheck // it has a from
-		w.srv.Send(ccstest.Upstream{From: "b", MessageID: "2", Stanza: " "}) //nolint:errcheck // as above
-		w.until("acks", func(n ccstest.Counts) bool { return n.Acked == 2 })
+		w.srv.Send(ccssim.Upstream{From: "a", MessageID: "1", Stanza: two}) //nolint:errcheck // it has a from
+		w.srv.Send(ccssim.Upstream{From: "b", MessageID: "2", Stanza: " "}) //nolint:errcheck // as above
+		w.until("acks", func(n ccssim.Counts) bool { return n.Acked == 2 })
 		w.legal()
 	})
 }
 
 // P10: what can't be acked is warned of long before CCS stops, with the device where it is known.
 func TestHolesAreWarnedOf(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		for range 60 {
 			w.srv.Inject(up(`{"from":"culprit","data":{}}`))
 		}

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // Whatever a session waits for before it connects again, status says until when,
@@ -31,7 +31,7 @@ func TestHurry(t *testing.T) { // P10
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var tries atomic.Int64
-				w := start(t, ccstest.Options{}, func(o *Options) {
+				w := start(t, ccssim.Options{}, func(o *Options) {
 					c.change(o)
 					dial := o.Dial
 					o.Dial = func(ctx context.Context, at string) (net.Conn, error) {

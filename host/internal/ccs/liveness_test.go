@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 )
 
@@ -179,7 +179,7 @@ func (s *sluggish) Write(p []byte) (int, error) {
 
 // A server that ends connections which say nothing hears our pings.
 func TestPingsKeepAnIdleConnection(t *testing.T) {
-	host(t, plan{server: ccstest.Options{IdleTimeout: 25 * time.Second, Keepalive: -1}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{IdleTimeout: 25 * time.Second, Keepalive: -1}}, func(w *whole) {
 		time.Sleep(3 * time.Hour)
 		if c := w.srv.Counts(); c.Logins != 1 || c.StreamErrors > 0 {
 			t.Errorf("%d logins, %d stream errors", c.Logins, c.StreamErrors)
@@ -192,12 +192,12 @@ func TestServerClockNonsense(t *testing.T) { // P10
 	times := []string{`"1711000000000"`, `"0"`, `"-1"`, `"99999999999999999999"`, `"9223372036854775807"`, `"tomorrow"`, `""`, `1711000000000`, `1e300`, `null`, `{}`}
 	host(t, plan{}, func(w *whole) {
 		for i, at := range times {
-			if _, err := w.srv.Send(ccstest.Upstream{From: "gcm.googleapis.com", MessageID: fmt.Sprint("dr2:d-", i), Payload: fmt.Sprintf(
+			if _, err := w.srv.Send(ccssim.Upstream{From: "gcm.googleapis.com", MessageID: fmt.Sprint("dr2:d-", i), Payload: fmt.Sprintf(
 				`{"message_type":"receipt","from":"gcm.googleapis.com","message_id":"dr2:d-%d","time_to_live":%s,"data":{"message_status":"X","original_message_id":"d-%d","message_sent_timestamp":%s}}`,
 				i, at, i, at)}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: fmt.Sprint(i), Payload: fmt.Sprintf(
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: fmt.Sprint(i), Payload: fmt.Sprintf(
 				`{"from":"tokA","message_id":"%d","time_to_live":%s,"data":{}}`, i, at)}); err != nil {
 				t.Fatal(err)
 			}
@@ -223,10 +223,10 @@ func TestServerClockNonsense(t *testing.T) { // P10
 // Up to its bound the ledger takes what the session reads. Above that, and above
 // max_stanza too, an upstream is a dead letter that is cut, and acked; the others go on.
 func TestLargestUpstream(t *testing.T) { // P1, P10
-	host(t, plan{full: true, server: ccstest.Options{Transcript: -1}}, func(w *whole) {
+	host(t, plan{full: true, server: ccssim.Options{Transcript: -1}}, func(w *whole) {
 		for id, size := range map[string]int{"fits": 1_000_000, "too large for the ledger": 1_040_000, "too large": 1_100_000} {
 			data := `{"v":"` + strings.Repeat("x", size) + `"}`
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: id, Data: []byte(data)}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: id, Data: []byte(data)}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,9 +16,9 @@ import (
 // windows, and how long acks and answers take.
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	o := ccstest.Options{AckDelay: ccstest.Range{Min: 30 * time.Millisecond}}
+	o := ccssim.Options{AckDelay: ccssim.Range{Min: 30 * time.Millisecond}}
 	simulate(t, o, func(o *Options) { o.Metrics, o.Connections = reg, 2 }, func(w *world) {
-		w.until("both", func(c ccstest.Counts) bool { return c.Logins == 2 })
+		w.until("both", func(c ccssim.Counts) bool { return c.Logins == 2 })
 		check := func(when string, want map[string]float64) {
 			t.Helper()
 			synctest.Wait()
@@ -31,23 +31,23 @@ func TestMetrics(t *testing.T) {
 		}
 		check("idle", map[string]float64{"balhost_ccs_state ready": 2, "balhost_ccs_state draining": 0, "balhost_ccs_inflight": 0, "balhost_ccs_unacked": 0})
 
-		w.srv.Nack(ccstest.Nack{Count: 1, Code: "DEVICE_UNREGISTERED", Token: "gone"})
+		w.srv.Nack(ccssim.Nack{Count: 1, Code: "DEVICE_UNREGISTERED", Token: "gone"})
 		w.outbox.send(1, 1, "gone")
 		w.outbox.send(2, 9, "tokA")
-		w.until("answers", func(c ccstest.Counts) bool { return c.AckedDown == 9 && c.Nacked == 1 })
+		w.until("answers", func(c ccssim.Counts) bool { return c.AckedDown == 9 && c.Nacked == 1 })
 		w.inbox.set(func(b *inbox) { b.hold = true })
 		for range 4 {
 			w.srv.Upstream("tokA", "app", nil)
 		}
 		w.srv.Inject("<odd xmlns='urn:x'/>")
-		w.srv.Nack(ccstest.Nack{Count: 3})
+		w.srv.Nack(ccssim.Nack{Count: 3})
 		w.outbox.send(11, 3, "tokA")
 		time.Sleep(3 * time.Second)
 		check("waiting", map[string]float64{"balhost_ccs_inflight": 3, "balhost_ccs_unacked": 4, "balhost_ccs_ack_seconds count": 0})
 		w.inbox.release()
-		w.until("acks", func(c ccstest.Counts) bool { return c.Acked == 4 })
-		w.srv.DrainWith(ccstest.Drain{Conn: 1, Grace: graceful})
-		w.until("replacement", func(c ccstest.Counts) bool { return c.Logins == 3 })
+		w.until("acks", func(c ccssim.Counts) bool { return c.Acked == 4 })
+		w.srv.DrainWith(ccssim.Drain{Conn: 1, Grace: graceful})
+		w.until("replacement", func(c ccssim.Counts) bool { return c.Logins == 3 })
 		check("after all", map[string]float64{
 			"balhost_ccs_state ready": 2, "balhost_ccs_state draining": 1, "balhost_ccs_unacked": 0,
 			"balhost_ccs_ack_seconds count": 4, "balhost_ccs_ack_seconds sum": 12, "balhost_ccs_ack_seconds to 2.5": 0, "balhost_ccs_ack_seconds to 10": 4,

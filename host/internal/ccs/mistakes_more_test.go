@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 	"balhost/sdk/message"
@@ -32,7 +32,7 @@ func TestMistake14AckBeforePersistOrNever(t *testing.T) { // P1
 			`{"from":"tokA","message_id":"6","data":{"cut":"`,
 		}
 		for i, p := range payloads {
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: fmt.Sprint(i + 1), Payload: p}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: fmt.Sprint(i + 1), Payload: p}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -58,9 +58,9 @@ func TestMistake14AckBeforePersistOrNever(t *testing.T) { // P1
 // 15: no upstream is recognised, or by its message id alone, which devices
 // that count have in common.
 func TestMistake15Dedupe(t *testing.T) { // P6
-	host(t, plan{server: ccstest.Options{Duplicates: 0.9}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{Duplicates: 0.9}}, func(w *whole) {
 		send := func(token, id, data string) {
-			if _, err := w.srv.Send(ccstest.Upstream{From: token, MessageID: id, Data: json.RawMessage(data)}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: token, MessageID: id, Data: json.RawMessage(data)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -83,7 +83,7 @@ func TestMistake15Dedupe(t *testing.T) { // P6
 // 16: receipts are not acked, or without their prefix, or waited for.
 func TestMistake16Receipts(t *testing.T) {
 	for _, first := range []bool{false, true} {
-		host(t, plan{server: ccstest.Options{Receipts: true, ReceiptFirst: first}}, func(w *whole) {
+		host(t, plan{server: ccssim.Options{Receipts: true, ReceiptFirst: first}}, func(w *whole) {
 			for i := range 200 { // twice CCS's window: one that is not acked would hold a slot
 				m := one("tokA", fmt.Sprint("d-", i), nil)
 				m.Options.ReceiptRequested = true
@@ -128,8 +128,8 @@ func TestMistake17Nacks(t *testing.T) { // P4
 		"INVALID_JSON":                 {1, 0, time.Second, message.Failed},
 		"AUTHENTICATION_FAILED":        {1, 5 * time.Minute, 6 * time.Minute, message.Acked},
 	} {
-		host(t, plan{server: ccstest.Options{Keepalive: time.Second}}, func(w *whole) {
-			w.srv.Nack(ccstest.Nack{Count: want.times, Code: code, Description: "why"})
+		host(t, plan{server: ccssim.Options{Keepalive: time.Second}}, func(w *whole) {
+			w.srv.Nack(ccssim.Nack{Count: want.times, Code: code, Description: "why"})
 			began := time.Now()
 			w.send(one("tokA", "d-1", nil))
 			w.until("outcome", func() bool { return len(w.outcomes()) == 1 })
@@ -145,7 +145,7 @@ func TestMistake17Nacks(t *testing.T) { // P4
 		})
 	}
 	host(t, plan{}, func(w *whole) { // for ever is 15 times, restarts included
-		w.srv.Nack(ccstest.Nack{Count: -1, Code: "SERVICE_UNAVAILABLE"})
+		w.srv.Nack(ccssim.Nack{Count: -1, Code: "SERVICE_UNAVAILABLE"})
 		w.send(one("tokA", "d-1", nil))
 		for i := range 5 {
 			w.until("some attempts", func() bool { return w.srv.Counts().Nacked > uint64(2*i) })
@@ -160,7 +160,7 @@ func TestMistake17Nacks(t *testing.T) { // P4
 
 // 18: the new token in an ack is thrown away.
 func TestMistake18CanonicalToken(t *testing.T) {
-	host(t, plan{server: ccstest.Options{Canonical: map[string]string{"old": "new"}}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{Canonical: map[string]string{"old": "new"}}}, func(w *whole) {
 		w.send(one("old", "d-1", nil))
 		w.send(one("other", "d-2", nil))
 		w.acked(2)
@@ -178,7 +178,7 @@ func TestMistake19NumericIDs(t *testing.T) {
 	host(t, plan{}, func(w *whole) {
 		odd := []string{"-1", "007", "9223372036854775808", "18446744073709551616000", "1e3", "0x10", "ü😀", `a"b\c`, "<&>", " space ", "dr2:1", strings.Repeat("i", 255)}
 		for _, id := range odd {
-			if _, err := w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: id, Data: json.RawMessage(`{}`)}); err != nil {
+			if _, err := w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: id, Data: json.RawMessage(`{}`)}); err != nil {
 				t.Fatal(err)
 			}
 			w.send(one("tokB", id, nil))
@@ -277,7 +277,7 @@ func TestMistake23SendingBeforeTheBind(t *testing.T) {
 		w.sendN("tokA", 1, 100)
 		for i := range 30 { // cut in the middle of the login, and of a stanza
 			w.until("connection", func() bool { return w.standing() == 1 })
-			w.srv.CutWith(ccstest.Cut{After: 20 + i}) //nolint:errcheck // a mode that exists
+			w.srv.CutWith(ccssim.Cut{After: 20 + i}) //nolint:errcheck // a mode that exists
 			w.srv.Upstream("tokA", "app", nil)
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -303,7 +303,7 @@ func TestMistake24HalfOpen(t *testing.T) { // P10
 	host(t, plan{session: func(o *ccs.Options) { o.Connections = 3 }}, func(w *whole) {
 		w.until("all", func() bool { return w.standing() == 3 })
 		for _, n := range []int{1, 3} {
-			w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole, Conn: n}) //nolint:errcheck // a mode that exists
+			w.srv.CutWith(ccssim.Cut{Mode: ccssim.CutBlackhole, Conn: n}) //nolint:errcheck // a mode that exists
 		}
 		lost := time.Now()
 		w.sendN("tokA", 1, 250) // some into the holes
@@ -315,7 +315,7 @@ func TestMistake24HalfOpen(t *testing.T) { // P10
 		w.legal()
 	})
 	host(t, plan{}, func(w *whole) { // one that drips, and answers nothing
-		w.srv.Nack(ccstest.Nack{Count: -1})
+		w.srv.Nack(ccssim.Nack{Count: -1})
 		w.sendN("tokA", 1, 1)
 		time.Sleep(10 * time.Minute)
 		if n := w.srv.Counts().Logins; n < 4 || n > 12 {
@@ -326,7 +326,7 @@ func TestMistake24HalfOpen(t *testing.T) { // P10
 
 // 25: old TLS, no check of the certificate, or of its name.
 func TestMistake25TLS(t *testing.T) {
-	srv, err := ccstest.NewServer(ccstest.Options{})
+	srv, err := ccssim.NewServer(ccssim.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

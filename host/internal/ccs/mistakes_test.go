@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 )
@@ -26,7 +26,7 @@ func TestMistake01AckOnTheWrongConnection(t *testing.T) { // P1
 			w.srv.Upstream("tokA", "app", nil)
 		}
 		w.until("upstreams on the first", func() bool { return w.srv.Counts().Written == 20 })
-		w.srv.DrainWith(ccstest.Drain{Conn: 1, Grace: ccstest.Duration(time.Minute), NoUpstream: true})
+		w.srv.DrainWith(ccssim.Drain{Conn: 1, Grace: ccssim.Duration(time.Minute), NoUpstream: true})
 		w.until("replacement", func() bool { return w.srv.Counts().Logins == 2 })
 		for range 20 {
 			w.srv.Upstream("tokA", "app", nil)
@@ -45,7 +45,7 @@ func TestMistake01AckOnTheWrongConnection(t *testing.T) { // P1
 // 2: acks, nacks, control messages and stanza errors are acked like upstreams.
 func TestMistake02AckingAnAck(t *testing.T) {
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Token: "gone", Code: "DEVICE_UNREGISTERED"})
+		w.srv.Nack(ccssim.Nack{Token: "gone", Code: "DEVICE_UNREGISTERED"})
 		w.sendN("tokA", 1, 3)
 		w.send(one("gone", "d-4", nil))
 		w.srv.Inject(`<message id="x" type="error"><gcm xmlns="google:mobile:data">{"from":"tokA","message_id":"1"}</gcm>` +
@@ -65,7 +65,7 @@ func TestMistake02AckingAnAck(t *testing.T) {
 
 // 3: DRAINING, which has neither message_id nor from, is not noticed.
 func TestMistake03DrainingNeverSeen(t *testing.T) {
-	for _, o := range []ccstest.Options{{}, {TypedControl: true}, {BareGCM: true}, {BareGCM: true, TypedControl: true, SplitBytes: 1}} {
+	for _, o := range []ccssim.Options{{}, {TypedControl: true}, {BareGCM: true}, {BareGCM: true, TypedControl: true, SplitBytes: 1}} {
 		host(t, plan{server: o}, func(w *whole) {
 			w.srv.Drain()
 			w.until("replacement", func() bool { return w.srv.Counts().Logins == 2 })
@@ -80,17 +80,17 @@ func TestMistake03DrainingNeverSeen(t *testing.T) {
 
 // 4: draining by hanging up loses the answers and the upstreams still to come.
 func TestMistake04DrainingByHangingUp(t *testing.T) { // P1, P3
-	host(t, plan{server: ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Second}}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Second}}}, func(w *whole) {
 		w.sendN("tokA", 1, 50)
 		w.until("in flight", func() bool { return w.conn(1).Unanswered == 50 })
-		w.srv.DrainWith(ccstest.Drain{Conn: 1, Grace: ccstest.Duration(40 * time.Second)})
-		for range 20 { // ccstest gives them to whichever connection has room
+		w.srv.DrainWith(ccssim.Drain{Conn: 1, Grace: ccssim.Duration(40 * time.Second)})
+		for range 20 { // ccssim gives them to whichever connection has room
 			time.Sleep(time.Second)
 			w.srv.Upstream("tokB", "app", nil)
 		}
 		w.acked(50)
 		time.Sleep(5 * time.Second)
-		if c := w.conn(1); c.State != ccstest.StateDraining {
+		if c := w.conn(1); c.State != ccssim.StateDraining {
 			t.Error("we closed what is CCS's to close")
 		}
 		w.until("acks", func() bool { return w.srv.Counts().Acked == 20 })
@@ -110,17 +110,17 @@ func TestMistake05WaitingToBeClosed(t *testing.T) {
 	host(t, plan{session: func(o *ccs.Options) { o.Connections = 2 }}, func(w *whole) {
 		w.until("both", func() bool { return w.srv.Counts().Logins == 2 })
 		drained := time.Now()
-		w.srv.DrainWith(ccstest.Drain{Conn: 1}) // never closed by CCS
+		w.srv.DrainWith(ccssim.Drain{Conn: 1}) // never closed by CCS
 		w.sendN("tokA", 1, 300)
 		w.acked(300)
 		w.until("replacement", func() bool { return w.srv.Counts().Logins == 3 })
 		if d := time.Since(drained); d > 10*time.Millisecond {
 			t.Errorf("the replacement took %v", d)
 		}
-		if c := w.conn(2); c.State != ccstest.StateBound || c.Downstreams == 0 {
+		if c := w.conn(2); c.State != ccssim.StateBound || c.Downstreams == 0 {
 			t.Errorf("the other connection, which does not drain: %+v", c)
 		}
-		if c := w.conn(1); c.State != ccstest.StateDraining {
+		if c := w.conn(1); c.State != ccssim.StateDraining {
 			t.Errorf("the drained one: %+v", c)
 		}
 	})
@@ -129,7 +129,7 @@ func TestMistake05WaitingToBeClosed(t *testing.T) {
 // 6: the nack CONNECTION_DRAINING is unknown, waits, or goes where it came from.
 func TestMistake06NackDraining(t *testing.T) {
 	host(t, plan{}, func(w *whole) {
-		w.srv.DrainWith(ccstest.Drain{Silent: true})
+		w.srv.DrainWith(ccssim.Drain{Silent: true})
 		began := time.Now()
 		w.sendN("tokA", 1, 30)
 		w.acked(30)
@@ -150,7 +150,7 @@ func TestMistake06NackDraining(t *testing.T) {
 // 7: what a dead connection left unanswered is forgotten.
 func TestMistake07PendingLost(t *testing.T) { // P3, P4
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Count: 100}) // never answered
+		w.srv.Nack(ccssim.Nack{Count: 100}) // never answered
 		w.sendN("tokA", 1, 100)
 		w.until("all in flight", func() bool { return w.conn(1).Downstreams == 100 })
 		for range 3 {
@@ -160,7 +160,7 @@ func TestMistake07PendingLost(t *testing.T) { // P3, P4
 		w.acked(100)
 		same(t, "received", w.received("tokA"), ids(1, 100))
 	})
-	host(t, plan{server: ccstest.Options{AckDelay: ccstest.Range{Min: time.Hour}}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{AckDelay: ccssim.Range{Min: time.Hour}}}, func(w *whole) {
 		w.sendN("tokA", 1, 150)
 		w.until("in flight", func() bool { return w.conn(1).Downstreams == 100 })
 		w.restart() // and neither does a new process forget
@@ -174,7 +174,7 @@ func TestMistake07PendingLost(t *testing.T) { // P3, P4
 // 8: what is sent again is sent twice, too late, or past the limit.
 func TestMistake08BadResendSets(t *testing.T) { // P3
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Count: -1})
+		w.srv.Nack(ccssim.Nack{Count: -1})
 		w.sendN("tokA", 1, 99)
 		time.Sleep(10 * time.Second)
 		w.sendN("tokA", 100, 51) // the hundredth is fresh, the rest waits
@@ -193,12 +193,12 @@ func TestMistake08BadResendSets(t *testing.T) { // P3
 // 9: a counter of what is pending drifts: slots leak, or too many are in flight.
 func TestMistake09CounterDrift(t *testing.T) { // P3
 	p := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Min: time.Millisecond, Max: 30 * time.Millisecond}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Min: time.Millisecond, Max: 30 * time.Millisecond}},
 		session: quick,
 	}
 	host(t, p, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Token: "gone", Code: "BAD_REGISTRATION", Count: -1})
-		w.srv.Nack(ccstest.Nack{Token: "busy", Code: "SERVICE_UNAVAILABLE", Count: 200})
+		w.srv.Nack(ccssim.Nack{Token: "gone", Code: "BAD_REGISTRATION", Count: -1})
+		w.srv.Nack(ccssim.Nack{Token: "busy", Code: "SERVICE_UNAVAILABLE", Count: 200})
 		w.sendN("tokA", 0, 20)
 		w.acked(20)
 		for i := 1; i <= 10; i++ {
@@ -219,7 +219,7 @@ func TestMistake09CounterDrift(t *testing.T) { // P3
 			t.Errorf("%d in flight when all is answered", n)
 		}
 		last := w.srv.Counts().Logins
-		w.srv.Nack(ccstest.Nack{Count: 150})
+		w.srv.Nack(ccssim.Nack{Count: 150})
 		w.sendN("tokA", 100_000, 150)
 		w.until("a whole window", func() bool { return w.conn(last).Unanswered == 100 })
 		time.Sleep(10 * time.Second)
@@ -233,7 +233,7 @@ func TestMistake09CounterDrift(t *testing.T) { // P3
 // 10: with exactly 100 pending at a reconnect nothing goes, or everything does.
 func TestMistake10LimitAtReconnect(t *testing.T) { // P3
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Count: -1})
+		w.srv.Nack(ccssim.Nack{Count: -1})
 		w.sendN("tokA", 1, 300)
 		w.until("a full window", func() bool { return w.conn(1).Unanswered == 100 })
 		w.srv.Cut()
@@ -277,7 +277,7 @@ func TestMistake11UnescapedJSON(t *testing.T) {
 // 12: the parser expects stanzas, characters and keepalives to come in pieces
 // of their own.
 func TestMistake12TextScanning(t *testing.T) {
-	for _, o := range []ccstest.Options{{SplitBytes: 1}, {WriteEach: true}, {SplitBytes: 7, Keepalive: time.Millisecond}} {
+	for _, o := range []ccssim.Options{{SplitBytes: 1}, {WriteEach: true}, {SplitBytes: 7, Keepalive: time.Millisecond}} {
 		host(t, plan{server: o}, func(w *whole) {
 			const n = 20
 			for i := range n {
@@ -303,7 +303,7 @@ func TestMistake12TextScanning(t *testing.T) {
 // 13: an element is looked for by its prefix, not by its namespace.
 func TestMistake13Prefixes(t *testing.T) {
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Count: -1}) // we answer by hand
+		w.srv.Nack(ccssim.Nack{Count: -1}) // we answer by hand
 		wraps := []string{
 			`<message><gcm xmlns="google:mobile:data">%s</gcm></message>`,
 			`<message><data:gcm xmlns:data="google:mobile:data">%s</data:gcm></message>`,

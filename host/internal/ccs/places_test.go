@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 const bad, good = "10.0.0.1:5235", "10.0.0.2:5235"
@@ -80,7 +80,7 @@ func TestEachAddressIsTriedUpToTheLogin(t *testing.T) { // P10
 		t.Run(name, func(t *testing.T) {
 			var dialled func() []string
 			change := func(o *Options) { dialled = two(o, serve) }
-			simulate(t, ccstest.Options{}, change, func(w *world) {
+			simulate(t, ccssim.Options{}, change, func(w *world) {
 				if got := dialled(); !slices.Equal(got, []string{bad, good}) {
 					t.Fatalf("dialled %q", got)
 				}
@@ -91,7 +91,7 @@ func TestEachAddressIsTriedUpToTheLogin(t *testing.T) { // P10
 					t.Errorf("the log does not say where it went: %s", w.log)
 				}
 				w.srv.Drain() // which says nothing against it
-				w.until("the next login", func(c ccstest.Counts) bool { return c.Logins == 2 })
+				w.until("the next login", func(c ccssim.Counts) bool { return c.Logins == 2 })
 				if got := dialled(); !slices.Equal(got[2:], []string{good}) {
 					t.Errorf("the next connection began with %q", got[2:])
 				}
@@ -108,7 +108,7 @@ func TestRefusedLoginIsAskedOnce(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var dialled func() []string
-			w := start(t, ccstest.Options{}, func(o *Options) {
+			w := start(t, ccssim.Options{}, func(o *Options) {
 				dialled = two(o, says(header+`<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`+failure))
 			})
 			time.Sleep(time.Second)
@@ -127,7 +127,7 @@ func TestRefusedLoginIsAskedOnce(t *testing.T) {
 // large packets may get lost on the way there.
 func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 	var dialled func() []string
-	simulate(t, ccstest.Options{}, func(o *Options) {
+	simulate(t, ccssim.Options{}, func(o *Options) {
 		both := o.Dial
 		dialled = two(o, func(net.Conn) error { return nil })
 		first := o.Dial
@@ -139,9 +139,9 @@ func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 			return first(ctx, at)
 		}
 	}, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 1})
+		w.srv.Nack(ccssim.Nack{Count: 1})
 		w.outbox.send(1, 1, "tokA")
-		w.until("the next login", func(c ccstest.Counts) bool { return c.Logins == 2 })
+		w.until("the next login", func(c ccssim.Counts) bool { return c.Logins == 2 })
 		if got := dialled(); !slices.Equal(got, []string{bad, good}) {
 			t.Errorf("dialled %q, want the other one after the first was silent", got)
 		}
@@ -153,7 +153,7 @@ func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 func TestAllAddressesFail(t *testing.T) { // P10
 	synctest.Test(t, func(t *testing.T) {
 		var fails atomic.Bool
-		w := start(t, ccstest.Options{}, func(o *Options) {
+		w := start(t, ccssim.Options{}, func(o *Options) {
 			two(o, says(""))
 			o.Dial = func(ctx context.Context, at string) (net.Conn, error) {
 				ours, theirs := net.Pipe()
@@ -179,7 +179,7 @@ func TestAllAddressesFail(t *testing.T) { // P10
 		w.finish()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, ccstest.Options{}, func(o *Options) {
+		w := start(t, ccssim.Options{}, func(o *Options) {
 			o.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 				<-ctx.Done() // a resolver that never answers
 				return nil, ctx.Err()
@@ -195,7 +195,7 @@ func TestAllAddressesFail(t *testing.T) { // P10
 
 // Over TLS: the first address speaks none, or has another's certificate.
 func TestEachAddressIsTriedOverTLS(t *testing.T) { // P10
-	other, err := ccstest.NewServer(ccstest.Options{})
+	other, err := ccssim.NewServer(ccssim.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestEachAddressIsTriedOverTLS(t *testing.T) { // P10
 	}()
 	for name, first := range map[string]string{"no TLS": plain.Addr().String(), "another certificate": other.Addr()} {
 		t.Run(name, func(t *testing.T) {
-			w := overTLS(t, ccstest.Options{}, func(o *Options) {
+			w := overTLS(t, ccssim.Options{}, func(o *Options) {
 				at := o.Address
 				o.Address, o.TLS.ServerName = "ccs.test:5235", "localhost"
 				o.Dial = func(ctx context.Context, place string) (net.Conn, error) {
@@ -231,7 +231,7 @@ func TestEachAddressIsTriedOverTLS(t *testing.T) { // P10
 					return []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")}, nil
 				}
 			})
-			w.await("login", func(c ccstest.Counts) bool { return c.Logins == 1 })
+			w.await("login", func(c ccssim.Counts) bool { return c.Logins == 1 })
 		})
 	}
 }

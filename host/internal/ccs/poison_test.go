@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/outbox"
 	"balhost/sdk/message"
 )
@@ -17,7 +17,7 @@ import (
 // the most that it may cost.
 type poison struct {
 	name  string
-	rule  ccstest.Nack
+	rule  ccssim.Nack
 	code  string        // of its outcome
 	times int           // that it goes out, or once less: that depends on whether another gets through between two of its first ends
 	lasts time.Duration // until its outcome
@@ -32,13 +32,13 @@ const lost, blamed = outbox.CodeConnectionLost, outbox.CodeStreamError
 // the backoff: up to 1, 2 and 4 s after the three ends that have no explanation
 // yet, up to 1 s after each of the others.
 var poisons = []poison{
-	{"RST", ccstest.Nack{Cut: ccstest.CutRST}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
-	{"FIN", ccstest.Nack{Cut: ccstest.CutFIN}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
-	{"internal-server-error", ccstest.Nack{StreamError: "internal-server-error"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
-	{"undefined-condition", ccstest.Nack{StreamError: "undefined-condition"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
-	{"policy-violation", ccstest.Nack{StreamError: "policy-violation"}, blamed, 17, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 100},
-	{"invalid-xml", ccstest.Nack{StreamError: "invalid-xml"}, blamed, 3, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
-	{"silence", ccstest.Nack{}, lost, 18, 3 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"RST", ccssim.Nack{Cut: ccssim.CutRST}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"FIN", ccssim.Nack{Cut: ccssim.CutFIN}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"internal-server-error", ccssim.Nack{StreamError: "internal-server-error"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"undefined-condition", ccssim.Nack{StreamError: "undefined-condition"}, lost, 18, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
+	{"policy-violation", ccssim.Nack{StreamError: "policy-violation"}, blamed, 17, 2 * time.Hour, 24 * time.Second, 12 * time.Second, 100},
+	{"invalid-xml", ccssim.Nack{StreamError: "invalid-xml"}, blamed, 3, 10 * time.Second, 3 * time.Second, 5 * time.Second, 100},
+	{"silence", ccssim.Nack{}, lost, 18, 3 * time.Hour, 24 * time.Second, 12 * time.Second, 300},
 }
 
 // A downstream over which CCS ends the connection, whatever it says, or that it
@@ -47,7 +47,7 @@ var poisons = []poison{
 func TestPoisonHarmsNoOther(t *testing.T) { // P3, P4, P5, P10; ccs-protocol.md §12 (e)
 	for _, p := range poisons {
 		t.Run(p.name, func(t *testing.T) {
-			if t.Parallel(); testing.Short() && p.code == lost && p.rule.Cut != ccstest.CutRST {
+			if t.Parallel(); testing.Short() && p.code == lost && p.rule.Cut != ccssim.CutRST {
 				t.Skip("takes long, and the outbox treats it as an RST")
 			}
 			p.run(t, 1)
@@ -63,7 +63,7 @@ func TestPoisonHarmsNoOther(t *testing.T) { // P3, P4, P5, P10; ccs-protocol.md 
 
 func (p poison) run(t *testing.T, connections int) {
 	o := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Millisecond}},
 		session: func(o *ccs.Options) { o.Connections = connections },
 	}
 	host(t, o, func(w *whole) {
@@ -133,7 +133,7 @@ func unique(ids []string) (once []string) {
 // we come ever less, with suspects too.
 func TestEveryMessageEndsTheConnection(t *testing.T) { // P4, P10
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Cut: ccstest.CutRST, Count: -1})
+		w.srv.Nack(ccssim.Nack{Cut: ccssim.CutRST, Count: -1})
 		w.sendN("tokA", 1, 30)
 		time.Sleep(20 * time.Minute)
 		if n := w.srv.Counts().Logins; n < 12 || n > 40 {
@@ -150,11 +150,11 @@ func TestEveryMessageEndsTheConnection(t *testing.T) { // P4, P10
 // next, and nothing waits for the one that drains.
 func TestSuspectBesideADrainingConnection(t *testing.T) { // P10; ccs-protocol.md §7
 	host(t, plan{session: quick}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{Token: "held", Count: -1})
-		w.srv.Nack(ccstest.Nack{Token: "bad", StreamError: "invalid-xml"})
+		w.srv.Nack(ccssim.Nack{Token: "held", Count: -1})
+		w.srv.Nack(ccssim.Nack{Token: "bad", StreamError: "invalid-xml"})
 		w.send(one("held", "held", nil))
 		w.until("it", func() bool { return w.conn(1).Unanswered == 1 })
-		w.srv.DrainWith(ccstest.Drain{Conn: 1})
+		w.srv.DrainWith(ccssim.Drain{Conn: 1})
 		w.until("the replacement", func() bool { return w.standing() == 1 })
 		w.send(one("bad", "bad", nil))
 		began := time.Now()
@@ -163,7 +163,7 @@ func TestSuspectBesideADrainingConnection(t *testing.T) { // P10; ccs-protocol.m
 		if d := time.Since(began); d > time.Second {
 			t.Errorf("it took %v", d)
 		}
-		if w.conn(1).State != ccstest.StateDraining || w.conn(1).Unanswered != 1 {
+		if w.conn(1).State != ccssim.StateDraining || w.conn(1).Unanswered != 1 {
 			t.Errorf("the first connection is %+v", w.conn(1))
 		}
 		w.legal()
@@ -177,7 +177,7 @@ func TestPolicyViolation(t *testing.T) { // P10; ccs-protocol.md §1.4
 		host(t, plan{}, func(w *whole) {
 			w.sendN("tokA", 1, 1)
 			w.acked(1)
-			w.srv.Nack(ccstest.Nack{Count: inFlight})
+			w.srv.Nack(ccssim.Nack{Count: inFlight})
 			w.sendN("tokA", 2, inFlight)
 			w.until("them", func() bool { return w.conn(1).Unanswered == inFlight })
 			w.srv.ClearNacks()
@@ -199,7 +199,7 @@ func TestPolicyViolation(t *testing.T) { // P10; ccs-protocol.md §1.4
 // between connections are long, and no good message fails.
 func TestQuotaEndsConnections(t *testing.T) { // P4, P10
 	host(t, plan{}, func(w *whole) {
-		w.srv.Nack(ccstest.Nack{StreamError: "policy-violation", Count: -1})
+		w.srv.Nack(ccssim.Nack{StreamError: "policy-violation", Count: -1})
 		for i, token := range []string{"tokA", "tokB"} {
 			w.send(message.Downstream{To: message.Token(token), MessageID: fmt.Sprint("m-", i), Options: message.Options{TTL: message.TTL(24 * time.Hour)}})
 			w.until("its end", func() bool { return w.srv.Counts().StreamErrors > uint64(i) })

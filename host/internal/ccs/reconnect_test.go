@@ -14,13 +14,13 @@ import (
 	"time"
 
 	"balhost/host/internal/backoff"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/xmpp"
 )
 
 func TestWrongKeyDoesNotStorm(t *testing.T) { // P10; ccs-protocol.md §12 (i)
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, ccstest.Options{}, func(o *Options) { o.Key = "wrong" })
+		w := start(t, ccssim.Options{}, func(o *Options) { o.Key = "wrong" })
 		time.Sleep(29 * time.Second)
 		if c := w.srv.Counts(); c.Refused != 1 {
 			t.Errorf("%d logins in the first 29 s, want 1", c.Refused)
@@ -47,27 +47,27 @@ func TestWrongKeyDoesNotStorm(t *testing.T) { // P10; ccs-protocol.md §12 (i)
 
 func TestHalfOpenLinkIsFound(t *testing.T) { // P10; ccs-protocol.md §12 (j)
 	for _, load := range []int{0, 50} {
-		simulate(t, ccstest.Options{}, nil, func(w *world) {
+		simulate(t, ccssim.Options{}, nil, func(w *world) {
 			time.Sleep(5 * time.Minute) // idle, but alive
 			if c := w.srv.Counts(); c.Logins != 1 || c.Pings < 14 {
 				t.Fatalf("%d logins, %d pings in 5 idle minutes", c.Logins, c.Pings)
 			}
-			if _, err := w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole}); err != nil {
+			if _, err := w.srv.CutWith(ccssim.Cut{Mode: ccssim.CutBlackhole}); err != nil {
 				t.Fatal(err)
 			}
 			lost := time.Now()
 			w.outbox.send(1, load, "tokA")
-			w.until("second login", func(c ccstest.Counts) bool { return c.Logins == 2 })
+			w.until("second login", func(c ccssim.Counts) bool { return c.Logins == 2 })
 			if d := time.Since(lost); d > 31*time.Second { // ping interval + timeout + the first backoff
 				t.Errorf("found after %v", d)
 			}
-			w.until("downstreams", func(c ccstest.Counts) bool { return c.AckedDown == uint64(load) })
+			w.until("downstreams", func(c ccssim.Counts) bool { return c.AckedDown == uint64(load) })
 		})
 	}
 }
 
 func TestFrozenPeerIsLeft(t *testing.T) { // P10
-	simulate(t, ccstest.Options{LoginTimeout: time.Hour}, nil, func(w *world) {
+	simulate(t, ccssim.Options{LoginTimeout: time.Hour}, nil, func(w *world) {
 		w.srv.Freeze(true)
 		w.outbox.send(1, 200, "tokA")
 		w.srv.Upstream("tokA", "app", nil)
@@ -77,7 +77,7 @@ func TestFrozenPeerIsLeft(t *testing.T) { // P10
 		}
 		time.Sleep(10 * time.Minute) // and the new connections get no further
 		w.srv.Freeze(false)
-		w.until("all of it", func(c ccstest.Counts) bool { return c.AckedDown >= 200 && c.Acked == 1 })
+		w.until("all of it", func(c ccssim.Counts) bool { return c.AckedDown >= 200 && c.Acked == 1 })
 	})
 }
 
@@ -85,7 +85,7 @@ func TestFrozenPeerIsLeft(t *testing.T) { // P10
 func TestPeerThatOnlyDripsIsReplaced(t *testing.T) { // P10
 	synctest.Test(t, func(t *testing.T) {
 		ccs := newScript(t, `<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`)
-		w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
+		w := start(t, ccssim.Options{}, func(o *Options) { o.Dial = ccs.dial })
 		time.Sleep(3 * time.Minute)
 		if n := ccs.dials(); n < 5 || n > 6 { // ping interval + timeout
 			t.Errorf("%d connections in 3 minutes, want 5 or 6", n)
@@ -106,7 +106,7 @@ func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
 		synctest.Test(t, func(t *testing.T) {
 			ccs := newScript(t, "")
 			ccs.refusal = words
-			w := start(t, ccstest.Options{}, func(o *Options) { o.Dial = ccs.dial })
+			w := start(t, ccssim.Options{}, func(o *Options) { o.Dial = ccs.dial })
 			time.Sleep(29 * time.Second)
 			if n := ccs.dials(); n < 4 || n > 12 {
 				t.Errorf("%d tries in the first 29 s", n)
@@ -128,7 +128,7 @@ func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
 
 // Unknown stanzas and types, requests, and too large stanzas disturb nobody.
 func TestOddThingsAreHarmless(t *testing.T) { // P10; ccs-protocol.md §12 (h)
-	simulate(t, ccstest.Options{}, func(o *Options) { o.MaxStanza = 4096 }, func(w *world) {
+	simulate(t, ccssim.Options{}, func(o *Options) { o.MaxStanza = 4096 }, func(w *world) {
 		gcm := func(json string) string {
 			return `<message><gcm xmlns="google:mobile:data">` + json + `</gcm></message>`
 		}
@@ -149,7 +149,7 @@ func TestOddThingsAreHarmless(t *testing.T) { // P10; ccs-protocol.md §12 (h)
 		}
 		w.srv.Upstream("tokA", "app", nil)
 		w.outbox.send(1, 1, "tokA")
-		w.until("life goes on", func(c ccstest.Counts) bool { return c.Acked == 1 && c.AckedDown == 1 })
+		w.until("life goes on", func(c ccssim.Counts) bool { return c.Acked == 1 && c.AckedDown == 1 })
 		st := w.s.Status()
 		if st.UnknownStanzas != 1 || st.UnknownTypes != 2 || st.LateAnswers != 2 || st.Unusable != 4 || st.Broken != 2 || st.TooLarge != 1 {
 			t.Errorf("status %+v", st)
@@ -173,18 +173,18 @@ func TestOddThingsAreHarmless(t *testing.T) { // P10; ccs-protocol.md §12 (h)
 
 // Every byte is a place to lose the link, in mid-stanza too.
 func TestCutAnywhereLosesNothing(t *testing.T) { // P1, P3; ccs-protocol.md §12 (a)
-	simulate(t, ccstest.Options{}, func(o *Options) { o.Stable = time.Nanosecond }, func(w *world) {
+	simulate(t, ccssim.Options{}, func(o *Options) { o.Stable = time.Nanosecond }, func(w *world) {
 		const cuts = 400
 		for i := range cuts {
-			w.until("login", func(c ccstest.Counts) bool { return c.Logins == i+1 })
-			w.srv.CutWith(ccstest.Cut{After: i * 3})
+			w.until("login", func(c ccssim.Counts) bool { return c.Logins == i+1 })
+			w.srv.CutWith(ccssim.Cut{After: i * 3})
 			w.srv.Upstream("tokA", "app", map[string]string{"i": fmt.Sprint(i)})
 			w.outbox.send(2*i+1, 2, "tokA")
 			time.Sleep(time.Second)
 			w.srv.Cut()
 		}
-		w.until("everything", func(c ccstest.Counts) bool { return c.Acked == cuts })
-		w.until("answers", func(ccstest.Counts) bool {
+		w.until("everything", func(c ccssim.Counts) bool { return c.Acked == cuts })
+		w.until("answers", func(ccssim.Counts) bool {
 			n := 0
 			w.outbox.look(func(b *outbox) { n = unique(b.acked) })
 			return n == 2*cuts

@@ -11,7 +11,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/sdk/message"
 )
 
@@ -44,12 +44,12 @@ func TestRivals(t *testing.T) { // P4, P10; Spec: RFC 6120 §4.9.3.3
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			host(t, plan{server: ccstest.Options{Single: true}}, func(w *whole) {
+			host(t, plan{server: ccssim.Options{Single: true}}, func(w *whole) {
 				s := w.sessions[0]
 				end := w.rival(pause)
 				defer end()
 				w.until("the second push", func() bool { return s.Status().Contest.Times > 1 })
-				w.srv.Nack(ccstest.Nack{Token: "held", Count: -1}) // is in flight at each push
+				w.srv.Nack(ccssim.Nack{Token: "held", Count: -1}) // is in flight at each push
 				w.send(message.Downstream{To: message.Token("held"), MessageID: "held", Options: message.Options{TTL: message.TTL(24 * time.Hour)}})
 				before, sent := w.srv.Counts().Logins, 0
 				for range 3 * 3600 {
@@ -101,7 +101,7 @@ func TestOneConflictIsNoContest(t *testing.T) {
 
 // A person who has stopped the other one need not wait.
 func TestHurryEndsAContest(t *testing.T) {
-	host(t, plan{server: ccstest.Options{Single: true}}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{Single: true}}, func(w *whole) {
 		s := w.sessions[0]
 		end := w.rival(func(*ccs.Options) {})
 		defer end()
@@ -120,7 +120,7 @@ func TestHurryEndsAContest(t *testing.T) {
 // Slots of one session push each other off, where the server keeps one connection
 // of a sender: the words name that, too.
 func TestSlotsThatAreRivals(t *testing.T) {
-	host(t, plan{server: ccstest.Options{Single: true}, session: func(o *ccs.Options) { o.Connections = 3 }}, func(w *whole) {
+	host(t, plan{server: ccssim.Options{Single: true}, session: func(o *ccs.Options) { o.Connections = 3 }}, func(w *whole) {
 		s := w.sessions[0]
 		w.until("a contest", func() bool { return s.Status().Contest.Lasts(time.Now()) })
 		before := w.srv.Counts().Logins

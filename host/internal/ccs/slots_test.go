@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/sdk/message"
 )
 
@@ -19,7 +19,7 @@ import (
 // a window of downstreams at most.
 func TestConnectionsShareTheLoad(t *testing.T) { // P3
 	p := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 20 * time.Millisecond}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Millisecond}},
 		session: func(o *ccs.Options) { o.Connections = 4 },
 	}
 	host(t, p, func(w *whole) {
@@ -46,7 +46,7 @@ func TestConnectionsShareTheLoad(t *testing.T) { // P3
 			}
 		}
 
-		w.srv.CutWith(ccstest.Cut{Mode: ccstest.CutBlackhole, Conn: 2}) //nolint:errcheck // a mode that exists
+		w.srv.CutWith(ccssim.Cut{Mode: ccssim.CutBlackhole, Conn: 2}) //nolint:errcheck // a mode that exists
 		began = time.Now()
 		w.sendN("tokA", 2*all, all)
 		w.until("all but a window", func() bool { return w.led.Counts().Acked >= 2*all+400-100 })
@@ -72,7 +72,7 @@ func (w *whole) live() (n int) {
 // the oldest that drains gives up its own, as soon as all on it is answered.
 func TestMaxConnections(t *testing.T) {
 	p := plan{
-		server:  ccstest.Options{AckDelay: ccstest.Range{Min: 15 * time.Second}},
+		server:  ccssim.Options{AckDelay: ccssim.Range{Min: 15 * time.Second}},
 		session: func(o *ccs.Options) { o.Connections, o.MaxConnections, o.Grace = 4, 5, time.Minute },
 	}
 	host(t, p, func(w *whole) {
@@ -81,7 +81,7 @@ func TestMaxConnections(t *testing.T) {
 		w.until("in flight", func() bool { return w.srv.Counts().Downstreams == 300 })
 		drained := time.Now()
 		for id := range 4 {
-			w.srv.DrainWith(ccstest.Drain{Conn: id + 1}) // CCS never closes them
+			w.srv.DrainWith(ccssim.Drain{Conn: id + 1}) // CCS never closes them
 		}
 		w.until("the first replacement", func() bool { return w.standing() == 1 })
 		if d := time.Since(drained); d > 100*time.Millisecond {
@@ -111,7 +111,7 @@ func TestMaxConnections(t *testing.T) {
 // CCS refuses what is over its own limit: the others go on, and one slot alone
 // asks, ever less often.
 func TestConnectionsOverTheLimitOfCCS(t *testing.T) { // P10
-	p := plan{server: ccstest.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 30 }}
+	p := plan{server: ccssim.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 30 }}
 	host(t, p, func(w *whole) {
 		time.Sleep(time.Minute)
 		before := w.srv.Counts().Connections
@@ -130,7 +130,7 @@ func TestConnectionsOverTheLimitOfCCS(t *testing.T) { // P10
 // A slot that CCS refuses holds no other one back: one whose connection drains
 // has a new one at once, whatever the refused one still has to wait.
 func TestRefusedSlotHoldsNobodyBack(t *testing.T) { // P10; ccs-protocol.md §7
-	p := plan{server: ccstest.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 4 }}
+	p := plan{server: ccssim.Options{Connections: 3}, session: func(o *ccs.Options) { o.Connections = 4 }}
 	host(t, p, func(w *whole) {
 		w.until("three", func() bool { return w.standing() == 3 })
 		for i := range 20 {
@@ -139,9 +139,9 @@ func TestRefusedSlotHoldsNobodyBack(t *testing.T) { // P10; ccs-protocol.md §7
 			for lost := range 2 { // drained, and then cut
 				began := time.Now()
 				if lost == 0 {
-					w.srv.DrainWith(ccstest.Drain{Conn: id, Grace: 1})
+					w.srv.DrainWith(ccssim.Drain{Conn: id, Grace: 1})
 				} else {
-					w.srv.CutWith(ccstest.Cut{Conn: w.newest()}) //nolint:errcheck // a mode that exists
+					w.srv.CutWith(ccssim.Cut{Conn: w.newest()}) //nolint:errcheck // a mode that exists
 				}
 				w.until("another one", func() bool { return w.standing() == 3 && w.newest() != id })
 				if d := time.Since(began); d > 5*time.Second {
@@ -159,7 +159,7 @@ func TestRefusedSlotHoldsNobodyBack(t *testing.T) { // P10; ccs-protocol.md §7
 // newest is the number of the newest connection that the simulator let in.
 func (w *whole) newest() (id int) {
 	for _, c := range w.srv.Report().Conns {
-		if c.State == ccstest.StateBound {
+		if c.State == ccssim.StateBound {
 			id = max(id, c.ID)
 		}
 	}
@@ -170,12 +170,12 @@ func (w *whole) newest() (id int) {
 // has closed one of the old, there is a place.
 func TestPlaceOfADrainedConnectionIsTaken(t *testing.T) { // P10
 	for _, connections := range []int{2, 3, 30} {
-		p := plan{server: ccstest.Options{Connections: 2}, session: func(o *ccs.Options) { o.Connections = connections }}
+		p := plan{server: ccssim.Options{Connections: 2}, session: func(o *ccs.Options) { o.Connections = connections }}
 		host(t, p, func(w *whole) {
 			w.until("two", func() bool { return w.standing() == 2 })
 			time.Sleep(5 * time.Second)
 			const grace = 3 * time.Second
-			w.srv.DrainWith(ccstest.Drain{Grace: ccstest.Duration(grace)})
+			w.srv.DrainWith(ccssim.Drain{Grace: ccssim.Duration(grace)})
 			drained := time.Now()
 			w.until("one again", func() bool { return w.standing() > 0 })
 			if d := time.Since(drained); d > grace+2*time.Second {
@@ -194,7 +194,7 @@ func TestPlaceOfADrainedConnectionIsTaken(t *testing.T) { // P10
 func TestConnectRateIsSharedInTurns(t *testing.T) {
 	small := func(o *ccs.Options) { o.Name, o.SenderID, o.Key, o.Connections = "small", "2", "k2", 3 }
 	p := plan{
-		server:   ccstest.Options{Senders: map[string]string{"2": "k2"}},
+		server:   ccssim.Options{Senders: map[string]string{"2": "k2"}},
 		session:  func(o *ccs.Options) { o.Connections = 300 },
 		others:   []func(*ccs.Options){small},
 		connects: 60,
@@ -215,7 +215,7 @@ func TestConnectRateIsSharedInTurns(t *testing.T) {
 			if second == 25 { // the large one still has most of its slots to fill
 				for _, c := range w.srv.Report().Conns {
 					if c.Sender == "2" {
-						w.srv.CutWith(ccstest.Cut{Conn: c.ID}) //nolint:errcheck // a mode that exists
+						w.srv.CutWith(ccssim.Cut{Conn: c.ID}) //nolint:errcheck // a mode that exists
 					}
 				}
 			}
@@ -240,38 +240,38 @@ func connections(s *ccs.Session) (ready int) {
 // downstreams go out.
 func TestSendersAreIsolated(t *testing.T) { // P10
 	type bad struct {
-		server  ccstest.Options
+		server  ccssim.Options
 		change  func(*ccs.Options)
-		trouble func(w *whole, srv *ccstest.Server) // again each second
+		trouble func(w *whole, srv *ccssim.Server) // again each second
 	}
 	for name, b := range map[string]bad{
 		"bad key":  {change: func(o *ccs.Options) { o.Key, o.Connections = "wrong", 50 }},
-		"too many": {server: ccstest.Options{Connections: 1}, change: func(o *ccs.Options) { o.Connections = 200 }},
-		"slow": {server: ccstest.Options{AckDelay: ccstest.Range{Min: time.Hour}},
-			trouble: func(w *whole, _ *ccstest.Server) { w.sendTo("2", 100) }},
-		"frozen": {trouble: func(w *whole, srv *ccstest.Server) { srv.Freeze(true); w.sendTo("2", 100) }},
-		"flooding": {server: ccstest.Options{Window: 1 << 20},
-			trouble: func(_ *whole, srv *ccstest.Server) {
-				srv.StartDevices(ccstest.Devices{Count: 10, Limit: 1000, Size: 300}) //nolint:errcheck // it is legal
+		"too many": {server: ccssim.Options{Connections: 1}, change: func(o *ccs.Options) { o.Connections = 200 }},
+		"slow": {server: ccssim.Options{AckDelay: ccssim.Range{Min: time.Hour}},
+			trouble: func(w *whole, _ *ccssim.Server) { w.sendTo("2", 100) }},
+		"frozen": {trouble: func(w *whole, srv *ccssim.Server) { srv.Freeze(true); w.sendTo("2", 100) }},
+		"flooding": {server: ccssim.Options{Window: 1 << 20},
+			trouble: func(_ *whole, srv *ccssim.Server) {
+				srv.StartDevices(ccssim.Devices{Count: 10, Limit: 1000, Size: 300}) //nolint:errcheck // it is legal
 			}},
-		"cut":     {change: quick, trouble: func(w *whole, srv *ccstest.Server) { srv.Cut(); w.sendTo("2", 10) }},
-		"drained": {trouble: func(_ *whole, srv *ccstest.Server) { srv.Drain() }},
-		"poison": {change: quick, trouble: func(w *whole, srv *ccstest.Server) {
-			srv.Nack(ccstest.Nack{Count: 3, StreamError: "invalid-xml"})
+		"cut":     {change: quick, trouble: func(w *whole, srv *ccssim.Server) { srv.Cut(); w.sendTo("2", 10) }},
+		"drained": {trouble: func(_ *whole, srv *ccssim.Server) { srv.Drain() }},
+		"poison": {change: quick, trouble: func(w *whole, srv *ccssim.Server) {
+			srv.Nack(ccssim.Nack{Count: 3, StreamError: "invalid-xml"})
 			w.sendTo("2", 20)
 		}},
-		"refused account": {trouble: func(w *whole, srv *ccstest.Server) {
-			srv.Nack(ccstest.Nack{Count: 1, Code: "AUTHENTICATION_FAILED"})
+		"refused account": {trouble: func(w *whole, srv *ccssim.Server) {
+			srv.Nack(ccssim.Nack{Count: 1, Code: "AUTHENTICATION_FAILED"})
 			w.sendTo("2", 20)
 		}},
-		"broken XML": {change: quick, trouble: func(_ *whole, srv *ccstest.Server) { srv.Inject("<!-- -->") }},
+		"broken XML": {change: quick, trouble: func(_ *whole, srv *ccssim.Server) { srv.Inject("<!-- -->") }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var srv *ccstest.Server
+			var srv *ccssim.Server
 			second := func(o *ccs.Options) {
 				var err error
 				b.server.SenderID = "2"
-				if srv, err = ccstest.New(b.server); err != nil {
+				if srv, err = ccssim.New(b.server); err != nil {
 					t.Fatal(err)
 				}
 				o.Name, o.SenderID, o.Key = "bad", srv.SenderID(), srv.Key()
@@ -291,7 +291,7 @@ func TestSendersAreIsolated(t *testing.T) { // P10
 				if testing.Short() {
 					seconds = 8
 				}
-				if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Rate: float64(rate), Limit: seconds * rate}); err != nil {
+				if err := w.srv.StartDevices(ccssim.Devices{Count: 10, Rate: float64(rate), Limit: seconds * rate}); err != nil {
 					t.Fatal(err)
 				}
 				for i := range seconds {

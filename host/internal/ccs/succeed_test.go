@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/xmpp"
 )
 
@@ -28,7 +28,7 @@ func TestRefusedSuccessor(t *testing.T) { // P10
 			t.Run(fmt.Sprintf("%s, max_connections %d", name, places), func(t *testing.T) {
 				var live, most atomic.Int64
 				counted := func(o *Options) { o.MaxConnections = places; o.Dial = counting(o.Dial, &live, &most) }
-				simulate(t, ccstest.Options{Connections: places, Senders: map[string]string{"2": "two"}}, counted, func(w *world) {
+				simulate(t, ccssim.Options{Connections: places, Senders: map[string]string{"2": "two"}}, counted, func(w *world) {
 					next := successor(w, c)
 					began := time.Now()
 					ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
@@ -42,7 +42,7 @@ func TestRefusedSuccessor(t *testing.T) { // P10
 					}
 					w.srv.Upstream("tokA", "com.example.echo", map[string]string{"a": "b"})
 					w.outbox.send(1, 10, "tokA")
-					w.until("messages", func(c ccstest.Counts) bool { return c.Acked == 1 && c.AckedDown == 10 })
+					w.until("messages", func(c ccssim.Counts) bool { return c.Acked == 1 && c.AckedDown == 10 })
 					if again := places == 1 && !strings.HasPrefix(name, "another"); w.srv.Counts().Logins != 1 && !again {
 						t.Error("the connection that served has been replaced")
 					}
@@ -61,7 +61,7 @@ func TestRefusedSuccessor(t *testing.T) { // P10
 func TestSuccessor(t *testing.T) { // P1, P3, P5
 	for _, places := range []int{0, 1, 3} {
 		t.Run(fmt.Sprintf("max_connections %d", places), func(t *testing.T) {
-			simulate(t, ccstest.Options{Connections: places, AckDelay: ccstest.Range{Min: time.Second, Max: time.Second}}, func(o *Options) { o.MaxConnections = places }, func(w *world) {
+			simulate(t, ccssim.Options{Connections: places, AckDelay: ccssim.Range{Min: time.Second, Max: time.Second}}, func(o *Options) { o.MaxConnections = places }, func(w *world) {
 				next := successor(w, func(*Options) {})
 				w.outbox.send(1, 300, "tokA")
 				if err := next.Open(w.t.Context(), w.s); err != nil {
@@ -79,7 +79,7 @@ func TestSuccessor(t *testing.T) { // P1, P3, P5
 				ctx, w.stop = context.WithCancel(w.t.Context())
 				w.s = next
 				go func() { w.ended <- next.Run(ctx) }()
-				w.until("messages", func(c ccstest.Counts) bool { return c.Acked == 20 && c.AckedDown == 300 })
+				w.until("messages", func(c ccssim.Counts) bool { return c.Acked == 20 && c.AckedDown == 300 })
 				if n := w.srv.Counts().Logins; n != logins {
 					t.Errorf("%d logins more: Open's connection was not used", n-logins)
 				}
@@ -92,7 +92,7 @@ func TestSuccessor(t *testing.T) { // P1, P3, P5
 // What was opened and is not run is closed, and its place given back.
 func TestSuccessorNotRun(t *testing.T) {
 	var live, most atomic.Int64
-	simulate(t, ccstest.Options{}, func(o *Options) { o.MaxConnections = 2; o.Dial = counting(o.Dial, &live, &most) }, func(w *world) {
+	simulate(t, ccssim.Options{}, func(o *Options) { o.MaxConnections = 2; o.Dial = counting(o.Dial, &live, &most) }, func(w *world) {
 		for range 5 {
 			next := successor(w, func(*Options) {})
 			if err := next.Open(w.t.Context(), w.s); err != nil {

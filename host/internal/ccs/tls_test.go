@@ -10,13 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // overTLS runs a session against a server on loopback, in real time.
-func overTLS(t *testing.T, so ccstest.Options, change func(*Options)) *world {
+func overTLS(t *testing.T, so ccssim.Options, change func(*Options)) *world {
 	t.Helper()
-	srv, err := ccstest.NewServer(so)
+	srv, err := ccssim.NewServer(so)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func overTLS(t *testing.T, so ccstest.Options, change func(*Options)) *world {
 }
 
 // await waits in real time.
-func (w *world) await(what string, ok func(ccstest.Counts) bool) {
+func (w *world) await(what string, ok func(ccssim.Counts) bool) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -59,20 +59,20 @@ func (w *world) await(what string, ok func(ccstest.Counts) bool) {
 // Several connections, TLS records cut anywhere, and the link lost now and then.
 func TestOverTLS(t *testing.T) { // P1, P3
 	const up, down = 5000, 3000
-	so := ccstest.Options{SplitBytes: 2000, AckDelay: ccstest.Range{Max: 3 * time.Millisecond}, Devices: ccstest.Devices{Count: 20, Limit: up, Size: 300}}
+	so := ccssim.Options{SplitBytes: 2000, AckDelay: ccssim.Range{Max: 3 * time.Millisecond}, Devices: ccssim.Devices{Count: 20, Limit: up, Size: 300}}
 	w := overTLS(t, so, func(o *Options) {
 		o.Connections = 3
 		o.Backoff.Min, o.Backoff.Max = time.Millisecond, 20*time.Millisecond
 	})
 	w.outbox.send(1, down, "tokA")
 	for i := range 5 {
-		w.await("progress", func(c ccstest.Counts) bool {
+		w.await("progress", func(c ccssim.Counts) bool {
 			return c.Logins >= 3 && c.Acked > uint64(i)*up/10 && c.AckedDown > uint64(i)*down/10
 		})
-		w.srv.CutWith(ccstest.Cut{Conn: i + 1})
+		w.srv.CutWith(ccssim.Cut{Conn: i + 1})
 		w.srv.Drain()
 	}
-	w.await("all", func(c ccstest.Counts) bool {
+	w.await("all", func(c ccssim.Counts) bool {
 		n := 0
 		w.outbox.look(func(b *outbox) { n = unique(b.acked) })
 		return c.Acked == up && n == down
@@ -84,20 +84,20 @@ func TestOverTLS(t *testing.T) { // P1, P3
 // is no end that anyone asked for.
 func TestCutInATLSRecord(t *testing.T) { // P1, P3
 	const cuts = 60
-	w := overTLS(t, ccstest.Options{}, func(o *Options) { o.Backoff.Min, o.Backoff.Max = time.Millisecond, 2*time.Millisecond })
+	w := overTLS(t, ccssim.Options{}, func(o *Options) { o.Backoff.Min, o.Backoff.Max = time.Millisecond, 2*time.Millisecond })
 	for i := range cuts {
-		w.await("connection", func(c ccstest.Counts) bool {
+		w.await("connection", func(c ccssim.Counts) bool {
 			st := w.s.Status().Connections
 			return c.Logins > i && len(st) == 1 && st[0].State == Ready
 		})
-		if n, err := w.srv.CutWith(ccstest.Cut{After: 1 + 7*i, Below: true}); n != 1 || err != nil {
+		if n, err := w.srv.CutWith(ccssim.Cut{After: 1 + 7*i, Below: true}); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		w.srv.Upstream("tokA", "app", map[string]string{"pad": strings.Repeat("x", 300)})
 		w.outbox.send(2*i+1, 2, "tokA")
-		w.await("its end", func(c ccstest.Counts) bool { return c.Logins > i+1 })
+		w.await("its end", func(c ccssim.Counts) bool { return c.Logins > i+1 })
 	}
-	w.await("all", func(c ccstest.Counts) bool {
+	w.await("all", func(c ccssim.Counts) bool {
 		n := 0
 		w.outbox.look(func(b *outbox) { n = unique(b.acked) })
 		return c.Acked == cuts && n == 2*cuts
@@ -117,8 +117,8 @@ func TestUntrustedCertificateIsRefused(t *testing.T) { // P10
 		"other name": {func(o *Options) { o.TLS.ServerName = "ccs.example" }, []string{`the name "ccs.example"`, "localhost", "tls.server_name"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := overTLS(t, ccstest.Options{}, c.change)
-			w.await("failed connection", func(ccstest.Counts) bool {
+			w := overTLS(t, ccssim.Options{}, c.change)
+			w.await("failed connection", func(ccssim.Counts) bool {
 				st := w.s.Status()
 				return st.LastError != nil && len(st.Connections) == 1 && st.Connections[0].State == Waiting
 			})
@@ -151,7 +151,7 @@ func TestRootsAreReadAgain(t *testing.T) { // P10
 		defer mu.Unlock()
 		read = f
 	}
-	w := overTLS(t, ccstest.Options{}, func(o *Options) {
+	w := overTLS(t, ccssim.Options{}, func(o *Options) {
 		right = o.TLS.RootCAs
 		o.TLS.RootCAs = x509.NewCertPool()
 		o.Backoff.Min, o.Backoff.Max, o.Refused, o.Login = time.Millisecond, time.Millisecond, time.Millisecond, time.Second
@@ -177,5 +177,5 @@ func TestRootsAreReadAgain(t *testing.T) { // P10
 	said("the roots can't be read again: their file has not answered yet")
 	set(func() (*x509.CertPool, error) { return right, nil })
 	close(stuck)
-	w.await("login", func(c ccstest.Counts) bool { return c.Logins == 1 })
+	w.await("login", func(c ccssim.Counts) bool { return c.Logins == 1 })
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/sdk/message"
 )
 
@@ -58,7 +58,7 @@ func TestRemainingTTLOnTheWire(t *testing.T) { // P4
 		w.until("outcome", func() bool { return w.led.Counts().Acked == 3 })
 		has("zero", `"time_to_live":0}`)
 
-		w.srv.Nack(ccstest.Nack{Count: 4, Code: "INTERNAL_SERVER_ERROR"})
+		w.srv.Nack(ccssim.Nack{Count: 4, Code: "INTERNAL_SERVER_ERROR"})
 		send("refused", message.TTL(time.Hour))
 		w.until("outcome", func() bool { return w.led.Counts().Acked == 4 })
 		if o := w.outcomes()["refused"]; o.Attempts != 5 {
@@ -66,7 +66,7 @@ func TestRemainingTTLOnTheWire(t *testing.T) { // P4
 		}
 		has("refused", `"time_to_live":35`) // 1 + 2 + 4 + 8 s at least
 
-		w.srv.Nack(ccstest.Nack{Count: 1}) // never answered: it can't expire while in flight
+		w.srv.Nack(ccssim.Nack{Count: 1}) // never answered: it can't expire while in flight
 		send("in flight", message.TTL(20*time.Second))
 		time.Sleep(50 * time.Second)
 		if n := w.led.Counts().Expired; n != 2 {

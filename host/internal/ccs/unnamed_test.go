@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 const (
@@ -49,12 +49,12 @@ func TestRefusalWithoutAnID(t *testing.T) { // P4
 		"of an ack":                         {"A", []string{errorOfAnAck}, nil, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			simulate(t, ccstest.Options{}, nil, func(w *world) {
-				w.srv.Nack(ccstest.Nack{Count: -1})
+			simulate(t, ccssim.Options{}, nil, func(w *world) {
+				w.srv.Nack(ccssim.Nack{Count: -1})
 				for i, token := range c.tokens {
 					w.outbox.send(i+1, 1, "tok"+string(token))
 				}
-				w.until("them", func(n ccstest.Counts) bool { return n.Downstreams == uint64(len(c.tokens)) })
+				w.until("them", func(n ccssim.Counts) bool { return n.Downstreams == uint64(len(c.tokens)) })
 				for _, raw := range c.inject {
 					w.srv.Inject(raw)
 					synctest.Wait()
@@ -82,11 +82,11 @@ func TestRefusalWithoutAnID(t *testing.T) { // P4
 
 // One that comes when an ack has just gone out is of that, more likely.
 func TestStanzaErrorAfterAnAck(t *testing.T) { // P4
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: -1})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: -1})
 		w.outbox.send(1, 1, "tokA")
 		w.srv.Upstream("tokA", "app", nil)
-		w.until("both", func(n ccstest.Counts) bool { return n.Downstreams == 1 && n.Acked == 1 })
+		w.until("both", func(n ccssim.Counts) bool { return n.Downstreams == 1 && n.Acked == 1 })
 		w.srv.Inject(errorWithoutID)
 		synctest.Wait()
 		w.outbox.look(func(b *outbox) {
@@ -102,7 +102,7 @@ func TestStanzaErrorAfterAnAck(t *testing.T) { // P4
 
 // One that can be of nothing is an unusable payload.
 func TestRefusalWithoutAnIDOfNothing(t *testing.T) {
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Inject(nackWithoutID)
 		synctest.Wait()
 		if st := w.s.Status(); st.Unusable != 1 || len(st.Recent) != 1 || st.Connections[0].Unackable != 0 {
@@ -114,14 +114,14 @@ func TestRefusalWithoutAnIDOfNothing(t *testing.T) {
 // What can't be told goes back with CCS's reason when the connection ends, and
 // alone, so that the next refusal is clear.
 func TestRefusalWithoutAnIDGoesBackAsTheReason(t *testing.T) { // P4
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Nack(ccstest.Nack{Count: 2})
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Nack(ccssim.Nack{Count: 2})
 		w.outbox.send(1, 2, "tokA")
-		w.until("both", func(n ccstest.Counts) bool { return n.Downstreams == 2 })
+		w.until("both", func(n ccssim.Counts) bool { return n.Downstreams == 2 })
 		w.srv.Inject(nackWithoutID)
 		time.Sleep(time.Second)
 		w.srv.Cut()
-		w.until("both again", func(n ccstest.Counts) bool { return n.AckedDown == 2 })
+		w.until("both again", func(n ccssim.Counts) bool { return n.AckedDown == 2 })
 		w.outbox.look(func(b *outbox) {
 			if len(b.ends) != 1 || !b.ends[0].Vague || !strings.Contains(b.ends[0].Why, "DEVICE_UNREGISTERED") || !strings.Contains(b.ends[0].Why, "gone") {
 				t.Errorf("returned as %+v", b.ends)

@@ -9,12 +9,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 )
 
 func TestAckWaitsForCommit(t *testing.T) { // P1
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
 		id := w.srv.Upstream("tokA", "com.example.courier", map[string]string{"act": "sos"})
 		synctest.Wait()
@@ -29,7 +29,7 @@ func TestAckWaitsForCommit(t *testing.T) { // P1
 			t.Errorf("status says %d unacked since %v", st.Unacked, st.UnackedSince)
 		}
 		w.inbox.release()
-		w.until("ack", func(c ccstest.Counts) bool { return c.Acked == 1 })
+		w.until("ack", func(c ccssim.Counts) bool { return c.Acked == 1 })
 		u := w.inbox.seen[0].Upstream
 		if u.From != "tokA" || u.MessageID != id || u.Category != "com.example.courier" || u.Session != w.srv.SenderID() || string(u.Data) != `{"act":"sos"}` {
 			t.Errorf("stored %+v", u)
@@ -48,24 +48,24 @@ func TestAckWaitsForCommit(t *testing.T) { // P1
 // A commit that returns when its connection is gone acks nothing: CCS sends the
 // upstream again, and that one is acked where it came.
 func TestAckStaysOnItsConnection(t *testing.T) { // P1
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
 		for range 20 {
 			w.srv.Upstream("tokA", "app", nil)
 		}
 		synctest.Wait()
 		w.srv.Cut()
-		w.until("second login", func(c ccstest.Counts) bool { return c.Logins == 2 && c.Redelivered == 20 })
+		w.until("second login", func(c ccssim.Counts) bool { return c.Logins == 2 && c.Redelivered == 20 })
 		w.inbox.release()
-		w.until("acks", func(c ccstest.Counts) bool { return c.Acked == 20 })
+		w.until("acks", func(c ccssim.Counts) bool { return c.Acked == 20 })
 		w.legal()
 	})
 }
 
 func TestUpstreamsAreSubmittedInOrder(t *testing.T) { // P1
 	for _, split := range []int{0, 3} {
-		simulate(t, ccstest.Options{SplitBytes: split, Devices: ccstest.Devices{Count: 1, Limit: 500, Size: 120}}, nil, func(w *world) {
-			w.until("all acks", func(c ccstest.Counts) bool { return c.Acked == 500 })
+		simulate(t, ccssim.Options{SplitBytes: split, Devices: ccssim.Devices{Count: 1, Limit: 500, Size: 120}}, nil, func(w *world) {
+			w.until("all acks", func(c ccssim.Counts) bool { return c.Acked == 500 })
 			for i, in := range w.inbox.seen {
 				if want := fmt.Sprintf(`"n":"%d"`, i+1); !strings.Contains(string(in.Upstream.Data), want) {
 					t.Fatalf("upstream %d is %s", i+1, in.Upstream.Data)
@@ -77,11 +77,11 @@ func TestUpstreamsAreSubmittedInOrder(t *testing.T) { // P1
 }
 
 func TestReceiptIsStoredAndAckedWithItsFullID(t *testing.T) { // ccs-protocol.md §6
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Send(ccstest.Upstream{From: "gcm.googleapis.com", MessageID: "dr2:d-000017",
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Send(ccssim.Upstream{From: "gcm.googleapis.com", MessageID: "dr2:d-000017",
 			Payload: `{"message_type":"receipt","from":"gcm.googleapis.com","message_id":"dr2:d-000017","category":"app","time_to_live":0,` +
 				`"data":{"message_status":"MESSAGE_SENT_TO_DEVICE","original_message_id":"d-000017","device_registration_id":"tokA","message_sent_timestamp":"1711000000000"}}`})
-		w.until("ack", func(c ccstest.Counts) bool { return c.Acked == 1 })
+		w.until("ack", func(c ccssim.Counts) bool { return c.Acked == 1 })
 		in := w.inbox.seen[0]
 		if in.Upstream != nil || in.CCSMessageID != "dr2:d-000017" || in.Receipt.OriginalMessageID != "d-000017" || in.Receipt.Device != "tokA" {
 			t.Errorf("stored %+v", in)
@@ -93,9 +93,9 @@ func TestReceiptIsStoredAndAckedWithItsFullID(t *testing.T) { // ccs-protocol.md
 // What can't be understood is kept and acked when it says whom to ack; else it
 // is counted, and said once.
 func TestUnusablePayloads(t *testing.T) { // P1, P10
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
-		w.srv.Send(ccstest.Upstream{From: "tokA", MessageID: "7", Payload: `{"from":"tokA","message_id":"7","data":"no object"}`})
-		w.until("ack of the dead letter", func(c ccstest.Counts) bool { return c.Acked == 1 })
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.srv.Send(ccssim.Upstream{From: "tokA", MessageID: "7", Payload: `{"from":"tokA","message_id":"7","data":"no object"}`})
+		w.until("ack of the dead letter", func(c ccssim.Counts) bool { return c.Acked == 1 })
 		in := w.inbox.seen[0]
 		if in.Unusable == "" || in.Upstream.From != "tokA" || in.Upstream.MessageID != "7" || !strings.Contains(string(in.Upstream.Raw), "no object") {
 			t.Errorf("stored %+v", in)
@@ -104,7 +104,7 @@ func TestUnusablePayloads(t *testing.T) { // P1, P10
 			w.srv.Inject(fmt.Sprintf(`<message><gcm xmlns="google:mobile:data">nothing %d</gcm></message>`, i))
 		}
 		w.srv.Upstream("tokB", "app", nil)
-		w.until("ack of the next", func(c ccstest.Counts) bool { return c.Acked == 2 })
+		w.until("ack of the next", func(c ccssim.Counts) bool { return c.Acked == 2 })
 		st := w.s.Status()
 		if st.Unusable != 51 || st.Connections[0].Unackable != 50 || len(st.Recent) != remembered {
 			t.Errorf("unusable %d, unackable %d, remembered %d", st.Unusable, st.Connections[0].Unackable, len(st.Recent))
@@ -119,7 +119,7 @@ func TestUnusablePayloads(t *testing.T) { // P1, P10
 // From the first that is not stored on nothing is acked on that connection,
 // though later ones were stored; with room again CCS sends all of them anew.
 func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) {
 			n := 0
 			b.refuse = func(entry.Inbound) error {
@@ -136,7 +136,7 @@ func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
 		}
 		synctest.Wait()
 		w.inbox.release()
-		w.until("two acks", func(c ccstest.Counts) bool { return c.Acked == 2 })
+		w.until("two acks", func(c ccssim.Counts) bool { return c.Acked == 2 })
 		ids = append(ids, w.srv.Upstream("tokA", "app", nil)) // not even submitted, lest it overtakes
 		w.outbox.send(1, 3, "tokA")                           // reading goes on: answers count
 		time.Sleep(time.Minute)
@@ -150,7 +150,7 @@ func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
 			t.Errorf("%d submitted, want 5", n)
 		}
 		w.inbox.set(func(b *inbox) { b.refuse = nil; close(b.room) })
-		w.until("the rest", func(c ccstest.Counts) bool { return c.Acked == 6 && c.Logins == 2 })
+		w.until("the rest", func(c ccssim.Counts) bool { return c.Acked == 6 && c.Logins == 2 })
 		if got := w.inbox.stored[len(w.inbox.stored)-4:]; !slices.Equal(got, ids[2:]) {
 			t.Errorf("stored last %q, want %q", got, ids[2:])
 		}
@@ -159,7 +159,7 @@ func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
 }
 
 func TestTooLargeForTheLedgerDoesNotStopTheOthers(t *testing.T) { // P10
-	simulate(t, ccstest.Options{}, nil, func(w *world) {
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) {
 			b.refuse = func(in entry.Inbound) error {
 				if in.Upstream.From == "big" {
@@ -170,7 +170,7 @@ func TestTooLargeForTheLedgerDoesNotStopTheOthers(t *testing.T) { // P10
 		})
 		w.srv.Upstream("big", "app", nil)
 		w.srv.Upstream("small", "app", nil)
-		w.until("ack", func(c ccstest.Counts) bool { return c.Acked == 1 })
+		w.until("ack", func(c ccssim.Counts) bool { return c.Acked == 1 })
 		if st := w.s.Status(); st.TooLarge != 1 || st.Connections[0].Unackable != 1 {
 			t.Errorf("status %+v", st)
 		}
@@ -180,10 +180,10 @@ func TestTooLargeForTheLedgerDoesNotStopTheOthers(t *testing.T) { // P10
 // A peer that ignores CCS's own limit is not read any further than the ledger
 // keeps up, and is not taken for dead meanwhile.
 func TestFloodIsBounded(t *testing.T) { // P10
-	simulate(t, ccstest.Options{Window: 1 << 20}, nil, func(w *world) {
+	simulate(t, ccssim.Options{Window: 1 << 20}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
 		const flood = maxHeld + 1000
-		if err := w.srv.StartDevices(ccstest.Devices{Count: 10, Limit: flood}); err != nil {
+		if err := w.srv.StartDevices(ccssim.Devices{Count: 10, Limit: flood}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute)
@@ -191,7 +191,7 @@ func TestFloodIsBounded(t *testing.T) { // P10
 			t.Errorf("%d submitted, want %d", n, maxHeld)
 		}
 		w.inbox.release()
-		w.until("all acks", func(c ccstest.Counts) bool { return c.Acked == flood })
+		w.until("all acks", func(c ccssim.Counts) bool { return c.Acked == flood })
 		if c := w.srv.Counts(); c.Logins != 1 {
 			t.Errorf("%d logins, want 1", c.Logins)
 		}
@@ -201,8 +201,8 @@ func TestFloodIsBounded(t *testing.T) { // P10
 
 func TestSessionEndsWithTheLedger(t *testing.T) { // P10
 	synctest.Test(t, func(t *testing.T) {
-		w := start(t, ccstest.Options{}, nil)
-		w.until("login", func(c ccstest.Counts) bool { return c.Logins == 1 })
+		w := start(t, ccssim.Options{}, nil)
+		w.until("login", func(c ccssim.Counts) bool { return c.Logins == 1 })
 		w.inbox.set(func(b *inbox) { b.err = entry.ErrClosed })
 		w.srv.Upstream("tokA", "app", nil)
 		if err := <-w.ended; !errors.Is(err, entry.ErrClosed) {

@@ -18,7 +18,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
@@ -32,7 +32,7 @@ import (
 // stays in the ledger as events, to be looked at.
 type whole struct {
 	t        *testing.T
-	srv      *ccstest.Server
+	srv      *ccssim.Server
 	links    *links
 	dir      string
 	plan     plan
@@ -48,7 +48,7 @@ type whole struct {
 
 // plan is what a test changes.
 type plan struct {
-	server   ccstest.Options
+	server   ccssim.Options
 	session  func(*ccs.Options)   // of "main"
 	others   []func(*ccs.Options) // further sessions: Name, and what else differs, is theirs to set
 	outbox   outbox.Options
@@ -64,7 +64,7 @@ func host(t *testing.T, p plan, do func(*whole)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p.server.Transcript = cmp.Or(p.server.Transcript, 20_000)
-		srv, err := ccstest.New(p.server)
+		srv, err := ccssim.New(p.server)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,13 +271,13 @@ func (w *whole) standing() (n int) {
 }
 
 // conn is the report of one connection.
-func (w *whole) conn(id int) ccstest.ConnReport {
+func (w *whole) conn(id int) ccssim.ConnReport {
 	for _, c := range w.srv.Report().Conns {
 		if c.ID == id {
 			return c
 		}
 	}
-	return ccstest.ConnReport{}
+	return ccssim.ConnReport{}
 }
 
 // legal checks what no test may break: P1's acks and P3's limit.
@@ -327,7 +327,7 @@ func quick(o *ccs.Options) {
 // links is the network of the sessions: net.Pipe, cut at any byte that a
 // session writes, or down.
 type links struct {
-	srv *ccstest.Server
+	srv *ccssim.Server
 
 	mu    sync.Mutex // guards what follows
 	open  []*link

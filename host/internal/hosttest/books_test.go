@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/sdk/wire"
 )
@@ -42,7 +42,7 @@ type books struct {
 type upstream struct {
 	session, from, id, category, room, data string
 	unusable                                bool
-	send                                    ccstest.Upstream
+	send                                    ccssim.Upstream
 	times                                   int // that a device sent it
 }
 

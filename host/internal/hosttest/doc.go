@@ -1,5 +1,5 @@
 // Package hosttest holds a whole host in one process: the real ledger,
-// dispatch, outbox and ccs, wired as package daemon wires them, with a ccstest
+// dispatch, outbox and ccs, wired as package daemon wires them, with a ccssim
 // server at the other end of net.Pipe, and plugins that are functions speaking
 // the wire's frames. It is made for testing/synctest, where an hour passes at
 // once: a [Host] is started, stopped and killed; its [Disk] is slow, full, or

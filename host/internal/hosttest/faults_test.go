@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -98,7 +98,7 @@ func (w *world) upstreams() string {
 			u.id, u.from, u.session, u.category = old.id, old.from, old.session, old.category // same id, other data: another message
 		}
 		u.data = fmt.Sprint(data["n"], " ", data["room"])
-		u.send = ccstest.Upstream{Sender: u.session, From: u.from, Category: u.category, MessageID: u.id, Data: marshal(data)}
+		u.send = ccssim.Upstream{Sender: u.session, From: u.from, Category: u.category, MessageID: u.id, Data: marshal(data)}
 		w.sendUp(u)
 		ids = append(ids, u.id)
 	}
@@ -128,7 +128,7 @@ func (w *world) unusable() string {
 	w.upSeq++
 	session := w.session()
 	u := &upstream{session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)), id: fmt.Sprintf("u%d", w.upSeq), unusable: true}
-	u.send = ccstest.Upstream{
+	u.send = ccssim.Upstream{
 		Sender: session, From: u.from, MessageID: u.id,
 		Payload: fmt.Sprintf(`{"from":%q,"message_id":%q,"category":"com.alpha","data":17}`, u.from, u.id),
 	}
@@ -246,12 +246,12 @@ func (w *world) apiSend(d *downstream, m message.Downstream) {
 	})
 }
 
-// some is a connection's number in ccstest's books, or 0 for all.
+// some is a connection's number in ccssim's books, or 0 for all.
 func (w *world) some() int {
 	r := w.server.Report()
 	var open []int
 	for _, c := range r.Conns {
-		if c.State == ccstest.StateBound || c.State == ccstest.StateDraining {
+		if c.State == ccssim.StateBound || c.State == ccssim.StateDraining {
 			open = append(open, c.ID)
 		}
 	}
@@ -262,7 +262,7 @@ func (w *world) some() int {
 }
 
 func (w *world) cut() string {
-	c := ccstest.Cut{Mode: []ccstest.CutMode{ccstest.CutFIN, ccstest.CutRST, ccstest.CutBlackhole}[w.rnd.IntN(3)], Conn: w.some()}
+	c := ccssim.Cut{Mode: []ccssim.CutMode{ccssim.CutFIN, ccssim.CutRST, ccssim.CutBlackhole}[w.rnd.IntN(3)], Conn: w.some()}
 	if chance(w.rnd, 70) {
 		c.After = w.rnd.IntN(1500)
 	}
@@ -278,9 +278,9 @@ func (w *world) cutWrites() string {
 }
 
 func (w *world) drain() string {
-	d := ccstest.Drain{Conn: w.some(), Silent: chance(w.rnd, 25), NoUpstream: chance(w.rnd, 30)}
+	d := ccssim.Drain{Conn: w.some(), Silent: chance(w.rnd, 25), NoUpstream: chance(w.rnd, 30)}
 	if chance(w.rnd, 70) {
-		d.Grace = ccstest.Duration(upTo(w.rnd, 10*time.Second))
+		d.Grace = ccssim.Duration(upTo(w.rnd, 10*time.Second))
 	}
 	return fmt.Sprintf(" %+v: %d", d, w.server.DrainWith(d))
 }
@@ -291,7 +291,7 @@ var nackCodes = []string{
 }
 
 func (w *world) nack() string {
-	n := ccstest.Nack{Count: 1 + w.rnd.IntN(6), Code: nackCodes[w.rnd.IntN(len(nackCodes))], Description: "as you like it"}
+	n := ccssim.Nack{Count: 1 + w.rnd.IntN(6), Code: nackCodes[w.rnd.IntN(len(nackCodes))], Description: "as you like it"}
 	if chance(w.rnd, 30) {
 		n.Token = "dev-*-1"
 	}
@@ -307,7 +307,7 @@ func (w *world) nacksEnd() string {
 
 func (w *world) noAnswer() string {
 	n := 1 + w.rnd.IntN(3)
-	w.server.Nack(ccstest.Nack{Count: n})
+	w.server.Nack(ccssim.Nack{Count: n})
 	return fmt.Sprint(" ", n)
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
@@ -23,7 +23,7 @@ import (
 // Options describe a host. Disk, Server and Sessions are needed.
 type Options struct {
 	Disk     *Disk
-	Server   *ccstest.Server
+	Server   *ccssim.Server
 	Sessions []ccs.Options // Dial, Inbox, Outbox and Log are filled in
 	Plugins  []*Plugin
 	Outbox   outbox.Options // Ledger and Log are filled in

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -49,7 +49,7 @@ func answering(heard chan<- string) *Plugin {
 // simple are the options of a host with one session and the plugin pl.
 func simple(t *testing.T, dir string, pl *Plugin) Options {
 	t.Helper()
-	server, err := ccstest.New(ccstest.Options{})
+	server, err := ccssim.New(ccssim.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 		}
 		synctest.Wait()
 		o.Server.SetCanonical("old", "new")
-		o.Server.Nack(ccstest.Nack{Count: 1, Token: "gone", Code: "DEVICE_UNREGISTERED", Description: "it left"})
+		o.Server.Nack(ccssim.Nack{Count: 1, Token: "gone", Code: "DEVICE_UNREGISTERED", Description: "it left"})
 		for _, c := range []struct{ token, want string }{
 			{"old", `d-old: acked, "new" for "old",  , written 1, {"about":"old"}`},
 			{"fine", `d-fine: acked, "" for "fine",  , written 1, {"about":"fine"}`},
@@ -145,7 +145,7 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 			id := "dr2:" + c.about
 			payload := fmt.Sprintf(`{"message_type":"receipt","from":"gcm.googleapis.com","message_id":%q,"category":"com.example.other",`+
 				`"data":{"message_status":"MESSAGE_SENT_TO_DEVICE","original_message_id":%q,"device_registration_id":"tokA"}}`, id, c.about)
-			if _, err := o.Server.Send(ccstest.Upstream{From: "gcm.googleapis.com", MessageID: id, Payload: payload}); err != nil {
+			if _, err := o.Server.Send(ccssim.Upstream{From: "gcm.googleapis.com", MessageID: id, Payload: payload}); err != nil {
 				t.Fatal(err)
 			}
 			if got := <-heard; got != c.want {

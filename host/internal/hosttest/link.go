@@ -8,14 +8,14 @@ import (
 	"sync"
 	"time"
 
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 )
 
 // Link is the network between one host and the server. Its methods may be
-// called from any goroutine. The server's own faults are in ccstest; here are
+// called from any goroutine. The server's own faults are in ccssim; here are
 // those of the bytes that the host writes.
 type Link struct {
-	server *ccstest.Server
+	server *ccssim.Server
 
 	mu   sync.Mutex // guards what follows
 	open []*end     // the host's ends, oldest first

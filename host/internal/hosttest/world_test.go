@@ -16,7 +16,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
-	"balhost/host/internal/ccstest"
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/outbox"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,7 +30,7 @@ type world struct {
 	*testing.T
 	seed    uint64
 	rnd     *rand.Rand // of the schedule
-	server  *ccstest.Server
+	server  *ccssim.Server
 	disk    *Disk
 	options Options
 	host    *Host
@@ -97,14 +97,14 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	w.hot = []int{30, 30, 90}[seed%3]
 	r := w.rnd
 	window := 2 + r.IntN(7)
-	so := ccstest.Options{
-		Seed: seed, SenderID: senderID + "0", Senders: map[string]string{senderID + "1": ccstest.DefaultServerKey},
+	so := ccssim.Options{
+		Seed: seed, SenderID: senderID + "0", Senders: map[string]string{senderID + "1": ccssim.DefaultServerKey},
 		Window: 2 + r.IntN(9), Pending: window, Keepalive: 10 * time.Second, Receipts: true,
-		OverLimit: []ccstest.OverLimit{ccstest.OverNack, ccstest.OverClose}[r.IntN(2)],
+		OverLimit: []ccssim.OverLimit{ccssim.OverNack, ccssim.OverClose}[r.IntN(2)],
 		WriteEach: chance(r, 30), BareGCM: chance(r, 20), ReceiptFirst: chance(r, 50), TypedControl: chance(r, 50),
 	}
 	if chance(r, 70) {
-		so.AckDelay = ccstest.Range{Max: upTo(r, 2*time.Second)}
+		so.AckDelay = ccssim.Range{Max: upTo(r, 2*time.Second)}
 	}
 	if chance(r, 40) {
 		so.Duplicates = r.Float64() * 0.4
@@ -116,7 +116,7 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 		so.ResendAfter = 100*time.Millisecond + upTo(r, 5*time.Second)
 	}
 	var err error
-	if w.server, err = ccstest.New(so); err != nil {
+	if w.server, err = ccssim.New(so); err != nil {
 		t.Fatal(err)
 	}
 	w.poison()
@@ -138,7 +138,7 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	}
 	for i := range 1 + r.IntN(100)/70 {
 		w.options.Sessions = append(w.options.Sessions, ccs.Options{
-			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccstest.DefaultServerKey,
+			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccssim.DefaultServerKey,
 			Connections: 1 + r.IntN(3), Window: window,
 			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
 			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Refused: 3 * time.Second,
@@ -151,10 +151,10 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 // poison makes CCS end the stream over some downstreams, blaming them or not,
 // and never answer others, always.
 func (w *world) poison() {
-	w.server.Nack(ccstest.Nack{Token: poisonToken + "blamed-*", StreamError: "invalid-xml", Count: -1})
-	w.server.Nack(ccstest.Nack{Token: poisonToken + "policy-*", StreamError: "policy-violation", Count: -1})
-	w.server.Nack(ccstest.Nack{Token: poisonToken + "ends-*", StreamError: "internal-server-error", Count: -1})
-	w.server.Nack(ccstest.Nack{Token: poisonToken + "silent-*", Count: -1})
+	w.server.Nack(ccssim.Nack{Token: poisonToken + "blamed-*", StreamError: "invalid-xml", Count: -1})
+	w.server.Nack(ccssim.Nack{Token: poisonToken + "policy-*", StreamError: "policy-violation", Count: -1})
+	w.server.Nack(ccssim.Nack{Token: poisonToken + "ends-*", StreamError: "internal-server-error", Count: -1})
+	w.server.Nack(ccssim.Nack{Token: poisonToken + "silent-*", Count: -1})
 }
 
 const poisonToken = "poison-"

@@ -1,4 +1,4 @@
-// Package ccstest is a simulator of Firebase's Cloud Connection Server for
+// Package ccssim is a simulator of Firebase's Cloud Connection Server for
 // tests, development and benchmarks: what net/http/httptest is to HTTP. Google
 // switched the real one off in 2024, so this is what clients are proved against.
 //
@@ -14,4 +14,4 @@
 // and one for each listener; Close ends them and waits. Time comes from package
 // time alone, so that a server works inside a testing/synctest bubble.
 // Start at [NewServer].
-package ccstest
+package ccssim

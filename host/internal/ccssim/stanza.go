@@ -1,4 +1,4 @@
-package ccstest
+package ccssim
 
 import (
 	"bytes"
@@ -80,7 +80,7 @@ func streamError(condition string) []byte {
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("ccstest: " + err.Error())
+		panic("ccssim: " + err.Error())
 	}
 	return b
 }

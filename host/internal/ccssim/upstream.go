@@ -1,4 +1,4 @@
-package ccstest
+package ccssim
 
 import (
 	"cmp"
@@ -59,7 +59,7 @@ type ackKey struct{ to, id string }
 func (s *Server) Upstream(from, category string, data any) (messageID string) {
 	id, err := s.Send(Upstream{From: from, Category: category, Data: encode(data)})
 	if err != nil {
-		panic("ccstest: " + err.Error())
+		panic("ccssim: " + err.Error())
 	}
 	return id
 }

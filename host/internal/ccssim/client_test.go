@@ -1,4 +1,4 @@
-package ccstest
+package ccssim
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package ccstest
+package ccssim
 
 import (
 	"crypto/tls"
@@ -58,7 +58,7 @@ func (a *account) wake() {
 func New(o Options) (*Server, error) {
 	o, err := o.checked()
 	if err != nil {
-		return nil, fmt.Errorf("ccstest: %w", err)
+		return nil, fmt.Errorf("ccssim: %w", err)
 	}
 	s := &Server{
 		opts:      o,
@@ -77,7 +77,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.transcript.slots = make([]slot, max(o.Transcript, 0))
 	if err := s.StartDevices(o.Devices); err != nil {
-		return nil, fmt.Errorf("ccstest: %w", err)
+		return nil, fmt.Errorf("ccssim: %w", err)
 	}
 	return s, nil
 }
