@@ -1,77 +1,78 @@
-# balhost's configuration, and its manual: every key stands here once, with its
-# default unless the comment says "example". It runs as it is: balhost dev.
+# balhost's configuration, and its manual. Every key is here once, with its default
+# value; where the comment says "example", the key has no default.
+# The file works as it is: balhost dev.
 #
 # Durations ("20s", "1h30m") and sizes ("512KiB", "1GiB") are strings. Relative
 # paths start at this file's folder. env("NAME") and env("NAME", "otherwise")
-# read the environment, file("path") a file: keep secrets there, not here.
-# A reload reads all of them again.
+# read the environment, and file("path") reads a file: keep secrets there, not
+# here. A reload reads all of them again.
 # balhost check -c config.hcl shows all mistakes at once.
 
-data_dir     = "data"                       # ledger, staged plugins, admin socket; one running host per folder
-connect_rate = 400                          # connections to CCS made in a minute at most, all sessions together; a tenth of them at once
+data_dir     = "data"                       # the ledger, copies of plugins, the admin socket; one running host per folder
+connect_rate = 400                          # new connections to CCS per minute at most, all sessions together; a tenth of them at once
 
-session "main" {                            # one CCS sender, named for logs and the API; as many blocks as there are senders
-  address         = "127.0.0.1:5236"        # example: the simulator; once Google's was fcm-xmpp.googleapis.com:5235; all addresses of a name are tried
-  sender_id       = "482915730064"          # example: the project number; what the ledger keeps belongs to it, not to the name
-  server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: no default is a good one for a real sender
-  connections     = 1                       # to CCS at a time, each with a window of its own
-  max_connections = 1000                    # with those that CCS drains and their replacements; CCS takes 1000 at most
-  window          = 100                     # downstreams that CCS has not answered, for each connection; CCS takes 100 at most
-  ping_interval   = "20s"                   # without a stanza, then ask whether the connection lives
-  ping_timeout    = "10s"                   # for any stanza, then replace the connection
-  answer_timeout  = "1m"                    # for the ack or nack of a downstream, then replace the connection and send it again; it fails after 18 times, if others are answered meanwhile
+session "main" {                            # one CCS sender, with a name for logs and the API; one block for each sender
+  address         = "127.0.0.1:5236"        # example: the simulator; Google's was fcm-xmpp.googleapis.com:5235; all addresses of a name are tried
+  sender_id       = "482915730064"          # example: the project number; the ledger stores messages under it, so the block can be renamed
+  server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: a real sender has a key of its own
+  connections     = 1                       # connections to CCS at a time; each has its own window
+  max_connections = 1000                    # the same, with those that drain and their replacements; CCS allows 1000 at most
+  window          = 100                     # unanswered downstreams on each connection; CCS allows 100 at most
+  ping_interval   = "20s"                   # after this long without a stanza, ping CCS
+  ping_timeout    = "10s"                   # after this long without a stanza following the ping, replace the connection
+  answer_timeout  = "1m"                    # after this long without an ack or nack for a downstream, replace the connection and send it again; after 18 times it fails, if CCS answered others meanwhile
   max_stanza      = "1MiB"                  # a longer one is skipped and counted; 1MiB at most
-  ack_warn        = "100ms"                 # log an upstream whose ack took longer
+  ack_warn        = "100ms"                 # log each upstream whose ack took longer
 
-  connect_backoff {                         # between tries to connect, growing, with jitter
+  connect_backoff {                         # the wait between tries to connect; it grows, and has jitter
     min = "1s"
     max = "5m"
   }
 
   tls {                                     # CCS's certificate is always verified
-    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without it the system's roots count; read again at a reload, and after a refused certificate
+    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without this key the system's roots are used; read again at a reload, and after a refused certificate
     server_name = "localhost"               # example: the name in the certificate; without it the address's host
   }
 }
 
 plugins {
-  dir = "plugins"                           # every executable file in it is a plugin, named as the file (letters, digits, '_', '-'); not in data_dir, nor the other way round
+  dir = "plugins"                           # every executable file in it is a plugin; the file's name (letters, digits, '_', '-') is the plugin's; must not be inside data_dir, nor contain it
 }
 
-plugin "chatroom" {                         # example: a block only where a plugin needs other values than these
-  categories      = ["com.example.chatroom"] # example: instead of those that the plugin declares; "*" is what no other claims
-  order           = "key:data.room"         # example: instead of the plugin's own: none, device, or key: and a path into the payload
-  max_attempts    = 15                      # then the dead letters; 0 is for ever
-  handler_timeout = "30s"                   # for one event; its lane waits for a handler that goes on
-  drain_timeout   = "30s"                   # for what it holds when it has to stop
-  suspect_after   = 3                       # crashes with the same event in flight make the event a suspect
-  max_in_flight   = 256                     # events given to it and not done
-  strategy        = "handover"              # a new version starts beside the old one; "recreate": after its end, for one that can't run twice
-  probation       = "30s"                   # then, and when it has handled an event that was there, a new version is proven; before, a crash, hang or more errors than the old one's bring that back; "0s": none
-  on_remove       = "stop"                  # when its file is removed; "keep": it runs on until the host stops
-  sha256          = ""                      # the only content that is taken; a file NAME.sha256 beside it does the same
-  memory_max      = "0B"                    # of all its processes, then it is killed as if it had crashed; 0B is no limit
-  env             = { HTTPS_PROXY = env("HTTPS_PROXY", "") } # example: added to the variables of its process, which are few (plugins/README.md); never shown; a change starts it anew
-  config          = { max_members = 100 }   # example: the plugin's own, handed over as JSON; unknown keys are for the plugin to refuse
+plugin "chatroom" {                         # example: write a block only for a plugin that needs other values than these
+  categories      = ["com.example.chatroom"] # example: replaces the categories that the plugin declares; "*" means all that no other plugin claims
+  order           = "key:data.room"         # example: replaces the plugin's own order; none, device, or key: and a path into the payload
+  max_attempts    = 15                      # after so many attempts an event becomes a dead letter; 0 is no limit
+  handler_timeout = "30s"                   # for one event; then the handler's context ends, and its lane waits until it returns
+  drain_timeout   = "30s"                   # when it has to stop: for the events that it holds
+  suspect_after   = 3                       # an event that was in flight at so many crashes is a suspect: it is tried alone
+  max_in_flight   = 256                     # events that it holds at most
+  strategy        = "handover"              # a new version starts beside the old one; "recreate": after the old one has ended, for a plugin that can't run twice
+  probation       = "30s"                   # a new version must run this long and handle one event; a crash, a hang or a higher error rate before that brings the old version back; "0s": no probation
+  on_remove       = "stop"                  # when its file is removed; "keep": it goes on until the host stops
+  sha256          = ""                      # accept only a file with this hash; a file NAME.sha256 beside the plugin does the same
+  memory_max      = "0B"                    # of all its processes together; above it the plugin is killed, which counts as a crash; 0B is no limit
+  env             = { HTTPS_PROXY = env("HTTPS_PROXY", "") } # example: added to the few variables of its process (plugins/README.md); values are never shown; a change restarts the plugin
+  config          = { max_members = 100 }   # example: the plugin's own settings, given to it as JSON; the plugin checks them
 
-  restart_backoff {                         # after a crash, growing, with jitter
+  restart_backoff {                         # the wait after a crash; it grows, and has jitter
     min = "1s"
     max = "1m"
   }
 }
 
 ledger {
-  dedup_window = "48h"                      # an upstream that CCS sends again within it is stored once; its key takes room for half as long again
-  retention    = "24h"                      # how long the ledger keeps a line about each message that is finished
-  disk_soft    = "1GiB"                     # free, besides as much as the ledger has now; below it take no new upstreams (balhost dev: 64MiB)
-  disk_hard    = "256MiB"                   # free; below it end, and refuse to start (balhost dev: 16MiB)
-  ballast      = "256MiB"                   # a file that a start on a full disk gives up, to be able to open (balhost dev: none)
-  inodes       = 10000                      # free; below them as disk_soft, below a tenth of them as disk_hard
+  dedup_window = "48h"                      # an upstream that CCS sends again within this time is stored once; the disk holds its key for up to one and a half times as long
+  retention    = "24h"                      # how long the ledger keeps a line about each finished message
+  disk_soft    = "1GiB"                     # intake stops when free space is below this plus the ledger's size (balhost dev: 64MiB)
+  disk_hard    = "256MiB"                   # the host ends, and does not start, when free space is below this (balhost dev: 16MiB)
+  ballast      = "256MiB"                   # size of a file that is deleted to be able to start on a full disk (balhost dev: none)
+  inodes       = 10000                      # intake stops when fewer inodes are free; below a tenth of it the host ends
 }
 
 admin {
-  listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; other machines' access needs a token
-  token  = env("BALHOST_ADMIN_TOKEN", "")   # asked of every request when not empty
+  listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; an address that other machines can reach needs a token
+  token  = env("BALHOST_ADMIN_TOKEN", "")   # when it is not empty, every request must have it
 }
 
 log {
