@@ -47,8 +47,8 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sessions := entry.Sessions{{Name: "main", SenderID: "1"}}
-	c.dispatch = dispatch.New(dispatch.Options{Ledger: c.ledger, Sessions: func() entry.Sessions { return sessions }})
+	senders := entry.Senders{{Name: "main", ID: "1"}}
+	c.dispatch = dispatch.New(dispatch.Options{Ledger: c.ledger, Senders: func() entry.Senders { return senders }})
 	ctx, cancel := context.WithCancel(context.Background())
 	running := make(chan error, 1)
 	go func() { running <- c.dispatch.Run(ctx) }()

@@ -100,7 +100,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 
 	var h *host
 	out := outbox.New(outbox.Options{
-		Ledger: led, Sessions: func() entry.Sessions { return h.labels() }, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics,
+		Ledger: led, Senders: func() entry.Senders { return h.labels() }, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics,
 	})
 	connects := ccs.NewConnects(cfg.ConnectRate)
 	sessions := newFleet(parts.sessions.metrics, func(s config.Session) (ccs.Options, error) {
@@ -124,10 +124,10 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1)}
 	h.follow(cfg)
 	h.dispatch = dispatch.New(dispatch.Options{
-		Ledger:   led,
-		Sessions: h.labels,
-		Log:      o.Log.Named("dispatch"),
-		Metrics:  parts.dispatch.metrics,
+		Ledger:  led,
+		Senders: h.labels,
+		Log:     o.Log.Named("dispatch"),
+		Metrics: parts.dispatch.metrics,
 	})
 	h.plugins = pluginhost.New(pluginhost.Options{
 		Dir:         cfg.PluginsDir,

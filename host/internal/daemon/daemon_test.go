@@ -43,9 +43,9 @@ func TestSweepComesBeforeLedger(t *testing.T) {
 
 // Whoever has to choose a session is told which ones there are, and how.
 func TestChosenSession(t *testing.T) {
-	two := entry.Sessions{{Name: "main", SenderID: "1"}, {Name: "other", SenderID: "2"}}
+	two := entry.Senders{{Name: "main", ID: "1"}, {Name: "other", ID: "2"}}
 	for _, c := range []struct {
-		sessions entry.Sessions
+		sessions entry.Senders
 		name     string
 		id       string
 		says     string

@@ -83,7 +83,7 @@ func (h *host) look(limit time.Duration) *look {
 		sending := map[string]outbox.Stats{}
 		ids := h.outbox.Sessions()
 		for _, s := range h.labels() {
-			ids = append(ids, s.SenderID)
+			ids = append(ids, s.ID)
 		}
 		for _, id := range ids {
 			sending[id] = h.outbox.Stats(id)

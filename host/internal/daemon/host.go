@@ -44,7 +44,7 @@ type host struct {
 
 	mu    sync.Mutex // guards what follows
 	cfg   config.Config
-	named entry.Sessions // of cfg
+	named entry.Senders // of cfg
 }
 
 func (h *host) functions() admin.Functions {
@@ -94,13 +94,13 @@ func (h *host) send(ctx context.Context, m message.Checked) (string, error) {
 }
 
 // chosen is the sender of the session that a caller of the API names, or of the only one.
-func chosen(sessions entry.Sessions, name string) (senderID string, err error) {
-	id, ok := sessions.SenderID(name)
+func chosen(senders entry.Senders, name string) (senderID string, err error) {
+	id, ok := senders.ID(name)
 	switch {
 	case !ok:
-		return "", entry.NoSuch("there is no session %q; there are %s", name, strings.Join(sessions.Names(), ", "))
+		return "", entry.NoSuch("there is no session %q; there are %s", name, strings.Join(senders.Names(), ", "))
 	case id == "":
-		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is to send it: %s (balhost send --session NAME; "session" in the API)`, strings.Join(sessions.Names(), ", "))}
+		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is to send it: %s (balhost send --session NAME; "session" in the API)`, strings.Join(senders.Names(), ", "))}
 	}
 	return id, nil
 }
@@ -135,7 +135,7 @@ func (h *host) status() admin.Status {
 	}
 	labels := h.labels()
 	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
-		if !slices.ContainsFunc(labels, func(s entry.Session) bool { return s.SenderID == id }) { // what it left is to be seen
+		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // what it left is to be seen
 			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: l.sending[id].Pending})
 		}
 	}

@@ -27,9 +27,9 @@ func (h *host) config() config.Config {
 
 // follow puts a config in force.
 func (h *host) follow(cfg config.Config) {
-	var named entry.Sessions
+	var named entry.Senders
 	for _, s := range cfg.Sessions {
-		named = append(named, entry.Session{Name: s.Name, SenderID: s.SenderID})
+		named = append(named, entry.Sender{Name: s.Name, ID: s.SenderID})
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -37,7 +37,7 @@ func (h *host) follow(cfg config.Config) {
 }
 
 // labels are the sessions of the config in force.
-func (h *host) labels() entry.Sessions {
+func (h *host) labels() entry.Senders {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.named

@@ -57,7 +57,7 @@ func TestBacklogLeavesMemoryFlat(t *testing.T) {
 	}
 	fake := newLedger()
 	fake.changed = make(chan struct{})
-	d := New(Options{Ledger: deepLedger{fake}, Sessions: func() entry.Sessions { return nil }})
+	d := New(Options{Ledger: deepLedger{fake}, Senders: func() entry.Senders { return nil }})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	before := heap()

@@ -61,7 +61,7 @@ func (d *Dispatcher) get(p *Instance, c *wire.Call) {
 func (d *Dispatcher) update(p *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
-			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Sessions().Names())
+			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Senders().Names())
 		}
 	}
 	if err != nil {

@@ -86,11 +86,11 @@ type Results struct {
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
 // are needed.
 type Options struct {
-	Ledger   Ledger
-	Sessions func() entry.Sessions // of today; a downstream without one goes to the only one
-	Retry    backoff.Policy
-	Log      hclog.Logger
-	Metrics  prometheus.Registerer
+	Ledger  Ledger
+	Senders func() entry.Senders // of the config in force; a downstream that names none goes to the only one
+	Retry   backoff.Policy
+	Log     hclog.Logger
+	Metrics prometheus.Registerer
 }
 
 // Dispatcher is the one dispatcher of a host. Its methods may be called from

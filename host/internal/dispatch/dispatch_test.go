@@ -778,8 +778,8 @@ func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 // A plugin knows sessions by the names that they have now, whatever they had
 // when the event was stored.
 func TestSessionsAreNamed(t *testing.T) {
-	sessions := entry.Sessions{{Name: "main", SenderID: "1"}, {Name: "other", SenderID: "2"}}
-	d := &Dispatcher{o: Options{Sessions: func() entry.Sessions { return sessions }}}
+	sessions := entry.Senders{{Name: "main", ID: "1"}, {Name: "other", ID: "2"}}
+	d := &Dispatcher{o: Options{Senders: func() entry.Senders { return sessions }}}
 	check := func(want string) {
 		t.Helper()
 		for _, b := range []entry.Body{
@@ -792,7 +792,7 @@ func TestSessionsAreNamed(t *testing.T) {
 		}
 	}
 	check("main")
-	sessions = entry.Sessions{{Name: "renamed", SenderID: "1"}}
+	sessions = entry.Senders{{Name: "renamed", ID: "1"}}
 	check("renamed")
 	sessions = nil
 	check("1")

@@ -319,7 +319,7 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench), change ...func
 		ledger.changed = make(chan struct{}) // belongs to this bubble
 		ctx, cancel := context.WithCancel(t.Context())
 		log := &strings.Builder{}
-		d := New(Options{Ledger: ledger, Log: hclog.New(&hclog.LoggerOptions{Output: log}), Sessions: func() entry.Sessions { return entry.Sessions{{Name: "main", SenderID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
+		d := New(Options{Ledger: ledger, Log: hclog.New(&hclog.LoggerOptions{Output: log}), Senders: func() entry.Senders { return entry.Senders{{Name: "main", ID: "1"}} }, Retry: backoff.Policy{Min: time.Second, Max: time.Minute}})
 		for _, c := range change {
 			c(d)
 		}

@@ -16,15 +16,15 @@ func (d *Dispatcher) encode(b entry.Body, number uint64, attempt int, timeout ti
 	switch {
 	case b.Upstream != nil:
 		u := wire.UpstreamToProto(b.Upstream)
-		u.Session = d.o.Sessions().Name(u.Session)
+		u.Session = d.o.Senders().Name(u.Session)
 		m.Event = &wire.Delivery_Upstream{Upstream: u}
 	case b.Outcome != nil:
 		o := wire.OutcomeToProto(b.Outcome)
-		o.Session = d.o.Sessions().Name(o.Session)
+		o.Session = d.o.Senders().Name(o.Session)
 		m.Event = &wire.Delivery_Outcome{Outcome: o}
 	case b.Receipt != nil:
 		r := wire.ReceiptToProto(b.Receipt)
-		r.Session = d.o.Sessions().Name(r.Session)
+		r.Session = d.o.Senders().Name(r.Session)
 		m.Event = &wire.Delivery_Receipt{Receipt: r}
 	}
 	return m
@@ -187,10 +187,10 @@ func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, er
 	if checked.MessageID == "" {
 		return entry.Send{}, fmt.Errorf("%w: downstream without message_id: the SDK sets one, so that sending again is safe", wire.ErrInvalid)
 	}
-	sessions := d.o.Sessions()
-	id, ok := sessions.Meant(checked.Session)
+	senders := d.o.Senders()
+	id, ok := senders.Meant(checked.Session)
 	if !ok {
-		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, sessions.Names())
+		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, senders.Names())
 	}
 	checked.Session = id
 	return entry.Send{Message: checked, Tell: p.Outcome}, nil

@@ -86,11 +86,11 @@ func Start(o Options) (_ *Host, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var sessions entry.Sessions
+	var senders entry.Senders
 	for _, s := range o.Sessions {
-		sessions = append(sessions, entry.Session{Name: s.Name, SenderID: s.SenderID})
+		senders = append(senders, entry.Sender{Name: s.Name, ID: s.SenderID})
 	}
-	h.Dispatch = dispatch.New(dispatch.Options{Ledger: h.Ledger, Sessions: func() entry.Sessions { return sessions }, Retry: o.Retry, Log: o.Log.Named("dispatch")})
+	h.Dispatch = dispatch.New(dispatch.Options{Ledger: h.Ledger, Senders: func() entry.Senders { return senders }, Retry: o.Retry, Log: o.Log.Named("dispatch")})
 	o.Outbox.Ledger, o.Outbox.Log = h.Ledger, o.Log.Named("outbox")
 	h.Outbox = outbox.New(o.Outbox)
 	var tapped ccs.Outbox = h.Outbox

@@ -59,7 +59,7 @@ func sum(domain byte, parts ...string) digest {
 // sumUpstream identifies an upstream for the dedup window: the same id with
 // other data is another message (P6, ccs-protocol.md §5: ids are small
 // counters of the device). An unusable one has no data, so all of it counts.
-// Session is the sender id here as everywhere inside the host ([entry.Session]).
+// Session is the sender id here as everywhere inside the host ([entry.Sender]).
 func sumUpstream(u *message.Upstream, names string, unusable bool) digest {
 	data := u.Data
 	if unusable {

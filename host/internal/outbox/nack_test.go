@@ -126,7 +126,7 @@ func TestAccountErrorHalts(t *testing.T) {
 				t.Errorf("said %d times, want %d: %s", n, want, &log)
 			}
 		}
-		b.o.Sessions = func() entry.Sessions { return entry.Sessions{{Name: "fleet", SenderID: "main"}} }
+		b.o.Senders = func() entry.Senders { return entry.Senders{{Name: "fleet", ID: "main"}} }
 		for range 5 {
 			l.accept("tokA", 0, -1)
 		}

@@ -40,11 +40,11 @@ type Ledger interface {
 // Options are the parts that an Outbox works with; only Ledger is needed.
 type Options struct {
 	Ledger   Ledger
-	Attempts int                   // nacks that count until a downstream fails; 0 is 15
-	Retry    backoff.Policy        // wait after a nack that time heals; zero is 1 s to 10 min
-	Slow     backoff.Policy        // rest of a target that is sent too much; zero is 1 min to 15 min
-	Halt     time.Duration         // rest of a whole session after an account error; 0 is 5 min
-	Sessions func() entry.Sessions // what they are called; nil: by their sender ids
+	Attempts int                  // nacks that count until a downstream fails; 0 is 15
+	Retry    backoff.Policy       // wait after a nack that time heals; zero is 1 s to 10 min
+	Slow     backoff.Policy       // rest of a target that is sent too much; zero is 1 min to 15 min
+	Halt     time.Duration        // rest of a whole session after an account error; 0 is 5 min
+	Senders  func() entry.Senders // their names, for log lines; nil: the lines show ids
 	Log      hclog.Logger
 	Metrics  prometheus.Registerer
 }

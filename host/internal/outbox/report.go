@@ -63,10 +63,10 @@ func because(code, description string) []any {
 
 // named is a session as other parts' lines name it.
 func (b *Outbox) named(senderID string) string {
-	if b.o.Sessions == nil {
+	if b.o.Senders == nil {
 		return senderID
 	}
-	return b.o.Sessions().Name(senderID)
+	return b.o.Senders().Name(senderID)
 }
 
 // reported ends the time of reports that is over, and says when the next one's

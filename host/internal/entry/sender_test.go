@@ -2,19 +2,19 @@ package entry
 
 import "testing"
 
-// A session is its sender id, whatever its name; a removed one is told by its id.
-func TestSessions(t *testing.T) {
-	one, two := Sessions{{Name: "main", SenderID: "1"}}, Sessions{{Name: "main", SenderID: "1"}, {Name: "1", SenderID: "2"}}
+// A sender is known by its ID, whatever its name; one that was removed is shown by its ID.
+func TestSenders(t *testing.T) {
+	one, two := Senders{{Name: "main", ID: "1"}}, Senders{{Name: "main", ID: "1"}, {Name: "1", ID: "2"}}
 	for _, c := range []struct {
-		sessions Sessions
+		senders  Senders
 		name, id string
 		ok       bool
 	}{
 		{one, "", "1", true}, {one, "main", "1", true}, {one, "1", "", false}, {one, "other", "", false},
 		{two, "", "", true}, {two, "main", "1", true}, {two, "1", "2", true}, {nil, "", "", true}, {nil, "main", "", false},
 	} {
-		if id, ok := c.sessions.SenderID(c.name); id != c.id || ok != c.ok {
-			t.Errorf("%v: session %q is %q, %v; want %q, %v", c.sessions, c.name, id, ok, c.id, c.ok)
+		if id, ok := c.senders.ID(c.name); id != c.id || ok != c.ok {
+			t.Errorf("%v: sender named %q is %q, %v; want %q, %v", c.senders, c.name, id, ok, c.id, c.ok)
 		}
 	}
 	for id, name := range map[string]string{"1": "main", "2": "1", "3": "3"} {
@@ -27,18 +27,18 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// A name that a reload took from a session still means it to plugins, until
-// another session has that name.
+// A name that a reload took from a sender still means that sender to plugins, until
+// another sender has that name.
 func TestFormerNames(t *testing.T) {
-	named := func(names ...string) (s Sessions) {
+	named := func(names ...string) (s Senders) {
 		for i, name := range names {
-			s = append(s, Session{Name: name, SenderID: string(rune('1' + i))})
+			s = append(s, Sender{Name: name, ID: string(rune('1' + i))})
 		}
 		return s
 	}
 	now := named("a", "b").Succeed(nil)
 	for _, c := range []struct {
-		after Sessions
+		after Senders
 		want  map[string]string // "": refused
 	}{
 		{named("c", "b"), map[string]string{"a": "1", "c": "1", "b": "2"}},
@@ -52,7 +52,7 @@ func TestFormerNames(t *testing.T) {
 				t.Errorf("%v: %q means %q, %v; want %q", now, name, id, ok, want)
 			}
 		}
-		if _, ok := now.SenderID("never"); ok {
+		if _, ok := now.ID("never"); ok {
 			t.Error("a name that never was is known")
 		}
 	}

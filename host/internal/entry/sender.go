@@ -1,0 +1,82 @@
+package entry
+
+import "slices"
+
+// Sender is one session block of config.hcl. Its ID, the sender_id, is what identifies it: the ID
+// stands in the field Session of every message inside the host, and on disk. So a
+// block can be renamed, and what waits for it goes on. The Name is for plugins
+// and people: it replaces the ID when a message is shown to them.
+type Sender struct {
+	Name, ID string
+	// Former are the names that the block had before a reload. Plugins may still use them.
+	Former []string
+}
+
+// Senders are those of the config in force, in its order.
+type Senders []Sender
+
+// ID is that of the sender with this name. The empty name means the only sender;
+// its ID is "" when there are several. It is not ok when no sender has the name.
+func (s Senders) ID(name string) (id string, ok bool) {
+	if name == "" && len(s) != 1 {
+		return "", true
+	}
+	for _, known := range s {
+		if name == "" || name == known.Name {
+			return known.ID, true
+		}
+	}
+	return "", false
+}
+
+// Meant is ID for a plugin, which may use a former name.
+func (s Senders) Meant(name string) (id string, ok bool) {
+	if id, ok = s.ID(name); ok {
+		return id, true
+	}
+	for _, known := range s {
+		if slices.Contains(known.Former, name) {
+			return known.ID, true
+		}
+	}
+	return "", false
+}
+
+// Succeed is s as the successor of before: each sender keeps its old names as
+// Former, except for names that a sender of s has now.
+func (s Senders) Succeed(before Senders) Senders {
+	after := slices.Clone(s)
+	for i := range after {
+		for _, old := range before {
+			if old.ID != after[i].ID {
+				continue
+			}
+			for _, name := range append(slices.Clone(old.Former), old.Name) {
+				if !slices.Contains(after.Names(), name) && !slices.Contains(after[i].Former, name) {
+					after[i].Former = append(after[i].Former, name)
+				}
+			}
+		}
+	}
+	return after
+}
+
+// Name is the name of the sender with this ID. An ID that the config no longer
+// has is its own name.
+func (s Senders) Name(id string) string {
+	for _, known := range s {
+		if known.ID == id {
+			return known.Name
+		}
+	}
+	return id
+}
+
+// Names are the names of all.
+func (s Senders) Names() []string {
+	var names []string
+	for _, known := range s {
+		names = append(names, known.Name)
+	}
+	return names
+}
