@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -17,21 +16,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 )
-
-// ledgerOptions are those of a config's ledger.
-func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
-	return ledger.Options{
-		Dir:         filepath.Join(cfg.DataDir, "ledger"),
-		DedupWindow: cfg.Ledger.DedupWindow,
-		Retention:   cfg.Ledger.Retention,
-		DiskSoft:    cfg.Ledger.DiskSoft,
-		DiskHard:    cfg.Ledger.DiskHard,
-		Ballast:     cfg.Ledger.Ballast,
-		Inodes:      cfg.Ledger.Inodes,
-		Uptime:      ledger.Uptime,
-		Log:         log.Named("ledger"),
-	}
-}
 
 func (h *host) backup(ctx context.Context, w io.Writer, perSecond int64) error {
 	_, err := h.ledger.Backup(ctx, w, perSecond, h.o.Version)

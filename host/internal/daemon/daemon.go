@@ -5,48 +5,20 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
-	"balhost/host/internal/admin"
-	"balhost/host/internal/backoff"
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
-	"balhost/host/internal/dispatch"
-	"balhost/host/internal/entry"
-	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
-	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
 	"balhost/sdk/outlet"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 )
-
-// Options are what a host needs beside its config.
-type Options struct {
-	Version string
-	Log     hclog.Logger
-	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
-	Load   func() (config.Config, error)
-	Hangup <-chan os.Signal
-	// LogStats tells what became of Log's lines; nil: nobody knows.
-	LogStats func() outlet.Stats
-	// Exit ends the process at once, when a commit has failed; nil is os.Exit.
-	Exit func(code int)
-	// Overdue is called when the host has not stopped StopLimit after it began to.
-	// It doesn't return; nil: the host waits on.
-	Overdue func()
-	// StopTimeout is how long plugins may finish what they hold when the host
-	// stops; 0 is pluginhost's 10 s.
-	StopTimeout time.Duration
-}
 
 // StopLimit is how long a host may take to stop; see Options.Overdue.
 const StopLimit = 30 * time.Second
@@ -55,63 +27,51 @@ const StopLimit = 30 * time.Second
 // the next start (P10).
 const exitRecover = 75
 
-// Run runs a host until ctx ends; then it drains its plugins, closes its
-// sessions and its ledger, and returns nil, also when it was still opening them. Any other end is an error. When a
-// commit fails the process exits with status 75 (P10).
-func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
-	defer func() { err = mend.With(err) }()
-	started := time.Now()
+// Run prepares the process for a host, and runs it as [Serve] does.
+func Run(ctx context.Context, cfg config.Config, o Options) error {
 	limitMemory()
-	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
-	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
-	defer fail(nil)
-	if o.Exit == nil {
-		o.Exit = os.Exit
-	}
-	err = Answers("data_dir "+cfg.DataDir, func() error {
+	err := Answers("data_dir "+cfg.DataDir, func() error {
 		if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 			return fmt.Errorf("make data_dir: %w", err)
 		}
 		return mend.Access(cfg.DataDir, config.Own...)
 	})
 	if err != nil {
-		return err
+		return mend.With(err)
 	}
 	keepCrashes(cfg.DataDir, o.Log)
 	fewFiles(cfg, o.Log)
-	parts := newParts()
-	parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	countLines(parts.host.metrics, o.LogStats)
-
 	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
-		o.Log.Warn("the disk holds more than it need", "err", err)
+		o.Log.Warn("unfinished copies of plugins could not be removed and take room on the disk", "err", err)
 	}
-	kept := ledgerOptions(cfg, o.Log)
-	kept.Metrics = parts.ledger.metrics
-	kept.Poison = func(error) { o.Exit(exitRecover) }
-	led, err := ledger.Open(ctx, kept)
-	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return nil
-	case err != nil:
+	return mend.With(Serve(ctx, cfg, o))
+}
+
+// Serve runs a host until ctx ends. Then it drains its plugins, closes its
+// sessions and its ledger, and returns nil, also when it was still opening them.
+// Any other end is an error. When a commit fails the process exits with status
+// 75 (P10).
+func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
+	o = o.withDefaults()
+	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
+	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
+	defer fail(nil)
+	h := newHost(cfg, o)
+	if h.ledger, err = o.Make.Ledger(ctx, h.ledgerOptions()); err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil
+		}
 		return err
 	}
-	defer func() { err = errors.Join(err, led.Close()) }() // last to go: everyone below writes to it
-
-	var h *host
-	out := outbox.New(outbox.Options{
-		Ledger: led, Senders: func() entry.Senders { return h.labels() }, Log: o.Log.Named("outbox"), Metrics: parts.outbox.metrics,
-	})
-	connects := ccs.NewConnects(cfg.ConnectRate)
-	sessions := newFleet(parts.sessions.metrics, func(s config.Session) (ccs.Options, error) {
-		opts, err := sessionOptions(s)
-		opts.Secrets = []string{cfg.Admin.Token.Reveal()}
-		opts.Inbox, opts.Outbox, opts.Connects, opts.Log = led, out, connects, o.Log.Named("ccs").With("session", s.Name)
-		return opts, err
-	})
+	defer func() { err = errors.Join(err, h.ledger.Close()) }() // last to go: everyone below writes to it
+	h.outbox = o.Make.Outbox(h.outboxOptions())
+	h.sessions = newFleet(h.parts.sessions.metrics, h.sessionOptions, o.Make.Session)
+	h.dispatch = o.Make.Dispatch(h.dispatchOptions())
+	var runPlugins func(context.Context) error
+	h.plugins, runPlugins = o.Make.Plugins(h.pluginsOptions())
 	var first change
 	err = Answers("a ca_file", func() (err error) {
-		made, err := sessions.prepare(cfg.Sessions)
+		made, err := h.sessions.prepare(cfg.Sessions)
 		if err == nil {
 			first = made
 		}
@@ -120,30 +80,7 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	h = &host{o: o, started: started, parts: parts, ledger: led, outbox: out, sessions: sessions, connects: connects,
-		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1)}
-	h.follow(cfg)
-	h.dispatch = dispatch.New(dispatch.Options{
-		Ledger:  led,
-		Senders: h.labels,
-		Log:     o.Log.Named("dispatch"),
-		Metrics: parts.dispatch.metrics,
-	})
-	h.plugins = pluginhost.New(pluginhost.Options{
-		Dir:         cfg.PluginsDir,
-		DataDir:     cfg.DataDir,
-		DiskSoft:    cfg.Ledger.DiskSoft,
-		Version:     o.Version,
-		Sessions:    func() []string { return h.labels().Names() },
-		Plugin:      h.pluginOptions,
-		StopTimeout: o.StopTimeout,
-		Dispatcher:  newPlugins(h.dispatch),
-		Log:         o.Log.Named("plugin"),
-		Metrics:     parts.plugins.metrics,
-	})
-	api, err := admin.Listen(admin.Options{
-		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: parts, Log: o.Log.Named("admin"),
-	})
+	api, err := o.Make.API(h.apiOptions())
 	if err != nil {
 		return err
 	}
@@ -155,15 +92,15 @@ func Run(ctx context.Context, cfg config.Config, o Options) (err error) {
 	defer stopCore()
 	var core errgroup.Group
 	core.Go(running(coreCtx, fail, "dispatch", h.dispatch.Run))
-	core.Go(running(coreCtx, fail, "outbox", out.Run))
+	core.Go(running(coreCtx, fail, "outbox", h.outbox.Run))
 
 	edge, edgeCtx := errgroup.WithContext(failed)
-	edge.Go(running(edgeCtx, fail, "sessions", sessions.run))
+	edge.Go(running(edgeCtx, fail, "sessions", h.sessions.run))
 	edge.Go(func() error {
-		sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's, and why that ended is said by who ended it
+		h.sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's, and why that ended is said by who ended it
 		return nil
 	})
-	edge.Go(running(edgeCtx, fail, "plugins", h.plugins.Run))
+	edge.Go(running(edgeCtx, fail, "plugins", runPlugins))
 	edge.Go(running(edgeCtx, fail, "admin", api.Run))
 	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))
 	edge.Go(running(edgeCtx, fail, "supervisor", func(ctx context.Context) error { return newSupervisor(o.Log).run(ctx, h.live) }))
@@ -186,7 +123,6 @@ func fewFiles(cfg config.Config, log hclog.Logger) {
 	}
 }
 
-// part runs one part until ctx ends. A part that stops before has failed, and
 // countLines has the metrics tell what became of the log's lines.
 func countLines(metrics prometheus.Registerer, stats func() outlet.Stats) {
 	if stats == nil {
@@ -234,45 +170,4 @@ func running(ctx context.Context, fail context.CancelCauseFunc, name string, run
 		fail(err)
 		return err
 	}
-}
-
-func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
-	return pluginhost.PluginOptions{
-		Categories:     p.Categories,
-		Order:          p.Order,
-		MaxAttempts:    p.MaxAttempts,
-		HandlerTimeout: p.HandlerTimeout,
-		DrainTimeout:   p.DrainTimeout,
-		MaxInFlight:    p.MaxInFlight,
-		SuspectAfter:   p.SuspectAfter,
-		RestartMin:     p.RestartBackoff.Min,
-		RestartMax:     p.RestartBackoff.Max,
-		Strategy:       pluginhost.Strategy(p.Strategy),
-		Probation:      p.Probation,
-		KeepRemoved:    p.OnRemove == "keep",
-		SHA256:         p.SHA256,
-		MemoryMax:      p.MemoryMax,
-		Config:         p.Config,
-		Env:            p.Env.Reveal(),
-	}
-}
-
-func sessionOptions(s config.Session) (ccs.Options, error) {
-	o := ccs.Options{
-		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(),
-		Connections: s.Connections, MaxConnections: s.MaxConnections, Window: s.Window,
-		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, AnswerTimeout: s.AnswerTimeout,
-		MaxStanza: int(s.MaxStanza), AckWarn: s.AckWarn,
-		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
-		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
-	}
-	if s.TLS.CAFile != "" {
-		o.Roots = s.TLS.Roots
-	}
-	roots, err := s.TLS.Roots()
-	if err != nil {
-		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
-	}
-	o.TLS.RootCAs = roots
-	return o, nil
 }

@@ -20,9 +20,10 @@ import (
 // fleet runs a ccs.Session for each session of the config, and follows its
 // changes. A session that fails ends the fleet.
 type fleet struct {
-	options func(config.Session) (ccs.Options, error)
-	metrics prometheus.Registerer
-	changes chan change
+	options    func(config.Session) (ccs.Options, error)
+	newSession func(ccs.Options) *ccs.Session
+	metrics    prometheus.Registerer
+	changes    chan change
 
 	mu      sync.Mutex // guards members
 	members []*member  // in the config's order
@@ -45,8 +46,8 @@ type change struct {
 	done     chan struct{}
 }
 
-func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.Options, error)) *fleet {
-	return &fleet{options: options, metrics: metrics, changes: make(chan change)}
+func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.Options, error), newSession func(ccs.Options) *ccs.Session) *fleet {
+	return &fleet{options: options, newSession: newSession, metrics: metrics, changes: make(chan change)}
 }
 
 // prepare makes what apply needs, or says what is wrong with the config. It
@@ -63,7 +64,7 @@ func (f *fleet) prepare(sessions []config.Session) (change, error) {
 			continue
 		}
 		m.options.Metrics = m.metrics
-		m.session = ccs.New(m.options)
+		m.session = f.newSession(m.options)
 		c.made[s.Name] = m
 	}
 	return c, nil

@@ -22,6 +22,7 @@ import (
 	"balhost/sdk/message"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/time/rate"
 )
 
@@ -45,6 +46,17 @@ type host struct {
 	mu    sync.Mutex // guards what follows
 	cfg   config.Config
 	named entry.Senders // of cfg
+}
+
+func newHost(cfg config.Config, o Options) *host {
+	h := &host{
+		o: o, started: time.Now(), parts: newParts(), connects: ccs.NewConnects(cfg.ConnectRate),
+		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
+	}
+	h.parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	countLines(h.parts.host.metrics, o.LogStats)
+	h.follow(cfg)
+	return h
 }
 
 func (h *host) functions() admin.Functions {

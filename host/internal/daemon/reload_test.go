@@ -29,7 +29,7 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 				<-dead
 				return config.Config{Admin: config.Admin{Listen: "elsewhere"}}, nil
 			}},
-			sessions:  newFleet(prometheus.NewRegistry(), func(config.Session) (ccs.Options, error) { return ccs.Options{}, nil }),
+			sessions:  newFleet(prometheus.NewRegistry(), func(config.Session) (ccs.Options, error) { return ccs.Options{}, nil }, ccs.New),
 			reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
 		}
 		reload := func() (string, time.Duration) {

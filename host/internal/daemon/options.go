@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"balhost/host/internal/admin"
+	"balhost/host/internal/backoff"
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
+	"balhost/host/internal/dispatch"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
+	"balhost/sdk/outlet"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Options are what a host needs beside its config.
+type Options struct {
+	Version string
+	Log     hclog.Logger
+	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
+	Load   func() (config.Config, error)
+	Hangup <-chan os.Signal
+	// LogStats tells what became of Log's lines; nil: nobody knows.
+	LogStats func() outlet.Stats
+	// Exit ends the process at once, when a commit has failed; nil is os.Exit.
+	Exit func(code int)
+	// Overdue is called when the host has not stopped StopLimit after it began to.
+	// It doesn't return; nil: the host waits on.
+	Overdue func()
+	// StopTimeout is how long plugins may finish what they hold when the host
+	// stops; 0 is pluginhost's 10 s.
+	StopTimeout time.Duration
+	// Make makes the parts; its zero value makes the real ones.
+	Make Makers
+}
+
+// Makers make the parts of a host from the options that the wiring gives them.
+// What is nil is the constructor of that package. A simulation puts its own disk,
+// network and plugins into the options, and keeps what is made.
+type Makers struct {
+	Ledger   func(context.Context, ledger.Options) (*ledger.Ledger, error)
+	Dispatch func(dispatch.Options) *dispatch.Dispatcher
+	Outbox   func(outbox.Options) *outbox.Outbox
+	Session  func(ccs.Options) *ccs.Session
+	Plugins  func(pluginhost.Options) (h *pluginhost.Host, run func(context.Context) error)
+	API      func(admin.Options) (API, error)
+}
+
+// API is the server of the HTTP API.
+type API interface {
+	Addr() string
+	Run(context.Context) error
+}
+
+func (o Options) withDefaults() Options {
+	if o.Exit == nil {
+		o.Exit = os.Exit
+	}
+	m := &o.Make
+	if m.Ledger == nil {
+		m.Ledger = ledger.Open
+	}
+	if m.Dispatch == nil {
+		m.Dispatch = dispatch.New
+	}
+	if m.Outbox == nil {
+		m.Outbox = outbox.New
+	}
+	if m.Session == nil {
+		m.Session = ccs.New
+	}
+	if m.Plugins == nil {
+		m.Plugins = func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
+			h := pluginhost.New(o)
+			return h, h.Run
+		}
+	}
+	if m.API == nil {
+		m.API = func(o admin.Options) (API, error) { return admin.Listen(o) }
+	}
+	return o
+}
+
+// ledgerOptions are those of a config's ledger.
+func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
+	return ledger.Options{
+		Dir:         filepath.Join(cfg.DataDir, "ledger"),
+		DedupWindow: cfg.Ledger.DedupWindow,
+		Retention:   cfg.Ledger.Retention,
+		DiskSoft:    cfg.Ledger.DiskSoft,
+		DiskHard:    cfg.Ledger.DiskHard,
+		Ballast:     cfg.Ledger.Ballast,
+		Inodes:      cfg.Ledger.Inodes,
+		Uptime:      ledger.Uptime,
+		Log:         log.Named("ledger"),
+	}
+}
+
+func (h *host) ledgerOptions() ledger.Options {
+	o := ledgerOptions(h.config(), h.o.Log)
+	o.Metrics = h.parts.ledger.metrics
+	o.Poison = func(error) { h.o.Exit(exitRecover) }
+	return o
+}
+
+func (h *host) outboxOptions() outbox.Options {
+	return outbox.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("outbox"), Metrics: h.parts.outbox.metrics}
+}
+
+func (h *host) dispatchOptions() dispatch.Options {
+	return dispatch.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("dispatch"), Metrics: h.parts.dispatch.metrics}
+}
+
+func (h *host) pluginsOptions() pluginhost.Options {
+	cfg := h.config()
+	return pluginhost.Options{
+		Dir:         cfg.PluginsDir,
+		DataDir:     cfg.DataDir,
+		DiskSoft:    cfg.Ledger.DiskSoft,
+		Version:     h.o.Version,
+		Sessions:    func() []string { return h.labels().Names() },
+		Plugin:      h.pluginOptions,
+		StopTimeout: h.o.StopTimeout,
+		Dispatcher:  newPlugins(h.dispatch),
+		Log:         h.o.Log.Named("plugin"),
+		Metrics:     h.parts.plugins.metrics,
+	}
+}
+
+func (h *host) apiOptions() admin.Options {
+	cfg := h.config()
+	return admin.Options{
+		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: h.parts, Log: h.o.Log.Named("admin"),
+	}
+}
+
+func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
+	return pluginhost.PluginOptions{
+		Categories:     p.Categories,
+		Order:          p.Order,
+		MaxAttempts:    p.MaxAttempts,
+		HandlerTimeout: p.HandlerTimeout,
+		DrainTimeout:   p.DrainTimeout,
+		MaxInFlight:    p.MaxInFlight,
+		SuspectAfter:   p.SuspectAfter,
+		RestartMin:     p.RestartBackoff.Min,
+		RestartMax:     p.RestartBackoff.Max,
+		Strategy:       pluginhost.Strategy(p.Strategy),
+		Probation:      p.Probation,
+		KeepRemoved:    p.OnRemove == "keep",
+		SHA256:         p.SHA256,
+		MemoryMax:      p.MemoryMax,
+		Config:         p.Config,
+		Env:            p.Env.Reveal(),
+	}
+}
+
+// sessionOptions are a session's, but for its metrics.
+func (h *host) sessionOptions(s config.Session) (ccs.Options, error) {
+	o := ccs.Options{
+		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(), Secrets: []string{h.config().Admin.Token.Reveal()},
+		Connections: s.Connections, MaxConnections: s.MaxConnections, Window: s.Window,
+		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, AnswerTimeout: s.AnswerTimeout,
+		MaxStanza: int(s.MaxStanza), AckWarn: s.AckWarn,
+		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
+		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
+		Inbox:   h.ledger, Outbox: h.outbox, Connects: h.connects, Log: h.o.Log.Named("ccs").With("session", s.Name),
+	}
+	if s.TLS.CAFile != "" {
+		o.Roots = s.TLS.Roots
+	}
+	roots, err := s.TLS.Roots()
+	if err != nil {
+		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
+	}
+	o.TLS.RootCAs = roots
+	return o, nil
+}
