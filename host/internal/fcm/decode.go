@@ -1,8 +1,8 @@
-// Package fcm reads and writes CCS's payloads, the JSON inside a stanza
-// (ccs-protocol.md §2-§7). It serves P1 and P10: a payload that makes no sense
-// still tells whom to ack, if it can be read at all, and unknown fields, types
-// and codes are harmless. A payload's "data" is never re-encoded. It starts
-// nothing. Start at [Decode].
+// Package fcm reads and writes CCS's payloads: the JSON inside a stanza
+// (ccs-protocol.md §2-§7). It serves P1 and P10. A payload that can't be
+// understood still tells whom to ack, as far as it can be read. Unknown fields,
+// types and codes do no harm. A payload's "data" is never encoded again. The
+// package starts no goroutine. Start at [Decode].
 package fcm
 
 import (
@@ -21,13 +21,13 @@ import (
 // Kind says what a payload is.
 type Kind uint8
 
-// The kinds of payload. Unknown is no error: log and ignore it (ccs-protocol.md §2 rule 1).
+// The kinds of payload. Unknown is not an error: log it and ignore it (ccs-protocol.md §2 rule 1).
 const (
 	Unknown  Kind = iota
 	Upstream      // from a device; must be acked
 	Ack           // answers one of our downstreams
 	Nack          // answers one of our downstreams
-	Receipt       // from a device, by way of CCS; must be acked
+	Receipt       // CCS's notice that a device got a downstream; must be acked
 	Control       // about the connection
 )
 
@@ -48,10 +48,10 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// ConnectionDraining is the one control type there is, and a nack's code too (ccs-protocol.md §7).
+// ConnectionDraining is the only known control type. It is also a code of nacks (ccs-protocol.md §7).
 const ConnectionDraining = "CONNECTION_DRAINING"
 
-// receiptFrom stands in a receipt's "from" (ccs-protocol.md §6).
+// receiptFrom is the "from" of a receipt (ccs-protocol.md §6).
 const receiptFrom = "gcm.googleapis.com"
 
 // Frame is one payload from CCS.
@@ -59,44 +59,44 @@ type Frame struct {
 	Kind        Kind
 	MessageType string // as it came
 
-	// Upstream, Receipt: an ack goes to From with MessageID, whole (a receipt's
-	// with its "dr2:"). Ack, Nack: MessageID is the downstream's, From its target.
+	// Upstream, Receipt: the ack names From and the whole MessageID (with "dr2:"
+	// for a receipt). Ack, Nack: MessageID is the downstream's, and From is its target.
 	From      Name
 	MessageID Name
 
 	Category string          // Upstream, Receipt; may be ""
-	Data     json.RawMessage // Upstream: an object, shares memory with what was decoded; nil without one
-	Places   entry.Places    // Upstream: of these in what was decoded
+	Data     json.RawMessage // Upstream: an object, or nil; shares memory with the decoded bytes
+	Places   entry.Places    // Upstream: where these fields are in the decoded bytes
 
-	Code, Description string // Nack; Code may be "" or anything
-	RegistrationID    string // Ack: the device's new token; mostly ""
+	Code, Description string // Nack; Code can be any text, also ""
+	RegistrationID    string // Ack: the device's new token; usually ""
 	ControlType       string // Control; only [ConnectionDraining] is known
 	Receipt           ReceiptFields
 }
 
-// ReceiptFields are a receipt's "data". All but OriginalMessageID may be empty.
+// ReceiptFields are a receipt's "data". Only OriginalMessageID is always set.
 type ReceiptFields struct {
 	OriginalMessageID string // of the downstream
 	Device            string // registration token
-	Status            string // MESSAGE_SENT_TO_DEVICE is the only one known
+	Status            string // MESSAGE_SENT_TO_DEVICE is the only known one
 	SentAt            time.Time
 }
 
-// DecodeError is a payload that cannot be understood. When From and MessageID
-// are both there it is, or may be, an upstream or a receipt: it must be kept as
-// a dead letter and acked, else CCS sends it for ever (P1). Otherwise there is
-// nobody to ack: if Awaited, it holds a slot of CCS's window.
+// DecodeError is a payload that can't be understood. With both From and
+// MessageID, it is or may be an upstream or a receipt. Then it must be kept as a
+// dead letter and acked, or CCS sends it for ever (P1). Without them it can't be
+// acked. If Awaited is true, such a payload occupies a slot of CCS's window.
 type DecodeError struct {
-	Kind            Kind // what it set out to be; Upstream when that can't be read
+	Kind            Kind // from message_type; Upstream if that can't be found
 	From, MessageID Name
 	Reason          string
 }
 
 func (e *DecodeError) Error() string { return "unusable payload: " + e.Reason }
 
-// Awaited reports whether CCS waits for an ack of it, as far as can be told:
-// what is of an unknown type and names neither sender nor message is news of
-// CCS's own, as its control messages are.
+// Awaited reports whether CCS probably waits for an ack of the payload. A payload
+// of an unknown type without "from" and "message_id" is treated like a control
+// message: CCS waits for no ack of it.
 func (e *DecodeError) Awaited() bool {
 	switch e.Kind {
 	case Upstream, Receipt:
@@ -109,24 +109,25 @@ func (e *DecodeError) Awaited() bool {
 
 var errNotUTF8 = errors.New("the text is not UTF-8")
 
-// fields are the raw values of the envelope; nil for one that is missing or null.
+// fields are the raw values of the payload's outermost object. nil means missing
+// or null. Only from and messageID can be the raw value null.
 type fields struct {
 	from, messageID, messageType, category, data []byte
 	code, description, registrationID, control   []byte
 }
 
-// Decode reads one payload. A field of an unexpected type counts as missing,
-// unless that would change what a plugin gets. Its error is a [*DecodeError],
-// for which broken JSON is read as far as it makes sense: see [loose].
+// Decode reads one payload. A field of an unexpected type counts as missing, if
+// this does not change what a plugin gets. The error is a [*DecodeError]. To fill
+// it, Decode reads broken JSON as far as possible: see [loose].
 func Decode(b []byte) (Frame, error) {
 	var raw fields
 	whole, err := false, errNotUTF8
 	if utf8.Valid(b) {
-		whole, err = object(b, raw.take)
+		whole, err = object(b, raw.set)
 	}
 	if err != nil && !(whole && raw.from != nil && raw.messageID != nil) {
 		raw = fields{}
-		loose(b, raw.take)
+		loose(b, raw.set)
 	}
 	f, err := raw.frame(err)
 	if err == nil && f.Kind == Upstream {
@@ -135,8 +136,9 @@ func Decode(b []byte) (Frame, error) {
 	return f, err
 }
 
-// place is where in b the text of a value stands that the scanner cut out of it. The
-// scanner bounds no capacity, so a value has as much less of it as lies before.
+// place is the index in b at which the text of value begins; 0 for nil. value is
+// a subslice of b up to the same capacity, so the difference of the capacities is
+// the index of value.
 func place(b, value []byte) int {
 	if value == nil {
 		return 0
@@ -148,31 +150,32 @@ func place(b, value []byte) int {
 	return at
 }
 
-var errCut = errors.New("its middle was left out")
+var errCut = errors.New("the middle of the payload is missing")
 
-// DecodeEnds reads how a payload begins and ends whose middle is not there: no
-// upstream or receipt can be made of it, but names can be found. Where the ends
-// contradict each other they are of two payloads, and name nothing.
+// DecodeEnds reads the beginning and the end of a payload whose middle is
+// missing. They don't make an upstream or a receipt, but "from" and "message_id"
+// can be found in them. If head and tail contradict each other, they belong to
+// two payloads; the error then has no names.
 func DecodeEnds(head, tail []byte) (Frame, error) {
 	var raw, last fields
-	loose(head, raw.take)
-	backwards(tail, last.take)
+	loose(head, raw.set)
+	backwards(tail, last.set)
 	clash := func(a, b []byte) bool { return a != nil && b != nil && !bytes.Equal(a, b) }
 	if clash(raw.from, last.from) || clash(raw.messageID, last.messageID) {
 		return Frame{}, &DecodeError{Kind: Upstream, Reason: errCut.Error()}
 	}
-	backwards(tail, raw.take)
+	backwards(tail, raw.set)
 	return raw.frame(errCut)
 }
 
-// frame is what the fields say; broken is what is wrong with the JSON that they stand in.
+// frame makes a Frame of the fields. broken is the error in the JSON around them, or nil.
 func (raw *fields) frame(broken error) (Frame, error) {
 	f := Frame{Kind: raw.kind(), From: name(raw.from), MessageID: name(raw.messageID)}
 	f.MessageType, _ = text(raw.messageType)
 	f.Category, _ = text(raw.category)
 	err := broken
 	switch f.Kind {
-	case Ack, Nack, Control: // what they are for can be read: a broken end changes nothing about it
+	case Ack, Nack, Control: // the fields that were found are enough
 		err = nil
 	}
 	if err == nil {
@@ -188,12 +191,12 @@ func (raw *fields) frame(broken error) (Frame, error) {
 	return Frame{}, bad
 }
 
-func (raw *fields) take(key, value []byte) {
+func (raw *fields) set(key, value []byte) {
 	field := string(key)
 	if strings.IndexByte(field, '\\') >= 0 {
 		field, _ = unquote(key)
 	}
-	switch field { // null too can be given back
+	switch field { // an ack can give back null too
 	case "from":
 		raw.from = value
 		return
@@ -224,24 +227,18 @@ func (raw *fields) take(key, value []byte) {
 
 func (raw *fields) kind() Kind {
 	t, err := text(raw.messageType)
-	switch {
-	case err != nil:
-		return Unknown
-	case t == "":
+	if t == "" && err == nil {
 		return Upstream
-	case t == "ack":
-		return Ack
-	case t == "nack":
-		return Nack
-	case t == "receipt":
-		return Receipt
-	case t == "control":
-		return Control
+	}
+	for k := Ack; k <= Control; k++ {
+		if t == k.String() {
+			return k
+		}
 	}
 	return Unknown
 }
 
-// read fills in what f's kind has, and says what it lacks.
+// read sets the fields that f's kind has. The error names what is missing or wrong.
 func (f *Frame) read(raw *fields) error {
 	switch f.Kind {
 	case Upstream:
@@ -254,19 +251,19 @@ func (f *Frame) read(raw *fields) error {
 			}
 		}
 		if raw.data != nil && raw.data[0] != '{' {
-			return fmt.Errorf("data is %s, not an object", what(raw.data))
+			return fmt.Errorf("data is %s, not an object", typeOf(raw.data))
 		}
 		f.Data = raw.data
 	case Ack:
 		f.RegistrationID, _ = text(raw.registrationID)
 	case Nack:
 		f.Code, f.Description = nack(raw)
-		for _, n := range []*Name{&f.From, &f.MessageID} { // null and the like are none of ours
-			if n.check("") != nil {
+		for _, n := range []*Name{&f.From, &f.MessageID} {
+			if n.check("") != nil { // null, for example: no downstream has such a name
 				*n = Name{}
 			}
 		}
-		return nil // without a message_id it is still CCS's reason
+		return nil // a nack without a message_id still tells CCS's reason
 	case Receipt:
 		if !f.From.Given() {
 			f.From = Name{Text: receiptFrom}
@@ -278,7 +275,7 @@ func (f *Frame) read(raw *fields) error {
 		f.ControlType, _ = text(raw.control)
 		return nil
 	case Unknown:
-		if f.From.Given() || f.MessageID.Given() { // somebody may wait for its ack
+		if f.From.Given() || f.MessageID.Given() { // CCS may wait for its ack
 			return fmt.Errorf("message_type is %s, which is unknown", excerpt(raw.messageType))
 		}
 		return nil
@@ -286,7 +283,8 @@ func (f *Frame) read(raw *fields) error {
 	return f.MessageID.check("message_id")
 }
 
-// nack splits code and detail, which shared one field in 2013 (ccs-protocol.md §4).
+// nack returns code and description. In 2013 both were in the field "error"
+// (ccs-protocol.md §4).
 func nack(raw *fields) (code, description string) {
 	code, _ = text(raw.code)
 	description, _ = text(raw.description)
@@ -317,45 +315,40 @@ func (r *ReceiptFields) read(data []byte) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("data is %s, not an object", what(data))
+		return fmt.Errorf("data is %s, not an object", typeOf(data))
 	}
-	// Milliseconds, as a string; a time that no JSON could say again is none.
+	// Milliseconds, as a string. encoding/json can't write a time after the year
+	// 9999, so such a time counts as missing.
 	ms, err := strconv.ParseInt(strings.Trim(string(sent), `"`), 10, 64)
 	if at := time.UnixMilli(ms); err == nil && ms > 0 && at.UTC().Year() <= 9999 {
 		r.SentAt = at
 	}
-	r.OriginalMessageID, _ = text(original)
-	return required("data.original_message_id", r.OriginalMessageID, original)
+	if r.OriginalMessageID, err = text(original); err != nil {
+		return fmt.Errorf("data.original_message_id %w", err)
+	}
+	if r.OriginalMessageID == "" {
+		return errors.New("data.original_message_id is missing")
+	}
+	return nil
 }
 
-// text is the text of a raw value: "" for none, an error for another type.
+// text is the text of a raw string. It is "" for nil. Another type is an error.
 func text(raw []byte) (string, error) {
 	if raw == nil {
 		return "", nil
 	}
 	if raw[0] != '"' {
-		return "", fmt.Errorf("is %s, not a string", what(raw))
+		return "", fmt.Errorf("is %s, not a string", typeOf(raw))
 	}
 	s, ok := unquote(raw[1 : len(raw)-1])
 	if !ok {
-		return "", errors.New("holds half a surrogate pair")
+		return "", errors.New("contains half of a surrogate pair")
 	}
 	return s, nil
 }
 
-// required says why a text that must be there is not.
-func required(name, got string, raw []byte) error {
-	if got != "" {
-		return nil
-	}
-	if _, err := text(raw); err != nil {
-		return fmt.Errorf("%s %w", name, err)
-	}
-	return fmt.Errorf("%s is missing", name)
-}
-
-// what names the type of a raw value.
-func what(raw []byte) string {
+// typeOf names the type of a raw value.
+func typeOf(raw []byte) string {
 	switch raw[0] {
 	case '"':
 		return "a string"
@@ -371,7 +364,7 @@ func what(raw []byte) string {
 	return "a number"
 }
 
-// excerpt shows the beginning of a raw value.
+// excerpt is at most the first 64 bytes of a raw value.
 func excerpt(raw []byte) string {
 	const enough = 64
 	if len(raw) > enough {

@@ -87,8 +87,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// P1: what cannot be understood still says whom to ack, where that can be read;
-// and nothing but an upstream or a receipt ever does.
+// P1: a payload that can't be understood still tells whom to ack, if that can be
+// read. Only payloads that may be an upstream or a receipt do.
 var unusable = []struct{ name, in, from, id, reason string }{
 	{"nothing", ``, "", "", "ends at byte 0"},
 	{"no object", `[]`, "", "", "want an object"},
@@ -146,7 +146,7 @@ var unusable = []struct{ name, in, from, id, reason string }{
 	{"as nested as may be, and an array", `{"from":"t","message_id":"1","data":` + strings.Repeat(`[`, maxDepth) + strings.Repeat(`]`, maxDepth) + `}`, "t", "1", "data is an array"},
 }
 
-// P10: no text takes longer than its length.
+// P10: the time for a text grows only with its length.
 func TestDecodeTakesItsTime(t *testing.T) {
 	const n = 1 << 20
 	for _, parts := range [][]string{
@@ -159,7 +159,7 @@ func TestDecodeTakesItsTime(t *testing.T) {
 			b.WriteString(strings.Repeat(p, n/len(p)/len(parts)))
 		}
 		start := time.Now()
-		Decode([]byte(b.String()))                      //nolint:errcheck // whatever it says
+		Decode([]byte(b.String()))                      //nolint:errcheck // only the time counts
 		if d := time.Since(start); d > 10*time.Second { // some 10 ms
 			t.Errorf("%q: %v", parts, d)
 		}
@@ -181,7 +181,7 @@ func TestDecodeUnusable(t *testing.T) {
 	}
 }
 
-// given is a name as it is given back, but for the quotes of a plain string.
+// given is a name as it is given back; a plain string is without its quotes.
 func given(n Name) string {
 	if n.JSON == "" {
 		return n.Text
@@ -189,7 +189,7 @@ func given(n Name) string {
 	return string(appendName(nil, n))
 }
 
-// FuzzDecode holds the scanner to encoding/json.
+// FuzzDecode compares Decode with encoding/json.
 func FuzzDecode(f *testing.F) {
 	for _, c := range payloads {
 		f.Add([]byte(c.in))
@@ -220,10 +220,10 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if broken {
-			if got.Kind == Ack || got.Kind == Nack || got.Kind == Control { // of these only what is needed is asked for
+			if got.Kind == Ack || got.Kind == Nack || got.Kind == Control { // these may be broken
 				return
 			}
-			t.Fatalf("took what encoding/json refuses: %+v", got)
+			t.Fatalf("encoding/json fails, but Decode gives %+v", got)
 		}
 		for _, c := range []struct{ name, got string }{
 			{"message_type", got.MessageType}, {"from", got.From.Text}, {"message_id", got.MessageID.Text}, {"category", got.Category},
@@ -242,8 +242,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzLoose: whatever a device writes, and however the JSON is broken behind it,
-// the ids are CCS's, and no others.
+// FuzzLoose: the ids in the error are CCS's, whatever a device writes into its
+// data, and wherever the JSON is broken.
 func FuzzLoose(f *testing.F) { // P1
 	for _, s := range []string{"", `"`, `\`, `\"`, `","from":"v","message_id":"9"`, `}},"from":"v"`, "\n\x0b\uFFFF", "]]>{[", `{"from":"v"}`} {
 		f.Add(s, s)
@@ -268,7 +268,7 @@ func FuzzLoose(f *testing.F) { // P1
 	})
 }
 
-// oracle is a string as encoding/json reads it: "" for none, "!" for another type.
+// oracle is a string as encoding/json reads it: "" if it is missing, "!" for another type.
 func oracle(t *testing.T, fields map[string]json.RawMessage, name string) string {
 	t.Helper()
 	var s string
@@ -298,7 +298,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestDecodeEnds: names are found in front of what is not there, or behind it, and only CCS's own. // P1, P10
+// TestDecodeEnds: names are found before and after the missing middle. Names that a device wrote are not. // P1, P10
 func TestDecodeEnds(t *testing.T) {
 	for _, c := range []struct{ name, head, tail, from, id string }{
 		{"behind", `{"category":"c","data":{"a":"xx`, `xx"},"message_id":"1","from":"t"}`, `"t"`, `"1"`},
@@ -334,7 +334,7 @@ func TestDecodeEnds(t *testing.T) {
 	}
 }
 
-// Where an upstream's fields stand in its payload is noted, as far as their text does.
+// Places says where an upstream's fields are in its payload.
 func TestPlaces(t *testing.T) {
 	for payload, want := range map[string]entry.Places{
 		`{"from":"tok","message_id":"m","category":"c","data":{"from":"tok"}}`: {From: 9, MessageID: 28, Category: 43, Data: 53},

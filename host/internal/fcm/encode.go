@@ -8,10 +8,10 @@ import (
 	"balhost/sdk/message"
 )
 
-// AppendDownstream appends the payload for m, which has its MessageID. The bytes
-// of Data and Notification stand in it as they are. ttl is what remains of the
-// time to live, sent in whole seconds rounded down; nil sends none, which is not
-// the same as 0. Spec: ccs-protocol.md §3.1.
+// AppendDownstream appends the payload for m. m.MessageID must be set. The bytes
+// of Data and Notification are copied unchanged. ttl is the rest of the time to
+// live. It is sent in whole seconds, rounded down. nil sends no time_to_live,
+// which means something else than 0. Spec: ccs-protocol.md §3.1.
 func AppendDownstream(dst []byte, m message.Checked, ttl *time.Duration) []byte {
 	switch {
 	case m.To.Condition != "":
@@ -53,8 +53,8 @@ func AppendDownstream(dst []byte, m message.Checked, ttl *time.Duration) []byte 
 	return append(dst, '}')
 }
 
-// AppendAck appends the ack for an upstream or a receipt: to is its From, and
-// messageID its whole id. Spec: ccs-protocol.md §5, §6.
+// AppendAck appends the ack for an upstream or a receipt. to is its From, and
+// messageID is its whole id. Spec: ccs-protocol.md §5, §6.
 func AppendAck(dst []byte, to, messageID Name) []byte {
 	dst = appendName(append(dst, `{"to":`...), to)
 	dst = appendName(append(dst, `,"message_id":`...), messageID)
@@ -67,8 +67,8 @@ func appendField(dst []byte, before, value string) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string that XML can carry as it stands:
-// controls, markup and the two non-characters become \u escapes.
+// appendString appends s as a JSON string that is also plain XML text. Control
+// characters, markup, U+FFFE and U+FFFF become \u escapes.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {

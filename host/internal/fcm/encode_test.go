@@ -42,7 +42,7 @@ func TestAppendDownstream(t *testing.T) {
 				t.Errorf("got %s\nwant x%s", got, c.want)
 			}
 			if !json.Valid(got[1:]) {
-				t.Error("that is no JSON")
+				t.Error("it is not JSON")
 			}
 		})
 	}
@@ -54,8 +54,7 @@ func TestAppendAck(t *testing.T) {
 	}
 }
 
-// P1: an id is opaque; whatever it holds, the ack gives it back as it came, in
-// text that XML can carry without a change.
+// P1: the ack gives back every id as it came. The ack's text is plain XML text.
 func FuzzAck(f *testing.F) {
 	for _, s := range []string{"42", "\x00\x1f\"\\/", "<&>]]>", "é漢😀\u2028\uFFFD", "\uFFFE\uFFFF", "\x7f"} {
 		f.Add(s, s)
@@ -90,8 +89,8 @@ func BenchmarkAppendAck(b *testing.B) {
 	}
 }
 
-// P1: a name is given back as it came, whatever JSON it is; where XML can't
-// carry it, as an escape.
+// P1: a name is given back as it came, whatever JSON value it is. A character
+// that XML can't carry becomes an escape.
 func TestAckGivesBackTheToken(t *testing.T) {
 	for _, c := range []struct{ token, want string }{
 		{`"1"`, `"1"`}, {`"A\/é"`, `"A/é"`}, {`42`, `42`}, {`42.0`, `42.0`}, {`1e3`, `1e3`}, {`-0`, `-0`},
@@ -118,7 +117,7 @@ func TestAckGivesBackTheToken(t *testing.T) {
 	}
 }
 
-// appendQuoted is want as Text alone gives it back.
+// appendQuoted is want as an ack writes it for a Name with Text alone.
 func appendQuoted(want string) string {
 	var s string
 	if json.Unmarshal([]byte(want), &s) != nil {

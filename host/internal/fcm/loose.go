@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// loose goes over the top-level fields of an object in broken JSON, by its
-// strings and brackets alone, as [object] does for sound JSON. Of a broken
-// value nothing is asked but that its quotes are paired; a bracket that closes
-// several at once, or none, is put up with. A field is handed over for each key
-// that stands in the outermost object, a string whole, anything else to the next comma.
+// loose does for broken JSON what [object] does for valid JSON: it calls field
+// for each key of the outermost object. It looks only at strings, brackets,
+// colons and commas. Inside a broken value only the quotes must be paired. A
+// closing bracket may close several brackets, or none. A string value is passed
+// whole; any other value is passed up to the next comma.
 //
-// What CCS did not break itself can't mislead it: in a string of a device's a
-// quote has a backslash before it, and a key inside "data" is not in the outermost object.
+// A device can't mislead it. A quote in a device's string has a backslash before
+// it, and a key inside "data" is not in the outermost object.
 func loose(b []byte, field func(key, value []byte)) {
 	b = bytes.TrimRight(b, " \t\r\n")
 	start := bytes.IndexByte(b, '{')
@@ -22,10 +22,10 @@ func loose(b []byte, field func(key, value []byte)) {
 	var (
 		open  = brackets{open: []byte{'{'}} // around b[i]
 		key   []byte
-		value = -1   // where the value of key begins; -1: there was no ':'
-		empty bool   // nothing of it has come
-		last  []byte // the string before b[i]: a key, if ':' follows
-		begin int    // where it begins
+		value = -1   // index of the value of key; -1: no value has begun
+		empty bool   // so far there are only spaces after the ':'
+		last  []byte // the string just before b[i]: a key, if ':' follows
+		begin int    // index of last's first quote
 	)
 	end := func(i int) {
 		if value >= 0 && !empty {
@@ -41,11 +41,11 @@ func loose(b []byte, field func(key, value []byte)) {
 		outer, first := open.depth() == 1, empty
 		if empty = false; c == '"' {
 			n := stringEnd(b[i:])
-			if n == 0 { // cut off
+			if n == 0 { // the string does not end
 				return
 			}
 			if outer && value >= 0 && first {
-				field(key, b[i:i+n]) // what stands behind it until the comma is no part of it
+				field(key, b[i:i+n]) // anything after it, up to the comma, is ignored
 				value = -1
 			} else {
 				last, begin = b[i+1:i+n-1], i
@@ -58,9 +58,9 @@ func loose(b []byte, field func(key, value []byte)) {
 			if last == nil {
 				break
 			}
-			open.toObject() // a key stands in one: arrays in it were not closed
+			open.toObject() // a key is directly in an object: the arrays around it were not closed
 			if open.depth() == 1 {
-				end(begin) // the comma is missing, if there is anything to end
+				end(begin) // a value that has not ended lacks its comma
 				key, value, empty = last, i+1, true
 			}
 		case ',':
@@ -82,7 +82,7 @@ func loose(b []byte, field func(key, value []byte)) {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-// brackets are those that are open, the outermost object's first.
+// brackets are the open brackets. The first is the outermost object's.
 type brackets struct {
 	open   []byte
 	arrays int
@@ -106,7 +106,8 @@ func (o *brackets) pop() (c byte) {
 	return c
 }
 
-// close closes the innermost c and all in it; false when none is open but the outermost object.
+// close closes the innermost bracket c, and all brackets inside it. It reports
+// false if only the outermost object could be closed.
 func (o *brackets) close(c byte) bool {
 	if c == '[' && o.arrays == 0 || c == '{' && len(o.open)-o.arrays == 1 {
 		return false
@@ -122,7 +123,7 @@ func (o *brackets) toObject() {
 	}
 }
 
-// stringEnd is the length of the string at b[0]; 0 when it does not end.
+// stringEnd is the length of the string that begins at b[0], or 0 if it does not end.
 func stringEnd(b []byte) int {
 	for i := 1; i < len(b); i++ {
 		switch b[i] {
@@ -135,10 +136,10 @@ func stringEnd(b []byte) int {
 	return 0
 }
 
-// backwards goes over the last fields of an object whose beginning is not there,
-// from its end up to the first value that is no string, number, boolean or null.
-// What ends with the payload's last bracket is the outermost object, so that
-// nothing a device wrote into "data" is taken for CCS's.
+// backwards calls field for the last fields of an object whose beginning is
+// missing. It reads from the end, and stops at the first value that is not a
+// string, number, boolean or null. The payload's last bracket closes the outermost
+// object, so no field that a device wrote into "data" is read.
 func backwards(b []byte, field func(key, value []byte)) {
 	type pair struct{ key, value []byte }
 	var found []pair
@@ -155,12 +156,13 @@ func backwards(b []byte, field func(key, value []byte)) {
 		found = append(found, pair{key[1 : len(key)-1], value})
 		b = rest
 	}
-	for _, p := range slices.Backward(found) { // the last of two counts
+	for _, p := range slices.Backward(found) { // of two fields with one key the last counts
 		field(p.key, p.value)
 	}
 }
 
-// lastScalar takes the string or literal off that b ends with; nil when it ends with none.
+// lastScalar splits b before the string or literal at its end. Both are nil if
+// there is none.
 func lastScalar(b []byte) (rest, scalar []byte) {
 	b = bytes.TrimRight(b, " \t\r\n")
 	start := len(b)
@@ -172,7 +174,7 @@ func lastScalar(b []byte) (rest, scalar []byte) {
 				break
 			}
 		}
-		if start <= 0 { // its beginning, or what stands before, is not there
+		if start <= 0 { // the first quote, or all before it, is missing
 			return nil, nil
 		}
 	} else {

@@ -8,31 +8,34 @@ import (
 	"unicode/utf8"
 )
 
-// Name is what an ack gives back: a payload's "from" or "message_id". CCS
-// compares it with its own, so whatever JSON it is, it goes back as it came.
+// Name is a payload's "from" or "message_id". An ack gives it back, and CCS
+// compares it with its own. So any JSON value is given back as it came.
 type Name struct {
-	Text string // for people and plugins: a string's text, any other value's JSON; half a surrogate pair stands as its escape
-	// JSON is the value as it came. "" when it is the string Text, and no other.
+	// Text is for people and plugins: a string's text, or another value's JSON.
+	// Half of a surrogate pair is written as its escape.
+	Text string
+	// JSON is the value as it came; "" if Text alone says it exactly.
 	JSON string
 }
 
-// Given reports whether there is something to give back.
+// Given reports whether there is a value to give back.
 func (n Name) Given() bool { return n.Text != "" || n.JSON != "" }
 
-// check says why n names nothing: a string or a number does.
+// check is the error for a value that can't name anything. A string or a number
+// can, if it is not empty.
 func (n Name) check(field string) error {
 	switch {
 	case !n.Given():
 		return fmt.Errorf("%s is missing", field)
 	case n.Text == "":
 		return fmt.Errorf("%s is empty", field)
-	case n.JSON != "" && n.JSON[0] != '"' && what([]byte(n.JSON)) != "a number":
-		return fmt.Errorf("%s is %s, not a string", field, what([]byte(n.JSON)))
+	case n.JSON != "" && n.JSON[0] != '"' && typeOf([]byte(n.JSON)) != "a number":
+		return fmt.Errorf("%s is %s, not a string", field, typeOf([]byte(n.JSON)))
 	}
 	return nil
 }
 
-// name reads a raw value; nil, and what is no JSON, is none: nobody could give that back.
+// name reads a raw value. nil and invalid JSON give no Name, because an ack can't give them back.
 func name(raw []byte) Name {
 	if !giveable(raw) {
 		return Name{}
@@ -47,13 +50,14 @@ func name(raw []byte) Name {
 	return Name{Text: legible(inner), JSON: string(raw)}
 }
 
-// giveable reports whether raw is JSON once [appendName] has written it.
+// giveable reports whether raw is valid JSON after [appendName] has written it.
 func giveable(raw []byte) bool {
 	s := scanner{b: raw, raw: true}
 	return raw != nil && s.value() == nil && s.i == len(raw)
 }
 
-// legible is the text of a sound string that no Go string is: what can't be unquoted stands as it came.
+// legible is the text of a valid JSON string that holds half of a surrogate pair
+// or bytes that are not UTF-8. An escape that can't be unquoted is left as it came.
 func legible(b []byte) string {
 	var out strings.Builder
 	for len(b) > 0 {
@@ -65,7 +69,7 @@ func legible(b []byte) string {
 		case b[1] != 'u':
 			n = 2
 		default:
-			n = min(12, len(b)) // a pair, if it is one
+			n = min(12, len(b)) // the length of a surrogate pair
 		}
 		s, ok := unquote(b[:n])
 		if !ok || n == 12 && string(b[6:8]) != `\u` {
@@ -80,12 +84,12 @@ func legible(b []byte) string {
 	return strings.ToValidUTF8(out.String(), "\uFFFD")
 }
 
-// appendName appends n as JSON that XML can carry.
+// appendName appends n as JSON that is also plain XML text.
 func appendName(dst []byte, n Name) []byte {
 	if n.JSON == "" {
 		return appendString(dst, n.Text)
 	}
-	inside := false // a string
+	inside := false // inside a string
 	for i := 0; i < len(n.JSON); {
 		switch c := n.JSON[i]; {
 		case c == '\\':
@@ -111,8 +115,9 @@ func appendName(dst []byte, n Name) []byte {
 	return dst
 }
 
-// decodeRune reads UTF-8, and what an encoder may have meant that wrote none:
-// halves of surrogate pairs and U+0000 as Java writes them, a byte of Latin-1.
+// decodeRune reads the first rune of s. It also reads what wrong encoders write
+// in place of UTF-8: halves of surrogate pairs and U+0000 as Java writes them, and
+// bytes of Latin-1.
 func decodeRune(s string) (r rune, size int) {
 	if r, size = utf8.DecodeRuneInString(s); r != utf8.RuneError || size != 1 {
 		return r, size

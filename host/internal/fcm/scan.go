@@ -7,23 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep JSON may be nested. Payloads are flat; encoding/json,
-// which others use on the same bytes, gives up at 10,000.
+// maxDepth is how deep JSON may be nested. Payloads are flat. Other packages read
+// the same bytes with encoding/json, whose own limit is 10,000.
 const maxDepth = 500
 
-// scanner goes over JSON text once and checks it; it holds nothing and copies
-// nothing. Spec: RFC 8259.
+// scanner reads JSON text once and checks it. It copies nothing. Spec: RFC 8259.
 type scanner struct {
 	b     []byte
 	i     int
 	depth int
-	raw   bool // control characters in strings are let pass
+	raw   bool // control characters in strings are allowed
 }
 
-// object goes over the one object that b must be, and hands over each of its
-// fields as they stand: the key without its quotes, the value with everything.
-// When the text is broken, the fields before the break have been handed over;
-// whole: these are all, and it is broken behind the object only.
+// object reads b, which must be one JSON object. It calls field for each field:
+// key without its quotes, value as it is. If the text is broken, field has been
+// called for the fields before the mistake. whole reports that the object itself
+// is complete: then a mistake is only after it.
 func object(b []byte, field func(key, value []byte)) (whole bool, err error) {
 	s := scanner{b: b}
 	s.space()
@@ -183,7 +182,7 @@ func (s *scanner) literal(word string) error {
 	return nil
 }
 
-// is goes over c if it is next.
+// is reports whether c is the next byte, and steps over it.
 func (s *scanner) is(c byte) bool {
 	if s.i < len(s.b) && s.b[s.i] == c {
 		s.i++
@@ -210,8 +209,8 @@ func (s *scanner) fail(want string) error {
 	return fmt.Errorf("JSON at byte %d: want %s, not %.20q", s.i, want, s.b[s.i:])
 }
 
-// unquote gives the text of a checked string without its quotes; false when it
-// holds half a surrogate pair, which no Go string can hold.
+// unquote is the text of a valid JSON string, given without its quotes. It is
+// false for half of a surrogate pair, because a Go string can't hold that.
 func unquote(b []byte) (string, bool) {
 	i := bytes.IndexByte(b, '\\')
 	if i < 0 {
