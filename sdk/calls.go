@@ -8,24 +8,27 @@ import (
 	"balhost/sdk/wire"
 )
 
-// calls are the plugin's questions to the host that have no answer yet.
+var errDisconnected = fmt.Errorf("%w: the connection to the host has ended", ErrUnavailable)
+
+// calls are the plugin's calls to the host that have no reply yet.
 type calls struct {
 	send func(*wire.PluginFrame)
 
 	mu      sync.Mutex // guards what follows
 	last    uint64
-	updates uint64 // Host.Updates so far
+	updates uint64 // how many Host.Updates there were
 	open    map[uint64]chan<- *wire.Reply
 	ended   bool
 }
 
-// call asks the host and waits for the answer, whose error it returns as one.
+// call asks the host and waits for the reply. An error in the reply is returned as
+// the error.
 func (c *calls) call(ctx context.Context, q *wire.Call) (*wire.Reply, error) {
 	answer := make(chan *wire.Reply, 1)
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: the session with the host has ended", ErrUnavailable)
+		return nil, errDisconnected
 	}
 	c.last++
 	q.Id = c.last
@@ -44,7 +47,7 @@ func (c *calls) call(ctx context.Context, q *wire.Call) (*wire.Reply, error) {
 	}
 }
 
-// number is one for all runs of a Host.Update.
+// number makes the number of a Host.Update, which is the same in all of its runs.
 func (c *calls) number() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +55,7 @@ func (c *calls) number() uint64 {
 	return c.updates
 }
 
-// answer hands a reply to whoever waits for it; it may have gone.
+// answer gives a reply to the call that waits for it, unless that has given up.
 func (c *calls) answer(r *wire.Reply) {
 	c.mu.Lock()
 	waiting := c.open[r.GetId()]
@@ -63,7 +66,7 @@ func (c *calls) answer(r *wire.Reply) {
 	}
 }
 
-// end fails all calls that wait, and all later ones.
+// end fails all calls that wait, and all later calls.
 func (c *calls) end() {
 	c.mu.Lock()
 	c.ended = true
@@ -71,6 +74,6 @@ func (c *calls) end() {
 	c.open = nil
 	c.mu.Unlock()
 	for id, waiting := range open {
-		waiting <- wire.NewReply(id, fmt.Errorf("%w: the session with the host has ended", ErrUnavailable))
+		waiting <- wire.NewReply(id, errDisconnected)
 	}
 }

@@ -1,6 +1,6 @@
-// Package sdk is all that a plugin author needs: a plugin is a [Plugin] value
-// with handlers, given to [Serve] in main. The file it is built into is dropped
-// into the host's plugins folder under the name in Plugin.Name.
+// Package sdk is what a plugin author needs. A plugin is a [Plugin] value with
+// handlers, and main gives it to [Serve]. Build it into a file whose name is
+// Plugin.Name, and put that file into the host's plugins folder.
 //
 //	func main() {
 //		sdk.Serve(sdk.Plugin{
@@ -14,51 +14,71 @@
 //		})
 //	}
 //
-// What the host promises to a handler: every event reaches it until it has said
-// that it is done (P8); what it did through its [Tx] is committed together with
-// that, all or nothing (P7); events of one lane come one after the other (P5).
-// So a handler keeps no books of its own: it returns nil when it is done, and
-// an error when it wants the event again.
+// The host promises to a handler:
 //
-// The SDK runs each handler on a goroutine of its own, at most
-// Plugin.MaxInFlight at once; Run has one too. Start at [Plugin] and [Tx]; test
-// with package plugintest.
+//   - Every event reaches it, again and again, until it has returned nil or has
+//     rejected the event (P8).
+//   - What it did through its [Tx] is committed together with the end of the
+//     event, all or nothing (P7).
+//   - Events of one lane come one after the other (P5).
+//
+// So a handler keeps no books of its own. It returns nil when it is done, and an
+// error when it wants the event again.
+//
+// The SDK runs each handler on a goroutine of its own, and at most
+// Plugin.MaxInFlight handlers at once. Run has its own goroutine too. Start at
+// [Plugin] and [Tx]. Test your plugin with package plugintest.
 //
 // # Environment
 //
-// A plugin's process has few of the host's variables: PATH, HOME, TZ, LANG and
-// TMPDIR. HTTPS_PROXY, SSL_CERT_FILE, GOMEMLIMIT and others are not set, unless
-// the plugin's block in config.hcl gives them: env = { HTTPS_PROXY = "…" }. They
-// are the same for as long as the process lives: a change starts a new one.
+// A plugin's process gets only these variables of the host: PATH, HOME, TZ, LANG
+// and TMPDIR. All others are not set, HTTPS_PROXY, SSL_CERT_FILE and GOMEMLIMIT
+// for example. The plugin's block in config.hcl can set them:
+// env = { HTTPS_PROXY = "…" }. They never change while the process lives. When
+// the config changes them, the host starts a new process.
 //
 // # Lanes
 //
-// Different lanes are handled at the same time. An upstream's lane is its device
-// or its key, as [Plugin].Order says, or with [OrderNone] its own. Outcomes and
-// receipts of downstreams with a Group share the lane of that group, per session;
-// without a group each is alone. No outcome or receipt shares a lane with an
-// upstream: Outcome can run while Upstream handles a message of the same device.
+// A lane is a line of events that are handled one after the other. Different
+// lanes are handled at the same time.
 //
-// So two handlers can meet on one key of the plugin's state. When a key that a
-// handler has read with [Tx].Get was changed by another commit before its own,
-// nothing of it is committed, and it runs again from its start and reads the new
-// value, at once and as the same attempt. While it does, the host has other commits
-// of its keys wait, so it seldom runs a third time; and where that happened lately,
-// a Get may wait until the handler before has ended. A key that is put without
-// having been read is not compared: the last commit counts. What many lanes read
-// and write, such as one counter for all devices, is handled one after the other:
-// give lanes their own keys, and keep a handler short that reads what others write.
+//   - Upstreams: [Plugin].Order decides. The lane is the device, or a key of the
+//     payload. With [OrderNone] each upstream has a lane of its own.
+//   - Outcomes and receipts of downstreams with a Group: one lane for each group
+//     and session. Without a Group each has a lane of its own.
+//
+// An outcome or receipt never shares a lane with an upstream. So Outcome can run
+// while Upstream handles a message of the same device.
+//
+// Two handlers can use one key of the plugin's state at the same time. A handler
+// reads a key with [Tx].Get. If another commit changes that key before the handler's
+// own commit, nothing of the handler is committed. The handler runs again at once,
+// from its start, and reads the new value. This counts as no attempt. During the
+// second run the host makes other commits of these keys wait, so a third run is
+// rare. If this happened to a key in the last seconds, Get may wait until the handler
+// that uses the key has ended.
+//
+// A key that was put without having been read is not compared: the last commit
+// wins. Handlers that read and write one common key, such as one counter for all
+// devices, run one after the other. So give lanes their own keys. A handler that
+// reads what others write should be short.
 //
 // # How a plugin ends
 //
-// The host ends a plugin, and nothing else does as long as it lives: [Serve] goes
-// on at SIGTERM, SIGINT and SIGHUP, which service managers and terminals send to
-// everybody. The host drains first: no new events come, handlers have until the
-// plugin's drain_timeout (10 s at most when the host itself stops), and their
-// contexts end at four fifths of it. The context of Run ends at once. When both
-// have ended, [Plugin].Stop runs, and the session is over. Then the host asks the
-// process to exit, which is when Serve returns; after 2 s it sends SIGTERM, after
-// 2 s more SIGKILL, to all processes that the plugin has started as well. When the
-// host is killed, so is the plugin on Linux; elsewhere it exits 5 s later. There
-// is no need to handle signals, and none to call os.Exit.
+// Only the host ends a plugin. Service managers and terminals send SIGTERM, SIGINT
+// and SIGHUP to all processes at once. While the host is connected, [Serve]
+// ignores them. So don't handle signals, and don't call os.Exit. The host ends a
+// plugin in this order:
+//
+//  1. No new events come, and the context of Run ends.
+//  2. Running handlers may finish within the plugin's drain_timeout (at most 10 s
+//     if the host itself stops). Their contexts end after four fifths of it.
+//  3. When Run and all handlers have ended, [Plugin].Stop runs. Then the plugin
+//     closes its connection to the host.
+//  4. The host asks the process to exit, and Serve returns. If the process still
+//     lives after 2 s, the host sends SIGTERM, and SIGKILL after 2 s more, also to
+//     all processes that the plugin has started.
+//
+// If the host is killed, the plugin is killed too on Linux. On other systems it
+// exits 5 s later.
 package sdk

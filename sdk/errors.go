@@ -7,23 +7,26 @@ import (
 	"balhost/sdk/wire"
 )
 
-// Errors of Tx and Host methods, compared with errors.Is.
+// Errors of Tx and Host methods. Compare with errors.Is.
 var (
-	// ErrUnavailable: the host can't now (its disk is filling up, or it is
-	// stopping); the same call may work later.
+	// ErrUnavailable means that the host can't do it now: its disk is filling up, or
+	// it is stopping. The same call may work later.
 	ErrUnavailable = wire.ErrUnavailable
-	// ErrInvalid: this call can never work; the text says why. A handler that returns it
-	// is tried again like after any other error: what can't work is its code, and
-	// a new version takes the event up as soon as it is there. While a new version is on
-	// probation it is a failure that counts towards the way back; a [Reject] is none.
-	// Where the event itself is at fault, such as a value that is too large for
-	// any version, Reject the error, so that its lane goes on.
+	// ErrInvalid means that this call can never work. The text says why.
+	//
+	// If a handler returns it, the event is tried again, as after any other error:
+	// the fault may be in the handler's code, and a new version of the plugin then
+	// handles the event. While a version is on probation, it counts as a failure,
+	// and failures can bring the old version back. A [Reject] does not count.
+	//
+	// If the event itself is at fault, Reject it, so that its lane goes on. An
+	// example is a value that is too large for any version.
 	ErrInvalid = wire.ErrInvalid
 )
 
-// Retry makes a handler's event come again after at least that long, with why
-// in the host's log. The attempt counts. A negative after leaves the time to
-// the host's backoff, as any other error does.
+// Retry is what a handler returns to get its event again, not before the time
+// after has passed. err stands in the host's log. The attempt counts. If after is
+// negative, the host's backoff decides when, as with any other error.
 func Retry(after time.Duration, err error) error {
 	if err == nil {
 		err = errors.New("the plugin asked for a retry")
@@ -31,12 +34,12 @@ func Retry(after time.Duration, err error) error {
 	return &retryError{after: after, err: err}
 }
 
-// Reject sends a handler's event straight to the dead letters, where it stays,
-// with the reason, until a person replays or deletes it (P8). It is for what no
-// later attempt can mend.
+// Reject is what a handler returns to send its event to the dead letters at once.
+// The event stays there, with err as the reason, until a person replays or deletes
+// it (P8). Use it when no later attempt can succeed.
 func Reject(err error) error {
 	if err == nil {
-		err = errors.New("the plugin rejected it")
+		err = errors.New("the plugin rejected the event")
 	}
 	return &rejectError{err: err}
 }
@@ -46,7 +49,7 @@ type retryError struct {
 	err   error
 }
 
-func (e *retryError) Error() string { return e.err.Error() } // what it asks for is on the wire
+func (e *retryError) Error() string { return e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
 
 type rejectError struct{ err error }

@@ -35,8 +35,9 @@ func TestUpstreamArrivesWhole(t *testing.T) {
 	}
 }
 
-// P7: downstreams and state are committed with the handler's nil; P2: their
-// ids come from the event and the call's index, the same at every attempt.
+// P7: downstreams and state are committed when the handler returns nil. P2: a
+// downstream's id is made of the event's id and the number of the call, so it is the
+// same at every attempt.
 func TestTxIsCommittedWithDone(t *testing.T) {
 	h := plugintest.New(t, with(func(_ context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 		first, err1 := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: map[string]string{"n": "1"}})
@@ -47,7 +48,7 @@ func TestTxIsCommittedWithDone(t *testing.T) {
 		}
 		return errors.Join(err1, err2, err3, tx.Put("count", 1), tx.Put("count", 2), tx.Put("gone", 1), tx.Delete("gone"))
 	}), plugintest.Options{Sessions: []string{"main", "other"}})
-	for attempt := 1; attempt <= 2; attempt++ { // the second is the same event again: sent once all the same
+	for attempt := 1; attempt <= 2; attempt++ { // the same event twice: its downstream is sent once
 		r := h.Upstream(sdk.Upstream{ID: "e", Attempt: attempt, Data: []byte(`{"k":"v"}`)})
 		if r.Err() != nil || len(r.Sent) != 3 || len(h.Sent()) != 3 {
 			t.Fatalf("attempt %d: %v, %d sent with it, %d in all", attempt, r.Err(), len(r.Sent), len(h.Sent()))
@@ -65,7 +66,7 @@ func TestTxIsCommittedWithDone(t *testing.T) {
 	}
 }
 
-// P7, the other half; and what each kind of end becomes.
+// P7: nothing is committed when the handler fails. Each kind of end has its status.
 func TestNothingIsCommittedWithoutDone(t *testing.T) {
 	cause := errors.New("no luck")
 	for _, c := range []struct {
@@ -141,8 +142,8 @@ func TestConflictRunsAgain(t *testing.T) {
 	}
 }
 
-// P7: what was decided on reads that were never one state is decided again, and
-// counts as no attempt: a rejection, an error and a panic are checked as a commit is.
+// P7: if a key that was read has changed, the handler runs again, and this counts as
+// no attempt. This is so after a rejection, an error and a panic too.
 func TestErrorOnTornReadsRunsAgain(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"reject": func() error { return sdk.Reject(errors.New("px is not py")) },
@@ -232,7 +233,7 @@ func TestTxLimits(t *testing.T) {
 			return tx.Put("one more", 1)
 		},
 		"value too large": func(tx *sdk.Tx) error {
-			if err := tx.Put("k", strings.Repeat("x", sdk.MaxValue-2)); err != nil { // and its quotes
+			if err := tx.Put("k", strings.Repeat("x", sdk.MaxValue-2)); err != nil { // the quotes are two bytes
 				return fmt.Errorf("too early: %v", err)
 			}
 			return tx.Put("k", strings.Repeat("x", sdk.MaxValue-1))
@@ -254,7 +255,7 @@ func TestTxLimits(t *testing.T) {
 			if err := tx.Put("a", strings.Repeat("x", 600<<10)); err != nil {
 				return fmt.Errorf("too early: %v", err)
 			}
-			if err := tx.Put("a", strings.Repeat("y", 700<<10)); err != nil { // in its place, not beside it
+			if err := tx.Put("a", strings.Repeat("y", 700<<10)); err != nil { // it replaces the first value
 				return fmt.Errorf("too early: %v", err)
 			}
 			return tx.Put("b", strings.Repeat("x", 500<<10))
@@ -311,7 +312,7 @@ func TestHandlerTimeout(t *testing.T) {
 	}
 }
 
-// Handlers run at once, and none waits for another's end.
+// Handlers run at the same time. None waits for another.
 func TestHandlersRunAtOnce(t *testing.T) {
 	const n = 50
 	var all sync.WaitGroup

@@ -9,27 +9,27 @@ import (
 	"balhost/sdk/wire"
 )
 
-// Why a handler's ctx has ended: context.Cause tells.
+// The causes for the end of a handler's ctx, as context.Cause returns them.
 var (
-	errTimeout  = errors.New("handler timed out")
-	errRevoked  = errors.New("the host has called the event back")
+	errTimeout  = errors.New("the handler timed out")
+	errRevoked  = errors.New("the host has revoked the event")
 	errStopping = errors.New("the plugin is stopping")
 	errReturned = errors.New("the handler has returned")
 )
 
-// handling is one delivery in the plugin's hands, and its handler's context.
-// Most handlers never ask for Done, so the timer and the channels are made when
-// somebody does.
+// handling is one delivery that the plugin holds. It is also its handler's context.
+// Most handlers never ask for Done. So the context with its timer and channels is
+// made at the first use.
 type handling struct {
 	delivery *wire.Delivery
 	tx       Tx
-	parent   context.Context // of all handlers, ends when they must
-	deadline time.Time       // zero for none
+	parent   context.Context // of all handlers; ends when they must end
+	deadline time.Time       // zero: none
 
-	mu     sync.Mutex // guards what follows
-	ctx    context.Context
-	cancel context.CancelCauseFunc // of ctx; nil as ctx is
-	cause  error                   // given to end
+	mu     sync.Mutex              // guards what follows
+	ctx    context.Context         // nil until it is needed
+	cancel context.CancelCauseFunc // of ctx
+	cause  error                   // the first one that end got
 }
 
 var _ context.Context = (*handling)(nil)
@@ -42,7 +42,7 @@ func newHandling(parent context.Context, d *wire.Delivery, now time.Time) *handl
 	return h
 }
 
-// end ends the context for that cause; the first one counts.
+// end ends the context. The first cause counts.
 func (h *handling) end(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -54,7 +54,7 @@ func (h *handling) end(cause error) {
 	}
 }
 
-// made is the context that does the work.
+// made returns ctx, and makes it if it does not exist yet.
 func (h *handling) made() context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -15,20 +15,21 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Host is the host as Start, Run and Stop see it. Handlers may keep it from
-// Start. Its methods may be called from any goroutine.
+// Host lets a plugin call its host outside of an event. Start and Run get it. Keep
+// it in Start if handlers or Stop need it. Its methods may be called from any
+// goroutine.
 type Host struct {
 	log      hclog.Logger
 	calls    *calls
 	sessions atomic.Pointer[[]string] // never changed in place
 }
 
-// Log is the plugin's log: lines that the host shows among its own. Its level
-// is the host's, and changes with it.
+// Log is the plugin's log. The host shows its lines among its own. The host sets
+// its level, and can change it at any time.
 func (h *Host) Log() hclog.Logger { return h.log }
 
-// Sessions are the names of the host's sessions, in config.hcl's order. A reload
-// of the config can change them.
+// Sessions are the names of the host's sessions, in the order of config.hcl. A
+// reload of the config can change them.
 func (h *Host) Sessions() []string {
 	if names := h.sessions.Load(); names != nil {
 		return slices.Clone(*names)
@@ -36,11 +37,14 @@ func (h *Host) Sessions() []string {
 	return nil
 }
 
-// Send hands one downstream to the host, outside of any event, and returns when
-// it is on disk (P2). An empty Session is the host's only one, as its config is
-// when the message comes; with several the message is ErrInvalid. The id comes back with an error too, unless that is
-// ErrInvalid: calling again with that id in d.MessageID sends the message once
-// at most, whatever became of the first call.
+// Send gives one downstream to the host, outside of any event. It returns when the
+// downstream is on disk (P2). If d.Session is empty, the host's only session is
+// used; if the host has several, the error is ErrInvalid.
+//
+// After an ErrInvalid nothing is stored. After any other error nobody knows whether
+// the host has stored the downstream. Send then returns its id as well: put it into
+// d.MessageID and call Send again. The message is sent at most once, whatever the
+// first call did.
 func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err error) {
 	if d.MessageID == "" {
 		d.MessageID = ulid.Make().String()
@@ -55,22 +59,24 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 	return d.MessageID, nil
 }
 
-// Get decodes a key of the plugin's state into v and says whether there is such
-// a key. What it saw may have changed when it returns; see Update.
+// Get decodes the value of a key of the plugin's state into v, and reports whether
+// the key exists. The value may have changed by the time Get returns. To read and
+// write safely, use Update.
 func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 	return (&Tx{calls: h.calls}).Get(ctx, key, v)
 }
 
-// Update runs fn with a Tx outside of any event, and commits it when fn returns
-// nil; it returns when that is on disk. When a key that fn read was changed by
-// someone else meanwhile, fn runs again with a new Tx, until ctx ends, also when it
-// returned an error: it must have no other effects. The host keeps the keys that it
-// used for it then, so that it seldom runs a third time. After an error of the
-// commit other than ErrInvalid the changes may have been made or not.
+// Update runs fn with a Tx outside of any event. If fn returns nil, the Tx is
+// committed, and Update returns when it is on disk. If another commit has changed a
+// key that fn read, fn runs again with a new Tx, also after an error. This repeats
+// until ctx ends. So fn must do nothing outside of its Tx. From the second run on
+// the host reserves the keys for fn, so a third run is rare. If the commit fails
+// with an error other than ErrInvalid, the changes may or may not be stored.
 //
-// In a handler, use its own Tx. An Update of a key that the handler has read there makes
-// the handler lose: it runs again, and while it does, the Update waits for it until
-// the handler's time is up.
+// Don't call Update in a handler; use the handler's Tx. An Update that changes a key
+// which the handler has read forces the handler to run again. In that run the Update
+// waits for the handler, and the handler waits for the Update, until the handler's
+// timeout.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	number := h.calls.number()
 	for attempt := 1; ; attempt++ {
@@ -79,10 +85,10 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 		changes := tx.end()
 		failed := err
 		if failed != nil {
-			changes = &wire.Changes{Read: changes.GetRead()} // was it true, what fn came to its error by?
+			changes = &wire.Changes{Read: changes.GetRead()} // the error counts only if these keys have not changed
 		}
 		if attempt == 1 && len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead()) == 0 {
-			return failed // later an empty one gives back the keys that the host keeps
+			return failed // in later runs an empty update must go out: it frees the keys that the host reserves
 		}
 		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}, Transaction: number})
 		if !errors.Is(err, wire.ErrConflict) {
@@ -94,7 +100,7 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 			}
 			return nil
 		}
-		if attempt > 3 { // somebody writes the keys all the same
+		if attempt > 3 { // others write the keys although they are reserved
 			if err := pause(ctx, rand.N(time.Millisecond<<min(attempt, 8))); err != nil {
 				return fmt.Errorf("update: gave up after %d conflicts: %w", attempt, err)
 			}
@@ -102,7 +108,7 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 }
 
-// pause waits for d or for the end of ctx, which it returns.
+// pause waits for d, and returns nil; or for the end of ctx, and returns its cause.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -44,7 +44,7 @@ func TestHostSend(t *testing.T) {
 	}
 }
 
-// The id comes back with a refusal, so that sending again is safe.
+// Send returns the id with an error too, so that sending again is safe.
 func TestHostSendRefused(t *testing.T) {
 	h, host := hosted(t, plugintest.Options{})
 	h.Refuse("disk at its soft limit")
@@ -72,7 +72,7 @@ func TestDefaultSession(t *testing.T) {
 	}
 }
 
-// P7 outside an event: concurrent updates of one key lose none.
+// P7 outside an event: concurrent updates of one key all count.
 func TestHostUpdate(t *testing.T) {
 	h, host := hosted(t, plugintest.Options{})
 	const workers, rounds = 8, 20
@@ -145,11 +145,11 @@ func TestRefusals(t *testing.T) {
 		want   string
 	}{
 		{"unknown key", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = map[string]any{"greting": "x"} }, `no key "greting"`},
-		{"wrong type", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = map[string]any{"times": "x"} }, `key "times" is a string`},
+		{"wrong type", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = map[string]any{"times": "x"} }, `key "times" is of type string`},
 		{"nested", func(p *sdk.Plugin, o *plugintest.Options) {
 			o.Config = map[string]any{"limits": map[string]any{"most": true}}
-		}, `key "limits.most" is a bool`},
-		{"bad duration", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = map[string]any{"every": "soon"} }, `"soon" is no duration`},
+		}, `key "limits.most" is of type bool`},
+		{"bad duration", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = map[string]any{"every": "soon"} }, `"soon" is not a duration`},
 		{"no object", func(p *sdk.Plugin, o *plugintest.Options) { o.Config = []int{1} }, "must be an object"},
 		{"takes none", func(p *sdk.Plugin, o *plugintest.Options) { p.Config = nil; o.Config = map[string]any{"a": 1} }, `no key "a"`},
 		{"start", func(p *sdk.Plugin, o *plugintest.Options) {
@@ -218,8 +218,8 @@ func TestRunAcrossReloads(t *testing.T) {
 	}
 }
 
-// P5, P7 as an author sees them: what was in a dead instance's hands comes
-// again to the next one, and what the dead one did is not committed.
+// P5, P7 as an author sees them: the events that a dead instance held come again to
+// the next instance, and what the dead one did is not committed.
 func TestCrash(t *testing.T) {
 	var runs atomic.Int32
 	began := make(chan struct{})

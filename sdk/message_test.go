@@ -11,7 +11,7 @@ import (
 	"balhost/sdk"
 )
 
-// What go doc shows of an alias is its comment alone: each names its fields.
+// "go doc" shows only the comment of an alias. So the comment must list the fields.
 func TestAliasesNameTheirFields(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "message.go", nil, parser.ParseComments)
 	if err != nil {

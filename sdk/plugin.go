@@ -9,12 +9,23 @@ import (
 	"balhost/sdk/wire"
 )
 
-// Plugin is one plugin: what it is called, what it takes, and its handlers.
-// Name is needed, and at least one of Upstream, Outcome, Receipt and Run.
+// Plugin describes one plugin: its name, what it takes, and its handlers. Set
+// Name, and at least one of Upstream, Outcome, Receipt and Run.
+//
+// Upstream, Outcome and Receipt are the handlers. What a handler returns decides:
+//
+//   - nil: the event is handled, and what the Tx holds is committed.
+//   - [Reject]: nothing is committed. The event goes to the dead letters.
+//   - [Retry], any other error, or a panic: nothing is committed. The event comes
+//     again, and goes to the dead letters after max_attempts.
+//
+// A handler's ctx ends at the handler's timeout, and when the plugin must stop. Return
+// soon after that: the lane waits until then. If a quarter of MaxInFlight handlers
+// don't return, the host kills the plugin as hung.
 type Plugin struct {
-	// Name is the plugin's identity for its lanes, state and outcomes. It must
-	// be the name of the file that the host starts: letters, digits, '_' and
-	// '-', 64 at most, beginning with a letter or digit.
+	// Name is the plugin's identity. Its lanes, state and outcomes belong to this
+	// name. It must be the name of the file that the host starts. It has letters,
+	// digits, '_' and '-', 64 at most, and begins with a letter or digit.
 	Name    string
 	Version string // shown in the host's status
 
@@ -24,63 +35,58 @@ type Plugin struct {
 	// Order says which upstreams are handled one after the other. The zero
 	// value is OrderByDevice.
 	Order Order
-	// MaxInFlight is how many handlers may run at once; 0 is 256.
+	// MaxInFlight is how many handlers may run at once: 1 to 65536. 0 means 256.
 	MaxInFlight int
 
-	// Config is a pointer to a struct, or nil. Before Start the config object
-	// of the host's config.hcl is decoded into it by its json tags: what is in
-	// it then are the defaults, and a key that it does not have is an error.
+	// Config is a pointer to a struct, or nil. Before Start the SDK decodes the
+	// plugin's config object (in the host's config.hcl) into it, by its json tags.
+	// Values that are in the struct before are the defaults. A key that the struct
+	// does not have is an error.
 	Config any
 
-	// Start prepares the plugin, after Config was decoded. An error refuses to
-	// go on: the host stops this process and shows the error. It can run while
-	// an older instance of the plugin still serves. ctx ends with Start.
+	// Start prepares the plugin. It runs after Config was decoded. If it returns
+	// an error, the host stops this process and shows the error. It can run while
+	// an older instance of the plugin still serves. ctx ends when Start returns.
 	Start func(ctx context.Context, h *Host) error
-	// Run is for timers and pollers. It never runs in two instances at once,
-	// and should return when ctx ends. Returning nil is its end; after an error
-	// or a panic it is started again, with a growing delay of up to a minute.
+	// Run is for timers and pollers. It never runs in two instances at once. It
+	// should return when ctx ends. If it returns nil, it is not started again.
+	// After an error or a panic it is started again, after a delay that grows up to
+	// a minute.
 	Run func(ctx context.Context, h *Host) error
-
-	// The handlers. nil: done, and what the Tx holds is committed. [Retry],
-	// [Reject], any other error or a panic: nothing is committed, and the event
-	// comes again, or goes to the dead letters. ctx ends at the handler's
-	// timeout and when the plugin must stop; return soon after: until then the
-	// lane waits, and a plugin in which a quarter of MaxInFlight handlers don't
-	// return is killed as hung.
 
 	// Upstream handles one message of a device.
 	Upstream func(ctx context.Context, tx *Tx, m Upstream) error
-	// Outcome hears how a downstream of this plugin ended. Without it outcomes
-	// are recorded only. It runs beside Upstream, in lanes of its own: see Lanes
-	// in the package's comment for what that means for the state.
+	// Outcome is told how a downstream of this plugin ended. Without this handler
+	// outcomes are only recorded. It has lanes of its own, so it can run at the same
+	// time as Upstream: see Lanes in the package's comment.
 	Outcome func(ctx context.Context, tx *Tx, o Outcome) error
-	// Receipt hears that a device confirmed a downstream of this plugin that
-	// had Options.ReceiptRequested.
+	// Receipt is told that a device confirmed a downstream of this plugin. Only
+	// downstreams with Options.ReceiptRequested get receipts.
 	Receipt func(ctx context.Context, tx *Tx, r Receipt) error
 
-	// Stop is called once, after Run and all handlers have ended and before the
-	// process ends, if Start has succeeded. The Host still works in it.
+	// Stop is called once, before the process ends: after Run and all handlers have
+	// ended, and only if Start has succeeded. The methods of Host still work in it.
 	Stop func(ctx context.Context) error
 }
 
-// defaultInFlight is the credit measured to be enough (notes/goplugin.md §3).
+// defaultInFlight was measured to be enough (notes/goplugin.md §3).
 const defaultInFlight = 256
 
-// Order is a rule for which of a plugin's upstreams make a lane (P5).
+// Order says which of a plugin's upstreams share a lane (P5).
 type Order string
 
-// The rules without a parameter; see also [OrderByKey].
+// The orders without a parameter; see also [OrderByKey].
 const (
-	OrderNone     Order = "none"   // no order: each upstream by itself
-	OrderByDevice Order = "device" // one device's upstreams one after the other
+	OrderNone     Order = "none"   // no order: each upstream has a lane of its own
+	OrderByDevice Order = "device" // the upstreams of one device share a lane
 )
 
-// OrderByKey puts upstreams with an equal value at path in one lane. The path
-// is dotted into the payload: "data.room". Where it leads to nothing or null,
-// the device is the lane.
+// OrderByKey puts upstreams with an equal value at path in one lane. The path is
+// a list of names in the payload, joined by dots: "data.room". If the payload has
+// nothing or null there, the upstream goes to its device's lane.
 func OrderByKey(path string) Order { return Order("key:" + path) }
 
-// inFlight is the credit that the host gets.
+// inFlight is how many unfinished events the host may give to this plugin.
 func (p *Plugin) inFlight() int {
 	if p.MaxInFlight == 0 {
 		return defaultInFlight
@@ -100,17 +106,17 @@ func (p *Plugin) manifest() *wire.Manifest {
 	}
 }
 
-// check says what an author has forgotten.
+// check says what is wrong with p.
 func (p *Plugin) check() error {
 	if p.Upstream == nil && p.Outcome == nil && p.Receipt == nil && p.Run == nil {
 		return errors.New("plugin does nothing: set at least one of Upstream, Outcome, Receipt and Run")
 	}
 	if p.MaxInFlight < 0 || p.MaxInFlight > 1<<16 {
-		return fmt.Errorf("plugin %s: MaxInFlight is %d: it must be between 1 and 65536, or 0 for %d", p.Name, p.MaxInFlight, defaultInFlight)
+		return fmt.Errorf("plugin %s: MaxInFlight is %d: use 1 to 65536, or 0 for %d", p.Name, p.MaxInFlight, defaultInFlight)
 	}
 	if p.Config != nil {
 		if t := reflect.TypeOf(p.Config); t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct || reflect.ValueOf(p.Config).IsNil() {
-			return fmt.Errorf("plugin %s: Config is a %T: it must be a pointer to a struct", p.Name, p.Config)
+			return fmt.Errorf("plugin %s: Config is %T: use a pointer to a struct", p.Name, p.Config)
 		}
 	}
 	return wire.CheckManifest(p.Name, p.manifest())

@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 			h.Log().Debug("hidden at info")
 			h.Log().Info("started", "sessions", h.Sessions())
 			log.Print("[WARN] by Go's own log")
-			_, _ = fmt.Fprintln(os.Stderr, "straight to stderr") // go-plugin would put it on its connection, and an exit lose it
+			_, _ = fmt.Fprintln(os.Stderr, "straight to stderr") // go-plugin's connection would lose it at the exit
 			return nil
 		},
 	})
@@ -132,8 +132,8 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// P10: a host that doesn't read a plugin's log holds up no handler, and hears how
-// much is missing when it reads again.
+// P10: handlers go on when the host does not read the plugin's log. When it reads
+// again, a line says how many lines are missing.
 func TestLogThatNobodyReads(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -169,8 +169,8 @@ func TestLogThatNobodyReads(t *testing.T) {
 	}
 }
 
-// Signals that a service manager or a terminal sends to everybody cut no handler;
-// the plugin ends when its host says so, or is gone.
+// Signals that a service manager or a terminal sends to all processes stop no
+// handler. The plugin ends when its host says so, or when the host has gone.
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	var stderr buffer
@@ -219,11 +219,11 @@ func TestSignals(t *testing.T) {
 		}
 		_ = syscall.Kill(pid, syscall.SIGTERM) // it may have ended
 	}
-	said("signal, and there is no session: exiting")
+	said("signal without a connection to the host: exiting")
 }
 
-// A signal that comes when the host has ended the session, be it the host's own, is
-// no news: nothing is said at warn.
+// A signal that comes after the connection has ended is expected, also from others
+// than the host: nothing is logged at warn.
 func TestSignalAtTheEnd(t *testing.T) {
 	t.Parallel()
 	var stderr buffer
@@ -269,7 +269,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// A plugin whose host has gone, and can't stop it any more, ends by itself.
+// A plugin whose host has gone ends by itself.
 func TestOrphanEnds(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
@@ -302,8 +302,9 @@ func TestStartedByHand(t *testing.T) {
 	}
 }
 
-// BenchmarkProcess measures one message on its way to a plugin process and its
-// result back, 256 in flight, 300 bytes of payload: CPU of both sides a message.
+// BenchmarkProcess measures a message's way to a plugin process and its result's way
+// back: the CPU time of both sides per message, with 256 in flight and payloads of
+// 300 bytes.
 func BenchmarkProcess(b *testing.B) {
 	for _, category := range []string{"ack", "echo"} {
 		b.Run(category, func(b *testing.B) { benchmark(b, category) })

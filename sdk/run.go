@@ -8,14 +8,15 @@ import (
 	"balhost/sdk/wire"
 )
 
-// keepRunning runs Plugin.Run once the host allows it, and again when it fails,
-// until ctx ends; the host hears of each failure. The process itself goes on: its handlers have done nothing wrong.
-func (s *session) keepRunning(ctx context.Context) {
-	if s.plugin.Run == nil {
+// keepRunning runs Plugin.Run when the host allows it, and again after a failure,
+// until ctx ends. It tells the host of each failure. The process and its handlers go
+// on.
+func (l *link) keepRunning(ctx context.Context) {
+	if l.plugin.Run == nil {
 		return
 	}
 	select {
-	case <-s.run:
+	case <-l.run:
 	case <-ctx.Done():
 		return
 	}
@@ -23,7 +24,7 @@ func (s *session) keepRunning(ctx context.Context) {
 	failures := uint32(0) // in a row
 	for delay := least; ; delay = min(2*delay, most) {
 		began := time.Now()
-		err := safely(func() error { return s.plugin.Run(ctx, s.host) })
+		err := safely(func() error { return l.plugin.Run(ctx, l.host) })
 		if ctx.Err() != nil || err == nil {
 			return
 		}
@@ -32,8 +33,8 @@ func (s *session) keepRunning(ctx context.Context) {
 		}
 		failures++
 		wait := delay/2 + rand.N(delay/2)
-		s.stream.Send(&wire.PluginFrame{RunFailure: &wire.RunFailure{Failures: failures, Error: err.Error(), WaitMs: wait.Milliseconds()}})
-		s.log.Error("run failed, starts again", "err", err, "after", wait)
+		l.stream.Send(&wire.PluginFrame{RunFailure: &wire.RunFailure{Failures: failures, Error: err.Error(), WaitMs: wait.Milliseconds()}})
+		l.log.Error("run failed, it is started again", "err", err, "after", wait)
 		if pause(ctx, wait) != nil {
 			return
 		}

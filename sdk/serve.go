@@ -18,23 +18,25 @@ import (
 	plugin "github.com/hashicorp/go-plugin"
 )
 
-// orphanGrace is how long a plugin waits to be stopped after its session ended.
+// orphanGrace is how long the plugin waits for the host to stop it after their
+// connection has ended. Then it exits by itself.
 const orphanGrace = 5 * time.Second
 
-// logPatience is how long a line of the log waits for the host to read it: the last
-// one before an exit is to arrive. A host that doesn't read is waited for once.
+// logPatience is how long a line of the log waits for the host to read it, so that
+// the last line before an exit arrives. If the host does not read, later lines don't
+// wait.
 const logPatience = time.Second
 
-// heapFloor is memory that only the garbage collector counts: it is never
-// touched. A plugin's heap is so small that the collector would run without
-// end; this lets it wait for as much garbage, which measured a third of the
-// plugin's CPU per message.
+// heapFloor is the size of a block of memory that is never touched, so it costs no
+// memory. It only makes the heap look larger to the garbage collector. Without it
+// the heap is so small that the collector runs all the time. It saves a third of the
+// plugin's CPU per message, as measured.
 const heapFloor = 16 << 20
 
-// Serve runs p for the host that started this process, and returns when the
-// host has stopped it; signals don't (see How a plugin ends in the package's
-// comment). It is the only call in a plugin's main. Started by hand,
-// it says what to do instead and exits.
+// Serve runs p for the host that started this process. It returns when the host has
+// stopped the plugin; signals don't stop it (see "How a plugin ends" in the
+// package's comment). It is the only call in a plugin's main. If a person starts the
+// plugin by hand, Serve prints what to do instead, and exits.
 func Serve(p Plugin) {
 	out := outlet.NewPatient(os.Stderr, logPatience)
 	defer out.Close(logPatience)
@@ -49,9 +51,9 @@ func Serve(p Plugin) {
 	var now atomic.Int32 // a phase
 	server, err := NewServer(p, log, func() {
 		now.Store(over)
-		// The host stops us now; one that was killed can't.
+		// The host stops this process now, unless the host was killed.
 		time.AfterFunc(orphanGrace, func() {
-			log.Warn("session has ended and the host has not stopped this process: exiting")
+			log.Warn("the connection to the host has ended, and the host has not stopped this process: exiting")
 			leave()
 		})
 	})
@@ -63,12 +65,12 @@ func Serve(p Plugin) {
 		fmt.Fprint(os.Stderr, byHand(&p))
 		os.Exit(2)
 	}
-	// What the plugin prints by Go's own log goes the same way as Host.Log.
+	// The lines of Go's own package log go where those of Host.Log go.
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(log.StandardWriter(&hclog.StandardLoggerOptions{InferLevels: true}))
 	floor := make([]byte, heapFloor)
 	defer runtime.KeepAlive(floor)
-	defer outlive(log, &now, leave)() // until the host has said so: from then on a signal ends what main may still do
+	defer outlive(log, &now, leave)() // once Serve has returned, a signal ends the process as usual
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(direct{server, os.Stderr, &now}),
@@ -77,7 +79,7 @@ func Serve(p Plugin) {
 	})
 }
 
-// dropped is the line that tells of n lines that the host didn't read.
+// dropped is the log line that tells of n dropped lines.
 func dropped(o hclog.LoggerOptions, n uint64) []byte {
 	var line bytes.Buffer
 	o.Output = &line
@@ -85,22 +87,23 @@ func dropped(o hclog.LoggerOptions, n uint64) []byte {
 	return line.Bytes()
 }
 
-// direct notes where the session is, and keeps os.Stderr the process's own. go-plugin, once it serves, leads it
-// through its connection, where the last words of a process that exits are lost.
+// direct notes the phase, and sets os.Stderr back to the process's own stderr.
+// go-plugin redirects os.Stderr to its connection. There the last lines of a process
+// that exits are lost.
 type direct struct {
 	wire.PluginServer
 	stderr *os.File
 	now    *atomic.Int32
 }
 
-// Session is the life that signals must not end.
+// Session notes that the host is connected: signals must not end the process now.
 func (d direct) Session(rpc wire.Plugin_SessionServer) error {
 	d.now.CompareAndSwap(starting, serving)
 	return d.PluginServer.Session(rpc)
 }
 
-// Configure comes after go-plugin's change, and before the first line of the
-// plugin's own code.
+// Configure sets os.Stderr back. It runs after go-plugin has redirected it, and
+// before the plugin's own code.
 func (d direct) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
 	os.Stderr = d.stderr
 	return d.PluginServer.Configure(ctx, r)
@@ -111,11 +114,11 @@ func byHand(p *Plugin) string {
 	if err != nil {
 		self = "FILE"
 	}
-	return fmt.Sprintf(`%[1]s %[2]s is a plugin of balhost: it does nothing when started by hand.
-Drop it into the plugins folder of a host, under the name %[1]q; a running host takes it at once:
+	return fmt.Sprintf(`%[1]s %[2]s is a plugin of balhost. It does nothing when you start it by hand.
+Copy it into the plugins folder of a host, under the name %[1]q. A running host starts it at once:
 
 	cp %[3]s plugins/%[1]s
 
-Then "balhost status" shows it there.
+Then "balhost status" shows it.
 `, p.Name, p.Version, self)
 }

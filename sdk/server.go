@@ -11,10 +11,10 @@ import (
 	hclog "github.com/hashicorp/go-hclog"
 )
 
-// NewServer is the plugin as the service that a host talks to, for tests and
-// hosts that run a plugin in their own process; [Serve] does all that a plugin's
-// main needs. The error says what is wrong with p. ended, if not nil, is called
-// when the one session of the server is over.
+// NewServer makes the gRPC service of a plugin. It is for tests and for hosts that
+// run a plugin in their own process; a plugin's main calls [Serve] instead. The error
+// says what is wrong with p. A server serves one host, once. When that connection has
+// ended, ended is called, unless it is nil.
 func NewServer(p Plugin, log hclog.Logger, ended func()) (wire.PluginServer, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -25,57 +25,57 @@ func NewServer(p Plugin, log hclog.Logger, ended func()) (wire.PluginServer, err
 	return &server{plugin: &p, log: log, ended: ended, opened: make(chan struct{})}, nil
 }
 
-// server is one process's life: Describe, one Session, one Configure.
+// server answers Describe, one Session, and one Configure.
 type server struct {
 	wire.UnimplementedPluginServer
 	plugin *Plugin
 	log    hclog.Logger
 	ended  func()
 
-	mu         sync.Mutex // guards session and configured
-	session    *session
+	mu         sync.Mutex // guards link and configured
+	link       *link
 	configured bool
-	opened     chan struct{} // closed when session is set
+	opened     chan struct{} // closed when link is set
 }
 
-// Describe tells what the plugin is.
+// Describe returns the plugin's manifest.
 func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.Manifest, error) {
 	return s.plugin.manifest(), nil
 }
 
-// Session is the plugin's life with its host.
+// Session serves the host until their connection ends.
 func (s *server) Session(rpc wire.Plugin_SessionServer) error {
 	s.mu.Lock()
-	if s.session != nil {
+	if s.link != nil {
 		s.mu.Unlock()
-		return wire.Status(fmt.Errorf("%w: this process has had its session", wire.ErrPrecondition))
+		return wire.Status(fmt.Errorf("%w: Session was called before in this process", wire.ErrPrecondition))
 	}
-	s.session = newSession(s.plugin, s.log, wire.NewStream(rpc))
+	s.link = newLink(s.plugin, s.log, wire.NewStream(rpc))
 	s.mu.Unlock()
 	close(s.opened)
 	defer s.ended()
-	return wire.Status(s.session.serve(rpc.Context()))
+	return wire.Status(s.link.serve(rpc.Context()))
 }
 
-// Configure decodes the config and runs Start; its errors are the reply's.
+// Configure decodes the config and runs Start. Their errors stand in the reply.
 func (s *server) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
 	select {
 	case <-s.opened:
 	case <-ctx.Done():
-		return nil, wire.Status(fmt.Errorf("%w: configured before the session was open", wire.ErrPrecondition))
+		return nil, wire.Status(fmt.Errorf("%w: Configure was called before Session", wire.ErrPrecondition))
 	}
 	s.mu.Lock()
 	again := s.configured
 	s.configured = true
 	s.mu.Unlock()
 	if again {
-		return nil, wire.Status(fmt.Errorf("%w: this process has been configured", wire.ErrPrecondition))
+		return nil, wire.Status(fmt.Errorf("%w: Configure was called before in this process", wire.ErrPrecondition))
 	}
 	setLevel(s.log, r.LogLevel)
 	if err := s.start(ctx, r); err != nil {
 		return &wire.ConfigureReply{Error: fmt.Sprintf("plugin %s: %v", s.plugin.Name, err)}, nil
 	}
-	close(s.session.started)
+	close(s.link.started)
 	return &wire.ConfigureReply{}, nil
 }
 
@@ -83,11 +83,11 @@ func (s *server) start(ctx context.Context, r *wire.ConfigureRequest) error {
 	if err := decodeConfig(r.Config, s.plugin.Config); err != nil {
 		return err
 	}
-	s.session.host.sessions.Store(&r.Sessions)
+	s.link.host.sessions.Store(&r.Sessions)
 	if s.plugin.Start == nil {
 		return nil
 	}
-	if err := safely(func() error { return s.plugin.Start(ctx, s.session.host) }); err != nil {
+	if err := safely(func() error { return s.plugin.Start(ctx, s.link.host) }); err != nil {
 		return errors.Join(fmt.Errorf("start: %w", err), ctx.Err())
 	}
 	return nil

@@ -88,8 +88,8 @@ func (l *line) deliver(ids ...uint64) {
 
 var quiet = hclog.NewNullLogger()
 
-// A plugin whose handlers are all stuck still answers a ping: it is the
-// handlers that hang, not the process.
+// A plugin whose handlers are all stuck still answers a ping, so the host sees that
+// the process lives.
 func TestPingBesideStuckHandlers(t *testing.T) {
 	release := make(chan struct{})
 	p := with(func(context.Context, *sdk.Tx, sdk.Upstream) error { <-release; return nil })
@@ -107,8 +107,8 @@ func TestPingBesideStuckHandlers(t *testing.T) {
 	l.until(func(f *wire.PluginFrame) bool { return len(f.Done) == 3 })
 }
 
-// Whatever the host hands out, no more than MaxInFlight handlers run, the rest
-// in the order it came.
+// No more than MaxInFlight handlers run, even if the host sends more. The rest run
+// in the order in which they came.
 func TestMoreThanTheCredit(t *testing.T) {
 	var running atomic.Int32
 	var order []string
@@ -140,13 +140,13 @@ func TestRevokeEndsTheHandlersContext(t *testing.T) {
 	<-began
 	l.session.Send(&wire.HostFrame{Revoke: []uint64{7, 99}}) // 99 has long ended
 	r := l.until(func(f *wire.PluginFrame) bool { return len(f.Result) == 1 }).Result[0]
-	if r.Delivery != 7 || r.Code != wire.Result_RETRY || !strings.Contains(r.Error, "called the event back") {
+	if r.Delivery != 7 || r.Code != wire.Result_RETRY || !strings.Contains(r.Error, "revoked the event") {
 		t.Errorf("%v", r)
 	}
 }
 
-// Drain: what has not begun is released, what runs may end, Run's ctx ends, and
-// drained is the last word, after which the plugin ends the stream.
+// Drain: events that have not begun are released, running handlers may finish, and
+// Run's ctx ends. Drained comes last, and then the plugin ends the stream.
 func TestDrain(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	var stopped atomic.Bool
@@ -184,8 +184,9 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// A handler that heeds its ctx gives the event back without an attempt when the
-// drain's time runs out; one that doesn't is left behind, and drained still comes.
+// When the drain's time runs out, a handler that returns at the end of its ctx gives
+// the event back, and this counts as no attempt. The plugin does not wait for a
+// handler that ignores its ctx: drained still comes.
 func TestDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		forever := make(chan struct{})
@@ -234,8 +235,8 @@ func TestExtend(t *testing.T) {
 	})
 }
 
-// Run waits for the host's word, and begins again after an error or a panic,
-// but not after nil.
+// Run waits until the host allows it. It begins again after an error or a panic, but
+// not after nil.
 func TestRunBeginsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs atomic.Int32
@@ -311,7 +312,7 @@ func TestHostGone(t *testing.T) {
 	}
 }
 
-// A host that ends its half without a drain wants nothing more, and soon.
+// When the host closes its half of the stream without a drain, the plugin ends soon.
 func TestHostClosesItsHalf(t *testing.T) {
 	began := make(chan struct{})
 	l := dial(t, with(func(ctx context.Context, _ *sdk.Tx, m sdk.Upstream) error {
@@ -331,8 +332,8 @@ func TestHostClosesItsHalf(t *testing.T) {
 	}
 }
 
-// A host that gives one number to two deliveries breaks its word; the plugin
-// answers both and can still drain.
+// A host must not give one number to two deliveries. If it does, the plugin answers
+// both and can still drain.
 func TestTwoDeliveriesOfOneNumber(t *testing.T) {
 	both, release := make(chan struct{}, 2), make(chan struct{})
 	l := dial(t, with(func(context.Context, *sdk.Tx, sdk.Upstream) error { both <- struct{}{}; <-release; return nil }), quiet)
@@ -370,7 +371,7 @@ func TestLogLevelChangesAtRunTime(t *testing.T) {
 	}
 }
 
-// The default session is the host's to know: its config can change while the
+// The host fills in the default session, because its config can change while the
 // plugin runs.
 func TestSessionsChangeAtRunTime(t *testing.T) {
 	var host *sdk.Host
@@ -395,7 +396,7 @@ func TestSessionsChangeAtRunTime(t *testing.T) {
 	sending.Wait()
 }
 
-// Grease: what a newer host may say doesn't stop an older plugin.
+// Grease: fields of a newer host don't stop an older plugin.
 func TestUnknownFieldsAndEvents(t *testing.T) {
 	l := dial(t, with(func(context.Context, *sdk.Tx, sdk.Upstream) error { return nil }), quiet)
 	f := &wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1}}, Reply: []*wire.Reply{{Id: 4711}}}

@@ -14,29 +14,32 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Limits of a Tx. A call that would exceed one fails with ErrInvalid and leaves
-// the Tx as it was: a handler that ignores the error commits the rest.
+// Limits of a Tx. A call that would exceed one fails with ErrInvalid, and the Tx
+// stays as it was before the call. If the handler ignores the error and returns
+// nil, the rest is committed.
 const (
-	MaxChanges     = message.MaxChanges     // downstreams, keys written and keys read
+	MaxChanges     = message.MaxChanges     // downstreams, keys written and keys read, together
 	MaxChangeBytes = message.MaxChangeBytes // bytes of all of them together
 	MaxKey         = message.MaxKey         // bytes of a state key
 	MaxValue       = message.MaxValue       // bytes of one value, as JSON
 )
 
-// Tx is what a handler does: downstreams and state, committed together with
-// the event when the handler returns nil, and not at all otherwise (P7). It ends
-// with its handler. Nothing is visible to others before the commit; a plugin's
-// state is its own and survives its replacement.
+// Tx collects what a handler does: the downstreams that it sends, and the state
+// that it changes. If the handler returns nil, all of it is committed together with
+// the end of the event. Otherwise nothing is committed (P7). A Tx ends when its
+// handler returns. Others see nothing of it before the commit. The state belongs to
+// the plugin alone, and stays when the plugin is replaced.
 //
-// A Tx is no snapshot: each first Get of a key sees what is committed at that
-// moment, so two Gets can see the state before and after another commit, and what
-// you compute from both may belong to no state that ever was. Only the end is
-// checked: when a key that was read has changed by then, nothing is committed and
-// the handler runs again from its start, with the same Attempt, whether it
-// returned nil, an error, Retry or Reject, or panicked. So it need not mistrust
-// what it reads; but what it does outside of its Tx (a request, a mail, a line in a
-// file) happens once more with each run. Give such calls an id that is the same
-// each time, as the event's is, or make them from Outcome or Run.
+// A Tx is not a snapshot. The first Get of a key returns what is committed at that
+// moment. So two Gets can return values from before and after another commit, and
+// values that never existed together. The host checks this when the handler ends: if
+// a key that it read has changed, nothing is committed, and the handler runs again
+// from its start, with the same Attempt. This is so after nil, an error, Retry,
+// Reject and a panic. So a handler may trust what it reads.
+//
+// What a handler does outside of its Tx (a request, a mail, a line in a file)
+// happens again in each run. Give such a call an id that is the same in each run,
+// for example the event's id. Or make the call from Outcome or Run.
 type Tx struct {
 	calls    *calls // for Get
 	event    string // id of the event; "" in Host.Update
@@ -47,15 +50,16 @@ type Tx struct {
 	ended  bool
 	sends  []*wire.Downstream
 	writes map[string]*wire.Write
-	reads  map[string]*wire.Reply // what Get saw first, for the rest of the Tx
+	reads  map[string]*wire.Reply // the first answer for each key; later Gets use it
 	bytes  int
 }
 
-var errEnded = errors.New("this Tx has ended with its handler: nothing more can be done in it")
+var errEnded = errors.New("this Tx has ended: its handler has returned")
 
-// Send adds a downstream and returns the id it will have, which is the same at
-// every attempt of the event. What CCS would refuse is refused here, as
-// ErrInvalid, and leaves the Tx as it was.
+// Send adds a downstream and returns the id that it will have. The id is the same
+// at every attempt of the event. If CCS would refuse the downstream, Send returns
+// ErrInvalid, and the Tx stays as it was. Nothing leaves the host before the
+// commit.
 func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -76,8 +80,8 @@ func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	return d.MessageID, nil
 }
 
-// nextID is derived from the event and the call's index, so that a handler
-// that runs again can't send twice (P2).
+// nextID is made of the event's id and the number of the call, so that a handler
+// that runs again does not send twice (P2).
 func (tx *Tx) nextID() string {
 	if tx.event == "" {
 		return ulid.Make().String()
@@ -86,7 +90,7 @@ func (tx *Tx) nextID() string {
 }
 
 // Put sets a key of the plugin's state to v, as JSON of at most MaxValue bytes.
-// nil becomes null, which is there; Delete removes a key.
+// Put of nil stores null, and the key exists. Use Delete to remove a key.
 func (tx *Tx) Put(key string, v any) error {
 	value, err := json.Marshal(v)
 	if err != nil {
@@ -95,7 +99,7 @@ func (tx *Tx) Put(key string, v any) error {
 	return tx.write("put", &wire.Write{Key: key, Value: value})
 }
 
-// Delete removes a key of the plugin's state; one that isn't there is no error.
+// Delete removes a key of the plugin's state. A key that does not exist is no error.
 func (tx *Tx) Delete(key string) error {
 	return tx.write("delete", &wire.Write{Key: key, Delete: true})
 }
@@ -120,12 +124,12 @@ func (tx *Tx) write(verb string, w *wire.Write) error {
 	return nil
 }
 
-// Get decodes a key of the plugin's state into v and says whether there is such
-// a key; v is left alone when there is none. It sees the Tx's own writes, and
-// the same value each time. When the key has changed by the commit, the handler
-// runs again, which doesn't count as an attempt. A key that the Tx has put before
-// its first Get is not read: the last commit of it counts. Where many handlers want
-// one key, Get may wait a little for the one that has it.
+// Get decodes the value of a key of the plugin's state into v, and reports whether
+// the key exists. If not, v stays as it is. Get returns what this Tx has put, and
+// otherwise the same value each time. If another commit changes the key before
+// this one's, the handler runs again, and this counts as no attempt. A key that the
+// Tx has put before its first Get is not compared: the last commit wins. If many
+// handlers use one key, Get may wait for the handler that uses it now.
 func (tx *Tx) Get(ctx context.Context, key string, v any) (bool, error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -157,12 +161,12 @@ func decode(key string, value []byte, v any) (bool, error) {
 		return false, nil
 	}
 	if err := json.Unmarshal(value, v); err != nil {
-		return true, fmt.Errorf("get %q: stored value does not fit a %T: %w", key, v, err)
+		return true, fmt.Errorf("get %q: the stored value does not fit %T: %w", key, v, err)
 	}
 	return true, nil
 }
 
-// grow makes room for so many more changes and bytes, or says why not.
+// grow adds count changes and size bytes to the Tx, or says why they don't fit.
 func (tx *Tx) grow(count, size int) error {
 	if tx.ended {
 		return errEnded
@@ -174,7 +178,7 @@ func (tx *Tx) grow(count, size int) error {
 	return nil
 }
 
-// end closes the Tx and returns what is to be committed; nil for nothing.
+// end closes the Tx and returns what is to be committed, or nil if it is empty.
 func (tx *Tx) end() *wire.Changes {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -192,7 +196,7 @@ func (tx *Tx) end() *wire.Changes {
 	return c
 }
 
-// encode checks a downstream and gives it the wire's form, and its size there.
+// encode checks a downstream, and returns its form on the wire and its size there.
 func encode(d Downstream) (*wire.Downstream, int, error) {
 	checked, err := d.Checked()
 	if err != nil {

@@ -6,23 +6,24 @@ import (
 	"balhost/sdk/wire"
 )
 
-// work is what the plugin holds: at most limit handlings run, later ones wait
-// in order. The host stays below limit; this keeps to it whatever the host does.
+// work is all deliveries that the plugin holds. At most limit handlers run; more
+// deliveries wait in order. The host never sends more than limit, but work does not
+// rely on it.
 type work struct {
-	limit int
-	start func(*handling)       // runs one handler on a goroutine of its own
-	leave func(delivery uint64) // gives one back that was not started
+	limit   int
+	start   func(*handling)       // runs one handler on a goroutine of its own
+	release func(delivery uint64) // gives back a delivery that was not started
 
 	mu      sync.Mutex // guards what follows
 	running map[uint64]*handling
 	waiting []*handling
 	closed  bool
 	told    bool          // idle is closed
-	idle    chan struct{} // closed when closed and nothing runs
+	idle    chan struct{} // closed when work is closed and nothing runs
 }
 
-func newWork(limit int, start func(*handling), leave func(uint64)) *work {
-	return &work{limit: limit, start: start, leave: leave, running: map[uint64]*handling{}, idle: make(chan struct{})}
+func newWork(limit int, start func(*handling), release func(uint64)) *work {
+	return &work{limit: limit, start: start, release: release, running: map[uint64]*handling{}, idle: make(chan struct{})}
 }
 
 func (w *work) add(h *handling) {
@@ -30,7 +31,7 @@ func (w *work) add(h *handling) {
 	switch {
 	case w.closed:
 		w.mu.Unlock()
-		w.leave(h.delivery.Delivery)
+		w.release(h.delivery.Delivery)
 	case len(w.running) >= w.limit:
 		w.waiting = append(w.waiting, h)
 		w.mu.Unlock()
@@ -41,7 +42,7 @@ func (w *work) add(h *handling) {
 	}
 }
 
-// ended takes a handling out whose result has been sent, and starts the next.
+// ended removes a handling whose result has been sent, and starts the next one.
 func (w *work) ended(h *handling) {
 	w.mu.Lock()
 	delete(w.running, h.delivery.Delivery)
@@ -57,7 +58,7 @@ func (w *work) ended(h *handling) {
 	}
 }
 
-// close lets nothing more start, and gives back what waits.
+// close starts no more handlers, and gives back what waits.
 func (w *work) close() {
 	w.mu.Lock()
 	if w.closed {
@@ -70,7 +71,7 @@ func (w *work) close() {
 	w.tellIdle()
 	w.mu.Unlock()
 	for _, h := range waiting {
-		w.leave(h.delivery.Delivery)
+		w.release(h.delivery.Delivery)
 	}
 }
 
@@ -82,7 +83,8 @@ func (w *work) tellIdle() {
 	}
 }
 
-// revoke ends the context of a delivery's handler; unknown ones have ended.
+// revoke ends the context of a delivery's handler. A delivery that is not known has
+// ended already.
 func (w *work) revoke(delivery uint64) {
 	w.mu.Lock()
 	h := w.running[delivery]
@@ -97,7 +99,7 @@ func (w *work) revoke(delivery uint64) {
 	}
 }
 
-// extension names the deliveries whose handlers run; nil for none.
+// extension lists the deliveries whose handlers run; nil if there are none.
 func (w *work) extension() *wire.PluginFrame {
 	w.mu.Lock()
 	defer w.mu.Unlock()

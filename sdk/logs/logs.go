@@ -1,6 +1,6 @@
-// Package logs makes the loggers of host and plugins: hclog's, where a duration
-// is for people ("943ms") in every format. hclog's JSON has nanoseconds without
-// a unit, and its text nine digits. Start at [New].
+// Package logs makes the loggers of host and plugins. They are hclog's, but write
+// durations that people can read ("943ms"), in text and in JSON. hclog itself writes
+// nanoseconds without a unit in JSON, and nine digits in text. Start at [New].
 package logs
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// New is hclog.New.
+// New is hclog.New with readable durations.
 func New(o *hclog.LoggerOptions) hclog.Logger { return logger{hclog.New(o)} }
 
-// logger rewrites the values of pairs on their way to hclog.
+// logger replaces the durations in pairs before hclog gets them.
 type logger struct{ hclog.Logger }
 
 func (l logger) Log(level hclog.Level, msg string, pairs ...any) {
-	l.Logger.Log(level, msg, told(pairs)...)
+	l.Logger.Log(level, msg, readable(pairs)...)
 }
 
 func (l logger) Trace(msg string, pairs ...any) { l.Log(hclog.Trace, msg, pairs...) }
@@ -25,12 +25,12 @@ func (l logger) Info(msg string, pairs ...any)  { l.Log(hclog.Info, msg, pairs..
 func (l logger) Warn(msg string, pairs ...any)  { l.Log(hclog.Warn, msg, pairs...) }
 func (l logger) Error(msg string, pairs ...any) { l.Log(hclog.Error, msg, pairs...) }
 
-func (l logger) With(pairs ...any) hclog.Logger      { return logger{l.Logger.With(told(pairs)...)} }
+func (l logger) With(pairs ...any) hclog.Logger      { return logger{l.Logger.With(readable(pairs)...)} }
 func (l logger) Named(name string) hclog.Logger      { return logger{l.Logger.Named(name)} }
 func (l logger) ResetNamed(name string) hclog.Logger { return logger{l.Logger.ResetNamed(name)} }
 
-// told replaces the durations, in a copy.
-func told(pairs []any) []any {
+// readable replaces the durations in a copy of pairs.
+func readable(pairs []any) []any {
 	copied := false
 	for i, p := range pairs {
 		d, is := p.(time.Duration)
@@ -45,7 +45,8 @@ func told(pairs []any) []any {
 	return pairs
 }
 
-// Duration is d as precise as a person wants it: "12µs", "1.5ms", "943ms", "2.35s", "3m7s".
+// Duration writes d with two or three digits, or whole seconds from a minute on:
+// "12µs", "1.5ms", "943ms", "2.35s", "3m7s".
 func Duration(d time.Duration) string {
 	unit := time.Microsecond
 	switch size := d.Abs(); {

@@ -8,7 +8,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// TestDurationsHaveUnits: in both formats, in pairs of a line and of its logger.
+// TestDurationsHaveUnits: durations have units in both formats, in the pairs of a
+// line and in those of a logger.
 func TestDurationsHaveUnits(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out strings.Builder

@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Limits that [Downstream.Checked] holds a message to. The sizes of a payload
-// count the UTF-8 bytes of the keys and values of Data and Notification, as
-// CCS does (ccs-protocol.md §3.1); MaxID and MaxContext are this host's own.
+// Limits of a downstream, checked by [Downstream.Checked]. The size of a payload is
+// the number of UTF-8 bytes in the keys and values of Data and Notification, as CCS
+// counts it (ccs-protocol.md §3.1). MaxID and MaxContext are limits of balhost.
 const (
 	MaxPayload      = 4096                // bytes, to a token
 	MaxTopicPayload = 2048                // bytes, to a topic or a condition
@@ -25,22 +25,22 @@ const (
 	maxText         = 32 << 10            // bytes of Data or Notification as JSON text
 )
 
-// Problem is one thing that makes a message unfit for CCS.
+// Problem is one reason why CCS would refuse a message.
 type Problem struct {
-	Field string // as in the wire format: "to", "data.count", "options.ttl"
+	Field string // named as on the wire: "to", "data.count", "options.ttl"
 	Wrong string // what is wrong
 	Mend  string // what to do
 }
 
 func (p *Problem) Error() string { return p.Field + " " + p.Wrong + ": " + p.Mend }
 
-// Checked returns d ready for the wire, or every reason why CCS would refuse
-// it, joined: each is a [*Problem]. Data or Notification that was json.RawMessage
-// before keeps its bytes.
+// Checked returns d with Data and Notification as JSON. If CCS would refuse d, it
+// returns all reasons in one error, joined by errors.Join; each is a [*Problem]. A
+// json.RawMessage in Data or Notification keeps its bytes.
 //
-// MessageID may be "" (the host makes one). A payload may be empty: to a device
-// that is a message all the same. Whether a token exists, and whether Session
-// does, is not known here. Spec: ccs-protocol.md §3.1, §3.2.
+// MessageID may be "": the host then makes one. Data and Notification may both be
+// empty: the device still gets a message. Checked does not know whether the token and
+// the session exist. Spec: ccs-protocol.md §3.1, §3.2.
 func (d Downstream) Checked() (Checked, error) {
 	var c checker
 	c.target(d.To)
@@ -52,7 +52,7 @@ func (d Downstream) Checked() (Checked, error) {
 		c.id("group", d.Group)
 	}
 	if len(d.Context) > MaxContext {
-		c.add("context", fmt.Sprintf("has %d bytes", len(d.Context)), fmt.Sprintf("keep it to %d, and the rest in the plugin's state", MaxContext))
+		c.add("context", fmt.Sprintf("has %d bytes", len(d.Context)), fmt.Sprintf("use at most %d, and keep the rest in the plugin's state", MaxContext))
 	} else if len(d.Context) > 0 && !json.Valid(d.Context) {
 		c.add("context", "is not JSON", "marshal it")
 	}
@@ -64,7 +64,7 @@ func (d Downstream) Checked() (Checked, error) {
 	}
 	if n+m > limit {
 		c.add("data and notification", fmt.Sprintf("have %d bytes of keys and values", n+m),
-			fmt.Sprintf("CCS takes %d %s; send less, or an address to fetch it from", limit, where))
+			fmt.Sprintf("CCS takes at most %d %s; send less, or an address from which the app can fetch it", limit, where))
 	}
 	if len(c.problems) > 0 {
 		return Checked{}, errors.Join(c.problems...)
@@ -75,8 +75,8 @@ func (d Downstream) Checked() (Checked, error) {
 	}, nil
 }
 
-// CheckID says what is wrong with a message id that a plugin chose: 1 to
-// [MaxID] bytes of UTF-8 without control characters.
+// CheckID says what is wrong with a message id that a plugin has chosen. It must have
+// 1 to [MaxID] bytes, in UTF-8, without control characters.
 func CheckID(id string) error {
 	var c checker
 	c.id("message_id", id)
@@ -94,13 +94,13 @@ func (c *checker) id(field, s string) {
 	case s == "":
 		c.add(field, "is empty", "give it a text")
 	case len(s) > MaxID:
-		c.add(field, fmt.Sprintf("has %d bytes", len(s)), fmt.Sprintf("use at most %d; a hash does", MaxID))
+		c.add(field, fmt.Sprintf("has %d bytes", len(s)), fmt.Sprintf("use at most %d, for example a hash", MaxID))
 	default:
 		c.text(field, s)
 	}
 }
 
-// text refuses what XML or a log line cannot carry.
+// text refuses characters that XML or a log line cannot carry.
 func (c *checker) text(field, s string) {
 	if !utf8.ValidString(s) {
 		c.add(field, "is not UTF-8", "encode it, base64 for bytes")
@@ -132,14 +132,14 @@ func (c *checker) target(t Target) {
 		c.add("to", fmt.Sprintf("has %d targets", set), "set exactly one: a token, a topic or a condition")
 	}
 	if strings.HasPrefix(t.Token, "/topics/") {
-		c.add("to.token", "is a topic", "send it to the topic, by the name behind /topics/")
+		c.add("to.token", "is a topic", "use Topic with the name after /topics/")
 	} else if strings.ContainsAny(t.Token, " \t\r\n") {
-		c.add("to.token", "has a space", "use the registration token as the app got it")
+		c.add("to.token", "has a space", "use the registration token exactly as the app got it")
 	}
 	if name, ok := strings.CutPrefix(t.Topic, "/topics/"); ok {
 		c.add("to.topic", "starts with /topics/", fmt.Sprintf("use the name alone, %q", name))
 	} else if t.Topic != "" && !isTopic(t.Topic) {
-		c.add("to.topic", fmt.Sprintf("%.40q is no topic's name", t.Topic), "use letters, digits and - _ . ~ % only")
+		c.add("to.topic", fmt.Sprintf("%.40q is not a topic's name", t.Topic), "use only letters, digits and - _ . ~ %")
 	}
 	if t.Condition != "" {
 		if err := checkCondition(t.Condition); err != nil {
@@ -154,7 +154,7 @@ func (c *checker) options(o Options) {
 		case *o.TTL < 0 || *o.TTL > MaxTTL:
 			c.add("options.ttl", "is "+seconds(*o.TTL), "use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks")
 		case *o.TTL%time.Second != 0:
-			c.add("options.ttl", "is "+seconds(*o.TTL), "CCS counts whole seconds; round it")
+			c.add("options.ttl", "is "+seconds(*o.TTL), "CCS takes whole seconds only; round it")
 		}
 	}
 	switch o.Priority {
@@ -175,13 +175,13 @@ func (c *checker) options(o Options) {
 	}
 }
 
-// seconds writes d as CCS counts, "600s".
+// seconds writes d in seconds: "600s".
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
 }
 
-// object marshals v, which must come out as an object of strings, gives each
-// field to check, and counts the bytes of keys and values.
+// object marshals v. The result must be an object with string values. It gives each
+// field to check. size is the number of bytes in all keys and values.
 func (c *checker) object(name string, v any, check func(key, value string)) (raw json.RawMessage, size int) {
 	text, ok := v.(json.RawMessage)
 	if !ok && v != nil {
@@ -190,7 +190,7 @@ func (c *checker) object(name string, v any, check func(key, value string)) (raw
 			c.add(name, fmt.Sprintf("cannot be marshalled (%v)", err), "use a struct or map with string values")
 			return nil, 0
 		}
-		// encoding/json puts this escape where a string was not UTF-8, and only there.
+		// encoding/json writes this escape where a string was not UTF-8, and nowhere else.
 		const replaced = `\ufffd`
 		if bytes.Contains(text, []byte(replaced)) && bytes.Contains(bytes.ReplaceAll(text, []byte(`\\`), nil), []byte(replaced)) {
 			c.add(name, "has a string that is not UTF-8", "encode it, base64 for bytes; do not cut text inside a character")
@@ -202,14 +202,14 @@ func (c *checker) object(name string, v any, check func(key, value string)) (raw
 		return nil, 0
 	}
 	if len(text) > maxText {
-		c.add(name, fmt.Sprintf("is %d bytes of JSON text", len(text)), fmt.Sprintf("use at most %d; leave out the white space", maxText))
+		c.add(name, fmt.Sprintf("is %d bytes of JSON text", len(text)), fmt.Sprintf("use at most %d; leave out white space", maxText))
 		return nil, 0
 	}
 	if !c.carriable(name, text) {
 		return nil, 0
 	}
 	if text[0] != '{' || !json.Valid(text) {
-		c.add(name, fmt.Sprintf("is no JSON object: %.40q", text), "use a struct or map with string values")
+		c.add(name, fmt.Sprintf("is not a JSON object: %.40q", text), "use a struct or map with string values")
 		return nil, 0
 	}
 	var seen []string
@@ -229,9 +229,9 @@ func (c *checker) object(name string, v any, check func(key, value string)) (raw
 	return text, size
 }
 
-// CheckText says what is wrong with JSON text whose decoding would change a string
-// in silence: bytes that are no UTF-8, or half a surrogate pair. The text need not
-// be valid; field names it in the error.
+// CheckText finds what encoding/json would replace in a string without an error:
+// bytes that are not UTF-8, and half a surrogate pair. The text need not be valid
+// JSON. The error calls it field.
 func CheckText(field string, text []byte) error {
 	var c checker
 	c.decodable(field, text)
@@ -250,27 +250,28 @@ func (c *checker) decodable(name string, text []byte) bool {
 	return true
 }
 
-// carriable reports whether XML can carry JSON text as it stands. Controls
-// cannot be in it raw; escaped they are harmless.
+// carriable reports whether XML can carry this JSON text unchanged. Control
+// characters need no check: JSON allows them only as escapes.
 func (c *checker) carriable(name string, text []byte) bool {
 	if !c.decodable(name, text) {
 		return false
 	}
 	if i := bytes.IndexFunc(text, func(r rune) bool { return r == 0xFFFE || r == 0xFFFF }); i >= 0 {
-		c.add(name, fmt.Sprintf("has U+FFFE or U+FFFF at byte %d, which XML cannot carry", i), `leave it out, or write it as \ufffe, \uffff`)
+		c.add(name, fmt.Sprintf("has U+FFFE or U+FFFF at byte %d, which XML cannot carry", i), `leave it out, or write it as \ufffe or \uffff`)
 		return false
 	}
 	return true
 }
 
-// dataField: CCS keeps some keys to itself (ccs-protocol.md §3.1, data).
+// dataField refuses keys that CCS reserves (ccs-protocol.md §3.1, data).
 func (c *checker) dataField(key, _ string) {
 	if key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
-		c.add("data."+key, "is a key of CCS's own", "choose another; from, message_type, google… and gcm… are reserved")
+		c.add("data."+key, "is a key that CCS reserves", "choose another; from, message_type, google… and gcm… are reserved")
 	}
 }
 
-// notificationField: arguments are an array inside a string (ccs-protocol.md §3.2).
+// notificationField checks that arguments are a JSON array in a string
+// (ccs-protocol.md §3.2).
 func (c *checker) notificationField(key, value string) {
 	if !strings.HasSuffix(key, "_loc_args") {
 		return

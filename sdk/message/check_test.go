@@ -93,32 +93,32 @@ func TestCheckedRefuses(t *testing.T) {
 	}{
 		{"no target", Downstream{}, "to has 0 targets: set exactly one: a token, a topic or a condition"},
 		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: a token, a topic or a condition"},
-		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: send it to the topic, by the name behind /topics/"},
-		{"token with a space", Downstream{To: Token("a b")}, "to.token has a space: use the registration token as the app got it"},
+		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: use Topic with the name after /topics/"},
+		{"token with a space", Downstream{To: Token("a b")}, "to.token has a space: use the registration token exactly as the app got it"},
 		{"token with a control", Downstream{To: Token("a\x00")}, "to.token has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
 		{"token too long", Downstream{To: Token(strings.Repeat("t", MaxTarget+1))}, "to.token has 4097 bytes: use at most 4096"},
 		{"prefixed topic", Downstream{To: Topic("/topics/news")}, `to.topic starts with /topics/: use the name alone, "news"`},
-		{"odd topic", Downstream{To: Topic("news today")}, `to.topic "news today" is no topic's name: use letters, digits and - _ . ~ % only`},
+		{"odd topic", Downstream{To: Topic("news today")}, `to.topic "news today" is not a topic's name: use only letters, digits and - _ . ~ %`},
 		{"three operators", Downstream{To: Condition("'a' in topics || 'b' in topics || 'c' in topics || 'd' in topics")},
-			"to.condition has 3 operators, and CCS takes 2: write it like 'a' in topics && ('b' in topics || 'c' in topics)"},
+			"to.condition has 3 operators, and CCS takes at most 2: write it like 'a' in topics && ('b' in topics || 'c' in topics)"},
 
 		{"number", data(map[string]any{"count": 3}), "data.count is a number: CCS takes strings only; marshal it into one"},
 		{"boolean", data(json.RawMessage(`{"a":true}`)), "data.a is a boolean: CCS takes strings only; marshal it into one"},
 		{"null value", data(json.RawMessage(`{"a":null}`)), "data.a is null: CCS takes strings only; marshal it into one"},
 		{"array value", data(map[string]any{"a": []int{}}), "data.a is an array: CCS takes strings only; marshal it into one"},
 		{"object value", data(map[string]any{"a": ride{}}), "data.a is an object: CCS takes strings only; marshal it into one"},
-		{"array", data([]string{"a"}), `data is no JSON object: "[\"a\"]": use a struct or map with string values`},
-		{"string", data("a"), `data is no JSON object: "\"a\"": use a struct or map with string values`},
-		{"broken JSON", data(json.RawMessage(`{"a":`)), `data is no JSON object: "{\"a\":": use a struct or map with string values`},
-		{"two objects", data(json.RawMessage(`{}{}`)), `data is no JSON object: "{}{}": use a struct or map with string values`},
+		{"array", data([]string{"a"}), `data is not a JSON object: "[\"a\"]": use a struct or map with string values`},
+		{"string", data("a"), `data is not a JSON object: "\"a\"": use a struct or map with string values`},
+		{"broken JSON", data(json.RawMessage(`{"a":`)), `data is not a JSON object: "{\"a\":": use a struct or map with string values`},
+		{"two objects", data(json.RawMessage(`{}{}`)), `data is not a JSON object: "{}{}": use a struct or map with string values`},
 		{"channel", data(make(chan int)), "data cannot be marshalled (json: unsupported type: chan int): use a struct or map with string values"},
 		{"infinite", data(map[string]float64{"a": math.Inf(1)}), "data cannot be marshalled (json: unsupported value: +Inf): use a struct or map with string values"},
 		{"key twice", data(json.RawMessage(`{"a":"1","a":"2"}`)), "data.a is there twice: leave one out"},
-		{"from", data(map[string]string{"from": "x"}), "data.from is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
-		{"message_type", data(map[string]string{"message_type": "x"}), "data.message_type is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
-		{"google", data(map[string]string{"google.x": "x"}), "data.google.x is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
-		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key of CCS's own: choose another; from, message_type, google… and gcm… are reserved"},
-		{"U+FFFE", data(map[string]string{"a": "\uFFFE"}), `data has U+FFFE or U+FFFF at byte 6, which XML cannot carry: leave it out, or write it as \ufffe, \uffff`},
+		{"from", data(map[string]string{"from": "x"}), "data.from is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"message_type", data(map[string]string{"message_type": "x"}), "data.message_type is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"google", data(map[string]string{"google.x": "x"}), "data.google.x is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"U+FFFE", data(map[string]string{"a": "\uFFFE"}), `data has U+FFFE or U+FFFF at byte 6, which XML cannot carry: leave it out, or write it as \ufffe or \uffff`},
 		{"raw, not UTF-8", data(json.RawMessage("{\"a\":\"\xff\"}")), "data is not UTF-8: encode it, base64 for bytes"},
 		{"half a pair", data(json.RawMessage(`{"a":"\ud800"}`)), `data has half a surrogate pair at byte 6, \ud800: write both halves; do not cut text inside a character`},
 		{"half a pair in a key", data(json.RawMessage(`{"\\\uDC00":"x"}`)), `data has half a surrogate pair at byte 4, \uDC00: write both halves; do not cut text inside a character`},
@@ -127,13 +127,13 @@ func TestCheckedRefuses(t *testing.T) {
 		{"half a pair in a notification", notification(json.RawMessage(`{"title":"\ud83d x"}`)), `notification has half a surrogate pair at byte 10, \ud83d: write both halves; do not cut text inside a character`},
 		{"text cut inside a character", data(map[string]string{"a": "漢"[:2]}), "data has a string that is not UTF-8: encode it, base64 for bytes; do not cut text inside a character"},
 		{"too much", data(map[string]string{"k": strings.Repeat("é", 2048)}),
-			"data and notification have 4097 bytes of keys and values: CCS takes 4096 to a token; send less, or an address to fetch it from"},
+			"data and notification have 4097 bytes of keys and values: CCS takes at most 4096 to a token; send less, or an address from which the app can fetch it"},
 		{"too much together", toToken(func(d *Downstream) {
 			d.Data, d.Notification = map[string]string{"k": strings.Repeat("x", 4000)}, map[string]string{"title": strings.Repeat("x", 100)}
-		}), "data and notification have 4106 bytes of keys and values: CCS takes 4096 to a token; send less, or an address to fetch it from"},
+		}), "data and notification have 4106 bytes of keys and values: CCS takes at most 4096 to a token; send less, or an address from which the app can fetch it"},
 		{"too much for a topic", Downstream{To: Topic("a"), Data: map[string]string{"k": strings.Repeat("x", 2048)}},
-			"data and notification have 2049 bytes of keys and values: CCS takes 2048 to a topic or condition; send less, or an address to fetch it from"},
-		{"white space without end", data(json.RawMessage("{" + strings.Repeat(" ", maxText) + "}")), "data is 32770 bytes of JSON text: use at most 32768; leave out the white space"},
+			"data and notification have 2049 bytes of keys and values: CCS takes at most 2048 to a topic or condition; send less, or an address from which the app can fetch it"},
+		{"white space without end", data(json.RawMessage("{" + strings.Repeat(" ", maxText) + "}")), "data is 32770 bytes of JSON text: use at most 32768; leave out white space"},
 		{"loc_args as array", notification(map[string]any{"body_loc_args": []string{"a"}}), "notification.body_loc_args is an array: CCS takes strings only; marshal it into one"},
 		{"loc_args not JSON", notification(map[string]string{"title_loc_args": "Ann"}),
 			`notification.title_loc_args is "Ann", not a JSON array in a string: write it like "[\"Ann\",\"3\"]"`},
@@ -143,18 +143,18 @@ func TestCheckedRefuses(t *testing.T) {
 
 		{"negative TTL", options(Options{TTL: TTL(-time.Second)}), "options.ttl is -1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
 		{"long TTL", options(Options{TTL: TTL(MaxTTL + time.Second)}), "options.ttl is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
-		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: CCS counts whole seconds; round it"},
+		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: CCS takes whole seconds only; round it"},
 		{"priority", options(Options{Priority: "HIGH"}), `options.priority is "HIGH": use "normal" or "high", or leave it unset`},
-		{"collapse key", options(Options{CollapseKey: strings.Repeat("k", MaxID+1)}), "options.collapse_key has 256 bytes: use at most 255; a hash does"},
+		{"collapse key", options(Options{CollapseKey: strings.Repeat("k", MaxID+1)}), "options.collapse_key has 256 bytes: use at most 255, for example a hash"},
 		{"android", options(Options{Android: json.RawMessage("{}")}), "options.android is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
 		{"apns", options(Options{APNS: json.RawMessage("{}")}), "options.apns is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
 		{"webpush", options(Options{Webpush: json.RawMessage("{}")}), "options.webpush is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
 
-		{"message id", toToken(func(d *Downstream) { d.MessageID = strings.Repeat("i", MaxID+1) }), "message_id has 256 bytes: use at most 255; a hash does"},
+		{"message id", toToken(func(d *Downstream) { d.MessageID = strings.Repeat("i", MaxID+1) }), "message_id has 256 bytes: use at most 255, for example a hash"},
 		{"group", toToken(func(d *Downstream) { d.Group = "a\x00" }), "group has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
 		{"group of bytes", toToken(func(d *Downstream) { d.Group = "\xff" }), "group is not UTF-8: encode it, base64 for bytes"},
 		{"context", toToken(func(d *Downstream) { d.Context = json.RawMessage("x") }), "context is not JSON: marshal it"},
-		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: keep it to 65536, and the rest in the plugin's state"},
+		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: use at most 65536, and keep the rest in the plugin's state"},
 
 		{"all at once", Downstream{Data: map[string]any{"a": 1, "b": 2}, Options: Options{Priority: "x"}, Group: "\n"},
 			"to has 0 targets: set exactly one: a token, a topic or a condition\n" +
@@ -179,7 +179,7 @@ func TestCheckedRefuses(t *testing.T) {
 	}
 }
 
-// It is asked before anybody knows whether the text is JSON.
+// CheckText works on text that is not JSON too.
 func TestCheckTextOfAnything(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"": true, `\`: true, `"\`: true, `\u`: true, `\ud83`: true, `\uzzzz`: true, `\\`: true, `"\ud83d\ude0`: false, `\ud800`: false, "\xed\xa0\x80": false,
@@ -198,14 +198,14 @@ func TestConditions(t *testing.T) {
 		"((('a' in topics)))":              "",
 		"":                                 `has "" where a 'topic' should be`,
 		"a in topics":                      `has "a in topics" where a 'topic' should be`,
-		"'a'":                              `lacks "in topics" behind 'a'`,
-		"'a' in topic":                     `lacks "in topics" behind 'a'`,
-		"'a in topics":                     `has "a in topics", which is no topic's name`,
-		"'' in topics":                     `has "", which is no topic's name`,
+		"'a'":                              `lacks "in topics" after 'a'`,
+		"'a' in topic":                     `lacks "in topics" after 'a'`,
+		"'a in topics":                     `has "a in topics", which is not a topic's name`,
+		"'' in topics":                     `has "", which is not a topic's name`,
 		"'a' in topics &&":                 `has "" where a 'topic' should be`,
-		"'a' in topics & 'b' in topics":    `goes on with "& 'b' in topics" where && or || should be`,
+		"'a' in topics & 'b' in topics":    `has "& 'b' in topics" where && or || should be`,
 		"('a' in topics":                   "lacks a closing parenthesis",
-		"'a' in topics)":                   `goes on with ")" where && or || should be`,
+		"'a' in topics)":                   `has ")" where && or || should be`,
 		strings.Repeat("(", MaxTarget):     `has "" where a 'topic' should be`,
 		"\"a\" in topics || 'b' in topics": `has "\"a\" in topics || 'b'" where a 'topic' should be`,
 	} {
@@ -230,7 +230,7 @@ func TestCheckID(t *testing.T) {
 	}
 }
 
-// FuzzFields holds eachField to encoding/json.
+// FuzzFields compares eachField with encoding/json.
 func FuzzFields(f *testing.F) {
 	for _, s := range []string{`{}`, ` {"a" : "b\"\\" , "c":[{"d":"]}"},[]],"e":-1.5e3 ,"f":null}`, `{"\u0061":"\ud83d\ude00"}`} {
 		f.Add([]byte(s))
@@ -255,7 +255,8 @@ func FuzzFields(f *testing.F) {
 	})
 }
 
-// FuzzChecked: what passes is an object of strings that XML and JSON carry, and passes again.
+// FuzzChecked: what passes is an object of strings that XML and JSON can carry, and
+// it passes again.
 func FuzzChecked(f *testing.F) {
 	for _, s := range []string{`{"a":"b"}`, `{"a":"\ud800"}`, "{\"a\":\"\uFFFE\"}", `{"gcm":"x"}`, `null`, ` {} `, `{"a":1}`, `{"a":"1","\u0061":"2"}`} {
 		f.Add([]byte(s), "tokA", "id", "g")

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// maxOperators is how many && and || CCS takes in one condition (ccs-protocol.md §3.1).
+// maxOperators is how many && and || a condition may have (ccs-protocol.md §3.1).
 const maxOperators = 2
 
-// isTopic reports whether s is a legal topic name.
+// isTopic reports whether s can be a topic's name.
 func isTopic(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -36,10 +36,10 @@ func checkCondition(s string) error {
 		return err
 	}
 	if c.space(); c.rest != "" {
-		return fmt.Errorf("goes on with %.20q where && or || should be", c.rest)
+		return fmt.Errorf("has %.20q where && or || should be", c.rest)
 	}
 	if c.operators > maxOperators {
-		return fmt.Errorf("has %d operators, and CCS takes %d", c.operators, maxOperators)
+		return fmt.Errorf("has %d operators, and CCS takes at most %d", c.operators, maxOperators)
 	}
 	return nil
 }
@@ -73,15 +73,15 @@ func (c *condition) unary() error {
 	}
 	name, rest, ok := strings.Cut(c.rest, "'")
 	if !ok || !isTopic(name) {
-		return fmt.Errorf("has %.20q, which is no topic's name", name)
+		return fmt.Errorf("has %.20q, which is not a topic's name", name)
 	}
 	if c.rest = rest; !c.is("in") || !c.is("topics") {
-		return fmt.Errorf("lacks \"in topics\" behind '%s'", name)
+		return fmt.Errorf("lacks \"in topics\" after '%s'", name)
 	}
 	return nil
 }
 
-// is goes over white space and word, if word is next.
+// is reports whether word is next, after white space, and skips it then.
 func (c *condition) is(word string) bool {
 	c.space()
 	rest, ok := strings.CutPrefix(c.rest, word)

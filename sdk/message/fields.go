@@ -8,8 +8,9 @@ import (
 
 const space = " \t\r\n"
 
-// eachField goes over the fields of an object that is known to be valid JSON,
-// in order, the values as they stand. A map would hide a key that is there twice.
+// eachField calls field for each field of an object, in order. The object must be
+// valid JSON. value is the field's JSON text. A map instead would hide a key that
+// occurs twice.
 func eachField(object []byte, field func(key string, value []byte)) {
 	b := object[1:]
 	for {
@@ -24,7 +25,7 @@ func eachField(object []byte, field func(key string, value []byte)) {
 	}
 }
 
-// valueEnd is the length of the value that b begins with.
+// valueEnd is the length of the value at the start of b.
 func valueEnd(b []byte) int {
 	switch b[0] {
 	case '"':
@@ -46,7 +47,7 @@ func valueEnd(b []byte) int {
 	return bytes.IndexAny(b, space+",}")
 }
 
-// stringEnd is the length of the string that b begins with, quotes included.
+// stringEnd is the length of the string at the start of b, with its quotes.
 func stringEnd(b []byte) int {
 	for i := 1; ; i++ {
 		switch b[i] {
@@ -63,12 +64,12 @@ func unquote(b []byte) string {
 		return string(b[1 : len(b)-1])
 	}
 	var s string
-	json.Unmarshal(b, &s) // a valid string: it cannot fail
+	json.Unmarshal(b, &s) // cannot fail: b is a valid string
 	return s
 }
 
-// halfSurrogate is where JSON text escapes one half of a surrogate pair without
-// the other, \ud83d without \ude00: no character, and so no text. -1: nowhere.
+// halfSurrogate returns where JSON text escapes only one half of a surrogate pair,
+// such as \ud83d without \ude00, or -1. Half a pair is not a character.
 func halfSurrogate(text []byte) int {
 	for i := 0; i < len(text); i++ {
 		next := bytes.IndexByte(text[i:], '\\')
@@ -85,13 +86,13 @@ func halfSurrogate(text []byte) int {
 			}
 			i += 11 // of the pair's 12 bytes
 		default:
-			i++ // what the backslash escapes, which may be another one
+			i++ // skip the escaped character, which may be a backslash
 		}
 	}
 	return -1
 }
 
-// utf16Unit is what b stands for, if it begins with \uXXXX; else 0.
+// utf16Unit is the value of the \uXXXX at the start of b; 0 if there is none.
 func utf16Unit(b []byte) uint64 {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0
@@ -100,7 +101,7 @@ func utf16Unit(b []byte) uint64 {
 	return unit
 }
 
-// typeName names the type of a value that is no string.
+// typeName names the type of a value that is not a string.
 func typeName(value []byte) string {
 	switch value[0] {
 	case 'n':

@@ -1,6 +1,6 @@
-// Package message holds the words that plugins and host share: what a device
-// sent, what is sent to a device, and how that ended. It imports the standard
-// library only and starts nothing. Start at [Upstream] and [Downstream].
+// Package message holds the types that plugins and host share: a message from a
+// device, a message to a device, and how that one ended. It imports only the standard
+// library, and starts no goroutine. Start at [Upstream] and [Downstream].
 package message
 
 import (
@@ -10,36 +10,36 @@ import (
 
 // Upstream is one message from a device (ccs-protocol.md §5).
 type Upstream struct {
-	ID        string          // the host's, a ULID; the same at every delivery of this message
-	Session   string          // name of the session (config.hcl) that it came through
+	ID        string          // the host's id of this message, a ULID; the same at each attempt
+	Session   string          // name of the session in config.hcl that the message came through
 	From      string          // registration token of the device
-	Category  string          // the app's package name or bundle id; "" when CCS sent none
-	MessageID string          // the device's own, unique for that device only
-	Data      json.RawMessage // the payload's "data", bytes as they came; nil when there was none
-	Raw       json.RawMessage // the whole payload, bytes as they came
-	Attempt   int             // 1 at the first delivery
-	Received  time.Time       // when the host stored it
+	Category  string          // the app's package name or bundle id; "" if CCS sent none
+	MessageID string          // the device's id of the message, unique for that device only
+	Data      json.RawMessage // the payload's "data", byte by byte as it came; nil if there was none
+	Raw       json.RawMessage // the whole payload, byte by byte as it came
+	Attempt   int             // 1 at the first attempt
+	Received  time.Time       // when the host stored the message
 }
 
-// Downstream is one message for a device, a topic or a condition
-// (ccs-protocol.md §3). [Downstream.Checked] says whether CCS could take it, and
-// makes it the [Checked] that the host works with.
+// Downstream is one message to a device, a topic or a condition
+// (ccs-protocol.md §3). [Downstream.Checked] checks it, and makes the [Checked] that
+// the host works with.
 type Downstream struct {
 	To           Target
-	Data         any             // marshalled to a JSON object with string values; nil for none
-	Notification any             // marshalled to a JSON object (ccs-protocol.md §3.2); nil for none
+	Data         any             // marshalled to a JSON object with string values; nil: none
+	Notification any             // marshalled to a JSON object (ccs-protocol.md §3.2); nil: none
 	Options      Options         // zero: CCS's defaults
-	Group        string          // messages of one group go out one after the other (P5); "" for no group
-	MessageID    string          // "" lets the host make one; see [Downstream.Checked] for what is legal
-	Session      string          // "" is the event's session, or the only one
-	Context      json.RawMessage // the plugin's own; comes back in the Outcome, never leaves the host
+	Group        string          // messages of one group go out one after the other (P5); "": no group
+	MessageID    string          // 1 to MaxID bytes of UTF-8 without control characters; "": the host makes one
+	Session      string          // "": the session of the event, or the host's only session
+	Context      json.RawMessage // for the plugin itself: comes back in the Outcome, and never leaves the host
 }
 
-// Checked is a downstream that CCS could take: what [Downstream.Checked] made, or
-// what was stored of it. Its fields are those of Downstream.
+// Checked is a downstream that has passed [Downstream.Checked]. Its fields mean the
+// same as those of Downstream.
 type Checked struct {
 	To                 Target
-	Data, Notification json.RawMessage // each an object; nil for none
+	Data, Notification json.RawMessage // each a JSON object; nil: none
 	Options            Options
 	Group              string
 	MessageID          string
@@ -47,10 +47,10 @@ type Checked struct {
 	Context            json.RawMessage
 }
 
-// Downstream is the message as its author would write it.
+// Downstream turns c back into a Downstream.
 func (c Checked) Downstream() Downstream {
 	d := Downstream{To: c.To, Options: c.Options, Group: c.Group, MessageID: c.MessageID, Session: c.Session, Context: c.Context}
-	if c.Data != nil { // a nil RawMessage in an interface is not nil
+	if c.Data != nil { // a nil RawMessage would make d.Data non-nil
 		d.Data = c.Data
 	}
 	if c.Notification != nil {
@@ -59,25 +59,27 @@ func (c Checked) Downstream() Downstream {
 	return d
 }
 
-// Target is where a downstream goes: exactly one field is set.
+// Target is where a downstream goes. Exactly one field is set.
 type Target struct {
 	Token     string // registration token, or the notification key of a device group
 	Topic     string // without the "/topics/" prefix
 	Condition string // "'a' in topics && 'b' in topics"
 }
 
-// Token targets one device.
+// Token targets one device by its registration token, or a device group by its
+// notification key.
 func Token(t string) Target { return Target{Token: t} }
 
 // Topic targets the subscribers of a topic; the name has no "/topics/" prefix.
 func Topic(name string) Target { return Target{Topic: name} }
 
-// Condition targets devices by a boolean expression over topics.
+// Condition targets devices by a boolean expression over topics, such as
+// "'a' in topics && 'b' in topics".
 func Condition(expr string) Target { return Target{Condition: expr} }
 
 // Options are CCS's delivery options (ccs-protocol.md §3.1).
 type Options struct {
-	TTL              *time.Duration // nil: CCS's default of four weeks; 0 is now or never. See [TTL]
+	TTL              *time.Duration // whole seconds up to MaxTTL; nil: CCS's default of four weeks; 0: now or never. See [TTL]
 	Priority         Priority
 	CollapseKey      string
 	DryRun           bool
@@ -85,35 +87,36 @@ type Options struct {
 	ContentAvailable bool
 	MutableContent   bool
 
-	// Raw blocks for transports that have them; CCS has none, so Checked refuses them.
+	// Raw JSON for one platform. CCS has no such blocks, so Checked refuses them.
 	Android, APNS, Webpush json.RawMessage
 }
 
-// TTL makes the value for [Options].TTL.
+// TTL makes the value for [Options].TTL. TTL(0) means now or never.
 func TTL(d time.Duration) *time.Duration { return &d }
 
 // Priority is "", "normal" or "high".
 type Priority string
 
-// The priorities of CCS; the zero value leaves the choice to CCS.
+// The priorities of CCS. With the zero value "" CCS decides.
 const (
 	PriorityNormal Priority = "normal"
 	PriorityHigh   Priority = "high"
 )
 
-// Outcome tells how one downstream ended. Every accepted downstream has exactly one (P4).
+// Outcome tells how one downstream ended. Every accepted downstream has exactly one
+// outcome (P4).
 type Outcome struct {
 	ID          string // of this event
 	Session     string
 	MessageID   string // of the downstream
-	Group       string
-	To          Target
+	Group       string // of the downstream
+	To          Target // of the downstream
 	Status      OutcomeStatus
-	Code        string          // for Failed CCS's error code, or the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
-	Description string          // CCS's words, for Failed
-	NewToken    string          // registration_id in CCS's ack: replace the old token by it
+	Code        string          // for Failed: CCS's error code, or one of the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
+	Description string          // for Failed: CCS's words
+	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one
 	Attempts    int             // how often the downstream was written to CCS
-	Attempt     int             // of this event; 1 at the first delivery
+	Attempt     int             // of this event; 1 at the first attempt
 	Context     json.RawMessage // as given to Send
 }
 
@@ -122,8 +125,8 @@ type OutcomeStatus uint8
 
 // The three ends of a downstream.
 const (
-	Acked   OutcomeStatus = iota + 1 // CCS took it; this is not a delivery to the device
-	Failed                           // CCS refused it for good, or attempts ran out
+	Acked   OutcomeStatus = iota + 1 // CCS took the downstream; the device need not have it yet
+	Failed                           // CCS refused it for good, or its attempts ran out
 	Expired                          // its TTL passed before CCS took it
 )
 
@@ -140,10 +143,10 @@ func (s OutcomeStatus) String() string {
 	return "unknown"
 }
 
-// MarshalText gives the name, so that logs and JSON have it too.
+// MarshalText writes what String returns, for logs and JSON.
 func (s OutcomeStatus) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText takes a name; one of a later host's is none of the three.
+// UnmarshalText reads a status. An unknown one, from a later host, becomes 0.
 func (s *OutcomeStatus) UnmarshalText(text []byte) error {
 	*s = 0
 	for _, known := range []OutcomeStatus{Acked, Failed, Expired} {
@@ -154,14 +157,15 @@ func (s *OutcomeStatus) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Receipt is CCS's delivery receipt (ccs-protocol.md §6).
+// Receipt is CCS's delivery receipt: the device has got a downstream
+// (ccs-protocol.md §6).
 type Receipt struct {
 	ID                string // of this event
 	Session           string
-	OriginalMessageID string // of the downstream that the device confirmed
+	OriginalMessageID string // MessageID of the downstream
 	Device            string // registration token
 	Category          string
-	Status            string // as CCS says, e.g. MESSAGE_SENT_TO_DEVICE
-	Attempt           int    // of this event; 1 at the first delivery
+	Status            string // CCS's word, for example MESSAGE_SENT_TO_DEVICE
+	Attempt           int    // of this event; 1 at the first attempt
 	SentAt            time.Time
 }

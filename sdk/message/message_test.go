@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A plugin's log goes to the host as JSON: there a status has its name.
+// A plugin's log goes to the host as JSON. A status in it has its name.
 func TestOutcomeStatusInJSON(t *testing.T) {
 	for status, want := range map[OutcomeStatus]string{Acked: `"acked"`, Failed: `"failed"`, Expired: `"expired"`, 0: `"unknown"`} {
 		text, err := json.Marshal(status)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What tools leave beside a program can't be taken for one.
+// Files that tools leave beside a program are not plugins.
 func TestCheckPluginName(t *testing.T) {
 	for _, name := range []string{"echo", "Echo-2_a", "4", strings.Repeat("x", 64)} {
 		if err := CheckPluginName(name); err != nil {

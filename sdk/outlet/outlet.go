@@ -1,8 +1,8 @@
-// Package outlet writes a log to a file that may stall or break, such as a pipe
-// that nobody reads, so that nothing waits for a line: it is a bounded buffer
-// with one goroutine that writes. What doesn't fit is dropped, counted, and told
-// by a line of its own when there is somebody who reads again. It keeps P10 for
-// the host's log and, in the sdk, for a plugin's. Start at [Writer.Write].
+// Package outlet writes a log to a file that may block or fail, such as a pipe that
+// nobody reads. Who logs does not wait for the reader: lines go into a bounded buffer,
+// and one goroutine writes them. Lines that don't fit are dropped and counted. When
+// the file takes lines again, one line says how many are missing at that place. It
+// keeps P10 for the host's log and for a plugin's log. Start at [Writer.Write].
 package outlet
 
 import (
@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// size is what the buffer holds, in bytes; as much again may be on its way.
+// size is how many bytes the buffer holds. As many may be in the write that goes on.
 const size = 1 << 20
 
-// piece is what goes out at once, so that Stats.Writing tells a slow reader from
-// one that is gone.
+// piece is how many bytes one write has at most. So Stats.Writing shows whether the
+// reader is only slow, or reads nothing.
 const piece = 64 << 10
 
-// busy is the wait before another try at a file that takes nothing now: somebody
-// who shares it has made it non-blocking.
+// busy is the wait before the next try when the file returns EAGAIN. This happens
+// when another process that shares the file has made it non-blocking.
 const busy = 10 * time.Millisecond
 
 // Writer takes lines for a file. Its methods may be called from any goroutine.
@@ -32,59 +32,60 @@ type Writer struct {
 	patience time.Duration
 	more     chan struct{} // hint to run, capacity 1
 
-	mu      sync.Mutex // guards what follows; nothing is written with it held
+	mu      sync.Mutex // guards what follows; not held during a write
 	pending []byte
-	spare   []byte        // a buffer for pending that is not in use
-	gap     uint64        // lines dropped behind pending
-	written chan struct{} // closed when pending is done with; nil: it is empty
-	under   chan struct{} // the same of what is being written
-	late    bool          // a Write has waited in vain: none does until all is done with
+	spare   []byte        // an unused buffer, the next one for pending
+	gap     uint64        // lines dropped after pending
+	written chan struct{} // closed when pending has been written or has failed; nil: pending is empty
+	writes  chan struct{} // the same for the batch that is being written
+	late    bool          // a Write has waited for patience in vain; no Write waits until nothing is pending
 	closed  bool
 	notice  func(n uint64) []byte
 	stats   Stats
 
 	// What follows is owned by run.
-	lost uint64 // lines that did not get out, and of which nothing was told
-	torn bool   // the last line broke off
+	lost uint64 // missing lines of which no line in the file tells yet
+	torn bool   // the last line in the file has no end
 }
 
-// Stats are what became of the lines.
+// Stats are counts of lines, and what the Writer does now.
 type Stats struct {
-	Dropped uint64    // lines: nobody read what was before them
-	Failed  uint64    // lines that the file didn't take
-	Err     error     // the last reason for that
-	Writing time.Time // since when one write has been going on; zero: none does
+	Dropped uint64    // lines dropped because the buffer was full or closed
+	Failed  uint64    // lines that the file refused
+	Err     error     // the last error of the file
+	Writing time.Time // when the current write began; zero: none goes on
 }
 
-// New makes a Writer to out and starts its goroutine, which Close ends.
+// New makes a Writer to out and starts its goroutine. Close ends it.
 func New(out io.Writer) *Writer { return NewPatient(out, 0) }
 
-// NewPatient makes one whose Write returns when the line is written, so that it
-// outlives a process that exits right after; but that waits for patience at most,
-// and once in vain, not again until the file has taken everything.
+// NewPatient makes a Writer whose Write waits until the line is written, for patience
+// at most. So the line is not lost when the process exits right after. When a Write
+// has waited in vain, no Write waits until the file has taken everything.
 func NewPatient(out io.Writer, patience time.Duration) *Writer {
 	w := &Writer{out: out, patience: patience, more: make(chan struct{}, 1), notice: plain}
-	go w.run() //house:go ends after Close, but for a write that hangs, which ends with the process
+	go w.run() //house:go ends after Close; a write that hangs ends with the process
 	return w
 }
 
 func plain(n uint64) []byte { return fmt.Appendf(nil, "%d lines dropped\n", n) }
 
-// Notice has dropped lines told by what line makes of their number.
+// Notice sets the function that makes the line which tells of n missing lines.
 func (w *Writer) Notice(line func(n uint64) []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.notice = line
 }
 
-// Write takes whole lines. It never fails, and waits for no reader.
+// Write takes whole lines. It never fails. It does not wait, unless the Writer is
+// from NewPatient.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	if w.closed || w.gap > 0 || len(w.pending) > 0 && len(w.pending)+len(p) > size {
 		n := lines(p)
 		w.stats.Dropped += n
 		if !w.closed {
-			w.gap += n // so do all that follow, until run has taken what is before them
+			w.gap += n // later lines are dropped too, until run has taken pending
 		}
 		w.mu.Unlock()
 		return len(p), nil
@@ -102,7 +103,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// await waits for a batch, for as long as patience lasts.
+// await waits until a batch has been written, for patience at most.
 func (w *Writer) await(written <-chan struct{}) {
 	limit := time.NewTimer(w.patience)
 	defer limit.Stop()
@@ -115,15 +116,15 @@ func (w *Writer) await(written <-chan struct{}) {
 	}
 }
 
-// Stats tells what became of the lines so far.
+// Stats returns the counts so far.
 func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.stats
 }
 
-// Close writes what there is, for as long as limit allows, and reports whether
-// all of it got out. Lines that come later are dropped.
+// Close waits until all lines have been written or have failed. It returns false if
+// that takes longer than limit. Later lines are dropped.
 func (w *Writer) Close(limit time.Duration) (all bool) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
@@ -132,7 +133,7 @@ func (w *Writer) Close(limit time.Duration) (all bool) {
 		w.mu.Lock()
 		wait := w.written
 		if wait == nil {
-			wait = w.under
+			wait = w.writes
 		}
 		w.closed = w.closed || wait == nil
 		w.mu.Unlock()
@@ -157,17 +158,17 @@ func (w *Writer) hint() {
 	}
 }
 
-// batch is what run writes at a time.
+// batch is what run takes from pending at once.
 type batch struct {
 	text   []byte
-	gap    uint64 // lines dropped behind it
+	gap    uint64 // lines dropped after text
 	notice func(n uint64) []byte
 }
 
-// run writes, batch by batch.
+// run writes one batch after the other.
 func (w *Writer) run() {
 	for {
-		b, over := w.take()
+		b, over := w.next()
 		if over {
 			return
 		}
@@ -183,14 +184,14 @@ func (w *Writer) run() {
 	}
 }
 
-// take waits for the next batch; over: there comes none.
-func (w *Writer) take() (b batch, over bool) {
+// next waits for the next batch. over: the Writer is closed, and there is none.
+func (w *Writer) next() (b batch, over bool) {
 	for {
 		w.mu.Lock()
 		if len(w.pending) > 0 {
 			b = batch{w.pending, w.gap, w.notice}
 			w.pending, w.spare, w.gap = w.spare, nil, 0
-			w.under, w.written = w.written, nil
+			w.writes, w.written = w.written, nil
 			w.mu.Unlock()
 			return b, false
 		}
@@ -203,24 +204,24 @@ func (w *Writer) take() (b batch, over bool) {
 	}
 }
 
-// done lets those go on who wait for a batch.
+// done wakes the callers that wait for a batch.
 func (w *Writer) done(b batch, failed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Failed += failed
-	close(w.under)
-	w.under, w.spare = nil, b.text[:0]
+	close(w.writes)
+	w.writes, w.spare = nil, b.text[:0]
 	w.late = w.late && w.written != nil
 }
 
-// tell writes that lines are missing here.
+// tell writes a line which says how many lines are missing here.
 func (w *Writer) tell(b batch) {
 	if w.put(b.notice(w.lost)) == 0 {
 		w.lost = 0
 	}
 }
 
-// put writes text, and returns how many of its lines did not get out.
+// put writes text, and returns how many of its lines are missing in the file.
 func (w *Writer) put(text []byte) (missing uint64) {
 	if w.torn {
 		if _, err := w.some([]byte("\n")); err != nil {
@@ -237,7 +238,7 @@ func (w *Writer) put(text []byte) (missing uint64) {
 	return 0
 }
 
-// some writes a part of p, and waits while the file takes nothing now.
+// some writes a part of p. It waits while the file returns EAGAIN.
 func (w *Writer) some(p []byte) (n int, err error) {
 	w.writing(time.Now())
 	defer w.writing(time.Time{})
@@ -274,7 +275,7 @@ func (w *Writer) failed(text []byte, err error) (missing uint64) {
 	return lines(text)
 }
 
-// lines counts the lines of p, one without an end, too.
+// lines counts the lines of p. A last line without an end counts too.
 func lines(p []byte) uint64 {
 	n := uint64(bytes.Count(p, []byte("\n")))
 	if len(p) > 0 && p[len(p)-1] != '\n' {

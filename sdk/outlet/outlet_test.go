@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// file is one that does as a test says.
+// file is an io.Writer that blocks and fails as the test wants.
 type file struct {
 	mu   sync.Mutex
 	got  bytes.Buffer
@@ -43,8 +43,8 @@ func (f *file) String() string {
 	return f.got.String()
 }
 
-// books checks that what came is the numbers from 0 on, in order, with each gap
-// told where it is by its true size, and returns how many lines were missing.
+// books checks the lines that came: the numbers from 0 on, in order, and at each gap
+// a line with its true size. It returns how many lines were missing.
 func books(t *testing.T, text string, total int) (missing int) {
 	t.Helper()
 	next := 0
@@ -67,8 +67,8 @@ func books(t *testing.T, text string, total int) (missing int) {
 	return missing
 }
 
-// P10: nobody reads, and nothing waits. When somebody reads again, order is kept,
-// and one line tells how many are missing where they are missing.
+// P10: when nobody reads, nothing waits. When somebody reads again, the order is
+// kept, and one line at the gap says how many lines are missing.
 func TestNothingWaitsForAReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{gate: make(chan struct{})}
@@ -83,7 +83,7 @@ func TestNothingWaitsForAReader(t *testing.T) {
 		}
 		write(0, 1)
 		synctest.Wait()
-		write(1, 5000) // durably blocked would be a deadlock of the bubble
+		write(1, 5000) // if it waited, synctest would report a deadlock
 		s := w.Stats()
 		if s.Dropped == 0 || s.Dropped > 4000 || s.Writing.IsZero() {
 			t.Errorf("%+v", s)
@@ -102,7 +102,7 @@ func TestNothingWaitsForAReader(t *testing.T) {
 	})
 }
 
-// While the reader is slow, what is dropped in several gaps is told in each.
+// With a slow reader there are several gaps. Each has its own line.
 func TestGapsAreToldWhereTheyAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{gate: make(chan struct{})}
@@ -131,8 +131,8 @@ func TestGapsAreToldWhereTheyAre(t *testing.T) {
 	})
 }
 
-// A file that breaks ends nothing; lines that it didn't take are counted, and
-// told of when it works again, also when one broke off in its middle.
+// After an error of the file the Writer goes on. It counts the missing lines, and
+// tells of them when the file works again, also when a line was cut in its middle.
 func TestBrokenFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := 1 << 30
@@ -178,7 +178,7 @@ func TestBrokenFile(t *testing.T) {
 	})
 }
 
-// Short writes and a file that is non-blocking lose nothing.
+// Short writes and a non-blocking file lose nothing.
 func TestPartialWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, calls := &file{}, 0
@@ -203,8 +203,8 @@ func TestPartialWrites(t *testing.T) {
 	})
 }
 
-// A patient Write returns when the line is out, and waits once for a reader that
-// doesn't come, not every time.
+// A patient Write returns when the line is written. If nobody reads, only the first
+// Write waits.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{gate: make(chan struct{}, 1)}
@@ -231,7 +231,7 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// A real pipe whose reader has gone is an error that is counted.
+// The error of a real pipe whose reader has gone is counted.
 func TestClosedPipe(t *testing.T) {
 	r, out, err := os.Pipe()
 	if err != nil {

@@ -1,10 +1,14 @@
-// Package plugintest is a host for the tests of plugin authors: it runs a
-// plugin in the test's own process, over real gRPC, gives it events and keeps
-// what it does. It commits like the real host (P7): a handler's downstreams and
-// state count when it returns nil, all or nothing, and a handler whose state was
-// changed under it runs again, also one that returned an error. A handler that goes on after its ctx has ended
-// fails the test, since a host ends plugins for that. There are no devices and no
-// disk behind it, and no lanes: it gives out what the test gives it, at once.
+// Package plugintest is a host for the tests of plugin authors. It runs a plugin in
+// the test's own process, over real gRPC. The test gives the plugin events and looks
+// at what it has sent and stored.
+//
+// It commits as the real host does (P7). A handler's downstreams and state are
+// committed when it returns nil, all or nothing. If another commit has changed a key
+// that the handler read, the handler runs again, also after an error. If a handler
+// goes on after its ctx has ended, the test fails, because a real host may kill the
+// plugin for that.
+//
+// There are no devices, no disk and no lanes: each event goes to the plugin at once.
 //
 //	h := plugintest.New(t, plugin, plugintest.Options{})
 //	r := h.Upstream(sdk.Upstream{From: "ann", Data: plugintest.JSON(map[string]string{"say": "hi"})})
@@ -30,17 +34,17 @@ import (
 )
 
 const (
-	// patience is how long the plugin may take for anything before the test fails.
+	// patience is how long each wait for the plugin may last before the test fails.
 	patience = 30 * time.Second
-	// hungGrace is how long a handler may go on after its time, as in the host.
+	// hungGrace is how long a handler may go on after its timeout, as in the host.
 	hungGrace = 5 * time.Second
 )
 
-// Options are for New; the zero value is fine.
+// Options are for New and Refusal. The zero value works.
 type Options struct {
-	Config         any           // marshalled to the plugin's config object; nil for none
-	Sessions       []string      // names of the host's sessions; nil is one, "main"
-	HandlerTimeout time.Duration // then a handler's ctx ends; 0 is 30 s
+	Config         any           // marshalled to the plugin's config object; nil: no config
+	Sessions       []string      // names of the host's sessions; nil: one session, "main"
+	HandlerTimeout time.Duration // after this a handler's ctx ends; 0: 30 s
 }
 
 // Host runs one plugin. Its methods may be called from any goroutine.
@@ -59,8 +63,9 @@ type Host struct {
 	changed chan struct{} // closed and replaced when now changes
 }
 
-// New starts the plugin as a host does: Describe, Start with its config, Run.
-// It fails the test when the plugin refuses, and stops it when the test ends.
+// New starts the plugin as a host does: Describe, then Start with its config, then
+// Run. If the plugin does not start, the test fails. The plugin is stopped when the
+// test ends.
 func New(t testing.TB, p sdk.Plugin, o Options) *Host {
 	t.Helper()
 	h, err := open(t, p, o)
@@ -70,8 +75,8 @@ func New(t testing.TB, p sdk.Plugin, o Options) *Host {
 	return h
 }
 
-// Refusal starts a plugin that is expected not to start, and returns why it
-// didn't: an error in the Plugin value, in its config, or from its Start.
+// Refusal starts a plugin that should not start, and returns why it did not: an error
+// in the Plugin value, in its config, or from its Start. nil: it did start.
 func Refusal(t testing.TB, p sdk.Plugin, o Options) error {
 	t.Helper()
 	h, err := open(t, p, o)
@@ -103,14 +108,14 @@ func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
 	return h, nil
 }
 
-// start brings up an instance, up to and with its Start.
+// start makes an instance and runs its Start.
 func (h *Host) start(p sdk.Plugin) (*instance, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("no answer within %v", patience))
 	defer cancel()
 	return openInstance(ctx, p, h.log, h.store, &wire.ConfigureRequest{Config: h.config, LogLevel: "debug", Sessions: h.opts.Sessions})
 }
 
-// Stop drains the plugin and ends it. The end of the test does it, too.
+// Stop drains the plugin and ends it. This happens at the end of the test too.
 func (h *Host) Stop() {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -121,9 +126,10 @@ func (h *Host) Stop() {
 	}
 }
 
-// Reload replaces the plugin by p as a new file in the plugins folder does: p
-// starts, the old one drains, then p's Run begins. State and what was sent stay;
-// events that the old one gave back go to the new one.
+// Reload replaces the plugin by p, as a new file in the plugins folder does: p starts,
+// the old plugin drains, and then p's Run begins. The state and the sent downstreams
+// stay. Events that the old plugin gives back go to p. If p does not start, the test
+// fails, and the old plugin goes on.
 func (h *Host) Reload(p sdk.Plugin) {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -143,9 +149,9 @@ func (h *Host) Reload(p sdk.Plugin) {
 	next.session.Send(&wire.HostFrame{Run: true})
 }
 
-// Crash ends the plugin as kill -9 does, as far as that can be had in one
-// process: the session is cut, what handlers do from then on is lost, and a new
-// instance of the same Plugin value gets the events that were in its hands.
+// Crash does what kill -9 does, as far as that is possible in one process: the
+// connection is cut, and what handlers do from then on is lost. A new instance of the
+// same Plugin value starts. It gets the events that the old one held.
 func (h *Host) Crash() {
 	h.changing.Lock()
 	defer h.changing.Unlock()
@@ -163,7 +169,7 @@ func (h *Host) Crash() {
 	}
 }
 
-// swap makes next the instance that gets events, and returns the one before.
+// swap makes next the instance that gets events, and returns the old one.
 func (h *Host) swap(next *instance) *instance {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -174,9 +180,9 @@ func (h *Host) swap(next *instance) *instance {
 	return old
 }
 
-// Upstream gives the plugin a device's message and waits for the result. Fields
-// that are empty are filled in: the id, the first category of the plugin, From
-// "device", Attempt 1, Raw around Data, and so on.
+// Upstream gives the plugin a device's message and waits for the result. Empty fields
+// get values: a new ID and MessageID, the first session, From "device", the plugin's
+// first category, Attempt 1, Received now, and a Raw that contains Data.
 func (h *Host) Upstream(m sdk.Upstream) Result {
 	h.mu.Lock()
 	categories := h.plugin.Categories
@@ -197,7 +203,8 @@ func (h *Host) Upstream(m sdk.Upstream) Result {
 	return h.deliver(&wire.Delivery{Attempt: uint32(max(m.Attempt, 1)), Event: &wire.Delivery_Upstream{Upstream: wire.UpstreamToProto(&m)}})
 }
 
-// Outcome tells the plugin how a downstream ended, and waits for the result.
+// Outcome tells the plugin how a downstream ended, and waits for the result. Empty
+// fields get values: a new ID, the first session, Attempt 1 and Attempts 1.
 func (h *Host) Outcome(o sdk.Outcome) Result {
 	fill(&o.ID, ulid.Make().String())
 	fill(&o.Session, h.opts.Sessions[0])
@@ -205,7 +212,9 @@ func (h *Host) Outcome(o sdk.Outcome) Result {
 	return h.deliver(&wire.Delivery{Attempt: uint32(max(o.Attempt, 1)), Event: &wire.Delivery_Outcome{Outcome: wire.OutcomeToProto(&o)}})
 }
 
-// Receipt gives the plugin a delivery receipt, and waits for the result.
+// Receipt gives the plugin a delivery receipt, and waits for the result. Empty fields
+// get values: a new ID, the first session, Status "MESSAGE_SENT_TO_DEVICE", SentAt
+// now and Attempt 1.
 func (h *Host) Receipt(r sdk.Receipt) Result {
 	fill(&r.ID, ulid.Make().String())
 	fill(&r.Session, h.opts.Sessions[0])
@@ -222,8 +231,8 @@ func fill(s *string, v string) {
 	}
 }
 
-// deliver hands an event out until it is settled: again after a conflict, and
-// to the next instance when one has given it back or died.
+// deliver gives an event to the plugin until it has a result that counts: again after
+// a conflict, and to the next instance if the first gave it back or died.
 func (h *Host) deliver(d *wire.Delivery) Result {
 	d.TimeoutMs = uint32(h.opts.HandlerTimeout.Milliseconds())
 	for runs := 1; ; {
@@ -231,20 +240,20 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 		in, changed := h.now, h.changed
 		h.mu.Unlock()
 		if in == nil {
-			h.t.Errorf("plugintest: event for a plugin that was stopped")
+			h.t.Errorf("plugintest: the plugin is stopped and can't get this event")
 			return Result{Status: Released}
 		}
 		r, returned := in.deliver(d, h.opts.HandlerTimeout+hungGrace)
 		switch {
 		case !returned:
-			h.t.Errorf("plugintest: a handler has not returned %v after the end of its ctx (HandlerTimeout is %v): a host keeps its lane waiting for it, and kills a plugin as hung when a quarter of its MaxInFlight handlers do so",
+			h.t.Errorf("plugintest: a handler has not returned %v after the end of its ctx (HandlerTimeout is %v). In a real host its lane waits, and when a quarter of MaxInFlight handlers hang like this, the host kills the plugin",
 				hungGrace, h.opts.HandlerTimeout)
 			return Result{Status: Hung, Runs: runs}
-		case r == nil || r.Code == wire.Result_RELEASE: // its instance ends
+		case r == nil || r.Code == wire.Result_RELEASE: // the instance ends; wait for the next one
 			select {
 			case <-changed:
 			case <-time.After(patience):
-				h.t.Errorf("plugintest: plugin ended its session by itself, or gave an event back without being asked to")
+				h.t.Errorf("plugintest: the plugin closed its connection by itself, or gave an event back although it was not stopped")
 				return Result{Status: Released, Runs: runs}
 			}
 		case r.Code == wire.Result_DONE:
@@ -257,7 +266,7 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 				h.t.Errorf("plugintest: commit: %v", err)
 			}
 			return Result{Status: Done, Sent: sent, Runs: runs}
-		case h.store.stale(r.Changes): // the error came of what is no longer true
+		case h.store.stale(r.Changes): // a key that it read has changed: the error does not count
 			runs++
 		default:
 			return Result{
@@ -268,7 +277,7 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 	}
 }
 
-// JSON is v as JSON; it panics on what can't be marshalled.
+// JSON marshals v. It panics if that is not possible.
 func JSON(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -277,8 +286,8 @@ func JSON(v any) json.RawMessage {
 	return b
 }
 
-// Decode is v, a downstream's Data or Notification, decoded into into; it
-// panics when it doesn't fit.
+// Decode decodes v, the Data or Notification of a downstream, into into. It panics if
+// v does not fit.
 func Decode(v, into any) {
 	if err := json.Unmarshal(JSON(v), into); err != nil {
 		panic(fmt.Sprintf("plugintest.Decode: %v", err))

@@ -11,7 +11,7 @@ import (
 	"balhost/sdk"
 )
 
-// recorder is a test that keeps its errors to itself.
+// recorder is a testing.TB that collects its errors and does not fail.
 type recorder struct {
 	testing.TB
 	errors []string
@@ -21,8 +21,8 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
 
-// TestHandlerThatIgnoresItsContext: one that is late is waited for, and counts;
-// one that never returns fails the author's test, as a host would kill the plugin.
+// TestHandlerThatIgnoresItsContext: the result of a late handler counts. A handler
+// that never returns fails the author's test, because a host would kill the plugin.
 func TestHandlerThatIgnoresItsContext(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -18,8 +18,9 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// Connect serves p in this process and connects to it over gRPC in memory, for
-// tests that want the wire itself. stop ends both sides at once, as a kill does.
+// Connect serves p in this process and connects to it over gRPC in memory. It is for
+// tests that read and write frames themselves. stop ends both sides at once, as a
+// kill does.
 func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), err error) {
 	service, err := sdk.NewServer(p, log, nil)
 	if err != nil {
@@ -29,7 +30,7 @@ func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), 
 	server := wire.NewServer(nil)
 	wire.RegisterPluginServer(server, service)
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(listener) }) // ends, with nil, by Stop
+	serving.Go(func() { _ = server.Serve(listener) }) // returns nil after Stop
 	conn, err := grpc.NewClient("passthrough:///plugin", append(wire.DialOptions(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
@@ -45,16 +46,16 @@ func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), 
 	}, nil
 }
 
-// instance is one life of the plugin, as a process would be.
+// instance stands for one process of the plugin.
 type instance struct {
 	session *wire.Session
 	store   *store
-	cut     func() // ends it at once, and waits for its end
+	cut     func() // ends the instance at once, and waits for its end
 	drained chan struct{}
 
 	mu     sync.Mutex // guards what follows
 	last   uint64
-	out    map[uint64]chan<- *wire.Result // given out, not settled
+	out    map[uint64]chan<- *wire.Result // deliveries without a result
 	closed bool
 }
 
@@ -89,8 +90,9 @@ func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store
 	return in, nil
 }
 
-// deliver hands an event out and waits for its result; nil when the instance is
-// gone. When it has not returned within limit, what it does then is lost.
+// deliver gives an event to the plugin and waits for the result. r is nil if the
+// instance has ended. returned is false if there was no result within limit; a later
+// one is ignored.
 func (in *instance) deliver(d *wire.Delivery, limit time.Duration) (r *wire.Result, returned bool) {
 	result := make(chan *wire.Result, 1)
 	in.mu.Lock()
@@ -124,14 +126,14 @@ func (in *instance) settle(r *wire.Result) {
 	}
 }
 
-// drain stops the plugin in order.
+// drain stops the plugin and waits for its handlers.
 func (in *instance) drain() error {
 	in.session.Send(&wire.HostFrame{Drain: &wire.Drain{Reason: "plugintest", TimeoutMs: uint32(patience.Milliseconds())}})
 	var err error
 	select {
 	case <-in.drained:
 	case <-time.After(patience):
-		err = fmt.Errorf("plugin has not drained within %v", patience)
+		err = fmt.Errorf("the plugin has not drained within %v", patience)
 	}
 	in.session.Close()
 	in.cut()
@@ -170,7 +172,7 @@ func (h handler) Closed(error) {
 	}
 }
 
-// testLog passes log lines to the test until it ends.
+// testLog writes log lines to the test's log, until the test ends.
 type testLog struct {
 	mu sync.Mutex
 	t  testing.TB
@@ -190,7 +192,7 @@ func (l *testLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.t == nil {
-		return 0, errors.New("test has ended")
+		return 0, errors.New("the test has ended")
 	}
 	l.t.Logf("%s", b)
 	return len(b), nil

@@ -11,13 +11,13 @@ import (
 // Status is how a handler's run ended.
 type Status wire.Result_Code
 
-// The ends of a handler's run.
+// The values of Status.
 const (
-	Done     = Status(wire.Result_DONE)    // nil: committed
-	Retried  = Status(wire.Result_RETRY)   // an error or a panic: the event would come again
-	Rejected = Status(wire.Result_REJECT)  // sdk.Reject: to the dead letters
-	Released = Status(wire.Result_RELEASE) // given back because the plugin stopped
-	Hung     = Status(-1)                  // the handler went on after its ctx had ended: the test has failed
+	Done     = Status(wire.Result_DONE)    // the handler returned nil, and its Tx was committed
+	Retried  = Status(wire.Result_RETRY)   // an error or a panic: a real host would give the event again
+	Rejected = Status(wire.Result_REJECT)  // sdk.Reject: a real host would put it into the dead letters
+	Released = Status(wire.Result_RELEASE) // the event came back because the plugin stopped
+	Hung     = Status(-1)                  // the handler went on after its ctx had ended, and the test has failed
 )
 
 // String is the status in lower case.
@@ -37,16 +37,16 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %d", int(s))
 }
 
-// Result is what a handler made of an event.
+// Result is how an event ended.
 type Result struct {
 	Status Status
-	Reason string           // the handler's error; "" when done
-	Delay  time.Duration    // for Retried: as asked for by sdk.Retry; negative: the host's backoff
+	Reason string           // the handler's error; "" if Done
+	Delay  time.Duration    // for Retried: the time from sdk.Retry; negative: the host's backoff decides
 	Sent   []sdk.Downstream // committed with this event, in order; Data and Notification are json.RawMessage
 	Runs   int              // how often the handler ran: more than once after conflicts
 }
 
-// Err is nil when the event was handled, and else says how it ended.
+// Err is nil if the Status is Done. Otherwise it says how the event ended.
 func (r Result) Err() error {
 	if r.Status == Done {
 		return nil

@@ -3,7 +3,6 @@ package plugintest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,16 +16,16 @@ import (
 
 var errConflict = fmt.Errorf("%w: run again", wire.ErrConflict)
 
-// store is the ledger's part that a plugin sees: its state, and what it sent.
+// store is what a plugin sees of a ledger: its state, and what it has sent.
 type store struct {
-	sessions []string // of the host
+	sessions []string // names of the host's sessions
 
 	mu      sync.Mutex // guards what follows
 	state   map[string]value
 	version uint64 // of the last write
 	sent    []*wire.Downstream
 	ids     map[string]*wire.Downstream
-	refuse  error
+	refuse  error         // for Host.Send; nil: it works
 	changed chan struct{} // closed and replaced at each commit
 }
 
@@ -45,7 +44,7 @@ func (s *store) get(key string) value {
 	return s.state[key]
 }
 
-// commit takes changes all or nothing, as the ledger does (P7).
+// commit applies changes all or nothing, as the ledger does (P7).
 func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +98,7 @@ func (s *store) changedSince(reads []*wire.Read) bool {
 	return false
 }
 
-// stale reports whether a key that was read has changed since.
+// stale reports whether a key in c.Read has changed since it was read.
 func (s *store) stale(c *wire.Changes) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +127,7 @@ func (s *store) answer(c *wire.Call) *wire.Reply {
 		}
 		return wire.NewReply(c.Id, refuse)
 	}
-	return wire.NewReply(c.Id, fmt.Errorf("%w: call of an unknown kind", wire.ErrInvalid))
+	return wire.NewReply(c.Id, fmt.Errorf("%w: unknown kind of call", wire.ErrInvalid))
 }
 
 func downstreams(list []*wire.Downstream) []sdk.Downstream {
@@ -139,7 +138,8 @@ func downstreams(list []*wire.Downstream) []sdk.Downstream {
 	return out
 }
 
-// State decodes a key of the plugin's state into v, and says whether it exists.
+// State decodes the value of a key of the plugin's state into v, and reports whether
+// the key exists.
 func (h *Host) State(key string, v any) bool {
 	stored := h.store.get(key)
 	if stored.version == 0 {
@@ -151,7 +151,7 @@ func (h *Host) State(key string, v any) bool {
 	return true
 }
 
-// SetState writes a key of the plugin's state; nil deletes it.
+// SetState sets a key of the plugin's state to v. nil deletes the key.
 func (h *Host) SetState(key string, v any) {
 	w := &wire.Write{Key: key, Value: JSON(v)}
 	w.Delete = bytes.Equal(w.Value, []byte("null"))
@@ -172,15 +172,16 @@ func (h *Host) Keys() []string {
 	return keys
 }
 
-// Sent is all that the plugin has sent so far, by handlers and by Host.Send.
+// Sent is all that the plugin has sent so far, from handlers, Host.Send and
+// Host.Update.
 func (h *Host) Sent() []sdk.Downstream {
 	h.store.mu.Lock()
 	defer h.store.mu.Unlock()
 	return downstreams(h.store.sent)
 }
 
-// AwaitSent waits until the plugin has sent n downstreams in all, and returns
-// them; it fails the test when that takes too long.
+// AwaitSent waits until the plugin has sent n downstreams in all, and returns all that
+// it has sent. If that takes more than 30 s, the test fails.
 func (h *Host) AwaitSent(n int) []sdk.Downstream {
 	h.t.Helper()
 	late := time.After(patience)
@@ -200,12 +201,13 @@ func (h *Host) AwaitSent(n int) []sdk.Downstream {
 	}
 }
 
-// Refuse makes Host.Send fail with sdk.ErrUnavailable and this reason, as when
-// the host's disk fills up; "" ends it. Handlers' Txs are still taken.
+// Refuse makes Host.Send, and Host.Update with a downstream, fail with
+// sdk.ErrUnavailable and this reason, as when the host's disk fills up. "" ends this.
+// A handler's Tx is still committed.
 func (h *Host) Refuse(reason string) {
 	var err error
 	if reason != "" {
-		err = errors.Join(fmt.Errorf("%w: %s", wire.ErrUnavailable, reason))
+		err = fmt.Errorf("%w: %s", wire.ErrUnavailable, reason)
 	}
 	h.store.mu.Lock()
 	h.store.refuse = err
