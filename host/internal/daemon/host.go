@@ -132,8 +132,10 @@ func (h *host) deadLetter(id string) (entry.DeadLetter, error) {
 	return letter, err
 }
 
-func (h *host) status() admin.Status {
-	l := h.look(answerTime)
+func (h *host) status() admin.Status { return h.tell(h.look(answerTime)) }
+
+// tell says in the API's words what the parts have said.
+func (h *host) tell(l *look) admin.Status {
 	reasons := l.unready()
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),

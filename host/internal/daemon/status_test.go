@@ -1,0 +1,114 @@
+package daemon
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/config"
+	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
+	"balhost/host/internal/ledger"
+	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
+	"balhost/sdk/outlet"
+)
+
+var update = flag.Bool("update", false, "write testdata/status.json anew")
+
+// The JSON of GET /v1/status is a contract. What each part says of itself is in it,
+// under the key that testdata/status.json shows; what has nothing to say is absent.
+func TestStatusJSON(t *testing.T) {
+	at := func(second int) time.Time { return time.Date(2026, 1, 2, 3, 4, second, 0, time.UTC) }
+	h := &host{o: Options{Version: "v", LogStats: func() outlet.Stats {
+		return outlet.Stats{Dropped: 1, Failed: 2, Err: errors.New("log error"), Writing: at(1)}
+	}}}
+	h.follow(config.Config{Sessions: []config.Session{{Name: "main", SenderID: "100"}}, Ledger: config.Ledger{DiskSoft: 3}})
+	full := &look{
+		dispatch: dispatch.Status{
+			Plugins: []dispatch.PluginStatus{
+				{
+					Name: "both", Paused: true, Order: "device", Lost: []string{"lost"}, Pending: 11, Waiting: 12, Next: at(2), Last: at(3),
+					InFlight: 13, Lanes: 14, Stuck: 15, Stucks: []dispatch.Stuck{{ID: "event", Kind: entry.Upstream, Device: "device", Started: at(4)}},
+					Suspects: 16, Failure: "failure", FailedAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
+					Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22,
+				},
+				{Name: "absent", Pending: 23},
+				{Name: "nothing"},
+			},
+			Holding: []dispatch.Holding{{Category: "category", Pending: 24, Since: at(7)}},
+			More:    dispatch.Rest{Categories: 25, Pending: 26},
+			Recent:  []dispatch.Recent{{At: at(8), Plugin: "plugin", Kind: entry.Receipt, End: "handled", Category: "category", Seq: 27}},
+		},
+		plugins: []pluginhost.Status{
+			{
+				Name: "both", State: pluginhost.Backoff, Reason: "reason", Version: "1", SHA256: "sum", PID: 31, Started: at(9), Retry: at(10), Restarts: 32,
+				Categories: []string{"category"}, Candidate: "candidate", Probation: at(11), Previous: []string{"previous"}, Pinned: true, Memory: 33,
+				Run:     &pluginhost.RunFailure{Failures: 34, Error: "run", At: at(12), Next: at(13)},
+				Refusal: &pluginhost.Refusal{SHA256: "refused", Reason: "why", At: at(14), Tried: true},
+			},
+			{Name: "idle", State: pluginhost.Running, Retry: at(15)},
+		},
+		ignored: map[string]string{"ignored": "not a program", "both": "never shown"},
+		sessions: []ccs.Status{
+			{
+				Name: "main", SenderID: "100", Address: "ccs:5235", Upstreams: 41, UpstreamsAcked: 42, Downstreams: 43, Acked: 44, Nacked: 45, Unusable: 46, TooLarge: 47,
+				AckLatency: ccs.Latency{P50: time.Millisecond, P99: 2 * time.Millisecond, Max: 3 * time.Millisecond},
+				Connections: []ccs.Connection{
+					{Number: 48, State: ccs.Waiting, Since: at(16), Address: "10.0.0.1:5235", Window: 49, InFlight: 50, Unacked: 51, UnackedSince: at(17), Unackable: 52, Refused: errors.New("full")},
+					{Number: 53, State: ccs.Ready, Since: at(18)},
+				},
+				LastError: errors.New("last error"), LastErrorAt: at(19),
+				Recent: []ccs.Unusable{{At: at(20), Reason: "odd", From: "device", MessageID: "id"}},
+			},
+			{Name: "quiet", SenderID: "200"},
+		},
+		sending: map[string]outbox.Stats{
+			"100": {Pending: 61, Ready: 62, Later: 63, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, Halted: at(22)},
+			"300": {Pending: 67},
+		},
+		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81},
+		full:   true, alarms: []string{"alarm"}, free: ledger.Space{Bytes: 82, Inodes: 83},
+	}
+	bare := &look{freeErr: errors.New("no disk")}
+
+	var got []any
+	for _, l := range []*look{full, bare} {
+		st := h.tell(l)
+		if st.PID == 0 || st.Now.IsZero() {
+			t.Errorf("pid %d, now %s", st.PID, st.Now)
+		}
+		st.PID, st.Now, st.UptimeSeconds, st.Reasons, st.Warnings = 1, at(0), 2, []string{"reason"}, nil // what hangs on when the test runs
+		text, err := json.Marshal(st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]any // in the order of the alphabet
+		if err := json.Unmarshal(text, &keys); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, keys)
+		h.o.LogStats = nil
+	}
+	text, err := json.MarshalIndent(got, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, '\n')
+	if *update {
+		if err := os.WriteFile("testdata/status.json", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/status.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != string(want) {
+		t.Errorf("the status is\n%s\nwhich is not what testdata/status.json says", text)
+	}
+}
