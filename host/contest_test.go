@@ -12,6 +12,7 @@ import (
 
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/instance"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/route"
 	"balhost/sdk"
@@ -57,9 +58,9 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &contestant{dispatch: c.dispatch, opened: make(chan struct{}), closed: make(chan struct{})}
-	p.in = &dispatch.Instance{
-		Name: "contest", Process: p, Closed: p.closed, Claim: route.Claim{Plugin: "contest", Categories: []string{contestCategory}},
+	p, closed := &contestant{}, make(chan struct{})
+	facts := instance.Facts{
+		Name: "contest", Closed: closed, Claim: route.Claim{Plugin: "contest", Categories: []string{contestCategory}},
 		Order: order, MaxAttempts: 15, HandlerTimeout: 30 * time.Second, MaxInFlight: 256, SuspectAfter: 3,
 	}
 	client, stop, err := plugintest.Connect(sdk.Plugin{
@@ -77,20 +78,23 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p.session, err = client.Open(ctx, p)
+	p.session, err = client.Open(ctx)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c.dispatch.Described(p.in)
-	close(p.opened)
+	in := c.dispatch.Described(facts, p)
+	go func() {
+		defer close(closed)
+		_ = p.session.Run(in.Frame) // stop ends it
+	}()
 	if err := client.Configure(ctx, &wire.ConfigureRequest{Sessions: []string{"main"}}); err != nil {
 		tb.Fatal(err)
 	}
-	c.dispatch.Ready(p.in)
+	in.Ready()
 	c.dispatch.Settled()
 	tb.Cleanup(func() {
 		stop()
-		p.session.Wait()
+		<-closed
 		cancel()
 		<-running
 		if err := c.ledger.Close(); err != nil {
@@ -100,21 +104,13 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 	return c
 }
 
-// contestant is the plugin's process, as dispatch and the session see it.
-type contestant struct {
-	dispatch *dispatch.Dispatcher
-	in       *dispatch.Instance
-	session  *wire.Session
-	opened   chan struct{}
-	closed   chan struct{}
-}
+// contestant is the plugin's process, as dispatch sees it.
+type contestant struct{ session *wire.Session }
 
-func (p *contestant) Send(f *wire.HostFrame)    { p.session.Send(f) }
-func (p *contestant) Kill(string)               {}
-func (p *contestant) Trier()                    {}
-func (p *contestant) Retire()                   {}
-func (p *contestant) Frame(f *wire.PluginFrame) { <-p.opened; p.dispatch.Frame(p.in, f) }
-func (p *contestant) Closed(error)              { close(p.closed) }
+func (p *contestant) Send(f *wire.HostFrame) { p.session.Send(f) }
+func (p *contestant) Kill(string)            {}
+func (p *contestant) StartTrier()            {}
+func (p *contestant) Retire()                {}
 
 // send gives the host a message of a device, as a session does.
 func (c *contest) send(from string, data any) {

@@ -26,6 +26,7 @@ const (
 	words  tier = iota // what all share
 	pure               // decides; no goroutine, no clock, no global
 	files              // what is on the disk; knows nothing of messages
+	seam               // what passes between two engines, frames of plugins too
 	engine             // acts; knows no other engine
 	wiring             // knows them all
 	peer               // stands across the wire, or holds a whole host for tests
@@ -48,6 +49,7 @@ var place = map[string]tier{
 	"host/internal/mend":       pure,
 	"host/internal/backup":     pure,
 	"host/internal/secret":     pure,
+	"host/internal/instance":   seam,
 	"host/internal/ccs":        engine,
 	"host/internal/outbox":     engine,
 	"host/internal/ledger":     engine,
@@ -77,9 +79,10 @@ var below = map[tier][]tier{
 	words:  {words},
 	pure:   {words, pure},
 	files:  {words, pure},
-	engine: {words, pure, files, sdk},
-	wiring: {words, pure, engine, wiring, peer, sdk},
-	peer:   {words, pure, engine, wiring, peer, sdk},
+	seam:   {words, pure, sdk},
+	engine: {words, pure, files, seam, sdk},
+	wiring: {words, pure, seam, engine, wiring, peer, sdk},
+	peer:   {words, pure, seam, engine, wiring, peer, sdk},
 	sdk:    {words, sdk},
 	plugin: {words, sdk},
 }

@@ -98,10 +98,7 @@ func TestProcess(t *testing.T) {
 	if err != nil || wire.CheckManifest("probe", m) != nil || m.Order != "none" || !m.Upstream || m.Outcome {
 		t.Fatalf("%v, %v", m, err)
 	}
-	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	if l.session, err = client.Open(context.Background(), l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(context.Background(), t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "info", Sessions: []string{"main"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -149,10 +146,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 	}
 	defer pipe.Close()
 	_, client := spawnAs(t, exec.Command("sh", "-c", `exec "$0" 2>"$1"`, self, fifo), io.Discard)
-	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	if l.session, err = client.Open(context.Background(), l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(context.Background(), t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "info"}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,8 +170,6 @@ func TestSignals(t *testing.T) {
 	var stderr buffer
 	process, client := spawn(t, &stderr)
 	ctx, cut := context.WithCancel(t.Context())
-	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	var err error
 	pid := process.ReattachConfig().Pid
 	all := func() {
 		for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM} {
@@ -187,9 +179,7 @@ func TestSignals(t *testing.T) {
 		}
 	}
 	all() // while it starts
-	if l.session, err = client.Open(ctx, l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(ctx, t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "debug", Sessions: []string{"main"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -228,11 +218,7 @@ func TestSignalAtTheEnd(t *testing.T) {
 	t.Parallel()
 	var stderr buffer
 	process, client := spawn(t, &stderr)
-	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	var err error
-	if l.session, err = client.Open(context.Background(), l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(context.Background(), t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "debug", Sessions: []string{"main"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -275,10 +261,7 @@ func TestOrphanEnds(t *testing.T) {
 	var stderr bytes.Buffer
 	process, client := spawn(t, &stderr)
 	ctx, cut := context.WithCancel(t.Context())
-	l := &line{t: t, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
-	if _, err := client.Open(ctx, l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(ctx, t, client)
 	l.until(func(f *wire.PluginFrame) bool { return f.Credit > 0 })
 	cut()
 	for late := time.Now().Add(time.Minute); !process.Exited(); {
@@ -316,13 +299,12 @@ func benchmark(b *testing.B, category string) {
 	process, client := spawn(b, &stderr)
 	data := []byte(`{"k":"` + strings.Repeat("x", 200) + `"}`)
 	payload := fmt.Appendf(nil, `{"from":"%s","category":"com.example.echo","message_id":"42","data":%s}`, strings.Repeat("t", 30), data)
-	feed := &feeder{ready: make(chan struct{}), over: make(chan struct{}), category: category, data: data, payload: payload, room: 256}
-	session, err := client.Open(context.Background(), feed)
-	if err != nil {
+	feed := &feeder{over: make(chan struct{}), category: category, data: data, payload: payload, room: 256}
+	var err error
+	if feed.session, err = client.Open(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	feed.session = session
-	close(feed.ready)
+	go func() { _ = feed.session.Run(feed.hear) }()
 	if err := client.Configure(b.Context(), &wire.ConfigureRequest{LogLevel: "info", Sessions: []string{"main"}}); err != nil {
 		b.Fatal(err)
 	}
@@ -342,7 +324,7 @@ func benchmark(b *testing.B, category string) {
 // feeder keeps room deliveries in flight until total have been settled.
 type feeder struct {
 	session       *wire.Session
-	ready, over   chan struct{}
+	over          chan struct{}
 	category      string
 	data, payload []byte
 	room          int
@@ -369,8 +351,7 @@ func (f *feeder) more(n int) {
 	}
 }
 
-func (f *feeder) Frame(p *wire.PluginFrame) {
-	<-f.ready
+func (f *feeder) hear(p *wire.PluginFrame) {
 	n := len(p.Done) + len(p.Result)
 	if n == 0 {
 		return
@@ -382,8 +363,6 @@ func (f *feeder) Frame(p *wire.PluginFrame) {
 	}
 	f.more(n)
 }
-
-func (f *feeder) Closed(error) {}
 
 func ownCPU() time.Duration {
 	var u syscall.Rusage

@@ -25,11 +25,24 @@ type line struct {
 	client  *wire.Client
 	session *wire.Session
 	frames  chan *wire.PluginFrame
-	closed  chan error
+	closed  chan error    // gets why the session has ended
+	over    chan struct{} // closed when it has
 }
 
-func (l *line) Frame(f *wire.PluginFrame) { l.frames <- f }
-func (l *line) Closed(err error)          { l.closed <- err }
+// listen opens the session of client, which the end of ctx cuts.
+func listen(ctx context.Context, t *testing.T, client *wire.Client) *line {
+	t.Helper()
+	l := &line{t: t, client: client, frames: make(chan *wire.PluginFrame, 1000), closed: make(chan error, 1), over: make(chan struct{})}
+	var err error
+	if l.session, err = client.Open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(l.over)
+		l.closed <- l.session.Run(func(f *wire.PluginFrame) { l.frames <- f })
+	}()
+	return l
+}
 
 // dial starts p and opens its session. It works inside a synctest bubble too.
 func dial(t *testing.T, p sdk.Plugin, log hclog.Logger) *line {
@@ -38,12 +51,9 @@ func dial(t *testing.T, p sdk.Plugin, log hclog.Logger) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{t: t, client: client, frames: make(chan *wire.PluginFrame, 1000), closed: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
-	if l.session, err = client.Open(ctx, l); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cancel(); stop(); l.session.Wait() })
+	l := listen(ctx, t, client)
+	t.Cleanup(func() { cancel(); stop(); <-l.over })
 	l.until(func(f *wire.PluginFrame) bool { return f.Credit > 0 })
 	if err := client.Configure(ctx, &wire.ConfigureRequest{Sessions: []string{"main"}}); err != nil {
 		t.Fatal(err)
@@ -286,11 +296,8 @@ func TestHostGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	l := &line{t: t, client: client, frames: make(chan *wire.PluginFrame, 100), closed: make(chan error, 1)}
 	ctx, cut := context.WithCancel(t.Context())
-	if l.session, err = client.Open(ctx, l); err != nil {
-		t.Fatal(err)
-	}
+	l := listen(ctx, t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{}); err != nil {
 		t.Fatal(err)
 	}
@@ -352,10 +359,7 @@ func TestOneSessionAProcess(t *testing.T) {
 	if err := l.client.Configure(t.Context(), &wire.ConfigureRequest{}); !errors.Is(err, wire.ErrPrecondition) {
 		t.Errorf("second configure: %v", err)
 	}
-	second := &line{t: t, frames: make(chan *wire.PluginFrame, 1), closed: make(chan error, 1)}
-	if _, err := l.client.Open(t.Context(), second); err != nil {
-		t.Fatal(err)
-	}
+	second := listen(t.Context(), t, l.client)
 	if err := <-second.closed; !errors.Is(err, wire.ErrPrecondition) {
 		t.Errorf("second session: %v", err)
 	}

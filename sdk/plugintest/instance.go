@@ -70,18 +70,20 @@ func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store
 	}
 	life, end := context.WithCancel(context.Background())
 	in := &instance{store: st, drained: make(chan struct{}), out: map[uint64]chan<- *wire.Result{}}
-	opened := make(chan struct{}) // frames may come before session is set
-	in.session, err = client.Open(life, handler{in, opened})
-	if err != nil {
+	if in.session, err = client.Open(life); err != nil {
 		end()
 		stop()
 		return nil, err
 	}
-	close(opened)
+	var hearing sync.WaitGroup
+	hearing.Go(func() {
+		_ = in.session.Run(in.hear) // drain and deliver find out by themselves
+		in.over()
+	})
 	in.cut = func() {
 		end()
 		stop()
-		in.session.Wait()
+		hearing.Wait()
 	}
 	if err := client.Configure(ctx, c); err != nil {
 		in.cut()
@@ -140,35 +142,30 @@ func (in *instance) drain() error {
 	return err
 }
 
-// handler is the instance's ear.
-type handler struct {
-	in     *instance
-	opened <-chan struct{}
-}
-
-func (h handler) Frame(f *wire.PluginFrame) {
-	<-h.opened
+// hear takes a frame of the plugin.
+func (in *instance) hear(f *wire.PluginFrame) {
 	for _, id := range f.Done {
-		h.in.settle(&wire.Result{Delivery: id, Code: wire.Result_DONE})
+		in.settle(&wire.Result{Delivery: id, Code: wire.Result_DONE})
 	}
 	for _, r := range f.Result {
-		h.in.settle(r)
+		in.settle(r)
 	}
 	for _, c := range f.Call {
-		h.in.session.Send(&wire.HostFrame{Reply: []*wire.Reply{h.in.store.answer(c)}})
+		in.session.Send(&wire.HostFrame{Reply: []*wire.Reply{in.store.answer(c)}})
 	}
 	if f.Drained {
-		close(h.in.drained)
+		close(in.drained)
 	}
 }
 
-func (h handler) Closed(error) {
-	h.in.mu.Lock()
-	defer h.in.mu.Unlock()
-	h.in.closed = true
-	for id, waiting := range h.in.out {
+// over ends what waits for results: the session has ended.
+func (in *instance) over() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed = true
+	for id, waiting := range in.out {
 		waiting <- nil
-		delete(h.in.out, id)
+		delete(in.out, id)
 	}
 }
 

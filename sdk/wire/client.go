@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -37,21 +36,17 @@ func (c *Client) Configure(ctx context.Context, r *ConfigureRequest) error {
 	return nil
 }
 
-// Open starts the one session of the process. The session lives until Close,
-// the plugin's end of it, or the end of ctx, which cuts it: pass a context
-// that lives as long as the plugin may.
-func (c *Client) Open(ctx context.Context, h SessionHandler) (*Session, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// Open opens the one session of the process; Session.Run carries its frames. The
+// end of ctx cuts it: pass a context that lives as long as the plugin may.
+func (c *Client) Open(ctx context.Context) (*Session, error) {
+	ctx, cut := context.WithCancelCause(ctx)
 	stream, err := c.rpc.Session(ctx)
 	if err != nil {
-		cancel(err)
+		cut(err)
 		return nil, fmt.Errorf("open session: %w", fromStatus(err))
 	}
-	s := newSession(stream, h)
-	s.tasks.Go(func() { s.read(ctx, cancel) })
-	s.tasks.Go(func() { s.write(ctx, cancel) })
-	return s, nil
+	return &Session{
+		stream: stream, cut: cut, out: newQueue(mergeHost, cutHost, weighHost),
+		done: make(chan struct{}), pings: map[uint64]chan<- struct{}{},
+	}, nil
 }
-
-// errEnded is the cause of a session's ctx when the plugin ended it in order.
-var errEnded = errors.New("session has ended")

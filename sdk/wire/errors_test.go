@@ -57,8 +57,16 @@ type ear struct {
 
 func newEar() ear { return ear{make(chan *PluginFrame, 100), make(chan error, 1)} }
 
-func (e ear) Frame(f *PluginFrame) { e.frames <- f }
-func (e ear) Closed(err error)     { e.closed <- err }
+// open opens the session of client, and listens to it.
+func (e ear) open(t *testing.T, client *Client) *Session {
+	t.Helper()
+	s, err := client.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { e.closed <- s.Run(func(f *PluginFrame) { e.frames <- f }) }()
+	return s
+}
 
 // The typed errors are the same on the other side: as gRPC codes, at the end of
 // a stream, and in replies; with their text.
@@ -72,9 +80,7 @@ func TestErrorsRoundTrip(t *testing.T) {
 			t.Errorf("describe: %v became %v", sent, err)
 		}
 		e := newEar()
-		if _, err := client.Open(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+		e.open(t, client)
 		if err := <-e.closed; !errors.Is(err, is) || err.Error() != sent.Error() {
 			t.Errorf("session: %v became %v", sent, err)
 		}
@@ -117,9 +123,7 @@ func TestFrameTooLarge(t *testing.T) {
 		<-s.Context().Done()
 		return nil
 	}})
-	if _, err := client.Open(t.Context(), e); err != nil {
-		t.Fatal(err)
-	}
+	e.open(t, client)
 	if err := <-e.closed; err == nil || !strings.Contains(err.Error(), "larger than max") {
 		t.Errorf("closed with %v", err)
 	}
@@ -145,10 +149,7 @@ func TestPing(t *testing.T) {
 		}
 		return nil
 	}})
-	s, err := client.Open(t.Context(), e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := e.open(t, client)
 	pinged := make(chan error)
 	for range 3 {
 		go func() { pinged <- s.Ping(t.Context()) }()
@@ -171,5 +172,4 @@ func TestPing(t *testing.T) {
 	if err := <-e.closed; err != nil {
 		t.Errorf("closed with %v", err)
 	}
-	s.Wait()
 }

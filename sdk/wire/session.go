@@ -7,44 +7,77 @@ import (
 	"io"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// SessionHandler hears what a plugin says. Its methods are called one after the
-// other from the session's one reading goroutine.
-type SessionHandler interface {
-	// Frame takes one frame, which it owns from then on. While it blocks the
-	// plugin is slowed down. Pongs have been answered already.
-	Frame(*PluginFrame)
-	// Closed is the last call. nil: the plugin ended the session in order.
-	// Deliveries that were not settled before it have died with the session.
-	Closed(error)
-}
-
-// Session is the host's end of a session stream.
+// Session is the host's end of a session stream: Open opens it, Run carries
+// frames both ways, Send queues one for the plugin.
 type Session struct {
-	stream  grpc.BidiStreamingClient[HostFrame, PluginFrame]
-	handler SessionHandler
-	out     *queue[HostFrame]
-	tasks   sync.WaitGroup // read and write
-	done    chan struct{}  // closed by read, when nothing more comes
+	stream grpc.BidiStreamingClient[HostFrame, PluginFrame]
+	cut    context.CancelCauseFunc // ends the stream
+	out    *queue[HostFrame]
+	done   chan struct{} // closed by Run, when nothing more comes
 
 	mu       sync.Mutex // guards pings and lastPing
 	pings    map[uint64]chan<- struct{}
 	lastPing uint64
 }
 
-func newSession(stream grpc.BidiStreamingClient[HostFrame, PluginFrame], h SessionHandler) *Session {
-	return &Session{
-		stream: stream, handler: h, out: newQueue(mergeHost, cutHost, weighHost),
-		done: make(chan struct{}), pings: map[uint64]chan<- struct{}{},
+// Run hands each frame of the plugin to hear, and writes what Send has queued,
+// until the session ends. hear owns its frame; while it blocks, the plugin is
+// slowed down. Pongs have been answered already.
+//
+// The error says why the session has ended; nil: the plugin ended it in order.
+// Deliveries that have no result by then have died with the session.
+func (s *Session) Run(hear func(*PluginFrame)) error {
+	var writer errgroup.Group
+	writer.Go(s.write)
+	err := s.read(hear)
+	close(s.done)
+	s.out.close()
+	if status.Code(err) == codes.Canceled {
+		err = context.Cause(s.stream.Context()) // says more than gRPC's "canceled"
 	}
+	s.cut(nil) // lets the writer go, and what gRPC keeps for the stream
+	_ = writer.Wait()
+	return fromStatus(err)
+}
+
+// read hands frames to hear until the stream ends; nil: the plugin ended it.
+func (s *Session) read(hear func(*PluginFrame)) error {
+	for {
+		s.out.throttle(s.stream.Context(), maxBacklog)
+		f, err := s.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		s.pong(f.Pong)
+		hear(f)
+	}
+}
+
+// write sends what gathers, until the queue is closed and empty or the stream
+// breaks. What broke it is read's to report.
+func (s *Session) write() error {
+	err := s.out.drain(s.stream.Context(), s.stream.Send)
+	switch {
+	case err == nil:
+		return s.stream.CloseSend() // never fails: the stream's state comes from Recv
+	case !errors.Is(err, io.EOF): // EOF: the stream is over, and read has its reason
+		s.cut(fmt.Errorf("write to plugin: %w", err))
+	}
+	return nil
 }
 
 // Send queues a frame for the plugin and never blocks. What gathers is merged
 // into frames of at most 64 deliveries and about 256 KiB; of one kind, order is
 // kept. The frame belongs to the session from then on. After the end of the
-// session it is dropped, as Closed has told or will tell.
+// session it is dropped.
 //
 // A plugin that does not read what is queued for it is not read either, from
 // 8 MiB on: so a flood of calls can't fill the host with replies (P10).
@@ -74,35 +107,9 @@ func (s *Session) Ping(ctx context.Context) error {
 	}
 }
 
-// Close ends the host's half once what is queued has been written. The plugin
-// ends its own upon that; Closed follows. It does not wait; Wait does.
+// Close ends the host's half once what is queued has been written. It does not
+// wait. The plugin ends its own half upon that, and then Run returns.
 func (s *Session) Close() { s.out.close() }
-
-// Wait returns when Closed has been called and the session's goroutines are over.
-func (s *Session) Wait() { s.tasks.Wait() }
-
-// read hands every frame to the handler, until the stream ends.
-func (s *Session) read(ctx context.Context, cancel context.CancelCauseFunc) {
-	var err error
-	for err == nil {
-		var f *PluginFrame
-		s.out.throttle(s.stream.Context(), maxBacklog)
-		if f, err = s.stream.Recv(); err == nil {
-			s.pong(f.Pong)
-			s.handler.Frame(f)
-		}
-	}
-	close(s.done)
-	s.out.close()
-	switch cause := context.Cause(ctx); {
-	case errors.Is(err, io.EOF):
-		err = nil
-	case cause != nil:
-		err = cause // says more than gRPC's "canceled"
-	}
-	cancel(errEnded) // lets write go, and gRPC's resources
-	s.handler.Closed(fromStatus(err))
-}
 
 func (s *Session) pong(id uint64) {
 	if id == 0 {
@@ -116,16 +123,4 @@ func (s *Session) pong(id uint64) {
 			delete(s.pings, waiting)
 		}
 	}
-}
-
-// write sends what gathers, until the queue is closed and empty or the stream
-// breaks. It need not report that: read sees it too.
-func (s *Session) write(ctx context.Context, cancel context.CancelCauseFunc) {
-	if err := s.out.drain(ctx, s.stream.Send); err != nil {
-		if !errors.Is(err, io.EOF) { // EOF: the stream is over, and read has its reason
-			cancel(fmt.Errorf("write to plugin: %w", err))
-		}
-		return
-	}
-	_ = s.stream.CloseSend() // never fails: the stream's state comes from Recv
 }

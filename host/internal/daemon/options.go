@@ -129,7 +129,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 		Sessions:    func() []string { return h.labels().Names() },
 		Plugin:      h.pluginOptions,
 		StopTimeout: h.o.StopTimeout,
-		Dispatcher:  newPlugins(h.dispatch),
+		Dispatcher:  h.dispatch,
 		Log:         h.o.Log.Named("plugin"),
 		Metrics:     h.parts.plugins.metrics,
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/instance"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
@@ -128,7 +129,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 			}
 			next[u.From]++
 			p.done(m)
-		}, func(r *Instance) { r.MaxAttempts = 0 })
+		}, func(f *instance.Facts) { f.MaxAttempts = 0 })
 		synctest.Wait()
 		if n := b.ledger.pending(); n != 900 {
 			t.Errorf("%d are pending, want those 900 whose lanes wait", n)
@@ -265,7 +266,7 @@ func (m *moves) calm(f func()) {
 // change has a plugin go and, when it comes again, have n claims.
 func (m *moves) change(name string, n int, again bool) {
 	if p := m.living[name]; p != nil {
-		m.d.Gone(p.plugin, "it goes")
+		p.plugin.Gone("it goes")
 		if m.rnd.IntN(2) == 0 {
 			m.d.Removed(name)
 		}
@@ -276,7 +277,7 @@ func (m *moves) change(name string, n int, again bool) {
 	}
 	claims := []string{"a", "b", "c", "*"}
 	m.rnd.Shuffle(len(claims), func(i, j int) { claims[i], claims[j] = claims[j], claims[i] })
-	m.living[name] = m.plugin(name, "", m.handle, func(r *Instance) {
-		r.MaxAttempts, r.SuspectAfter, r.Claim.Categories, r.Claim.FromConfig = 0, 0, claims[:n], n == 4
+	m.living[name] = m.plugin(name, "", m.handle, func(f *instance.Facts) {
+		f.MaxAttempts, f.SuspectAfter, f.Claim.Categories, f.Claim.FromConfig = 0, 0, claims[:n], n == 4
 	})
 }

@@ -11,19 +11,19 @@ import (
 
 // call answers one call of a plugin. What is written is answered after it is on
 // disk (P2), from the ledger's goroutine.
-func (d *Dispatcher) call(p *Instance, c *wire.Call) {
-	answer := func(r *wire.Reply) { p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
+func (d *Dispatcher) call(in *Instance, c *wire.Call) {
+	answer := func(r *wire.Reply) { in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
 	case *wire.Call_Get:
-		if c.GetDelivery() == 0 || !p.watched.has(op.Get) || !d.box.put(func(d *Dispatcher) { d.getInTurn(p, c) }) {
-			d.get(p, c)
+		if c.GetDelivery() == 0 || !in.watched.has(op.Get) || !d.box.put(func(d *Dispatcher) { d.getInTurn(in, c) }) {
+			d.get(in, c)
 		}
 	case *wire.Call_Send:
-		send, err := d.downstream(p, op.Send)
-		d.update(p, c, entry.Changes{Sends: []entry.Send{send}}, err, answer)
+		send, err := d.downstream(in, op.Send)
+		d.update(in, c, entry.Changes{Sends: []entry.Send{send}}, err, answer)
 	case *wire.Call_Update:
-		changes, err := d.changes(p, op.Update)
-		d.update(p, c, changes, err, answer)
+		changes, err := d.changes(in, op.Update)
+		d.update(in, c, changes, err, answer)
 	default:
 		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: this host does not know the call", wire.ErrInvalid)))
 	}
@@ -46,19 +46,19 @@ func weigh(c entry.Changes) int64 {
 	return int64(n + 128*len(c.Reads))
 }
 
-// get answers with what a key of p's state holds now.
-func (d *Dispatcher) get(p *Instance, c *wire.Call) {
+// get answers with what a key of the plugin's state holds now.
+func (d *Dispatcher) get(in *Instance, c *wire.Call) {
 	reply := wire.NewReply(c.GetId(), wire.CheckKey(c.GetGet()))
 	if reply.Code == wire.Reply_OK {
-		value, version, err := d.o.Ledger.Get(p.Name, c.GetGet())
+		value, version, err := d.o.Ledger.Get(in.Name, c.GetGet())
 		reply = wire.NewReply(c.GetId(), translate(err))
 		reply.Value, reply.Version = value, version
 	}
-	p.Process.Send(&wire.HostFrame{Reply: []*wire.Reply{reply}})
+	in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{reply}})
 }
 
-// update commits changes outside an event. It waits while too much of p waits.
-func (d *Dispatcher) update(p *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
+// update commits changes outside an event. It waits while too much of the process waits.
+func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
 			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Senders().Names())
@@ -69,20 +69,20 @@ func (d *Dispatcher) update(p *Instance, c *wire.Call, changes entry.Changes, er
 		return
 	}
 	weight := min(weigh(changes), maxWaiting)
-	if err := p.waiting.Acquire(context.Background(), weight); err != nil { // never: every commit ends
+	if err := in.waiting.Acquire(context.Background(), weight); err != nil { // never: every commit ends
 		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
 		return
 	}
 	if c.GetUpdate() == nil {
-		d.o.Ledger.Update(p.Name, changes, func(err error) {
-			p.waiting.Release(weight)
+		d.o.Ledger.Update(in.Name, changes, func(err error) {
+			in.waiting.Release(weight)
 			answer(wire.NewReply(c.GetId(), translate(err)))
 		})
 		return
 	}
 	u := &outside{call: c.GetId(), number: c.GetTransaction(), changes: changes, weight: weight, answer: answer}
-	if !d.box.put(func(d *Dispatcher) { d.updateInTurn(p, u) }) {
-		p.waiting.Release(weight)
+	if !d.box.put(func(d *Dispatcher) { d.updateInTurn(in, u) }) {
+		in.waiting.Release(weight)
 		answer(wire.NewReply(c.GetId(), translate(entry.ErrClosed)))
 	}
 }

@@ -80,7 +80,7 @@ type wait struct {
 	until time.Time
 	over  func() bool // it need not any more
 	goOn  func()
-	in    *instance
+	in    *Instance
 	call  uint64 // of in, that may be abandoned; 0: none
 	drop  func() // ends it without going on; nil: it can't be abandoned
 }
@@ -161,7 +161,7 @@ func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []st
 
 // enlist has lanes whose heads have lost ask for their keys, as far as there is
 // room to hand them out: what others wait for has its place at the process.
-func (d *Dispatcher) enlist(p *plugin, in *instance) {
+func (d *Dispatcher) enlist(p *plugin, in *Instance) {
 	p.turns.MaxGets = in.credit / 2
 	for p.losers.len() > 0 && len(in.out)+len(p.enlisted) < in.credit && len(p.enlisted) < max(1, in.credit/4) {
 		l, run := p.losers.pop(), &turns.Run{}
@@ -184,7 +184,7 @@ func (d *Dispatcher) claimed(p *plugin, l *lane, run *turns.Run, turn *turns.Tur
 		return
 	}
 	if frame := d.handOut(p.serving, l, run, time.Now(), nil); frame != nil {
-		p.serving.Process.Send(frame)
+		p.serving.process.Send(frame)
 	}
 }
 
@@ -198,12 +198,11 @@ func (p *plugin) withdraw() {
 }
 
 // getInTurn answers a handler's Get of a watched key.
-func (d *Dispatcher) getInTurn(r *Instance, c *wire.Call) {
-	in := d.instance(r)
-	if in == nil {
+func (d *Dispatcher) getInTurn(in *Instance, c *wire.Call) {
+	if in.dead {
 		return
 	}
-	answer := func() { d.get(r, c) }
+	answer := func() { d.get(in, c) }
 	out := in.out[c.GetDelivery()]
 	if out == nil {
 		answer()

@@ -28,12 +28,12 @@ func (p *process) reply(id uint64) *wire.Reply {
 }
 
 func (p *process) get(id uint64, m *wire.Delivery, key string) {
-	p.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{{Id: id, Delivery: m.Delivery, Op: &wire.Call_Get{Get: key}}}})
+	p.plugin.Frame(&wire.PluginFrame{Call: []*wire.Call{{Id: id, Delivery: m.Delivery, Op: &wire.Call_Get{Get: key}}}})
 	synctest.Wait()
 }
 
 func (p *process) update(id, number uint64, c *wire.Changes) {
-	p.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{{Id: id, Transaction: number, Op: &wire.Call_Update{Update: c}}}})
+	p.plugin.Frame(&wire.PluginFrame{Call: []*wire.Call{{Id: id, Transaction: number, Op: &wire.Call_Update{Update: c}}}})
 	synctest.Wait()
 }
 
@@ -89,7 +89,7 @@ func TestLoserHasItsKeys(t *testing.T) {
 		"given back": func(b *bench, p *process, again *wire.Delivery) {
 			p.result(&wire.Result{Delivery: again.Delivery, Code: wire.Result_RELEASE})
 		},
-		"killed": func(b *bench, p *process, again *wire.Delivery) { b.d.Gone(p.plugin, "killed") },
+		"killed": func(b *bench, p *process, again *wire.Delivery) { p.plugin.Gone("killed") },
 		"hangs":  func(b *bench, p *process, again *wire.Delivery) { time.Sleep(40 * time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestOtherProcessWaitsToo(t *testing.T) {
 		again, others := b.lost(old, "k", "anna", "bert")
 		young := b.plugin("echo", "app", nil)
 		drained := make(chan error, 1)
-		go func() { drained <- b.d.Drain(b.Context(), old.plugin) }()
+		go func() { drained <- old.plugin.Drain(b.Context()) }()
 		old.wrote(others[0])
 		b.ledger.upstream("app", "dora", "dora")
 		synctest.Wait()
@@ -131,7 +131,7 @@ func TestOtherProcessWaitsToo(t *testing.T) {
 		if got := b.ended(); !slices.Equal(got, []uint64{2}) {
 			t.Fatalf("ended: %v: the new process commits beside the old one's run", got)
 		}
-		b.d.Gone(old.plugin, "killed") // with the keys in its hands
+		old.plugin.Gone("killed") // with the keys in its hands
 		synctest.Wait()
 		if err := <-drained; err != nil {
 			t.Error(err)
@@ -167,7 +167,7 @@ func TestGetsTakeTurns(t *testing.T) {
 		if p.reply(11) == nil || p.reply(12) != nil {
 			t.Error("the first in line has its turn, and nobody else")
 		}
-		p.d.Frame(p.plugin, &wire.PluginFrame{Abandon: []uint64{12}})
+		p.plugin.Frame(&wire.PluginFrame{Abandon: []uint64{12}})
 		p.wrote(m[0], "k")
 		if p.reply(12) != nil || p.reply(13) == nil {
 			t.Error("a Get that was given up has kept its place")
@@ -194,9 +194,9 @@ func TestUpdateThatLost(t *testing.T) {
 			}
 		},
 		"gives up":        func(b *bench, p *process) { p.update(2, 7, &wire.Changes{}) },
-		"is given up":     func(b *bench, p *process) { b.d.Frame(p.plugin, &wire.PluginFrame{Abandon: []uint64{1}}) },
+		"is given up":     func(b *bench, p *process) { p.plugin.Frame(&wire.PluginFrame{Abandon: []uint64{1}}) },
 		"is not heard of": func(b *bench, p *process) { time.Sleep(31 * time.Second) },
-		"dies":            func(b *bench, p *process) { b.d.Gone(p.plugin, "killed") },
+		"dies":            func(b *bench, p *process) { p.plugin.Gone("killed") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			start(t, newLedger(), func(b *bench) {

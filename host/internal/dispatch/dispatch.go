@@ -18,11 +18,9 @@ import (
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
-	"balhost/sdk/wire"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
@@ -37,50 +35,6 @@ type Ledger interface {
 	Update(plugin string, c entry.Changes, done func(error))
 	Owner(category string) string
 	SetOwner(category, plugin string, done func(error))
-}
-
-// Process is a running plugin, as far as dispatch talks to it. No call blocks.
-type Process interface {
-	Send(*wire.HostFrame)
-	Kill(reason string) // Gone follows when it has exited
-	// Trier asks for a second process of the same content, to try suspects in:
-	// Described and Ready follow with Instance.Trier set, or nothing when it
-	// can't be had now. Retire ends that one in order: Drain and Gone follow.
-	Trier()
-	Retire()
-}
-
-// Instance is one process of a plugin. Its address is its identity; the fields
-// don't change.
-type Instance struct {
-	Name           string
-	Content        string // what it runs, and how: another one may handle what this one failed at
-	Process        Process
-	Closed         <-chan struct{} // closed when its session has ended
-	Claim          route.Claim
-	Order          route.Order
-	Outcome        bool // it has such a handler; an event without one is done at once
-	Receipt        bool
-	MaxAttempts    int           // then dead letters; 0: for ever
-	HandlerTimeout time.Duration // then the handler's context ends
-	MaxInFlight    int           // deliveries without a result at once
-	SuspectAfter   int           // an event in flight at so many deaths is tried alone; 0: never
-	Alone          bool          // no second process can run beside it: suspects are tried in this one
-	Trier          bool          // it is for suspects only
-
-	waiting *semaphore.Weighted // bytes of changes outside of events, waiting for their commits; set by Described
-	watched *watchlist          // of its plugin's state; set by Described
-}
-
-// Results are what came of the events that one process was handed.
-type Results struct {
-	Handled uint64
-	Failed  uint64    // errors, panics and timeouts; not rejections
-	Old     uint64    // of these, of events that had failed before they came to this process
-	Holds   int       // handed out, and nothing came of it yet
-	Oldest  time.Time // when the one of these that waits longest was handed out
-	Stuck   int       // of these, handlers that went on after their time was up
-	Ended   int       // of these, of events that another process did not let go of until it was ended
 }
 
 // Options are the parts that a Dispatcher works with. All but Log and Metrics
@@ -201,27 +155,6 @@ func (d *Dispatcher) intake() (more bool) {
 	return true
 }
 
-// Described says that a process has told its claims and may call. It gets no
-// events before Ready.
-func (d *Dispatcher) Described(r *Instance) {
-	r.waiting, r.watched = semaphore.NewWeighted(maxWaiting), d.watchlist(r.Name)
-	d.box.put(func(d *Dispatcher) { d.described(r) })
-}
-
-// Ready gives r events from now on, in place of the process of its plugin that
-// got them before (P9). That one keeps what it holds, and its lanes wait for
-// it; Drain it next.
-func (d *Dispatcher) Ready(r *Instance) {
-	d.box.put(func(d *Dispatcher) { d.takes(r) })
-}
-
-// Gone says that r has exited and was awaited, and that no frame of it comes
-// any more: what it held may be given out again (P5). reason is kept as the
-// death of an event that kills its plugin each time.
-func (d *Dispatcher) Gone(r *Instance, reason string) {
-	d.box.put(func(d *Dispatcher) { d.exited(r, reason) })
-}
-
 // Removed says that the plugin's file is gone: it claims nothing any more. Its
 // events and the categories that nobody else claims wait for it.
 func (d *Dispatcher) Removed(name string) {
@@ -240,48 +173,6 @@ func (d *Dispatcher) Settled() {
 			}
 		}
 	})
-}
-
-// Drain gives r no more events and tells it to finish. It returns nil when r
-// holds none, all its results are committed and it has said drained, or when
-// r's session has ended; else ctx's error.
-func (d *Dispatcher) Drain(ctx context.Context, r *Instance) error {
-	var timeout time.Duration
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
-	empty := make(chan struct{})
-	d.box.put(func(d *Dispatcher) { d.drain(r, timeout, empty) })
-	select {
-	case <-empty:
-		return nil
-	case <-r.Closed:
-		return nil
-	case <-d.box.closed:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// Results tells what came of r's events so far. It fails when ctx ends, Run has
-// ended, or r is gone.
-func (d *Dispatcher) Results(ctx context.Context, r *Instance) (results Results, err error) {
-	err = d.ask(ctx, func(d *Dispatcher) error {
-		in := d.instance(r)
-		if in == nil {
-			return entry.ErrUnknown
-		}
-		results = in.done
-		results.Holds, results.Stuck, results.Ended = len(in.out), in.stuck, in.ended
-		for _, out := range in.out {
-			if results.Oldest.IsZero() || out.started.Before(results.Oldest) {
-				results.Oldest = out.started
-			}
-		}
-		return nil
-	})
-	return results, err
 }
 
 // Pause holds the plugin's events until Resume, over restarts of the host too.

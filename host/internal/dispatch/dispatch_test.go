@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -54,7 +55,7 @@ func TestLanesUnderFaults(t *testing.T) {
 						t.Errorf("seed %d: handed %s while %s is next (held: %v)", seed, n, want, held[from])
 					}
 					held[from] = true
-				}, func(p *Instance) { p.MaxAttempts, p.SuspectAfter = 0, 0 })
+				}, func(f *instance.Facts) { f.MaxAttempts, f.SuspectAfter = 0, 0 })
 			}
 			restart()
 			for i := range 300 {
@@ -90,9 +91,9 @@ func TestLanesUnderFaults(t *testing.T) {
 				case 2:
 					clear(held)
 					dead := p.plugin
-					b.d.Gone(dead, "killed")
+					dead.Gone("killed")
 					restart()
-					b.d.Frame(dead, &wire.PluginFrame{Done: []uint64{m.Delivery}}) // too late
+					dead.Frame(&wire.PluginFrame{Done: []uint64{m.Delivery}}) // too late
 				default:
 					held[from] = false
 					next[from]++
@@ -232,7 +233,7 @@ func TestErrorOnStaleReads(t *testing.T) {
 				if got := p.deliveries(); len(got) != tt.runs || p.last().Attempt != tt.attempts {
 					t.Fatalf("%d runs, the last is attempt %d; want %d and %d", len(got), p.last().Attempt, tt.runs, tt.attempts)
 				}
-				if r, err := b.d.Results(b.Context(), p.plugin); err != nil || r.Failed != tt.failed {
+				if r, err := p.plugin.Results(b.Context()); err != nil || r.Failed != tt.failed {
 					t.Errorf("failed %d (%v), want %d", r.Failed, err, tt.failed)
 				}
 				if s := b.status().Plugins[0]; s.Died != 0 {
@@ -287,7 +288,7 @@ func TestHeldForAbsentPlugin(t *testing.T) {
 		b.wantIDs(rest, "1") // "owned" waits for its owner
 		away := b.plugin("away", "owned", done)
 		b.wantIDs(away, "2")
-		b.d.Gone(away.plugin, "crashed")
+		away.plugin.Gone("crashed")
 		b.ledger.upstream("owned", "anna", "3")
 		b.wantIDs(rest, "1")
 		b.d.Removed("away")
@@ -367,7 +368,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 			for ; d > 0; d -= time.Second {
 				time.Sleep(time.Second)
 				for _, m := range p.deliveries() {
-					b.d.Frame(p.plugin, &wire.PluginFrame{Extend: []uint64{m.Delivery}})
+					p.plugin.Frame(&wire.PluginFrame{Extend: []uint64{m.Delivery}})
 				}
 			}
 		}
@@ -379,7 +380,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		if s := b.status().Plugins[0].Stucks; len(s) != 1 || s[0].Device != "s1" || s[0].Kind != entry.Upstream || time.Since(s[0].Started) != 40*time.Second {
 			t.Errorf("stuck handlers %+v", s)
 		}
-		if r, err := b.d.Results(b.Context(), p.plugin); err != nil || r.Stuck != 1 || time.Since(r.Oldest) != 40*time.Second {
+		if r, err := p.plugin.Results(b.Context()); err != nil || r.Stuck != 1 || time.Since(r.Oldest) != 40*time.Second {
 			t.Errorf("results %+v, %v", r, err)
 		}
 		revoked := 0
@@ -397,7 +398,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		if n := len(p.deliveries()); n != 2 {
 			t.Errorf("handed out %d, want 2: nothing again before the exit is awaited", n)
 		}
-		b.d.Gone(p.plugin, "killed")
+		p.plugin.Gone("killed")
 		q := b.plugin("echo", "app", done)
 		b.wantIDs(q, "1", "2")
 	})
@@ -406,7 +407,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
-		p := b.plugin("echo", "app", nil, func(p *Instance) { p.HandlerTimeout, p.MaxInFlight = time.Hour, 4 })
+		p := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.HandlerTimeout, f.MaxInFlight = time.Hour, 4 })
 		b.ledger.upstream("app", "anna", "1")
 		time.Sleep(40 * time.Second) // no extend comes
 		synctest.Wait()
@@ -420,7 +421,7 @@ func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
 		restart := func() *process {
-			return b.plugin("echo", "app", nil, func(p *Instance) { p.Alone = true })
+			return b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Alone = true })
 		}
 		b.ledger.upstream("app", "anna", "poison")
 		b.ledger.upstream("app", "anna", "after")
@@ -428,11 +429,11 @@ func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 		for range 3 {
 			p := restart()
 			b.wantIDs(p, "poison", "innocent")
-			b.d.Gone(p.plugin, "exit status 2")
+			p.plugin.Gone("exit status 2")
 		}
 		p := restart()
 		b.wantIDs(p, "poison") // alone
-		b.d.Gone(p.plugin, "exit status 2")
+		p.plugin.Gone("exit status 2")
 		synctest.Wait()
 		if ends := b.ledger.ends(); len(ends) != 1 || ends[0].Verdict != entry.Dead || !strings.Contains(ends[0].Reason, "exit status 2") {
 			t.Fatalf("ends %+v, want the poison dead with its reason", ends)
@@ -453,7 +454,7 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		for range 3 {
 			p := b.plugin("echo", "app", nil)
 			b.wantIDs(p, "poison", "unlucky")
-			b.d.Gone(p.plugin, "exit status 2")
+			p.plugin.Gone("exit status 2")
 		}
 		p := b.plugin("echo", "app", done)
 		b.ledger.upstream("app", "bert", "innocent")
@@ -461,10 +462,10 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		if p.triers != 1 {
 			t.Fatalf("asked for a second process %d times", p.triers)
 		}
-		trier := b.plugin("echo", "app", nil, func(p *Instance) { p.Trier = true })
+		trier := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Trier = true })
 		b.wantIDs(trier, "poison")
 		b.wantIDs(p, "innocent") // the lane waits for the trial
-		b.d.Gone(trier.plugin, "exit status 2")
+		trier.plugin.Gone("exit status 2")
 		b.wantIDs(p, "innocent", "after")
 		if ends := b.ledger.ends(); ends[1].Verdict != entry.Dead || !strings.Contains(ends[1].Reason, "exit status 2") {
 			t.Errorf("ends %+v, want the poison dead with its reason", ends)
@@ -472,7 +473,7 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		if p.triers != 2 {
 			t.Errorf("asked for a second process %d times: the next suspect waits for nothing", p.triers)
 		}
-		b.wantIDs(b.plugin("echo", "app", done, func(p *Instance) { p.Trier = true }), "unlucky")
+		b.wantIDs(b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true }), "unlucky")
 	})
 }
 
@@ -481,16 +482,16 @@ func TestTrierIsRetired(t *testing.T) {
 		b.d.Settled()
 		b.ledger.upstream("app", "anna", "unlucky")
 		for range 3 {
-			b.d.Gone(b.plugin("echo", "app", nil).plugin, "killed")
+			b.plugin("echo", "app", nil).plugin.Gone("killed")
 			synctest.Wait()
 		}
 		for range 3 { // the first ones died before they were handed anything
 			p := b.plugin("echo", "app", nil)
 			b.wantIDs(p, "unlucky")
-			b.d.Gone(p.plugin, "killed")
+			p.plugin.Gone("killed")
 		}
 		b.plugin("echo", "app", nil)
-		trier := b.plugin("echo", "app", done, func(p *Instance) { p.Trier = true })
+		trier := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true })
 		b.wantIDs(trier, "unlucky")
 		if !trier.retired || b.ledger.pending() != 0 {
 			t.Errorf("retired %v, pending %d", trier.retired, b.ledger.pending())
@@ -529,11 +530,11 @@ func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
 			p := b.plugin("echo", "app", nil)
 			b.wantIDs(p, "slow")
 			ctx, cancel := context.WithTimeout(b.Context(), time.Second)
-			if err := b.d.Drain(ctx, p.plugin); err == nil {
+			if err := p.plugin.Drain(ctx); err == nil {
 				t.Error("drained")
 			}
 			cancel()
-			b.d.Gone(p.plugin, "its file has changed")
+			p.plugin.Gone("its file has changed")
 		}
 		if s := b.status().Plugins[0]; s.Suspects != 0 || s.Pending != 1 {
 			t.Errorf("%+v", s)
@@ -559,7 +560,7 @@ func TestCreditIsKept(t *testing.T) {
 		if n := len(p.deliveries()); n != 8 {
 			t.Errorf("%d out, want the credit of 8", n)
 		}
-		b.d.Frame(p.plugin, &wire.PluginFrame{Credit: 2})
+		p.plugin.Frame(&wire.PluginFrame{Credit: 2})
 		for _, m := range p.deliveries() {
 			p.done(m)
 		}
@@ -592,7 +593,7 @@ func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
 func TestEventWithoutHandlerIsDone(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.d.Settled()
-		p := b.plugin("echo", "app", done, func(p *Instance) { p.Outcome = false })
+		p := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Outcome = false })
 		b.ledger.outcome("echo", "")
 		synctest.Wait()
 		if len(p.deliveries()) != 0 || b.ledger.pending() != 0 {
@@ -612,7 +613,7 @@ func TestDrain(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 			defer cancel()
-			drained <- b.d.Drain(ctx, p.plugin)
+			drained <- p.plugin.Drain(ctx)
 		}()
 		synctest.Wait()
 		if f := p.frames[len(p.frames)-1]; f.Drain == nil || f.Drain.TimeoutMs == 0 {
@@ -625,11 +626,11 @@ func TestDrain(t *testing.T) {
 			t.Fatalf("drained before the plugin said so: %v", err)
 		default:
 		}
-		b.d.Frame(p.plugin, &wire.PluginFrame{Drained: true})
+		p.plugin.Frame(&wire.PluginFrame{Drained: true})
 		if err := <-drained; err != nil {
 			t.Fatal(err)
 		}
-		b.d.Gone(p.plugin, "stopped")
+		p.plugin.Gone("stopped")
 		b.wantIDs(b.plugin("echo", "app", done), "2")
 	})
 }
@@ -642,7 +643,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 		b.wantIDs(p, "1")
 		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
 		defer cancel()
-		if err := b.d.Drain(ctx, p.plugin); !errors.Is(err, context.DeadlineExceeded) {
+		if err := p.plugin.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Drain: %v", err)
 		}
 	})
@@ -656,8 +657,8 @@ func TestChangedOrderMakesNewLanes(t *testing.T) {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
 		}
 		b.wantIDs(p, "0")
-		b.d.Gone(p.plugin, "replaced")
-		p = b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
+		p.plugin.Gone("replaced")
+		p = b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
 		b.wantIDs(p, "0", "1", "2")
 	})
 }
@@ -682,7 +683,7 @@ func TestCalls(t *testing.T) {
 			{&wire.Call{}, wire.Reply_INVALID},
 		} {
 			tt.call.Id = uint64(i + 1)
-			b.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{tt.call}})
+			p.plugin.Frame(&wire.PluginFrame{Call: []*wire.Call{tt.call}})
 			synctest.Wait()
 			var reply *wire.Reply
 			for _, f := range p.frames {
@@ -715,7 +716,7 @@ func TestMovedEventsKeepOrder(t *testing.T) {
 		}
 		first := b.plugin("echo", "app", nil)
 		b.wantIDs(first, fmt.Sprint(each))
-		second := b.plugin("echo", "app", done, func(p *Instance) { p.Claim.Categories = []string{"app", "old"} })
+		second := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Claim.Categories = []string{"app", "old"} })
 		first.done(first.last())
 		var want []string
 		for i := range 2 * each {
@@ -746,7 +747,7 @@ func TestEndlessReleaseIsSlow(t *testing.T) {
 func TestFloodOfCallsEndsThePlugin(t *testing.T) { // P10
 	start(t, newLedger(), func(b *bench) {
 		p := b.plugin("echo", "app", nil)
-		b.d.Frame(p.plugin, &wire.PluginFrame{Call: make([]*wire.Call, 257)})
+		p.plugin.Frame(&wire.PluginFrame{Call: make([]*wire.Call, 257)})
 		if len(p.killed) != 1 || !strings.Contains(p.killed[0], "257 calls") {
 			t.Errorf("killed %q", p.killed)
 		}
@@ -760,7 +761,7 @@ func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 		blocked := make(chan int, 1)
 		go func() {
 			for i := range 10 {
-				b.d.Frame(p.plugin, &wire.PluginFrame{Call: []*wire.Call{{Id: uint64(i + 1), Op: &wire.Call_Update{Update: &wire.Changes{
+				p.plugin.Frame(&wire.PluginFrame{Call: []*wire.Call{{Id: uint64(i + 1), Op: &wire.Call_Update{Update: &wire.Changes{
 					Write: []*wire.Write{{Key: "k", Value: make([]byte, message.MaxValue)}},
 				}}}}})
 			}

@@ -15,6 +15,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -258,7 +259,7 @@ func (p *process) Kill(reason string) {
 	p.killed = append(p.killed, reason)
 }
 
-func (p *process) Trier() {
+func (p *process) StartTrier() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.triers++
@@ -295,11 +296,11 @@ func (p *process) last() *wire.Delivery {
 }
 
 func (p *process) done(m *wire.Delivery) {
-	p.d.Frame(p.plugin, &wire.PluginFrame{Done: []uint64{m.Delivery}})
+	p.plugin.Frame(&wire.PluginFrame{Done: []uint64{m.Delivery}})
 }
 
 func (p *process) result(r *wire.Result) {
-	p.d.Frame(p.plugin, &wire.PluginFrame{Result: []*wire.Result{r}})
+	p.plugin.Frame(&wire.PluginFrame{Result: []*wire.Result{r}})
 }
 
 func done(p *process, m *wire.Delivery) { p.done(m) }
@@ -334,19 +335,19 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench), change ...func
 }
 
 // plugin makes a ready plugin for category, in order of devices.
-func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*Instance)) *process {
+func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*instance.Facts)) *process {
 	b.Helper()
 	p := &process{t: b.T, d: b.d, handle: handle}
 	order, _ := route.ParseOrder("device")
-	p.plugin = &Instance{
-		Name: name, Process: p, Closed: make(chan struct{}), Claim: route.Claim{Plugin: name, Categories: []string{category}}, Order: order,
+	facts := instance.Facts{
+		Name: name, Closed: make(chan struct{}), Claim: route.Claim{Plugin: name, Categories: []string{category}}, Order: order,
 		Outcome: true, Receipt: true, MaxAttempts: 3, HandlerTimeout: 30 * time.Second, MaxInFlight: 8, SuspectAfter: 3,
 	}
 	for _, c := range change {
-		c(p.plugin)
+		c(&facts)
 	}
-	b.d.Described(p.plugin)
-	b.d.Ready(p.plugin)
+	p.plugin = b.d.Described(facts, p).(*Instance)
+	p.plugin.Ready()
 	return p
 }
 

@@ -70,7 +70,7 @@ func (p *plugin) nextDue() (time.Time, bool) {
 // pick takes the lane whose head goes out next, nil for none. The kinds take
 // weighted turns; at most half of the credit goes to outcomes and receipts, so
 // that upstreams always move.
-func (p *plugin) pick(in *instance) *lane {
+func (p *plugin) pick(in *Instance) *lane {
 	for i := range kinds {
 		turn := (p.turn + i) % len(kinds)
 		kind := kinds[turn]
@@ -104,7 +104,7 @@ func (d *Dispatcher) fill(p *plugin, now time.Time) {
 		frame = d.handOut(in, l, nil, now, frame)
 	}
 	if frame != nil {
-		in.Process.Send(frame)
+		in.process.Send(frame)
 	}
 }
 
@@ -125,25 +125,25 @@ func (d *Dispatcher) try(p *plugin, now time.Time) {
 	switch {
 	case p.trials.len() == 0:
 		if p.trier != nil && !p.trier.busy() {
-			p.trier.Process.Retire()
+			p.trier.process.Retire()
 			p.trier = nil
 		}
 	case in == nil:
 		if p.serving != nil && now.Sub(p.triedAt) >= askAgain {
 			p.triedAt = now
-			p.serving.Process.Trier()
+			p.serving.process.StartTrier()
 		}
 	case len(in.out) == 0:
 		if frame := d.handOut(in, p.trials.pop(), nil, now, nil); frame != nil {
 			in.trial = in.out[d.lease] // the newest
-			in.Process.Send(frame)
+			in.process.Send(frame)
 		}
 	}
 }
 
 // handOut adds the head of l to frame, which it makes if it is nil. run has the
 // keys that it claimed; nil: none.
-func (d *Dispatcher) handOut(in *instance, l *lane, run *turns.Run, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
+func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
 	p, head := in.of, l.head()
 	if !in.hears(head.Kind) {
 		p.turns.End(run)
@@ -184,7 +184,7 @@ func (d *Dispatcher) handOut(in *instance, l *lane, run *turns.Run, now time.Tim
 }
 
 // hears reports whether the process has a handler for kind.
-func (in *instance) hears(kind entry.Kind) bool {
+func (in *Instance) hears(kind entry.Kind) bool {
 	switch kind {
 	case entry.Outcome:
 		return in.Outcome
@@ -195,7 +195,7 @@ func (in *instance) hears(kind entry.Kind) bool {
 }
 
 // take removes a delivery from what is out.
-func (in *instance) take(number uint64) (*delivery, bool) {
+func (in *Instance) take(number uint64) (*delivery, bool) {
 	out, ok := in.out[number]
 	if !ok {
 		return nil, false
@@ -221,7 +221,7 @@ func (d *Dispatcher) watch(now time.Time) {
 		}
 		p.turns.Tidy(now)
 		stuck := 0
-		for _, in := range p.instances {
+		for in := range p.instances {
 			if !in.dead {
 				d.watchOver(in, now)
 				stuck += in.stuck
@@ -242,12 +242,12 @@ func (p *plugin) measure(now time.Time) {
 }
 
 // isStuck reports whether a handler went on after its time was up, or says nothing.
-func (in *instance) isStuck(out *delivery, now time.Time) bool {
+func (in *Instance) isStuck(out *delivery, now time.Time) bool {
 	return now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery
 }
 
 // watchOver is watch for one process.
-func (d *Dispatcher) watchOver(in *instance, now time.Time) {
+func (d *Dispatcher) watchOver(in *Instance, now time.Time) {
 	in.stuck, in.ended = 0, 0
 	var revoke []uint64
 	for number, out := range in.out {
@@ -268,12 +268,12 @@ func (d *Dispatcher) watchOver(in *instance, now time.Time) {
 		}
 	}
 	if revoke != nil {
-		in.Process.Send(&wire.HostFrame{Revoke: revoke})
+		in.process.Send(&wire.HostFrame{Revoke: revoke})
 	}
 	full := in.stuck >= max(1, in.credit/4)
 	blocks := in.stuck == len(in.out) && (in.trial != nil || in.Alone && in.of.trials.len() > 0) // suspects behind it
 	if in.stuck > 0 && (full || blocks) {
-		in.Process.Kill(fmt.Sprintf("hung: %d of its handlers went on for %s after their time was up", in.stuck, stuckGrace))
+		in.process.Kill(fmt.Sprintf("hung: %d of its handlers went on for %s after their time was up", in.stuck, stuckGrace))
 	}
 }
 

@@ -64,22 +64,23 @@ type result struct {
 	changes entry.Changes // of an error, a rejection: the reads that it came to be by
 }
 
-// Frame takes one frame from p. It checks and answers on the caller's
-// goroutine, which reads p's stream, and leaves the results for Run.
-func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
+// Frame takes one frame of the process. It checks and answers on the caller's
+// goroutine, which reads the session, and leaves the results for Run.
+func (in *Instance) Frame(f *wire.PluginFrame) {
+	d := in.d
 	if n := len(f.GetCall()); n > maxCalls {
-		p.Process.Kill(fmt.Sprintf("sent %d calls in one frame, %d at most are possible", n, maxCalls))
+		in.process.Kill(fmt.Sprintf("sent %d calls in one frame, %d at most are possible", n, maxCalls))
 		return
 	}
 	for _, call := range f.GetCall() {
-		d.call(p, call)
+		d.call(in, call)
 	}
 	results := make([]result, 0, len(f.GetDone())+len(f.GetResult()))
 	for _, number := range f.GetDone() {
 		results = append(results, result{number: number})
 	}
 	for _, r := range f.GetResult() {
-		results = append(results, d.check(p, r))
+		results = append(results, d.check(in, r))
 	}
 	extend, credit, drained := f.GetExtend(), int(f.GetCredit()), f.GetDrained()
 	abandon := f.GetAbandon()
@@ -87,12 +88,11 @@ func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 		return
 	}
 	d.box.put(func(d *Dispatcher) {
-		in := d.instance(p)
-		if in == nil {
+		if in.dead {
 			return // it has exited: what it held was taken back
 		}
 		if credit > 0 {
-			in.credit = min(credit, p.MaxInFlight)
+			in.credit = min(credit, in.MaxInFlight)
 		}
 		now := time.Now()
 		for _, number := range extend {
@@ -113,7 +113,7 @@ func (d *Dispatcher) Frame(p *Instance, f *wire.PluginFrame) {
 
 // check makes a result off the wire one that can be committed. What can't be is
 // the handler's failure, and counts as an attempt.
-func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
+func (d *Dispatcher) check(in *Instance, r *wire.Result) result {
 	checked := result{
 		number: r.GetDelivery(), code: r.GetCode(),
 		after: time.Duration(min(r.GetDelayMs(), maxDelay.Milliseconds())) * time.Millisecond, reason: clip(r.GetError()),
@@ -121,12 +121,12 @@ func (d *Dispatcher) check(p *Instance, r *wire.Result) result {
 	switch checked.code {
 	case wire.Result_DONE:
 		var err error
-		if checked.changes, err = d.changes(p, r.GetChanges()); err != nil {
+		if checked.changes, err = d.changes(in, r.GetChanges()); err != nil {
 			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
 		}
 	case wire.Result_RETRY, wire.Result_REJECT: // it comes to nothing, but is checked as what would be committed (P7)
 		var err error
-		if checked.changes, err = d.changes(p, &wire.Changes{Read: r.GetChanges().GetRead()}); err != nil {
+		if checked.changes, err = d.changes(in, &wire.Changes{Read: r.GetChanges().GetRead()}); err != nil {
 			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
 		}
 	case wire.Result_RELEASE:
@@ -143,13 +143,13 @@ const (
 )
 
 // changes checks what a plugin wants committed.
-func (d *Dispatcher) changes(p *Instance, c *wire.Changes) (entry.Changes, error) {
+func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, error) {
 	var checked entry.Changes
 	if err := c.Check(); err != nil {
 		return checked, err
 	}
 	for _, m := range c.GetSend() {
-		send, err := d.downstream(p, m)
+		send, err := d.downstream(in, m)
 		if err != nil {
 			return checked, err
 		}
@@ -179,7 +179,7 @@ func clip(text string) string {
 
 // downstream checks one downstream off the wire, and puts its session's sender
 // id in place of its name. It may stay empty in a handler: the event's is filled in.
-func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, error) {
+func (d *Dispatcher) downstream(in *Instance, m *wire.Downstream) (entry.Send, error) {
 	checked, err := wire.DownstreamFromProto(m).Checked()
 	if err != nil {
 		return entry.Send{}, fmt.Errorf("%w: %w", wire.ErrInvalid, err)
@@ -193,5 +193,5 @@ func (d *Dispatcher) downstream(p *Instance, m *wire.Downstream) (entry.Send, er
 		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, senders.Names())
 	}
 	checked.Session = id
-	return entry.Send{Message: checked, Tell: p.Outcome}, nil
+	return entry.Send{Message: checked, Tell: in.Outcome}, nil
 }

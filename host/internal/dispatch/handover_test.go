@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
@@ -25,8 +26,8 @@ func (b *bench) retire(p *process, limit time.Duration) <-chan error {
 	go func() {
 		ctx, cancel := context.WithTimeout(b.Context(), limit)
 		defer cancel()
-		err := b.d.Drain(ctx, p.plugin)
-		b.d.Gone(p.plugin, "another version takes over")
+		err := p.plugin.Drain(ctx)
+		p.plugin.Gone("another version takes over")
 		gone <- err
 	}()
 	synctest.Wait()
@@ -34,7 +35,7 @@ func (b *bench) retire(p *process, limit time.Duration) <-chan error {
 }
 
 // drained says what the SDK says when nothing is left to do.
-func (p *process) drained() { p.d.Frame(p.plugin, &wire.PluginFrame{Drained: true}) }
+func (p *process) drained() { p.plugin.Frame(&wire.PluginFrame{Drained: true}) }
 
 // TestHandover has a new process take lanes as the old one settles them. // P9, P5
 func TestHandover(t *testing.T) {
@@ -57,7 +58,7 @@ func TestHandover(t *testing.T) {
 		}
 		green.done(green.last())
 		synctest.Wait()
-		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || r.Handled != 1 || r.Failed != 0 || r.Holds != 1 || r.Oldest.IsZero() || r.Stuck != 0 {
+		if r, err := green.plugin.Results(b.Context()); err != nil || r.Handled != 1 || r.Failed != 0 || r.Holds != 1 || r.Oldest.IsZero() || r.Stuck != 0 {
 			t.Errorf("results %+v, %v", r, err)
 		}
 	})
@@ -74,7 +75,7 @@ func TestOldFailures(t *testing.T) {
 		old := b.plugin("echo", "app", fails)
 		b.ledger.upstream("app", "anna", "a1")
 		synctest.Wait()
-		if r, err := b.d.Results(b.Context(), old.plugin); err != nil || r.Failed == 0 || r.Old != 0 {
+		if r, err := old.plugin.Results(b.Context()); err != nil || r.Failed == 0 || r.Old != 0 {
 			t.Errorf("old one: %+v, %v", r, err)
 		}
 		green := b.plugin("echo", "app", fails)
@@ -94,7 +95,7 @@ func TestOldFailures(t *testing.T) {
 				bert++
 			}
 		}
-		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || anna == 0 || bert < 2 || r.Old != anna || r.Failed != anna+bert {
+		if r, err := green.plugin.Results(b.Context()); err != nil || anna == 0 || bert < 2 || r.Old != anna || r.Failed != anna+bert {
 			t.Errorf("new one: %+v, %v; it failed %d times over anna's, %d over bert's", r, err, anna, bert)
 		}
 	})
@@ -109,7 +110,7 @@ func TestHangOfTheOldOne(t *testing.T) {
 		b.ledger.upstream("app", "anna", "a1")
 		b.wantIDs(old, "a1")
 		time.Sleep(time.Second)
-		green := b.plugin("echo", "app", nil, func(in *Instance) { in.MaxInFlight = 100 })
+		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.MaxInFlight = 100 })
 		if err := <-b.retire(old, 10*time.Second); err == nil {
 			t.Fatal("the old one let go of it")
 		}
@@ -117,7 +118,7 @@ func TestHangOfTheOldOne(t *testing.T) {
 		b.ledger.upstream("app", "bert", "b1")
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
-		if r, err := b.d.Results(b.Context(), green.plugin); err != nil || r.Stuck != 2 || r.Ended != 1 {
+		if r, err := green.plugin.Results(b.Context()); err != nil || r.Stuck != 2 || r.Ended != 1 {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
@@ -132,7 +133,7 @@ func TestHandoverToAnotherOrder(t *testing.T) {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
 		}
 		b.wantIDs(old, "0")
-		green := b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
+		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
 		b.wantIDs(green)
 		old.done(old.last())
 		b.wantIDs(green, "1", "2")
@@ -149,7 +150,7 @@ func TestHandoverWaitsForCommits(t *testing.T) {
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("app", "anna", "2")
 		b.wantIDs(old, "1")
-		green := b.plugin("echo", "app", done, func(p *Instance) { p.Order = route.Order{} })
+		green := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Order = route.Order{} })
 		gone := b.retire(old, time.Minute)
 		b.ledger.stuck = make(chan struct{})
 		old.done(old.last())
@@ -177,7 +178,7 @@ func TestHandoverTwice(t *testing.T) {
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
 		b.wantIDs(old, "a1")
-		first := b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
+		first := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
 		oldGone := b.retire(old, time.Minute)
 		b.wantIDs(first) // its lanes are others: it waits for the old one
 		second := b.plugin("echo", "app", nil)
@@ -293,10 +294,10 @@ func TestHandoverWhileASuspectIsTried(t *testing.T) {
 		for range 3 {
 			p := b.plugin("echo", "app", nil)
 			b.wantIDs(p, "poison")
-			b.d.Gone(p.plugin, "exit status 2")
+			p.plugin.Gone("exit status 2")
 		}
 		old := b.plugin("echo", "app", done)
-		oldTrier := b.plugin("echo", "app", nil, func(p *Instance) { p.Trier = true })
+		oldTrier := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Trier = true })
 		b.wantIDs(oldTrier, "poison")
 		green := b.plugin("echo", "app", done)
 		trierGone, oldGone := b.retire(oldTrier, time.Second), b.retire(old, time.Minute)
@@ -317,7 +318,7 @@ func TestHandoverWhileASuspectIsTried(t *testing.T) {
 		if green.triers == 0 {
 			t.Fatal("the new version was not asked for a process to try it in")
 		}
-		trier := b.plugin("echo", "app", done, func(p *Instance) { p.Trier = true })
+		trier := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true })
 		b.wantIDs(trier, "poison") // which the new version can handle
 		b.wantIDs(green, "after")
 		if ends := b.ledger.ends(); len(ends) != 2 || ends[0].Verdict != entry.Done {
@@ -332,8 +333,8 @@ func TestCategoryMovesWithAHandover(t *testing.T) {
 	for _, giverFirst := range []bool{true, false} {
 		start(t, newLedger(), func(b *bench) {
 			b.d.Settled()
-			claims := func(categories ...string) func(*Instance) {
-				return func(p *Instance) { p.Claim.Categories = categories }
+			claims := func(categories ...string) func(*instance.Facts) {
+				return func(f *instance.Facts) { f.Claim.Categories = categories }
 			}
 			giver := b.plugin("giver", "", nil, claims("stays", "moves"))
 			taker := b.plugin("taker", "", nil, claims("other"))
@@ -383,15 +384,14 @@ func TestClaimsCountFromTheHandoverOn(t *testing.T) {
 		b.d.Settled()
 		old := b.plugin("echo", "app", done)
 		green := &process{t: b.T, d: b.d, handle: done}
-		changed := *old.plugin
-		changed.Process, changed.Claim.Categories = green, []string{"new"}
-		green.plugin = &changed
-		b.d.Described(green.plugin)
+		changed := old.plugin.Facts
+		changed.Claim.Categories = []string{"new"}
+		green.plugin = b.d.Described(changed, green).(*Instance)
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("new", "anna", "2")
 		b.wantIDs(old, "1")
 		b.wantIDs(green)
-		b.d.Ready(green.plugin)
+		green.plugin.Ready()
 		b.ledger.upstream("app", "anna", "3")
 		b.wantIDs(green, "2")
 		b.wantIDs(old, "1")
@@ -436,11 +436,11 @@ func TestNewProcessDiesWhileTheOldOneDrains(t *testing.T) {
 		gone := b.retire(old, time.Minute)
 		old.done(old.deliveries()[0])
 		b.wantIDs(green, "a2") // in the middle of taking over
-		b.d.Gone(green.plugin, "exit status 2")
+		green.plugin.Gone("exit status 2")
 		b.wantIDs(old, "a1", "b1")
 		back := b.plugin("echo", "app", done) // the old content, started again
 		b.wantIDs(back, "a2")
-		b.d.Frame(green.plugin, &wire.PluginFrame{Done: []uint64{green.last().Delivery}}) // too late
+		green.plugin.Frame(&wire.PluginFrame{Done: []uint64{green.last().Delivery}}) // too late
 		old.done(old.deliveries()[1])
 		b.wantIDs(back, "a2", "b2")
 		old.drained()
@@ -462,9 +462,9 @@ func TestNewProcessDiesBeforeItsTurn(t *testing.T) {
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("app", "anna", "2")
 		b.wantIDs(old, "1")
-		green := b.plugin("echo", "app", nil, func(p *Instance) { p.Order = route.Order{} })
+		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
 		gone := b.retire(old, time.Minute)
-		b.d.Gone(green.plugin, "exit status 2")
+		green.plugin.Gone("exit status 2")
 		old.done(old.last())
 		old.drained()
 		if err := <-gone; err != nil {
@@ -490,7 +490,7 @@ func TestHungHandlerAtHandover(t *testing.T) {
 		ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 		defer cancel()
 		drained := make(chan error, 1)
-		go func() { drained <- b.d.Drain(ctx, old.plugin) }()
+		go func() { drained <- old.plugin.Drain(ctx) }()
 		synctest.Wait()
 		b.ledger.upstream("app", "cora", "c1")
 		b.wantIDs(green, "c1")
@@ -500,7 +500,7 @@ func TestHungHandlerAtHandover(t *testing.T) {
 		b.wantIDs(green, "c1") // the process is yet to be killed: it may be at work
 		old.done(old.deliveries()[1])
 		b.wantIDs(green, "c1") // and what it still ends, has ended
-		b.d.Gone(old.plugin, "did not exit when asked")
+		old.plugin.Gone("did not exit when asked")
 		b.wantIDs(green, "c1", "a1", "a2")
 		if again := green.deliveries()[1]; again.Attempt != 1 {
 			t.Errorf("attempt %d, want 1: it is not the handler that failed", again.Attempt)
@@ -578,13 +578,13 @@ func (w *handovers) begin() {
 		}
 		w.held[from] = p
 		v.open = append(v.open, m)
-	}, func(p *Instance) { p.MaxAttempts, p.SuspectAfter, p.Closed = 0, 0, v.closed })
+	}, func(f *instance.Facts) { f.MaxAttempts, f.SuspectAfter, f.Closed = 0, 0, v.closed })
 	w.versions++
 	if n := len(w.living); n > 0 {
 		old := w.living[n-1]
 		go func() {
-			_ = w.d.Drain(context.Background(), old.plugin) // until it is drained, or has died
-			w.d.Gone(old.plugin, "another version takes over")
+			_ = old.plugin.Drain(context.Background()) // until it is drained, or has died
+			old.plugin.Gone("another version takes over")
 		}()
 	}
 	w.living = append(w.living, v)
@@ -629,7 +629,7 @@ func (w *handovers) die(i int) {
 		}
 	}
 	close(v.closed)
-	w.d.Gone(v.plugin, "killed")
+	v.plugin.Gone("killed")
 	for _, m := range v.open {
 		v.done(m) // too late
 	}

@@ -27,7 +27,7 @@ type lane struct {
 	loss   *loss     // the head has lost by a conflict, and claims its keys before it runs again
 	ended  bool      // a process that was to give the head back was ended while it held it: its handler may have hung
 	slowed bool      // the head failed, and waits for no time that its handler named
-	failed *instance // where the head failed first; nil: it did not, or nobody knows
+	failed *Instance // where the head failed first; nil: it did not, or nobody knows
 }
 
 func (l *lane) head() *entry.Event { return l.events.front() }

@@ -86,7 +86,7 @@ func TestRemovedPluginHasNoSeries(t *testing.T) {
 			if n := series(); n != 4 {
 				t.Errorf("%d series, want 4", n)
 			}
-			b.d.Gone(p.plugin, "its file was removed")
+			p.plugin.Gone("its file was removed")
 			b.d.Removed("echo")
 			if n := series(); n != 0 {
 				t.Errorf("%d series are left", n)

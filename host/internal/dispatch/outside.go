@@ -16,7 +16,7 @@ type outside struct {
 	number  uint64 // the same in all its runs; 0: it has none
 	changes entry.Changes
 	weight  int64
-	held    bool // it waits for a turn: it counts in instance.held, no longer in Instance.waiting
+	held    bool // it waits for a turn: it counts in held, no longer in waiting
 	answer  func(*wire.Reply)
 
 	run  *turns.Run // has the keys that it used before; nil before it has lost
@@ -25,10 +25,9 @@ type outside struct {
 }
 
 // updateInTurn commits an update, after those who have its keys.
-func (d *Dispatcher) updateInTurn(r *Instance, u *outside) {
-	in := d.instance(r)
-	if in == nil {
-		r.waiting.Release(u.weight)
+func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
+	if in.dead {
+		in.waiting.Release(u.weight)
 		return
 	}
 	p := in.of
@@ -37,7 +36,7 @@ func (d *Dispatcher) updateInTurn(r *Instance, u *outside) {
 	}
 	if u.changes.Empty() { // it gives up
 		p.turns.End(u.run)
-		r.waiting.Release(u.weight)
+		in.waiting.Release(u.weight)
 		u.answer(wire.NewReply(u.call, nil))
 		return
 	}
@@ -55,7 +54,7 @@ func (d *Dispatcher) updateInTurn(r *Instance, u *outside) {
 		// result that ends the turn may be in what it says next.
 		u.held = true
 		in.held += u.weight
-		r.waiting.Release(u.weight)
+		in.waiting.Release(u.weight)
 		p.waitFor(turn, wait{
 			until: time.Now().Add(in.HandlerTimeout), goOn: goOn, in: in, call: u.call,
 			drop: func() { in.held -= u.weight; p.turns.End(u.run) },
@@ -64,7 +63,7 @@ func (d *Dispatcher) updateInTurn(r *Instance, u *outside) {
 }
 
 // ranBefore takes the run of u before this one, if its keys are kept.
-func (in *instance) ranBefore(u *outside) *outside {
+func (in *Instance) ranBefore(u *outside) *outside {
 	i := slices.IndexFunc(in.outside, func(was *outside) bool {
 		if u.number != 0 || was.number != 0 {
 			return was.number == u.number
@@ -79,7 +78,7 @@ func (in *instance) ranBefore(u *outside) *outside {
 	return was
 }
 
-func (d *Dispatcher) storeUpdate(in *instance, u *outside) {
+func (d *Dispatcher) storeUpdate(in *Instance, u *outside) {
 	if u.held {
 		in.held -= u.weight
 	}
@@ -98,7 +97,7 @@ func (d *Dispatcher) storeUpdate(in *instance, u *outside) {
 
 // updated gives back the keys. One that has lost gets those it used, and only
 // then its answer: it is to run again.
-func (d *Dispatcher) updated(in *instance, u *outside, err error) {
+func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	p := in.of
 	p.turns.Landed(writes(u.changes))
 	p.turns.End(u.run)
@@ -140,7 +139,7 @@ func (d *Dispatcher) updated(in *instance, u *outside, err error) {
 }
 
 // forget gives the keys of an update back that does not come again.
-func (in *instance) forget(u *outside) {
+func (in *Instance) forget(u *outside) {
 	u.over = true
 	in.outside = slices.DeleteFunc(in.outside, func(other *outside) bool { return other == u })
 	in.of.turns.End(u.run)
@@ -148,7 +147,7 @@ func (in *instance) forget(u *outside) {
 
 // abandon ends the waits for calls that nobody asks for any more, or of a process
 // that has exited: none of theirs is kept.
-func (in *instance) abandon(gone func(call uint64) bool) {
+func (in *Instance) abandon(gone func(call uint64) bool) {
 	p := in.of
 	for _, u := range slices.Clone(in.outside) {
 		if gone(u.call) {

@@ -24,7 +24,7 @@ type ending struct {
 
 // result moves one delivery to its end. A number that is not out is a late
 // result of a process that was given up: its event has gone on without it.
-func (d *Dispatcher) result(in *instance, r *result) {
+func (d *Dispatcher) result(in *Instance, r *result) {
 	out, ok := in.take(r.number)
 	if !ok {
 		return
@@ -58,7 +58,7 @@ func (d *Dispatcher) result(in *instance, r *result) {
 
 // retry has the head wait for another attempt, or die when it had enough.
 // after is the wait that the handler asked for, 0 or less for the usual one.
-func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason string) {
+func (d *Dispatcher) retry(in *Instance, e *ending, after time.Duration, reason string) {
 	attempt := e.lane.head().Attempts + 1
 	e.Reason, e.failed = reason, true
 	if in.MaxAttempts > 0 && attempt >= in.MaxAttempts {
@@ -74,7 +74,7 @@ func (d *Dispatcher) retry(in *instance, e *ending, after time.Duration, reason 
 
 // commit sends the end of a handing out to the ledger, after those who have the
 // keys that it writes; committed hears of it.
-func (d *Dispatcher) commit(in *instance, e *ending) {
+func (d *Dispatcher) commit(in *Instance, e *ending) {
 	in.committing++
 	if e.Verdict == entry.Dead {
 		e.letter = d.letter(e.Seq)
@@ -93,7 +93,7 @@ func (d *Dispatcher) commit(in *instance, e *ending) {
 }
 
 // committed moves the lane on after a commit.
-func (d *Dispatcher) committed(in *instance, e *ending, err error) {
+func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
 	p.turns.Landed(writes(e.Changes))
@@ -172,7 +172,7 @@ func (d *Dispatcher) reread(p *plugin, l *lane) {
 
 // blame counts a failure against a process. One of an event that failed in another
 // process first says nothing about this one.
-func (d *Dispatcher) blame(in *instance, l *lane) {
+func (d *Dispatcher) blame(in *Instance, l *lane) {
 	if l.head().Attempts == 0 {
 		l.failed = in
 	}

@@ -104,7 +104,7 @@ func (d *Dispatcher) status() Status {
 		}
 		st.Waiting = len(p.due)
 		st.Next, st.Last = p.wait()
-		for _, in := range p.instances {
+		for in := range p.instances {
 			st.InFlight += len(in.out)
 			st.Stuck += in.stuck
 			if in.stuck > 0 {
@@ -136,7 +136,7 @@ func (d *Dispatcher) status() Status {
 }
 
 // stucks names the handlers that are stuck now.
-func (in *instance) stucks(now time.Time) (all []Stuck) {
+func (in *Instance) stucks(now time.Time) (all []Stuck) {
 	for _, out := range in.out {
 		if in.isStuck(out, now) {
 			all = append(all, Stuck{ID: out.id, Kind: out.lane.head().Kind, Device: out.device, Started: out.started})

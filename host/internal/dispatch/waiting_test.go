@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
 
@@ -17,7 +18,7 @@ func TestNewContentWakes(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
 		b.d.Settled()
-		runs := func(content string) func(*Instance) { return func(in *Instance) { in.Content = content } }
+		runs := func(content string) func(*instance.Facts) { return func(f *instance.Facts) { f.Content = content } }
 		slow := make(chan struct{})
 		fails := func(p *process, m *wire.Delivery) {
 			r := &wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no"}

@@ -176,7 +176,7 @@ func (h *Host) keep(ctx context.Context, p *Process) error {
 }
 
 func (h *Host) serve(p *Process) {
-	h.Dispatch.Ready(p.in)
+	p.in.Ready()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.serving[p.Plugin.Name] = p
@@ -186,7 +186,7 @@ func (h *Host) serve(p *Process) {
 func (h *Host) retire(p *Process) {
 	ctx, cancel := context.WithTimeout(context.Background(), h.o.Drain)
 	defer cancel()
-	h.Dispatch.Drain(ctx, p.in) //nolint:errcheck // what it does not finish is killed
+	p.in.Drain(ctx) //nolint:errcheck // what it does not finish is killed
 	p.Die("stopped")
 	p.await()
 }

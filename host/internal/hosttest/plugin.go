@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"balhost/host/internal/dispatch"
+	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
@@ -39,24 +39,24 @@ type Plugin struct {
 	Exited    func(p *Process)
 }
 
-// instance is what dispatch knows of one process.
-func (p *Plugin) instance(process *Process, trier bool) (*dispatch.Instance, error) {
+// facts are what dispatch knows of one process.
+func (p *Plugin) facts(process *Process, trier bool) (instance.Facts, error) {
 	order, err := route.ParseOrder(p.Order)
 	if err != nil {
-		return nil, err
+		return instance.Facts{}, err
 	}
-	i := &dispatch.Instance{
-		Name: p.Name, Process: process, Closed: process.closed,
+	f := instance.Facts{
+		Name: p.Name, Closed: process.closed,
 		Claim: route.Claim{Plugin: p.Name, Categories: p.Categories}, Order: order,
 		Outcome: p.Outcome, Receipt: p.Receipt,
 		MaxAttempts: p.MaxAttempts, HandlerTimeout: p.HandlerTimeout, MaxInFlight: p.MaxInFlight,
 		SuspectAfter: p.SuspectAfter, Alone: p.Alone, Trier: trier,
 	}
-	if i.HandlerTimeout == 0 {
-		i.HandlerTimeout = 30 * time.Second
+	if f.HandlerTimeout == 0 {
+		f.HandlerTimeout = 30 * time.Second
 	}
-	if i.MaxInFlight == 0 {
-		i.MaxInFlight = 16
+	if f.MaxInFlight == 0 {
+		f.MaxInFlight = 16
 	}
-	return i, nil
+	return f, nil
 }

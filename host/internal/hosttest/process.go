@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"balhost/host/internal/dispatch"
+	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 
 	"golang.org/x/sync/errgroup"
@@ -18,8 +18,8 @@ import (
 type Process struct {
 	Plugin *Plugin
 	host   *Host
-	in     *dispatch.Instance
-	closed chan struct{} // its session has ended
+	in     instance.Dispatch // nil before it is described
+	closed chan struct{}     // its session has ended
 	ctx    context.Context
 	end    context.CancelFunc
 	dying  sync.Once
@@ -46,8 +46,8 @@ func (h *Host) spawn(pl *Plugin, trier bool) (*Process, error) {
 		Plugin: pl, host: h, closed: make(chan struct{}),
 		revoke: map[uint64]context.CancelFunc{}, calls: map[uint64]chan *wire.Reply{},
 	}
-	var err error
-	if p.in, err = pl.instance(p, trier); err != nil {
+	facts, err := pl.facts(p, trier)
+	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", pl.Name, err)
 	}
 	p.ctx, p.end = context.WithCancel(context.Background())
@@ -58,7 +58,7 @@ func (h *Host) spawn(pl *Plugin, trier bool) (*Process, error) {
 	if dead {
 		p.exit()
 	}
-	h.Dispatch.Described(p.in)
+	p.in = h.Dispatch.Described(facts, p)
 	return p, nil
 }
 
@@ -68,7 +68,7 @@ func (p *Process) Host() *Host { return p.host }
 // Alive reports whether the process may still do anything.
 func (p *Process) Alive() bool { return p.ctx.Err() == nil }
 
-// Send is dispatch.Process's: a frame from the host.
+// Send is instance.Process's: a frame from the host.
 func (p *Process) Send(f *wire.HostFrame) {
 	if len(f.GetDeliver()) > 0 || f.GetDrain() != nil { // never within a call of frame's
 		p.life.RLock()
@@ -145,7 +145,7 @@ func (p *Process) frame(f *wire.PluginFrame, before func()) error {
 	if before != nil {
 		before()
 	}
-	p.host.Dispatch.Frame(p.in, f)
+	p.in.Frame(f)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (p *Process) Get(delivery uint64, key string) (value []byte, version uint64
 	return r.GetValue(), r.GetVersion(), err
 }
 
-// Kill is dispatch.Process's: the process exits, in its time. It returns at once.
+// Kill is instance.Process's: the process exits, in its time. It returns at once.
 func (p *Process) Kill(reason string) { p.Die(reason) }
 
 // Die makes the process exit; Plugin.Exiting says when.
@@ -191,7 +191,7 @@ func (p *Process) Die(reason string) {
 		}
 		time.AfterFunc(takes, func() {
 			if p.exit() {
-				p.host.Dispatch.Gone(p.in, reason)
+				p.in.Gone(reason)
 			}
 		})
 	})
@@ -224,20 +224,20 @@ func (p *Process) await() {
 	p.work.Wait() //nolint:errcheck // they return nil
 }
 
-// Trier is dispatch.Process's: another process of the plugin, for suspects.
-func (p *Process) Trier() {
+// StartTrier is instance.Process's: another process of the plugin, for suspects.
+func (p *Process) StartTrier() {
 	p.host.aside(func() error {
 		second, err := p.host.spawn(p.Plugin, true)
 		if err != nil {
 			return err
 		}
-		p.host.Dispatch.Ready(second.in)
+		second.in.Ready()
 		second.await()
 		return nil
 	})
 }
 
-// Retire is dispatch.Process's: this process ends in order.
+// Retire is instance.Process's: this process ends in order.
 func (p *Process) Retire() {
 	p.host.aside(func() error { p.host.retire(p); return nil })
 }

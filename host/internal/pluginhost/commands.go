@@ -87,7 +87,7 @@ func (h *Host) SetLogLevel(name, level string) error {
 		s.box.put(func() {
 			for l := range s.lives {
 				if l.known {
-					l.inst.Send(&wire.HostFrame{LogLevel: s.lines.name()})
+					l.session.Send(&wire.HostFrame{LogLevel: s.lines.name()})
 				}
 			}
 		})
@@ -114,7 +114,7 @@ func (h *Host) SessionsChanged() {
 func (s *supervisor) tellSessions(l *life) {
 	if now := s.host.o.Sessions(); now != nil && !slices.Equal(l.sessions, now) {
 		l.sessions = now
-		l.inst.Send(&wire.HostFrame{Sessions: now})
+		l.session.Send(&wire.HostFrame{Sessions: now})
 	}
 }
 

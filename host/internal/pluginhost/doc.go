@@ -9,7 +9,7 @@
 // the file or the config changes.
 //
 // It keeps P5's half that concerns processes: whatever a process held is let go
-// (Dispatcher.Gone) only when the process has exited and was awaited. And P10:
+// (instance.Dispatch.Gone) only when the process has exited and was awaited. And P10:
 // whatever lies in the folder or comes out of a process, the host lives on, and
 // so do the other plugins.
 //

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
 
@@ -46,17 +47,17 @@ type bench struct {
 	mu       sync.Mutex // guards what follows
 	changed  chan struct{}
 	events   []string // "described a", "said a: text", …
-	live     map[*Instance]bool
-	latest   map[string]*Instance
-	draining map[*Instance]chan struct{} // closed when it has said drained
-	hasty    bool                        // the boot ends before all is known
-	keepsRun bool                        // something of a person's lies in the folder for sockets
-	stuck    bool                        // Drain waits for its context
-	triers   map[string]*Instance
-	ran      map[*Instance]bool
-	results  map[string]Results // by sha256
-	mute     bool               // Results fails
-	asked    int                // how often Results was asked for
+	live     map[*heard]bool
+	latest   map[string]*heard
+	draining map[*heard]chan struct{} // closed when it has said drained
+	hasty    bool                     // the boot ends before all is known
+	keepsRun bool                     // something of a person's lies in the folder for sockets
+	stuck    bool                     // Drain waits for its context
+	triers   map[string]*heard
+	ran      map[*heard]bool
+	results  map[string]instance.Results // by sha256
+	mute     bool                        // Results fails
+	asked    int                         // how often Results was asked for
 }
 
 // buffer is a log that can be read while it is written.
@@ -82,8 +83,8 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
 		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
-		live: map[*Instance]bool{}, latest: map[string]*Instance{}, draining: map[*Instance]chan struct{}{},
-		triers: map[string]*Instance{}, ran: map[*Instance]bool{}, results: map[string]Results{},
+		live: map[*heard]bool{}, latest: map[string]*heard{}, draining: map[*heard]chan struct{}{},
+		triers: map[string]*heard{}, ran: map[*heard]bool{}, results: map[string]instance.Results{},
 	}
 	b.host = New(Options{
 		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: func() []string { return []string{"main"} }, Dispatcher: b,
@@ -302,20 +303,39 @@ func (b *bench) add(format string, args ...any) {
 
 // What follows is the Dispatcher.
 
-func (b *bench) Described(p *Instance) {
+// heard is a process, as its dispatcher knows it.
+type heard struct {
+	instance.Facts
+	instance.Process
+	b      *bench
+	PID    int
+	SHA256 string
+}
+
+func (b *bench) Described(facts instance.Facts, process instance.Process) instance.Dispatch {
+	l := process.(*life)
+	p := &heard{facts, process, b, l.process.pid(), l.version.bin.sha256}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[p] = true
 	if p.Trier {
 		b.triers[p.Name] = p
 		b.add("trier %s", p.Name)
-		return
+		return p
 	}
 	b.latest[p.Name] = p
 	b.add("described %s", p.Name)
+	return p
 }
 
-func (b *bench) Ready(p *Instance) {
+func (b *bench) Removed(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.add("removed %s", name)
+}
+
+func (p *heard) Ready() {
+	b := p.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.Trier {
@@ -325,7 +345,8 @@ func (b *bench) Ready(p *Instance) {
 	b.add("ready %s", p.Name)
 }
 
-func (b *bench) Frame(p *Instance, f *wire.PluginFrame) {
+func (p *heard) Frame(f *wire.PluginFrame) {
+	b := p.b
 	if f.GetCall() != nil && f.Call[0].GetGet() == "last words" { // a slow dispatcher, with more to come
 		for deadline := time.Now().Add(patience); !dead(p.PID) && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
@@ -355,7 +376,8 @@ func (b *bench) Frame(p *Instance, f *wire.PluginFrame) {
 	}
 }
 
-func (b *bench) Drain(ctx context.Context, p *Instance) error {
+func (p *heard) Drain(ctx context.Context) error {
+	b := p.b
 	b.mu.Lock()
 	b.add("drain %s", p.Name)
 	drained, stuck := make(chan struct{}), b.stuck
@@ -376,22 +398,18 @@ func (b *bench) Drain(ctx context.Context, p *Instance) error {
 	}
 }
 
-func (b *bench) Removed(name string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.add("removed %s", name)
-}
-
-func (b *bench) Results(_ context.Context, p *Instance) (Results, error) {
+func (p *heard) Results(context.Context) (instance.Results, error) {
+	b := p.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.asked++; b.mute {
-		return Results{}, errors.New("does not answer")
+		return instance.Results{}, errors.New("does not answer")
 	}
 	return b.results[p.SHA256], nil
 }
 
-func (b *bench) Gone(p *Instance, reason string) {
+func (p *heard) Gone(reason string) {
+	b := p.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := syscall.Kill(p.PID, 0); err == nil {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
 
@@ -36,23 +37,27 @@ type life struct {
 	log     hclog.Logger
 
 	// What follows is the supervisor's.
-	known   bool // it was described, so inst is set
+	known   bool // it was described, so what open sets is there
 	running bool // it serves
 	runs    bool // it was allowed its Run
 	asked   bool // it was asked to end
 
-	// What follows is owned by run. The supervisor may look at inst when it was
-	// described, at ready when it runs, and at all when it has ended.
-	process *process
-	client  *plugin.Client // nil before connect
-	dialled bool           // client has its connection
-	conn    atomic.Pointer[grpc.ClientConn]
-	failure atomic.Pointer[RunFailure] // of its Run, the last; nil: none
-	session *wire.Session              // nil before open
-	cut     context.CancelFunc         // ends session
-	inst    *Instance                  // nil before open
-	began   time.Time                  // when it was described
-	ready   time.Time                  // zero: it never was
+	// What follows is owned by run. The supervisor may look at what open sets when it
+	// was described, at ready when it runs, and at all when it has ended.
+	process  *process
+	client   *plugin.Client // nil before connect
+	dialled  bool           // client has its connection
+	conn     atomic.Pointer[grpc.ClientConn]
+	failure  atomic.Pointer[RunFailure] // of its Run, the last; nil: none
+	session  *wire.Session              // nil before open
+	cut      context.CancelFunc         // ends session
+	closed   chan struct{}              // closed when session has ended
+	broke    error                      // why, set before that
+	manifest *wire.Manifest             // nil before open
+	options  PluginOptions              // in force: Categories and Order hold the plugin's own where the config says nothing
+	dispatch instance.Dispatch          // hears what the process says; nil before open
+	began    time.Time                  // when it was described
+	ready    time.Time                  // zero: it never was
 	// sessions are the names that it was told, the supervisor's from ready on.
 	sessions []string
 	died     bool   // exited before it was asked or made to
@@ -119,8 +124,8 @@ func (l *life) run(ctx, host context.Context) error {
 		err = l.explain(err)
 	}
 	l.news(buried)
-	if l.inst != nil {
-		l.host.o.Dispatcher.Gone(l.inst, err.Error()) // P5: not before
+	if l.dispatch != nil {
+		l.dispatch.Gone(err.Error()) // P5: not before
 	}
 	return err
 }
@@ -142,12 +147,10 @@ func (l *life) live(ctx, host context.Context) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := l.describe(ctx, rpc)
-	if err != nil {
+	if err := l.describe(ctx, rpc); err != nil {
 		return err
 	}
-	in, err := l.open(rpc, manifest)
-	if err != nil {
+	if err := l.open(rpc); err != nil {
 		return err
 	}
 	if err := l.configure(ctx, rpc); err != nil {
@@ -159,20 +162,20 @@ func (l *life) live(ctx, host context.Context) error {
 	case <-ctx.Done():
 	case <-l.process.exited:
 		return errors.New("exited") // explain knows more
-	case <-in.closed:
-		return in.broken()
+	case <-l.closed:
+		return l.broken()
 	}
 	if !stop() {
 		return context.Cause(ctx)
 	}
 	l.ready = time.Now()
-	l.host.o.Dispatcher.Ready(l.inst)
+	l.dispatch.Ready()
 	l.news(ready)
-	return l.serve(ctx, host, in)
+	return l.serve(ctx, host)
 }
 
 // serve waits for the end of a running plugin, by itself or by ctx.
-func (l *life) serve(ctx, host context.Context, in *inbox) error {
+func (l *life) serve(ctx, host context.Context) error {
 	var guards errgroup.Group
 	guarding, stop := context.WithCancel(ctx)
 	guards.Go(func() error { return l.ping(guarding) })
@@ -189,8 +192,8 @@ func (l *life) serve(ctx, host context.Context, in *inbox) error {
 		return context.Cause(ctx)
 	case <-l.process.exited:
 		return errors.New("exited") // explain knows more
-	case <-in.closed:
-		return in.broken()
+	case <-l.closed:
+		return l.broken()
 	}
 }
 
@@ -227,7 +230,7 @@ func (l *life) weigh(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		used := groupMemory(l.inst.PID)
+		used := groupMemory(l.process.pid())
 		if blind++; used > 0 || !l.process.runs() {
 			blind = 0
 		}
@@ -254,7 +257,7 @@ func (l *life) drain(ctx, host context.Context) {
 		}
 	})
 	defer hurry()
-	if err := l.host.o.Dispatcher.Drain(limit, l.inst); err != nil {
+	if err := l.dispatch.Drain(limit); err != nil {
 		l.log.Warn("plugin did not drain in time: what it holds is given out again", "err", err)
 	}
 }
@@ -271,7 +274,7 @@ func (l *life) bury() {
 	l.lines.flush()
 	if l.session != nil {
 		l.cut()
-		l.session.Wait() // no frame comes after this
+		<-l.closed // no frame comes after this
 	}
 	l.hangUp()
 	if l.client != nil && (l.dialled || !p.handshake.done()) {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
 
@@ -312,13 +313,16 @@ func serveHost(dir string) {
 	}
 }
 
-type printer struct{}
+// printer is a Dispatcher that prints, and takes what a process tells it.
+type printer struct{ pid int }
 
-func (printer) Ready(p *Instance)                                   { fmt.Println("ready", p.PID) }
-func (printer) Described(*Instance)                                 {}
-func (printer) Frame(*Instance, *wire.PluginFrame)                  {}
-func (printer) Drain(context.Context, *Instance) error              { return nil }
-func (printer) Gone(*Instance, string)                              {}
-func (printer) Results(context.Context, *Instance) (Results, error) { return Results{}, nil }
-func (printer) Removed(string)                                      {}
-func (printer) Settled()                                            {}
+func (printer) Described(_ instance.Facts, p instance.Process) instance.Dispatch {
+	return printer{p.(*life).process.pid()}
+}
+func (p printer) Ready()                                          { fmt.Println("ready", p.pid) }
+func (printer) Frame(*wire.PluginFrame)                           {}
+func (printer) Drain(context.Context) error                       { return nil }
+func (printer) Gone(string)                                       {}
+func (printer) Results(context.Context) (instance.Results, error) { return instance.Results{}, nil }
+func (printer) Removed(string)                                    {}
+func (printer) Settled()                                          {}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"balhost/host/internal/instance"
 )
 
 // probation watches a new version that serves: while it lasts, a crash, a hang
@@ -20,7 +22,7 @@ type probation struct {
 
 // score is how well a version does.
 type score struct {
-	Results
+	instance.Results
 	crashes int // that the next version may have too, before it is taken back
 }
 
@@ -71,12 +73,12 @@ func (s score) owes(until time.Time) bool {
 
 // score asks for a process's; known is false when it is not to be had now.
 func (s *supervisor) score(l *life) (of score, known bool) {
-	if l == nil || l.inst == nil || !l.known {
+	if l == nil || !l.known {
 		return of, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.moment)
 	defer cancel()
-	results, err := s.host.o.Dispatcher.Results(ctx, l.inst)
+	results, err := l.dispatch.Results(ctx)
 	if err != nil {
 		return of, false
 	}

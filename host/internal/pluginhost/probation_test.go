@@ -3,6 +3,8 @@ package pluginhost
 import (
 	"testing"
 	"time"
+
+	"balhost/host/internal/instance"
 )
 
 func TestWorse(t *testing.T) {
@@ -22,7 +24,7 @@ func TestWorse(t *testing.T) {
 		{849, 151, 9, 1, true, true},
 		{50, 50, 1, 99, false, false}, // better than before
 	} {
-		now, old := score{Results: Results{Handled: c.handled, Failed: c.failed}}, score{Results: Results{Handled: c.before, Failed: c.lost}}
+		now, old := score{Results: instance.Results{Handled: c.handled, Failed: c.failed}}, score{Results: instance.Results{Handled: c.before, Failed: c.lost}}
 		if reason := now.worse(old, enoughEvents); (reason != "") != c.worse {
 			t.Errorf("%+v: %q", c, reason)
 		}
@@ -34,11 +36,11 @@ func TestWorse(t *testing.T) {
 
 // What failed with the version before says nothing of this one.
 func TestOldFailuresAreNoVerdict(t *testing.T) {
-	old := score{Results: Results{Handled: 100, Failed: 18}}
-	if reason := (score{Results: Results{Failed: 13, Old: 13}}).worse(old, 0); reason != "" {
+	old := score{Results: instance.Results{Handled: 100, Failed: 18}}
+	if reason := (score{Results: instance.Results{Failed: 13, Old: 13}}).worse(old, 0); reason != "" {
 		t.Errorf("only what had failed before: %q", reason)
 	}
-	if reason := (score{Results: Results{Failed: 23, Old: 13, Handled: 2}}).worse(old, 0); reason != "10 of its first 12 attempts failed (83 %), of the one's before it 15.3 %" {
+	if reason := (score{Results: instance.Results{Failed: 23, Old: 13, Handled: 2}}).worse(old, 0); reason != "10 of its first 12 attempts failed (83 %), of the one's before it 15.3 %" {
 		t.Errorf("with others: %q", reason)
 	}
 }
@@ -46,13 +48,13 @@ func TestOldFailuresAreNoVerdict(t *testing.T) {
 // P9: a new version that was handed events and handled none is not proven by time.
 func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 	for name, c := range map[string]struct {
-		first, then Results
+		first, then instance.Results
 		reason      string // "": it is proven
 	}{
-		"hangs, then fails":   {Results{Holds: 40}, Results{Failed: 40}, "40 of its first 40 attempts failed (100 %), of the one's before it 0.0 %"},
-		"fails now and then":  {Results{Failed: 3}, Results{Failed: 5}, "5 of its first 5 attempts failed (100 %), of the one's before it 0.0 %"},
-		"is slow":             {Results{Holds: 40}, Results{Handled: 1, Holds: 39}, ""},
-		"fails at first only": {Results{Failed: 4}, Results{Handled: 1, Failed: 4}, ""},
+		"hangs, then fails":   {instance.Results{Holds: 40}, instance.Results{Failed: 40}, "40 of its first 40 attempts failed (100 %), of the one's before it 0.0 %"},
+		"fails now and then":  {instance.Results{Failed: 3}, instance.Results{Failed: 5}, "5 of its first 5 attempts failed (100 %), of the one's before it 0.0 %"},
+		"is slow":             {instance.Results{Holds: 40}, instance.Results{Handled: 1, Holds: 39}, ""},
+		"fails at first only": {instance.Results{Failed: 4}, instance.Results{Handled: 1, Failed: 4}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -91,15 +93,15 @@ func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 func TestProbationWaitsForHandlers(t *testing.T) {
 	before := time.Unix(1, 0)
 	for name, c := range map[string]struct {
-		old, first, then Results
+		old, first, then instance.Results
 		reason           string // "": it is proven
 		waits            bool   // neither
 	}{
-		"hangs":                             {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
-		"is slow":                           {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 10}, "", false},
-		"hangs where the old one was ended": {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1, Ended: 1}, "", true},
-		"hangs elsewhere, too":              {Results{Handled: 9}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 2, Oldest: before, Stuck: 2, Ended: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
-		"hangs as before":                   {Results{Holds: 1, Stuck: 1}, Results{Handled: 9, Holds: 1, Oldest: before}, Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
+		"hangs":                             {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"is slow":                           {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 10}, "", false},
+		"hangs where the old one was ended": {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1, Ended: 1}, "", true},
+		"hangs elsewhere, too":              {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 2, Oldest: before, Stuck: 2, Ended: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"hangs as before":                   {instance.Results{Holds: 1, Stuck: 1}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -209,7 +211,7 @@ func TestUnknownResultsProveNothing(t *testing.T) {
 	b.host.limits.verdict = time.Millisecond
 	first := b.proven()
 	b.mu.Lock()
-	b.results[first.SHA256] = Results{Handled: 1000}
+	b.results[first.SHA256] = instance.Results{Handled: 1000}
 	b.mu.Unlock()
 	b.poll("the old one to be proven", func() bool { return b.status("echo").Probation.IsZero() })
 	b.mu.Lock()
@@ -225,7 +227,7 @@ func TestUnknownResultsProveNothing(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	b.mu.Lock()
-	b.mute, b.results[second] = false, Results{Handled: 1}
+	b.mute, b.results[second] = false, instance.Results{Handled: 1}
 	b.mu.Unlock()
 	b.poll("it to be proven", func() bool { return b.status("echo").Probation.IsZero() })
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
@@ -111,59 +112,106 @@ func (l *life) connect(ctx context.Context) (*wire.Client, error) {
 }
 
 // describe asks the plugin what it is, and refuses what can't be.
-func (l *life) describe(ctx context.Context, rpc *wire.Client) (*wire.Manifest, error) {
+func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
 	limit := l.host.limits.answer
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version})
 	if err != nil {
-		return nil, failed("Describe", limit, err)
+		return failed("Describe", limit, err)
 	}
 	if m.GetName() != l.name {
-		return nil, refusal(fmt.Sprintf("calls itself %s, but its file's name, %q, is its identity: rename one of them", excerpt(m.GetName()), l.name))
+		return refusal(fmt.Sprintf("calls itself %s, but its file's name, %q, is its identity: rename one of them", excerpt(m.GetName()), l.name))
 	}
 	if _, err := route.ParseOrder(m.GetOrder()); err != nil {
-		return nil, refusal("declares an " + clean(err.Error(), 200))
+		return refusal("declares an " + clean(err.Error(), 200))
 	}
 	if len(m.GetCategories()) > 0 && !m.GetUpstream() {
-		return nil, refusal("claims categories, but has no handler for their upstreams")
+		return refusal("claims categories, but has no handler for their upstreams")
 	}
 	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
-		return nil, refusal(clean(err.Error(), 400))
+		return refusal(clean(err.Error(), 400))
 	}
-	return m, nil
+	l.manifest = m
+	return nil
 }
 
-// open opens the session and makes the instance known.
-func (l *life) open(rpc *wire.Client, m *wire.Manifest) (in *inbox, err error) {
+// open opens the session and makes the process known to the dispatcher.
+func (l *life) open(rpc *wire.Client) (err error) {
+	facts, err := l.facts()
+	if err != nil {
+		return err
+	}
 	var ctx context.Context
 	ctx, l.cut = context.WithCancel(context.Background()) // bury cuts it, when the process has exited
-	in = &inbox{dispatcher: l.host.o.Dispatcher, ran: l.heardRun, open: make(chan struct{}), closed: make(chan struct{})}
-	if l.session, err = rpc.Open(ctx, in); err != nil {
+	if l.session, err = rpc.Open(ctx); err != nil {
 		l.cut()
-		return nil, fmt.Errorf("can't be talked to: %w", err)
+		return fmt.Errorf("can't be talked to: %w", err)
 	}
-	options := l.version.options
-	options.Order = cmp.Or(options.Order, m.GetOrder())
-	fromConfig := options.Categories != nil
-	if !fromConfig {
-		options.Categories = slices.Clone(m.GetCategories())
-	}
-	l.inst = &Instance{
-		Name: l.name, Version: clean(m.GetVersion(), 64), SHA256: l.version.bin.sha256, PID: l.process.pid(),
-		Content:  l.version.bin.sha256 + " " + l.version.print,
-		Manifest: m, Options: options, FromConfig: fromConfig,
-		Send: l.session.Send, Kill: l.process.kill, Closed: in.closed,
-		Trier: l.trier, StartTrier: func() { l.news(wantsTrier) }, Retire: func() { l.news(retired) },
-	}
-	in.inst = l.inst
-	l.host.o.Dispatcher.Described(l.inst)
-	close(in.open)
+	l.dispatch = l.host.o.Dispatcher.Described(facts, l)
+	go func() { //house:go bury waits for closed
+		l.broke = l.session.Run(l.hear)
+		close(l.closed)
+	}()
 	l.began = time.Now()
 	l.process.kin.restrict()
 	l.place()
 	l.news(described)
-	return in, nil
+	return nil
+}
+
+// facts are what the dispatcher must know. Where the config says nothing, the
+// plugin's own words count.
+func (l *life) facts() (instance.Facts, error) {
+	l.options = l.version.options
+	o := &l.options
+	o.Order = cmp.Or(o.Order, l.manifest.GetOrder())
+	fromConfig := o.Categories != nil
+	if !fromConfig {
+		o.Categories = slices.Clone(l.manifest.GetCategories())
+	}
+	order, err := route.ParseOrder(o.Order)
+	if err != nil {
+		return instance.Facts{}, err
+	}
+	l.closed = make(chan struct{})
+	return instance.Facts{
+		Name: l.name, Content: l.version.bin.sha256 + " " + l.version.print, Closed: l.closed,
+		Claim: route.Claim{Plugin: l.name, Categories: o.Categories, FromConfig: fromConfig}, Order: order,
+		Outcome: l.manifest.GetOutcome(), Receipt: l.manifest.GetReceipt(),
+		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
+		Alone: o.Strategy == Recreate, Trier: l.trier,
+	}, nil
+}
+
+// What follows is the dispatcher's end of the process: instance.Process.
+
+// Send queues a frame for the process.
+func (l *life) Send(f *wire.HostFrame) { l.session.Send(f) }
+
+// Kill ends the process as hung or broken.
+func (l *life) Kill(reason string) { l.process.kill(reason) }
+
+// StartTrier asks the supervisor for a second process.
+func (l *life) StartTrier() { l.news(wantsTrier) }
+
+// Retire asks the supervisor to end this one, which is a trier.
+func (l *life) Retire() { l.news(retired) }
+
+// hear takes a frame of the process, and passes it on to the dispatcher.
+func (l *life) hear(f *wire.PluginFrame) {
+	if f.RunFailure != nil {
+		l.heardRun(f.RunFailure)
+	}
+	l.dispatch.Frame(f)
+}
+
+// broken says why the session has ended.
+func (l *life) broken() error {
+	if l.broke == nil {
+		return errors.New("broke: it ended its session unasked")
+	}
+	return errors.New("broke: its session ended: " + clean(l.broke.Error(), 400))
 }
 
 // configure hands over the config, and waits for the plugin's Start.
@@ -194,37 +242,4 @@ func failed(call string, limit time.Duration, err error) error {
 		return fmt.Errorf("hangs: no answer to %s within %v", call, limit)
 	}
 	return fmt.Errorf("fails at %s: %s", call, clean(err.Error(), 400))
-}
-
-// inbox takes what a session says to the dispatcher.
-type inbox struct {
-	dispatcher Dispatcher
-	ran        func(*wire.RunFailure)
-	inst       *Instance     // set before open is closed
-	open       chan struct{} // closed when the dispatcher knows inst
-	closed     chan struct{} // closed at the session's end
-	err        error         // set before that
-}
-
-// Frame passes a frame on.
-func (in *inbox) Frame(f *wire.PluginFrame) {
-	<-in.open
-	if f.RunFailure != nil {
-		in.ran(f.RunFailure)
-	}
-	in.dispatcher.Frame(in.inst, f)
-}
-
-// Closed is the session's last call.
-func (in *inbox) Closed(err error) {
-	in.err = err
-	close(in.closed)
-}
-
-// broken says why the session ended, after closed.
-func (in *inbox) broken() error {
-	if in.err == nil {
-		return errors.New("broke: it ended its session unasked")
-	}
-	return errors.New("broke: its session ended: " + clean(in.err.Error(), 400))
 }

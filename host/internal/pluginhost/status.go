@@ -141,8 +141,8 @@ func (s *supervisor) show(ctx context.Context) {
 		st.SHA256, st.Version, st.Categories = l.version.bin.sha256, "", nil
 	}
 	if l != nil && l.known {
-		st.PID, st.Started = l.inst.PID, l.began
-		st.Version, st.Categories = l.inst.Version, l.inst.Options.Categories
+		st.PID, st.Started = l.process.pid(), l.began
+		st.Version, st.Categories = clean(l.manifest.GetVersion(), 64), l.options.Categories
 	}
 	s.status, s.shown = st, l
 	s.mu.Unlock()

@@ -156,7 +156,7 @@ func (s *supervisor) act(ctx context.Context) {
 	}
 	if l := s.serving; l != nil && l.running && !l.runs && s.leaving() == 0 {
 		l.runs = true
-		l.inst.Send(&wire.HostFrame{Run: true}) // no other instance of it runs
+		l.session.Send(&wire.HostFrame{Run: true}) // no other instance of it runs
 	}
 }
 
