@@ -20,8 +20,8 @@ func TestWrongDateMayBeTheClock(t *testing.T) {
 		{x509.UnknownAuthorityError{}, true, "check tls.server_name and tls.ca_file"},
 	} {
 		err := fmt.Errorf("connect: %w", &TrustError{Address: "a:1", Expected: "a", Presented: "b", Err: c.err})
-		if refused(err) != c.refused || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("refused %v: %v", refused(err), err)
+		if denies(err) != c.refused || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("refused %v: %v", denies(err), err)
 		}
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"balhost/host/internal/flow"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // State is where a connection stands.
@@ -18,7 +16,7 @@ type State string
 
 // The states, in the order of a connection's life.
 const (
-	Waiting  State = "waiting" // for its backoff, its turn to connect, or a place among the most there may be
+	Waiting  State = "waiting" // until its slot may try, for its turn to connect, or for a place among the most there may be
 	Dialing  State = "dialing" // and TLS
 	Opening  State = "opening" // login and bind
 	Ready    State = "ready"
@@ -30,24 +28,24 @@ const (
 type conn struct {
 	s        *Session
 	number   int
+	slot     *slot
 	box      *box
-	in       chan struct{} // closed when CCS has let it in
-	standing bool          // CCS has let its slot's last one in, and refused none since
-	due      time.Time     // it waits until then at least; guarded by the session's mu
+	made     *stream       // what Session.Open has made; nil: run connects
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once
 	inFlight atomic.Int64
 	born     time.Time
 	heard    atomic.Int64 // when the last whole stanza was, in ns since born: a clock that is set is no silence
 	holes    atomic.Int64 // upstreams that can't be acked: each holds a slot of CCS's window
-	ours     bool         // it ends for a reason of ours; as useful
-	opened   *opened      // what Session.Open has made; nil: run connects
-	vague    string       // the last refusal that may be of several in flight; as useful
-	useful   bool         // a downstream was answered on it, or an upstream acked; serve's, until that has ended
 
-	mu    sync.Mutex // guards what follows
+	// What follows is serve's, until that has ended.
+	ours   bool   // it ends for a reason of ours
+	vague  string // the last refusal that may be of several in flight
+	useful bool   // a downstream was answered on it, or an upstream acked
+
+	// The session's mu guards what follows.
 	state State
-	place string // where it goes; "" before
+	addr  string // where it goes; "" before
 	since time.Time
 	ready time.Time // since when it served; zero if it never did
 	err   error     // why it ended; nil while it lives and after an end that was asked for
@@ -67,41 +65,34 @@ type errDownstream struct {
 
 func (e errDownstream) Unwrap() error { return e.error }
 
-// run is the connection's whole life from Dialing on. It returns nil for an end that either
-// side asked for.
+// run is the connection's whole life from Dialing on. It fails only when the ledger
+// is over.
 func (c *conn) run(ctx context.Context) (err error) {
-	defer func() { c.end(ctx, err) }()
-	nc := c.opened
-	if nc == nil {
-		opening, cancel := context.WithTimeout(ctx, c.s.o.Login)
-		defer cancel()
-		if nc, err = c.connect(opening); err != nil {
+	defer func() { err = c.end(ctx, err) }()
+	st := c.made
+	if st == nil {
+		if st, err = c.connect(ctx); err != nil { // Dialing, Opening
 			return err
 		}
 	}
-	defer nc.Close()
-
 	c.enter(Ready)
 	win := flow.NewWindow(c.s.o.Window)
-	var g errgroup.Group
-	g.Go(func() error {
-		c.read(nc.st)
-		return nil
-	})
-	g.Go(func() error {
-		defer nc.Close() // ends read too
-		defer c.box.shutdown()
-		return c.serve(ctx, nc.st.w, win)
-	})
-	if err = g.Wait(); err != nil && !errors.As(err, new(errStore)) {
-		err = fmt.Errorf("%s: %w", c.where(), err)
-	}
+	var reading sync.WaitGroup
+	reading.Go(func() { c.read(st) })
+	err = c.serve(ctx, st.w, win) // Ready, Draining
+	c.box.shutdown()
+	st.Close() // ends read too
+	reading.Wait()
 	return c.giveBack(win, err)
 }
 
-// giveBack returns what CCS has not answered. Only now, after the connection is
-// closed, can it go out on another one (P3). It says what to make of err then.
+// giveBack returns to the outbox what CCS has not answered. Only now, after the
+// connection is closed, can it go out on another one (P3). It says what to make of
+// err then.
 func (c *conn) giveBack(win *flow.Window, err error) error {
+	if err != nil && !errors.As(err, new(errStore)) {
+		err = fmt.Errorf("%s: %w", c.where(), err)
+	}
 	c.inFlight.Store(0)
 	o, unanswered := &c.s.o, win.Unanswered()
 	if len(unanswered) == 0 {
@@ -124,29 +115,23 @@ func (c *conn) giveBack(win *flow.Window, err error) error {
 	return errDownstream{err, c.useful}
 }
 
-// at is its state.
-func (c *conn) at() State {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state
-}
-
 // enter notes the state.
 func (c *conn) enter(state State) {
-	c.mu.Lock()
+	s := c.s
+	s.mu.Lock()
 	c.state, c.since = state, time.Now()
 	if state == Ready {
 		c.ready = c.since
+		s.admission.letIn(c.slot)
 	}
-	c.mu.Unlock()
+	s.mu.Unlock()
 	if state == Ready {
-		c.s.news(nil)
-		close(c.in)
-		c.s.o.Log.Info("connected", "conn", c.number, "addr", c.where())
+		s.news(nil)
+		s.o.Log.Info("connected", "conn", c.number, "addr", c.where())
 	}
 }
 
-// leave stops downstreams on this connection, so that the keeper replaces it.
+// leave stops downstreams on this connection, so that its slot makes another one.
 func (c *conn) leave(why string) {
 	c.left.Do(func() {
 		c.enter(Draining)
@@ -155,24 +140,14 @@ func (c *conn) leave(why string) {
 	})
 }
 
-// lasted is for how long it has served; wasIn is false if it never did.
-func (c *conn) lasted() (d time.Duration, wasIn bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ready.IsZero() {
-		return 0, false
-	}
-	return time.Since(c.ready), true
-}
-
-// end is the last of a connection: what became of it is said once.
-func (c *conn) end(ctx context.Context, err error) {
-	if ctx.Err() != nil && !errors.As(err, new(errStore)) {
+// end is the last of a connection: what became of it is said once. It returns what
+// ends the session too.
+func (c *conn) end(ctx context.Context, err error) error {
+	defer c.left.Do(func() { close(c.leaving) })
+	ledgerOver := errors.As(err, new(errStore))
+	if ctx.Err() != nil && !ledgerOver {
 		err = nil // whatever broke while we were leaving
 	}
-	c.mu.Lock()
-	c.err = err
-	c.mu.Unlock()
 	if err != nil && fault(err) == flow.Link && !errors.As(err, new(errDownstream)) {
 		c.deadEnd()
 	}
@@ -181,31 +156,44 @@ func (c *conn) end(ctx context.Context, err error) {
 	switch {
 	case err == nil:
 		log.Info("closed", "conn", c.number)
-	case errors.As(err, new(errStore)):
+	case ledgerOver:
 		log.Error("the ledger takes nothing any more: session stops", "conn", c.number, "err", err)
-	case refused(err) && c.s.news(err):
+		return err
+	case denies(err) && c.s.news(err):
 		log.Error("CCS does not let us in; tried again ever less often", "conn", c.number, "err", err)
-	case refused(err):
+	case denies(err):
 		log.Debug("CCS still does not let us in", "conn", c.number, "err", err)
 	default:
 		c.s.said.log(log.Warn, "connection lost", "conn", c.number, "err", err)
 	}
-	c.left.Do(func() { close(c.leaving) })
+	return nil
 }
 
-// deadEnd notes that the place was of no use: another one is tried first next time.
+// deadEnd notes that a connection to this address broke: others are tried first
+// next time. One that was not let in is noted by connect.
 func (c *conn) deadEnd() {
-	c.mu.Lock()
-	at, served := c.place, !c.ready.IsZero()
-	c.mu.Unlock()
-	if served { // else connect has noted it
-		c.s.places.note(at, true)
+	c.s.mu.Lock()
+	addr, served := c.addr, !c.ready.IsZero()
+	c.s.mu.Unlock()
+	if served {
+		c.s.addresses.note(addr, true)
 	}
 }
 
-// ended is why it has ended; nil while it lives.
-func (c *conn) ended() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
+// ending is how it has ended, for its slot. The caller holds the session's mu.
+func (c *conn) ending() ending {
+	var downstream errDownstream
+	switch {
+	case c.state == Draining: // whether it has ended since or not
+		return drained
+	case errors.As(c.err, &downstream) && downstream.useful:
+		return blamed
+	case denies(c.err):
+		return denied
+	case c.ready.IsZero():
+		return unreached
+	case fault(c.err) == flow.Rival:
+		return pushed
+	}
+	return lost
 }

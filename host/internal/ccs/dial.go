@@ -122,7 +122,7 @@ func (w *wire) patience(limit time.Time) (time.Time, error) {
 	return limit, errUnfinished
 }
 
-// dial connects to a place and secures.
+// dial connects to an address and secures.
 func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 	o := &c.s.o
 	nc, err := o.Dial(ctx, at)
@@ -170,12 +170,14 @@ func (c *conn) open(ctx context.Context, nc net.Conn) (*stream, error) {
 	return &stream{Reader: r, w: w}, nil
 }
 
-// stream is an open connection: the reading goroutine has the Reader, the
-// writing one has w.
+// stream is a connection that CCS has let in. The reading goroutine has the
+// Reader, the writing one has w.
 type stream struct {
 	*xmpp.Reader
 	w *wire
 }
+
+func (s *stream) Close() error { return s.w.Close() }
 
 // trust is what servers' certificates are checked against: other roots than the
 // options', once they were read again.
@@ -261,15 +263,15 @@ func presented(e *tls.CertificateVerificationError) string {
 		names, leaf.Subject, leaf.Issuer, leaf.NotAfter.Format(time.DateOnly))
 }
 
-// refused reports whether trying again soon makes no sense: someone has to
-// change the key, the certificate or the account first.
-func refused(err error) bool {
+// denies reports whether trying again soon makes no sense: a person has to change
+// the key, the certificate or the account first.
+func denies(err error) bool {
 	if errors.As(err, new(errDownstream)) {
 		return false
 	}
-	var several placesError
+	var several addressesError
 	if errors.As(err, &several) {
-		return !slices.ContainsFunc(several, func(err error) bool { return !refused(err) })
+		return !slices.ContainsFunc(several, func(err error) bool { return !denies(err) })
 	}
 	var auth *xmpp.AuthError
 	var trust *TrustError

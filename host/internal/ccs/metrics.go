@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 	gauge("balhost_ccs_unackable", "Of these, upstreams that can't be acked: at 100 on a connection CCS sends no more.", label,
 		func() float64 { return s.sum(func(c Connection) int { return c.Unackable }) })
 	gauge("balhost_ccs_contested", "1 while another client of the sender and this one push each other's connections off.", label, func() float64 {
-		if s.contest.status().Lasts(time.Now()) {
+		if s.Status().Contest.Lasts(time.Now()) {
 			return 1
 		}
 		return 0

@@ -72,7 +72,7 @@ type Options struct {
 	AckWarn        time.Duration // warn when an ack took longer; 100 ms
 
 	Backoff backoff.Policy // between connects that fail or don't last; 1 s to 5 min
-	Refused time.Duration  // least wait after a refused login or certificate; 30 s
+	Denied  time.Duration  // least wait after a login or certificate that was denied; 30 s
 	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min, and never over AnswerTimeout
 	Login   time.Duration  // limit for dial, TLS and login together; 30 s
 	Drain   time.Duration  // limit for CCS to close a connection that it drains; 10 min
@@ -128,7 +128,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxStanza, 1<<20)
 	set(&o.AckWarn, 100*time.Millisecond)
 	set(&o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
-	set(&o.Refused, 30*time.Second)
+	set(&o.Denied, 30*time.Second)
 	set(&o.Stable, time.Minute)
 	o.Stable = min(o.Stable, o.AnswerTimeout) // one that is replaced for the lack of an answer did not fail
 	set(&o.Login, 30*time.Second)

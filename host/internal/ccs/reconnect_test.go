@@ -220,7 +220,7 @@ func TestBackoffIsResetByAStableConnectionOnly(t *testing.T) {
 	}
 	p := patience{o: &o, rnd: rand.New(rand.NewPCG(1, 1))}
 	for range 20 {
-		if d := p.refused(0); d < 30*time.Second || d > 5*time.Minute {
+		if d := p.denied(0); d < 30*time.Second || d > 5*time.Minute {
 			t.Errorf("wait after a refused login: %v", d)
 		}
 	}

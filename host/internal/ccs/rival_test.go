@@ -40,7 +40,7 @@ func TestRivals(t *testing.T) { // P4, P10; Spec: RFC 6120 §4.9.3.3
 	for name, pause := range map[string]func(*ccs.Options){
 		"another balhost": func(*ccs.Options) {},
 		"one that knows no wait": func(o *ccs.Options) {
-			o.Backoff, o.Refused = backoff.Policy{Min: 5 * time.Second, Max: 5 * time.Second}, time.Nanosecond
+			o.Backoff, o.Denied = backoff.Policy{Min: 5 * time.Second, Max: 5 * time.Second}, time.Nanosecond
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -127,6 +127,26 @@ func TestConnectionsOverTheLimitOfCCS(t *testing.T) { // P10
 	})
 }
 
+// The same while slots still queue for connect_rate: the first refusal stops
+// those that wait there, too.
+func TestRefusalStopsSlotsThatQueue(t *testing.T) { // P10
+	far := func(o *ccs.Options) {
+		o.Connections = 300
+		dial := o.Dial
+		o.Dial = func(ctx context.Context, at string) (net.Conn, error) {
+			time.Sleep(200 * time.Millisecond) // so all others are in the queue by then
+			return dial(ctx, at)
+		}
+	}
+	host(t, plan{server: ccssim.Options{Connections: 3}, session: far, connects: 60}, func(w *whole) {
+		w.until("three", func() bool { return w.standing() == 3 })
+		time.Sleep(5 * time.Minute)
+		if n := w.srv.Counts().Connections; n > 20 {
+			t.Errorf("%d tries in 5 minutes, where CCS takes three", n)
+		}
+	})
+}
+
 // A slot that CCS refuses holds no other one back: one whose connection drains
 // has a new one at once, whatever the refused one still has to wait.
 func TestRefusedSlotHoldsNobodyBack(t *testing.T) { // P10; ccs-protocol.md §7

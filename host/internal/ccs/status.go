@@ -69,14 +69,13 @@ func (s *Session) Status() Status {
 		UnknownTypes:   s.counts.odd[unknownType].Load(),
 		Broken:         s.counts.odd[brokenXML].Load(),
 		AckLatency:     s.latency.sum(),
-		Contest:        s.contest.status(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
 		st.Connections = append(st.Connections, c.status())
 	}
-	st.LastError, st.LastErrorAt = s.err, s.errAt
+	st.LastError, st.LastErrorAt, st.Contest = s.err, s.errAt, s.admission.contest.now
 	for i := len(s.recent) - 1; i >= 0; i-- {
 		st.Recent = append(st.Recent, s.recent[i])
 	}
@@ -90,16 +89,9 @@ func (c *conn) status() Connection {
 		InFlight: int(c.inFlight.Load()), Unackable: int(c.holes.Load()),
 	}
 	st.Unacked, st.UnackedSince, st.Refused = c.box.unacked()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	st.State, st.Since, st.Address = c.state, c.since, c.place
-	if c.state == Waiting {
-		if st.Next = c.due; c.s.door.opens(c.standing).After(st.Next) {
-			st.Next = c.s.door.opens(c.standing)
-		}
-		if !st.Next.After(time.Now()) {
-			st.Next = time.Time{} // for its turn, or for a place
-		}
+	st.State, st.Since, st.Address = c.state, c.since, c.addr
+	if opens := c.s.admission.opens(c.slot); c.state == Waiting && opens.After(time.Now()) {
+		st.Next = opens // else it waits for its turn, or for a place
 	}
 	return st
 }

@@ -4,17 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"balhost/host/internal/xmpp"
 )
-
-// opened is a connection that CCS has let in and that nobody serves yet.
-type opened struct {
-	net.Conn
-	st *stream
-}
 
 // Open logs in beside old, the session that s is to succeed, so that old goes on
 // when s is not let in. No message passes before Run, which takes the connection
@@ -23,7 +16,7 @@ type opened struct {
 // of one sender: at its most, old gives up a connection, which comes back.
 func (s *Session) Open(ctx context.Context, old *Session) error {
 	if old.o.SenderID == s.o.SenderID {
-		if !old.room(ctx, func() { old.lent++ }, Draining, Ready) {
+		if err := old.place(ctx, func() { old.lent++ }, Draining, Ready); err != nil {
 			return fmt.Errorf("wait for a place among max_connections: %w", context.Cause(ctx))
 		}
 		s.debt = old.redeem
@@ -47,10 +40,8 @@ func (s *Session) open(ctx context.Context) (err error) {
 	if err := s.o.Connects.Wait(ctx); err != nil {
 		return fmt.Errorf("wait for connect_rate: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Login)
-	defer cancel()
-	c := s.newConn(0, false)
-	if c.opened, err = c.connect(ctx); err != nil {
+	c := s.newConn(&s.admission.slots[0])
+	if c.made, err = c.connect(ctx); err != nil {
 		s.forget(c, err)
 		return err
 	}
@@ -62,8 +53,8 @@ func (s *Session) open(ctx context.Context) (err error) {
 
 // Close ends what Open has opened and Run does not take over.
 func (s *Session) Close() {
-	if c := s.begun(); c != nil {
-		c.opened.Close() // CCS sends again what it sent on it
+	if c := s.opened(&s.admission.slots[0]); c != nil {
+		c.made.Close() // CCS sends again what it sent on it
 		s.forget(c, nil)
 	}
 	if s.debt != nil {
@@ -72,11 +63,14 @@ func (s *Session) Close() {
 	}
 }
 
-// begun takes the connection that Open has made; nil: there is none.
-func (s *Session) begun() *conn {
+// opened takes the connection that Open has made for the slot; nil: there is none.
+func (s *Session) opened(sl *slot) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.first
+	if c == nil || c.slot != sl {
+		return nil
+	}
 	s.first = nil
 	return c
 }
@@ -86,6 +80,5 @@ func (s *Session) redeem() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lent--
-	close(s.fewer)
-	s.fewer = make(chan struct{})
+	s.admission.wake()
 }

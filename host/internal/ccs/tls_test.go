@@ -154,7 +154,7 @@ func TestRootsAreReadAgain(t *testing.T) { // P10
 	w := overTLS(t, ccssim.Options{}, func(o *Options) {
 		right = o.TLS.RootCAs
 		o.TLS.RootCAs = x509.NewCertPool()
-		o.Backoff.Min, o.Backoff.Max, o.Refused, o.Login = time.Millisecond, time.Millisecond, time.Millisecond, time.Second
+		o.Backoff.Min, o.Backoff.Max, o.Denied, o.Login = time.Millisecond, time.Millisecond, time.Millisecond, time.Second
 		o.Roots = func() (*x509.CertPool, error) {
 			mu.Lock()
 			f := read

@@ -141,7 +141,7 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccssim.DefaultServerKey,
 			Connections: 1 + r.IntN(3), Window: window,
 			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
-			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Refused: 3 * time.Second,
+			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Denied: 3 * time.Second,
 			Stable: 5 * time.Second, Login: 5 * time.Second, Drain: 20 * time.Second, Grace: 3 * time.Second, Stop: 2 * time.Second,
 		})
 	}

@@ -14,28 +14,28 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// places are the network addresses behind a session's address, and what became
-// of the connections to each. A name may have one that takes connections and
-// serves none, or loses what is large; the next connection begins elsewhere.
-type places struct {
+// addresses are those behind the name in Options.Address, and how the last
+// connection to each went. One of them may take connections and serve none, or lose
+// what is large: the next connection begins at another one.
+type addresses struct {
 	mu    sync.Mutex // guards what follows
 	known []string   // at the last look, in the resolver's order
 	marks map[string]mark
 }
 
-// mark is how the last connection to a place went.
+// mark is how the last connection to an address went.
 type mark struct {
 	failed bool
 	at     time.Time
 }
 
-// placeTime bounds what one place may take of Options.Login while there are others.
-const placeTime = 10 * time.Second
+// addressTime bounds what one address may take of Options.Login while there are others.
+const addressTime = 10 * time.Second
 
-// find looks the address up, and gives the places in the order in which to try
+// find looks the name up, and gives its addresses in the order in which to try
 // them: those that worked last, those that are new, those that failed, the
-// longest ago first. While the resolver fails, those known before count.
-func (p *places) find(ctx context.Context, o *Options) ([]string, error) {
+// longest ago first. While the resolver fails, the ones that are known are used.
+func (p *addresses) find(ctx context.Context, o *Options) ([]string, error) {
 	host, port, err := net.SplitHostPort(o.Address)
 	if err != nil || o.Lookup == nil {
 		return []string{o.Address}, nil
@@ -86,8 +86,8 @@ func (m mark) rank() int {
 	return 0
 }
 
-// note marks how a connection to a place went.
-func (p *places) note(at string, failed bool) {
+// note marks how a connection to an address went.
+func (p *addresses) note(at string, failed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.marks == nil {
@@ -96,27 +96,30 @@ func (p *places) note(at string, failed bool) {
 	p.marks[at] = mark{failed, time.Now()}
 }
 
-// connect tries the places one after the other, each up to the end of the login.
-// CCS's word on who we are counts for all of them.
-func (c *conn) connect(ctx context.Context) (*opened, error) {
-	all, err := c.s.places.find(ctx, &c.s.o)
+// connect tries the addresses one after the other, each up to the end of the
+// login, within Options.Login together. When CCS denies the account at one, the
+// others are not tried: they would do the same.
+func (c *conn) connect(ctx context.Context) (*stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.s.o.Login)
+	defer cancel()
+	all, err := c.s.addresses.find(ctx, &c.s.o)
 	if err != nil {
 		return nil, err
 	}
-	var failed placesError
+	var failed addressesError
 	for i, at := range all {
 		if i > 0 && c.s.o.Connects.Wait(ctx) != nil {
 			break
 		}
-		made, err := c.try(ctx, at, len(all)-i)
+		st, err := c.try(ctx, at, len(all)-i)
 		if err == nil {
-			c.s.places.note(at, false)
-			return made, nil
+			c.s.addresses.note(at, false)
+			return st, nil
 		}
-		if isVerdict(err) {
+		if deniesAccount(err) {
 			return nil, err
 		}
-		c.s.places.note(at, true)
+		c.s.addresses.note(at, true)
 		if failed = append(failed, err); ctx.Err() != nil {
 			break
 		}
@@ -127,12 +130,12 @@ func (c *conn) connect(ctx context.Context) (*opened, error) {
 	return nil, failed
 }
 
-// try connects to one place and logs in; left is how many there are to try yet,
+// try connects to one address and logs in; left is how many there are to try yet,
 // this one included.
-func (c *conn) try(ctx context.Context, at string, left int) (*opened, error) {
+func (c *conn) try(ctx context.Context, at string, left int) (*stream, error) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, min(placeTime, time.Until(deadline)/time.Duration(left)))
+		ctx, cancel = context.WithTimeout(ctx, min(addressTime, time.Until(deadline)/time.Duration(left)))
 		defer cancel()
 	}
 	c.goTo(at)
@@ -154,30 +157,31 @@ func (c *conn) try(ctx context.Context, at string, left int) (*opened, error) {
 		nc.Close()
 		return nil, c.s.hide(err)
 	}
-	return &opened{nc, st}, nil
+	return st, nil
 }
 
 // goTo notes where the connection goes.
 func (c *conn) goTo(at string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.place = at
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.addr = at
 	c.state, c.since = Dialing, time.Now()
 }
 
-// where names the other end: what the config says, and what that was found to be.
+// where names the other end: the address in the config, and what it resolved to.
 func (c *conn) where() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.place == "" || c.place == c.s.o.Address {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.addr == "" || c.addr == c.s.o.Address {
 		return c.s.o.Address
 	}
-	return c.s.o.Address + " (" + c.place + ")"
+	return c.s.o.Address + " (" + c.addr + ")"
 }
 
-// isVerdict reports whether err is CCS's word on the account: at another place it would
-// be the same. That a server offers no login that we know, or knows not the domain, is none: it may not be CCS.
-func isVerdict(err error) bool {
+// deniesAccount reports whether CCS denied the account, which it would do at any
+// other address. A server that offers no login that we know, or does not know the
+// domain, may not be CCS: it says nothing of the account.
+func deniesAccount(err error) bool {
 	var auth *xmpp.AuthError
 	var ended *xmpp.StreamError
 	switch {
@@ -189,10 +193,10 @@ func isVerdict(err error) bool {
 	return false
 }
 
-// placesError is why none of several places would do.
-type placesError []error
+// addressesError is why each of several addresses failed.
+type addressesError []error
 
-func (e placesError) Error() string {
+func (e addressesError) Error() string {
 	var texts []string
 	for _, err := range e {
 		texts = append(texts, err.Error())
@@ -200,4 +204,4 @@ func (e placesError) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-func (e placesError) Unwrap() []error { return e }
+func (e addressesError) Unwrap() []error { return e }
