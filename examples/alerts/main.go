@@ -1,11 +1,11 @@
-// Command alerts is a plugin that starts things by itself: on a timer it sends
-// an alert to a topic and to devices. It takes no upstream. It shows
+// Command alerts is a plugin that acts by itself. Each time its timer ticks, it sends
+// an alert to a topic and to devices. It takes no upstreams. It shows
 //
-//   - Run, which never runs in two instances at once, and Host.Send outside of
-//     any event;
-//   - an id that makes sending safe to repeat;
+//   - Run, which never runs in two instances at once, and Host.Send outside of an
+//     event;
+//   - how to repeat a Host.Send after an error, and still send the message once;
 //   - Host.Get and Host.Update for state outside of an event;
-//   - outcomes: dead tokens are remembered and left out from then on.
+//   - outcomes: it remembers dead tokens and sends nothing more to them.
 package main
 
 import (
@@ -25,13 +25,13 @@ func main() { sdk.Serve(alerts()) }
 // config is the config block of the plugin in config.hcl.
 type config struct {
 	Every  sdk.Duration `json:"every"`  // "10s", "1h"
-	TTL    sdk.Duration `json:"ttl"`    // an alert is worthless after that
-	Text   string       `json:"text"`   // what it says
-	Topic  string       `json:"topic"`  // "" for none
+	TTL    sdk.Duration `json:"ttl"`    // after this time an alert is not delivered any more
+	Text   string       `json:"text"`   // of each alert
+	Topic  string       `json:"topic"`  // "": none
 	Tokens []string     `json:"tokens"` // registration tokens of single devices
 }
 
-// alert is the plugin's functions with what they need.
+// alert has the plugin's functions.
 type alert struct{ config config }
 
 func alerts() sdk.Plugin {
@@ -51,19 +51,20 @@ func alerts() sdk.Plugin {
 	}
 }
 
-// start refuses a config that can't work: the host shows why.
+// start refuses a config that can't work. The host shows the error.
 func (a *alert) start(context.Context, *sdk.Host) error {
 	if a.config.Every <= 0 || a.config.TTL < 0 || time.Duration(a.config.TTL)%time.Second != 0 {
-		return errors.New("config: every must be more than 0s, and ttl whole seconds, 0s or more")
+		return errors.New("config: every must be more than 0s; ttl must be whole seconds, 0s or more")
 	}
 	if a.config.Topic == "" && len(a.config.Tokens) == 0 {
-		return errors.New("config: there is nobody to alert: set topic or tokens")
+		return errors.New("config: set topic or tokens, or both")
 	}
 	return nil
 }
 
-// run sends one alert after the other until the plugin must stop. The number
-// of the last one is state, so that a new process or version counts on.
+// run sends one alert after the other until the plugin must stop. The number of the
+// last alert is in the state, so that a new process or version continues with the
+// next number.
 func (a *alert) run(ctx context.Context, h *sdk.Host) error {
 	tick := time.NewTicker(time.Duration(a.config.Every))
 	defer tick.Stop()
@@ -75,21 +76,21 @@ func (a *alert) run(ctx context.Context, h *sdk.Host) error {
 		}
 		number, err := next(ctx, h)
 		if err != nil {
-			return err // run is started again, after a pause
+			return err // the SDK starts run again after a pause
 		}
 		for _, to := range a.targets(ctx, h) {
 			if err := a.send(ctx, h, number, to); err != nil {
-				// Full disk, or the host stops. The next alert comes anyway.
+				// The host's disk is full, or the host stops. Go on with the next alert.
 				h.Log().Warn("alert not sent", "seq", number, "err", err)
 			}
 		}
 	}
 }
 
-// next counts alerts, across restarts.
+// next returns the number of the next alert. It goes on counting after a restart.
 func next(ctx context.Context, h *sdk.Host) (number int, err error) {
 	err = h.Update(ctx, func(tx *sdk.Tx) error {
-		number = 0 // it may run again
+		number = 0 // Update may run this function again
 		if _, err := tx.Get(ctx, "last", &number); err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func next(ctx context.Context, h *sdk.Host) (number int, err error) {
 	return number, err
 }
 
-// targets is whom the config names, less the tokens that are known to be dead.
+// targets is the topic and the tokens of the config, without dead tokens.
 func (a *alert) targets(ctx context.Context, h *sdk.Host) []sdk.Target {
 	var to []sdk.Target
 	if a.config.Topic != "" {
@@ -108,8 +109,8 @@ func (a *alert) targets(ctx context.Context, h *sdk.Host) []sdk.Target {
 	for _, token := range a.config.Tokens {
 		var why string
 		dead, err := h.Get(ctx, deadKey(token), &why)
-		if err != nil {
-			h.Log().Warn("state not read", "err", err) // then rather alert a dead device than miss a live one
+		if err != nil { // send anyway: the device may be alive
+			h.Log().Warn("state not read", "err", err)
 		}
 		if !dead {
 			to = append(to, sdk.Token(token))
@@ -130,15 +131,15 @@ func (a *alert) send(ctx context.Context, h *sdk.Host, number int, to sdk.Target
 		Options:      sdk.Options{TTL: sdk.TTL(time.Duration(a.config.TTL)), Priority: sdk.PriorityHigh},
 		Context:      about,
 	}
-	// On disk when it returns. After an error nobody knows whether it got that
-	// far; with the id that came back, the second call can't make two of it.
+	// When Send returns nil, the alert is on disk. After an error nobody knows. So
+	// the second call uses the id from the first one: then the alert is sent once.
 	if d.MessageID, err = h.Send(ctx, d); err != nil && d.MessageID != "" {
 		_, err = h.Send(ctx, d)
 	}
 	return err
 }
 
-// outcome hears how each alert ended, and remembers tokens that are dead.
+// outcome is told how each alert ended. It remembers dead tokens.
 func (a *alert) outcome(_ context.Context, tx *sdk.Tx, o sdk.Outcome) error {
 	if o.Status == sdk.Failed && o.To.Token != "" && (o.Code == "DEVICE_UNREGISTERED" || o.Code == "BAD_REGISTRATION") {
 		return tx.Put(deadKey(o.To.Token), o.Code)
@@ -146,8 +147,8 @@ func (a *alert) outcome(_ context.Context, tx *sdk.Tx, o sdk.Outcome) error {
 	return nil
 }
 
-// deadKey is the state key of a dead token. Tokens are long and keys are
-// limited, so it is a hash.
+// deadKey is the state's key of a dead token. Tokens are long and the length of a key
+// is limited, so it has a hash.
 func deadKey(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return "dead/" + hex.EncodeToString(sum[:16])

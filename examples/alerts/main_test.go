@@ -9,7 +9,7 @@ import (
 	"balhost/sdk/plugintest"
 )
 
-// often is a config that makes tests quick.
+// often is a config with short times, for quick tests.
 func often(more map[string]any) plugintest.Options {
 	c := map[string]any{"every": "1ms", "topic": ""}
 	for k, v := range more {
@@ -49,7 +49,7 @@ func TestDeadTokensAreLeftOut(t *testing.T) {
 	}
 }
 
-// A new version of the plugin counts on where the old one ended.
+// A new version of the plugin continues with the number after the old one's last.
 func TestCountsOnAfterReload(t *testing.T) {
 	h := plugintest.New(t, alerts(), often(map[string]any{"tokens": []string{"tok"}}))
 	h.AwaitSent(2)
@@ -66,12 +66,12 @@ func TestCountsOnAfterReload(t *testing.T) {
 	}
 }
 
-// A host that can't store for a while costs alerts, not the plugin.
+// When the host can't store for a while, alerts are lost, but the plugin goes on.
 func TestGoesOnAfterARefusal(t *testing.T) {
 	h := plugintest.New(t, alerts(), often(map[string]any{"tokens": []string{"tok"}}))
 	h.AwaitSent(1)
 	h.Refuse("disk at its soft limit")
-	for sent := len(h.Sent()); last(h) < sent+5; { // counts on, sends nothing
+	for sent := len(h.Sent()); last(h) < sent+5; { // it counts, but sends nothing
 		time.Sleep(time.Millisecond)
 	}
 	h.Refuse("")
@@ -88,10 +88,10 @@ func last(h *plugintest.Host) (number int) {
 
 func TestBadConfig(t *testing.T) {
 	for want, c := range map[string]map[string]any{
-		"nobody to alert":    {"every": "1s", "topic": ""},
-		"every must be":      {"every": "0s"},
-		"ttl whole seconds":  {"ttl": "1500ms"},
-		`no key "intervall"`: {"intervall": "1s"},
+		"set topic or tokens":       {"every": "1s", "topic": ""},
+		"every must be":             {"every": "0s"},
+		"ttl must be whole seconds": {"ttl": "1500ms"},
+		`no key "intervall"`:        {"intervall": "1s"},
 	} {
 		if err := plugintest.Refusal(t, alerts(), plugintest.Options{Config: c}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want …%s…", c, err, want)

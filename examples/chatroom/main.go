@@ -1,11 +1,11 @@
-// Command chatroom is a plugin with state: devices join rooms, and what one
-// says goes to all others in the room. It shows
+// Command chatroom is a plugin with state. Devices join rooms. What one device says
+// goes to all others in the room. It shows
 //
-//   - order by a key of the payload: one room's messages one after the other,
-//     so that its members need no lock, while rooms go on beside each other;
+//   - order by a key of the payload: the messages of one room are handled one after
+//     the other, and different rooms at the same time;
 //   - state that is committed together with the event (Tx.Get, Tx.Put);
-//   - groups: each member gets a room's messages in the order they were said;
-//   - outcomes: a device that is gone leaves its rooms.
+//   - groups: each member gets a room's messages in the order in which they were said;
+//   - outcomes: a device that does not exist any more leaves its rooms.
 //
 // A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r",
 // "text":"hi"} or {"do":"leave","room":"r"}.
@@ -27,11 +27,11 @@ func main() { sdk.Serve(chatroom()) }
 
 // config is the config block of the plugin in config.hcl.
 type config struct {
-	MaxMembers int `json:"max_members"` // of one room: every message goes to each
+	MaxMembers int `json:"max_members"` // of one room
 	MaxText    int `json:"max_text"`    // bytes of one message
 }
 
-// request is what a device sends. CCS carries strings only.
+// request is what a device sends. CCS carries only strings.
 type request struct {
 	Do   string `json:"do"`
 	Room string `json:"room"`
@@ -39,10 +39,11 @@ type request struct {
 	Text string `json:"text"`
 }
 
-// room is the state of one room, under "room/" and its name: names by token.
+// room is the state of one room: its members' names, by their tokens. Its key is
+// "room/" and the room's name.
 type room map[string]string
 
-// chat is the plugin's handlers with what they need.
+// chat has the plugin's handlers.
 type chat struct{ config config }
 
 func chatroom() sdk.Plugin {
@@ -61,14 +62,14 @@ func chatroom() sdk.Plugin {
 func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 	var q request
 	if err := json.Unmarshal(m.Data, &q); err != nil {
-		return sdk.Reject(fmt.Errorf("data of %s: %w", m.MessageID, err)) // no later attempt can read it
+		return sdk.Reject(fmt.Errorf("data of %s: %w", m.MessageID, err)) // a later attempt can't read it either
 	}
 	if q.Room == "" || len(q.Room) > 100 {
 		return refuse(tx, m, "room: give a name of 1 to 100 bytes")
 	}
 	members := room{}
 	if _, err := tx.Get(ctx, key(q.Room), &members); err != nil {
-		return err // any error makes the message come again later
+		return err // after an error the message comes again later
 	}
 	name, inside := members[m.From]
 	switch {
@@ -94,16 +95,16 @@ func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 	return refuse(tx, m, "do: it must be join, say or leave")
 }
 
-// outcome hears what became of each downstream. A token that CCS doesn't know
-// any more leaves the room; one that was replaced goes on under the new one.
+// outcome is told how each downstream ended. A token that CCS does not know any more
+// leaves the room. If CCS has replaced a token, the member gets the new one.
 func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
 	gone := o.Status == sdk.Failed && (o.Code == "DEVICE_UNREGISTERED" || o.Code == "BAD_REGISTRATION")
 	if !gone && o.NewToken == "" {
 		return nil
 	}
-	var name string // of the room, as tell has put it there
+	var name string // of the room; tell has put it into Context
 	if err := json.Unmarshal(o.Context, &name); err != nil {
-		return nil // an answer to a device, not a room's message
+		return nil // refuse has sent it: it belongs to no room
 	}
 	members := room{}
 	if _, err := tx.Get(ctx, key(name), &members); err != nil {
@@ -136,17 +137,17 @@ func leave(tx *sdk.Tx, name string, members room, token string) error {
 	return tell(tx, name, members, token, map[string]string{"event": "left", "name": who})
 }
 
-// tell sends data to all members but one. The group of room and device keeps
-// the order of the room's messages for each device, and lets no slow device
-// hold up another.
+// tell sends data to all members but one. Each pair of room and device has a group of
+// its own. So a device gets the room's messages in order, and no device waits for
+// another.
 func tell(tx *sdk.Tx, name string, members room, but string, data map[string]string) error {
 	data["room"] = name
 	about, err := json.Marshal(name)
 	if err != nil {
 		return err
 	}
-	// Sorted, because a downstream's id comes from its place in the Tx: the
-	// same handler on the same message must send in the same order.
+	// The tokens are sorted, because a downstream's id is made of its place in the
+	// Tx. If the message comes again, this must send in the same order.
 	for _, token := range slices.Sorted(maps.Keys(members)) {
 		if token == but {
 			continue
@@ -159,8 +160,8 @@ func tell(tx *sdk.Tx, name string, members room, but string, data map[string]str
 	return nil
 }
 
-// refuse answers the device. The message itself is handled with that: trying
-// again would not help.
+// refuse tells the device why its message was refused. Then the message is handled:
+// another attempt would not help.
 func refuse(tx *sdk.Tx, m sdk.Upstream, why string) error {
 	_, err := tx.Send(sdk.Downstream{To: sdk.Token(m.From), Data: map[string]string{"event": "refused", "why": why}})
 	return err
@@ -168,8 +169,8 @@ func refuse(tx *sdk.Tx, m sdk.Upstream, why string) error {
 
 func key(name string) string { return "room/" + name }
 
-// group names the group of a room's messages to one device. Tokens are long
-// and a group's name is limited, so it is a hash of both.
+// group is the group of a room's messages to one device. Tokens are long and the
+// length of a group's name is limited, so it is a hash of both.
 func group(room, token string) string {
 	sum := sha256.Sum256([]byte(room + "\x00" + token))
 	return hex.EncodeToString(sum[:16])

@@ -11,7 +11,7 @@ import (
 	"balhost/sdk/plugintest"
 )
 
-// say gives the plugin one device's request and returns what was sent then, as
+// say gives the plugin one device's request, and returns what the plugin has sent, as
 // "token: event name text".
 func say(t *testing.T, h *plugintest.Host, from string, pairs ...string) []string {
 	t.Helper()
@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// One device gets a room's messages in order; devices don't wait for each other.
+// One device gets a room's messages in order. Devices don't wait for each other.
 func TestGroups(t *testing.T) {
 	h := plugintest.New(t, chatroom(), plugintest.Options{})
 	for _, who := range []string{"a", "b", "c"} {
@@ -98,8 +98,8 @@ func TestTokensThatChange(t *testing.T) {
 	expect(t, say(t, h, "a", "do", "say", "text", "hi"))
 }
 
-// The host keeps one room's messages apart, but state would be right without:
-// a handler whose room was changed under it runs again (P7).
+// The host handles one room's messages one after the other. The state would be right
+// without that too: if a room has changed, the handler that read it runs again (P7).
 func TestManyJoinAtOnce(t *testing.T) {
 	h := plugintest.New(t, chatroom(), plugintest.Options{})
 	var all sync.WaitGroup

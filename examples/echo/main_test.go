@@ -19,8 +19,8 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// The same event again, as after a crash, makes the same downstream: its id is
-// derived from the event, so the host stores it once.
+// The same event a second time, as after a crash, makes the same downstream. Its id
+// is made of the event's id, so the host stores it once.
 func TestEchoTwiceIsOnce(t *testing.T) {
 	h := plugintest.New(t, echo(), plugintest.Options{})
 	m := sdk.Upstream{ID: "e1", From: "ann", Data: plugintest.JSON(map[string]string{"say": "hi"})}
