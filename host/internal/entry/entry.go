@@ -114,7 +114,7 @@ type Event struct {
 	Session  string    // its sender id
 	Category string    // upstreams, and receipts of unknown messages
 	Plugin   string    // the owner: outcomes, and receipts of known messages; else ""
-	Device   uint64    // hash of the device's token: upstreams
+	Device   uint64    // hash of session and the device's token: upstreams
 	Group    uint64    // hash of session and group, 0 without one: outcomes and receipts
 	Attempts int       // attempts that counted so far
 	Due      time.Time // not before this; zero for at once
@@ -187,6 +187,7 @@ type Downstream struct {
 	Owner     string // plugin name, or "" for the API
 	MessageID string
 	Group     uint64 // hash of session, owner and group; 0 without a group
+	Target    uint64 // hash of session and target; of a token, Event.Device of the device's upstreams
 	Attempts  int    // nacked attempts that counted
 	Due       time.Time
 	Expires   time.Time

@@ -101,6 +101,18 @@ func lane(parts ...string) uint64 {
 // device is the lane key of an upstream.
 func device(session, token string) uint64 { return lane(session, token) }
 
+// target is what a downstream is slowed down by. That of a token is the lane key
+// of the device's upstreams.
+func target(session string, to message.Target) uint64 {
+	switch {
+	case to.Topic != "":
+		return lane(session, "topic", to.Topic)
+	case to.Condition != "":
+		return lane(session, "condition", to.Condition)
+	}
+	return device(session, to.Token)
+}
+
 // group is the lane key of a downstream and of what it leads to; 0 without a group.
 func group(session, owner, name string) uint64 {
 	if name == "" {

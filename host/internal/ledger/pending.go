@@ -77,6 +77,7 @@ type downstream struct {
 	place
 	expires   int64
 	group     uint64
+	target    uint64
 	messageID string
 	session   name
 	owner     name
@@ -87,8 +88,8 @@ type downstream struct {
 func newDownstream(seq uint64, p parcel) *downstream {
 	m := p.message
 	d := &downstream{
-		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), messageID: strings.Clone(m.MessageID),
-		session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
+		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: target(m.Session, m.To),
+		messageID: strings.Clone(m.MessageID), session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
 	}
 	d.seq, d.size = seq, uint32(itemExtra+len(d.messageID))
 	return d
@@ -96,7 +97,7 @@ func newDownstream(seq uint64, p parcel) *downstream {
 
 func (d *downstream) public(today func(int64) time.Time) entry.Downstream {
 	return entry.Downstream{
-		Seq: d.seq, Session: d.session.Value(), Owner: d.owner.Value(), MessageID: d.messageID, Group: d.group,
+		Seq: d.seq, Session: d.session.Value(), Owner: d.owner.Value(), MessageID: d.messageID, Group: d.group, Target: d.target,
 		Attempts: int(d.attempts), Due: today(d.due), Expires: today(d.expires),
 	}
 }
