@@ -1,6 +1,5 @@
 // Package backoff says how long to wait before the next attempt. It keeps no
-// state: the attempt is the caller's to count, the randomness the caller's to
-// bring. Start at [Policy].
+// state: the caller counts the attempts and brings the randomness. Start at [Policy].
 package backoff
 
 import (
@@ -8,19 +7,17 @@ import (
 	"time"
 )
 
-// Policy doubles from Min up to Max. Both are positive and Min ≤ Max.
+// Policy is a wait that doubles from Min up to Max. Both are positive, and Min ≤ Max.
 type Policy struct{ Min, Max time.Duration }
 
-// Delay is the wait before attempt n+1, after n failures in a row (n < 1 counts
-// as 1): full jitter, uniform in [0, min(Max, Min·2ⁿ⁻¹)]. It spreads many
-// clients best, and may be 0.
+// Delay is the wait after n failures in a row; n < 1 counts as 1. It is uniform in
+// [0, min(Max, Min·2ⁿ⁻¹)] (full jitter), which spreads many clients best. It may be 0.
 func (p Policy) Delay(n int, rnd *rand.Rand) time.Duration {
 	return upTo(p.step(n-1), rnd)
 }
 
-// DelayAtLeast is Delay with a floor, half fixed and half jitter: uniform in
-// [d/2, d] of d = min(Max, Min·2ⁿ), and never under Min. CCS asks for a first
-// wait of 1 s at least (ccs-protocol.md §4.1).
+// DelayAtLeast is a wait of Min or more: uniform in [d/2, d] of d = min(Max, Min·2ⁿ).
+// CCS asks for a first wait of 1 s at least (ccs-protocol.md §4.1).
 func (p Policy) DelayAtLeast(n int, rnd *rand.Rand) time.Duration {
 	d := p.step(max(n, 1))
 	return max(p.Min, d-upTo(d/2, rnd))

@@ -1,36 +1,36 @@
 package flow
 
-// Fault says whose doing it is that CCS, or the link, ended a connection. No
-// condition is a verdict on a message: what is in flight then may have nothing to
-// do with it. A message is blamed by comparison alone, see [JudgeLoss].
+// Fault says who is at fault when a connection ends. No stream condition is a
+// verdict on a message: what is in flight then may have nothing to do with it. A
+// message is blamed by comparison alone, see [JudgeLoss].
 type Fault uint8
 
-// The faults, and what follows from each for the connection and for what was in flight on it.
+// The faults, and what each means for the connection and for what was in flight on it.
 const (
 	// Link: the connection broke, or is replaced. Connect again after the usual
-	// backoff; what was in flight goes again at once.
+	// backoff. What was in flight goes again at once.
 	Link Fault = iota
-	// Server: it is in trouble, or leaves. As Link.
+	// Server: it is in trouble, or shuts down. As Link.
 	Server
-	// Account: the sender, its key, or what the config says of the server.
-	// Somebody has to mend it: connect again after a long backoff; what was in
+	// Account: the sender, its key, or what the config says of the server is wrong,
+	// and somebody has to correct it. Connect again after a long backoff. What was in
 	// flight goes again when there is a connection.
 	Account
-	// Policy: the connection or the account has done too much of something, or a
-	// message was over a limit of the server's; the condition does not tell which. What was
-	// in flight goes again, each alone. As long as nothing shows that it is a
-	// message the backoff is long.
+	// Policy: the connection or the account did too much of something, or a message
+	// was over a limit of the server's. The condition does not say which. What was in
+	// flight goes again, each alone. The backoff is long, until something shows that
+	// it was a message.
 	Policy
 	// Bytes: CCS could not read what we wrote: a message, an ack, or the stream
-	// itself. The usual backoff; what was in flight goes again, each alone.
+	// itself. Connect again after the usual backoff. What was in flight goes again, each alone.
 	Bytes
-	// Rival: another client has logged in as the sender, and CCS keeps one of the two. Once that
-	// is a host that moves; while it repeats connect again after ever longer waits,
-	// until a person stops one of them. It says nothing of what was in flight, which
-	// goes again when there is a connection.
+	// Rival: another client has logged in as the sender, and CCS keeps one of the
+	// two. Once is a host that moves to another machine. While it repeats, connect again after longer and
+	// longer waits, until a person stops one of the two. It says nothing of what was
+	// in flight, which goes again when there is a connection.
 	Rival
-	// Ours: we ended it, for reasons of our own. It says nothing of what was in
-	// flight, which goes again at once.
+	// Ours: we ended the connection, for reasons of our own. It says nothing of what
+	// was in flight, which goes again at once.
 	Ours
 )
 
@@ -42,15 +42,15 @@ func (f Fault) String() string {
 // Waits reports whether trying again soon makes no sense.
 func (f Fault) Waits() bool { return f == Account || f == Policy }
 
-// Acquits reports whether no message can have brought the end about: it is as if
-// what was in flight had not been sent.
+// Acquits reports whether no message can have caused the end. Then it is as if what
+// was in flight had not been sent.
 func (f Fault) Acquits() bool { return f == Rival || f == Ours }
 
-// suspicious reports whether each of those in flight is looked at alone at once.
+// suspicious reports whether one such end is enough to send each of those in flight alone.
 func (f Fault) suspicious() bool { return f == Policy || f == Bytes }
 
 // streamFaults has every stream condition of RFC 6120 §4.9.3, and the two that
-// RFC 3920 §4.7.3 spells otherwise. A test holds it to that list.
+// RFC 3920 §4.7.3 spells otherwise. A test compares it with that list.
 var streamFaults = map[string]Fault{
 	"bad-format":               Bytes,
 	"bad-namespace-prefix":     Bytes,
@@ -81,7 +81,7 @@ var streamFaults = map[string]Fault{
 	"xml-not-well-formed":      Bytes, // RFC 3920
 }
 
-// StreamFault is whose doing a stream error is; an unknown condition says nothing of us.
+// StreamFault says who is at fault by a stream error's condition. An unknown one says nothing of us.
 func StreamFault(condition string) Fault {
 	if f, ok := streamFaults[condition]; ok {
 		return f
@@ -90,9 +90,9 @@ func StreamFault(condition string) Fault {
 }
 
 // stanzaVerdicts has every stanza condition of RFC 6120 §8.3.3, and the one that
-// is in RFC 3920 alone: whose doing it is that CCS does not take a downstream.
-// What is the server's is tried again, whatever type the error has: RFC 6120 gives
-// some of these "cancel". A test holds it to the list.
+// is in RFC 3920 alone: who is at fault when CCS does not take a downstream. If it
+// is the server, the downstream is tried again, even where the error's type is
+// "cancel", as RFC 6120 has it for some. A test compares the table with the list.
 var stanzaVerdicts = map[string]Verdict{
 	// The message's.
 	"bad-request":             Fail,
@@ -112,7 +112,7 @@ var stanzaVerdicts = map[string]Verdict{
 	"registration-required": Halt,
 	"subscription-required": Halt,
 
-	// The server's, or of something that passes.
+	// The server's, or something that passes.
 	"conflict":                Retry,
 	"internal-server-error":   Retry,
 	"policy-violation":        Retry, // a quota as well as a limit
@@ -123,9 +123,10 @@ var stanzaVerdicts = map[string]Verdict{
 	"service-unavailable":     Retry,
 }
 
-// JudgeStanza is Judge for a stanza error, by its type and condition. "wait" means
-// that time heals, whatever the condition; "undefined-condition", an unknown one
-// and none at all leave it to the type, and without a type it is tried again.
+// JudgeStanza is Judge for a stanza error, by its type and condition. The type
+// "wait" means that time heals, whatever the condition. The condition
+// "undefined-condition", an unknown one and none leave it to the type. Without a
+// type the downstream is tried again.
 // Spec: RFC 6120 §8.3.2, §8.3.3; ccs-protocol.md §4.2.
 func JudgeStanza(errorType, condition string, attempts, limit int) Verdict {
 	v, known := stanzaVerdicts[condition]

@@ -10,39 +10,23 @@ type Verdict uint8
 
 // The verdicts. Retry and SlowDown count an attempt, the others do not.
 const (
-	Retry    Verdict = iota + 1 // again after a backoff of 1 s or more
-	Resend                      // at once, on another connection: this one is draining, or has ended
-	Isolate                     // as Resend, with nothing beside it: it may be what ended the connection
+	Retry    Verdict = iota + 1 // send it again after a backoff of 1 s or more
+	Resend                      // send it again at once, on another connection: this one drains, or has ended
+	Isolate                     // as Resend, but with nothing beside it: it may be what ended the connection
 	Hold                        // as Isolate, after a wait that grows: nothing shows whether it is the message
-	SlowDown                    // this token or topic gets nothing for minutes, then again
-	Fail                        // never works: record the outcome
-	Halt                        // the sender's account is at fault: stop sending, tell a person
+	SlowDown                    // send nothing to this token or topic for minutes, then go on
+	Fail                        // it never works: record the outcome
+	Halt                        // the sender's account is at fault: stop sending, and tell a person
 )
 
 // String is the verdict in lower case.
 func (v Verdict) String() string {
-	switch v {
-	case Retry:
-		return "retry"
-	case Resend:
-		return "resend"
-	case Isolate:
-		return "isolate"
-	case Hold:
-		return "hold"
-	case SlowDown:
-		return "slow down"
-	case Fail:
-		return "fail"
-	case Halt:
-		return "halt"
-	}
-	return "unknown"
+	return [...]string{"unknown", "retry", "resend", "isolate", "hold", "slow down", "fail", "halt"}[v]
 }
 
 // Judge says what a nack's code means after that many attempts, this one
-// included; at limit attempts (0: no limit) what could be tried again fails.
-// An unknown code is treated as INTERNAL_SERVER_ERROR. Every row is one of
+// included. At limit attempts (0: no limit) a downstream that could be tried again fails.
+// An unknown code is treated as INTERNAL_SERVER_ERROR. The table is that of
 // ccs-protocol.md §4.1.
 func Judge(code string, attempts, limit int) Verdict {
 	v := Retry
@@ -69,9 +53,9 @@ func Judge(code string, attempts, limit int) Verdict {
 	return v
 }
 
-// Expired reports whether a downstream's time is over; a zero expires never is.
-// TTLs are whole seconds, so the last one is waited out: a TTL of 0, "now or
-// never", leaves one second to get it onto the wire.
+// Expired reports whether a downstream's time is over; without expires it never is.
+// TTLs are whole seconds, and the last second passes first: a TTL of 0, "now or
+// never", leaves one second to send the downstream.
 func Expired(now, expires time.Time) bool {
 	return !expires.IsZero() && now.Sub(expires) >= time.Second
 }

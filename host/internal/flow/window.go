@@ -1,6 +1,7 @@
-// Package flow decides about downstreams in flight: how many more may go (P3),
-// what a refusal means, and when one is too old. It starts nothing and reads
-// no clock. Start at [Window] and [Judge].
+// Package flow decides about downstreams: how many more may go out (P3), which of
+// them have to go alone, what a refusal or a lost connection means, and when one is
+// too old. It starts nothing and reads no clock. Start at [Window], [Judge] and
+// [Trial].
 package flow
 
 import (
@@ -9,9 +10,9 @@ import (
 	"time"
 )
 
-// Window is the downstreams that one connection has written and CCS has not
-// answered. It belongs to one goroutine. What it says is derived from that
-// list alone: there is no counter that could drift (ccs-protocol.md §11 no. 9).
+// Window holds the downstreams that one connection has written and CCS has not
+// answered. It belongs to one goroutine. All that it says follows from that list:
+// there is no counter that could drift (ccs-protocol.md §11 no. 9).
 type Window struct {
 	limit      int
 	unanswered []sent // oldest first
@@ -39,8 +40,8 @@ func (w *Window) Empty() bool { return len(w.unanswered) == 0 }
 // Written is how many downstreams have been written.
 func (w *Window) Written() uint64 { return w.written }
 
-// Before is the ids of those that were among the first n written and are unanswered, oldest first:
-// of all, or of those to a target.
+// Before returns the ids of the unanswered among the first n that were written,
+// oldest first. If to is not empty, it returns those to that target alone.
 func (w *Window) Before(n uint64, to string) (ids []string) {
 	for _, s := range w.unanswered {
 		if s.n < n && (to == "" || s.to == to) {
@@ -60,8 +61,8 @@ func (w *Window) Add(id, to string, seq uint64, now time.Time) {
 	w.written++
 }
 
-// Answer takes the downstream of that id out, and says when it was written; ok
-// is false when it is not there, as for an answer that comes twice.
+// Answer takes out the downstream of that id, and says when it was written. It is
+// not ok when there is none, as for an answer that comes twice.
 func (w *Window) Answer(id string) (seq uint64, since time.Time, ok bool) {
 	i := w.find(id)
 	if i < 0 {
@@ -72,7 +73,7 @@ func (w *Window) Answer(id string) (seq uint64, since time.Time, ok bool) {
 	return seq, since, true
 }
 
-// Unanswered is what must be sent again when the connection ends, oldest first.
+// Unanswered returns what must be sent again when the connection ends, oldest first.
 func (w *Window) Unanswered() []uint64 {
 	seqs := make([]uint64, len(w.unanswered))
 	for i, s := range w.unanswered {
@@ -89,7 +90,8 @@ func (w *Window) Oldest() (time.Time, bool) {
 	return w.unanswered[0].since, true
 }
 
-// Answers come mostly in the order of the sends, so the search is short.
+// find returns where an id stands, or -1. Answers mostly come in the order of the
+// sends, so the search is short.
 func (w *Window) find(id string) int {
 	return slices.IndexFunc(w.unanswered, func(s sent) bool { return s.id == id })
 }

@@ -2,14 +2,15 @@ package outbox
 
 import stdheap "container/heap"
 
-// heap keeps items by priority, and knows where each stands, so that any can
-// leave from the middle.
+// heap keeps items by priority. Each item knows its place, so that it can leave
+// from the middle.
 type heap struct {
 	items []*item
 	less  func(a, b *item) bool
 	index func(*item) *int // where an item keeps its place in this heap
 }
 
+// top is the first; nil when there is none.
 func (h *heap) top() *item {
 	if len(h.items) == 0 {
 		return nil
@@ -17,33 +18,32 @@ func (h *heap) top() *item {
 	return h.items[0]
 }
 
-func (h *heap) push(it *item) { stdheap.Push((*impl)(h), it) }
+func (h *heap) add(it *item) { stdheap.Push(h, it) }
 
 // remove takes it out; nothing happens when it is not in.
 func (h *heap) remove(it *item) {
 	if i := *h.index(it); i >= 0 && i < len(h.items) && h.items[i] == it {
-		stdheap.Remove((*impl)(h), i)
+		stdheap.Remove(h, i)
 	}
 }
 
-// impl is the heap as container/heap wants it.
-type impl heap
+// What container/heap asks for.
 
-func (h *impl) Len() int           { return len(h.items) }
-func (h *impl) Less(i, j int) bool { return h.less(h.items[i], h.items[j]) }
+func (h *heap) Len() int           { return len(h.items) }
+func (h *heap) Less(i, j int) bool { return h.less(h.items[i], h.items[j]) }
 
-func (h *impl) Swap(i, j int) {
+func (h *heap) Swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
 	*h.index(h.items[i]), *h.index(h.items[j]) = i, j
 }
 
-func (h *impl) Push(x any) {
+func (h *heap) Push(x any) {
 	it := x.(*item)
 	*h.index(it) = len(h.items)
 	h.items = append(h.items, it)
 }
 
-func (h *impl) Pop() any {
+func (h *heap) Pop() any {
 	last := len(h.items) - 1
 	it := h.items[last]
 	h.items[last] = nil
@@ -55,7 +55,7 @@ func (h *impl) Pop() any {
 // The orders in use.
 
 func oldestFirst(a, b *item) bool  { return a.Seq < b.Seq }
-func soonestFirst(a, b *item) bool { return a.when.Before(b.when) }
+func soonestFirst(a, b *item) bool { return a.Due.Before(b.Due) }
 func endsFirst(a, b *item) bool    { return a.Expires.Before(b.Expires) }
-func queueIndex(it *item) *int     { return &it.queue }
+func placeIndex(it *item) *int     { return &it.place }
 func expiryIndex(it *item) *int    { return &it.expiry }

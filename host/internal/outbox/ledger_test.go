@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ type ledger struct {
 	hold      bool // Finish commits at release
 	refuse    int  // so many times Finish fails
 	refused   int
+	reads     int // of Downstream
 	held      []func()
 }
 
@@ -62,7 +64,7 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group}
+	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group, Target: hash(to)}
 	m := message.Checked{To: to, MessageID: d.MessageID}
 	if ttl >= 0 {
 		m.Options.TTL = message.TTL(ttl)
@@ -72,6 +74,13 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return d.Seq
+}
+
+// hash is that of a target.
+func hash(to message.Target) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%q %q %q", to.Token, to.Topic, to.Condition)
+	return h.Sum64()
 }
 
 func (l *ledger) Downstreams(after uint64, max int) []entry.Downstream {
@@ -95,6 +104,7 @@ func (l *ledger) DownstreamsChanged() <-chan struct{} {
 func (l *ledger) Downstream(seq uint64) (message.Checked, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reads++
 	m, ok := l.bodies[seq]
 	if !ok {
 		return m, entry.ErrUnknown

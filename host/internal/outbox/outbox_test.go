@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 )
 
@@ -269,7 +270,7 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 		expect(t, "two", take(b, 10), 1, 2)
 		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
 		b.Nacked("main", 2, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // in flight already: the rest grows no longer
-		if r := b.sessions["main"].rests["busy"]; r.times != 1 {
+		if r := b.queues["main"].rests[hash(message.Token("busy"))]; r.times != 1 {
 			t.Errorf("%d rests, want 1", r.times)
 		}
 		l.accept("busy", 0, -1)
@@ -282,7 +283,7 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 		slices.Sort(got)
 		expect(t, "then all", got, 1, 2, 3)
 		b.Acked("main", 1, "")
-		if n := len(b.sessions["main"].rests); n != 0 {
+		if n := len(b.queues["main"].rests); n != 0 {
 			t.Errorf("%d targets rest after an ack", n)
 		}
 	})
@@ -309,33 +310,69 @@ func TestEachTargetRestsAlone(t *testing.T) {
 	}
 }
 
-// What rests is passed over, however much of it stands in front.
+// What rests is passed over, however much of it stands in front, and nothing of
+// it is read.
 func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		const busy = 1000
 		l.accept("busy", 0, -1)
 		l.accept("calm", 0, -1)
-		expect(t, "two", take(b, 2), 1, 2) // the second stays in flight
-		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
-		for range 3 * mostRead {
+		expect(t, "two", take(b, 2), 1, 2) // the first stays in flight for now
+		for range busy {
 			l.accept("busy", 0, -1)
 		}
 		calm := l.accept("calm", 0, -1)
 		synctest.Wait()
-		for looks := 1; ; looks++ {
-			changed := b.Changed("main")
-			if got := take(b, 16); len(got) > 0 {
-				expect(t, "the calm one", got, calm)
-				break
-			}
-			select {
-			case <-changed: // one look reads so much only, and says that there is more
-			default:
-				t.Fatalf("no hint after look %d", looks)
-			}
+		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // the others are ready by now
+		l.reads = 0
+		expect(t, "the calm one", take(b, 16), calm)
+		if l.reads != 1 {
+			t.Errorf("%d messages were read for one", l.reads)
 		}
-		if b.Stats().Later != 3*mostRead+1 {
+		if b.Stats().Later != busy+1 {
 			t.Errorf("%+v", b.Stats())
 		}
+	})
+}
+
+// A suspect whose target rests is not tried, and holds up nobody.
+func TestRestingSuspectIsNotTried(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for _, token := range []string{"busy", "busy", "calm"} {
+			l.accept(token, 0, -1)
+		}
+		expect(t, "all", take(b, 3), 1, 2, 3)
+		b.Return("main", []uint64{2}, garbled)
+		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+		b.Acked("main", 3, "")
+		expect(t, "no suspect", take(b, 9))
+		l.accept("calm", 0, -1)
+		expect(t, "the calm one on a connection", take(b, 1), 4)
+		l.accept("calm", 0, -1)
+		expect(t, "and another beside it", take(b, 1), 5)
+		b.Acked("main", 4, "")
+		b.Acked("main", 5, "")
+		time.Sleep(time.Hour)
+		expect(t, "alone, when it has rested", take(b, 9), 2)
+	})
+}
+
+// The probe is none whose target rests, though CCS refused the account over it least often.
+func TestRestingProbe(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for _, token := range []string{"busy", "calm", "busy"} {
+			l.accept(token, 0, -1)
+		}
+		expect(t, "two", take(b, 2), 1, 2)
+		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "") // CCS knows the account: it has said so of the first
+		time.Sleep(3 * time.Second)
+		expect(t, "the calm one again", take(b, 1), 2)
+		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		if lifted := b.Lift(); len(lifted) != 1 {
+			t.Fatal("it was not halted")
+		}
+		expect(t, "the calm one is the probe", take(b, 9), 2)
 	})
 }
 
@@ -468,7 +505,7 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 		got := takeOn(b, conn, rnd.IntN(5))
 		b.mu.Lock()
 		for _, seq := range got {
-			if b.items[seq].suspect && len(out)+len(got) > 1 {
+			if b.items[seq].suspect() && len(out)+len(got) > 1 {
 				t.Errorf("P10: a suspect, %d, goes beside others: %v, %v", seq, out, got)
 			}
 		}
@@ -526,11 +563,11 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 	for seq := range group {
 		l.end(t, seq)
 	}
-	if s := b.Stats(); s.Pending != 0 || s.Ready != 0 || s.Later != 0 || s.Taken != 0 || s.Groups != 0 || len(b.expiring.items) != 0 {
-		t.Errorf("left behind: %+v, %d expiring", s, len(b.expiring.items))
+	if s := b.Stats(); s.Pending != 0 || s.Ready != 0 || s.Later != 0 || s.Taken != 0 || s.Groups != 0 || len(b.queues["main"].expiring.items) != 0 {
+		t.Errorf("left behind: %+v, %d expiring", s, len(b.queues["main"].expiring.items))
 	}
-	if s := b.sessions["main"]; len(s.held) != 0 || s.suspects.top() != nil || s.turn.alone != nil {
-		t.Errorf("left behind: held %v, turn %+v", s.held, s.turn)
+	if s := b.queues["main"]; len(s.held) != 0 || s.suspects.top() != nil || s.trial.State() == flow.Alone {
+		t.Errorf("left behind: held %v, trial %v", s.held, s.trial.State())
 	}
 }
 

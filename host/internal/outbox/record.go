@@ -8,9 +8,9 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// refusedEnd is an end that the ledger did not take, for another reason than its
-// own end. Its item goes on ending, and holds its group.
-type refusedEnd struct {
+// unsavedEnd is an end that the ledger did not take, though it goes on. Its item
+// stays ending, and holds its group.
+type unsavedEnd struct {
 	entry.End
 	again time.Time
 }
@@ -21,7 +21,7 @@ func (b *Outbox) finish(e entry.End) {
 	b.record(e)
 }
 
-// record tells the ledger, now and later, until it has taken it.
+// record tells the ledger, and tells it again until the ledger has taken it.
 func (b *Outbox) record(e entry.End) {
 	b.o.Ledger.Finish(e, func(err error) {
 		if errors.Is(err, entry.ErrClosed) {
@@ -30,33 +30,33 @@ func (b *Outbox) record(e entry.End) {
 			b.log.Debug("outcome not recorded", "seq", e.Seq, "err", err)
 			return
 		}
+		now := time.Now()
 		b.mu.Lock()
 		it := b.items[e.Seq]
 		if it == nil || err == nil || errors.Is(err, entry.ErrUnknown) {
 			if it != nil {
-				b.remove(it)
+				b.remove(it, now)
 			}
 			b.mu.Unlock()
 			return
 		}
-		it.refusals++
-		wait := b.o.Retry.DelayAtLeast(it.refusals, b.rnd)
-		b.refused = append(b.refused, refusedEnd{e, time.Now().Add(wait)})
+		it.unsaved++
+		wait := b.o.Retry.DelayAtLeast(it.unsaved, b.rnd)
+		b.unsaved = append(b.unsaved, unsavedEnd{e, now.Add(wait)})
 		b.hint()
 		b.mu.Unlock()
-		b.log.Error("outcome not recorded, it is told again and its group waits", "seq", e.Seq, "msg_id", it.MessageID, "after", wait, "err", err)
+		b.log.Error("outcome not recorded; it is recorded later, and its group waits", "seq", e.Seq, "msg_id", it.MessageID, "after", wait, "err", err)
 	})
 }
 
-// untold takes the ends that are to be told to the ledger once more, and says
-// when the others are.
-func (b *Outbox) untold(now time.Time, sooner func(time.Time)) (ends []entry.End) {
-	b.refused = slices.DeleteFunc(b.refused, func(r refusedEnd) bool {
-		if r.again.After(now) {
-			sooner(r.again)
+// recordable takes the unsaved ends whose time has come.
+func (b *Outbox) recordable(now time.Time, sooner func(time.Time)) (ends []entry.End) {
+	b.unsaved = slices.DeleteFunc(b.unsaved, func(u unsavedEnd) bool {
+		if u.again.After(now) {
+			sooner(u.again)
 			return false
 		}
-		ends = append(ends, r.End)
+		ends = append(ends, u.End)
 		return true
 	})
 	return ends

@@ -6,11 +6,12 @@ import (
 	"unicode"
 
 	"balhost/host/internal/plain"
+	"balhost/sdk/message"
 )
 
-// A downstream that has failed is named in the log, once: its id, the beginning
-// of its target, what CCS said. Where CCS refuses all of them, the first few of a
-// code are named, and then how many more there were.
+// Each downstream that fails is named in the log: its id, the beginning of its
+// target, and what CCS said. Where very many fail with one code, the first few
+// are named, and later a line says how many more there were.
 const (
 	reportLines  = 10               // of one code
 	reportEvery  = 30 * time.Second // in so long
@@ -26,10 +27,14 @@ type report struct {
 	code  string // the last
 }
 
-// tell makes the log line for it, which has ended without reaching anybody, or
-// counts it. The caller holds mu; the line is written without.
-func (b *Outbox) tell(it *item, what, code, description string, now time.Time) (say func()) {
-	key := what + " " + code
+// tell makes the log line for an item that ends without having reached anybody,
+// or counts it. The caller holds mu. It calls say without mu.
+func (b *Outbox) tell(it *item, status message.OutcomeStatus, why reason, now time.Time) (say func()) {
+	what := "downstream failed"
+	if status == message.Expired {
+		what = "downstream expired after a refusal"
+	}
+	key := what + " " + why.code
 	if b.reports[key] == nil && len(b.reports) >= reportCodes {
 		key = what
 	}
@@ -39,38 +44,50 @@ func (b *Outbox) tell(it *item, what, code, description string, now time.Time) (
 		b.reports[key] = r
 		b.hint() // Run drops it when its time is over
 	}
-	r.code = printable(code, 64)
+	r.code = printable(why.code, 64)
 	if r.said == reportLines {
 		r.left++
 		return func() {}
 	}
 	r.said++
-	id, to := it.MessageID, plain.Brief(it.target)
 	return func() {
-		b.log.Warn(what, append([]any{"msg_id", id, "to", to}, because(code, description)...)...)
+		var to string
+		if m, err := b.o.Ledger.Downstream(it.Seq); err == nil { // else the line goes without it
+			to = plain.Brief(target(m.To))
+		}
+		b.log.Warn(what, append([]any{"msg_id", it.MessageID, "to", to}, why.pairs()...)...)
 	}
 }
 
-// because is why CCS refused something, as pairs of a line: its code, and its
-// words if it gave any.
-func because(code, description string) []any {
-	pairs := []any{"code", printable(code, 64)}
-	if description != "" {
-		pairs = append(pairs, "err", printable(description, reportLength))
+// target is a target as CCS writes it.
+func target(t message.Target) string {
+	switch {
+	case t.Topic != "":
+		return "/topics/" + t.Topic
+	case t.Condition != "":
+		return t.Condition
+	}
+	return t.Token
+}
+
+// pairs are the reason as pairs of a log line: the code, and the words if there are any.
+func (r reason) pairs() []any {
+	pairs := []any{"code", printable(r.code, 64)}
+	if r.description != "" {
+		pairs = append(pairs, "err", printable(r.description, reportLength))
 	}
 	return pairs
 }
 
-// named is a session as other parts' lines name it.
-func (b *Outbox) named(senderID string) string {
+// named is the name of a sender, for log lines.
+func (b *Outbox) named(sender string) string {
 	if b.o.Senders == nil {
-		return senderID
+		return sender
 	}
-	return b.o.Senders().Name(senderID)
+	return b.o.Senders().Name(sender)
 }
 
-// reported ends the time of reports that is over, and says when the next one's
-// is. What was left out is said then.
+// reported ends the reports whose time is over. What they left out is said now.
 func (b *Outbox) reported(now time.Time, sooner func(time.Time)) (say []func()) {
 	for key, r := range b.reports {
 		end := r.since.Add(reportEvery)
@@ -88,7 +105,7 @@ func (b *Outbox) reported(now time.Time, sooner func(time.Time)) (say []func()) 
 	return say
 }
 
-// printable is what a peer said as a line can show it.
+// printable is what a peer said, as a log line can show it.
 func printable(s string, most int) string {
 	if len(s) > most {
 		s = s[:most] + "…"

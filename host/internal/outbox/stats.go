@@ -1,50 +1,47 @@
 package outbox
 
 import (
+	"maps"
 	"slices"
 	"time"
+
+	"balhost/host/internal/flow"
 )
 
 // Stats say what is in the outbox now.
 type Stats struct {
 	Pending int       // without an outcome, whatever they wait for
 	Ready   int       // may go as soon as a connection has room
-	Later   int       // wait for a time: retry, slow-down
+	Later   int       // wait until they are due: after a refusal, or because their target rests
 	Next    time.Time // when the first of them may go; zero for none
 	Taken   int       // with a connection
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
-	Refused int       // sessions that are halted
-	Halted  time.Time // of a session that CCS refuses: nothing goes before this; of several, the last
+	Refused int       // senders that are halted
+	Halted  time.Time // until then nothing goes of a sender that CCS refuses; of several, the last
 }
 
-// Stats are those of the sessions with these sender ids, or of all.
-func (b *Outbox) Stats(sessions ...string) Stats {
+// Stats are those of these senders, by id, or of all.
+func (b *Outbox) Stats(senders ...string) Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(sessions) == 0 {
-		all := Stats{Pending: len(b.items)}
-		for _, s := range b.sessions {
-			s.addTo(&all)
-		}
-		return all
+	if len(senders) == 0 {
+		senders = slices.Collect(maps.Keys(b.queues))
 	}
-	var some Stats
-	for _, id := range sessions {
-		s := b.session(id)
-		s.addTo(&some)
-		some.Pending += s.pending
+	var all Stats
+	for _, id := range senders {
+		b.queue(id).addTo(&all)
 	}
-	return some
+	return all
 }
 
-// Sessions are the sender ids of those for which something is pending, sorted.
+// Sessions are the ids of the senders that have anything pending, sorted.
 func (b *Outbox) Sessions() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var ids []string
-	for id, s := range b.sessions {
-		if s.pending > 0 {
+	for id, q := range b.queues {
+		if q.pending > 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -52,19 +49,23 @@ func (b *Outbox) Sessions() []string {
 	return ids
 }
 
-func (s *session) addTo(t *Stats) {
-	t.Ready += len(s.ready.items) + len(s.suspects.items)
-	t.Later += len(s.later.items)
-	if it := s.later.top(); it != nil && (t.Next.IsZero() || it.when.Before(t.Next)) {
-		t.Next = it.when
+func (q *queue) addTo(t *Stats) {
+	t.Pending += q.pending
+	t.Ready += len(q.ready.items) + len(q.suspects.items)
+	t.Later += len(q.later.items)
+	if it := q.later.top(); it != nil && (t.Next.IsZero() || it.Due.Before(t.Next)) {
+		t.Next = it.Due
 	}
-	t.Taken += s.taken
-	t.Groups += len(s.groups)
-	t.Slowed += len(s.rests)
-	if !s.halted.IsZero() {
-		t.Refused++
+	for _, n := range q.held {
+		t.Taken += n
 	}
-	if s.halted.After(t.Halted) {
-		t.Halted = s.halted
+	t.Groups += len(q.groups)
+	t.Slowed += len(q.rests)
+	if q.trial.State() != flow.Halted {
+		return
+	}
+	t.Refused++
+	if until := q.trial.Until(); until.After(t.Halted) {
+		t.Halted = until
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"balhost/sdk/message"
 )
 
+// patience is flow's.
+const patience = 2 * time.Second
+
 // accept stores n.
 func accept(l *ledger, n int) {
 	for range n {
@@ -444,7 +447,7 @@ func TestSuspectExpires(t *testing.T) { // P4
 		if e := l.end(t, 2); e.Status != message.Expired {
 			t.Errorf("outcome %+v", e)
 		}
-		if b.sessions["main"].suspects.top() != nil {
+		if b.queues["main"].suspects.top() != nil {
 			t.Error("it is still queued")
 		}
 	})

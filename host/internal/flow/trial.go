@@ -1,0 +1,228 @@
+package flow
+
+import "time"
+
+// Trial decides which of a sender's downstreams may go now. It knows two
+// reasons why one has to go alone.
+//
+// A suspect may be what ends connections ([JudgeLoss]). It goes alone on its
+// connection, so that an end harms no other, and the others go on elsewhere. It
+// needs an empty connection. So connections that have something in flight take
+// nothing more, until one of them is empty. Neither that wait nor the wait for the
+// suspect's answer may last long: an answer may never come. After a trial the
+// others get as much time as it took, so that any number of suspects takes half of
+// the time at most.
+//
+// A probe shows whether CCS takes the account again that it has refused. The
+// whole sender waits for its answer, as long as that takes.
+//
+// The caller asks ([Trial.Next]), and says what happened. testdata/trial.txt and
+// testdata/account.txt show what follows from what.
+type Trial struct {
+	state  TrialState
+	until  time.Time     // when the state ends by itself; zero: it does not
+	begun  time.Time     // Waiting, Alone, Probe: when the trial began
+	took   time.Duration // how long the last trial lasted
+	missed bool          // the last trial ended before a connection was empty
+	seq    uint64        // Alone, Probe: the downstream in flight
+	conn   int           // and its connection
+
+	answers uint64 // that show that CCS knows the account
+	refused uint64 // answers when CCS last refused the account
+}
+
+// TrialState names what a [Trial] waits for.
+type TrialState uint8
+
+// The states of a trial.
+const (
+	Idle    TrialState = iota // nobody is tried: a suspect may be next
+	Waiting                   // a suspect waits for an empty connection
+	Alone                     // a suspect is in flight with nothing beside it
+	Owed                      // the others are first: one of them goes before the next trial
+	Pause                     // and then they have their time
+	Halted                    // CCS refuses the account: nothing goes
+	Probing                   // the next one goes alone and shows whether it still does
+	Probe                     // that one is in flight
+)
+
+// String is the state in lower case.
+func (s TrialState) String() string {
+	return [...]string{"idle", "waiting", "alone", "owed", "pause", "halted", "probing", "probe"}[s]
+}
+
+// Next is what a connection may take.
+type Next uint8
+
+// The answers of [Trial.Next].
+const (
+	Nothing Next = iota
+	Others       // as many as it wants, but no suspect
+	Suspect      // the oldest suspect; say so with [Trial.Sent]
+	AProbe       // one of the others; say so with [Trial.Sent]
+)
+
+// Asking is a connection that could take something, and what there is.
+type Asking struct {
+	Conn     int
+	Empty    bool // nothing that it took is unanswered
+	Others   bool // a downstream that is no suspect is ready
+	Suspects bool // a suspect is ready
+}
+
+// patience is how long a suspect may hold others up: while it waits for an empty
+// connection, and then while it waits for its answer. A connection that ends over
+// a message does so as soon as CCS has read it.
+const patience = 2 * time.Second
+
+// State is where the trial stands.
+func (t *Trial) State() TrialState { return t.state }
+
+// Until is when [Trial.Tick] is due; zero: never.
+func (t *Trial) Until() time.Time { return t.until }
+
+// Next says what a connection may take now.
+func (t *Trial) Next(now time.Time, a Asking) Next {
+	t.Tick(now)
+	if t.state == Waiting && !a.Suspects { // the one that waited has expired
+		t.end(now)
+	}
+	othersFirst := t.state == Alone || t.state == Owed || t.state == Pause
+	switch {
+	case t.state == Halted, t.state == Probe, t.state == Alone && a.Conn == t.conn:
+		return Nothing
+	case t.state == Probing && a.Others:
+		return AProbe
+	case a.Others && (othersFirst || !a.Suspects):
+		if t.state == Owed {
+			t.enter(Pause, now.Add(t.took))
+		}
+		return Others
+	case a.Suspects && a.Empty && t.state != Alone:
+		return Suspect
+	case a.Suspects && t.state == Idle:
+		t.wait(now)
+	}
+	return Nothing
+}
+
+// wait begins a trial for which no connection is empty yet. If no connection became
+// empty in the last trial, this one waits twice as long: perhaps answers are slow.
+func (t *Trial) wait(now time.Time) {
+	limit := patience
+	if t.missed {
+		limit = max(limit, 2*t.took)
+	}
+	t.begun = now
+	t.enter(Waiting, now.Add(limit))
+}
+
+// Sent notes that a suspect or a probe goes out on a connection.
+func (t *Trial) Sent(now time.Time, seq uint64, conn int) {
+	if t.state != Waiting {
+		t.begun = now
+	}
+	t.seq, t.conn = seq, conn
+	if t.state == Probing {
+		t.enter(Probe, time.Time{})
+	} else {
+		t.enter(Alone, now.Add(patience))
+	}
+}
+
+// Left notes that a downstream is no longer in flight: answered, or given back
+// by a connection that has ended.
+func (t *Trial) Left(now time.Time, seq uint64) {
+	switch {
+	case seq != t.seq:
+	case t.state == Alone:
+		t.end(now)
+	case t.state == Probe: // without an ack, which would have ended the probing
+		t.enter(Probing, time.Time{})
+	}
+}
+
+// Isolated notes that there is another suspect. On the connection that comes next
+// the others are first: their answers show whether connections live without it.
+func (t *Trial) Isolated(now time.Time) {
+	switch t.state {
+	case Waiting:
+		t.end(now)
+		t.missed = false
+	case Idle, Pause:
+		t.enter(Owed, time.Time{})
+	}
+}
+
+// Refused notes that CCS refused a downstream, though not for its account.
+func (t *Trial) Refused() { t.answers++ }
+
+// Answers is how many answers of CCS there were that show that it knows the account.
+func (t *Trial) Answers() uint64 { return t.answers }
+
+// Accused notes that CCS refused the account over a downstream. It reports whether
+// the account is at fault, as far as is known: if CCS has given another answer since
+// the last time, the message is.
+func (t *Trial) Accused() (account bool) {
+	account = t.answers == t.refused
+	t.refused = t.answers
+	return account
+}
+
+// Halt stops the sender until then. It reports whether the sender was not halted before.
+func (t *Trial) Halt(now, until time.Time) bool {
+	t.Tick(now)
+	if t.state == Halted {
+		return false
+	}
+	t.enter(Halted, until)
+	return true
+}
+
+// Lift ends a halt: a person says that the account is in order. It reports whether
+// there was a halt.
+func (t *Trial) Lift() bool {
+	if t.state != Halted {
+		return false
+	}
+	t.enter(Probing, time.Time{})
+	return true
+}
+
+// Acked notes that CCS took a downstream, and so the account. It reports whether
+// CCS had refused the account until then.
+func (t *Trial) Acked() bool {
+	t.answers++
+	switch t.state {
+	case Halted, Probing:
+		t.enter(Owed, time.Time{})
+	case Probe: // in flight with nothing beside it, as a suspect would be
+		t.enter(Alone, t.begun.Add(patience))
+	default:
+		return false
+	}
+	return true
+}
+
+// Tick ends a state whose time is over.
+func (t *Trial) Tick(now time.Time) {
+	if t.until.IsZero() || t.until.After(now) {
+		return
+	}
+	switch t.state {
+	case Waiting, Alone:
+		t.end(now)
+	case Pause:
+		t.enter(Idle, time.Time{})
+	case Halted:
+		t.enter(Probing, time.Time{})
+	}
+}
+
+// end ends a trial.
+func (t *Trial) end(now time.Time) {
+	t.took, t.missed = now.Sub(t.begun), t.state == Waiting
+	t.enter(Owed, time.Time{})
+}
+
+func (t *Trial) enter(s TrialState, until time.Time) { t.state, t.until = s, until }

@@ -1,0 +1,288 @@
+package outbox
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
+	"balhost/sdk/message"
+)
+
+// queue is what waits for one sender, and goes out over any of its connections.
+type queue struct {
+	sender  string
+	rnd     *rand.Rand
+	changed chan struct{} // closed when Take may find more; nil: nobody has asked since
+	look    func()        // has Run look at the times again
+
+	ready    heap // may go now, oldest first
+	suspects heap // may go now, each alone
+	later    heap // wait until they are due, soonest first
+	expiring heap // can expire, soonest first: those in flight can't
+	groups   map[uint64]*group
+	pending  int         // without an outcome on disk
+	held     map[int]int // of these, in flight, by connection; none is 0
+
+	trial flow.Trial      // which of them may go
+	seen  flow.TrialState // by those who were woken last
+	rests map[uint64]rest // by target
+	sweep time.Time       // when rests is looked through again
+}
+
+// rest is the pause of a target that CCS wants slower. After a restart of the host CCS has to say so again.
+type rest struct {
+	until time.Time
+	times int // pauses in a row
+}
+
+// queue is the sender's; the first question makes it.
+func (b *Outbox) queue(sender string) *queue {
+	q := b.queues[sender]
+	if q == nil {
+		q = &queue{
+			sender:   sender,
+			rnd:      b.rnd,
+			look:     b.hint,
+			ready:    heap{less: oldestFirst, index: placeIndex},
+			suspects: heap{less: oldestFirst, index: placeIndex},
+			later:    heap{less: soonestFirst, index: placeIndex},
+			expiring: heap{less: endsFirst, index: expiryIndex},
+			groups:   map[uint64]*group{},
+			held:     map[int]int{},
+			rests:    map[uint64]rest{},
+		}
+		b.queues[sender] = q
+	}
+	return q
+}
+
+// hint is closed by the next signal.
+func (q *queue) hint() <-chan struct{} {
+	if q.changed == nil {
+		q.changed = make(chan struct{})
+	}
+	return q.changed
+}
+
+// signal wakes the sender's connections.
+func (q *queue) signal() {
+	if q.changed != nil {
+		close(q.changed)
+		q.changed = nil
+	}
+}
+
+// heed has connections and Run look again when the trial is in another state than
+// the last time.
+func (q *queue) heed() {
+	if now := q.trial.State(); now != q.seen {
+		q.seen = now
+		q.look()
+		q.signal()
+	}
+}
+
+// pick takes what a connection may have now: up to n, or one that goes alone.
+func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
+	defer q.heed()
+	next := q.trial.Next(now, flow.Asking{
+		Conn: conn, Empty: q.held[conn] == 0, Others: q.first(&q.ready, now) != nil, Suspects: q.first(&q.suspects, now) != nil,
+	})
+	var alone *item
+	switch next {
+	case flow.Nothing:
+		return nil
+	case flow.Others:
+		picked = make([]*item, 0, min(n, len(q.ready.items)))
+		for it := q.ready.top(); it != nil; it = q.first(&q.ready, now) {
+			q.take(it, conn)
+			if picked = append(picked, it); len(picked) == n {
+				break
+			}
+		}
+		return picked
+	case flow.Suspect:
+		alone = q.suspects.top()
+	case flow.AProbe:
+		alone = q.probe(now)
+	}
+	q.take(alone, conn)
+	q.trial.Sent(now, alone.Seq, conn)
+	return []*item{alone}
+}
+
+// first is the first of ready or suspects that may go. Those whose target rests make room.
+func (q *queue) first(h *heap, now time.Time) *item {
+	it := h.top()
+	for ; it != nil && q.rests[it.Target].until.After(now); it = h.top() {
+		q.put(it, now)
+	}
+	return it
+}
+
+// probe is the ready one that shows best whether CCS takes the account again:
+// CCS has refused the account over it least often.
+func (q *queue) probe(now time.Time) *item {
+	best := q.ready.top()
+	for _, it := range q.ready.items { // once in a halt
+		better := it.refused < best.refused || it.refused == best.refused && it.Seq < best.Seq
+		if better && !q.rests[it.Target].until.After(now) {
+			best = it
+		}
+	}
+	return best
+}
+
+// take hands it to a connection.
+func (q *queue) take(it *item, conn int) {
+	q.unqueue(it)
+	q.expiring.remove(it)
+	it.state, it.conn = taken, conn
+	it.writes++
+	q.held[conn]++
+}
+
+// unqueue takes it out of ready, suspects or later.
+func (q *queue) unqueue(it *item) {
+	q.ready.remove(it)
+	q.suspects.remove(it)
+	q.later.remove(it)
+}
+
+// release takes it out of every heap, and out of flight.
+func (q *queue) release(it *item, now time.Time) {
+	q.unqueue(it)
+	q.expiring.remove(it)
+	if it.state == taken {
+		it.state = waiting
+		if q.held[it.conn]--; q.held[it.conn] == 0 {
+			delete(q.held, it.conn)
+		}
+		q.trial.Left(now, it.Seq)
+	}
+	q.heed()
+	if q.held[it.conn] == 0 && (q.suspects.top() != nil || q.trial.State() == flow.Waiting) {
+		q.signal() // an empty connection may take a suspect; if the suspect is gone, nobody waits for it
+	}
+}
+
+// put has a waiting item wait where it belongs now.
+func (q *queue) put(it *item, now time.Time) {
+	q.unqueue(it)
+	if it.group != nil && it.group.head() != it {
+		return // behind its group's head
+	}
+	q.delay(it, now)
+	switch {
+	case it.Due.After(now):
+		q.later.add(it)
+		if q.later.top() == it {
+			q.look()
+		}
+		return
+	case it.suspect():
+		q.suspects.add(it)
+	default:
+		q.ready.add(it)
+	}
+	q.signal()
+}
+
+// delay has it wait while its target rests. The waits are spread, so that not all
+// that waited goes at once.
+func (q *queue) delay(it *item, now time.Time) {
+	left := q.rests[it.Target].until.Sub(now)
+	if left <= 0 {
+		return
+	}
+	if until := now.Add(left + time.Duration(q.rnd.Int64N(int64(left)/2+1))); until.After(it.Due) {
+		it.Due = until
+	}
+}
+
+// putBack has a taken item wait again. If its time ran out while it was in
+// flight, Run ends it next.
+func (q *queue) putBack(it *item, now time.Time) {
+	q.release(it, now)
+	if !it.Expires.IsZero() {
+		q.expiring.add(it)
+		if flow.Expired(now, it.Expires) {
+			q.look()
+			return
+		}
+	}
+	q.put(it, now)
+}
+
+// end takes it out for good. Only its group still waits, for the commit. The
+// caller hands what it returns to finish, without holding mu.
+func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
+	q.release(it, now)
+	it.state = ending
+	e.Seq, e.Attempts = it.Seq, it.writes
+	return e
+}
+
+// advance ends what has expired, and moves what is due. Before the times that it
+// gives to sooner nothing else happens by itself.
+func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End) {
+	for it := q.expiring.top(); it != nil; it = q.expiring.top() {
+		if !flow.Expired(now, it.Expires) {
+			sooner(it.Expires.Add(lastSecond))
+			break
+		}
+		ends = append(ends, q.end(it, now, entry.End{Status: message.Expired}))
+	}
+	for it := q.later.top(); it != nil; it = q.later.top() {
+		if it.Due.After(now) {
+			sooner(it.Due)
+			break
+		}
+		q.put(it, now)
+	}
+	q.trial.Tick(now)
+	q.heed()
+	if until := q.trial.Until(); !until.IsZero() {
+		sooner(until)
+	}
+	return ends
+}
+
+// slow makes a target rest for what wait says about its pauses in a row. What was
+// in flight already when a pause began doesn't make it longer.
+func (q *queue) slow(target uint64, now time.Time, wait func(times int) time.Duration) {
+	r := q.rests[target]
+	if r.until.After(now) {
+		return
+	}
+	r.times++
+	r.until = now.Add(wait(r.times))
+	q.rests[target] = r
+}
+
+// forget drops pauses that ended more than keep ago, so that the map doesn't grow.
+func (q *queue) forget(now time.Time, keep time.Duration) {
+	if now.Before(q.sweep) {
+		return
+	}
+	q.sweep = now.Add(keep)
+	maps.DeleteFunc(q.rests, func(_ uint64, r rest) bool { return now.Sub(r.until) > keep })
+}
+
+// Lift ends the halts of senders whose account CCS refused: a person says that
+// it is mended. One downstream of each is tried now. It returns their ids.
+func (b *Outbox) Lift() (senders []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, q := range b.queues {
+		if q.trial.Lift() {
+			senders = append(senders, id)
+		}
+		q.heed()
+	}
+	slices.Sort(senders)
+	return senders
+}
