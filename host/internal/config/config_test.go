@@ -183,7 +183,7 @@ func TestProblems(t *testing.T) {
 		{"env unset", plugin(`env = { A = env("NOPE") }`), `the environment variable NOPE is not set`},
 		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" has a block at config.hcl:6,1-11 already`},
 		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
-		{"plugin leftover", least + `plugin "echo.bak" {}`, `plugin label "echo.bak": give the name of a file in the plugins folder; a plugin's name has letters`},
+		{"plugin leftover", least + `plugin "echo.bak" {}`, `plugin label "echo.bak": give the name of a file in the plugins folder; a plugin's name has only letters`},
 		{"adopts", plugin(`adopts = ["a"]`), "7,3-17: adopts: not supported by this version of balhost"},
 		{"strategy", plugin(`strategy = "hope"`), `strategy: "hope" is not one of handover, recreate`},
 		{"on_remove", plugin(`on_remove = "cry"`), `on_remove: "cry" is not one of stop, keep`},
@@ -419,6 +419,26 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("taken, but unusable: %+v", cfg)
 		}
 	})
+}
+
+// P10: a file of the greatest size in which almost every byte is a problem. The
+// cost of a problem must not grow with the length of its line: this took an hour.
+func TestGarbage(t *testing.T) {
+	for _, bad := range []string{"@ ", "\v", "\n\v", "\xaa", "`", "a=", "\"", "${", "\n= "} {
+		src := `n "m" ` + strings.Repeat(bad, (maxFile-6)/len(bad))
+		_, err := Parse("config.hcl", []byte(src), noEnv)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || len(e.Problems) == 0 || len(e.Problems) > maxProblems+1 {
+			t.Fatalf("%q: want up to %d problems, got %.200v", bad, maxProblems, err)
+		}
+		if n := len(e.Error()); n > maxProblems*1000 {
+			t.Errorf("%q: the error has %d bytes", bad, n)
+		}
+	}
+	_, err := Parse("config.hcl", []byte(strings.Repeat("@\n", 150)), noEnv)
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.HasSuffix(e.Problems[maxProblems].Text, "more problems follow these") {
+		t.Errorf("want a last line about the problems that are not listed, got %.200v", err)
+	}
 }
 
 // P10: the deepest nesting that a file of the greatest size can hold.

@@ -11,6 +11,9 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
+// maxProblems is how many problems an Error lists.
+const maxProblems = 100
+
 // Error is everything that is wrong with a config file, in its order.
 type Error struct {
 	Problems []Problem
@@ -48,16 +51,32 @@ func (c *checker) err() error {
 	slices.SortStableFunc(c.problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column), strings.Compare(a.Text, b.Text))
 	})
-	return &Error{Problems: slices.Compact(c.problems)}
+	problems := slices.Compact(c.problems)
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems:maxProblems], Problem{Place: c.name, Text: fmt.Sprintf("%d more problems follow these", more)})
+	}
+	for i := range problems {
+		problems[i].Line = c.line(problems[i].line)
+	}
+	return &Error{Problems: problems}
+}
+
+// line is one line of the file as it may be shown; "" when there is no such line.
+func (c *checker) line(number int) string {
+	if c.lines == nil {
+		c.lines = bytes.Split(c.src, []byte("\n"))
+	}
+	if number < 1 || number > len(c.lines) {
+		return ""
+	}
+	return showable(c.lines[number-1])
 }
 
 // problem reports what is wrong at a place.
 func (c *checker) problem(at hcl.Range, format string, args ...any) {
-	p := Problem{Place: at.String(), Text: fmt.Sprintf(format, args...), line: at.Start.Line, column: at.Start.Column}
-	if lines := bytes.Split(c.src, []byte("\n")); at.Start.Line >= 1 && at.Start.Line <= len(lines) {
-		p.Line = showable(string(lines[at.Start.Line-1]))
-	}
-	c.problems = append(c.problems, p)
+	c.problems = append(c.problems, Problem{
+		Place: at.String(), Text: fmt.Sprintf(format, args...), line: at.Start.Line, column: at.Start.Column,
+	})
 }
 
 // bad reports what is wrong with the value of a key.
@@ -106,11 +125,12 @@ var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secr
 
 // showable is a line of the file as an error may print it: without what a
 // person may have written into it instead of using env() or file().
-func showable(line string) string {
+func showable(line []byte) string {
 	const most = 200
-	line = secretKey.ReplaceAllString(strings.TrimSpace(line), "${1}"+hidden)
-	if len(line) > most {
-		line = strings.ToValidUTF8(line[:most], "") + " …"
+	line = bytes.TrimSpace(line)
+	rest := ""
+	if len(line) > most { // cut first: the line may be as long as the file
+		line, rest = line[:most], " …"
 	}
-	return line
+	return strings.ToValidUTF8(secretKey.ReplaceAllString(string(line), "${1}"+hidden), "") + rest
 }

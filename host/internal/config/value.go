@@ -18,8 +18,9 @@ import (
 // null, has its default.
 type checker struct {
 	src      []byte
-	name     string // of the file
-	dir      string // its folder, absolute
+	lines    [][]byte // of src; nil until a problem shows one
+	name     string   // of the file
+	dir      string   // its folder, absolute
 	ctx      *hcl.EvalContext
 	problems []Problem
 }
