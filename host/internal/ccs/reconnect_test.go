@@ -98,7 +98,7 @@ func TestPeerThatOnlyDripsIsReplaced(t *testing.T) { // P10
 // one that names another host says so where a person looks.
 func TestRefusalsThatPass(t *testing.T) { // Spec: RFC 6120 §6.5.12, §4.9.3.19
 	for words, says := range map[string]string{
-		`<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><temporary-auth-failure/></failure></stream:stream>`:                                    "login refused: temporary-auth-failure",
+		`<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><temporary-auth-failure/></failure></stream:stream>`:                                    "login denied: temporary-auth-failure",
 		`<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams">ccs2.test:5235</see-other-host></stream:error></stream:stream>`: "it names ccs2.test:5235, which is not followed",
 		`<stream:features/></stream:stream>`: xmpp.ErrNoLogin.Error(), // a server that starts
 		`<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/></stream:features></stream:stream>`: xmpp.ErrNoLogin.Error(),

@@ -112,7 +112,7 @@ func (v *writer) turn(now time.Time) (more bool, err error) {
 		if q.ping {
 			v.out = xmpp.AppendIQResult(v.out, q.id, q.from)
 		} else {
-			v.out = xmpp.AppendIQRefusal(v.out, q.id, q.from)
+			v.out = xmpp.AppendIQError(v.out, q.id, q.from)
 		}
 	}
 	v.watch(now)

@@ -96,7 +96,7 @@ func (c *conn) stanza(element []byte) error {
 		if st.Ping {
 			s.counts.Pings++
 		}
-		answer := xmpp.AppendIQRefusal
+		answer := xmpp.AppendIQError
 		if st.Ping || session {
 			answer = xmpp.AppendIQResult
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// usual is a payload of 300 bytes; about one in ten is to be escaped.
+// usual is a payload of 300 bytes. About one byte in ten must be escaped.
 func usual(escaped bool) string {
 	fill := strings.Repeat("abcdefghi&", 17)
 	if !escaped {
@@ -17,7 +17,7 @@ func usual(escaped bool) string {
 	return s + strings.Repeat(" ", 300-len(s))
 }
 
-// endless gives the same bytes again and again.
+// endless reads the same bytes again and again.
 type endless struct {
 	all []byte
 	at  int
@@ -55,11 +55,11 @@ func readOne(t testing.TB, r *Reader) {
 	}
 }
 
-// The steady state allocates nothing.
+// Reading usual messages allocates nothing.
 func TestReadingAllocatesNothing(t *testing.T) {
 	r := steady(t, upstream(t, true))
 	if n := testing.AllocsPerRun(1000, func() { readOne(t, r) }); n != 0 {
-		t.Errorf("%v allocations a stanza", n)
+		t.Errorf("%v allocations per stanza", n)
 	}
 }
 

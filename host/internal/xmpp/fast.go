@@ -12,15 +12,16 @@ const maxAttrs = 8
 // attr is one attribute; its value needs no unescaping.
 type attr struct{ name, value []byte }
 
-// attrs are those of one start tag. A value on the stack: the fast path allocates nothing.
+// attrs are the attributes of one start tag. It is a value on the stack, so the
+// fast path allocates nothing.
 type attrs struct {
 	n  int
 	of [maxAttrs]attr
 }
 
-// parseFast reads what nearly every stanza from CCS is: a message with one gcm
-// element that holds text. ok is false for anything else, sound or not; the
-// element is untouched then, and the slow path decides.
+// parseFast reads a message with one gcm element that holds text, as nearly every
+// stanza from CCS is. For anything else, valid or not, ok is false. Then the
+// element is unchanged, and the slow path decides.
 func (r *Reader) parseFast(element []byte) (s Stanza, ok bool, err error) {
 	var message, gcm attrs
 	name, rest, ok := message.readTag(element)
@@ -50,9 +51,9 @@ func (r *Reader) parseFast(element []byte) (s Stanza, ok bool, err error) {
 		case "id":
 			s.ID = string(a.value)
 		case "from":
-			s.From = again(&r.from, a.value)
+			s.From = reuse(&r.from, a.value)
 		case "to":
-			s.To = again(&r.to, a.value)
+			s.To = reuse(&r.to, a.value)
 		case "type":
 			if string(a.value) != "normal" {
 				return Stanza{}, false, nil
@@ -66,16 +67,17 @@ func (r *Reader) parseFast(element []byte) (s Stanza, ok bool, err error) {
 	return s, true, nil
 }
 
-// again is string(b), and the string of last time if that is the same.
-func again(last *string, b []byte) string {
+// reuse is string(b). If it equals the last string, it is that string, without an
+// allocation.
+func reuse(last *string, b []byte) string {
 	if *last != string(b) {
 		*last = string(b)
 	}
 	return *last
 }
 
-// readTag reads the start tag at b[0]. ok is false when it is not one, ends
-// itself, or is not plain enough.
+// readTag reads the start tag at b[0]. ok is false if b does not begin with a
+// start tag, if the tag ends itself, or if the fast path can't read it.
 func (a *attrs) readTag(b []byte) (name, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '<' {
 		return nil, nil, false
@@ -133,8 +135,8 @@ func (a *attrs) read(b []byte) (rest []byte, ok bool) {
 	return b[end+2:], true
 }
 
-// resolve is the namespace of a prefix, nil for none, looked up from the
-// innermost tag outwards; "" when it has none.
+// resolve is the namespace of a prefix, or "" if it is not declared. A nil prefix
+// asks for the default namespace. The innermost declaration counts.
 func (r *Reader) resolve(prefix []byte, inner, outer *attrs) string {
 	for _, tag := range []*attrs{inner, outer} {
 		for i := 0; tag != nil && i < tag.n; i++ {
@@ -153,7 +155,7 @@ func (r *Reader) resolve(prefix []byte, inner, outer *attrs) string {
 	return ""
 }
 
-// known is string(b) for the namespaces that the fast path looks for, else "".
+// known is string(b) if it is a namespace that the fast path reads, or "".
 func known(b []byte) string {
 	switch string(b) {
 	case nsClient:
@@ -164,7 +166,8 @@ func known(b []byte) string {
 	return ""
 }
 
-// cutName splits prefix and local name; prefix is nil without one.
+// cutName splits a name into prefix and local name. Without a prefix, prefix is
+// nil and ok is false.
 func cutName(name []byte) (prefix, local []byte, ok bool) {
 	if i := bytes.IndexByte(name, ':'); i >= 0 {
 		return name[:i], name[i+1:], true
@@ -172,7 +175,8 @@ func cutName(name []byte) (prefix, local []byte, ok bool) {
 	return nil, name, false
 }
 
-// cutWord takes a name off b: ASCII letters, digits where they may stand, and one colon inside at most.
+// cutWord cuts a name off the beginning of b. The name has ASCII letters, digits
+// where XML allows them, and at most one colon inside.
 func cutWord(b []byte) (word, rest []byte) {
 	colon, start := false, true
 	for i, c := range b {
@@ -191,7 +195,7 @@ func cutWord(b []byte) (word, rest []byte) {
 	return nil, b
 }
 
-// cutEndTag takes </name> off b.
+// cutEndTag cuts </name> off the beginning of b.
 func cutEndTag(b, name []byte) (rest []byte, ok bool) {
 	n := len(name) + 2
 	if len(b) <= n || b[0] != '<' || b[1] != '/' || !bytes.Equal(b[2:n], name) || b[n] != '>' {
@@ -207,8 +211,9 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
-// unescape is text without CDATA as it is meant, checked on the way: b itself,
-// or memory of r's until the next call. Spec: XML 1.0 §2.2, §2.4, §2.11.
+// unescape checks text without CDATA, and replaces its references. The result is
+// b itself, or memory of r that is valid until the next call.
+// Spec: XML 1.0 §2.2, §2.4, §2.11.
 func (r *Reader) unescape(b []byte) ([]byte, error) {
 	i := 0
 	for i < len(b) && plain[b[i]]&asCame != 0 {
@@ -245,7 +250,7 @@ func (r *Reader) unescape(b []byte) ([]byte, error) {
 		default:
 			var char rune
 			if char, n = utf8.DecodeRune(b[i:]); char == utf8.RuneError && n == 1 || !isChar(char) {
-				return nil, &SyntaxError{What: fmt.Sprintf("text that is no XML character: %q", b[i:i+n])}
+				return nil, &SyntaxError{What: fmt.Sprintf("a character that XML does not allow: %q", b[i:i+n])}
 			}
 			out = append(out, b[i:i+n]...)
 		}

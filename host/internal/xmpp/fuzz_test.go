@@ -19,8 +19,8 @@ func seed(f *testing.F) {
 	}
 }
 
-// FuzzFrames holds the framer to encoding/xml: an element that is sound to both
-// has the same bytes for both, and the fast path reads it as the slow one does.
+// FuzzFrames compares the Reader with encoding/xml. An element that is valid for
+// both must have the same bytes, and the fast path must read it as the slow one does.
 func FuzzFrames(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -37,10 +37,10 @@ func FuzzFrames(f *testing.F) {
 			case err != nil:
 				var large *TooLargeError
 				if end > begin && sound(in[begin:end]) && !errors.As(err, &large) && !errors.Is(err, io.ErrUnexpectedEOF) {
-					t.Fatalf("refused %q: %v", in[begin:end], err)
+					t.Fatalf("error for %q: %v", in[begin:end], err)
 				}
 				return
-			case end == begin: // encoding/xml found a fault inside
+			case end == begin: // encoding/xml found an error inside
 				if s, err := r.Parse(element); err == nil {
 					t.Fatalf("accepted %q as %+v", element, s)
 				}
@@ -53,7 +53,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// nextElement is where the next top-level element stands behind the header; nothing when there is no sound one.
+// nextElement is where the next valid top-level element after the header begins and ends. Both are 0 if there is none.
 func nextElement(d *xml.Decoder) (begin, end int64) {
 	for depth := 0; ; {
 		at := d.InputOffset()
@@ -84,15 +84,15 @@ func nextElement(d *xml.Decoder) (begin, end int64) {
 	}
 }
 
-// sound reports whether encoding/xml's verdict on an element is enough: it lets
-// pass a '<' or '/' out of place, which the framer refuses.
+// sound reports whether both must accept the element. encoding/xml accepts a '<' or
+// '/' at some wrong places, for which the Reader gives an error.
 func sound(element []byte) bool {
 	s := scanner{}
 	n, done, err := s.scan(element)
 	return err == nil && done && n == len(element)
 }
 
-// FuzzSplits: how the bytes are cut never matters.
+// FuzzSplits: the result is the same however the bytes are cut.
 func FuzzSplits(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -109,8 +109,8 @@ func FuzzSplits(f *testing.F) {
 	})
 }
 
-// FuzzText: what is written is read back as it was, by this package and by
-// encoding/xml, or refused with nothing written.
+// FuzzText: this package and encoding/xml read back what was written. A text that
+// XML cannot carry is an error, and nothing is written.
 func FuzzText(f *testing.F) {
 	for _, s := range []string{`{"a":"& < > ]]> \" '"}`, "a\r\nb\rc\td", "漢字 😀", "\x00", "\xff", "\uFFFE", "]]]>"} {
 		f.Add("id-1", s)
@@ -120,10 +120,10 @@ func FuzzText(f *testing.F) {
 		out, err := AppendMessage([]byte("before"), id, []byte(text))
 		if err != nil {
 			if string(out) != "before" {
-				t.Fatalf("refused, but wrote %q", out)
+				t.Fatalf("an error, but wrote %q", out)
 			}
 			if carriable(id) && carriable(text) {
-				t.Fatalf("refused %q, %q: %v", id, text, err)
+				t.Fatalf("error for %q, %q: %v", id, text, err)
 			}
 			return
 		}
@@ -140,7 +140,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// carriable asks encoding/xml, which writes U+FFFD for what XML cannot carry.
+// carriable asks encoding/xml: it writes U+FFFD for what XML cannot carry.
 func carriable(s string) bool {
 	var b strings.Builder
 	xml.EscapeText(&b, []byte(s))

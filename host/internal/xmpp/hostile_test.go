@@ -15,7 +15,7 @@ const header = `<stream:stream from="gcm.googleapis.com" id="9C41D0AA17E2B36F" v
 
 const testMax = 4096
 
-// hear reads a whole connection and says what came, one line each.
+// hear reads a whole connection. It returns one line for each thing that came.
 func hear(in io.Reader) []string {
 	r := NewReader(in, testMax)
 	if _, err := r.Header(); err != nil {
@@ -69,7 +69,7 @@ func say(s Stanza) string {
 	return text
 }
 
-// told is an error by what a caller can do with it.
+// told shows of an error what a caller can use.
 func told(err error) string {
 	var fault Fault
 	var stream *StreamError
@@ -94,9 +94,8 @@ const (
 
 var afterwards = []string{`message: {"after":1}`, ErrClosed.Error()}
 
-// streams holds what may come and what is heard. Each case runs in every
-// chunking: whole, byte by byte, and cut in two at every place (long ones at
-// every 97th).
+// streams are inputs and what a reader hears. Each input is read whole, byte by
+// byte, and cut in two at every place (a long one at every 97th place).
 var streams = []struct {
 	name, in string
 	want     []string
@@ -252,8 +251,8 @@ var streams = []struct {
 
 func nest(n int) string { return strings.Repeat("<a>", n) + strings.Repeat("</a>", n) }
 
-// P10: the same bytes mean the same, however TCP cuts them; and where they end
-// for good, that is what is heard, and nothing else than what came before.
+// P10: the same bytes mean the same, however TCP cuts them. If they end at any
+// place, the reader hears what came before, and then the end.
 func TestStreams(t *testing.T) {
 	for _, c := range streams {
 		t.Run(c.name, func(t *testing.T) {
@@ -274,7 +273,7 @@ func TestStreams(t *testing.T) {
 			for i := len(header); i < len(all); i += step {
 				check(fmt.Sprintf("cut at %q", all[len(header):i]), io.MultiReader(strings.NewReader(all[:i]), strings.NewReader(all[i:])))
 				got := hear(strings.NewReader(all[:i]))
-				whole := fmt.Sprint(got) == fmt.Sprint(c.want) // a fault, a stream error or the close is in already
+				whole := fmt.Sprint(got) == fmt.Sprint(c.want) // it ended with a fault, a stream error or the close
 				if n := len(got) - 1; !whole && (got[n] != cut || n > len(c.want) || !slices.Equal(got[:n], c.want[:n])) {
 					t.Fatalf("ends after %q: heard %q of %q", all[len(header):i], got, c.want)
 				}
@@ -283,7 +282,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// A read that fails by its deadline loses nothing: the next one goes on.
+// A read that fails by its deadline loses nothing. The next one goes on.
 func TestNextGoesOnAfterReadError(t *testing.T) {
 	all := header + gcm("{}") + "</stream:stream>"
 	late := errors.New("deadline exceeded")
@@ -386,7 +385,7 @@ func TestHeaderFields(t *testing.T) {
 	}
 }
 
-// The stream's own prefixes count, for every element after it.
+// The prefixes that the stream's header declares are valid in every element.
 func TestHeaderPrefixes(t *testing.T) {
 	in := `<s:stream xmlns:s="http://etherx.jabber.org/streams" xmlns:c="jabber:client" xmlns:d="google:mobile:data">` +
 		`<c:message><d:gcm>{}</d:gcm></c:message><message/><s:error><conflict xmlns="urn:ietf:params:xml:ns:xmpp-streams"/></s:error>`
@@ -396,7 +395,7 @@ func TestHeaderPrefixes(t *testing.T) {
 	}
 }
 
-// The two ways of parsing agree on every case, and each is really taken.
+// The fast and the slow path agree on every case, and each of them is used.
 func TestFastAndSlowAgree(t *testing.T) {
 	fast, slow := 0, 0
 	for _, c := range streams {
@@ -417,11 +416,11 @@ func TestFastAndSlowAgree(t *testing.T) {
 		}
 	}
 	if fast < 20 || slow < 20 {
-		t.Errorf("%d elements took the fast path and %d the slow one", fast, slow)
+		t.Errorf("%d elements on the fast path and %d on the slow one", fast, slow)
 	}
 }
 
-// agree fails when the fast path takes an element and reads it unlike encoding/xml.
+// agree fails if the fast path and encoding/xml read an element differently.
 func agree(t *testing.T, r *Reader, element []byte) (fast bool) {
 	t.Helper()
 	text := string(element)

@@ -4,15 +4,16 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// Credentials are what a login needs. They print without the password.
+// Credentials are what a login needs. Printing them does not show the password.
 type Credentials struct {
 	Domain   string // the stream's "to"; CCS: gcm.googleapis.com
-	AuthCID  string // who logs in; CCS: SENDER@gcm.googleapis.com, a stock server: the bare user
+	AuthCID  string // who logs in; CCS: SENDER@gcm.googleapis.com, other XMPP servers: the user name alone
 	Password string // CCS: the server key
-	Resource string // "" lets the server choose
+	Resource string // "": the server chooses
 }
 
 // String names who logs in, without the password.
@@ -21,25 +22,25 @@ func (c Credentials) String() string { return c.AuthCID + " at " + c.Domain }
 // GoString is String: the password stays out of %#v too.
 func (c Credentials) GoString() string { return c.String() }
 
-// Plain is the response of SASL PLAIN: the password in another form.
+// Plain is the response of SASL PLAIN. The password can be read from it.
 // Spec: RFC 4616 §2: empty authzid, NUL, authcid, NUL, password.
 func (c Credentials) Plain() string {
 	return base64.StdEncoding.EncodeToString([]byte("\x00" + c.AuthCID + "\x00" + c.Password))
 }
 
-// loginNoise is how many unasked elements are passed over while one is waited for.
+// loginNoise is how many unexpected elements are ignored while Login waits for one.
 const loginNoise = 16
 
-// Login opens the stream, logs in by PLAIN, opens it again and binds a
-// resource; rw is secured already (TLS from the first byte, no STARTTLS). It
-// reads no byte beyond the bind result but into r. Deadlines are the caller's.
-// It returns the address that the server gave, and fails with [*AuthError],
-// [*StreamError], [*StanzaError] for a bind that was refused, or as
+// Login opens the stream, logs in with PLAIN, opens the stream again and binds a
+// resource. rw must be encrypted already: TLS from the first byte, no STARTTLS.
+// Bytes after the bind result stay in r. The caller sets the deadlines.
+// It returns the address that the server gave. It fails with [*AuthError], with
+// [*StreamError], with [*StanzaError] if the server rejects the bind, or as
 // [Reader.Next] does.
 //
-// It is lenient where servers differ (ccs-protocol.md §1.2): ids, from and
-// version may be missing, the bind result may lack its id, and the session iq
-// of RFC 3921 is not sent. Spec: RFC 6120 §4.3, §6.4, §7.6; RFC 4616.
+// Servers differ (ccs-protocol.md §1.2), so much is allowed: ids, from and version
+// may be missing, and the bind result may lack its id. Login does not send the
+// session iq of RFC 3921. Spec: RFC 6120 §4.3, §6.4, §7.6; RFC 4616.
 func Login(rw io.ReadWriter, r *Reader, c Credentials) (jid string, err error) {
 	l := login{rw, r, c}
 	if err := l.authenticate(); err != nil {
@@ -65,11 +66,7 @@ func (l login) authenticate() error {
 	if len(features.Mechanisms) == 0 {
 		return ErrNoLogin
 	}
-	plain := false
-	for _, m := range features.Mechanisms {
-		plain = plain || strings.EqualFold(m, "PLAIN")
-	}
-	if !plain {
+	if !slices.ContainsFunc(features.Mechanisms, func(m string) bool { return strings.EqualFold(m, "PLAIN") }) {
 		return &AuthError{Condition: "invalid-mechanism", Text: fmt.Sprintf("the server offers %q, not PLAIN", features.Mechanisms)}
 	}
 	blob := l.c.Plain()
@@ -81,9 +78,9 @@ func (l login) authenticate() error {
 	case err != nil:
 		return err
 	case s.Kind == Failure:
-		return s.Refusal
+		return s.Denied
 	case s.Kind != Success:
-		return &AuthError{Condition: "unexpected " + s.Name.Local, Text: "PLAIN has no such step"}
+		return &AuthError{Condition: "unexpected " + s.Name.Local, Text: "a login with PLAIN has no such step"}
 	}
 	return nil
 }
@@ -118,7 +115,7 @@ func (l login) bind() (string, error) {
 	return s.Bind.JID, nil
 }
 
-// open writes our stream header and reads the server's, with its features.
+// open writes our stream header, and reads the server's header and features.
 func (l login) open() (Stanza, error) {
 	header, err := appendAttr([]byte(`<stream:stream`), "to", l.c.Domain)
 	if err != nil {
@@ -134,8 +131,8 @@ func (l login) open() (Stanza, error) {
 	return l.await(func(s Stanza) bool { return s.Kind == Features })
 }
 
-// await reads up to the element that is wanted and passes over a few others. A
-// message is none to pass over: before the bind result there can be none.
+// await reads up to the wanted element and ignores a few others. A message is an
+// error, because no message can come before the bind result.
 func (l login) await(wanted func(Stanza) bool) (Stanza, error) {
 	for range loginNoise {
 		element, err := l.r.Next()
@@ -150,8 +147,8 @@ func (l login) await(wanted func(Stanza) bool) (Stanza, error) {
 			return s, nil
 		}
 		if s.Kind == Message {
-			return Stanza{}, &SyntaxError{What: "a message before the login is done", condition: "not-authorized"}
+			return Stanza{}, &SyntaxError{What: "a message before the login has ended", condition: "not-authorized"}
 		}
 	}
-	return Stanza{}, &SyntaxError{What: "the login gets no answer, only other elements", condition: "policy-violation"}
+	return Stanza{}, &SyntaxError{What: "no answer to the login, only other elements", condition: "policy-violation"}
 }

@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// server plays the server's part: it answers each write with the next reply.
+// server is a server that answers each write with the next reply.
 type server struct {
 	replies [4]string // to the first header, to auth, to the second header, to bind
 	heard   []string
@@ -50,8 +50,8 @@ var chunkings = map[string]func(io.Reader) io.Reader{
 	"halves":       iotest.HalfReader,
 }
 
-// Every kind of server that ccs-protocol.md §1.2 knows lets us in, and the
-// stanza that follows at once is not lost.
+// The login works with every kind of server in ccs-protocol.md §1.2. A stanza that
+// follows the login at once is not lost.
 func TestLogin(t *testing.T) {
 	const jid = "482@gcm.googleapis.com/w1"
 	pretty := strings.NewReplacer("><", ">\n  <")
@@ -97,8 +97,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// Only the credentials are a person's matter.
-func TestTemporaryRefusal(t *testing.T) { // Spec: RFC 6120 §6.5.12
+// Only wrong credentials need a person.
+func TestTemporaryDenial(t *testing.T) { // Spec: RFC 6120 §6.5.12
 	for condition, temporary := range map[string]bool{"temporary-auth-failure": true, "not-authorized": false, "account-disabled": false, "": false} {
 		if e := (&AuthError{Condition: condition}); e.Temporary() != temporary {
 			t.Errorf("%q: temporary %v", condition, e.Temporary())
@@ -113,7 +113,7 @@ func TestLoginRefused(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		replies [4]string
-		want    any    // what errors.As finds; nil when only the text counts
+		want    any    // what errors.As finds; nil: only the text counts
 		text    string // part of the error's
 	}{
 		{"wrong key", [4]string{header + mechanisms, failure(`<not-authorized/>`)}, new(*AuthError), "not-authorized; check sender_id and server_key"},
@@ -128,13 +128,13 @@ func TestLoginRefused(t *testing.T) {
 		{"another host", [4]string{header + `<stream:error><see-other-host xmlns="urn:ietf:params:xml:ns:xmpp-streams"> [2001:db8::1]:5235 </see-other-host></stream:error>`},
 			new(*StreamError), "see-other-host; it names [2001:db8::1]:5235, which is not followed: set the session's address"},
 		{"a long text", [4]string{header + mechanisms, failure(`<aborted/><text>` + strings.Repeat("é", 900) + `</text>`)}, new(*AuthError), "aborted (" + strings.Repeat("é", 150) + "…)"},
-		{"bind refused", [4]string{header + mechanisms, success, header + canBind, `<iq type="error" id="bind"><error type="cancel"><not-allowed xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></iq>`}, new(*StanzaError), "not-allowed"},
+		{"bind rejected", [4]string{header + mechanisms, success, header + canBind, `<iq type="error" id="bind"><error type="cancel"><not-allowed xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></iq>`}, new(*StanzaError), "not-allowed"},
 		{"closed", [4]string{header + mechanisms, `</stream:stream>`}, nil, ErrClosed.Error()},
 		{"cut", [4]string{header + mechanisms, `<succ`}, nil, "unexpected EOF"},
 		{"silent", [4]string{}, nil, "unexpected EOF"},
 		{"no XMPP", [4]string{"SSH-2.0-OpenSSH_9.2\r\n"}, new(*SyntaxError), "is this an XMPP port?"},
 		{"comment in features", [4]string{header + strings.Replace(mechanisms, "<mech", "<!-- --><mech", 1)}, new(*RestrictedError), "a comment"},
-		{"message first", [4]string{header + mechanisms, success, header + canBind, gcm("{}") + bound}, new(*SyntaxError), "before the login is done"},
+		{"message first", [4]string{header + mechanisms, success, header + canBind, gcm("{}") + bound}, new(*SyntaxError), "before the login has ended"},
 		{"noise for ever", [4]string{header + strings.Repeat("<presence/>", 100)}, new(*SyntaxError), "no answer"},
 		{"too large", [4]string{header + nest(20) + mechanisms}, new(*TooLargeError), "skipped"},
 	} {
@@ -155,7 +155,7 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
-// What we write is escaped, or refused when XML cannot carry it.
+// What we write is escaped. A text that XML cannot carry is an error.
 func TestLoginEscapes(t *testing.T) {
 	s := &server{replies: [4]string{header + mechanisms, success, header + canBind, bound}}
 	c := someone
@@ -189,7 +189,7 @@ func TestWrite(t *testing.T) {
 		{"message", string(message), `x<message id="a&#34;b"><gcm xmlns="google:mobile:data">{"a":"&amp; &lt; &gt; ' ]]&gt;"}</gcm></message>`},
 		{"ping", string(AppendPing(nil, "c2s1", "gcm.googleapis.com")), `<iq type="get" id="c2s1" to="gcm.googleapis.com"><ping xmlns="urn:xmpp:ping"/></iq>`},
 		{"result", string(AppendIQResult(nil, `1&2`, "")), `<iq type="result" id="1&amp;2"/>`},
-		{"refusal", string(AppendIQRefusal(nil, "1", "a@b/c")), `<iq type="error" id="1" to="a@b/c"><error type="cancel"><service-unavailable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></iq>`},
+		{"error", string(AppendIQError(nil, "1", "a@b/c")), `<iq type="error" id="1" to="a@b/c"><error type="cancel"><service-unavailable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></iq>`},
 		{"stream error", string(AppendStreamError(nil, "not-well-formed", "a < b")),
 			`<stream:error><not-well-formed xmlns="urn:ietf:params:xml:ns:xmpp-streams"/><text xmlns="urn:ietf:params:xml:ns:xmpp-streams">a &lt; b</text></stream:error></stream:stream>`},
 		{"stream error without text", string(AppendStreamError(nil, "restricted-xml", "")),

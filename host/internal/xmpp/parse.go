@@ -10,8 +10,8 @@ import (
 // Kind says what a top-level element is.
 type Kind uint8
 
-// The kinds of element. Other is anything unknown: no error, but nothing that
-// can be handled.
+// The kinds of element. Other is an unknown element. It is not an error, but it
+// can't be handled.
 const (
 	Other Kind = iota
 	Message
@@ -22,8 +22,8 @@ const (
 	Failure
 )
 
-// Stanza is one parsed top-level element. GCM and More live until the next
-// element is read or parsed; everything else is a copy.
+// Stanza is one parsed top-level element. GCM and More are valid until the next
+// element is read or parsed. Everything else is a copy.
 type Stanza struct {
 	Kind Kind
 	Name xml.Name
@@ -31,23 +31,23 @@ type Stanza struct {
 	ID, Type, From, To string // stanzas
 
 	GCM  []byte       // message: the payload, unescaped; nil without a gcm element
-	More [][]byte     // the payloads of further gcm elements
-	Odd  string       // what of a payload's element is not as CCS writes it; "" when all is
+	More [][]byte     // message: the payloads of further gcm elements
+	Odd  string       // message: how its gcm element differs from what CCS writes; usually ""
 	Err  *StanzaError // stanza of type "error"
 
-	Ping bool  // iq: asks for, or answers, a ping (XEP-0199)
+	Ping bool  // iq: has a ping element (XEP-0199)
 	Bind *Bind // iq, features: nil without a bind element
 
-	Mechanisms []string // features: how to log in
-	Refusal    *AuthError
+	Mechanisms []string   // features: how to log in
+	Denied     *AuthError // failure: why
 }
 
 // Bind is resource binding (RFC 6120 §7): Resource in the request, JID in the result.
 type Bind struct{ Resource, JID string }
 
-// Parse checks and reads an element that [Reader.Next] returned, and leaves it
-// as it is. It fails with a [Fault], or with [*StreamError] when that is what
-// the peer said.
+// Parse checks and reads an element that [Reader.Next] returned. It does not
+// change the element. It fails with a [Fault]. If the element is a stream error,
+// it fails with that [*StreamError].
 //
 // Names are compared by namespace, never by prefix (ccs-protocol.md §2).
 func (r *Reader) Parse(element []byte) (Stanza, error) {
@@ -65,8 +65,8 @@ type node struct {
 	Nodes   []node     `xml:",any"`
 }
 
-// parseAny is the slow path. encoding/xml is fed the peer's own header first,
-// for the namespaces. It lets some ill-formed XML pass, which is checked here.
+// parseAny is the slow path. encoding/xml first reads the peer's own header, for
+// the namespaces. It accepts some ill-formed XML, so check looks for that.
 func (r *Reader) parseAny(element []byte) (Stanza, error) {
 	if err := checkReferences(element); err != nil {
 		return Stanza{}, err
@@ -88,7 +88,7 @@ func (r *Reader) parseAny(element []byte) (Stanza, error) {
 		first = first && !ok
 	}
 	if d.InputOffset() != int64(len(r.root)+len(element)) {
-		return Stanza{}, &SyntaxError{What: "an element that ends early"}
+		return Stanza{}, &SyntaxError{What: "more text after the element's end"}
 	}
 	scope := map[string]int{}
 	for _, b := range r.prefixes {
@@ -104,14 +104,14 @@ func (r *Reader) parseAny(element []byte) (Stanza, error) {
 	return s, err
 }
 
-// hide changes what the peer says in err, or in s if that is a refusal.
+// hide applies hide to all texts of the peer in err and s that an error may show.
 func (s *Stanza) hide(err error, hide func(string) string) {
 	var words []*string
-	if ended, ok := err.(*StreamError); ok { //nolint:errorlint // it comes from stanza, as it is
+	if ended, ok := err.(*StreamError); ok { //nolint:errorlint // stanza does not wrap it
 		words = append(words, &ended.Condition, &ended.Text, &ended.Host)
 	}
-	if s.Refusal != nil {
-		words = append(words, &s.Refusal.Condition, &s.Refusal.Text)
+	if s.Denied != nil {
+		words = append(words, &s.Denied.Condition, &s.Denied.Text)
 	}
 	if s.Err != nil {
 		words = append(words, &s.Err.Code, &s.Err.Type, &s.Err.Condition, &s.Err.Text)
@@ -124,7 +124,7 @@ func (s *Stanza) hide(err error, hide func(string) string) {
 	}
 }
 
-// checkReferences looks at what follows each '&' outside CDATA.
+// checkReferences checks each reference outside CDATA.
 func checkReferences(b []byte) error {
 	for {
 		i := bytes.IndexByte(b, '&')
@@ -148,13 +148,13 @@ func checkReferences(b []byte) error {
 	}
 }
 
-// check finds what encoding/xml lets pass: prefixes that nobody declared, and
-// attributes that are there twice. scope counts the declarations around n of
-// each namespace; it is the same again afterwards.
+// check finds what encoding/xml accepts: prefixes that are not declared, and
+// attributes that are there twice. scope counts, for each namespace, the
+// declarations around n. When check returns, scope is as it was.
 // Spec: XML 1.0 §3.1 "Unique Att Spec"; Namespaces in XML §5.
 func (n *node) check(scope map[string]int) error {
 	for i, a := range n.Attrs {
-		for _, b := range n.Attrs[:i] { // MaxAttrs bounds it
+		for _, b := range n.Attrs[:i] { // at most MaxAttrs
 			if a.Name == b.Name {
 				return &SyntaxError{What: "attribute " + a.Name.Local + " is there twice"}
 			}
@@ -185,8 +185,8 @@ func declares(a xml.Attr) bool {
 	return a.Name.Space == "xmlns" || a.Name == (xml.Name{Local: "xmlns"})
 }
 
-// declared checks what encoding/xml took for a namespace: of a prefix without
-// one it gives the prefix.
+// declared checks that space is a declared namespace. If a prefix is not declared,
+// encoding/xml gives the prefix itself as its namespace.
 func declared(scope map[string]int, space string) error {
 	switch {
 	case space == "", space == "xmlns", space == "http://www.w3.org/XML/1998/namespace", scope[space] > 0:
@@ -199,7 +199,7 @@ func (n *node) is(space, local string) bool {
 	return n.XMLName.Space == space && n.XMLName.Local == local
 }
 
-// child is the first child of that name; nil without one.
+// child is the first child of that name, or nil.
 func (n *node) child(space, local string) *node {
 	for i := range n.Nodes {
 		if n.Nodes[i].is(space, local) {
@@ -220,8 +220,8 @@ func (n *node) attr(local string) string {
 
 func (n *node) text() string { return strings.TrimSpace(string(n.Text)) }
 
-// condition is the first child that is no <text/>, and that text. Servers are
-// not careful about the namespace here, so it is not asked for.
+// condition is the name of the first child that is not <text/>, and the text of
+// the <text/>. Servers often write wrong namespaces here, so they don't count.
 func (n *node) condition() (name, text string) {
 	for i := range n.Nodes {
 		switch c := &n.Nodes[i]; {
@@ -256,8 +256,8 @@ func (n *node) stanza() (Stanza, error) {
 		s.Kind = Success
 	case n.is(nsSASL, "failure"):
 		s.Kind = Failure
-		s.Refusal = &AuthError{}
-		s.Refusal.Condition, s.Refusal.Text = n.condition()
+		s.Denied = &AuthError{}
+		s.Denied.Condition, s.Denied.Text = n.condition()
 	case n.is(nsClient, "message"):
 		s.Kind = Message
 		n.stanzaAttrs(&s)

@@ -1,10 +1,10 @@
-// Package xmpp is the part of XMPP (RFC 6120) that a CCS session needs, over
-// any io.ReadWriter: framing, parsing, login, and the few things that are
-// written. It serves P10: no bytes from the peer make it hold more than one
-// stanza of the agreed size, hang, or read one stanza as another. It starts no
-// goroutine and knows no deadline; a [Reader] belongs to one goroutine. The
-// bytes of the steady state are scanned in place, login and odd stanzas go
-// through encoding/xml. Start at [Reader.Next] and [Login].
+// Package xmpp is the part of XMPP (RFC 6120) that a CCS session needs, over any
+// io.ReadWriter: framing, parsing, login, and the few elements that are written.
+// It serves P10: whatever bytes the peer sends, the reader keeps at most one
+// stanza of the allowed size in memory, does not hang, and never reads one stanza
+// as another. The package starts no goroutine and sets no deadline. A [Reader]
+// belongs to one goroutine. Usual messages are read in place. The login and
+// unusual stanzas go through encoding/xml. Start at [Reader.Next] and [Login].
 package xmpp
 
 import (
@@ -29,56 +29,57 @@ const (
 )
 
 const (
-	firstBuffer = 16 << 10 // one TLS record; more is given back after a larger stanza
+	firstBuffer = 16 << 10 // one TLS record; a much larger buffer is freed after its stanza
 	maxHeader   = 8 << 10
-	noProgress  = 100 // empty reads in a row before giving up, as bufio does
+	noProgress  = 100 // empty reads in a row before an error, as in bufio
 )
 
-// Header is the peer's stream header. Every field may be empty; CCS mirrors
-// From and gives an ID (ccs-protocol.md §1.2).
+// Header is the peer's stream header. Every field may be empty. CCS's From is the
+// "to" that we sent, and CCS sets ID (ccs-protocol.md §1.2).
 type Header struct{ ID, From, To, Version string }
 
-// Reader cuts the peer's bytes into top-level elements. One Reader lives as
-// long as its connection, through the stream restart too, so no byte is lost
-// between two of them.
+// Reader cuts the peer's bytes into top-level elements. A connection has one
+// Reader for all its life. The Reader stays when the stream restarts after SASL,
+// so no byte is lost.
 //
-// An error of the underlying reader (a deadline, say) leaves everything as it
-// was: the next call goes on where this one stopped. After a [Fault] or the end
-// of the stream every call gives the same error.
+// An error of the underlying reader, such as a deadline, loses nothing: the next
+// call goes on where this one stopped. After a [Fault] or the end of the stream,
+// every call gives the same error.
 type Reader struct {
-	// Hide takes out of what the peer says in an error what is not to be shown,
-	// before any of it is cut; nil: nothing is.
+	// Hide removes secrets from a text of the peer's, before the text is shortened
+	// and goes into an error. nil removes nothing.
 	Hide func(string) string
 
 	r   io.Reader
 	max int
 
 	buf            []byte
-	start, at, end int     // the element begins at start, is scanned up to at; bytes are there up to end
+	start, at, end int     // in buf: the element begins at start; it is scanned up to at; buf has bytes up to end
 	scan           scanner // of the element that is being read
 	inside         bool    // an element is being read
-	skip           bool    // and dropped as it comes
-	dropped        int64   // bytes of it that are gone already
+	skip           bool    // its bytes are dropped
+	dropped        int64   // how many of its bytes have been dropped
 	spaces         uint64
-	over           error // sticky
+	over           error // what every further call gives
 	tolerant       bool
-	lost           lost   // of the element that is being read, once it is broken
-	head           []byte // how it begins, when that is dropped already
-	elements       uint64 // begun so far
-	came, doubt    int64  // bytes read so far, and up to where a section may have no end
+	broken         endSearch // for the end of the element that is being read, if that is broken
+	head           []byte    // its beginning, if that has been dropped
+	elements       uint64    // begun so far
+	came           int64     // bytes read so far
+	plainUntil     int64     // of came: a broken element that begins before this is searched as plain
 
 	root     []byte    // the peer's header as it came: namespaces for the slow path
-	tag      string    // its tag's name
-	name     uint32    // the hash of that
-	prefixes []binding // that it declares
-	from, to string    // last seen; saves an allocation a stanza
-	text     []byte    // of the stanza that was parsed last, when it is not as it came
+	tag      string    // the name of the header's tag
+	name     uint32    // the hash of tag
+	prefixes []binding // that the header declares
+	from, to string    // of the last stanza; saves an allocation per stanza
+	text     []byte    // memory for unescaped text
 }
 
-// binding is one namespace declaration; prefix "" is the default namespace.
+// binding is one namespace declaration. Prefix "" is the default namespace.
 type binding struct{ prefix, uri string }
 
-// NewReader reads from r. No element of more than maxStanza bytes is held.
+// NewReader reads from r. It keeps no element of more than maxStanza bytes.
 func NewReader(r io.Reader, maxStanza int) *Reader {
 	return &Reader{
 		r: r, max: maxStanza,
@@ -89,20 +90,20 @@ func NewReader(r io.Reader, maxStanza int) *Reader {
 	}
 }
 
-// Buffered is how many bytes have been read and not returned yet. 0 means that
-// Next has to wait for the peer: a good moment to flush what was written.
+// Buffered is how many bytes have been read and not returned yet. With 0, Next
+// has to wait for the peer: a good moment to flush the writer.
 func (r *Reader) Buffered() int { return r.end - r.at }
 
-// Spaces counts the whitespace bytes between stanzas, the peer's keepalives
+// Spaces counts the whitespace bytes between stanzas. The peer's keepalives are
 // among them. Spec: RFC 6120 §4.6.1.
 func (r *Reader) Spaces() uint64 { return r.spaces }
 
-// Next returns the next whole top-level element, not yet checked beyond its
-// structure: see [Reader.Parse]. The bytes are valid until the next call.
+// Next returns the next whole top-level element. Only its structure has been
+// checked; [Reader.Parse] checks the rest. The bytes are valid until the next call.
 //
-// It fails with [ErrClosed], with io.ErrUnexpectedEOF when the connection ends
-// without a word, with a [Fault], with what the connection's Read fails with,
-// or with [*TooLargeError] or [*BrokenError], after which the stream goes on.
+// It fails with [ErrClosed], with io.ErrUnexpectedEOF if the connection ends
+// before the stream does, with a [Fault], or with the error of the connection's
+// Read. After a [*TooLargeError] or a [*BrokenError] the stream goes on.
 func (r *Reader) Next() ([]byte, error) {
 	for r.over == nil {
 		if !r.inside {
@@ -117,8 +118,8 @@ func (r *Reader) Next() ([]byte, error) {
 			}
 		}
 		if err := r.fill(); err != nil {
-			if r.lost.fault != nil && !r.lost.plain && errors.Is(err, io.ErrUnexpectedEOF) {
-				r.Resync() // no more comes
+			if r.broken.fault != nil && !r.broken.plain && errors.Is(err, io.ErrUnexpectedEOF) {
+				r.Resync() // nothing more will come
 				continue
 			}
 			return nil, err
@@ -127,7 +128,7 @@ func (r *Reader) Next() ([]byte, error) {
 	return nil, r.over
 }
 
-// between goes over the whitespace between two elements.
+// between skips the whitespace between two elements.
 func (r *Reader) between() error {
 	for r.at < r.end && isSpace(r.buf[r.at]) {
 		r.at++
@@ -140,9 +141,9 @@ func (r *Reader) between() error {
 		return r.junk(&SyntaxError{What: fmt.Sprintf("text between stanzas: %s", r.peek())})
 	case !r.tolerant:
 		r.begin()
-	case len(b) == 1: // there is more to come
+	case len(b) == 1: // the next byte decides
 	case b[1] == '!' || b[1] == '?':
-		return r.junk(&RestrictedError{fmt.Sprintf("what is no element, between stanzas: %s", r.peek())})
+		return r.junk(&RestrictedError{fmt.Sprintf("markup that is no element, between stanzas: %s", r.peek())})
 	case b[1] != '/' && nameEnds(b[1]):
 		return r.junk(&SyntaxError{What: "a '<' that starts no tag"})
 	default:
@@ -152,14 +153,15 @@ func (r *Reader) between() error {
 }
 
 func (r *Reader) begin() {
-	r.inside, r.skip, r.dropped, r.scan, r.lost = true, false, 0, scanner{flat: r.tolerant}, lost{}
+	r.inside, r.skip, r.dropped, r.scan, r.broken = true, false, 0, scanner{flat: r.tolerant}, endSearch{}
 	r.elements++
 }
 
-// advance scans what is there of an element. It returns nil and no error when there is more to come.
+// advance scans the bytes of an element that have come. If the element needs more
+// bytes, it returns nil and no error.
 func (r *Reader) advance() ([]byte, error) {
-	if r.lost.fault != nil {
-		return nil, r.seek()
+	if r.broken.fault != nil {
+		return nil, r.findEnd()
 	}
 	n, done, err := r.scan.scan(r.buf[r.at:r.end])
 	r.at += n
@@ -168,8 +170,8 @@ func (r *Reader) advance() ([]byte, error) {
 	case !r.tolerant || r.scan.outside():
 		return nil, r.junk(err)
 	default:
-		r.lose(err)
-		return nil, r.seek()
+		r.markBroken(err)
+		return nil, r.findEnd()
 	}
 	size := r.dropped + int64(r.at-r.start)
 	odd := r.scan.deep || r.scan.wide
@@ -178,7 +180,7 @@ func (r *Reader) advance() ([]byte, error) {
 	}
 	if !done {
 		if keep := 0; r.skip {
-			if r.tolerant { // how it ends, and where the next begins if it has no end
+			if r.tolerant { // for the error's Tail; and if the element has no end, the next one begins here
 				keep = min(r.at-r.start, r.kept())
 			}
 			r.dropped, r.start = size-int64(keep), r.at-keep
@@ -189,14 +191,14 @@ func (r *Reader) advance() ([]byte, error) {
 	element := r.buf[r.start:r.at]
 	switch {
 	case r.scan.closed && r.scan.name != r.name:
-		err := &SyntaxError{What: fmt.Sprintf("%.40q where only the stream can end", element)}
+		err := &SyntaxError{What: fmt.Sprintf("the end tag %.40q, which is not the stream's", element)}
 		if !r.tolerant {
 			r.over = err
 			return nil, err
 		}
 		return nil, &BrokenError{Err: err, Raw: element, Between: true}
 	case r.scan.closed && r.tolerant && len(skipSpace(r.buf[r.at:r.end])) > 0:
-		return nil, &BrokenError{Err: &SyntaxError{What: "a stream's end, and more behind it"}, Raw: element, Between: true}
+		return nil, &BrokenError{Err: &SyntaxError{What: "the stream's end tag, and more after it"}, Raw: element, Between: true}
 	case r.scan.closed:
 		r.over = ErrClosed
 		return nil, r.over
@@ -208,8 +210,8 @@ func (r *Reader) advance() ([]byte, error) {
 	return element, nil
 }
 
-// fill reads once. Invariant: the buffer never grows past one element of the
-// largest size, because a larger one is dropped as it comes.
+// fill reads once. Invariant: the buffer does not grow beyond one element of the
+// allowed size, because the bytes of a larger element are dropped as they come.
 func (r *Reader) fill() error {
 	if r.start == r.end {
 		r.start, r.at, r.end = 0, 0, 0
@@ -232,7 +234,7 @@ func (r *Reader) fill() error {
 		r.came += int64(n)
 		switch {
 		case n > 0:
-			return nil // an error comes again at the next read
+			return nil // the next read gives the error again
 		case errors.Is(err, io.EOF):
 			return io.ErrUnexpectedEOF
 		case err != nil:
@@ -243,8 +245,8 @@ func (r *Reader) fill() error {
 }
 
 // Header reads the XML declaration, if there is one, and the peer's
-// <stream:stream …>: first on a connection, and once more after SASL. It fails
-// as [Reader.Next] does. Spec: RFC 6120 §4.2, §4.7, §11.5.
+// <stream:stream …>. Call it at the beginning of a connection, and again after
+// SASL. It fails as [Reader.Next] does. Spec: RFC 6120 §4.2, §4.7, §11.5.
 func (r *Reader) Header() (Header, error) {
 	for r.over == nil {
 		for r.at < r.end && isSpace(r.buf[r.at]) {
@@ -273,7 +275,8 @@ func (r *Reader) Header() (Header, error) {
 	return Header{}, r.over
 }
 
-// headerEnd is the length of declaration and start tag together; 0 when there is more to come.
+// headerEnd is the length of declaration and start tag together, or 0 if more
+// bytes are needed.
 func headerEnd(b []byte) (int, error) {
 	const declaration = "<?xml"
 	n := 0
@@ -292,7 +295,7 @@ func headerEnd(b []byte) (int, error) {
 		case i == n && c != '<':
 			return 0, &SyntaxError{What: fmt.Sprintf("no stream header but %.40q: is this an XMPP port?", b[n:])}
 		case n == 0 && i == 1 && len(b) <= len(declaration) && bytes.HasPrefix([]byte(declaration), b):
-			return 0, nil // a declaration may still come of it
+			return 0, nil // it may become a declaration
 		case i == n+1 && (c == '!' || c == '?'):
 			return 0, &RestrictedError{"a comment, DTD or processing instruction before the stream header"}
 		case c == '"' || c == '\'':
@@ -308,10 +311,10 @@ func headerEnd(b []byte) (int, error) {
 	return 0, nil
 }
 
-// readHeader takes r.root apart and keeps the namespaces that it declares.
+// readHeader reads r.root and keeps the namespaces that it declares.
 func (r *Reader) readHeader() (Header, error) {
 	if bytes.HasSuffix(r.root, []byte("/>")) {
-		return Header{}, &SyntaxError{What: "a stream header that is its own end"}
+		return Header{}, &SyntaxError{What: "a stream header that ends the stream (\"/>\")"}
 	}
 	d := xml.NewDecoder(bytes.NewReader(r.root))
 	for {
@@ -353,7 +356,7 @@ func (r *Reader) readHeader() (Header, error) {
 	}
 }
 
-// peek shows the next few bytes for an error.
+// peek quotes the next few bytes, for an error.
 func (r *Reader) peek() string {
 	return fmt.Sprintf("%.40q", r.buf[r.at:r.end])
 }

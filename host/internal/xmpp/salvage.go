@@ -7,20 +7,20 @@ import (
 	"unicode/utf8"
 )
 
-// Remains are what can be told of a stanza that is broken, or unknown.
+// Remains are what can be read of a stanza that is broken or unknown.
 type Remains struct {
-	Name     string   // of its first tag, without prefix, in lower case; "" when it begins with none
-	Type, ID string   // attributes
-	Tagged   bool     // there is a gcm element, of whatever namespace, however it is written
-	Payloads [][]byte // text that may be a payload's; all there is, when no gcm element is
+	Name     string   // of the first tag, without prefix, in lower case; "" if the text does not begin with a tag
+	Type, ID string   // attributes of the first tag
+	Tagged   bool     // there is a gcm element, in any namespace, in upper or lower case
+	Payloads [][]byte // texts of the gcm elements; without one, the stanza's whole text
 }
 
-// mostPayloads is how many are looked at in one stanza.
+// mostPayloads is how many gcm elements of one stanza are read.
 const mostPayloads = 16
 
-// Salvage reads what [Reader.Next] or [Reader.Parse] did not take, as far as it
-// can be read at all, and changes nothing in it. Comments and instructions are
-// no text, CDATA is, and so is any '<' and '&' out of place.
+// Salvage reads, as far as possible, bytes for which [Reader.Next] or
+// [Reader.Parse] gave an error. It does not change b. Comments and processing
+// instructions are not text. CDATA is text, and so is a '<' or '&' at a wrong place.
 func Salvage(b []byte) (r Remains) {
 	rest := b
 	if len(b) > 1 && b[0] == '<' && !nameEnds(b[1]) {
@@ -30,7 +30,7 @@ func Salvage(b []byte) (r Remains) {
 		}
 		r.Name, r.Type, r.ID = tagName(tag), looseAttr(tag, "type"), looseAttr(tag, "id")
 	}
-	var starts, begins []int // of gcm tags, and of the text behind them
+	var starts, begins []int // of gcm tags, and of the text after them
 	for i := bytes.IndexByte(b, '<'); i >= 0 && len(starts) < mostPayloads; {
 		if n, ok := payloadTag(b[i:]); ok {
 			starts, begins = append(starts, i), append(begins, i+n)
@@ -46,15 +46,15 @@ func Salvage(b []byte) (r Remains) {
 		if i+1 < len(starts) {
 			end = starts[i+1]
 		}
-		r.Payloads = append(r.Payloads, loosen(before(b[begin:max(begin, end)], "gcm")))
+		r.Payloads = append(r.Payloads, looseText(before(b[begin:max(begin, end)], "gcm")))
 	}
 	if r.Tagged = begins != nil; !r.Tagged {
-		r.Payloads = [][]byte{loosen(before(rest, r.Name))}
+		r.Payloads = [][]byte{looseText(before(rest, r.Name))}
 	}
 	return r
 }
 
-// payloadTag is the length of the start tag of a gcm element at b[0], of whatever namespace.
+// payloadTag is the length of the start tag of a gcm element at b[0], in any namespace.
 func payloadTag(b []byte) (n int, ok bool) {
 	if len(b) < 2 || b[0] != '<' || tagName(b) != "gcm" {
 		return 0, false
@@ -71,7 +71,7 @@ func payloadTag(b []byte) (n int, ok bool) {
 			return 0, false
 		case c == '>':
 			return i + 1, true
-		case c == '<' && i > 0: // a quote that was not closed, most likely
+		case c == '<' && i > 0: // probably a quote was not closed
 			if j := bytes.IndexByte(b[:i], '>'); j > 0 {
 				return j + 1, true
 			}
@@ -81,15 +81,20 @@ func payloadTag(b []byte) (n int, ok bool) {
 	return 0, false
 }
 
-// tagName is the name of the tag at b[0] == '<', without prefix, in lower case: the
-// names that are looked for are, and a server that writes one otherwise means the same.
+// tagName is the name of the tag at b[0] == '<', without prefix. It is in lower
+// case, because a broken server may write the names in upper case.
 func tagName(b []byte) string {
+	_, local, _ := cutName(fullName(b, 64))
+	return strings.ToLower(strings.ToValidUTF8(string(local), "\uFFFD"))
+}
+
+// fullName is the name of the tag at b[0] == '<', with its prefix, at most up to b[most].
+func fullName(b []byte, most int) []byte {
 	n := 1
-	for n < len(b) && n < 64 && !nameEnds(b[n]) {
+	for n < len(b) && n < most && !nameEnds(b[n]) {
 		n++
 	}
-	_, local, _ := cutName(b[1:n])
-	return strings.ToLower(strings.ToValidUTF8(string(local), "\uFFFD"))
+	return b[min(1, len(b)):min(n, len(b))]
 }
 
 // looseAttr is the value of an attribute in a start tag.
@@ -102,14 +107,15 @@ func looseAttr(tag []byte, name string) string {
 		after := tag[i+len(name)+1:]
 		if isSpace(tag[i-1]) && len(after) > 0 && (after[0] == '"' || after[0] == '\'') {
 			if end := bytes.IndexByte(after[1:], after[0]); end >= 0 {
-				return strings.ToValidUTF8(string(loosen(after[1:1+end])), "\uFFFD")
+				return strings.ToValidUTF8(string(looseText(after[1:1+end])), "\uFFFD")
 			}
 		}
 		tag = after
 	}
 }
 
-// before is b up to the last end tag of that name, or up to the message's.
+// before is b up to the last end tag of that name. Without such a tag, it is b up
+// to the last end tag of a message.
 func before(b []byte, name string) []byte {
 	for _, want := range []string{name, "message"} {
 		for end := len(b); end > 0 && want != ""; {
@@ -126,11 +132,11 @@ func before(b []byte, name string) []byte {
 	return b
 }
 
-// loosen is text as it was meant. A reference to what is no character, which
-// can only stand in a string of the JSON, becomes JSON's own escape.
-func loosen(b []byte) []byte {
+// looseText is the text of b without markup. A reference to a character that XML
+// does not allow can only be in a string of the JSON. It becomes JSON's \u escape.
+func looseText(b []byte) []byte {
 	out := make([]byte, 0, len(b))
-	var endless [len(sections)]bool // of such a section no end follows
+	var endless [len(sections)]bool // for each kind of section: no end follows
 	for len(b) > 0 {
 		i := bytes.IndexAny(b, "<&")
 		if i < 0 {
@@ -150,11 +156,12 @@ func loosen(b []byte) []byte {
 	return out
 }
 
-// section is the comment, CDATA section or instruction at b[0], and the text
-// that it is; of CDATA without end the beginning is no text.
+// section is for a comment, a CDATA section or a processing instruction at b[0].
+// n is its length, and text is what CDATA holds. If CDATA does not end, n covers
+// only its "<![CDATA[".
 func section(b []byte, endless *[len(sections)]bool) (text []byte, n int) {
 	for k, s := range sections {
-		if begins(b, s.open) != possibly {
+		if begins(b, s.open) != isWord {
 			continue
 		}
 		inside := b[len(s.open):]
@@ -176,7 +183,8 @@ func section(b []byte, endless *[len(sections)]bool) (text []byte, n int) {
 	return nil, 0
 }
 
-// appendReference appends what the reference at b[0] == '&' stands for; '&' alone for none.
+// appendReference appends the character of the reference at b[0] == '&'. If there
+// is no reference, it appends '&'. n is how many bytes of b it used.
 func appendReference(dst, b []byte) (out []byte, n int) {
 	window := b[:min(len(b), 40)]
 	if r, n, err := reference(window); err == nil {

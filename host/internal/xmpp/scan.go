@@ -2,30 +2,30 @@ package xmpp
 
 import "bytes"
 
-// MaxDepth is how deep elements may be nested inside a stanza, itself included.
+// MaxDepth is how deep elements may be nested in a stanza. The stanza itself counts.
 const MaxDepth = 16
 
-// MaxAttrs is how many attributes a tag may have, namespace declarations among
-// them: each is compared with all others.
+// MaxAttrs is how many attributes a tag may have. Namespace declarations count.
+// The limit exists because each attribute is compared with all others.
 const MaxAttrs = 64
 
-// scanner finds the end of one top-level element. It looks at structure only:
-// tags match, quotes close, nothing forbidden starts; what is in text and
-// attributes is Parse's matter. It keeps no bytes and never looks back, so an
-// element may come in any pieces, and one that is being skipped can be dropped
-// as it comes.
+// scanner finds the end of one top-level element. It checks only the structure:
+// tags must match, quotes must close, and no forbidden markup may begin. Parse
+// checks text and attributes. The scanner keeps no bytes and never goes back. So
+// an element may come in any pieces, and the bytes of a skipped element can be
+// dropped as they come.
 type scanner struct {
 	state  scanState
-	quote  byte             // in quoted: what ends it
-	match  int              // in bang: bytes of "![CDATA[" seen; in cdata: of "]]"
-	depth  int              // elements open
-	deep   bool             // depth went over MaxDepth
+	quote  byte             // in quoted: the quote that ends the value
+	match  int              // in bang: how many bytes of "![CDATA[" came; in cdata: of "]]"
+	depth  int              // how many elements are open
+	deep   bool             // depth was over MaxDepth
 	attrs  int              // of the tag that is being read
-	wide   bool             // a tag had more than MaxAttrs
-	closed bool             // it is an end tag, of the stream if the name is right
-	name   uint32           // hash of the tag's name as far as it was read
+	wide   bool             // a tag had more than MaxAttrs attributes
+	closed bool             // it is an end tag without a start tag; the stream's, if the name fits
+	name   uint32           // hash of the tag's name, as far as it was read
 	open   [MaxDepth]uint32 // hashes of the names of the open elements
-	flat   bool             // no message stands in an element
+	flat   bool             // a message inside another element is an error
 }
 
 type scanState uint8
@@ -34,18 +34,18 @@ const (
 	content   scanState = iota // text, or before the first '<'
 	opened                     // after '<'
 	bang                       // after "<!"
-	startName                  // in a start tag's name; the next state is the one behind it
+	startName                  // in a start tag's name; startTag must follow in this list
 	startTag
 	slash   // after '/' in a start tag
 	quoted  // in an attribute's value
-	endName // in an end tag's name; the next state is the one behind it
+	endName // in an end tag's name; endTag must follow in this list
 	endTag
 	cdata // after "<![CDATA["
 )
 
 const cdataOpen = "![CDATA["
 
-// FNV-1a, enough to tell a wrong end tag early; Parse compares the names.
+// FNV-1a: good enough to find a wrong end tag early. Parse compares the names.
 const hashStart, hashPrime = 2166136261, 16777619
 
 var messageHash = hashName([]byte("message"))
@@ -58,8 +58,8 @@ func hashName(name []byte) uint32 {
 	return h
 }
 
-// scan goes on at b[0]. It returns how many bytes belong to the element, and
-// whether the last of them ends it.
+// scan goes on at b[0]. n bytes belong to the element. done reports that the last
+// of them ends it.
 func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 	for n < len(b) {
 		switch s.state {
@@ -100,7 +100,7 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 			case s.match == 1 && c != '[':
 				return n, false, &RestrictedError{"a DTD"}
 			default:
-				return n, false, &SyntaxError{What: "\"<![\" that starts no CDATA section"}
+				return n, false, &SyntaxError{What: "\"<![\" that begins no CDATA section"}
 			}
 
 		case startName, endName:
@@ -114,7 +114,7 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 			if s.flat && s.depth > 0 && s.state == startName && s.name == messageHash {
 				return n, false, &SyntaxError{What: "a message inside an element"}
 			}
-			s.state++ // to the state behind the name
+			s.state++ // startTag or endTag
 
 		case startTag:
 			for n < len(b) && s.state == startTag {
@@ -201,8 +201,8 @@ func (s *scanner) scan(b []byte) (n int, done bool, err error) {
 	return n, false, nil
 }
 
-// outside reports whether no element has begun: where a fault is, nothing has
-// to end.
+// outside reports that no element has begun. After an error here there is no
+// element whose end has to be found.
 func (s *scanner) outside() bool {
 	return s.depth == 0 && (s.state == opened || s.state == bang || s.state == endName || s.state == endTag)
 }

@@ -7,13 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// Where a byte stands for itself.
+// Where a byte needs no escape.
 const (
 	inText = 1 << iota // in text that is written
 	inAttr             // in an attribute that is written
 	asCame             // in text that is read
 )
 
+// plain tells, for each byte, where it needs no escape.
 var plain = func() (t [256]uint8) {
 	for c := range t {
 		if c >= 0x20 && c < 0x80 || c == '\t' || c == '\n' {
@@ -38,7 +39,7 @@ func isChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= 0x10FFFF
 }
 
-// reference reads the reference at b[0] == '&' and returns its length.
+// reference reads the reference at b[0] == '&'. n is its length.
 // Spec: XML 1.0 §4.1, §4.6; RFC 6120 §11.1 forbids every other entity.
 func reference(b []byte) (r rune, n int, err error) {
 	end := bytes.IndexByte(b, ';')
@@ -65,12 +66,12 @@ func reference(b []byte) (r rune, n int, err error) {
 	}
 	v, ok := codePoint(name)
 	if !ok || v > utf8.MaxRune || !isChar(rune(v)) {
-		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to no character: %.32q", b[:n])}
+		return 0, 0, &SyntaxError{What: fmt.Sprintf("a reference to a character that XML does not allow: %.32q", b[:n])}
 	}
 	return rune(v), n, nil
 }
 
-// codePoint reads what stands between '&' and ';' in a numeric reference.
+// codePoint reads the text between '&' and ';' of a numeric reference.
 func codePoint(name []byte) (v uint64, ok bool) {
 	if len(name) == 0 || name[0] != '#' {
 		return 0, false
@@ -83,7 +84,7 @@ func codePoint(name []byte) (v uint64, ok bool) {
 	return v, err == nil
 }
 
-// appendEscaped appends s as it may stand where (inText, inAttr).
+// appendEscaped appends s, escaped for where it is written: inText or inAttr.
 func appendEscaped[S []byte | string](dst []byte, s S, where uint8) ([]byte, error) {
 	for i := 0; i < len(s); {
 		j := i

@@ -2,14 +2,15 @@ package xmpp
 
 import "bytes"
 
-// Tolerate makes [Reader.Next] read on behind what is broken, from now on: where
-// it ends is found by looking for the next end tag or beginning that fits. A
-// peer that sends again what was not answered would break the next stream too,
-// and for ever, had the stream to end as it should.
-// Spec: RFC 6120 §4.9.3.13, §4.9.3.18, which this departs from.
+// Tolerate makes [Reader.Next] read on after a broken element, from now on. The
+// broken element ends at its end tag, or where the next element begins. Without
+// this, a broken message would end the stream. The peer would send the message
+// again in the next stream, and end that too, for ever.
+// Spec: RFC 6120 §4.9.3.13, §4.9.3.18; Tolerate does not follow them.
 func (r *Reader) Tolerate() { r.tolerant = true }
 
-// Unfinished is the number of the element that is being read, 0 between two.
+// Unfinished is the number of the element that is being read, or 0 between two
+// elements.
 func (r *Reader) Unfinished() uint64 {
 	if !r.inside {
 		return 0
@@ -17,27 +18,29 @@ func (r *Reader) Unfinished() uint64 {
 	return r.elements
 }
 
-// Resync is for an element that does not come to its end: if it could have been
-// broken, and have ended, Next says so. Else there is more to come, as before.
+// Resync is for an element whose end does not come. If the element may be broken,
+// and may have ended already, Next then returns it as broken. Else Next goes on
+// waiting for the element's end.
 func (r *Reader) Resync() {
 	if !r.tolerant || !r.inside {
 		return
 	}
-	if r.lost.fault == nil {
-		r.lose(&SyntaxError{What: "an element that does not end"})
-		probe := r.lost
+	if r.broken.fault == nil {
+		r.markBroken(&SyntaxError{What: "an element that does not end"})
+		probe := r.broken
 		probe.plain = true
 		if _, found := probe.find(r.buf[r.start:r.end], r.tag); !found && r.dropped == 0 {
-			r.lost = lost{}
+			r.broken = endSearch{}
 			return
 		}
 	}
-	r.doubt = r.came
-	r.lost.plain, r.lost.section, r.lost.at = true, "", min(1, r.end-r.start)
+	r.plainUntil = r.came
+	r.broken.restart(min(1, r.end-r.start))
 	r.at = r.start
 }
 
-// junk ends the stream, or goes over what is no element, up to the next '<'.
+// junk handles bytes between two elements that are no element. It ends the
+// stream. A tolerant reader skips the bytes up to the next '<' instead.
 func (r *Reader) junk(fault error) error {
 	r.inside = false
 	if !r.tolerant {
@@ -53,21 +56,22 @@ func (r *Reader) junk(fault error) error {
 	return &BrokenError{Err: fault, Raw: raw, Between: true}
 }
 
-// drop lets the element's bytes go from now on.
+// drop begins to drop the element's bytes.
 func (r *Reader) drop() {
 	if !r.skip {
 		r.skip, r.head = true, bytes.Clone(r.buf[r.start:min(r.end, r.start+r.kept())])
 	}
 }
 
-// kept is how many bytes are held of either end of an element that is dropped.
-// Invariant: at most half of the buffer, which has grown to the largest size by then.
+// kept is how many bytes of each end of a dropped element are kept. Invariant: at
+// most half of the buffer, which has its full size when an element is dropped.
 func (r *Reader) kept() int {
 	const enough = 64 << 10
 	return max(2*lookahead, min(enough, r.max/4))
 }
 
-// tooLarge is the error for an element of size bytes; b is what is there of it, its end.
+// tooLarge is the error for an element of size bytes. b is the part that was not
+// dropped: the element's end.
 func (r *Reader) tooLarge(size int64, b []byte) error {
 	err := &TooLargeError{Size: size, Max: r.max, Deep: r.scan.deep, Wide: r.scan.wide}
 	if n := min(len(b), r.kept()); r.tolerant {
@@ -80,36 +84,30 @@ func (r *Reader) tooLarge(size int64, b []byte) error {
 	return err
 }
 
-// topName is the name that the element at b[0] begins with.
-func topName(b []byte) []byte {
-	n := 1
-	for n < len(b) && n < lookahead && !nameEnds(b[n]) {
-		n++
-	}
-	return bytes.Clone(b[min(1, len(b)):min(n, len(b))])
-}
-
-// lose notes that the element is broken: its end is to be sought.
-func (r *Reader) lose(fault error) {
-	r.lost = lost{fault: fault, plain: r.came-int64(r.end-r.start) < r.doubt}
+// markBroken begins the search for the end of the element.
+func (r *Reader) markBroken(fault error) {
+	begin, at := r.head, 0
 	if r.dropped == 0 {
-		r.lost.name, r.lost.at = topName(r.buf[r.start:r.end]), 1
-	} else {
-		r.lost.name = topName(r.head)
+		begin, at = r.buf[r.start:r.end], 1
+	}
+	r.broken = endSearch{
+		fault: fault, plain: r.came-int64(r.end-r.start) < r.plainUntil,
+		name: bytes.Clone(fullName(begin, lookahead)), at: at,
 	}
 }
 
-// seek looks for the end of an element that is lost; nil when there is more to come.
-func (r *Reader) seek() error {
+// findEnd looks for the end of a broken element. If it finds the end, it returns
+// the error for the element. nil means that more bytes are needed.
+func (r *Reader) findEnd() error {
 	b := r.buf[r.start:r.end]
-	n, found := r.lost.find(b, r.tag)
+	n, found := r.broken.find(b, r.tag)
 	if size := r.dropped + int64(len(b)); !found && size > int64(r.max) {
-		if r.dropped == 0 && !r.lost.plain { // what it is in may have no end
-			r.lost.plain, r.lost.section, r.lost.at = true, "", 1
-			return r.seek()
+		if r.dropped == 0 && !r.broken.plain { // perhaps a section does not end: try without sections
+			r.broken.restart(1)
+			return r.findEnd()
 		}
 		keep := min(len(b), r.kept())
-		r.lost.at = max(0, r.lost.at-(len(b)-keep))
+		r.broken.at = max(0, r.broken.at-(len(b)-keep))
 		r.drop()
 		r.dropped, r.start = size-int64(keep), r.end-keep
 	}
@@ -121,5 +119,5 @@ func (r *Reader) seek() error {
 	if size := r.dropped + int64(n); r.skip || size > int64(r.max) {
 		return r.tooLarge(size, b[:n])
 	}
-	return &BrokenError{Err: r.lost.fault, Raw: b[:n]}
+	return &BrokenError{Err: r.broken.fault, Raw: b[:n]}
 }

@@ -19,12 +19,12 @@ func fromDevice(text string) string {
 // told behind what is broken, good messages are heard.
 type listener struct {
 	*Reader
-	good   []string // payloads of what is sound
-	broken []string // the raw bytes of what is not
-	elses  int      // sound, but no message with a payload
+	good   []string // payloads of valid messages
+	broken []string // raw bytes of broken elements
+	elses  int      // valid elements that are no message with a payload
 }
 
-// listen reads in, which is all that comes, as a session does: an element that does not end is looked at again.
+// listen reads all of in, as a session does. For an element that does not end it calls Resync.
 func listen(in io.Reader, limit int) *listener {
 	l := &listener{Reader: NewReader(io.MultiReader(in, iotest.ErrReader(errLate)), limit)}
 	if _, err := l.Header(); err != nil {
@@ -71,7 +71,7 @@ func listen(in io.Reader, limit int) *listener {
 
 var errLate = errors.New("late")
 
-// unended are elements whose end is not known where it is.
+// unended are elements whose end can't be seen at their last byte.
 var unended = []struct{ name, in string }{
 	{"start tag alone", `<message>`},
 	{"cut in the start tag", `<message to="x"`},
@@ -106,8 +106,8 @@ var unended = []struct{ name, in string }{
 	{"many <", `<<<< <`},
 }
 
-// P10: behind what is broken, or twice so, all that is sound is heard, once,
-// however the bytes come.
+// P10: all valid messages after one or two broken elements are heard, once each,
+// however the bytes are cut.
 func TestGoodBehindBroken(t *testing.T) {
 	type bad struct{ name, in string }
 	var all []bad
@@ -153,8 +153,8 @@ func TestGoodBehindBroken(t *testing.T) {
 	}
 }
 
-// FuzzTolerance: whatever stands between two good messages, the second is heard,
-// and what is taken for broken or sound is all of it.
+// FuzzTolerance: whatever is between two valid messages, the second is heard. Every
+// byte is part of a broken or a valid element.
 func FuzzTolerance(f *testing.F) { // P10
 	for _, c := range unended {
 		f.Add([]byte(c.in))
@@ -209,7 +209,7 @@ func TestSalvage(t *testing.T) {
 	}
 }
 
-// P10: nothing takes longer than its length.
+// P10: the time grows only with the length.
 func TestToleranceTakesItsTime(t *testing.T) {
 	const n = 256 << 10
 	for _, parts := range [][]string{
@@ -235,7 +235,7 @@ func TestToleranceTakesItsTime(t *testing.T) {
 	}
 }
 
-// TestTooLargeKeepsItsEnds: of what is skipped both ends are kept, however it comes, and no more. // P10
+// TestTooLargeKeepsItsEnds: both ends of a skipped element are kept, and nothing else. // P10
 func TestTooLargeKeepsItsEnds(t *testing.T) {
 	const limit = 64 << 10
 	for _, middle := range []string{strings.Repeat("x", 3*limit), strings.Repeat("x", limit), "&" + strings.Repeat("x", 3*limit)} {

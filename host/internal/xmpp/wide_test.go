@@ -19,8 +19,8 @@ func wide(form string, n int) string {
 	return b.String() + "/>"
 }
 
-// Each attribute is compared with all others of its tag, so their number is
-// bounded: a stanza with more is skipped, and the next one is read.
+// Each attribute is compared with all others of its tag, so their number has a
+// limit. A stanza with more is skipped, and the next one is read.
 func TestTooManyAttributes(t *testing.T) { // P10
 	for _, form := range []string{` a%d=""`, ` xmlns:a%d="u%[1]d"`, ` a%d = '>'`} {
 		for n, skipped := range map[int]bool{MaxAttrs: false, MaxAttrs + 1: true, (1 << 20) / (len(form) + 5): true} {
@@ -33,7 +33,7 @@ func TestTooManyAttributes(t *testing.T) { // P10
 				case skipped && (!errors.As(err, &large) || !large.Wide || large.Size != int64(len(stanza))):
 					t.Errorf("%d times %q, nested %d: %v", n, form, nested, err)
 				case skipped && len(r.buf) > 4*firstBuffer:
-					t.Errorf("%d times %q: %d bytes are held for what is skipped", n, form, len(r.buf))
+					t.Errorf("%d times %q: a buffer of %d bytes for a skipped element", n, form, len(r.buf))
 				case !skipped && err != nil:
 					t.Errorf("%d times %q: %v", n, form, err)
 				case !skipped:
@@ -50,7 +50,7 @@ func TestTooManyAttributes(t *testing.T) { // P10
 	}
 }
 
-// A tag costs what is in it, and not what is declared around it.
+// The cost of a tag does not depend on the declarations around it.
 func TestManyDeclarationsAround(t *testing.T) { // P10
 	var b strings.Builder
 	const depth = MaxDepth - 1
@@ -79,7 +79,7 @@ func TestManyDeclarationsAround(t *testing.T) { // P10
 	}
 }
 
-// What is declared in one element is not known in the next.
+// A declaration in one element is not valid in the next.
 func TestScopeEnds(t *testing.T) {
 	r := NewReader(strings.NewReader(`<iq><a xmlns:p="p"><p:b/></a><p:c/></iq>`), 1<<10)
 	element, err := r.Next()
@@ -127,7 +127,7 @@ func TestHugeStanzaIsNotHeld(t *testing.T) {
 	}
 }
 
-// P10: what is nested without measure is read to its end, and life goes on.
+// P10: an element nested without limit is skipped to its end, and the stream goes on.
 func TestDeepNesting(t *testing.T) {
 	const depth = 100_000
 	for how, wrap := range chunkings {
@@ -139,7 +139,7 @@ func TestDeepNesting(t *testing.T) {
 	}
 }
 
-// A large stanza's buffer is given back, so that thousands of connections cost little.
+// A large stanza's buffer is freed afterwards, so that thousands of connections need little memory.
 func TestBufferIsGivenBack(t *testing.T) {
 	in := io.MultiReader(strings.NewReader(header+gcm(strings.Repeat("x", 1<<20))), strings.NewReader(gcm("{}")))
 	r := NewReader(in, 2<<20)

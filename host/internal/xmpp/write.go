@@ -1,15 +1,15 @@
 package xmpp
 
 const (
-	// Keepalive is one byte that says "still here" between stanzas. Spec: RFC 6120 §4.6.1.
+	// Keepalive is one byte between stanzas. It shows that the sender still lives. Spec: RFC 6120 §4.6.1.
 	Keepalive = " "
 	// CloseTag ends our side of the stream. Spec: RFC 6120 §4.4.
 	CloseTag = "</stream:stream>"
 )
 
-// AppendMessage appends a message with a payload of JSON text. The id is the
-// stanza's own: CCS gives it back in a stanza error (ccs-protocol.md §4.2); ""
-// writes none. It fails, with dst as it was, when XML cannot carry the bytes.
+// AppendMessage appends a message with a payload of JSON text. id is the stanza's
+// own id, which CCS gives back in a stanza error (ccs-protocol.md §4.2). "" writes
+// no id. If XML can't carry the bytes, it fails and returns dst unchanged.
 func AppendMessage(dst []byte, id string, json []byte) ([]byte, error) {
 	out := dst
 	var err error
@@ -25,7 +25,7 @@ func AppendMessage(dst []byte, id string, json []byte) ([]byte, error) {
 	return append(out, `</gcm></message>`...), nil
 }
 
-// AppendPing appends a ping (XEP-0199); the answer is an iq of that id, result or error.
+// AppendPing appends a ping (XEP-0199). The answer is an iq with the same id, of type result or error.
 func AppendPing(dst []byte, id, to string) []byte {
 	return append(appendIQ(dst, "get", id, to), `><ping xmlns="`+nsPing+`"/></iq>`...)
 }
@@ -35,15 +35,15 @@ func AppendIQResult(dst []byte, id, to string) []byte {
 	return append(appendIQ(dst, "result", id, to), `/>`...)
 }
 
-// AppendIQRefusal answers a request that is not understood, as every request
-// must be answered. Spec: RFC 6120 §8.2.3, §8.4.
-func AppendIQRefusal(dst []byte, id, to string) []byte {
+// AppendIQError appends an error: the answer to a request that is not understood.
+// Every request must be answered. Spec: RFC 6120 §8.2.3, §8.4.
+func AppendIQError(dst []byte, id, to string) []byte {
 	return append(appendIQ(dst, "error", id, to),
 		`><error type="cancel"><service-unavailable xmlns="`+nsStanzas+`"/></error></iq>`...)
 }
 
-// AppendStreamError appends a stream error and the end of the stream, for a
-// peer that broke it: condition is [Fault].Condition, text may be "".
+// AppendStreamError appends a stream error and the end of the stream. condition
+// is [Fault].Condition, for example. text may be "".
 func AppendStreamError(dst []byte, condition, text string) []byte {
 	dst = append(dst, `<stream:error><`+condition+` xmlns="`+nsStreams+`"/>`...)
 	if text != "" {
@@ -54,8 +54,8 @@ func AppendStreamError(dst []byte, condition, text string) []byte {
 	return append(dst, `</stream:error>`+CloseTag...)
 }
 
-// appendIQ appends an iq's start tag but for its end. id and to are ours, or
-// came out of XML.
+// appendIQ appends an iq's start tag without its '>'. XML can carry id and to:
+// they are our own, or were read from XML.
 func appendIQ(dst []byte, kind, id, to string) []byte {
 	dst = append(append(append(dst, `<iq type="`...), kind...), '"')
 	dst, _ = appendAttr(dst, "id", id)
