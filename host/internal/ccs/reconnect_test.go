@@ -22,12 +22,12 @@ func TestWrongKeyDoesNotStorm(t *testing.T) { // P10; ccs-protocol.md §12 (i)
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, ccssim.Options{}, func(o *Options) { o.Key = "wrong" })
 		time.Sleep(29 * time.Second)
-		if c := w.srv.Counts(); c.Refused != 1 {
-			t.Errorf("%d logins in the first 29 s, want 1", c.Refused)
+		if c := w.srv.Counts(); c.Denied != 1 {
+			t.Errorf("%d logins in the first 29 s, want 1", c.Denied)
 		}
 		time.Sleep(time.Hour)
-		if c := w.srv.Counts(); c.Refused < 12 || c.Refused > 30 {
-			t.Errorf("%d logins in an hour: want between 12 and 30", c.Refused)
+		if c := w.srv.Counts(); c.Denied < 12 || c.Denied > 30 {
+			t.Errorf("%d logins in an hour: want between 12 and 30", c.Denied)
 		}
 		log := w.log.String()
 		if strings.Count(log, "[ERROR]") != 1 || !strings.Contains(log, "check sender_id and server_key") {

@@ -19,18 +19,18 @@ import (
 	"time"
 )
 
-// slack is by how much a client's clock may be behind the simulator's.
+// slack is how far a client's clock may be behind the simulator's.
 const slack = 30 * 24 * time.Hour
 
-// authority is the simulator's own CA. It only ever signs for this machine.
+// authority is the simulator's own CA. It signs only for this machine.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
 }
 
-// openAuthority takes the CA that an earlier run left in file, or makes one.
-// Without a file it lives in memory only.
+// openAuthority reads the CA that an earlier run left in file. If there is none,
+// it makes one and writes it there. With file "" the CA is only in memory.
 func openAuthority(file string) (*authority, error) {
 	if file == "" {
 		ca, _, err := newAuthority()
@@ -47,10 +47,11 @@ func openAuthority(file string) (*authority, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of CA file: %w", err)
 	}
-	// The key first: a certificate without its key would be refused for ever.
+	// Write the key first. After a crash, loadAuthority would never accept a
+	// certificate without its key.
 	key, err := os.OpenFile(keyFile(file), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("there is a key in %s, but no certificate of it in %s: delete the key if it is the simulator's, or name another file", keyFile(file), file)
+		return nil, fmt.Errorf("%s holds a key, but its certificate is not in %s: delete the key if it is the simulator's, or name another file", keyFile(file), file)
 	} else if err != nil {
 		return nil, fmt.Errorf("write CA key: %w", err)
 	}
@@ -64,7 +65,7 @@ func openAuthority(file string) (*authority, error) {
 	return ca, nil
 }
 
-// keyFile is where the key of a CA file is kept: sim-ca.pem, sim-ca.key.
+// keyFile is the file for the key of a CA file: sim-ca.key for sim-ca.pem.
 func keyFile(caFile string) string {
 	key := strings.TrimSuffix(caFile, filepath.Ext(caFile)) + ".key"
 	if key == caFile {
@@ -80,18 +81,19 @@ func loadAuthority(file string) (*authority, error) {
 	}
 	keyPEM, err := os.ReadFile(keyFile(file))
 	if errors.Is(err, fs.ErrNotExist) {
-		// Not an ErrNotExist: someone's certificate is never overwritten.
+		// The error must not be ErrNotExist, or openAuthority would overwrite the
+		// certificate.
 		return nil, fmt.Errorf("CA file %s has no key beside it (%s), so the simulator can't sign with it: delete it or name another file", file, keyFile(file))
 	} else if err != nil {
 		return nil, err
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, fmt.Errorf("CA file %s and %s don't make a pair (delete both to get a new one): %w", file, keyFile(file), err)
+		return nil, fmt.Errorf("CA file %s and %s don't belong together (delete both to get a new CA): %w", file, keyFile(file), err)
 	}
 	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok || !pair.Leaf.IsCA || time.Now().Add(24*time.Hour).After(pair.Leaf.NotAfter) {
-		return nil, fmt.Errorf("CA file %s is no ECDSA CA that lasts another day: delete it and %s to get a new one", file, keyFile(file))
+		return nil, fmt.Errorf("CA file %s is not an ECDSA CA that is valid for another day: delete it and %s to get a new CA", file, keyFile(file))
 	}
 	return &authority{cert: pair.Leaf, key: key, pem: certPEM}, nil
 }
@@ -128,7 +130,7 @@ func newAuthority() (ca *authority, keyPEM []byte, err error) {
 	return ca, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }
 
-// leaf signs a certificate for this machine's loopback names.
+// leaf makes a certificate for this machine's loopback names, signed by the CA.
 func (ca *authority) leaf() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -154,6 +156,6 @@ func (ca *authority) leaf() (tls.Certificate, error) {
 
 func serial() *big.Int {
 	b := make([]byte, 16)
-	rand.Read(b) // never fails: crypto/rand ends the process instead
+	rand.Read(b) // it never fails: crypto/rand would end the process
 	return new(big.Int).SetBytes(b)
 }

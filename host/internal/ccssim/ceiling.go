@@ -15,12 +15,14 @@ import (
 
 // CeilingOptions say what [Ceiling] measures.
 type CeilingOptions struct {
-	Messages int // to take in all
-	Size     int // bytes of each payload; for a server of its own
-	Window   int // of un-acked upstreams; for a server of its own; 0 is 100
+	Messages int // how many messages to read
 
-	// A simulator in another process, whose load sends at least so many
-	// Messages as fast as its window allows. Addr "" starts one in this process.
+	// For a simulator that Ceiling starts in this process, with Addr "".
+	Size   int // bytes of each payload
+	Window int // of un-acked upstreams; 0 means 100
+
+	// A simulator in another process. Its load must send at least Messages
+	// upstreams, as fast as its window allows.
 	Addr, SenderID, Key string
 	CAPEM               []byte
 }
@@ -32,9 +34,9 @@ type CeilingResult struct {
 	PerSecond float64
 }
 
-// Ceiling measures how many upstreams a second a simulator can send: to a client that acks each
-// at once, looks at nothing but what the ack needs, and keeps nothing. No host
-// can be seen to be faster than this.
+// Ceiling measures how many upstreams a simulator can send in a second. Its client
+// acks each upstream at once, reads only what the ack needs, and stores nothing. No
+// measurement of a host can show a higher rate.
 func Ceiling(ctx context.Context, o CeilingOptions) (CeilingResult, error) {
 	if o.Addr == "" {
 		s, err := NewServer(Options{
@@ -71,10 +73,11 @@ func Ceiling(ctx context.Context, o CeilingOptions) (CeilingResult, error) {
 	return CeilingResult{o.Messages, elapsed, float64(o.Messages) / elapsed.Seconds()}, nil
 }
 
-// ackAll acks n upstreams; acks go out together once nothing more is at hand.
+// ackAll acks n upstreams. It writes all acks together when nothing more is in r's
+// buffer.
 func ackAll(nc net.Conn, r *xmpp.Reader, n int) error {
 	acks := make([]byte, 0, 64<<10)
-	for taken := 0; taken < n; {
+	for got := 1; got <= n; got++ {
 		element, err := r.Next()
 		if err != nil {
 			return err
@@ -83,13 +86,12 @@ func ackAll(nc net.Conn, r *xmpp.Reader, n int) error {
 		if from == nil || id == nil {
 			return fmt.Errorf("ceiling: not an upstream: %.200q", element)
 		}
-		taken++
 		acks = append(acks, `<message><gcm xmlns="`+nsGCM+`">{"message_type":"ack","to":"`...)
 		acks = append(acks, from...)
 		acks = append(acks, `","message_id":"`...)
 		acks = append(acks, id...)
 		acks = append(acks, `"}`+tailGCM...)
-		if r.Buffered() == 0 || taken == n {
+		if r.Buffered() == 0 || got == n {
 			if _, err := nc.Write(acks); err != nil {
 				return err
 			}
@@ -99,16 +101,16 @@ func ackAll(nc net.Conn, r *xmpp.Reader, n int) error {
 	return nil
 }
 
-// member is the plain string after name in a payload of this package's load.
+// member is the string after name, in a payload as this package's load writes it.
+// It is nil if there is none.
 func member(b []byte, name string) []byte {
 	i := bytes.LastIndex(b, []byte(name))
 	if i < 0 {
 		return nil
 	}
-	b = b[i+len(name):]
-	end := bytes.IndexByte(b, '"')
-	if end < 0 {
+	value, _, ok := bytes.Cut(b[i+len(name):], []byte{'"'})
+	if !ok {
 		return nil
 	}
-	return b[:end]
+	return value
 }

@@ -2,8 +2,8 @@ package ccssim
 
 import "testing"
 
-// BenchmarkCeiling is the load generator at full speed: both ends in this
-// process, over TLS, 300-byte upstreams, a window of 100.
+// BenchmarkCeiling is the load at full speed. Both ends are in this process, over
+// TLS, with upstreams of 300 bytes and a window of 100.
 func BenchmarkCeiling(b *testing.B) {
 	r, err := Ceiling(b.Context(), CeilingOptions{Messages: b.N, Size: 300})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client is a CCS client in straight lines, over a pipe.
+// client is a simple CCS client, over a pipe.
 type client struct {
 	t  *testing.T
 	nc net.Conn
@@ -58,7 +58,7 @@ func loginAs(t *testing.T, nc net.Conn, authcid, key string) (*client, error) {
 	return c, err
 }
 
-// patience ends a test that hangs, so that it says where.
+// patience ends a test that hangs. The error then says where.
 const patience = 30 * time.Second
 
 func (c *client) write(s string) {
@@ -99,8 +99,8 @@ func (c *client) payload() map[string]any {
 	return m
 }
 
-// take reads n upstreams without acking them: "device-1 r1-1".
-func (c *client) take(n int) []string {
+// receive reads n upstreams without acking them: "device-1 r1-1".
+func (c *client) receive(n int) []string {
 	c.t.Helper()
 	var out []string
 	for range n {
@@ -120,7 +120,7 @@ func (c *client) downstream(json string) {
 	c.write(`<message id="s1"><gcm xmlns="google:mobile:data">` + textEscaper.Replace(json) + `</gcm></message>`)
 }
 
-// silent says that nothing comes for d.
+// silent checks that nothing comes for d.
 func (c *client) silent(d time.Duration) {
 	c.t.Helper()
 	c.nc.SetReadDeadline(time.Now().Add(d))
@@ -129,7 +129,7 @@ func (c *client) silent(d time.Duration) {
 	}
 }
 
-// over says that the connection has ended.
+// over checks that the connection has ended.
 func (c *client) over() {
 	c.t.Helper()
 	c.nc.SetReadDeadline(time.Now().Add(patience))

@@ -1,6 +1,7 @@
 package ccssim
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// downstream is a client's message, or an ack that scanAck left over.
+// downstream is a client's message, or an ack that scanAck can't read.
 type downstream struct {
 	target      string // token, "/topics/x" or condition
-	id          string // "" when there is none that could be answered
+	id          string // "" if there is no message_id to answer with
 	isAck       bool
 	collapseKey string
 	dryRun      bool
@@ -19,9 +20,9 @@ type downstream struct {
 	fields      map[string]json.RawMessage
 }
 
-// decode reads and checks a client's JSON as strictly as CCS is known to
-// (ccs-protocol.md §3). With an error and an id it is answered by a nack,
-// without an id by a stanza error.
+// decode reads and checks a client's JSON as strictly as CCS did
+// (ccs-protocol.md §3). With an error, m.id decides the answer: a nack if there is
+// an id, else a stanza error.
 func decode(payload []byte) (m downstream, err error) {
 	if err := json.Unmarshal(payload, &m.fields); err != nil {
 		return m, fmt.Errorf("not a JSON object: %w", err)
@@ -33,7 +34,7 @@ func decode(payload []byte) (m downstream, err error) {
 	}
 	m.id = r.text("message_id")
 	if m.id == "" {
-		return m, errors.New("message_id absent or no string")
+		return m, errors.New("message_id is missing or not a string")
 	}
 	to, condition := r.text("to"), r.text("condition")
 	m.target = to + condition
@@ -52,13 +53,13 @@ func decode(payload []byte) (m downstream, err error) {
 	case r.err != nil:
 		return m, r.err
 	case kind != "":
-		return m, fmt.Errorf("message_type %q is not for clients", kind)
+		return m, fmt.Errorf("message_type %q: a client can't send it", kind)
 	case (to == "") == (condition == ""):
-		return m, errors.New("MissingRegistration: exactly one of to and condition")
+		return m, errors.New("MissingRegistration: want exactly one of to and condition")
 	case r.m["registration_ids"] != nil:
-		return m, errors.New("registration_ids are for HTTP")
+		return m, errors.New("registration_ids work only over HTTP")
 	case priority != "" && priority != "normal" && priority != "high":
-		return m, fmt.Errorf("priority %q: normal or high", priority)
+		return m, fmt.Errorf("priority %q: want normal or high", priority)
 	case strings.Count(condition, "&&")+strings.Count(condition, "||") > 2:
 		return m, errors.New("condition has more than two operators")
 	case size > limit:
@@ -67,8 +68,9 @@ func decode(payload []byte) (m downstream, err error) {
 	return m, reserved(m.fields["data"])
 }
 
-// nameOf is a name in an ack, by which CCS finds what it acks: a string's text,
-// any other value as it stands, and so half a surrogate pair too.
+// nameOf is a "to" or "message_id" of an ack, as it is compared with what was
+// sent. It is a string's text. Any other value is its JSON, and so is a string
+// with half of a surrogate pair.
 func nameOf(raw json.RawMessage) string {
 	var s string
 	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
@@ -77,10 +79,10 @@ func nameOf(raw json.RawMessage) string {
 	return s
 }
 
-// reserved refuses keys that FCM keeps for itself. Spec: ccs-protocol.md §3.1.
+// reserved is an error for keys that are reserved for FCM. Spec: ccs-protocol.md §3.1.
 func reserved(data json.RawMessage) error {
 	var keys map[string]json.RawMessage
-	_ = json.Unmarshal(data, &keys) // checked by strings
+	_ = json.Unmarshal(data, &keys) // fields.strings has checked it
 	for k := range keys {
 		if k == "from" || k == "message_type" || strings.HasPrefix(k, "google") || strings.HasPrefix(k, "gcm") {
 			return fmt.Errorf("InvalidDataKey: %q is reserved", k)
@@ -89,7 +91,7 @@ func reserved(data json.RawMessage) error {
 	return nil
 }
 
-// fields reads members of an object by exact name and keeps the first error.
+// fields reads the members of an object by exact name. err is the first error.
 type fields struct {
 	m   map[string]json.RawMessage
 	err error
@@ -128,7 +130,8 @@ func (f *fields) seconds(name string) {
 	}
 }
 
-// strings checks an object of strings and returns the bytes of its keys and values.
+// strings checks an object of strings. size is the number of bytes of all keys and
+// values.
 func (f *fields) strings(name string) (size int) {
 	raw, ok := f.m[name]
 	if !ok {
@@ -147,4 +150,48 @@ func (f *fields) strings(name string) (size int) {
 		size += len(k) + len(*v)
 	}
 	return size
+}
+
+// scanAck reads an ack of three plain strings, as most clients write it. It reports
+// false for anything else. decode reads these acks too, but more slowly.
+func scanAck(b []byte) (to, id []byte, ok bool) {
+	var kind []byte
+	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || bytes.IndexByte(b, '\\') >= 0 {
+		return nil, nil, false
+	}
+	for rest := b[1 : len(b)-1]; ; rest = rest[1:] {
+		parts := [2][]byte{}
+		for i := range parts {
+			if i == 1 {
+				if len(rest) == 0 || rest[0] != ':' {
+					return nil, nil, false
+				}
+				rest = rest[1:]
+			}
+			if len(rest) == 0 || rest[0] != '"' {
+				return nil, nil, false
+			}
+			end := bytes.IndexByte(rest[1:], '"')
+			if end < 0 {
+				return nil, nil, false
+			}
+			parts[i], rest = rest[1:1+end], rest[2+end:]
+		}
+		switch string(parts[0]) {
+		case "to":
+			to = parts[1]
+		case "message_id":
+			id = parts[1]
+		case "message_type":
+			kind = parts[1]
+		default:
+			return nil, nil, false
+		}
+		if len(rest) == 0 {
+			return to, id, string(kind) == "ack" && len(to) > 0 && len(id) > 0
+		}
+		if rest[0] != ',' {
+			return nil, nil, false
+		}
+	}
 }

@@ -10,42 +10,42 @@ import (
 	"strconv"
 )
 
-// device is a virtual device, or whatever else a downstream was for: a topic,
-// a condition. All of it is guarded by Server.mu.
+// device is a virtual device, or another target of downstreams: a topic or a
+// condition. Server.mu guards all of it.
 type device struct {
 	token    string
-	sent     uint64   // the load's counter: its messages are 1 to sent
-	acked    bitset   // those of them that were acked
-	ackedIDs []string // ids of other upstreams that were acked
-	ackedN   int
+	sent     uint64   // the load's messages are numbered from 1 to sent
+	acked    bitset   // numbers of the load's messages that were acked
+	ackedIDs []string // ids of the other upstreams that were acked
+	ackedN   int      // all acked upstreams
 
-	received   []Received     // the last ones
-	seen       map[string]int // message id to how many of received have it
-	receivedN  int
+	received   []Received     // the last downstreams
+	seen       map[string]int // for each message id, how often it is in received
+	receivedN  int            // all downstreams
 	duplicates int
 }
 
 // Received is one downstream as a device got it.
 type Received struct {
 	MessageID    string          `json:"message_id"`
-	Order        int             `json:"order"` // 1 for the device's first
+	Order        int             `json:"order"` // the device's first downstream has 1
 	Data         json.RawMessage `json:"data,omitempty"`
 	Notification json.RawMessage `json:"notification,omitempty"`
 	CollapseKey  string          `json:"collapse_key,omitempty"`
 	TTL          json.RawMessage `json:"time_to_live,omitempty"` // seconds
-	Duplicate    bool            `json:"duplicate,omitempty"`    // one with this id came before
+	Duplicate    bool            `json:"duplicate,omitempty"`    // an earlier one has the same id
 	Conn         int             `json:"conn"`
 }
 
 // DeviceReport is what the simulator knows of one device, topic or condition.
 type DeviceReport struct {
 	Token      string     `json:"token"`
-	Sent       uint64     `json:"sent"`       // by the load: its counter "n"
-	Acked      int        `json:"acked"`      // upstreams of any origin
-	Unacked    []string   `json:"unacked"`    // message ids waiting or in flight, oldest first; at most 1,000
+	Sent       uint64     `json:"sent"`       // upstreams made by the load: the last "n"
+	Acked      int        `json:"acked"`      // all acked upstreams
+	Unacked    []string   `json:"unacked"`    // ids of upstreams waiting or in flight, oldest first; at most 1,000
 	Received   int        `json:"received"`   // downstreams
-	Duplicates int        `json:"duplicates"` // of them, by message id
-	Last       []Received `json:"last"`       // in order of arrival; Options.Remember limits it
+	Duplicates int        `json:"duplicates"` // downstreams whose message id came before
+	Last       []Received `json:"last"`       // the last downstreams, oldest first; Options.Remember limits them
 }
 
 func (s *Server) device(token string) *device {
@@ -66,7 +66,7 @@ func (d *device) ack(it *item) {
 	}
 }
 
-// receive records a downstream, and forgets the oldest beyond keep.
+// receive records a downstream, and keeps only the last keep ones.
 func (d *device) receive(r Received, keep int) {
 	d.receivedN++
 	r.Order = d.receivedN
@@ -85,8 +85,8 @@ func (d *device) receive(r Received, keep int) {
 	}
 }
 
-// Device reports on one device, topic ("/topics/x") or condition; false when
-// nothing was ever sent by it or to it.
+// Device reports on one device, topic ("/topics/x") or condition. It is false if
+// nothing was sent by it or to it.
 func (s *Server) Device(token string) (DeviceReport, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *Server) reportDevice(d *device, unacked []*item) DeviceReport {
 	return r
 }
 
-// unacked lists, for each device, what it sent and nobody has acked, oldest first.
+// unacked lists each device's un-acked upstreams, oldest first.
 func (s *Server) unacked() map[*device][]*item {
 	out := map[*device][]*item{}
 	seen := map[*item]bool{} // an item may be in flight twice
@@ -136,10 +136,10 @@ func (s *Server) unacked() map[*device][]*item {
 	return out
 }
 
-// WriteAcked writes every acked upstream as a line "token TAB message id", each
-// device's load messages in order first. Nothing is left out, however many.
+// WriteAcked writes a line "token TAB message id" for every acked upstream, without
+// a limit. Of each device, the load's messages come first, in order.
 func (s *Server) WriteAcked(w io.Writer) error {
-	out := bufio.NewWriter(w) // keeps the first error for Flush
+	out := bufio.NewWriter(w) // Flush returns the first error
 	s.mu.Lock()
 	devices := s.sortedDevices()
 	s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *Server) WriteAcked(w io.Writer) error {
 
 func loadID(run string, n uint64) string { return run + "-" + strconv.FormatUint(n, 10) }
 
-// bitset is a set of small numbers, so that millions of acked messages fit.
+// bitset is a set of small numbers. It needs little memory for millions of them.
 type bitset []uint64
 
 func (b *bitset) set(n uint64) {

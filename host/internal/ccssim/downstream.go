@@ -3,71 +3,14 @@ package ccssim
 import (
 	"bytes"
 	"container/heap"
-	"errors"
-	"path"
 	"strconv"
 	"time"
 
 	"balhost/host/internal/xmpp"
 )
 
-// errOver: the client sent a downstream past its limit, and OverClose is set.
-var errOver = errors.New("more downstreams unanswered than allowed")
-
-// Nack answers downstreams with an error in place of an ack.
-type Nack struct {
-	Count       int     `json:"count"`        // of the next ones; 0 is one, negative all to come
-	Code        string  `json:"code"`         // ccs-protocol.md §4.1; "" never answers at all
-	Description string  `json:"description"`  // error_description
-	Token       string  `json:"token"`        // only downstreams to it; * and ? match as in path.Match; "" is all
-	StreamError string  `json:"stream_error"` // end the stream by this condition instead, as CCS does over bytes that it can't read
-	Cut         CutMode `json:"cut"`          // lose the connection instead, this way
-}
-
-// poisonError: a downstream met a rule with StreamError.
-type poisonError struct{ condition string }
-
-func (e *poisonError) Error() string { return "a rule ends the stream: " + e.condition }
-
-// NackNext makes the server nack the next n downstreams, on whatever connection.
-func (s *Server) NackNext(n int, code, description string) {
-	s.Nack(Nack{Count: n, Code: code, Description: description})
-}
-
-// Nack adds a rule; the first that matches a downstream is used.
-func (s *Server) Nack(n Nack) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n.Count == 0 {
-		n.Count = 1
-	}
-	s.rules = append(s.rules, n)
-}
-
-// ClearNacks removes all rules.
-func (s *Server) ClearNacks() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rules = nil
-}
-
-// rule takes one use of the rule for a target.
-func (s *Server) rule(target string) (Nack, bool) {
-	for i := range s.rules {
-		r := &s.rules[i]
-		if r.Count == 0 {
-			continue
-		}
-		if ok, err := path.Match(r.Token, target); r.Token != "" && r.Token != target && (!ok || err != nil) {
-			continue
-		}
-		if r.Count > 0 {
-			r.Count--
-		}
-		return *r, true
-	}
-	return Nack{}, false
-}
+// errOver ends a stream whose client has too many unanswered downstreams.
+var errOver = &endError{"policy-violation", "more downstreams unanswered than allowed"}
 
 // stanza handles one element of a bound stream.
 func (c *conn) stanza(element []byte) error {
@@ -76,13 +19,12 @@ func (c *conn) stanza(element []byte) error {
 	s.mu.Lock()
 	lost := c.state == StateLost
 	if !lost {
-		s.transcript.add(now, c.id, false, element) // before Parse, which may rewrite it
+		s.transcript.add(now, c.id, false, element)
 	}
 	s.mu.Unlock()
 	if lost {
-		return nil // read before the cut, and too late
+		return nil // it came before the cut, but is handled after it
 	}
-	session := bytes.Contains(element, []byte(nsSession))
 	st, err := c.r.Parse(element)
 	if err != nil {
 		return err
@@ -97,7 +39,7 @@ func (c *conn) stanza(element []byte) error {
 			s.counts.Pings++
 		}
 		answer := xmpp.AppendIQError
-		if st.Ping || session {
+		if st.Ping || bytes.Contains(element, []byte(nsSession)) {
 			answer = xmpp.AppendIQResult
 		}
 		c.out = append(c.out, answer(nil, st.ID, c.jid))
@@ -131,7 +73,13 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 		c.acked(st, []byte(m.target), []byte(m.id), now)
 		return nil
 	}
+	return c.downstream(st, m, err, now)
+}
 
+// downstream answers a downstream. invalid is the error from decode. srv.mu must
+// be held. An error ends the stream.
+func (c *conn) downstream(st xmpp.Stanza, m downstream, invalid error, now time.Time) error {
+	s := c.srv
 	s.counts.Downstreams++
 	over := c.unanswered >= s.opts.Pending
 	if over {
@@ -150,12 +98,12 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 	c.unanswered++
 	c.report.Downstreams++
 	c.report.MaxUnanswered = max(c.report.MaxUnanswered, c.unanswered)
-	switch rule, ruled := s.ruleFor(m, err, over, c.drain != nil); {
+	switch rule, ruled := s.ruleFor(m, invalid, over, c.drain != nil); {
 	case m.id == "":
 		s.counts.StanzaErrors++
-		c.reply(stanzaError(st.ID, c.jid, st.GCM, "400", "bad-request", "InvalidJson: JSON_PARSING_ERROR : "+err.Error()), now, nil)
+		c.reply(stanzaError(st.ID, c.jid, st.GCM, "400", "bad-request", "InvalidJson: JSON_PARSING_ERROR : "+invalid.Error()), now, nil)
 	case ruled && rule.StreamError != "":
-		return &poisonError{rule.StreamError}
+		return &endError{rule.StreamError, "a rule ends the stream: " + rule.StreamError}
 	case ruled && rule.Cut != "":
 		c.kill(rule.Cut)
 	case ruled && rule.Code == "":
@@ -170,21 +118,8 @@ func (c *conn) message(st xmpp.Stanza, now time.Time) error {
 	return nil
 }
 
-// ruleFor decides what a downstream gets in place of an ack.
-func (s *Server) ruleFor(m downstream, invalid error, over, draining bool) (Nack, bool) {
-	switch {
-	case over:
-		return Nack{Code: "SERVICE_UNAVAILABLE", Description: "more than " + strconv.Itoa(s.opts.Pending) + " pending"}, true
-	case draining:
-		return Nack{Code: "CONNECTION_DRAINING", Description: "connection is draining"}, true
-	case invalid != nil:
-		return Nack{Code: "INVALID_JSON", Description: "InvalidJson: " + invalid.Error()}, true
-	}
-	return s.rule(m.target)
-}
-
-// awaitRoom keeps the reader from reading on (OverStop); false when the
-// connection has ended. It gives up srv.mu meanwhile.
+// awaitRoom waits until a reply has been written, for OverStop. It reports false
+// if the connection has ended. It unlocks srv.mu while it waits.
 func (c *conn) awaitRoom() bool {
 	for c.unanswered >= c.srv.opts.Pending {
 		c.srv.mu.Unlock()
@@ -200,8 +135,8 @@ func (c *conn) awaitRoom() bool {
 	return true
 }
 
-// acked handles an ack; what isn't outstanding here gets the 406 of
-// ccs-protocol.md §4.2, and the stream goes on.
+// acked handles an ack. An ack of something that is not outstanding on this
+// connection gets the stanza error 406 (ccs-protocol.md §4.2). The stream goes on.
 func (c *conn) acked(st xmpp.Stanza, to, id []byte, now time.Time) {
 	if c.ack(to, id, now) {
 		return
@@ -217,7 +152,8 @@ func (c *conn) acked(st xmpp.Stanza, to, id []byte, now time.Time) {
 	}
 }
 
-// accept acks a downstream, gives it to its device, and makes its receipt.
+// accept acks a downstream, gives it to its device, and makes a receipt if the
+// downstream asks for one.
 func (c *conn) accept(m downstream, now time.Time) {
 	s := c.srv
 	r := reply{Type: "ack", From: m.target, MessageID: m.id, RegistrationID: s.canonical[m.target]}
@@ -260,8 +196,8 @@ func (c *conn) accept(m downstream, now time.Time) {
 	}
 }
 
-// receipt is the delivery receipt for a downstream, or nil when XML can't carry
-// its id, which came as a JSON escape. Spec: ccs-protocol.md §6.
+// receipt is the delivery receipt for a downstream. It is nil if XML can't carry
+// the id, which a client can send as a JSON escape. Spec: ccs-protocol.md §6.
 func (s *Server) receipt(d *device, original string, now time.Time) *item {
 	id := "dr2:" + original
 	text, err := xmlText(encode(map[string]any{
@@ -279,7 +215,8 @@ func (s *Server) receipt(d *device, original string, now time.Time) *item {
 	return &item{seq: s.seq, dev: d, from: gcmDomain, id: id, text: text, created: now, receipt: true}
 }
 
-// reply queues the answer to one downstream for its time; then may be nil.
+// reply queues the reply to one downstream. It is due after Options.AckDelay. then
+// is called as pending says.
 func (c *conn) reply(stanza []byte, now time.Time, then func(time.Time)) {
 	s := c.srv
 	s.seq++
@@ -287,49 +224,5 @@ func (c *conn) reply(stanza []byte, now time.Time, then func(time.Time)) {
 	if span := s.opts.AckDelay.Max - delay; span > 0 {
 		delay += time.Duration(s.rnd.Int64N(int64(span)))
 	}
-	heap.Push(&c.replies, pending{due: now.Add(delay), seq: s.seq, stanza: stanza, counted: true, then: then})
-}
-
-// scanAck reads the ack that every client writes: three plain strings. False
-// is for decode to look at, which takes the same and all else.
-func scanAck(b []byte) (to, id []byte, ok bool) {
-	var kind []byte
-	if len(b) < 2 || b[0] != '{' || b[len(b)-1] != '}' || bytes.IndexByte(b, '\\') >= 0 {
-		return nil, nil, false
-	}
-	for rest := b[1 : len(b)-1]; ; rest = rest[1:] {
-		parts := [2][]byte{}
-		for i := range parts {
-			if i == 1 {
-				if len(rest) == 0 || rest[0] != ':' {
-					return nil, nil, false
-				}
-				rest = rest[1:]
-			}
-			if len(rest) == 0 || rest[0] != '"' {
-				return nil, nil, false
-			}
-			end := bytes.IndexByte(rest[1:], '"')
-			if end < 0 {
-				return nil, nil, false
-			}
-			parts[i], rest = rest[1:1+end], rest[2+end:]
-		}
-		switch string(parts[0]) {
-		case "to":
-			to = parts[1]
-		case "message_id":
-			id = parts[1]
-		case "message_type":
-			kind = parts[1]
-		default:
-			return nil, nil, false
-		}
-		if len(rest) == 0 {
-			return to, id, string(kind) == "ack" && len(to) > 0 && len(id) > 0
-		}
-		if rest[0] != ',' {
-			return nil, nil, false
-		}
-	}
+	heap.Push(&c.replies, pending{due: now.Add(delay), seq: s.seq, stanza: stanza, then: then})
 }

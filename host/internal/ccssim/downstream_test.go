@@ -124,7 +124,7 @@ func TestNacks(t *testing.T) {
 	equal(t, "an ack without to", c.payload()["error"], any("BAD_ACK"))
 }
 
-// P3's judge: the 101st unanswered downstream is seen, whatever is done about it.
+// P3: the 101st unanswered downstream is counted, whatever OverLimit says.
 func TestOverLimit(t *testing.T) {
 	for _, mode := range []OverLimit{OverNack, OverStop, OverClose} {
 		synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestNeverAnswered(t *testing.T) {
 	})
 }
 
-// A range of delays reorders answers; none comes early or late.
+// A range of delays changes the order of replies. No reply comes early or late.
 func TestAckDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{AckDelay: Range{time.Second, 3 * time.Second}, Seed: 7})
@@ -213,7 +213,7 @@ func TestReceipts(t *testing.T) {
 		data := receipt["data"].(map[string]any)
 		equal(t, "original", data["original_message_id"], any("m1"))
 		equal(t, "device", data["device_registration_id"], any("tok"))
-		c.ack(to, "m1") // the prefix is part of the id
+		c.ack(to, "m1") // "dr2:" is part of the id, so this is wrong
 		equal(t, "stripped id", c.stanza().Err.Code, "406")
 		c.ack(to, "dr2:m1")
 	}
@@ -229,10 +229,10 @@ func TestDevicesForgetTheOldest(t *testing.T) {
 	equal(t, "received", d.receivedN, 10)
 	equal(t, "remembered", len(d.received), 3)
 	equal(t, "ids", len(d.seen), 3)
-	equal(t, "duplicates", d.duplicates, 0) // each came again after it was forgotten
+	equal(t, "duplicates", d.duplicates, 0) // each came again only after the device had forgotten it
 }
 
-// FuzzScanAck: what the short way reads, encoding/json reads the same.
+// FuzzScanAck: scanAck reads the same as encoding/json.
 func FuzzScanAck(f *testing.F) {
 	f.Add([]byte(`{"to":"t","message_id":"1","message_type":"ack"}`))
 	f.Add([]byte(`{"message_type":"ack","message_id":"1","to":"t","to":"u"}`))
@@ -240,7 +240,7 @@ func FuzzScanAck(f *testing.F) {
 	f.Add([]byte(`{"to":"\u0074","message_id":"1","message_type":"ack"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		to, id, ok := scanAck(b)
-		if !ok || !json.Valid(b) || !utf8.Valid(b) { // control characters and bad UTF-8 are the XML's to refuse
+		if !ok || !json.Valid(b) || !utf8.Valid(b) { // the XML reader gives an error for control characters and bad UTF-8
 			return
 		}
 		m, err := decode(b)

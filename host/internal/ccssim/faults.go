@@ -12,29 +12,29 @@ type CutMode string
 
 // The ways to lose a connection.
 const (
-	CutFIN       CutMode = "fin"       // closed without a word: no stream end, no TLS close_notify
-	CutRST       CutMode = "rst"       // reset
-	CutBlackhole CutMode = "blackhole" // nothing comes any more, what is sent disappears; the client must notice by itself
+	CutFIN       CutMode = "fin"       // close the TCP connection, without a stream end or TLS close_notify
+	CutRST       CutMode = "rst"       // reset the TCP connection
+	CutBlackhole CutMode = "blackhole" // keep it open, but send nothing and ignore what comes
 )
 
-// Cut loses connections.
+// Cut says how connections are lost.
 type Cut struct {
-	Mode  CutMode `json:"mode"`  // "" is CutFIN
-	Conn  int     `json:"conn"`  // which one, as numbered in the report; 0 is all
-	After int     `json:"after"` // once so many more bytes have been written on it; 0 is now
-	Below bool    `json:"below"` // count the bytes below TLS: a record is cut in two; CutFIN only
+	Mode  CutMode `json:"mode"`  // "" means CutFIN
+	Conn  int     `json:"conn"`  // the number of the connection in the report; 0 means all
+	After int     `json:"after"` // how many more bytes are written on it before the cut; 0 means now
+	Below bool    `json:"below"` // count the bytes below TLS, so that a record may be cut in two; CutFIN only
 }
 
-// Drain announces the end of connections (ccs-protocol.md §7): new downstreams
-// get the nack CONNECTION_DRAINING, what is unanswered is still answered.
+// Drain announces the end of connections (ccs-protocol.md §7). New downstreams get
+// the nack CONNECTION_DRAINING. Earlier ones are still answered.
 type Drain struct {
-	Conn       int      `json:"conn"`        // which one; 0 is all
-	Grace      Duration `json:"grace"`       // until the server closes the stream; 0 never does
-	Silent     bool     `json:"silent"`      // no control message: the first nack tells
-	NoUpstream bool     `json:"no_upstream"` // no more upstream on it either
+	Conn       int      `json:"conn"`        // the number of the connection; 0 means all
+	Grace      Duration `json:"grace"`       // time until the server closes the stream; 0 means never
+	Silent     bool     `json:"silent"`      // send no control message: the client learns it from the first nack
+	NoUpstream bool     `json:"no_upstream"` // send no more upstreams on it
 }
 
-// Duration is a time.Duration that reads and writes as "1.5s" in JSON.
+// Duration is a time.Duration. In JSON it is a text such as "1.5s".
 type Duration time.Duration
 
 // MarshalText writes it as time.Duration.String does.
@@ -47,7 +47,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return err
 }
 
-// pick is the bound connection with that number, or all of them. srv.mu is held.
+// pick is the bound connection with that number; 0 picks all of them. s.mu must be held.
 func (s *Server) pick(number int) []*conn {
 	var out []*conn
 	for c := range s.conns {
@@ -58,10 +58,10 @@ func (s *Server) pick(number int) []*conn {
 	return out
 }
 
-// Drain drains all connections and never closes them.
+// Drain drains all connections and does not close them.
 func (s *Server) Drain() int { return s.DrainWith(Drain{}) }
 
-// DrainWith drains connections and returns how many.
+// DrainWith drains connections. It returns how many.
 func (s *Server) DrainWith(d Drain) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,14 +80,14 @@ func (s *Server) DrainWith(d Drain) int {
 	return len(picked)
 }
 
-// Cut closes all bound connections without a word.
+// Cut closes all bound connections, as CutFIN says.
 func (s *Server) Cut() int {
 	n, _ := s.CutWith(Cut{})
 	return n
 }
 
-// CutWith loses connections as told, and returns how many. Upstreams un-acked
-// on them are sent again on others.
+// CutWith cuts connections. It returns how many. Their un-acked upstreams are sent
+// again on other connections.
 func (s *Server) CutWith(cut Cut) (int, error) {
 	switch cut.Mode {
 	case "":
@@ -97,10 +97,10 @@ func (s *Server) CutWith(cut Cut) (int, error) {
 		return 0, fmt.Errorf("cut mode %q: want %q, %q or %q", cut.Mode, CutFIN, CutRST, CutBlackhole)
 	}
 	if cut.Below && cut.Mode != CutFIN {
-		return 0, fmt.Errorf("cut mode %q below TLS: only %q can be", cut.Mode, CutFIN)
+		return 0, fmt.Errorf("cut mode %q can't be below TLS: only %q can", cut.Mode, CutFIN)
 	}
 	if cut.After < 0 {
-		return 0, fmt.Errorf("cut after %d bytes: can't be negative", cut.After)
+		return 0, fmt.Errorf("cut after %d bytes: the number can't be negative", cut.After)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,7 +120,7 @@ func (s *Server) CutWith(cut Cut) (int, error) {
 	return len(picked), nil
 }
 
-// kill loses the connection now. srv.mu is held.
+// kill cuts the connection now. srv.mu must be held.
 func (c *conn) kill(mode CutMode) {
 	c.srv.counts.Cut++
 	c.unbind()
@@ -134,12 +134,12 @@ func (c *conn) kill(mode CutMode) {
 	}
 }
 
-// Freeze makes the server neither read nor write, with all connections open,
-// old and new, until Freeze(false).
+// Freeze stops all reading and writing until Freeze(false). All connections stay
+// open, and new ones are accepted.
 func (s *Server) Freeze(on bool) { s.gate.freeze(on) }
 
-// StreamError ends all connections by a stream error such as "system-shutdown"
-// (RFC 6120 §4.9.3) and returns how many.
+// StreamError ends all connections with a stream error such as "system-shutdown"
+// (RFC 6120 §4.9.3). It returns how many.
 func (s *Server) StreamError(condition string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,8 +151,8 @@ func (s *Server) StreamError(condition string) int {
 	return len(picked)
 }
 
-// Inject writes bytes as they are, between two stanzas, on all connections:
-// whatever a broken or newer server might send. It returns on how many.
+// Inject writes raw on all connections, between two stanzas. So a test can play a
+// broken or a newer server. It returns the number of connections.
 func (s *Server) Inject(raw string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +164,8 @@ func (s *Server) Inject(raw string) int {
 	return len(picked)
 }
 
-// SetCanonical makes acks of downstreams to a token carry registration_id; "" ends that.
+// SetCanonical puts registration_id into the acks of downstreams to a token. ""
+// ends that.
 func (s *Server) SetCanonical(token, registrationID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,9 +27,9 @@ func TestDrain(t *testing.T) {
 		m := c.payload()
 		equal(t, "new", fmt.Sprint(m["message_id"], m["error"]), "afterCONNECTION_DRAINING")
 		s.Upstream("tok", "", nil)
-		equal(t, "upstream goes on", c.take(1)[0], "tok u-r-3")
+		equal(t, "upstream goes on", c.receive(1)[0], "tok u-r-3")
 
-		fresh := login(t, s) // the replacement is not draining
+		fresh := login(t, s) // the new connection is not draining
 		fresh.downstream(`{"to":"t","message_id":"after"}`)
 		equal(t, "elsewhere", fresh.payload()["message_type"], any("ack"))
 
@@ -73,14 +73,14 @@ func TestBlackhole(t *testing.T) {
 		if _, err := s.CutWith(Cut{Mode: CutBlackhole}); err != nil {
 			t.Fatal(err)
 		}
-		c.write(strings.Repeat(" ", 100_000)) // writes go on succeeding
+		c.write(strings.Repeat(" ", 100_000)) // writes still succeed
 		c.silent(time.Hour)
 		equal(t, "bound", len(s.pick(0)), 0)
 		s.Close()
 	})
 }
 
-// Cut{After: n} lets exactly n more bytes through.
+// Cut{After: n} cuts after exactly n more bytes.
 func TestCutAfter(t *testing.T) {
 	for _, n := range []int{1, 2, 100, 333} {
 		s := newServer(t, Options{})
@@ -110,12 +110,12 @@ func TestCutRefusals(t *testing.T) {
 	s := newServer(t, Options{})
 	for _, c := range []Cut{{Mode: "axe"}, {After: -1}} {
 		if _, err := s.CutWith(c); err == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("no error for %+v", c)
 		}
 	}
 	for _, o := range []Options{{Window: -1}, {Duplicates: 1}, {OverLimit: "shout"}, {Run: "a b"}, {AckDelay: Range{Min: -1}}} {
 		if _, err := New(o); err == nil {
-			t.Errorf("%+v was taken", o)
+			t.Errorf("no error for %+v", o)
 		}
 	}
 }

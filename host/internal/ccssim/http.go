@@ -7,137 +7,84 @@ import (
 	"net/http"
 )
 
-// Handler is the server's control over HTTP; bodies and answers are JSON. A
-// request that can't be done is answered 400 with {"error": …}.
+// Handler controls the server over HTTP. Bodies and answers are JSON. A request
+// that can't be done is answered with status 400 and {"error": …}.
 //
 //	POST   /upstream        Upstream             → {"message_id": …}
 //	POST   /nack            Nack
-//	DELETE /nack            all rules
+//	DELETE /nack            removes all rules
 //	POST   /drain           Drain                → {"connections": n}
 //	POST   /cut             Cut                  → {"connections": n}
 //	POST   /freeze          {"on": true}
 //	POST   /stream-error    {"condition": …}     → {"connections": n}
 //	POST   /inject          {"raw": …}           → {"connections": n}
 //	POST   /canonical       {"token": …, "registration_id": …}
-//	POST   /devices         Devices: starts a load, in place of the one there
-//	DELETE /devices         stops the loads
-//	GET    /devices/{token} DeviceReport; topics and conditions are tokens too
+//	POST   /devices         Devices: starts a load and stops the sender's last one
+//	DELETE /devices         stops all loads
+//	GET    /devices/{token} DeviceReport; a topic or condition is a token too
 //	GET    /report          Report
 //	GET    /counts          Counts
 //	GET    /acked           text: "token TAB message id" for every acked upstream
-//	GET    /transcript      a Line as JSON for each of the last stanzas
+//	GET    /transcript      the last stanzas, each a Line as JSON
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			v, err := f(r)
-			code := http.StatusOK
-			if err != nil {
-				v, code = map[string]string{"error": err.Error()}, http.StatusBadRequest
-			} else if v == nil {
-				v = struct{}{}
-			}
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(code)
-			json.NewEncoder(w).Encode(v)
-		})
-	}
-	handle("POST /upstream", func(r *http.Request) (any, error) {
-		u, err := body[Upstream](r)
-		if err != nil {
-			return nil, err
-		}
+	post(mux, "/upstream", func(u Upstream) (any, error) {
 		id, err := s.Send(u)
 		return map[string]string{"message_id": id}, err
 	})
-	handle("POST /nack", func(r *http.Request) (any, error) {
-		n, err := body[Nack](r)
-		if err == nil {
-			s.Nack(n)
-		}
-		return nil, err
-	})
-	handle("DELETE /nack", func(*http.Request) (any, error) { s.ClearNacks(); return nil, nil })
-	handle("POST /drain", func(r *http.Request) (any, error) {
-		d, err := body[Drain](r)
-		if err != nil {
-			return nil, err
-		}
-		return picked(s.DrainWith(d)), nil
-	})
-	handle("POST /cut", func(r *http.Request) (any, error) {
-		c, err := body[Cut](r)
-		if err != nil {
-			return nil, err
-		}
+	post(mux, "/nack", func(n Nack) (any, error) { s.Nack(n); return nil, nil })
+	handle(mux, "DELETE /nack", func(*http.Request) (any, error) { s.ClearNacks(); return nil, nil })
+	post(mux, "/drain", func(d Drain) (any, error) { return connections(s.DrainWith(d)), nil })
+	post(mux, "/cut", func(c Cut) (any, error) {
 		n, err := s.CutWith(c)
-		return picked(n), err
+		return connections(n), err
 	})
-	handle("POST /freeze", func(r *http.Request) (any, error) {
-		f, err := body[struct {
-			On *bool `json:"on"`
-		}](r)
-		if err == nil && f.On == nil {
-			err = errors.New(`"on" must be true or false`)
+	post(mux, "/freeze", func(f struct {
+		On *bool `json:"on"`
+	}) (any, error) {
+		if f.On == nil {
+			return nil, errors.New(`"on" must be true or false`)
 		}
-		if err == nil {
-			s.Freeze(*f.On)
-		}
-		return nil, err
+		s.Freeze(*f.On)
+		return nil, nil
 	})
-	handle("POST /stream-error", func(r *http.Request) (any, error) {
-		e, err := body[struct {
-			Condition string `json:"condition"`
-		}](r)
-		if err == nil && e.Condition == "" {
-			err = errors.New(`"condition" is missing, such as "system-shutdown"`)
+	post(mux, "/stream-error", func(e struct {
+		Condition string `json:"condition"`
+	}) (any, error) {
+		if e.Condition == "" {
+			return nil, errors.New(`"condition" is missing; "system-shutdown" is one`)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return picked(s.StreamError(e.Condition)), nil
+		return connections(s.StreamError(e.Condition)), nil
 	})
-	handle("POST /inject", func(r *http.Request) (any, error) {
-		i, err := body[struct {
-			Raw string `json:"raw"`
-		}](r)
-		if err != nil {
-			return nil, err
-		}
-		return picked(s.Inject(i.Raw)), nil
+	post(mux, "/inject", func(i struct {
+		Raw string `json:"raw"`
+	}) (any, error) {
+		return connections(s.Inject(i.Raw)), nil
 	})
-	handle("POST /canonical", func(r *http.Request) (any, error) {
-		c, err := body[struct {
-			Token          string `json:"token"`
-			RegistrationID string `json:"registration_id"`
-		}](r)
-		if err == nil {
-			s.SetCanonical(c.Token, c.RegistrationID)
-		}
-		return nil, err
+	post(mux, "/canonical", func(c struct {
+		Token          string `json:"token"`
+		RegistrationID string `json:"registration_id"`
+	}) (any, error) {
+		s.SetCanonical(c.Token, c.RegistrationID)
+		return nil, nil
 	})
-	handle("POST /devices", func(r *http.Request) (any, error) {
-		d, err := body[Devices](r)
-		if err == nil {
-			err = s.StartDevices(d)
-		}
-		return nil, err
-	})
-	handle("DELETE /devices", func(*http.Request) (any, error) { s.StopDevices(); return nil, nil })
-	handle("GET /devices/{token...}", func(r *http.Request) (any, error) {
+	post(mux, "/devices", func(d Devices) (any, error) { return nil, s.StartDevices(d) })
+	handle(mux, "DELETE /devices", func(*http.Request) (any, error) { s.StopDevices(); return nil, nil })
+	handle(mux, "GET /devices/{token...}", func(r *http.Request) (any, error) {
 		d, ok := s.Device(r.PathValue("token"))
 		if !ok {
-			if d, ok = s.Device("/" + r.PathValue("token")); !ok { // /devices//topics/x is cleaned to one slash
-				return nil, errors.New("no such device: nothing was sent by it or to it")
-			}
+			d, ok = s.Device("/" + r.PathValue("token")) // net/http makes /devices/topics/x of /devices//topics/x
+		}
+		if !ok {
+			return nil, errors.New("no such device: it sent nothing and got nothing")
 		}
 		return d, nil
 	})
-	handle("GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
-	handle("GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
+	handle(mux, "GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
+	handle(mux, "GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
 	mux.HandleFunc("GET /acked", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		s.WriteAcked(w) // an error is a client that has gone
+		s.WriteAcked(w) // it fails only if the client has gone
 	})
 	mux.HandleFunc("GET /transcript", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
@@ -149,15 +96,34 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-func picked(n int) any { return map[string]int{"connections": n} }
+func connections(n int) any { return map[string]int{"connections": n} }
 
-// body reads a request's JSON object; an empty body is the zero value, and a
-// field that doesn't exist is an error.
-func body[T any](r *http.Request) (v T, err error) {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 8<<20))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
-		return v, err
-	}
-	return v, nil
+// handle answers requests with what f returns.
+func handle(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(r)
+		code := http.StatusOK
+		if err != nil {
+			v, code = map[string]string{"error": err.Error()}, http.StatusBadRequest
+		} else if v == nil {
+			v = struct{}{}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(v)
+	})
+}
+
+// post calls f with the JSON object in a request's body. An empty body is the zero
+// value. An unknown field is an error.
+func post[T any](mux *http.ServeMux, path string, f func(T) (any, error)) {
+	handle(mux, "POST "+path, func(r *http.Request) (any, error) {
+		var v T
+		d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 8<<20))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		return f(v)
+	})
 }

@@ -28,7 +28,7 @@ func TestHandler(t *testing.T) {
 	}
 	c := login(t, s)
 	ok("POST", "/upstream", `{"from":"tok","category":"c","data":{"k":"v"}}`, `"u-r-1"`)
-	equal(t, "upstream", c.take(1)[0], "tok u-r-1")
+	equal(t, "upstream", c.receive(1)[0], "tok u-r-1")
 	c.ack("tok", "u-r-1")
 	ok("POST", "/nack", `{"count":1,"code":"INTERNAL_SERVER_ERROR"}`, `{}`)
 	c.downstream(`{"to":"tok","message_id":"m"}`)
@@ -46,7 +46,7 @@ func TestHandler(t *testing.T) {
 	ok("GET", "/counts", "", `"acked":1`)
 	ok("GET", "/transcript", "", `u-r-1`)
 	ok("POST", "/devices", `{"count":2,"limit":3,"category":"x"}`, `{}`)
-	c.take(3)
+	c.receive(3)
 	ok("DELETE", "/devices", "", `{}`)
 	ok("POST", "/inject", `{"raw":" "}`, `{"connections":1}`)
 	ok("POST", "/drain", `{"grace":"1h"}`, `{"connections":1}`)

@@ -14,7 +14,7 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// condition is that of the stream error that comes next; "" for another end.
+// condition is the condition of the stream error that comes next; "" for another end.
 func (c *client) condition() string {
 	c.t.Helper()
 	c.nc.SetReadDeadline(time.Now().Add(patience))
@@ -33,7 +33,7 @@ func TestIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{IdleTimeout: 10 * time.Second, Keepalive: time.Second})
 		c := login(t, s)
-		for range 5 { // a space is life
+		for range 5 { // a space counts as a sign of life
 			c.silent(9 * time.Second)
 			c.write(" ")
 		}
@@ -74,7 +74,7 @@ func TestControlHasATypeWhenAsked(t *testing.T) {
 	}
 }
 
-// A receipt comes after its ack, or before it, whatever the ack's delay.
+// A receipt comes after the downstream's ack or, with ReceiptFirst, before it. The ack's delay does not matter.
 func TestReceiptOrder(t *testing.T) {
 	for first, want := range map[bool]string{false: "ack receipt", true: "receipt ack"} {
 		for _, delay := range []time.Duration{0, 30 * time.Millisecond} {
@@ -90,7 +90,7 @@ func TestReceiptOrder(t *testing.T) {
 	}
 }
 
-// A device has its message even where its sender's ack was lost.
+// A device gets its message even if the ack to its sender is lost.
 func TestReceiptOfALostAck(t *testing.T) {
 	s := newServer(t, Options{Receipts: true, AckDelay: Range{Min: time.Hour}})
 	c := login(t, s)
@@ -100,19 +100,19 @@ func TestReceiptOfALostAck(t *testing.T) {
 	equal(t, "receipt", login(t, s).payload()["message_id"], any("dr2:m1"))
 }
 
-// What is not acked in time is written again on the same connection, and again;
-// each writing takes a place of the window and wants its ack.
+// An upstream that is not acked in time is written again and again on the same
+// connection. Each writing counts in the window and needs its own ack.
 func TestResendAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{ResendAfter: 10 * time.Second, Window: 4, Keepalive: -1})
 		c := login(t, s)
 		s.Send(Upstream{From: "tok", MessageID: "1"})
 		s.Send(Upstream{From: "tok", MessageID: "2"})
-		equal(t, "first", strings.Join(c.take(2), ","), "tok 1,tok 2")
+		equal(t, "first", strings.Join(c.receive(2), ","), "tok 1,tok 2")
 		c.ack("tok", "1")
 		c.silent(9900 * time.Millisecond)
 		for range 3 {
-			equal(t, "again", c.take(1)[0], "tok 2")
+			equal(t, "again", c.receive(1)[0], "tok 2")
 			c.silent(9900 * time.Millisecond)
 		}
 		c.silent(time.Minute) // the window is full
@@ -126,13 +126,13 @@ func TestResendAfter(t *testing.T) {
 	})
 }
 
-// A connection that carries no more upstreams has no reason to wake for one:
-// its writer would go round and round.
+// A connection that carries no more upstreams must not wake for one. Its writer would
+// run without a pause.
 func TestNoWakeForWhatIsNotWritten(t *testing.T) {
 	s := newServer(t, Options{ResendAfter: time.Hour, Keepalive: -1})
 	c := login(t, s)
 	s.Send(Upstream{From: "tok", MessageID: "1"})
-	equal(t, "first", c.take(1)[0], "tok 1")
+	equal(t, "first", c.receive(1)[0], "tok 1")
 	wake := func() (at time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -169,7 +169,7 @@ func TestNackThatLosesTheConnection(t *testing.T) {
 	}
 }
 
-// A cut below TLS ends in the middle of a record, without close_notify.
+// A cut below TLS is in the middle of a record, and without close_notify.
 func TestCutBelowTLS(t *testing.T) {
 	s, err := NewServer(Options{})
 	if err != nil {
@@ -197,7 +197,7 @@ func TestCutBelowTLS(t *testing.T) {
 	}
 	equal(t, "bytes", count.n-before, 100)
 	if _, err := s.CutWith(Cut{Mode: CutRST, After: 1, Below: true}); err == nil {
-		t.Error("took what can't be")
+		t.Error("no error for an impossible cut")
 	}
 }
 
@@ -215,7 +215,7 @@ func (c *counted) Read(p []byte) (int, error) {
 func TestKnobRefusals(t *testing.T) {
 	for i, o := range []Options{{Connections: -1}, {IdleTimeout: -1}, {ResendAfter: -1}} {
 		if o.Check() == nil {
-			t.Errorf("options %d were taken", i)
+			t.Errorf("no error for options %d", i)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets that are at most 1/32 wide: 64 octaves
-// of 32 buckets, so that its size doesn't depend on what it is given.
+// histogram counts durations in buckets. A bucket is at most 1/32 of its value
+// wide. There are 64 octaves of 32 buckets each, so the size is constant.
 type histogram struct {
 	count   uint64
 	max     time.Duration
@@ -20,7 +20,7 @@ func (h *histogram) add(d time.Duration) {
 	h.buckets[bucketOf(uint64(d))]++
 }
 
-// quantile is the upper edge of the bucket that holds the q-th part of all values.
+// quantile is the upper edge of the bucket in which the q-quantile is.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(q * float64(h.count))
 	var seen uint64
@@ -32,7 +32,8 @@ func (h *histogram) quantile(q float64) time.Duration {
 	return h.max
 }
 
-// bucketOf is exact below 32; above, an octave's top five bits choose the bucket.
+// bucketOf is the bucket of v. Below 64 each value has its own. Above, the octave and
+// the five bits after the highest one choose it.
 func bucketOf(v uint64) int {
 	shift := max(bits.Len64(v)-6, 0)
 	return shift*32 + int(v>>shift)
@@ -47,7 +48,7 @@ func edgeOf(i int) time.Duration {
 	return time.Duration((uint64(i%32+32)+1)<<shift - 1)
 }
 
-// Latency sums up how long something took, to within 3 %.
+// Latency is a summary of measured times. The quantiles are exact to about 3 %.
 type Latency struct {
 	Count uint64        `json:"count"`
 	P50   time.Duration `json:"p50_ns"`

@@ -9,32 +9,33 @@ import (
 	"time"
 )
 
-// Devices is a load: virtual devices that send upstream, in turns. Each message
-// carries the device's own counter in its data, "n":"17", from 1 on without
-// gaps, so that a plugin can check the order. Tokens are device-1 to
-// device-Count; counters go on from one load to the next.
+// Devices is a load: virtual devices that send upstreams, one device after the other. Their
+// tokens are device-1 to device-Count. Each device counts its messages from 1 on,
+// without gaps, and puts the number into the data as "n":"17". So a plugin can check
+// the order. The next load goes on counting.
 type Devices struct {
-	Sender   string            `json:"sender,omitempty"` // "" is the first sender
+	Sender   string            `json:"sender,omitempty"` // "" means the first sender
 	Count    int               `json:"count"`            // devices; 0 sends nothing
-	Rate     float64           `json:"rate"`             // messages a second, all devices together; 0: as fast as the window allows
-	Limit    int               `json:"limit"`            // messages in all; 0 is no limit
+	Rate     float64           `json:"rate"`             // messages per second, all devices together; 0 means as fast as the window allows
+	Limit    int               `json:"limit"`            // messages, all devices together; 0 means no limit
 	Category string            `json:"category"`
-	Size     int               `json:"size"`           // bytes of the JSON payload, padded to it with data's "pad"; short of what the fields need it has no effect
+	Size     int               `json:"size"`           // least bytes of the JSON payload; data's "pad" fills it up
 	Data     map[string]string `json:"data,omitempty"` // further fields of data
 }
 
 func (d Devices) check() error {
 	if d.Count < 0 || !(d.Rate >= 0) || d.Limit < 0 || d.Size < 0 || d.Size > 1e6 || d.Count > 1e6 {
-		return errors.New("devices: count is 0 to a million, size 0 to a million bytes, and rate and limit can't be negative")
+		return errors.New("devices: count must be 0 to a million, size must be 0 to a million bytes, and rate and limit can't be negative")
 	}
 	return nil
 }
 
-// tick is the finest pace of a load: what is due within one goes out together.
+// tick is how often a load makes messages at most. All that are due then go out
+// together.
 const tick = time.Millisecond
 
-// load is the state of an account's Devices. It makes messages when a
-// connection has room for them; the backlog of a slow client is a number.
+// load is the state of an account's Devices. It makes a message only when a
+// connection has room for it, so a slow client costs no memory.
 type load struct {
 	set     Devices
 	shape   *shape
@@ -43,8 +44,8 @@ type load struct {
 	created int // since start
 }
 
-// StartDevices starts a load, in place of the one that its sender has. The ack
-// latencies reported begin anew.
+// StartDevices starts a load and stops the sender's last one. The report's ack
+// latency begins anew.
 func (s *Server) StartDevices(d Devices) error {
 	if err := d.check(); err != nil {
 		return err
@@ -68,7 +69,7 @@ func (s *Server) StartDevices(d Devices) error {
 	return nil
 }
 
-// StopDevices ends all loads. What they sent stays until it is acked.
+// StopDevices ends all loads. Their messages stay until they are acked.
 func (s *Server) StopDevices() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +78,8 @@ func (s *Server) StopDevices() {
 	}
 }
 
-// due is how many messages may be made now: none at a time before the last was made.
+// due is how many messages may be made now. It is never negative, although another
+// connection may have made messages at a later now.
 func (l *load) due(now time.Time) int {
 	if len(l.devices) == 0 {
 		return 0
@@ -92,8 +94,8 @@ func (l *load) due(now time.Time) int {
 	return max(0, total-l.created)
 }
 
-// wake is when due may become positive; zero when only a change does that.
-func (l *load) wake(now time.Time) time.Time {
+// nextDue is when due may become positive. It is zero if time alone can't do that.
+func (l *load) nextDue(now time.Time) time.Time {
 	if len(l.devices) == 0 || l.set.Rate == 0 || l.set.Limit > 0 && l.created >= l.set.Limit {
 		return time.Time{}
 	}
@@ -111,7 +113,7 @@ func (l *load) create(run string) *item {
 	return &item{dev: d, from: d.token, id: loadID(run, d.sent), n: d.sent, shape: l.shape}
 }
 
-// shape is the constant part of a load's payloads, encoded once.
+// shape is the constant part of a load's payloads. It is encoded once.
 type shape struct {
 	extra string // ,"key":"value" for each further field of data
 	end   string // ,"category":"…"} and so on
@@ -138,7 +140,7 @@ func newShape(d Devices) (*shape, error) {
 		fields := encode(d.Data)
 		sh.extra = "," + string(fields[1:len(fields)-1])
 	}
-	// encode leaves no < > & in the JSON, so that it is XML text as it stands.
+	// encode writes no < > & into the JSON, so the payload needs no escaping in XML.
 	if _, err := xmlText([]byte(sh.extra + sh.end)); err != nil {
 		return nil, fmt.Errorf("devices: category and data: %w", err)
 	}

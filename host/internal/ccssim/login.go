@@ -13,7 +13,8 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// login answers stream header, PLAIN, restart and bind. Spec: ccs-protocol.md §1.2.
+// login answers the stream header, PLAIN, the second stream header and the bind.
+// Spec: ccs-protocol.md §1.2.
 func (c *conn) login() error {
 	domain, err := c.openStream(`<mechanisms xmlns="` + nsSASL + `"><mechanism>X-OAUTH2</mechanism><mechanism>X-GOOGLE-TOKEN</mechanism><mechanism>PLAIN</mechanism></mechanisms>`)
 	if err != nil {
@@ -26,9 +27,9 @@ func (c *conn) login() error {
 	cid, err := c.authenticate(element)
 	if err != nil {
 		c.srv.mu.Lock()
-		c.srv.counts.Refused++
+		c.srv.counts.Denied++
 		c.srv.mu.Unlock()
-		c.say(`<failure xmlns="` + nsSASL + `"><not-authorized/></failure>` + closeTag)
+		c.say(`<failure xmlns="` + nsSASL + `"><not-authorized/></failure>` + xmpp.CloseTag)
 		c.rw.Close()
 		return err
 	}
@@ -45,9 +46,9 @@ func (c *conn) login() error {
 		st, err := c.r.Parse(element)
 		switch {
 		case err != nil:
-			return c.refuse("invalid-xml", err)
+			return c.failLogin("invalid-xml", err)
 		case st.Kind != xmpp.IQ && st.Kind != xmpp.Presence:
-			return c.refuse("not-authorized", fmt.Errorf("%s before the bind", st.Name.Local))
+			return c.failLogin("not-authorized", fmt.Errorf("%s before the bind", st.Name.Local))
 		case st.Bind == nil:
 			continue
 		}
@@ -60,22 +61,19 @@ func (c *conn) login() error {
 		}
 		c.jid = cid + "/" + resource
 		c.head = upstreamHead(c.jid)
-		// Once the client reads this, it is bound: so that comes first.
-		if !c.bound([]byte(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`)) {
-			return c.refuse("policy-violation", fmt.Errorf("%s has %d connections already", cid, c.srv.opts.Connections))
+		// The connection must be bound before the client can read the result.
+		if !c.bind([]byte(`<iq type="result" id="` + escape(st.ID) + `"><bind xmlns="` + nsBind + `"><jid>` + escape(c.jid) + `</jid></bind></iq>`)) {
+			return c.failLogin("policy-violation", fmt.Errorf("%s has %d connections already", cid, c.srv.opts.Connections))
 		}
 		return nil
 	}
 }
 
-// openStream answers a stream header; "to" is mirrored, whatever it says.
+// openStream answers a stream header. The answer's "from" is the client's "to".
 func (c *conn) openStream(features string) (domain string, err error) {
 	h, err := c.r.Header()
-	var fault xmpp.Fault
-	if errors.As(err, &fault) {
-		return "", c.refuse("invalid-xml", err)
-	} else if err != nil {
-		return "", err
+	if err != nil {
+		return "", c.loginError(err)
 	}
 	domain = h.To
 	if domain == "" {
@@ -87,11 +85,8 @@ func (c *conn) openStream(features string) (domain string, err error) {
 
 func (c *conn) loginElement() ([]byte, error) {
 	element, err := c.r.Next()
-	var fault xmpp.Fault
-	if errors.As(err, &fault) {
-		return nil, c.refuse("invalid-xml", err)
-	} else if err != nil {
-		return nil, err
+	if err != nil {
+		return nil, c.loginError(err)
 	}
 	c.srv.mu.Lock()
 	c.srv.transcript.add(time.Now(), c.id, false, element)
@@ -99,8 +94,8 @@ func (c *conn) loginElement() ([]byte, error) {
 	return element, nil
 }
 
-// authenticate checks PLAIN's "authzid NUL authcid NUL password" and sets acct.
-// The authcid is SENDER at one of CCS's two domains, or the bare sender.
+// authenticate checks PLAIN's "authzid NUL authcid NUL password", and sets acct.
+// The authcid is SENDER at one of CCS's two domains, or SENDER alone.
 func (c *conn) authenticate(element []byte) (cid string, err error) {
 	var auth struct {
 		XMLName   xml.Name `xml:"urn:ietf:params:xml:ns:xmpp-sasl auth"`
@@ -111,7 +106,7 @@ func (c *conn) authenticate(element []byte) (cid string, err error) {
 		return "", fmt.Errorf("login: %w", err)
 	}
 	if auth.Mechanism != "PLAIN" {
-		return "", fmt.Errorf("login with mechanism %q: only PLAIN works", auth.Mechanism)
+		return "", fmt.Errorf("login with mechanism %q: want PLAIN", auth.Mechanism)
 	}
 	blob, err := base64.StdEncoding.DecodeString(strings.TrimSpace(auth.Text))
 	if err != nil {
@@ -130,7 +125,7 @@ func (c *conn) authenticate(element []byte) (cid string, err error) {
 	defer c.srv.mu.Unlock()
 	a := c.srv.accounts[sender]
 	if a == nil {
-		return "", fmt.Errorf("login as %s: no such sender here", cid)
+		return "", fmt.Errorf("login as %s: the simulator has no such sender", cid)
 	}
 	if a.key != string(parts[2]) {
 		return "", fmt.Errorf("login as %s: wrong server key", cid)
@@ -139,7 +134,7 @@ func (c *conn) authenticate(element []byte) (cid string, err error) {
 	return cid, nil
 }
 
-// say writes a part of the login at once.
+// say writes a part of the login.
 func (c *conn) say(s string) error {
 	_, err := io.WriteString(c.rw, s)
 	c.srv.mu.Lock()
@@ -148,12 +143,21 @@ func (c *conn) say(s string) error {
 	return err
 }
 
-// refuse ends a stream that isn't bound yet.
-func (c *conn) refuse(condition string, why error) error {
+// loginError ends the stream if err is about the client's XML. It returns err.
+func (c *conn) loginError(err error) error {
+	var fault xmpp.Fault
+	if errors.As(err, &fault) {
+		return c.failLogin("invalid-xml", err)
+	}
+	return err
+}
+
+// failLogin ends a stream that is not bound yet with a stream error. It returns why.
+func (c *conn) failLogin(condition string, why error) error {
 	c.srv.mu.Lock()
 	c.srv.counts.StreamErrors++
 	c.srv.mu.Unlock()
-	c.say(string(streamError(condition)))
+	c.say(string(xmpp.AppendStreamError(nil, condition, "")))
 	c.rw.Close()
 	return why
 }

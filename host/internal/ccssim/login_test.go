@@ -40,13 +40,13 @@ func TestLogin(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Condition != "not-authorized" {
 			t.Errorf("%s with key %q: %v, want not-authorized", tt.cid, tt.key, err)
 		}
-		c.over() // and no second try
+		c.over() // there is no second try
 	}
-	equal(t, "refused", s.Counts().Refused, 4)
+	equal(t, "denied", s.Counts().Denied, 4)
 	equal(t, "logins", s.Counts().Logins, 4)
 	for _, l := range s.Transcript() {
 		if strings.Contains(l.Stanza, "<auth x") {
-			t.Errorf("the transcript holds a credential: %s", l.Stanza)
+			t.Errorf("a credential is in the transcript: %s", l.Stanza)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestTLSAndCAOutliveARestart(t *testing.T) {
 	if _, err := NewServer(Options{CAFile: file}); err == nil || !strings.Contains(err.Error(), "no key beside it") {
 		t.Errorf("certificate without key: %v", err)
 	}
-	key := filepath.Join(t.TempDir(), "server.key") // of somebody's whose certificate is misspelt
+	key := filepath.Join(t.TempDir(), "server.key") // the key of somebody who misspelt the certificate's name
 	if err := os.WriteFile(key, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,8 @@ func TestIQ(t *testing.T) {
 	}
 }
 
-// A login that stands still ends; one that is done may be silent for ever, and hears a space now and then.
+// A login that does not go on is ended. After the login a client may be silent for
+// ever, and gets a space now and then.
 func TestDeadlinesAndKeepalive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{Keepalive: 10 * time.Second, LoginTimeout: 5 * time.Second})

@@ -13,64 +13,65 @@ import (
 // Options set up a [Server]. The zero value is a server on a free port of
 // 127.0.0.1 that behaves as ccs-protocol.md describes CCS.
 type Options struct {
-	Listen    string            // address of the TLS listener; "" is 127.0.0.1:0
-	CAFile    string            // where the CA's certificate is kept (its key beside it), so that a restart keeps it; "" keeps it in memory
-	SenderID  string            // "" is [DefaultSenderID]
-	ServerKey string            // "" is [DefaultServerKey]
+	Listen    string            // address of the TLS listener; "" means 127.0.0.1:0
+	CAFile    string            // file for the CA's certificate, with its key beside it, so that a restart has the same CA; "" keeps the CA in memory
+	SenderID  string            // "" means [DefaultSenderID]
+	ServerKey string            // "" means [DefaultServerKey]
 	Senders   map[string]string // further senders: id to server key
 
-	Window       int           // upstreams un-acked on a connection at a time; 0 is 100
-	Pending      int           // downstreams unanswered on a connection at a time; 0 is 100
-	OverLimit    OverLimit     // what a client gets that sends more
-	AckDelay     Range         // time from a downstream to its answer; a range also reorders answers
-	Keepalive    time.Duration // a space after this much silence; 0 is 60 s, negative never
-	Retention    time.Duration // how long an un-acked upstream is kept; 0 is 24 h
-	LenientAcks  bool          // ignore an ack of something not outstanding here, instead of 406
-	Receipts     bool          // send delivery receipts for downstreams that ask for one, after their acks
-	ReceiptFirst bool          // and before their acks
-	BareGCM      bool          // write <gcm xmlns=…> where CCS writes <data:gcm …>: acks, nacks, control
+	Window       int           // most un-acked upstreams on a connection; 0 means 100
+	Pending      int           // most unanswered downstreams on a connection; 0 means 100
+	OverLimit    OverLimit     // what happens to a client that sends more
+	AckDelay     Range         // time from a downstream to its reply; a range also changes the order of replies
+	Keepalive    time.Duration // write a space after this much silence; 0 means 60 s, negative means never
+	Retention    time.Duration // how long an un-acked upstream is kept; 0 means 24 h
+	LenientAcks  bool          // ignore an ack of something that is not outstanding on its connection, in place of the 406
+	Receipts     bool          // send the delivery receipts that downstreams ask for
+	ReceiptFirst bool          // send a receipt before the downstream's ack, not after it
+	BareGCM      bool          // write <gcm xmlns=…> in acks, nacks and control messages; CCS writes <data:gcm …>
 	TypedControl bool          // write type="normal" on control messages
-	ResendAfter  time.Duration // an upstream un-acked for so long is written once more on its connection, and so on; 0: never
+	ResendAfter  time.Duration // write an upstream again on its connection each time it was un-acked for so long; 0 means never
 	Duplicates   float64       // probability that an upstream is written twice on its connection
-	WriteEach    bool          // one write (TLS record) for each stanza; else as many stanzas as are ready
-	SplitBytes   int           // cut every write into pieces of 1 to so many bytes; 0 leaves it whole
-	MaxStanza    int           // longest stanza taken from a client, in bytes; 0 is 64 KiB
-	LoginTimeout time.Duration // from the TCP connection to the bind; 0 is 30 s
-	IdleTimeout  time.Duration // a client silent for so long gets the stream error connection-timeout; 0: never
-	Connections  int           // most of a sender at a time; one more gets the stream error policy-violation; 0 is 1000
+	WriteEach    bool          // write each stanza by itself (a TLS record); else all that are ready together
+	SplitBytes   int           // divide every write into pieces of 1 to so many bytes; 0 does not divide
+	MaxStanza    int           // most bytes of a client's stanza; 0 means 64 KiB
+	LoginTimeout time.Duration // from the TCP connection to the bind; 0 means 30 s
+	IdleTimeout  time.Duration // a client that is silent for so long gets the stream error connection-timeout; 0 means never
+	Connections  int           // most connections of a sender; one more gets the stream error policy-violation; 0 means 1000
 
-	Single bool // one connection of a sender at a time: a login ends the others by the stream error conflict
+	Single bool // a sender has one connection: a login ends the others with the stream error conflict
 
-	Canonical  map[string]string // token to the registration_id that its acks carry
-	Devices    Devices           // a load to start with
-	Seed       uint64            // of all that is random; 0 takes a fresh one
-	Run        string            // part of the virtual devices' message ids; "" makes one from Seed
-	Remember   int               // downstreams remembered for each device; 0 is 10,000
-	Transcript int               // stanzas remembered by [Server.Transcript]; 0 is 1,000, negative none
-	Log        hclog.Logger      // connections and refusals; nil for none
+	Canonical  map[string]string // token to the registration_id in the acks of downstreams to it
+	Devices    Devices           // the load at the start
+	Seed       uint64            // of all random values; 0 means a random one
+	Run        string            // part of the message ids of the load; "" makes one from Seed
+	Remember   int               // downstreams remembered for each device; 0 means 10,000
+	Transcript int               // stanzas remembered for [Server.Transcript]; 0 means 1,000, negative means none
+	Log        hclog.Logger      // of connections and stream errors; nil means no log
 }
 
-// What a Server knows when its Options name no sender: config.hcl's defaults.
+// The sender of a Server whose Options name none, as in config.hcl.
 const (
 	DefaultSenderID  = "482915730064"
 	DefaultServerKey = "simulator"
 )
 
-// OverLimit says what is done to a client that sends a downstream while Pending
+// OverLimit says what happens when a client sends a downstream while Pending ones
 // are unanswered. What CCS did is unknown (ccs-protocol.md §8).
 type OverLimit string
 
-// The ways to treat a client over its limit.
+// What can happen to a client over its limit.
 const (
-	OverNack  OverLimit = "nack"  // nack SERVICE_UNAVAILABLE; the default
-	OverStop  OverLimit = "stop"  // read on only after an answer went out
-	OverClose OverLimit = "close" // stream error policy-violation
+	OverNack  OverLimit = "nack"  // it gets the nack SERVICE_UNAVAILABLE; the default
+	OverStop  OverLimit = "stop"  // the server reads nothing until it has written a reply
+	OverClose OverLimit = "close" // it gets the stream error policy-violation
 )
 
-// Range is a span of time that values are drawn from, evenly. Max below Min means Min.
+// Range is a span of time. All values in it are equally likely. If Max is below Min,
+// only Min is used.
 type Range struct{ Min, Max time.Duration }
 
-// Check is the error that [New] would give for the options themselves.
+// Check is the error that [New] would give for the options.
 func (o Options) Check() error {
 	_, err := o.checked()
 	return err
@@ -104,9 +105,9 @@ func (o Options) checked() (Options, error) {
 	case o.Window < 1, o.Pending < 1, o.Connections < 1:
 		return o, errors.New("window, pending and connections must be at least 1")
 	case o.Duplicates < 0 || o.Duplicates >= 1:
-		return o, fmt.Errorf("duplicates is a probability below 1, not %v", o.Duplicates)
+		return o, fmt.Errorf("duplicates %v: want a probability below 1", o.Duplicates)
 	case strings.ContainsAny(o.Run, "<>&\"\\ \t"):
-		return o, fmt.Errorf("run %q: letters, digits and dashes only", o.Run)
+		return o, fmt.Errorf("run %q: want only letters, digits and dashes", o.Run)
 	case o.AckDelay.Min < 0, o.SplitBytes < 0, o.Remember < 0, o.IdleTimeout < 0, o.ResendAfter < 0:
 		return o, errors.New("ack delay, split bytes, remember, idle timeout and resend after can't be negative")
 	case o.OverLimit != OverNack && o.OverLimit != OverStop && o.OverLimit != OverClose:

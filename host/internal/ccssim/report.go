@@ -10,82 +10,82 @@ import (
 // Counts are a server's totals since it started.
 type Counts struct {
 	Connections  int    `json:"connections"`
-	Logins       int    `json:"logins"`        // that reached the bind
-	Refused      int    `json:"refused"`       // wrong key, sender or mechanism
-	StreamErrors uint64 `json:"stream_errors"` // that the server sent
-	Cut          int    `json:"cut"`
-	Drained      int    `json:"drained"`
-	Pings        uint64 `json:"pings"`
-	Keepalives   uint64 `json:"keepalives"` // spaces that the server sent
-	Ignored      uint64 `json:"ignored"`    // stanzas that mean nothing to CCS
+	Logins       int    `json:"logins"`        // connections that were bound
+	Denied       int    `json:"refused"`       // logins with a wrong key, sender or mechanism
+	StreamErrors uint64 `json:"stream_errors"` // stream errors that the server sent
+	Cut          int    `json:"cut"`           // connections
+	Drained      int    `json:"drained"`       // connections
+	Pings        uint64 `json:"pings"`         // from clients
+	Keepalives   uint64 `json:"keepalives"`    // spaces that the server sent
+	Ignored      uint64 `json:"ignored"`       // stanzas that have no meaning for CCS
 
-	Created       uint64 `json:"created"`     // upstreams, by devices and by request
-	Written       uint64 `json:"written"`     // stanzas with them or a receipt, each time
-	Redelivered   uint64 `json:"redelivered"` // of those, not the first of its message
-	Acked         uint64 `json:"acked"`       // upstreams, each once
-	AckedAgain    uint64 `json:"acked_again"` // further acks, one for each further writing
-	WrongAcks     uint64 `json:"wrong_acks"`  // answered by 406: not outstanding on that connection
-	BadAcks       uint64 `json:"bad_acks"`    // nacked BAD_ACK
-	Expired       uint64 `json:"expired"`     // upstreams un-acked past the retention
-	Receipts      uint64 `json:"receipts"`    // made
+	Created       uint64 `json:"created"`     // upstreams made by the load and by Send
+	Written       uint64 `json:"written"`     // stanzas with an upstream or a receipt; each writing counts
+	Redelivered   uint64 `json:"redelivered"` // of Written, those that were not the first of their message
+	Acked         uint64 `json:"acked"`       // upstreams; each counts once
+	AckedAgain    uint64 `json:"acked_again"` // further acks of an upstream that was written more than once
+	WrongAcks     uint64 `json:"wrong_acks"`  // acks of something that was not outstanding on that connection: the 406
+	BadAcks       uint64 `json:"bad_acks"`    // acks that got the nack BAD_ACK
+	Expired       uint64 `json:"expired"`     // upstreams that were un-acked for longer than the retention
+	Receipts      uint64 `json:"receipts"`    // receipts made
 	ReceiptsAcked uint64 `json:"receipts_acked"`
 
 	Downstreams   uint64 `json:"downstreams"`
 	AckedDown     uint64 `json:"downstreams_acked"`
 	Nacked        uint64 `json:"downstreams_nacked"`
-	StanzaErrors  uint64 `json:"downstreams_refused"`    // by a stanza error
-	Unanswered    uint64 `json:"downstreams_unanswered"` // on purpose
-	OverLimit     uint64 `json:"over_limit"`             // sent with the limit of unanswered ones reached: a violation
-	DuplicateDown uint64 `json:"downstream_duplicates"`  // a device got the same message id again
+	StanzaErrors  uint64 `json:"downstreams_refused"`    // downstreams that got a stanza error
+	Unanswered    uint64 `json:"downstreams_unanswered"` // downstreams that a rule left without an answer
+	OverLimit     uint64 `json:"over_limit"`             // downstreams over the limit of unanswered ones: a violation
+	DuplicateDown uint64 `json:"downstream_duplicates"`  // downstreams whose device had the same message id before
 }
 
-// Report is all of a server's books but the long lists: see WriteAcked, Device
-// and Transcript for these.
+// Report is the state of a server without the long lists. See WriteAcked, Device
+// and Transcript for those.
 type Report struct {
 	Counts
 	Run        string         `json:"run"`
-	Waiting    int            `json:"waiting"`       // upstreams not in flight: stored, or due from the load
-	InFlight   int            `json:"in_flight"`     // deliveries un-acked on open connections
-	AckLatency Latency        `json:"ack_latency"`   // from writing an upstream to its ack, since the load began
-	LoadStart  time.Time      `json:"load_start"`    // of the first sender's load
-	LoadMade   int            `json:"load_made"`     // messages it has made
-	LastAck    time.Time      `json:"last_ack"`      // of an upstream
-	Conns      []ConnReport   `json:"conns"`         // open ones and the last 1,000 others
+	Waiting    int            `json:"waiting"`       // upstreams that are stored, or due from the load, and not in flight
+	InFlight   int            `json:"in_flight"`     // un-acked deliveries on open connections
+	AckLatency Latency        `json:"ack_latency"`   // from the writing of an upstream to its ack, since the load began
+	LoadStart  time.Time      `json:"load_start"`    // when the first sender's load began
+	LoadMade   int            `json:"load_made"`     // messages of that load so far
+	LastAck    time.Time      `json:"last_ack"`      // when an upstream was last acked
+	Conns      []ConnReport   `json:"conns"`         // the open ones, and the last 1,000 that have ended
 	WrongAckID []WrongAck     `json:"wrong_ack_ids"` // the first 1,000
 	Devices    []DeviceReport `json:"devices"`       // the first 100, each with its last 10 downstreams
 	DeviceN    int            `json:"devices_in_all"`
 }
 
-// ConnReport is one connection. Numbers count from 1 in order of arrival.
+// ConnReport is one connection. IDs count from 1 in order of arrival.
 type ConnReport struct {
 	ID            int    `json:"id"`
 	Sender        string `json:"sender"`
 	JID           string `json:"jid"`
-	State         State  `json:"state"` // "" when it has ended
-	InFlight      int    `json:"in_flight"`
-	Unanswered    int    `json:"unanswered"`
-	Downstreams   uint64 `json:"downstreams"`
-	MaxUnanswered int    `json:"max_unanswered"` // downstreams at a time
+	State         State  `json:"state"`       // "" when it has ended
+	InFlight      int    `json:"in_flight"`   // un-acked deliveries
+	Unanswered    int    `json:"unanswered"`  // downstreams now
+	Downstreams   uint64 `json:"downstreams"` // downstreams so far
+	MaxUnanswered int    `json:"max_unanswered"`
 	Acks          uint64 `json:"acks"`
 	WrongAcks     uint64 `json:"wrong_acks"`
 	OverLimit     uint64 `json:"over_limit"`
 }
 
-// WrongAck is an ack of something that was not outstanding on its connection.
+// WrongAck is an ack of something that was not outstanding on the ack's connection.
 type WrongAck struct {
 	Conn      int    `json:"conn"`
 	To        string `json:"to"`
 	MessageID string `json:"message_id"`
 }
 
-// Counts are the totals alone: cheap enough to poll.
+// Counts are the totals alone. They are cheap enough to poll.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counts
 }
 
-// Report is the state of the books now.
+// Report is the server's state now.
 func (s *Server) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,15 +120,15 @@ func (s *Server) Report() Report {
 	return r
 }
 
-// Transcript is what passed last on all connections, oldest first, without
-// credentials. Options.Transcript says how much.
+// Transcript is the last stanzas on all connections, oldest first, without
+// credentials. Options.Transcript says how many.
 func (s *Server) Transcript() []Line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.transcript.lines()
 }
 
-// Await returns when the counts are as wanted, or with ctx's error.
+// Await waits until ok is true of the counts. It fails with ctx's error.
 func (s *Server) Await(ctx context.Context, ok func(Counts) bool) error {
 	t := time.NewTicker(2 * time.Millisecond)
 	defer t.Stop()

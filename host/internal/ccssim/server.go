@@ -14,23 +14,23 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Server is a simulated CCS. All methods may be called from any goroutine.
+// Server is a simulated CCS. Any goroutine may call its methods.
 type Server struct {
 	opts  Options
-	ca    *authority   // nil without a listener
-	ln    net.Listener // nil for one made by New
+	ca    *authority   // nil for a server made by New
+	ln    net.Listener // nil for a server made by New
 	group errgroup.Group
 	gate  gate
 
-	mu         sync.Mutex // guards all below, and all of account, load, item, device; conn says what of itself
+	mu         sync.Mutex // guards all fields below, all of account, load, item and device, and a part of conn
 	closed     bool
 	accounts   map[string]*account
 	devices    map[string]*device
-	conns      map[*conn]struct{} // open now
-	past       []ConnReport       // the last ones that ended
+	conns      map[*conn]struct{} // the open ones
+	past       []ConnReport       // the last 1,000 that have ended
 	rules      []Nack
 	canonical  map[string]string
-	seq        uint64
+	seq        uint64 // of the last item or reply
 	rnd        *rand.Rand
 	counts     Counts
 	wrongAcks  []WrongAck
@@ -39,22 +39,22 @@ type Server struct {
 	transcript transcript
 }
 
-// account is one sender: who may log in, and what waits for its clients.
+// account is one sender: its login, and what waits for its clients.
 type account struct {
 	id, key string
-	stored  []*item // waiting to be written, oldest first
+	stored  []*item // items that wait to be written, oldest first
 	load    load
-	conns   map[*conn]struct{} // bound
+	conns   map[*conn]struct{} // the bound ones
 }
 
-// wake tells the writers of a's connections to look again.
+// wake tells the writers of all connections of a to look again.
 func (a *account) wake() {
 	for c := range a.conns {
 		c.wake()
 	}
 }
 
-// New makes a server without a listener: connections come through [Server.ServeConn].
+// New makes a server without a listener. It gets connections from [Server.ServeConn].
 func New(o Options) (*Server, error) {
 	o, err := o.checked()
 	if err != nil {
@@ -83,7 +83,7 @@ func New(o Options) (*Server, error) {
 }
 
 // NewServer makes a server that listens for direct TLS (ccs-protocol.md §1.1).
-// The certificate is for localhost, 127.0.0.1 and ::1, from the server's own CA.
+// Its certificate is for localhost, 127.0.0.1 and ::1, and is signed by the server's own CA.
 func NewServer(o Options) (*Server, error) {
 	s, err := New(o)
 	if err != nil {
@@ -105,7 +105,7 @@ func NewServer(o Options) (*Server, error) {
 			nc, err := s.ln.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return nil
-			} else if err != nil { // out of files, or a client gone already
+			} else if err != nil { // too many open files, or the client has gone
 				s.opts.Log.Warn("accept", "err", err)
 				time.Sleep(10 * time.Millisecond)
 				continue
@@ -117,10 +117,10 @@ func NewServer(o Options) (*Server, error) {
 }
 
 // ServeConn serves one connection without TLS, such as an end of a net.Pipe. It
-// returns at once; the connection belongs to the server from then on.
+// returns at once. From then on the connection belongs to the server.
 func (s *Server) ServeConn(nc net.Conn) { s.start(nc, nil) }
 
-// start gives a connection its goroutine.
+// start starts a connection's goroutine. A nil conf means no TLS.
 func (s *Server) start(nc net.Conn, conf *tls.Config) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +139,7 @@ func (s *Server) start(nc net.Conn, conf *tls.Config) {
 	})
 }
 
-// release forgets a connection that has ended: what it left un-acked goes back.
+// release removes a connection that has ended, and queues its un-acked upstreams again.
 func (s *Server) release(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,8 +150,8 @@ func (s *Server) release(c *conn) {
 	}
 }
 
-// Close ends the listener and all connections, as a crash would, and waits for
-// their goroutines.
+// Close ends the listener and all connections, as a crash would. It waits for their
+// goroutines.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -190,7 +190,7 @@ func (s *Server) SenderID() string { return s.opts.SenderID }
 // Key is the first sender's server key.
 func (s *Server) Key() string { return s.opts.ServerKey }
 
-// Run is the part of the load's message ids that tells this server from others.
+// Run is a part of the load's message ids. It differs from server to server.
 func (s *Server) Run() string { return s.opts.Run }
 
 func (s *Server) addAccount(id, key string) {
@@ -203,7 +203,7 @@ func (s *Server) account(sender string) (*account, error) {
 	}
 	a := s.accounts[sender]
 	if a == nil {
-		return nil, fmt.Errorf("sender %q is not one of this simulator", sender)
+		return nil, fmt.Errorf("the simulator has no sender %q", sender)
 	}
 	return a, nil
 }

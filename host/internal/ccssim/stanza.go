@@ -14,22 +14,20 @@ const (
 	nsBind     = "urn:ietf:params:xml:ns:xmpp-bind"
 	nsSession  = "urn:ietf:params:xml:ns:xmpp-session"
 	nsStanzas  = "urn:ietf:params:xml:ns:xmpp-stanzas"
-	nsStreams  = "urn:ietf:params:xml:ns:xmpp-streams"
-	closeTag   = "</stream:stream>"
 	gcmDomain  = "gcm.googleapis.com"
 	tailGCM    = `</gcm></message>`
 	tailPrefix = `</data:gcm></message>`
 )
 
-// upstreamHead is everything before the payload of an upstream or receipt.
+// upstreamHead is the part of a stanza before the payload of an upstream or receipt.
 // Spec: ccs-protocol.md §5.
 func upstreamHead(jid string) []byte {
 	bare, _, _ := strings.Cut(jid, "/")
 	return []byte(`<message to="` + escape(bare) + `" from="devices@gcm.googleapis.com" type="normal"><gcm xmlns="` + nsGCM + `">`)
 }
 
-// answer wraps an ack or nack: no attributes, and the data:
-// prefix that live captures show. Spec: ccs-protocol.md §2.
+// answer is the stanza for an ack or nack. It has no attributes, and the prefix data:
+// as in recordings of CCS. Spec: ccs-protocol.md §2.
 func (s *Server) answer(v any) []byte { return s.wrap(`<message>`, v) }
 
 // draining is the control message. Spec: ccs-protocol.md §7.
@@ -63,20 +61,15 @@ func nack(from, id, code, description string) reply {
 	return reply{Type: "nack", From: from, MessageID: id, Error: code, Description: &description}
 }
 
-// stanzaError echoes what it refuses. Spec: ccs-protocol.md §4.2.
+// stanzaError is a stanza error. It repeats the payload that it is about. Spec: ccs-protocol.md §4.2.
 func stanzaError(id, jid string, payload []byte, code, condition, text string) []byte {
 	return []byte(`<message id="` + escape(id) + `" type="error" to="` + escape(jid) + `"><gcm xmlns="` + nsGCM + `">` + escape(string(payload)) +
 		`</gcm><error code="` + code + `" type="modify"><` + condition + ` xmlns="` + nsStanzas + `"/><text xmlns="` + nsStanzas + `">` + escape(text) +
 		`</text></error></message>`)
 }
 
-// streamError ends a stream. Spec: RFC 6120 §4.9; ccs-protocol.md §1.4.
-func streamError(condition string) []byte {
-	return []byte(`<stream:error><` + condition + ` xmlns="` + nsStreams + `"/></stream:error>` + closeTag)
-}
-
-// encode marshals values that can't fail to. HTML escaping stays on: it keeps
-// < > & out of the XML, as Go clients of the real CCS do.
+// encode is the JSON of a value. It panics on an error, so v must be valid. Its HTML
+// escaping keeps < > & out of the XML, as in Go clients of the real CCS.
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -91,8 +84,8 @@ func escape(s string) string { return escaper.Replace(s) }
 
 var textEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// xmlText is a payload as XML text, or an error when XML 1.0 can't carry it:
-// such a payload can only be sent by [Server.Inject].
+// xmlText is a payload as XML text. It is an error if XML 1.0 can't carry the payload.
+// Only [Server.Inject] and Upstream.Bytes can send such a payload.
 func xmlText(payload []byte) ([]byte, error) {
 	if !utf8.Valid(payload) {
 		return nil, errors.New("payload is not UTF-8")

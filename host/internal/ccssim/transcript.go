@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Line is one stanza that passed, as in [Server.Transcript].
+// Line is one stanza in [Server.Transcript].
 type Line struct {
 	Time   time.Time `json:"time"`
 	Conn   int       `json:"conn"`
-	Sent   bool      `json:"sent"` // by the simulator; else by the client
+	Sent   bool      `json:"sent"` // true: by the simulator; false: by the client
 	Stanza string    `json:"stanza"`
 }
 
-// transcript remembers the last stanzas; its slots are reused.
+// transcript is a ring of the last stanzas. It uses its slots again.
 type transcript struct {
 	slots []slot
-	next  int // where the next one goes
-	full  bool
+	next  int  // index of the slot for the next stanza
+	full  bool // all slots are in use
 }
 
 type slot struct {

@@ -3,59 +3,59 @@ package ccssim
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 )
 
-// Upstream is one message for the client to get, as if a device had sent it.
+// Upstream is one message that the client gets, as if a device had sent it.
 type Upstream struct {
-	Sender    string          `json:"sender"`     // which sender's client gets it; "" is the first sender
+	Sender    string          `json:"sender"`     // whose client gets it; "" means the first sender
 	From      string          `json:"from"`       // the device's token
 	Category  string          `json:"category"`   // "" leaves the field out
-	MessageID string          `json:"message_id"` // "" makes one; may be used again, as devices do
+	MessageID string          `json:"message_id"` // "" makes one; the same id may be sent again, as devices do
 	Data      json.RawMessage `json:"data"`       // nil leaves the field out
-	Payload   string          `json:"payload"`    // instead of the JSON of the fields above, byte for byte; From and MessageID still say what acks it
-	Stanza    string          `json:"stanza"`     // instead of all of it, whatever it is: the bytes that are written
-	Bytes     []byte          `json:"bytes"`      // as Stanza, for what is not UTF-8; base64 in JSON
-	AckFrom   json.RawMessage `json:"ack_from"`   // what acks it, when that is not the string From
-	AckID     json.RawMessage `json:"ack_id"`     // nor the string MessageID: 42, or "\ud83d"
+	Payload   string          `json:"payload"`    // the payload's bytes, in place of the JSON of the fields above; From and MessageID must still be those that the ack names
+	Stanza    string          `json:"stanza"`     // the stanza's bytes, in place of all of it
+	Bytes     []byte          `json:"bytes"`      // as Stanza, for bytes that are not UTF-8; base64 in JSON
+	AckFrom   json.RawMessage `json:"ack_from"`   // the "to" of its ack, if not the string From
+	AckID     json.RawMessage `json:"ack_id"`     // the "message_id" of its ack, if not the string MessageID: 42, or "\ud83d"
 }
 
-// item is one upstream or receipt: stored, in flight on connections, acked.
-// An un-acked item is in its account's stored list or in a connection's
-// inflight, never in neither (P0 is the simulator's promise too).
+// item is one upstream or receipt. An un-acked item is in its account's stored list
+// or in the inflight of a connection, or both (promise P0 holds here too).
 type item struct {
 	seq     uint64 // order of creation
 	dev     *device
-	from    string // what its ack must name: the token, or gcm.googleapis.com for a receipt
+	from    string // the "to" of its ack: the token, or gcm.googleapis.com for a receipt
 	id      string
-	n       uint64    // the device's counter, for the load's messages; else 0
-	shape   *shape    // how a load's message is encoded, so that it has the same bytes each time
-	text    []byte    // the payload as XML text, for all others
-	stanza  []byte    // in place of all that, as it is written
+	n       uint64    // the device's number for a message of the load; else 0
+	shape   *shape    // the encoding of a message of the load, which has the same bytes each time
+	text    []byte    // the payload as XML text, for other messages
+	stanza  []byte    // the whole stanza, in place of shape and text
 	created time.Time // for the retention
 	receipt bool
 	acked   bool
-	then    func(now time.Time) // what follows when it is first written; may be nil
-	written int                 // times, over all connections
-	flying  int                 // deliveries outstanding now, over all connections
+	then    func(now time.Time) // called when it is written for the first time; may be nil
+	written int                 // how often it was written, on all connections
+	flying  int                 // outstanding deliveries, on all connections
 }
 
-// delivery is one writing of an item on one connection. Each wants its own ack.
+// delivery is one writing of an item on one connection. Each needs its own ack.
 type delivery struct {
 	item  *item
 	at    time.Time
 	acked bool
-	next  *delivery // a later one with the same key
+	next  *delivery // a later one with the same ackKey
 }
 
 // ackKey is what an ack names.
 type ackKey struct{ to, id string }
 
-// Upstream queues a message of a device and returns its message id. It panics
-// when data can't be marshalled to JSON, and after a wrong use only.
+// Upstream queues a device's message and returns the message id. It panics if from is
+// "", or if data can't be marshalled to JSON.
 func (s *Server) Upstream(from, category string, data any) (messageID string) {
 	id, err := s.Send(Upstream{From: from, Category: category, Data: encode(data)})
 	if err != nil {
@@ -64,12 +64,11 @@ func (s *Server) Upstream(from, category string, data any) (messageID string) {
 	return id
 }
 
-// Send queues an upstream for the first client of its sender that has room. It
-// stays queued until it is acked, whatever happens to connections, for the
-// retention time.
+// Send queues an upstream for the first connection of its sender that has room. The
+// server keeps it until it is acked, or until the retention time has passed.
 func (s *Server) Send(u Upstream) (messageID string, err error) {
 	if u.From == "" {
-		return "", fmt.Errorf("upstream without the token of its device (from)")
+		return "", errors.New("upstream without its device's token (from)")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,8 +113,8 @@ func (s *Server) Send(u Upstream) (messageID string, err error) {
 	return u.MessageID, nil
 }
 
-// next is the upstream to write next for a, or nil. What was queued, or came
-// back from a connection that ended, goes before the load's new messages.
+// next is the upstream to write next for a, or nil. Queued upstreams go first, then
+// new messages of the load.
 func (s *Server) next(a *account, now time.Time) *item {
 	for len(a.stored) > 0 {
 		it := a.stored[0]
@@ -136,7 +135,8 @@ func (s *Server) next(a *account, now time.Time) *item {
 	return it
 }
 
-// deliver appends one stanza that carries it, and takes a place of the window.
+// deliver appends the stanza for an item. The delivery counts in the window until
+// it is acked.
 func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
 	from := len(dst)
 	switch {
@@ -174,7 +174,7 @@ func (c *conn) deliver(dst []byte, it *item, now time.Time) []byte {
 	return dst
 }
 
-// overdue is the next upstream to write once more on its connection, or nil.
+// overdue is the next upstream that Options.ResendAfter writes again, or nil.
 func (c *conn) overdue(now time.Time) *item {
 	for len(c.resends) > 0 && c.outstanding < c.srv.opts.Window {
 		d := c.resends[0]
@@ -190,8 +190,8 @@ func (c *conn) overdue(now time.Time) *item {
 	return nil
 }
 
-// ack ends one delivery, when it is outstanding on this very connection.
-// Spec: ccs-protocol.md §5 rule 1, §6 for receipts.
+// ack ends one delivery. It reports false if none is outstanding on this connection
+// that to and id name. Spec: ccs-protocol.md §5 rule 1, §6 for receipts.
 func (c *conn) ack(to, id []byte, now time.Time) bool {
 	d := c.inflight[ackKey{string(to), string(id)}]
 	if d == nil {
@@ -226,8 +226,9 @@ func (c *conn) ack(to, id []byte, now time.Time) bool {
 	return true
 }
 
-// requeue gives back what the connection leaves un-acked, oldest first. Items
-// acked by then over a second delivery have ended. Idempotent.
+// requeue stores the connection's un-acked items again, in order of creation. It
+// leaves out an item that is in flight on another connection, or that another
+// delivery's ack has ended. It is idempotent.
 func (c *conn) requeue() {
 	var back []*item
 	for _, d := range c.inflight {

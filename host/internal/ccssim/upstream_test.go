@@ -21,10 +21,10 @@ func TestUpstreamWindow(t *testing.T) {
 		for i := range 5 {
 			s.Upstream("tok", "com.example", map[string]int{"i": i})
 		}
-		c.take(3)
+		c.receive(3)
 		c.silent(time.Hour) // the window is full
 		c.ack("tok", "u-r-2")
-		equal(t, "after an ack", c.take(1)[0], "tok u-r-4")
+		equal(t, "after an ack", c.receive(1)[0], "tok u-r-4")
 		c.silent(time.Hour)
 		equal(t, "acked", s.Counts().Acked, 1)
 		equal(t, "max in flight", s.Report().InFlight, 3)
@@ -32,7 +32,7 @@ func TestUpstreamWindow(t *testing.T) {
 	})
 }
 
-// An ack counts on the connection that carries the message, once. P1's judge.
+// P1: an ack counts only once, and only on the connection that carries the message.
 func TestWrongAcks(t *testing.T) {
 	s := newServer(t, Options{})
 	one := login(t, s)
@@ -64,8 +64,8 @@ func TestWrongAcks(t *testing.T) {
 	equal(t, "first wrong ack", s.Report().WrongAckID[0], WrongAck{2, "tok", "7"})
 }
 
-// What a connection leaves un-acked comes again, oldest first and byte for
-// byte; what was acked doesn't. Whatever ended the connection.
+// When a connection ends, for any reason, its un-acked upstreams come again: oldest
+// first, with the same bytes. Acked ones don't.
 func TestRedelivery(t *testing.T) {
 	for _, end := range []CutMode{CutFIN, CutRST, CutBlackhole, "close"} {
 		s := newServer(t, Options{Run: "r", Window: 4, Devices: Devices{Count: 2, Limit: 6, Size: 200, Category: "c"}})
@@ -76,8 +76,8 @@ func TestRedelivery(t *testing.T) {
 			first[fmt.Sprint(len(first))] = string(st.GCM)
 		}
 		c.ack("device-2", "r-1")
-		c.take(1)
-		s.Upstream("tok", "c", nil) // waits: the window is full
+		c.receive(1)
+		s.Upstream("tok", "c", nil) // it waits, because the window is full
 		if end == "close" {
 			c.nc.Close()
 			for s.Report().InFlight > 0 { // until the server has seen it
@@ -92,12 +92,12 @@ func TestRedelivery(t *testing.T) {
 				t.Errorf("%s: got %s, want %s", end, st.GCM, first[i])
 			}
 		}
-		equal(t, "then the next", again.take(1)[0], "device-1 r-3")
+		equal(t, "then the next", again.receive(1)[0], "device-1 r-3")
 		for _, id := range []string{"1", "2", "3"} {
 			again.ack("device-1", "r-"+id)
 		}
 		again.ack("device-2", "r-2")
-		equal(t, "then what waited", strings.Join(again.take(2), ","), "tok u-r-6,device-2 r-3")
+		equal(t, "then what waited", strings.Join(again.receive(2), ","), "tok u-r-6,device-2 r-3")
 		again.ack("device-2", "r-3")
 		again.ack("tok", "u-r-6")
 		await(t, s, func(c Counts) bool { return c.Acked == 7 })
@@ -112,13 +112,13 @@ func TestRedelivery(t *testing.T) {
 	}
 }
 
-// Each writing of a message is acked on its own, and a message that devices
-// send twice is two.
+// Each writing of a message needs its own ack. A message that a device sends twice is
+// two messages.
 func TestDuplicates(t *testing.T) {
 	s := newServer(t, Options{Duplicates: 0.9999999, Run: "r"})
 	c := login(t, s)
 	s.Send(Upstream{From: "tok", MessageID: "7"})
-	equal(t, "twice", strings.Join(c.take(2), ","), "tok 7,tok 7")
+	equal(t, "twice", strings.Join(c.receive(2), ","), "tok 7,tok 7")
 	c.ack("tok", "7")
 	c.ack("tok", "7")
 	c.ack("tok", "7")
@@ -129,20 +129,20 @@ func TestDuplicates(t *testing.T) {
 
 	s.Send(Upstream{From: "tok", MessageID: "7", Data: []byte(`{}`)})
 	s.Send(Upstream{From: "tok", MessageID: "7", Data: []byte(`{}`)})
-	c.take(4)
+	c.receive(4)
 	for range 4 {
 		c.ack("tok", "7")
 	}
 	await(t, s, func(c Counts) bool { return c.Acked == 3 && c.AckedAgain == 3 })
 }
 
-// A message acked by one of its two deliveries does not come again for the other's sake.
+// A message with two deliveries does not come again after the ack of one of them.
 func TestAckedDuplicateEndsWithItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{Duplicates: 0.9999999, Keepalive: -1})
 		c := login(t, s)
 		s.Send(Upstream{From: "tok", MessageID: "7"})
-		c.take(2)
+		c.receive(2)
 		c.ack("tok", "7")
 		synctest.Wait()
 		s.Cut()
@@ -159,7 +159,7 @@ func TestRetention(t *testing.T) {
 		s.Upstream("tok", "", nil)
 		time.Sleep(2 * time.Hour)
 		c := login(t, s)
-		equal(t, "the younger", c.take(1)[0], "tok u-r-2")
+		equal(t, "the younger", c.receive(1)[0], "tok u-r-2")
 		equal(t, "expired", s.Counts().Expired, 1)
 		s.Close()
 	})
@@ -190,7 +190,7 @@ func TestLoad(t *testing.T) {
 		c.silent(time.Minute)
 		equal(t, "unacked of device-1", len(must(s.Device("device-1")).Unacked), 84)
 		s.StartDevices(Devices{Count: 1})
-		equal(t, "the counter goes on", c.take(1)[0], "device-1 r-85")
+		equal(t, "the counter goes on", c.receive(1)[0], "device-1 r-85")
 		s.Close()
 	})
 }
@@ -202,23 +202,23 @@ func TestLoadRefusals(t *testing.T) {
 		{Data: map[string]string{"n": "1"}}, {Category: "\ufffe"}, {Sender: "nobody"},
 	} {
 		if err := s.StartDevices(d); err == nil {
-			t.Errorf("%+v was taken", d)
+			t.Errorf("no error for %+v", d)
 		}
 	}
 	if _, err := s.Send(Upstream{From: "t", Payload: "\x00"}); err == nil {
-		t.Error("NUL was taken")
+		t.Error("no error for NUL")
 	}
 	if _, err := s.Send(Upstream{}); err == nil {
-		t.Error("an upstream without from was taken")
+		t.Error("no error for an upstream without from")
 	}
 }
 
-// Split anywhere, or glued together, the bytes are the same.
+// The bytes are the same, however they are divided into writes.
 func TestWriteShapes(t *testing.T) {
 	for _, o := range []Options{{SplitBytes: 1}, {SplitBytes: 7}, {WriteEach: true}} {
 		o.Run, o.Devices = "r", Devices{Count: 1, Limit: 50, Size: 150}
 		c := login(t, newServer(t, o))
-		for i, got := range c.take(50) {
+		for i, got := range c.receive(50) {
 			equal(t, "message", got, fmt.Sprint("device-1 r-", i+1))
 		}
 	}
@@ -228,13 +228,13 @@ func TestTwoConnectionsShareTheLoad(t *testing.T) {
 	s := newServer(t, Options{Run: "r", Window: 10})
 	a, b := login(t, s), login(t, s)
 	s.StartDevices(Devices{Count: 4, Limit: 20})
-	got := append(a.take(10), b.take(10)...)
+	got := append(a.receive(10), b.receive(10)...)
 	slices.Sort(got)
 	equal(t, "distinct messages", len(slices.Compact(got)), 20)
 }
 
-// A load makes what its rate and its limit allow, and no more, though a
-// connection ask with an older time than another one did.
+// A load makes as many messages as its rate and limit allow, even if one connection
+// asks with an older time than another one did.
 func TestLoadNeverRunsAway(t *testing.T) {
 	for _, set := range []Devices{{Count: 3, Rate: 100, Limit: 500}, {Count: 3, Rate: 100, Limit: 150}, {Count: 3, Limit: 100}} {
 		s := newServer(t, Options{Devices: set})
@@ -259,8 +259,7 @@ func TestLoadNeverRunsAway(t *testing.T) {
 	}
 }
 
-// No acked upstream is missing from the books and none is in them unacked,
-// while connections die at any byte.
+// WriteAcked lists exactly the acked upstreams, while connections are cut at any byte.
 func TestNothingLostOverCuts(t *testing.T) {
 	s := newServer(t, Options{Run: "r", SplitBytes: 50, Devices: Devices{Count: 7, Limit: 2000, Size: 100}})
 	acked := map[string]bool{}
@@ -282,7 +281,7 @@ func TestNothingLostOverCuts(t *testing.T) {
 			}
 			acked[line] = true
 			if len(acked) == 2000 {
-				// All is acked; should a cut have swallowed acks, another round brings them.
+				// All is acked. If a cut lost acks, another round brings them.
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				s.Await(ctx, func(n Counts) bool { return n.Acked == 2000 })
 				cancel()
@@ -295,7 +294,7 @@ func TestNothingLostOverCuts(t *testing.T) {
 	s.WriteAcked(&books)
 	for line := range strings.Lines(books.String()) {
 		if !acked[line] {
-			t.Errorf("%q is in the books and was never acked", line)
+			t.Errorf("%q is listed, and was never acked", line)
 		}
 		delete(acked, line)
 	}
@@ -304,6 +303,6 @@ func TestNothingLostOverCuts(t *testing.T) {
 	r := s.Report()
 	equal(t, "left", r.Waiting+r.InFlight, 0)
 	if r.Redelivered == 0 {
-		t.Error("no cut hit anything: the test tested nothing")
+		t.Error("no cut hit a connection, so this test tested nothing")
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// wire is a connection below TLS, where the faults are.
+// wire is a connection below TLS. It makes the connection's faults.
 type wire struct {
 	net.Conn
 	gate   *gate
-	hole   atomic.Bool  // reads are thrown away, writes go nowhere
+	hole   atomic.Bool  // a black hole: what is read or written disappears
 	idle   atomic.Int64 // longest wait for bytes, in nanoseconds; 0: no limit
-	fuse   atomic.Int64 // bytes until the planned cut, plus one; 0: none is planned
+	fuse   atomic.Int64 // bytes until the planned cut, plus one; 0: no cut is planned
 	closed chan struct{}
 	once   sync.Once
 }
@@ -29,7 +29,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.Conn.SetReadDeadline(time.Now().Add(time.Duration(idle)))
 		}
 		n, err := w.Conn.Read(p)
-		w.gate.wait(w.closed) // what came while frozen is seen after the thaw
+		w.gate.wait(w.closed) // bytes that came during a freeze are read after it
 		if err != nil || !w.hole.Load() {
 			return n, err
 		}
@@ -53,13 +53,13 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, io.ErrClosedPipe
 }
 
-// Close closes at once, without TLS's close_notify: the peer sees a FIN.
+// Close closes the connection at once. The peer gets a FIN, and no TLS close_notify.
 func (w *wire) Close() error {
 	w.once.Do(func() { close(w.closed) })
 	return w.Conn.Close()
 }
 
-// reset closes with a RST where the network has such a thing.
+// reset closes the connection, with a RST if it is TCP.
 func (w *wire) reset() {
 	if tcp, ok := w.Conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
@@ -67,10 +67,10 @@ func (w *wire) reset() {
 	w.Close()
 }
 
-// gate holds all connections of a frozen server.
+// gate stops all connections of a server while it is frozen.
 type gate struct {
 	mu   sync.Mutex
-	thaw chan struct{} // closed by the thaw; nil when not frozen
+	thaw chan struct{} // closed at the end of the freeze; nil while there is none
 }
 
 func (g *gate) freeze(on bool) {
@@ -85,14 +85,15 @@ func (g *gate) freeze(on bool) {
 	}
 }
 
-func (g *gate) wait(or <-chan struct{}) {
+// wait waits until the freeze ends or closed is closed.
+func (g *gate) wait(closed <-chan struct{}) {
 	g.mu.Lock()
 	thaw := g.thaw
 	g.mu.Unlock()
 	if thaw != nil {
 		select {
 		case <-thaw:
-		case <-or:
+		case <-closed:
 		}
 	}
 }
