@@ -48,10 +48,10 @@ func BenchmarkUpstream(b *testing.B) {
 		sim := startSim(b, bin, dir)
 		host := startHost(b, bin, dir, sim)
 		fmt.Printf("\nupstream of 300 bytes, window 100, one connection, ledger synced at every commit\n")
-		fmt.Printf("  limits of this machine in this run: %.0f fsyncs/s of 4 KiB, %.0f upstreams/s from the simulator to a client that stores nothing\n", fsyncs, top.PerSecond)
+		fmt.Printf("  limits of this machine in this run: %.0f fsyncs/s of 4 KiB, %.0f upstreams/s from the simulator to a client that stores nothing\n", fsyncs, top)
 		full := measure(b.Context(), b, sim, host, 0, seconds*time.Second, os.Getenv("BENCH_PROFILE"))
 		full.print("as fast as the window allows")
-		fmt.Printf("    %.2f of the simulator's ceiling, %.1f messages an fsync of the disk\n", full.rate/top.PerSecond, full.rate/fsyncs)
+		fmt.Printf("    %.2f of the simulator's ceiling, %.1f messages an fsync of the disk\n", full.rate/top, full.rate/fsyncs)
 		for _, rate := range []int{1000, 3000, 10000} {
 			m := measure(b.Context(), b, sim, host, rate, seconds*time.Second, "")
 			m.print(fmt.Sprintf("%d/s", rate))

@@ -223,7 +223,7 @@ func TestUnansweredIsNoFailedConnection(t *testing.T) { // P10
 	const limit = 3 * time.Second
 	host(t, plan{session: func(o *ccs.Options) { o.AnswerTimeout = limit }}, func(w *whole) {
 		for i := range 12 {
-			w.srv.NackNext(1, "", "")
+			w.srv.Nack(ccssim.Nack{})
 			sent := time.Now()
 			w.sendN("tokA", i, 1)
 			w.until("the next connection", func() bool { return w.srv.Counts().Logins == i+2 })

@@ -27,50 +27,42 @@ type CeilingOptions struct {
 	CAPEM               []byte
 }
 
-// CeilingResult is what [Ceiling] measured.
-type CeilingResult struct {
-	Messages  int
-	Elapsed   time.Duration
-	PerSecond float64
-}
-
 // Ceiling measures how many upstreams a simulator can send in a second. Its client
 // acks each upstream at once, reads only what the ack needs, and stores nothing. No
 // measurement of a host can show a higher rate.
-func Ceiling(ctx context.Context, o CeilingOptions) (CeilingResult, error) {
+func Ceiling(ctx context.Context, o CeilingOptions) (perSecond float64, err error) {
 	if o.Addr == "" {
 		s, err := NewServer(Options{
 			Window: o.Window, Transcript: -1,
 			Devices: Devices{Count: 100, Limit: o.Messages, Size: o.Size, Category: "com.example.bench"},
 		})
 		if err != nil {
-			return CeilingResult{}, err
+			return 0, err
 		}
 		defer s.Close()
 		o.Addr, o.SenderID, o.Key, o.CAPEM = s.Addr(), s.SenderID(), s.Key(), s.CAPEM()
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(o.CAPEM) {
-		return CeilingResult{}, errors.New("ceiling: no certificate in CAPEM")
+		return 0, errors.New("ceiling: no certificate in CAPEM")
 	}
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
 	nc, err := dialer.DialContext(ctx, "tcp", o.Addr)
 	if err != nil {
-		return CeilingResult{}, err
+		return 0, err
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 
 	r := xmpp.NewReader(nc, 1<<20)
 	if _, err := xmpp.Login(nc, r, xmpp.Credentials{Domain: gcmDomain, AuthCID: o.SenderID + "@" + gcmDomain, Password: o.Key}); err != nil {
-		return CeilingResult{}, err
+		return 0, err
 	}
 	start := time.Now()
 	if err := ackAll(nc, r, o.Messages); err != nil {
-		return CeilingResult{}, errors.Join(err, context.Cause(ctx))
+		return 0, errors.Join(err, context.Cause(ctx))
 	}
-	elapsed := time.Since(start)
-	return CeilingResult{o.Messages, elapsed, float64(o.Messages) / elapsed.Seconds()}, nil
+	return float64(o.Messages) / time.Since(start).Seconds(), nil
 }
 
 // ackAll acks n upstreams. It writes all acks together when nothing more is in r's

@@ -106,7 +106,7 @@ func TestNacks(t *testing.T) {
 	s := newServer(t, Options{})
 	c := login(t, s)
 	s.Nack(Nack{Count: -1, Code: "DEVICE_UNREGISTERED", Token: "gone-*"})
-	s.NackNext(2, "SERVICE_UNAVAILABLE", "later")
+	s.Nack(Nack{Count: 2, Code: "SERVICE_UNAVAILABLE", Description: "later"})
 	send := func(to string) string {
 		c.downstream(`{"to":"` + to + `","message_id":"m"}`)
 		m := c.payload()
@@ -162,7 +162,7 @@ func TestNeverAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, Options{Pending: 1})
 		c := login(t, s)
-		s.NackNext(1, "", "")
+		s.Nack(Nack{})
 		c.downstream(`{"to":"t","message_id":"m1"}`)
 		c.silent(time.Hour)
 		equal(t, "on purpose", s.Counts().Unanswered, 1)

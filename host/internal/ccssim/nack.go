@@ -15,11 +15,6 @@ type Nack struct {
 	Cut         CutMode `json:"cut"`          // in place of the nack: how to lose the connection
 }
 
-// NackNext makes the server nack the next n downstreams, on all connections together.
-func (s *Server) NackNext(n int, code, description string) {
-	s.Nack(Nack{Count: n, Code: code, Description: description})
-}
-
 // Nack adds a rule. For each downstream, the first rule that matches counts.
 func (s *Server) Nack(n Nack) {
 	s.mu.Lock()

@@ -1,6 +1,7 @@
 package ccssim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -78,23 +79,21 @@ func (o Options) Check() error {
 }
 
 func (o Options) checked() (Options, error) {
-	setZero(&o.Listen, "127.0.0.1:0")
-	setZero(&o.SenderID, DefaultSenderID)
-	setZero(&o.ServerKey, DefaultServerKey)
-	setZero(&o.Window, 100)
-	setZero(&o.Pending, 100)
-	setZero(&o.OverLimit, OverNack)
-	setZero(&o.Keepalive, time.Minute)
-	setZero(&o.Retention, 24*time.Hour)
-	setZero(&o.MaxStanza, 64<<10)
-	setZero(&o.LoginTimeout, 30*time.Second)
-	setZero(&o.Connections, 1000)
-	setZero(&o.Remember, 10_000)
-	setZero(&o.Transcript, 1000)
-	if o.Seed == 0 {
-		o.Seed = rand.Uint64()
-	}
-	setZero(&o.Run, fmt.Sprintf("r%06x", o.Seed&0xffffff))
+	o.Listen = cmp.Or(o.Listen, "127.0.0.1:0")
+	o.SenderID = cmp.Or(o.SenderID, DefaultSenderID)
+	o.ServerKey = cmp.Or(o.ServerKey, DefaultServerKey)
+	o.Window = cmp.Or(o.Window, 100)
+	o.Pending = cmp.Or(o.Pending, 100)
+	o.OverLimit = cmp.Or(o.OverLimit, OverNack)
+	o.Keepalive = cmp.Or(o.Keepalive, time.Minute)
+	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
+	o.MaxStanza = cmp.Or(o.MaxStanza, 64<<10)
+	o.LoginTimeout = cmp.Or(o.LoginTimeout, 30*time.Second)
+	o.Connections = cmp.Or(o.Connections, 1000)
+	o.Remember = cmp.Or(o.Remember, 10_000)
+	o.Transcript = cmp.Or(o.Transcript, 1000)
+	o.Seed = cmp.Or(o.Seed, rand.Uint64())
+	o.Run = cmp.Or(o.Run, fmt.Sprintf("r%06x", o.Seed&0xffffff))
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
@@ -114,11 +113,4 @@ func (o Options) checked() (Options, error) {
 		return o, fmt.Errorf("over-limit mode %q: want %q, %q or %q", o.OverLimit, OverNack, OverStop, OverClose)
 	}
 	return o, nil
-}
-
-func setZero[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }

@@ -11,12 +11,11 @@ const (
 // own id, which CCS gives back in a stanza error (ccs-protocol.md §4.2). "" writes
 // no id. If XML can't carry the bytes, it fails and returns dst unchanged.
 func AppendMessage(dst []byte, id string, json []byte) ([]byte, error) {
-	out := dst
-	var err error
-	if id == "" {
-		out = append(out, `<message`...)
-	} else if out, err = appendAttr(append(out, `<message`...), "id", id); err != nil {
-		return dst, err
+	out, err := append(dst, `<message`...), error(nil)
+	if id != "" {
+		if out, err = appendAttr(out, "id", id); err != nil {
+			return dst, err
+		}
 	}
 	out = append(out, `><gcm xmlns="`+nsGCM+`">`...)
 	if out, err = appendEscaped(out, json, inText); err != nil {
