@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -60,8 +59,8 @@ func (h *Host) Configure(ctx context.Context, options func(name string) PluginOp
 	for _, s := range plugins {
 		o := h.options(s.name)
 		err := s.ask(ctx, func() error {
-			if fingerprint(o) != s.print {
-				s.reconfigure(o)
+			if now := s.know(o); now != s.policy.Options {
+				s.policy.Configure(s.facts(), now)
 				changed = append(changed, s.name)
 			}
 			return nil
@@ -85,7 +84,7 @@ func (h *Host) SetLogLevel(name, level string) error {
 	for _, s := range plugins {
 		s.lines.set(l)
 		s.box.put(func() {
-			for l := range s.lives {
+			for _, l := range s.lives {
 				if l.known {
 					l.session.Send(&wire.HostFrame{LogLevel: s.lines.name()})
 				}
@@ -101,8 +100,8 @@ func (h *Host) SessionsChanged() {
 	plugins, _ := h.named("") // no error for all
 	for _, s := range plugins {
 		s.box.put(func() {
-			for l := range s.lives {
-				if l.running {
+			for p, l := range s.lives {
+				if p.Ready() {
 					s.tellSessions(l)
 				}
 			}
@@ -157,63 +156,16 @@ func (s *supervisor) force() error {
 	if s.file == nil {
 		return fmt.Errorf("plugin %q: there is no file of it in %s to start", s.name, s.host.o.Dir)
 	}
-	s.forcing, s.declined = true, ""
-	s.stage()
+	s.policy.Reload()
 	return nil
 }
 
-// forget lets the file's content start anew.
-func (s *supervisor) forget() {
-	s.record.Refused, s.record.Pin = nil, nil
-	s.forced++
-	s.failures, s.retry = 0, time.Time{}
-	s.remember()
-}
-
-// rollback pins what was proven before what serves now; once more, what was
-// proven before that.
+// rollback goes back to what was proven before what serves now.
 func (s *supervisor) rollback() error {
-	current := s.content.sha256
-	if current == "" || s.removed {
-		return fmt.Errorf("plugin %q has nothing to roll back from: nothing of it runs or is about to", s.name)
-	}
-	if s.serving != nil {
-		current = s.serving.version.bin.sha256
-	}
-	if s.options.SHA256 != "" {
-		return fmt.Errorf("plugin %q: config.hcl's sha256 allows one content only: change it there", s.name)
-	}
-	older := s.record.Proven
-	if i := slices.Index(older, current); i >= 0 {
-		older = older[:i]
-	}
-	for _, sum := range slices.Backward(older) {
-		_, staged := s.copyOf(sum)
-		if !staged || s.refused(version{bin: binary{sha256: sum}, print: s.print}) {
-			continue
-		}
-		s.log.Warn("plugin is rolled back by hand, until its file changes", "sha256", sum)
-		if s.record.Pin = nil; sum != s.content.sha256 {
-			s.record.Pin = &pin{To: sum, Instead: s.content.sha256}
-		}
-		s.failures, s.retry = 0, time.Time{}
+	to, err := s.policy.RollBack(s.facts())
+	if err == nil {
+		s.log.Warn("plugin is rolled back by hand, until its file changes", "sha256", to)
 		s.remember()
-		return nil
 	}
-	if s.record.pinned(s.content.sha256) != "" {
-		return fmt.Errorf("plugin %q is rolled back already, and has no older proven content; balhost reload %s --force starts what its file holds", s.name, s.name)
-	}
-	return fmt.Errorf("plugin %q has no other proven content to go back to", s.name)
-}
-
-// reconfigure takes other options. What was refused with the old ones may work
-// with these.
-func (s *supervisor) reconfigure(o PluginOptions) {
-	s.options, s.print = o, fingerprint(o)
-	s.failures, s.retry, s.declined = 0, time.Time{}, ""
-	if s.file != nil {
-		s.stage()
-	} else if s.content.sha256 != "" && !o.KeepRemoved {
-		s.removed = true
-	}
+	return err
 }

@@ -124,7 +124,7 @@ func judge(f file, dir, allowed string) string {
 	if err != nil {
 		return "its file can't be read: " + err.Error()
 	}
-	return checkSum(f, sum, PluginOptions{SHA256: allowed})
+	return checkSum(f, sum, allowed)
 }
 
 // sumFile hashes a file, of which it reads no more than a plugin's may have.

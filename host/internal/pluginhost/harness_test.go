@@ -314,7 +314,7 @@ type heard struct {
 
 func (b *bench) Described(facts instance.Facts, process instance.Process) instance.Dispatch {
 	l := process.(*life)
-	p := &heard{facts, process, b, l.process.pid(), l.version.bin.sha256}
+	p := &heard{facts, process, b, l.process.pid(), l.version.SHA256}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[p] = true

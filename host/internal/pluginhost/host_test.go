@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"balhost/host/internal/pluginhost/policy"
 )
 
 func TestPluginRunsAndStops(t *testing.T) {
@@ -181,7 +183,7 @@ func TestForgetKeepsNews(t *testing.T) {
 	if h.forget(s) || h.plugins["echo"] != s {
 		t.Error("it was forgotten with a file in its box")
 	}
-	s.box.take()
+	s.box.drain()
 	if !h.forget(s) || len(h.plugins) != 0 {
 		t.Error("it was not forgotten")
 	}
@@ -195,9 +197,9 @@ func TestStatusWhileBooting(t *testing.T) {
 			t.Errorf("status %+v", all)
 		}
 	})
-	h.plugins["echo"], s.told = s, true
+	h.plugins["echo"] = s
 	over := make(chan struct{})
-	go func() { s.show(t.Context()); close(over) }()
+	go func() { s.show(policy.Decision{State: Refused}); close(over) }()
 	select {
 	case <-over:
 	case <-time.After(patience):

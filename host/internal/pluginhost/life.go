@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/pluginhost/policy"
 	"balhost/sdk/wire"
 )
 
@@ -25,8 +26,9 @@ import (
 type life struct {
 	host    *Host
 	name    string
-	version version
-	proven  bool // its content has worked before
+	version policy.Version
+	copy    string // path of the version's content
+	proven  bool   // its content has worked before
 	trier   bool
 	dir     string        // its working folder
 	news    func(news)    // tells the supervisor
@@ -37,13 +39,10 @@ type life struct {
 	log     hclog.Logger
 
 	// What follows is the supervisor's.
-	known   bool // it was described, so what open sets is there
-	running bool // it serves
-	runs    bool // it was allowed its Run
-	asked   bool // it was asked to end
+	known bool // it was described, so what open sets is there
 
 	// What follows is owned by run. The supervisor may look at what open sets when it
-	// was described, at ready when it runs, and at all when it has ended.
+	// was described, and at all when it has ended.
 	process  *process
 	client   *plugin.Client // nil before connect
 	dialled  bool           // client has its connection
@@ -54,10 +53,9 @@ type life struct {
 	closed   chan struct{}              // closed when session has ended
 	broke    error                      // why, set before that
 	manifest *wire.Manifest             // nil before open
-	options  PluginOptions              // in force: Categories and Order hold the plugin's own where the config says nothing
+	options  PluginOptions              // the version's; from open on Categories and Order hold the plugin's own where the config says nothing
 	dispatch instance.Dispatch          // hears what the process says; nil before open
 	began    time.Time                  // when it was described
-	ready    time.Time                  // zero: it never was
 	// sessions are the names that it was told, the supervisor's from ready on.
 	sessions []string
 	died     bool   // exited before it was asked or made to
@@ -76,31 +74,17 @@ const (
 	buried                 // its process has gone; the dispatcher hears of it next
 )
 
-// stop asks it to end in order. Only the supervisor does.
-func (l *life) stop(cause error) {
-	l.asked = true
-	l.cancel(cause)
-}
-
 // refusal is an end that the content is to blame for: it would come again.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
-
-// Causes that end a life in order.
-var (
-	errStopping = errors.New("the host is stopping")
-	errRemoved  = errors.New("its file was removed")
-	errReplaced = errors.New("another version takes over")
-	errRetired  = errors.New("there is nothing more to try in it")
-)
 
 // run starts the process, serves until it ends by itself or ctx does, which
 // drains it, and leaves nothing of it. The error says in words for a person why
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
-	l.process = newProcess(l.version.bin.path, l.dir, l.host.kin.one(l.host.started.Add(1)), &lines{output: l.lines}, l.host)
+	l.process = newProcess(l.copy, l.dir, l.host.kin.one(l.host.started.Add(1)), &lines{output: l.lines}, l.host)
 	place, err := l.host.place(ctx, l.proven) // not all at once: a machine has few processors
 	if err != nil {
 		return err
@@ -117,7 +101,7 @@ func (l *life) run(ctx, host context.Context) error {
 	l.bury()
 	switch {
 	case host.Err() != nil:
-		err = errStopping
+		err = policy.ErrStopping
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	default:
@@ -168,7 +152,6 @@ func (l *life) live(ctx, host context.Context) error {
 	if !stop() {
 		return context.Cause(ctx)
 	}
-	l.ready = time.Now()
 	l.dispatch.Ready()
 	l.news(ready)
 	return l.serve(ctx, host)
@@ -179,7 +162,7 @@ func (l *life) serve(ctx, host context.Context) error {
 	var guards errgroup.Group
 	guarding, stop := context.WithCancel(ctx)
 	guards.Go(func() error { return l.ping(guarding) })
-	if l.version.options.MemoryMax > 0 {
+	if l.options.MemoryMax > 0 {
 		guards.Go(func() error { return l.weigh(guarding) })
 	}
 	defer func() {
@@ -237,8 +220,8 @@ func (l *life) weigh(ctx context.Context) error {
 		if blind == 4 { // not just one that has ended this moment
 			l.log.Warn("memory_max has no effect: how much memory the plugin uses can't be read here")
 		}
-		if used > l.version.options.MemoryMax {
-			l.process.kill(fmt.Sprintf("uses %d MiB of memory, more than memory_max allows (%d MiB)", used>>20, l.version.options.MemoryMax>>20))
+		if used > l.options.MemoryMax {
+			l.process.kill(fmt.Sprintf("uses %d MiB of memory, more than memory_max allows (%d MiB)", used>>20, l.options.MemoryMax>>20))
 			return nil
 		}
 	}
@@ -247,7 +230,7 @@ func (l *life) weigh(ctx context.Context) error {
 // drain lets the dispatcher take the plugin out, within the plugin's limit, and
 // from the host's stopping on within the host's.
 func (l *life) drain(ctx, host context.Context) {
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.version.options.DrainTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.DrainTimeout)
 	defer cancel()
 	hurry := context.AfterFunc(host, func() {
 		select {

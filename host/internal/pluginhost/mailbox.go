@@ -4,7 +4,7 @@ import "sync"
 
 // mailbox takes what happened until its owner looks. put never blocks.
 type mailbox struct {
-	hint chan struct{} // something came since the last take
+	hint chan struct{} // something came since the last drain
 
 	mu       sync.Mutex // guards happened
 	happened []func()
@@ -20,7 +20,7 @@ func (b *mailbox) put(f func()) {
 	}
 }
 
-func (b *mailbox) take() []func() {
+func (b *mailbox) drain() []func() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.happened

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"balhost/host/internal/pluginhost/policy"
 )
 
 // place waits for one among those that are being started. release may be called
@@ -21,7 +23,7 @@ func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func()
 	select {
 	case places <- struct{}{}:
 	case <-done:
-		return nil, errStopping
+		return nil, policy.ErrStopping
 	}
 	leave := sync.OnceFunc(func() { <-places })
 	late := time.AfterFunc(h.limits.crowd, leave)

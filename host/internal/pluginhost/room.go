@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"balhost/host/internal/pluginhost/policy"
 )
 
 // maxFile is how many bytes a plugin's file may have.
@@ -57,7 +59,7 @@ func (h *Host) stage(f file, to store) (draft binary, err error) {
 	defer release()
 	select {
 	case <-h.stopping: // what was asked for has taken long
-		return draft, errStopping
+		return draft, policy.ErrStopping
 	default:
 	}
 	return to.stage(f, h.stopping)

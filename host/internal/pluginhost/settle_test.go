@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"balhost/host/internal/pluginhost/policy"
 )
 
 // looks is a script for a settler: at each time in milliseconds the folder
@@ -167,7 +169,7 @@ func TestStage(t *testing.T) {
 	}
 	second := stage(put("four"))
 	stage(put("five"))
-	if err := s.save(record{Proven: []string{first.sha256}}); err != nil {
+	if err := s.save(policy.Record{Proven: []string{first.sha256}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.keep(first.sha256, second.sha256); err != nil {
@@ -176,7 +178,7 @@ func TestStage(t *testing.T) {
 	if left, _ := os.ReadDir(s.dir); len(left) != 2+1+1+1+1 { // the record, the working folder, the mark
 		t.Errorf("left: %v", left)
 	}
-	if r, err := s.load(); err != nil || !r.proven(first.sha256) {
+	if r, err := s.load(); err != nil || !r.HasProven(first.sha256) {
 		t.Errorf("the record is %+v, %v", r, err)
 	}
 

@@ -10,10 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
-)
 
-// keptCopies is how many proven contents of a plugin stay staged.
-const keptCopies = 3
+	"balhost/host/internal/pluginhost/policy"
+)
 
 // errChanging: the file changed while it was copied; it will settle again.
 var errChanging = errors.New("the file changed while it was copied")
@@ -112,7 +111,7 @@ type until struct {
 func (u until) Read(p []byte) (int, error) {
 	select {
 	case <-u.stopping:
-		return 0, errStopping
+		return 0, policy.ErrStopping
 	default:
 		return u.Reader.Read(p)
 	}

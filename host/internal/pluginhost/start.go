@@ -37,7 +37,7 @@ func (l *life) handshake() error {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(nil),
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p.env, p.socketDir = append(append(l.version.options.variables(), spec.Env...), "PLUGIN_CLIENT_CERT="+cert), socketDir
+			p.env, p.socketDir = append(append(l.options.variables(), spec.Env...), "PLUGIN_CLIENT_CERT="+cert), socketDir
 			return p, nil
 		},
 		TLSConfig:        tlsConfig,
@@ -163,7 +163,6 @@ func (l *life) open(rpc *wire.Client) (err error) {
 // facts are what the dispatcher must know. Where the config says nothing, the
 // plugin's own words count.
 func (l *life) facts() (instance.Facts, error) {
-	l.options = l.version.options
 	o := &l.options
 	o.Order = cmp.Or(o.Order, l.manifest.GetOrder())
 	fromConfig := o.Categories != nil
@@ -176,7 +175,7 @@ func (l *life) facts() (instance.Facts, error) {
 	}
 	l.closed = make(chan struct{})
 	return instance.Facts{
-		Name: l.name, Content: l.version.bin.sha256 + " " + l.version.print, Closed: l.closed,
+		Name: l.name, Content: l.version.SHA256 + " " + l.version.Options.Print, Closed: l.closed,
 		Claim: route.Claim{Plugin: l.name, Categories: o.Categories, FromConfig: fromConfig}, Order: order,
 		Outcome: l.manifest.GetOutcome(), Receipt: l.manifest.GetReceipt(),
 		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
@@ -221,7 +220,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	defer cancel()
 	l.sessions = l.host.o.Sessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.version.options.Config, LogLevel: l.level, Sessions: l.sessions,
+		Config: l.options.Config, LogLevel: l.level, Sessions: l.sessions,
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")

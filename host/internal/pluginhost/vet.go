@@ -137,11 +137,12 @@ func sumOf(dir, name string) string {
 
 const sumSuffix = ".sha256"
 
-// checkSum says why a content is not the one that was announced; "": it is.
-func checkSum(f file, sha256 string, o PluginOptions) string {
+// checkSum says why a content is not the one that was announced, or that the config
+// allows ("": any); "": it is.
+func checkSum(f file, sha256, allowed string) string {
 	switch {
-	case o.SHA256 != "" && !strings.EqualFold(o.SHA256, sha256):
-		return fmt.Sprintf("its content has sha256 %s, but config.hcl allows only %s: change one of them", sha256, o.SHA256)
+	case allowed != "" && !strings.EqualFold(allowed, sha256):
+		return fmt.Sprintf("its content has sha256 %s, but config.hcl allows only %s: change one of them", sha256, allowed)
 	case f.sum == "unreadable":
 		return fmt.Sprintf("%s%s holds no sha256: write it with sha256sum %s >%s%s, or remove it", f.name, sumSuffix, f.name, f.name, sumSuffix)
 	case f.sum != "" && f.sum != sha256:

@@ -112,7 +112,7 @@ func TestCheckSum(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := checkSum(file{name: "echo", sum: sumOf(dir, "echo")}, x, PluginOptions{SHA256: c.config}); got != c.want {
+		if got := checkSum(file{name: "echo", sum: sumOf(dir, "echo")}, x, c.config); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

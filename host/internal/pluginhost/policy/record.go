@@ -1,0 +1,80 @@
+package policy
+
+import (
+	"slices"
+	"time"
+)
+
+// Record is what is remembered of a plugin's contents, over restarts too.
+type Record struct {
+	// Proven are the contents that have passed their probation, or were the
+	// first ones; the one that served last comes last.
+	Proven []string `json:"proven,omitempty"`
+	// Refused are contents that are not tried again with these options.
+	Refused []RefusedContent `json:"refused,omitempty"`
+	// Pin is a rollback that a person asked for.
+	Pin *Pin `json:"pin,omitempty"`
+}
+
+// RefusedContent is a content that did not start well, or was rolled back.
+type RefusedContent struct {
+	SHA256  string    `json:"sha256"`
+	Options string    `json:"options"` // their fingerprint
+	Reason  string    `json:"reason"`
+	At      time.Time `json:"at"`
+}
+
+// Pin lets To serve as long as the file holds Instead.
+type Pin struct {
+	To      string `json:"to"`
+	Instead string `json:"instead"`
+}
+
+// Refusal says which content was not taken, or was rolled back, and why.
+type Refusal struct {
+	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// Tried: it was run, and isn't again until the file or the config changes, or
+	// by Reload with force. Else the reason says what to mend; that is noticed.
+	Tried bool `json:"tried"`
+}
+
+const (
+	keptProven   = 3 // contents whose copies stay
+	keptRefusals = 20
+)
+
+// Empty reports whether there is nothing to remember.
+func (r *Record) Empty() bool { return r.Proven == nil && r.Refused == nil && r.Pin == nil }
+
+// HasProven reports whether a content has worked.
+func (r *Record) HasProven(sha256 string) bool { return slices.Contains(r.Proven, sha256) }
+
+func (r *Record) prove(sha256 string) {
+	r.Proven = slices.DeleteFunc(r.Proven, func(s string) bool { return s == sha256 })
+	r.Proven = append(r.Proven, sha256)
+	r.Proven = r.Proven[max(0, len(r.Proven)-keptProven):]
+}
+
+func (r *Record) refuse(v Version, reason string, at time.Time) {
+	r.Refused = append(r.Refused, RefusedContent{SHA256: v.SHA256, Options: v.Options.Print, Reason: reason, At: at})
+	r.Refused = r.Refused[max(0, len(r.Refused)-keptRefusals):]
+}
+
+// refusal finds why v is not tried again; ok is false when it may be.
+func (r *Record) refusal(v Version) (why RefusedContent, ok bool) {
+	i := slices.IndexFunc(r.Refused, func(c RefusedContent) bool { return c.SHA256 == v.SHA256 && c.Options == v.Options.Print })
+	if i < 0 {
+		return why, false
+	}
+	return r.Refused[i], true
+}
+
+// pinned is what serves in place of the file's content; "" for nothing.
+func (r *Record) pinned(content string) string {
+	if r.Pin == nil || r.Pin.Instead != content {
+		return ""
+	}
+	return r.Pin.To
+}
