@@ -104,7 +104,7 @@ func TestLook(t *testing.T) {
 	}
 	want := map[string]string{
 		"folder": "a folder: a plugin is one file", "link": "a link to nothing", "plain": "not executable (chmod +x makes it a plugin)",
-		"good": "its set-uid or set-gid bit has no effect", "notes~": "no plugin's by its name: a plugin's name has letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
+		"good": "its set-uid or set-gid bit has no effect", "notes~": "no plugin's by its name: a plugin's name has only letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
 		"summed.sha256": "no plugin's by its name", "text": "its file is neither a program",
 	}
 	if len(found) != len(want) {
