@@ -179,6 +179,7 @@ func TestCheckManifest(t *testing.T) {
 		`order "key:"`:           func(m *Manifest) { m.Order = "key:" },
 		`order "key:data."`:      func(m *Manifest) { m.Order = "key:data." },
 		`order "strict"`:         func(m *Manifest) { m.Order = "strict" },
+		"order of 261 bytes":     func(m *Manifest) { m.Order = "key:" + strings.Repeat("a", 257) },
 	} {
 		m := good()
 		change(m)

@@ -26,10 +26,10 @@ func TestRefusals(t *testing.T) {
 		"true":     "not a plugin: exited before the handshake with status 0",
 		"text":     "not a plugin: it is neither a program nor a script that begins with #!",
 		"empty":    "not a plugin: it is empty: copy it again",
-		"liar":     `calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
+		"liar":     `plugin calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
 		"picky":    "refused to start: greeting must not be empty at all",
 		"stranger": "not a plugin of this host: it doesn't know Describe; build it with this host's sdk",
-		"deedless": "claims categories, but has no handler for their upstreams",
+		"deedless": "plugin deedless claims categories but has no Upstream handler: add one, or claim none",
 		"greedy":   "plugin greedy claims 1001 categories: at most 1000",
 	}
 	retried := map[string]string{

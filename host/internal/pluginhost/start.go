@@ -120,15 +120,6 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
 	if err != nil {
 		return failed("Describe", limit, err)
 	}
-	if m.GetName() != l.name {
-		return refusal(fmt.Sprintf("calls itself %s, but its file's name, %q, is its identity: rename one of them", excerpt(m.GetName()), l.name))
-	}
-	if _, err := route.ParseOrder(m.GetOrder()); err != nil {
-		return refusal("declares an " + clean(err.Error(), 200))
-	}
-	if len(m.GetCategories()) > 0 && !m.GetUpstream() {
-		return refusal("claims categories, but has no handler for their upstreams")
-	}
 	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
 		return refusal(clean(err.Error(), 400))
 	}

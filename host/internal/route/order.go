@@ -2,10 +2,12 @@ package route
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"strings"
+
+	"balhost/sdk/message"
 )
 
 // Order is a plugin's ordering key: events with equal keys are handled one
@@ -15,25 +17,14 @@ type Order struct {
 	path   []string
 }
 
-// ParseOrder reads "none", "device" or "key:PATH", PATH being dotted names
-// into the payload, as in "key:data.room". "" is "device": losing order by
-// leaving a key out would surprise.
+// ParseOrder reads an order as [message.OrderPath] does. "" is "device": losing
+// order by leaving a key out would surprise.
 func ParseOrder(s string) (Order, error) {
-	switch path, isKey := strings.CutPrefix(s, "key:"); {
-	case s == "" || s == "device":
-		return Order{device: true}, nil
-	case s == "none":
-		return Order{}, nil
-	case isKey:
-		names := strings.Split(path, ".")
-		for _, name := range names {
-			if name == "" {
-				return Order{}, fmt.Errorf("order %q: a name in the path is empty; write for example key:data.room", s)
-			}
-		}
-		return Order{device: true, path: names}, nil
+	path, err := message.OrderPath(cmp.Or(s, "device"))
+	if err != nil {
+		return Order{}, err
 	}
-	return Order{}, fmt.Errorf("order %q: want none, device or key:PATH, for example key:data.room", s)
+	return Order{device: s != "none", path: path}, nil
 }
 
 // String is the order as ParseOrder reads it.
