@@ -105,7 +105,7 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 }
 
 // contestant is the plugin's process, as dispatch sees it.
-type contestant struct{ session *wire.Session }
+type contestant struct{ session *wire.HostStream }
 
 func (p *contestant) Send(f *wire.HostFrame) { p.session.Send(f) }
 func (p *contestant) Kill(string)            {}

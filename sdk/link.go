@@ -24,7 +24,7 @@ const (
 type link struct {
 	plugin *Plugin
 	log    hclog.Logger
-	stream *wire.Stream
+	stream *wire.PluginStream
 	calls  *calls
 	host   *Host
 	work   *work
@@ -34,7 +34,7 @@ type link struct {
 	stop    chan *wire.Drain // capacity 1; the host asks the plugin to end
 }
 
-func newLink(p *Plugin, log hclog.Logger, stream *wire.Stream) *link {
+func newLink(p *Plugin, log hclog.Logger, stream *wire.PluginStream) *link {
 	c := &calls{send: stream.Send, open: map[uint64]chan<- *wire.Reply{}}
 	l := &link{
 		plugin: p, log: log, stream: stream, calls: c, host: &Host{log: log, calls: c},

@@ -323,7 +323,7 @@ func benchmark(b *testing.B, category string) {
 
 // feeder keeps room deliveries in flight until total have been settled.
 type feeder struct {
-	session       *wire.Session
+	session       *wire.HostStream
 	over          chan struct{}
 	category      string
 	data, payload []byte

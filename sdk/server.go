@@ -50,7 +50,7 @@ func (s *server) Session(rpc wire.Plugin_SessionServer) error {
 		s.mu.Unlock()
 		return wire.Status(fmt.Errorf("%w: Session was called before in this process", wire.ErrPrecondition))
 	}
-	s.link = newLink(s.plugin, s.log, wire.NewStream(rpc))
+	s.link = newLink(s.plugin, s.log, wire.NewPluginStream(rpc))
 	s.mu.Unlock()
 	close(s.opened)
 	defer s.ended()

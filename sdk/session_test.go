@@ -23,7 +23,7 @@ import (
 type line struct {
 	t       *testing.T
 	client  *wire.Client
-	session *wire.Session
+	session *wire.HostStream
 	frames  chan *wire.PluginFrame
 	closed  chan error    // gets why the session has ended
 	over    chan struct{} // closed when it has

@@ -48,7 +48,7 @@ func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), 
 
 // instance stands for one process of the plugin.
 type instance struct {
-	session *wire.Session
+	session *wire.HostStream
 	store   *store
 	cut     func() // ends the instance at once, and waits for its end
 	drained chan struct{}

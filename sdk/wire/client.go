@@ -36,17 +36,17 @@ func (c *Client) Configure(ctx context.Context, r *ConfigureRequest) error {
 	return nil
 }
 
-// Open opens the one session of the process; Session.Run carries its frames. The
-// end of ctx cuts it: pass a context that lives as long as the plugin may.
-func (c *Client) Open(ctx context.Context) (*Session, error) {
+// Open opens the one stream of the process; HostStream.Run carries its frames. The
+// end of ctx cuts it, so ctx must live as long as the plugin.
+func (c *Client) Open(ctx context.Context) (*HostStream, error) {
 	ctx, cut := context.WithCancelCause(ctx)
-	stream, err := c.rpc.Session(ctx)
+	rpc, err := c.rpc.Session(ctx)
 	if err != nil {
 		cut(err)
 		return nil, fmt.Errorf("open session: %w", fromStatus(err))
 	}
-	return &Session{
-		stream: stream, cut: cut, out: newQueue(mergeHost, cutHost, weighHost),
+	return &HostStream{
+		rpc: rpc, cut: cut, out: newQueue(mergeHost, cutHost, weighHost),
 		done: make(chan struct{}), pings: map[uint64]chan<- struct{}{},
 	}, nil
 }

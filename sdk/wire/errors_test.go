@@ -58,7 +58,7 @@ type ear struct {
 func newEar() ear { return ear{make(chan *PluginFrame, 100), make(chan error, 1)} }
 
 // open opens the session of client, and listens to it.
-func (e ear) open(t *testing.T, client *Client) *Session {
+func (e ear) open(t *testing.T, client *Client) *HostStream {
 	t.Helper()
 	s, err := client.Open(t.Context())
 	if err != nil {

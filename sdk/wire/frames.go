@@ -44,8 +44,8 @@ func cutHost(pending *HostFrame) *HostFrame {
 	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Sessions: pending.Sessions, Run: pending.Run}
 	pending.Ping, pending.LogLevel, pending.Sessions, pending.Run = 0, "", nil, false
 	room := maxBytes
-	f.Deliver = take(&pending.Deliver, &room, (*Delivery).weight)
-	f.Reply = take(&pending.Reply, &room, (*Reply).weight)
+	f.Deliver = front(&pending.Deliver, &room, (*Delivery).weight)
+	f.Reply = front(&pending.Reply, &room, (*Reply).weight)
 	if len(pending.Deliver) == 0 && len(pending.Reply) == 0 {
 		f.Revoke, pending.Revoke = pending.Revoke, nil
 		f.Drain, pending.Drain = pending.Drain, nil
@@ -97,8 +97,8 @@ func cutPlugin(pending *PluginFrame) *PluginFrame {
 	n := min(len(pending.Done), maxDone)
 	f.Done, pending.Done = pending.Done[:n:n], pending.Done[n:]
 	room := maxBytes
-	f.Result = take(&pending.Result, &room, (*Result).weight)
-	f.Call = take(&pending.Call, &room, (*Call).weight)
+	f.Result = front(&pending.Result, &room, (*Result).weight)
+	f.Call = front(&pending.Call, &room, (*Call).weight)
 	if len(pending.Call) == 0 { // an abandoned call goes before
 		f.Abandon, pending.Abandon = pending.Abandon, nil
 	}
@@ -108,9 +108,9 @@ func cutPlugin(pending *PluginFrame) *PluginFrame {
 	return f
 }
 
-// take cuts at most maxBatch items off the front of *list, at least one while
+// front cuts at most maxBatch items off the front of *list, at least one while
 // room is left, and lowers room by their weight.
-func take[T any](list *[]T, room *int, weight func(T) int) []T {
+func front[T any](list *[]T, room *int, weight func(T) int) []T {
 	n := 0
 	for n < len(*list) && n < maxBatch && *room > 0 {
 		w := weight((*list)[n])

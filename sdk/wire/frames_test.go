@@ -114,7 +114,7 @@ func TestQueueMergesWhatGathers(t *testing.T) {
 	frames := 0
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := q.drain(t.Context(), func(f *HostFrame) error {
+		err := q.writeTo(t.Context(), func(f *HostFrame) error {
 			if frames++; frames == 1 {
 				close(writing)
 				<-written
@@ -150,12 +150,12 @@ func TestQueueEndsWithItsStream(t *testing.T) {
 	q := newQueue(mergeHost, cutHost, weighHost)
 	q.put(&HostFrame{Ping: 1})
 	broken := errors.New("broken")
-	if err := q.drain(t.Context(), func(*HostFrame) error { return broken }); err != broken {
+	if err := q.writeTo(t.Context(), func(*HostFrame) error { return broken }); err != broken {
 		t.Errorf("failed write: %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(broken)
-	if err := q.drain(ctx, func(*HostFrame) error { return nil }); err != broken {
+	if err := q.writeTo(ctx, func(*HostFrame) error { return nil }); err != broken {
 		t.Errorf("ended ctx: %v", err)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// queue gathers frames for one writing goroutine. put merges a frame into the
-// one that waits; drain cuts sendable pieces off it. It never blocks a caller.
+// queue keeps frames for one writing goroutine. put merges a frame into the pending
+// one and never blocks. writeTo cuts frames of a size that can be sent off it.
 type queue[F any] struct {
 	merge func(pending, f *F)
 	cut   func(pending *F) *F // nil: nothing to send
@@ -17,7 +17,7 @@ type queue[F any] struct {
 	pending *F
 	weight  int // of pending
 	closed  bool
-	changed chan struct{} // hint to drain, capacity 1
+	changed chan struct{} // hint to writeTo, capacity 1
 	eased   chan struct{} // hint to throttle, capacity 1
 }
 
@@ -53,7 +53,7 @@ func (q *queue[F]) put(f *F) {
 	q.hint()
 }
 
-// close lets drain return once it has written what is there. Later frames are dropped.
+// close lets writeTo return once it has written what is pending. Later frames are dropped.
 func (q *queue[F]) close() {
 	q.mu.Lock()
 	q.closed = true
@@ -86,9 +86,9 @@ func (q *queue[F]) next() (f *F, closed bool) {
 	return f, q.closed
 }
 
-// drain writes with send until the queue is closed and empty (nil), send fails
+// writeTo writes with send until the queue is closed and empty (nil), send fails
 // or ctx ends.
-func (q *queue[F]) drain(ctx context.Context, send func(*F) error) error {
+func (q *queue[F]) writeTo(ctx context.Context, send func(*F) error) error {
 	for {
 		f, closed := q.next()
 		switch {
@@ -101,7 +101,7 @@ func (q *queue[F]) drain(ctx context.Context, send func(*F) error) error {
 		default:
 			select {
 			case <-q.changed:
-				runtime.Gosched() // whoever is ready to add something does so first: fewer, fuller frames
+				runtime.Gosched() // others that are ready to put something do so first: fewer and fuller frames
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}

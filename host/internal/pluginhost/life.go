@@ -48,7 +48,7 @@ type life struct {
 	dialled  bool           // client has its connection
 	conn     atomic.Pointer[grpc.ClientConn]
 	failure  atomic.Pointer[RunFailure] // of its Run, the last; nil: none
-	session  *wire.Session              // nil before open
+	session  *wire.HostStream           // nil before open
 	cut      context.CancelFunc         // ends session
 	closed   chan struct{}              // closed when session has ended
 	broke    error                      // why, set before that
