@@ -45,7 +45,7 @@ func main() {
 	root.SetErr(stderr)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, func() {
+	context.AfterFunc(ctx, func() { //house:go starts a timer and ends
 		stop() // a second signal ends the process at once
 		limit := stopLimit(root, os.Args[1:])
 		time.AfterFunc(limit, func() { overdue(stderr, limit) })

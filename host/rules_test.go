@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -144,8 +145,22 @@ func tierOf(pkg string) (tier, bool) {
 var clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 
 // Pure packages start nothing and read no clock, so that tests of them need
-// neither; everywhere else a bare go statement says why no errgroup waits for it.
+// neither. Elsewhere whoever starts a goroutine waits for it: a group's Go has its
+// Wait in the same package. A go statement, and an AfterFunc that does more than
+// one call, have no Wait, so they say why none is needed.
 func TestGoroutinesAndClocks(t *testing.T) {
+	waits := map[string]bool{} // package and name of a group
+	for _, f := range sources(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && strings.EqualFold(sel.Sel.Name, "wait") {
+				waits[f.pkg+" "+lastName(sel.X)] = true
+			}
+			return true
+		})
+	}
 	for _, f := range sources(t) {
 		if f.test {
 			continue
@@ -157,8 +172,23 @@ func TestGoroutinesAndClocks(t *testing.T) {
 			case *ast.GoStmt:
 				if isPure {
 					t.Errorf("%s starts a goroutine in a pure package", f.at(n))
-				} else if !f.hasReason(n) {
+				} else if !f.hasReason(n, "go") {
 					t.Errorf("%s: a bare go statement needs //house:go and a reason at its line or above", f.at(n))
+				}
+			case *ast.CallExpr:
+				switch starts(n) {
+				case "Go":
+					if group := lastName(n.Fun.(*ast.SelectorExpr).X); isPure {
+						t.Errorf("%s starts a goroutine in a pure package (%s.Go)", f.at(n), group)
+					} else if !waits[f.pkg+" "+group] {
+						t.Errorf("%s: nothing in this package waits for %s", f.at(n), group)
+					}
+				case "AfterFunc":
+					if isPure {
+						t.Errorf("%s starts a goroutine in a pure package (AfterFunc)", f.at(n))
+					} else if !oneCall(n.Args[1]) && !f.hasReason(n, "go") {
+						t.Errorf("%s: an AfterFunc that does more than one call needs //house:go and a reason at its line or above", f.at(n))
+					}
 				}
 			case *ast.SelectorExpr:
 				if x, ok := n.X.(*ast.Ident); ok && isPure && x.Name == "time" && x.Obj == nil && slices.Contains(clock, n.Sel.Name) {
@@ -167,6 +197,86 @@ func TestGoroutinesAndClocks(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// starts says how a call starts a goroutine: "Go" for a WaitGroup's or an
+// errgroup's, "AfterFunc" for that of time or context, "" for none.
+func starts(call *ast.CallExpr) string {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
+	switch {
+	case !ok:
+	case sel.Sel.Name == "Go" && len(call.Args) == 1:
+		return "Go"
+	case sel.Sel.Name == "AfterFunc" && len(call.Args) == 2 && slices.Contains([]string{"time", "context"}, lastName(sel.X)):
+		return "AfterFunc"
+	}
+	return ""
+}
+
+// lastName is the name at the end of an expression: core of h.core.
+func lastName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
+}
+
+// oneCall reports whether a function is named, or does nothing but one call.
+func oneCall(f ast.Expr) bool {
+	literal, ok := f.(*ast.FuncLit)
+	if !ok {
+		return true
+	}
+	if len(literal.Body.List) != 1 {
+		return false
+	}
+	_, ok = literal.Body.List[0].(*ast.ExprStmt)
+	return ok
+}
+
+// maxMethods is how wide an interface may be without a reason.
+const maxMethods = 4
+
+// An interface is what one user needs of a part, so it is small. One that is wider
+// says why it can't be two.
+func TestInterfacesStaySmall(t *testing.T) {
+	methods := map[string]int{} // package and name of an interface
+	type wide struct {
+		at, name string
+		fields   []*ast.Field
+	}
+	var all []wide
+	for _, f := range sources(t) {
+		if f.test {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if i, ok := spec.Type.(*ast.InterfaceType); ok {
+				methods[f.pkg+" "+spec.Name.Name] = i.Methods.NumFields()
+				if !f.hasReason(spec, "wide") {
+					all = append(all, wide{f.at(spec), f.pkg + " " + spec.Name.Name, i.Methods.List})
+				}
+			}
+			return true
+		})
+	}
+	for _, w := range all {
+		pkg, _, _ := strings.Cut(w.name, " ")
+		n := 0
+		for _, field := range w.fields {
+			n += max(1, methods[pkg+" "+lastName(field.Type)], len(field.Names))
+		}
+		if n > maxMethods {
+			t.Errorf("%s: interface %s has %d methods: split it, or say at its line or above why not (//house:wide and a reason)", w.at, w.name, n)
+		}
 	}
 }
 
@@ -306,12 +416,12 @@ func (f source) at(n ast.Node) string {
 	return f.name + ":" + strconv.Itoa(f.set.Position(n.Pos()).Line)
 }
 
-// hasReason finds //house:go with a reason on a statement's line or the one above.
-func (f source) hasReason(n ast.Node) bool {
+// hasReason finds //house:go, or another rule's word, with a reason on a node's line or the one above.
+func (f source) hasReason(n ast.Node, rule string) bool {
 	line := f.set.Position(n.Pos()).Line
 	for _, group := range f.ast.Comments {
 		for _, c := range group.List {
-			reason, ok := strings.CutPrefix(c.Text, "//house:go")
+			reason, ok := strings.CutPrefix(c.Text, "//house:"+rule+" ")
 			if at := f.set.Position(c.Pos()).Line; ok && strings.TrimSpace(reason) != "" && (at == line || at == line-1) {
 				return true
 			}
@@ -320,12 +430,23 @@ func (f source) hasReason(n ast.Node) bool {
 	return false
 }
 
-// sources parses every Go file of the repository but generated ones.
-func sources(t *testing.T) (out []source) {
+// sources are the Go files of the repository, but generated ones.
+func sources(t *testing.T) []source {
 	t.Helper()
+	all, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 50 {
+		t.Fatalf("found %d files only: is the walk broken?", len(all))
+	}
+	return all
+}
+
+var parsed = sync.OnceValues(func() (out []source, err error) {
 	const top = ".."
 	set := token.NewFileSet()
-	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -346,11 +467,5 @@ func sources(t *testing.T) (out []source) {
 		out = append(out, source{rel, path.Dir(rel), strings.HasSuffix(name, "_test.go"), file, set})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(out) < 50 {
-		t.Fatalf("found %d files only: is the walk broken?", len(out))
-	}
-	return out
-}
+	return out, err
+})

@@ -52,7 +52,7 @@ func Serve(p Plugin) {
 	server, err := NewServer(p, log, func() {
 		now.Store(over)
 		// The host stops this process now, unless the host was killed.
-		time.AfterFunc(orphanGrace, func() {
+		time.AfterFunc(orphanGrace, func() { //house:go ends the process
 			log.Warn("the connection to the host has ended, and the host has not stopped this process: exiting")
 			leave()
 		})

@@ -29,7 +29,7 @@ type Inbox interface {
 
 // Outbox is where downstreams come from and where their answers go; see
 // package outbox for what each call means.
-type Outbox interface {
+type Outbox interface { //house:wide each downstream that is taken is answered or returned, so the calls belong together
 	Changed(session string) <-chan struct{}
 	Take(session string, conn, n int) []entry.Outgoing
 	Acked(session string, seq uint64, newToken string)

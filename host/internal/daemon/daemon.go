@@ -143,7 +143,7 @@ func stopInTime(ctx context.Context, overdue func()) (ended func()) {
 		return func() {}
 	}
 	over := make(chan struct{})
-	context.AfterFunc(ctx, func() {
+	context.AfterFunc(ctx, func() { //house:go ends with the host, or ends the process
 		late := time.NewTimer(StopLimit)
 		defer late.Stop()
 		select {

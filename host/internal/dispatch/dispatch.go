@@ -25,7 +25,7 @@ import (
 )
 
 // Ledger is what dispatch needs of the ledger.
-type Ledger interface {
+type Ledger interface { //house:wide events, leases, ends and state are one store, and an end changes all of them
 	Events(after uint64, max int) []entry.Event
 	EventsChanged() <-chan struct{}
 	Body(seq uint64) (entry.Body, error)

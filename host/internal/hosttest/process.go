@@ -189,7 +189,7 @@ func (p *Process) Die(reason string) {
 		if takes <= 0 {
 			takes = 1 // Gone must not come from within a call of dispatch's
 		}
-		time.AfterFunc(takes, func() {
+		time.AfterFunc(takes, func() { //house:go await waits for the exit
 			if p.exit() {
 				p.in.Gone(reason)
 			}

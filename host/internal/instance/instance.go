@@ -18,7 +18,7 @@ import (
 // Dispatch is dispatch's end of an instance: pluginhost tells it how the process
 // lives. Instances of one plugin overlap: the new one is Ready before the old
 // one's Drain (P9), and a trier lives beside both.
-type Dispatch interface {
+type Dispatch interface { //house:wide a life, and what came of it
 	Life
 	// Results tells what came of the events so far. It fails when ctx ends or
 	// dispatch has ended.

@@ -13,7 +13,7 @@ import (
 
 // disk is one folder of files, with no more than the journal does to it. It is
 // an interface so that a test can record every operation and cut the power.
-type disk interface {
+type disk interface { //house:wide the calls of an operating system, one for one
 	lock() (unlock func() error, err error) // makes the folder when it is missing; one owner at a time
 	list() ([]string, error)
 	open(name string) (file, error)   // to read and write
@@ -23,7 +23,7 @@ type disk interface {
 	syncDir() error // what was created, renamed and removed stays so
 }
 
-type file interface {
+type file interface { //house:wide the same
 	io.ReaderAt
 	io.WriterAt
 	io.Closer

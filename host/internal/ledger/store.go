@@ -17,7 +17,7 @@ import (
 
 // Log makes commits durable, in the order of their numbers, which follow each
 // other. [journal.Journal] is one, on this machine's disk.
-type Log interface {
+type Log interface { //house:wide a log that can only be written, or only be read, is of no use
 	// Append returns nil when the commit is durable. After an error it is not
 	// known whether it is, and nothing may be appended any more.
 	Append(commit uint64, frame []byte) error

@@ -35,7 +35,7 @@ import (
 
 // Ledger is what the outbox needs of the ledger. A done function may be called
 // from any goroutine, after the commit.
-type Ledger interface {
+type Ledger interface { //house:wide what is read of a downstream and how it ends: every user needs both
 	Downstreams(after uint64, max int) []entry.Downstream
 	DownstreamsChanged() <-chan struct{}
 	Downstream(seq uint64) (message.Checked, error)

@@ -118,7 +118,7 @@ func (l *life) run(ctx, host context.Context) error {
 // session, Configure, ready, drain.
 func (l *life) live(ctx, host context.Context) error {
 	// Until it is ready, to be stopped is to be killed.
-	stop := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() { //house:go kills, which does not block
 		l.process.kill("stopped while starting")
 		l.hangUp()
 	})
@@ -232,7 +232,7 @@ func (l *life) weigh(ctx context.Context) error {
 func (l *life) drain(ctx, host context.Context) {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.DrainTimeout)
 	defer cancel()
-	hurry := context.AfterFunc(host, func() {
+	hurry := context.AfterFunc(host, func() { //house:go ends with limit
 		select {
 		case <-time.After(l.host.o.StopTimeout):
 			cancel()

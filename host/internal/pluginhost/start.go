@@ -84,7 +84,7 @@ func (l *life) connect(ctx context.Context) (*wire.Client, error) {
 	limit := l.host.limits.answer
 	// go-plugin's Client takes no deadline and its Ping neither; and while
 	// Client waits, go-plugin doesn't hear of the process's end.
-	late := time.AfterFunc(limit, func() {
+	late := time.AfterFunc(limit, func() { //house:go kills, which does not block
 		l.process.kill(fmt.Sprintf("hangs: no connection within %v", limit))
 		l.hangUp()
 	})
