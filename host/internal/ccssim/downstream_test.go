@@ -54,7 +54,7 @@ func TestDownstream(t *testing.T) {
 }
 
 // Spec: ccs-protocol.md §3.1, §4.1, §4.2.
-func TestRefusals(t *testing.T) {
+func TestInvalidDownstreams(t *testing.T) {
 	c := login(t, newServer(t, Options{}))
 	big := strings.Repeat("x", 4095)
 	for _, tt := range []struct{ json, want string }{

@@ -106,7 +106,7 @@ func TestStreamErrorAndInject(t *testing.T) {
 	c.over()
 }
 
-func TestCutRefusals(t *testing.T) {
+func TestWrongCuts(t *testing.T) {
 	s := newServer(t, Options{})
 	for _, c := range []Cut{{Mode: "axe"}, {After: -1}} {
 		if _, err := s.CutWith(c); err == nil {

@@ -212,7 +212,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestKnobRefusals(t *testing.T) {
+func TestWrongOptions(t *testing.T) {
 	for i, o := range []Options{{Connections: -1}, {IdleTimeout: -1}, {ResendAfter: -1}} {
 		if o.Check() == nil {
 			t.Errorf("no error for options %d", i)

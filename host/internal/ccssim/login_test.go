@@ -36,8 +36,8 @@ func TestLogin(t *testing.T) {
 		if tt.ok {
 			continue
 		}
-		var refused *xmpp.AuthError
-		if !errors.As(err, &refused) || refused.Condition != "not-authorized" {
+		var denied *xmpp.AuthError
+		if !errors.As(err, &denied) || denied.Condition != "not-authorized" {
 			t.Errorf("%s with key %q: %v, want not-authorized", tt.cid, tt.key, err)
 		}
 		c.over() // there is no second try

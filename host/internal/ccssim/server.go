@@ -1,9 +1,11 @@
 package ccssim
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -72,9 +74,7 @@ func New(o Options) (*Server, error) {
 		s.addAccount(id, key)
 	}
 	s.addAccount(o.SenderID, o.ServerKey)
-	for from, to := range o.Canonical {
-		s.canonical[from] = to
-	}
+	maps.Copy(s.canonical, o.Canonical)
 	s.transcript.slots = make([]slot, max(o.Transcript, 0))
 	if err := s.StartDevices(o.Devices); err != nil {
 		return nil, fmt.Errorf("ccssim: %w", err)
@@ -209,15 +209,7 @@ func (s *Server) account(sender string) (*account, error) {
 }
 
 func (s *Server) sortedDevices() []*device {
-	out := make([]*device, 0, len(s.devices))
-	for _, d := range s.devices {
-		out = append(out, d)
-	}
-	slices.SortFunc(out, func(x, y *device) int {
-		if len(x.token) != len(y.token) { // device-2 before device-10
-			return len(x.token) - len(y.token)
-		}
-		return strings.Compare(x.token, y.token)
+	return slices.SortedFunc(maps.Values(s.devices), func(x, y *device) int {
+		return cmp.Or(len(x.token)-len(y.token), strings.Compare(x.token, y.token)) // device-2 before device-10
 	})
-	return out
 }

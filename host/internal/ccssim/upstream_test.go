@@ -195,7 +195,7 @@ func TestLoad(t *testing.T) {
 	})
 }
 
-func TestLoadRefusals(t *testing.T) {
+func TestWrongLoads(t *testing.T) {
 	s := newServer(t, Options{})
 	for _, d := range []Devices{
 		{Count: -1}, {Rate: -1}, {Limit: -1}, {Size: -1},

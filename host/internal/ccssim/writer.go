@@ -1,6 +1,7 @@
 package ccssim
 
 import (
+	"cmp"
 	"container/heap"
 	"errors"
 	"io"
@@ -185,10 +186,7 @@ func (r replies) Len() int      { return len(r) }
 func (r replies) Swap(i, j int) { r[i], r[j] = r[j], r[i] }
 func (r *replies) Push(x any)   { *r = append(*r, x.(pending)) }
 func (r replies) Less(i, j int) bool {
-	if !r[i].due.Equal(r[j].due) {
-		return r[i].due.Before(r[j].due)
-	}
-	return r[i].seq < r[j].seq
+	return cmp.Or(r[i].due.Compare(r[j].due), cmp.Compare(r[i].seq, r[j].seq)) < 0
 }
 
 func (r *replies) Pop() any {

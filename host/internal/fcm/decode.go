@@ -173,19 +173,15 @@ func (raw *fields) frame(broken error) (Frame, error) {
 	f := Frame{Kind: raw.kind(), From: name(raw.from), MessageID: name(raw.messageID)}
 	f.MessageType, _ = text(raw.messageType)
 	f.Category, _ = text(raw.category)
-	err := broken
-	switch f.Kind {
-	case Ack, Nack, Control: // the fields that were found are enough
-		err = nil
-	}
-	if err == nil {
+	err, toAck := broken, f.Kind == Upstream || f.Kind == Receipt || f.Kind == Unknown
+	if err == nil || !toAck { // for an ack, nack or control the fields that were found are enough
 		err = f.read(raw)
 	}
 	if err == nil {
 		return f, nil
 	}
 	bad := &DecodeError{Kind: f.Kind, Reason: err.Error()}
-	if f.Kind == Upstream || f.Kind == Receipt || f.Kind == Unknown {
+	if toAck {
 		bad.From, bad.MessageID = f.From, f.MessageID
 	}
 	return Frame{}, bad

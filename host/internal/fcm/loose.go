@@ -20,12 +20,12 @@ func loose(b []byte, field func(key, value []byte)) {
 		return
 	}
 	var (
-		open  = brackets{open: []byte{'{'}} // around b[i]
-		key   []byte
-		value = -1   // index of the value of key; -1: no value has begun
-		empty bool   // so far there are only spaces after the ':'
-		last  []byte // the string just before b[i]: a key, if ':' follows
-		begin int    // index of last's first quote
+		around = brackets{open: []byte{'{'}} // the open brackets around b[i]
+		key    []byte
+		value  = -1   // index of the value of key; -1: no value has begun
+		empty  bool   // so far there are only spaces after the ':'
+		last   []byte // the string just before b[i]: a key, if ':' follows
+		begin  int    // index of last's first quote
 	)
 	end := func(i int) {
 		if value >= 0 && !empty {
@@ -38,7 +38,7 @@ func loose(b []byte, field func(key, value []byte)) {
 		if isSpace(c) {
 			continue
 		}
-		outer, first := open.depth() == 1, empty
+		outer, first := len(around.open) == 1, empty
 		if empty = false; c == '"' {
 			n := stringEnd(b[i:])
 			if n == 0 { // the string does not end
@@ -58,8 +58,8 @@ func loose(b []byte, field func(key, value []byte)) {
 			if last == nil {
 				break
 			}
-			open.toObject() // a key is directly in an object: the arrays around it were not closed
-			if open.depth() == 1 {
+			around.toObject() // a key is directly in an object: the arrays around it were not closed
+			if len(around.open) == 1 {
 				end(begin) // a value that has not ended lacks its comma
 				key, value, empty = last, i+1, true
 			}
@@ -69,9 +69,9 @@ func loose(b []byte, field func(key, value []byte)) {
 				end(i)
 			}
 		case '{', '[':
-			open.push(c)
+			around.push(c)
 		case '}', ']':
-			if !open.close(c-2) && outer && i == len(b)-1 {
+			if !around.close(c-2) && outer && i == len(b)-1 {
 				empty = first
 				end(i)
 			}
@@ -87,8 +87,6 @@ type brackets struct {
 	open   []byte
 	arrays int
 }
-
-func (o *brackets) depth() int { return len(o.open) }
 
 func (o *brackets) push(c byte) {
 	o.open = append(o.open, c)

@@ -106,7 +106,7 @@ func TestTemporaryDenial(t *testing.T) { // Spec: RFC 6120 §6.5.12
 	}
 }
 
-func TestLoginRefused(t *testing.T) {
+func TestLoginDenied(t *testing.T) {
 	failure := func(inner string) string {
 		return `<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl">` + inner + `</failure></stream:stream>`
 	}
