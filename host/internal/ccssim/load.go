@@ -30,7 +30,7 @@ func (d Devices) check() error {
 	return nil
 }
 
-// tick is how often a load makes messages at most. All that are due then go out
+// tick is the shortest wait of a load. All messages that are due after it go out
 // together.
 const tick = time.Millisecond
 

@@ -24,8 +24,8 @@ type Upstream struct {
 	AckID     json.RawMessage `json:"ack_id"`     // the "message_id" of its ack, if not the string MessageID: 42, or "\ud83d"
 }
 
-// item is one upstream or receipt. An un-acked item is in its account's stored list
-// or in the inflight of a connection, or both (promise P0 holds here too).
+// item is one upstream or receipt. While it is un-acked, it is in its account's
+// stored list or in the inflight of a connection (promise P0 holds here too).
 type item struct {
 	seq     uint64 // order of creation
 	dev     *device
