@@ -337,7 +337,7 @@ func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mis
 		`{"TOKEN":"t"}`:                                              `"TOKEN" is no field: there are token, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, message_id, group, session`,
 
 		`{}`: "message has 0 targets: set exactly one: a token, a topic or a condition",
-		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token as the app got it\n" +
+		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token exactly as the app got it\n" +
 			"time_to_live is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks\n" +
 			"collapse_key has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out",
 		`{"token":"t","time_to_live":9223372036854775807}`:  "time_to_live is 9223372036854775807s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks",
