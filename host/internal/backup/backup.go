@@ -1,13 +1,13 @@
-// Package backup is the file of a backup: what it looks like, and how it is told
-// whether one is whole. It knows nothing of what the records say, and does all by an
-// io.Writer or an io.Reader, so that the host writes one to a command, and a command
-// to a disk or a pipe. P10 stands on it: a file that is cut, damaged or newer is refused.
-// Start at [NewWriter] and [NewReader].
+// Package backup is the format of a backup file, and says whether a file is whole. It
+// does not know what the records mean. It uses only an io.Writer or an io.Reader: the
+// host writes a backup to a command, and the command writes it to a disk or a pipe. It
+// keeps P10: a file that is cut off, damaged or newer is refused. Start at [NewWriter]
+// and [NewReader].
 //
-// A file is a line of text that names its version, then blocks: what was backed
-// up (a [Header]), records, and an end that counts them and has a checksum of all
-// before it. Each block has a checksum of its own, so that nothing of a damaged one
-// is used. Without its end a file was cut off, or its backup did not end.
+// A file begins with a line of text that has the version. Then come blocks: a [Header],
+// blocks of records, and an end. The end has the number of records and a checksum of
+// all bytes before it. Each block also has a checksum of its own, so that nothing of a
+// damaged block is used. A file without an end was cut off.
 package backup
 
 import (
@@ -23,25 +23,27 @@ import (
 	"time"
 )
 
-// Version is that of the files which are written here, and the last one that is read.
+// Version is the version of the files that are written here. Files of this and older
+// versions can be read.
 const Version = 1
 
-// title is the first line of a file.
+// title begins the first line of a file. The version follows.
 const title = "balhost backup"
 
 // Header says what a file holds.
 type Header struct {
 	Schema uint16    `json:"schema"` // of the records
 	Store  string    `json:"store"`  // id of the ledger
-	Commit uint64    `json:"commit"` // the last one that is in it
+	Commit uint64    `json:"commit"` // the last commit in the file
 	Taken  time.Time `json:"taken"`
-	By     string    `json:"by,omitempty"` // the balhost that wrote it
-	About  int64     `json:"about"`        // how many bytes of records there are, more or less
-	// Clock is the ledger's and the wall clock at that moment, in the ledger's own words.
+	By     string    `json:"by,omitempty"` // version of the balhost that wrote it
+	About  int64     `json:"about"`        // about how many bytes of records there are
+	// Clock is the ledger's clock and the wall clock at that moment, as the ledger
+	// encodes them.
 	Clock json.RawMessage `json:"clock,omitempty"`
 }
 
-// Info is what is known of a whole file.
+// Info describes a whole file.
 type Info struct {
 	Header
 	Records uint64 `json:"records"`
@@ -51,10 +53,11 @@ type Info struct {
 // end is the last block.
 type end struct {
 	Records uint64 `json:"records"`
-	SHA256  string `json:"sha256"` // of all bytes before the block
+	SHA256  string `json:"sha256"` // of all bytes before this block
 }
 
-// What a block begins with: a kind, the payload's length, and a CRC-32C of both and the payload.
+// A block begins with its kind, the payload's length, and a CRC-32C of both and of the
+// payload.
 const (
 	blockHead  = 9
 	kindHeader = 'h'
@@ -62,7 +65,7 @@ const (
 	kindEnd    = 'e'
 )
 
-// MaxBlock is how many bytes of records one block may have: the largest record and some others.
+// MaxBlock is how many bytes of records a block may have. The largest record fits.
 const MaxBlock = 2 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -71,7 +74,7 @@ func sum(head, payload []byte) uint32 {
 	return crc32.Update(crc32.Checksum(head[:5], castagnoli), castagnoli, payload)
 }
 
-// Writer writes a file. After an error the file is none.
+// Writer writes a file. After an error the file is not usable.
 type Writer struct {
 	w    io.Writer
 	hash hash.Hash
@@ -92,16 +95,16 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return b, b.block(kindHeader, text)
 }
 
-// Add writes a block of so many records.
+// Add writes a block that has this number of records.
 func (b *Writer) Add(records int, block []byte) error {
 	if len(block) > MaxBlock {
-		return fmt.Errorf("write backup: a block of %d bytes, %d are possible", len(block), MaxBlock)
+		return fmt.Errorf("write backup: a block has %d bytes, at most %d are possible", len(block), MaxBlock)
 	}
 	b.info.Records += uint64(records)
 	return b.block(kindBlock, block)
 }
 
-// Close ends the file. Without it the file counts as cut off.
+// Close writes the end of the file. Without it the file counts as cut off.
 func (b *Writer) Close() (Info, error) {
 	text, err := json.Marshal(end{Records: b.info.Records, SHA256: hex.EncodeToString(b.hash.Sum(nil))})
 	if err == nil {
@@ -113,7 +116,7 @@ func (b *Writer) Close() (Info, error) {
 func (b *Writer) block(kind byte, payload []byte) error {
 	head := binary.BigEndian.AppendUint32(append(b.buf[:0], kind), uint32(len(payload)))
 	head = binary.BigEndian.AppendUint32(head, sum(head, payload))
-	b.buf = append(head, payload...) // one write, so that it is one piece on its way
+	b.buf = append(head, payload...) // the whole block in one write
 	return b.write(b.buf)
 }
 
@@ -124,12 +127,12 @@ func (b *Writer) write(p []byte) error {
 	return err
 }
 
-// Errors of files that can't be used; others are those of the reading itself.
+// The errors for a file that can't be used. Other errors come from the io.Reader.
 var (
-	ErrOther   = errors.New("it is no backup of balhost's")
-	ErrCut     = errors.New("it is cut off: its copying, or the backup itself, did not end; take another one")
-	ErrDamaged = errors.New("it is damaged; take another one")
-	ErrNewer   = errors.New("it was written by a newer balhost; use that one")
+	ErrOther   = errors.New("it is not a backup of balhost")
+	ErrCut     = errors.New("it is cut off: the backup, or a copy of it, did not finish; use another backup")
+	ErrDamaged = errors.New("it is damaged; use another backup")
+	ErrNewer   = errors.New("a newer balhost wrote it; use that version")
 )
 
 // Reader reads a file, and says whether it is whole.
@@ -137,11 +140,11 @@ type Reader struct {
 	r    io.Reader
 	hash hash.Hash
 	info Info
-	at   int64 // where the block being read begins
+	at   int64 // where the current block begins
 	buf  []byte
 }
 
-// NewReader reads what a file holds.
+// NewReader reads the first line and the header of a file.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := &Reader{r: r, hash: sha256.New()}
 	if err := b.title(); err != nil {
@@ -149,7 +152,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	kind, payload, err := b.block()
 	if err == nil && (kind != kindHeader || json.Unmarshal(payload, &b.info.Header) != nil) {
-		err = b.damaged("its header can't be read")
+		err = b.damaged("the header can't be read")
 	}
 	if err != nil {
 		return nil, err
@@ -160,7 +163,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 // Header says what the file holds.
 func (b *Reader) Header() Header { return b.info.Header }
 
-// Info is known of the whole file after Next has returned io.EOF; before, of what was read.
+// Info describes what was read so far; after Next has returned io.EOF, the whole file.
 func (b *Reader) Info() Info { return b.info }
 
 func (b *Reader) title() error {
@@ -170,7 +173,7 @@ func (b *Reader) title() error {
 		return err
 	case string(line[:min(n, len(title))]) != title[:min(n, len(title))]:
 		return ErrOther
-	case err != nil: // a beginning of one, or nothing
+	case err != nil: // the file ends inside of the title, or is empty
 		return err
 	}
 	version := 0
@@ -185,15 +188,16 @@ func (b *Reader) title() error {
 	}
 	switch {
 	case version > Version:
-		return fmt.Errorf("%w (format %d, this one reads %d)", ErrNewer, version, Version)
+		return fmt.Errorf("%w (the file has format %d, this balhost reads up to %d)", ErrNewer, version, Version)
 	case version == 0:
 		return ErrOther
 	}
 	return nil
 }
 
-// Next is the next block of records, valid until the call after. The error is io.EOF
-// when all have been read and the file is whole: only then may they be used.
+// Next returns the next block of records. It is valid until the next call. When all
+// blocks have been read and the file is whole, the error is io.EOF. Only then may the
+// records be used.
 func (b *Reader) Next() (block []byte, err error) {
 	before := hex.EncodeToString(b.hash.Sum(nil))
 	kind, payload, err := b.block()
@@ -203,11 +207,11 @@ func (b *Reader) Next() (block []byte, err error) {
 	case kind == kindBlock:
 		return payload, nil
 	case kind != kindEnd:
-		return nil, b.damaged("an unknown block")
+		return nil, b.damaged("a block of an unknown kind")
 	}
 	var e end
 	if json.Unmarshal(payload, &e) != nil || e.SHA256 != before {
-		return nil, b.damaged("the checksum of all is another one")
+		return nil, b.damaged("the checksum of the file is wrong")
 	}
 	b.info.Records = e.Records
 	switch n, err := b.read(b.buf[:1]); {
@@ -227,7 +231,7 @@ func (b *Reader) block() (kind byte, payload []byte, err error) {
 	}
 	n := binary.BigEndian.Uint32(head[1:])
 	if n > MaxBlock {
-		return 0, nil, b.damaged("a block's length can't be")
+		return 0, nil, b.damaged("the length of a block is too large")
 	}
 	if int(n) > cap(b.buf) {
 		b.buf = make([]byte, max(n, 128<<10))
@@ -237,12 +241,12 @@ func (b *Reader) block() (kind byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	if sum(head[:], payload) != binary.BigEndian.Uint32(head[5:]) {
-		return 0, nil, b.damaged("a block's checksum is another one")
+		return 0, nil, b.damaged("the checksum of a block is wrong")
 	}
 	return head[0], payload, nil
 }
 
-// read fills p, or says that the file is cut off.
+// read fills p. If the file ends before that, the error is ErrCut.
 func (b *Reader) read(p []byte) (int, error) {
 	n, err := io.ReadFull(b.r, p)
 	b.info.Bytes += int64(n)

@@ -57,7 +57,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A file of any other length, or with any other byte, is refused, in words that say which it is. // P10
+// A file is refused if it is cut anywhere, or if any byte differs. The error says
+// which. // P10
 func TestRefused(t *testing.T) {
 	whole := file(t, "one", strings.Repeat("two", 30))
 	for n := range whole {

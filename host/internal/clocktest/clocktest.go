@@ -1,10 +1,10 @@
-// Package clocktest builds programs whose wall clock a test sets, each by
-// itself: Go's own package time with one more step in [time.Now], by the
-// -overlay flag of go build. It shifts the wall clock by what a file says and
-// leaves monotonic readings alone, as settimeofday does. Start at [Build].
+// Package clocktest builds programs whose wall clock a test can set. It changes
+// [time.Now] in Go's own package time, with the -overlay flag of go build: the wall
+// clock is shifted by the value in a file. Monotonic readings do not change, as after
+// settimeofday. Start at [Build].
 //
-// Nothing of Go's source is kept here: the overlay is made from the installed
-// one, and Build fails when that is not what this package knows.
+// The overlay is made from the source of the installed Go; this package has no copy of
+// it. Build fails if that source is not as this package expects.
 package clocktest
 
 import (
@@ -19,11 +19,11 @@ import (
 	"time"
 )
 
-// Clock is a file that programs map: by how much their wall clocks are shifted,
-// as nanoseconds in the machine's byte order.
+// Clock is the name of a file that the programs map. It has the shift of their wall
+// clocks, in nanoseconds, in the machine's byte order.
 type Clock string
 
-// Set shifts the clock, from the next reading on.
+// Set sets the shift. It counts from the next reading on.
 func (c Clock) Set(by time.Duration) error {
 	f, err := os.OpenFile(string(c), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -33,8 +33,8 @@ func (c Clock) Set(by time.Duration) error {
 	return errors.Join(err, f.Close())
 }
 
-// Build builds the packages of the module around dir into the folder out. Their
-// clock is c, which is right at first.
+// Build builds packages of the module that dir is in, into the folder out. Their clock
+// is c. At first c has no shift.
 func Build(dir, out string, c Clock, flags string, packages ...string) error {
 	if err := c.Set(0); err != nil {
 		return err
@@ -52,18 +52,17 @@ func Build(dir, out string, c Clock, flags string, packages ...string) error {
 	return nil
 }
 
-// What is put into Go's time.go, and after what.
+// The text added goes into Go's time.go, after the text before.
 const (
 	before = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	added  = "\tsec, nsec = shifted(sec, nsec)\n"
 )
 
-// reads are the ways by which time.go reads the wall clock; all are in Now, and
-// in what calls Now.
+// reads is how time.go reads the wall clock. It may occur only in Now.
 const reads = "runtimeNow()"
 
-// source is the file that is added to package time. It maps the clock at the
-// start and makes no call later: timers read the clock where none is allowed.
+// source is the file that is added to package time. It maps the clock at the start
+// and makes no system call later, because timers read the clock where none is allowed.
 const source = `package time
 
 import (
@@ -92,7 +91,7 @@ func mapClock() *atomic.Int64 {
 	return (*atomic.Int64)(unsafe.Pointer(&b[0]))
 }
 
-// shifted is the wall clock as the file has it.
+// shifted is the wall clock plus the shift in the file.
 func shifted(sec int64, nsec int32) (int64, int32) {
 	if clockShift == nil || runtimeIsBubbled() {
 		return sec, nsec
@@ -106,8 +105,7 @@ func shifted(sec int64, nsec int32) (int64, int32) {
 }
 `
 
-// write makes the overlay's files in dir, and gives the name of the one that
-// lists them.
+// write makes the overlay's files in dir. list is the name of the file that lists them.
 func write(dir string) (list string, err error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -138,12 +136,12 @@ func write(dir string) (list string, err error) {
 	)
 }
 
-// change puts the step into time.go. It refuses a source in which the clock is
-// read at another place too: a clock that is shifted half proves nothing.
+// change puts added into time.go. It refuses a source that reads the clock at another
+// place too, because some readings would then not be shifted.
 func change(original string) (string, error) {
 	calls := strings.Count(original, reads) - strings.Count(original, "func "+reads)
 	if strings.Count(original, before) != 1 || calls != 1 {
-		return "", fmt.Errorf("the time.go of this Go is not the one that package clocktest knows (%d calls of %s): look at its Now and mend change", calls, reads)
+		return "", fmt.Errorf("package clocktest does not know the time.go of this Go (%d calls of %s): look at its Now, and adapt function change", calls, reads)
 	}
 	return strings.Replace(original, before, before+added, 1), nil
 }

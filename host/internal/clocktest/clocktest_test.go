@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A shift moves the wall clock, and no duration that was measured across it.
+// A shift moves the wall clock. It changes no duration that is measured across it.
 func TestBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a program")
@@ -37,7 +37,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// program steps its own clock.
+// program shifts its own clock.
 const program = `package main
 
 import (
@@ -73,7 +73,7 @@ func main() {
 }
 `
 
-// Another Go's source is refused rather than half shifted.
+// The source of an unknown Go version is refused.
 func TestChangeRefuses(t *testing.T) {
 	for _, original := range []string{
 		"package time\n", before + before, before + "}\nfunc Since() { runtimeNow() }\n",

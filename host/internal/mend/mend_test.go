@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The test binary is also a host's stand-in that runs as another user.
+// The test binary also stands for a host that runs as another user.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("MEND_TEST_DIR"); dir != "" {
 		_, err := os.OpenFile(filepath.Join(dir, "ledger", "LOCK"), os.O_RDWR, 0)
@@ -22,12 +22,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Started as root once, and then as its user: the file, its owner and the command are named.
+// The host was started as root once, and now as its user. The error names the file, its
+// owner and the command.
 func TestStartedAsRootOnce(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to be another user")
 	}
-	root, err := os.MkdirTemp("/tmp", "mend") // t.TempDir's parents are root's alone
+	root, err := os.MkdirTemp("/tmp", "mend") // only root can enter the parents of t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestStartedAsRootOnce(t *testing.T) {
 	for i, want := range []string{
 		"; DIR/ledger/LOCK belongs to user 0, and the host runs as user 65534: chown -R 65534:65534 DIR/ledger/LOCK",
 		"; DIR/run belongs to user 0, and the host runs as user 65534: chown -R 65534:65534 DIR/run",
-		"(the first of 3 such; chown -R 65534:65534 DIR covers all)",
+		"(the first of 3 such files; chown -R 65534:65534 DIR mends all)",
 	} {
 		if want = strings.ReplaceAll(want, "DIR", dir); !strings.HasSuffix(said[i], want) {
 			t.Errorf("%q, want %q", said[i], want)
@@ -73,7 +74,8 @@ func TestStartedAsRootOnce(t *testing.T) {
 	}
 }
 
-// A process without file descriptors says which limit, whatever the library made of it.
+// A process without free file descriptors says which limit to raise, whatever error
+// the library returns.
 func TestFewFiles(t *testing.T) {
 	if got := With(errors.New("trouble")); got.Error() != "trouble" {
 		t.Errorf("%v", got)
@@ -83,7 +85,7 @@ func TestFewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	low = was
-	low.Cur = 3 // those that every process has
+	low.Cur = 3 // stdin, stdout and stderr
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestFewFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, err := range []error{direct, indirect} {
-		if !strings.HasSuffix(err.Error(), "; this process has the 3 files open that it may: raise LimitNOFILE in its unit, or ulimit -n") {
+		if !strings.HasSuffix(err.Error(), "; this process has reached its limit of 3 open files: raise LimitNOFILE in its unit, or ulimit -n") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -2,9 +2,9 @@ package mend
 
 import "strings"
 
-// Near is the name among those that exist which is meant, most likely, by one that
-// doesn't: at most two letters are wrong, missing, too many or swapped, and fewer than
-// half of them. "" for none.
+// Near guesses which of the existing names was meant by a name that does not exist. At
+// most two letters may be wrong, missing, too many or swapped, and fewer than half of
+// the name. "": no name is near enough.
 func Near(name string, among []string) (near string) {
 	least := min(2, (len(name)-1)/2) + 1
 	for _, other := range among {
@@ -15,10 +15,10 @@ func Near(name string, among []string) (near string) {
 	return near
 }
 
-// distance is how many steps it is from a to b: a byte set, inserted or removed, or
-// two neighbours swapped.
+// distance is the number of steps from a to b. One step changes, inserts or removes a
+// byte, or swaps two neighbours.
 func distance(a, b string) int {
-	const most = 64 // longer names are no slip of a finger
+	const most = 64 // longer names are not compared
 	if len(a) > most || len(b) > most {
 		return most
 	}

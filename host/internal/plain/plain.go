@@ -1,9 +1,8 @@
-// Package plain keeps what devices, plugins and CCS wrote from doing anything to
-// a terminal but standing there (P10): a cursor that moves, a title that changes,
-// text that runs backwards. What isn't printable is written as JSON escapes it,
-// so that JSON, in which such bytes are only ever inside of strings, means the
-// same after it. Everything that a command or the API writes goes through a
-// [Writer]. Start there.
+// Package plain makes text of devices, plugins and CCS safe for a terminal (P10). Such
+// text could move the cursor, change the title, or run backwards. A character that is
+// not printable is written as JSON escapes it. In JSON such characters occur only
+// inside of strings, so JSON keeps its meaning. Everything that a command or the API
+// writes goes through a [Writer]. Start there.
 package plain
 
 import (
@@ -14,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// Writer writes to W what is printable, with line ends and tabs, and escapes the
-// rest: "\u009b". What is no UTF-8 becomes "\ufffd". A character must come in one
-// Write.
+// Writer writes printable characters, line ends and tabs to W unchanged. It escapes
+// all others, as in "\u009b". Bytes that are not UTF-8 become "\ufffd". A character
+// must not be split over two Writes.
 type Writer struct{ W io.Writer }
 
 func (w Writer) Write(b []byte) (int, error) {
@@ -29,7 +28,7 @@ func (w Writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Text is s on one line: line ends and tabs are escaped too.
+// Text is s as one line. Line ends and tabs are escaped too.
 func Text(s string) string {
 	if b := []byte(s); !harmless(b, "") {
 		return string(escape(b, ""))
@@ -37,8 +36,8 @@ func Text(s string) string {
 	return s
 }
 
-// Brief is the beginning of a device's token or another target, on one line:
-// enough to find it, too little to send to it.
+// Brief is the beginning of a token or another target, as one line. A person can find
+// the target by it, but can't send to it.
 func Brief(target string) string {
 	const enough = 16
 	if len(target) <= enough {
@@ -47,7 +46,7 @@ func Brief(target string) string {
 	return Text(strings.ToValidUTF8(target[:enough], "")) + "…"
 }
 
-// harmless reports whether b is printable ASCII, and what keep has.
+// harmless reports whether b has only printable ASCII and the characters of keep.
 func harmless(b []byte, keep string) bool {
 	for _, c := range b {
 		if (c < ' ' || c > '~') && !in(rune(c), keep) {

@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// TestNothingMovesATerminal: what is written can be read, and that is all it does.
+// TestNothingMovesATerminal: written text can be read, and controls no terminal.
 func TestNothingMovesATerminal(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain text\twith a tab\n": "plain text\twith a tab\n",
 		"Zoë, 日本, 🙂":               "Zoë, 日本, 🙂",
 		"\x1b[2J":                  `\u001b[2J`,
 		"\u009b2J":                 `\u009b2J`,
-		"\x9b2J":                   `\ufffd2J`, // C1 as a terminal in Latin-1 reads it
+		"\x9b2J":                   `\ufffd2J`, // a C1 control for a terminal in Latin-1
 		"a\x7fb":                   `a\u007fb`,
 		"gro\u202eexe.txt":         `gro\u202eexe.txt`,
 		"a\rb\bc\x00":              `a\u000db\u0008c\u0000`,
@@ -40,8 +40,8 @@ func TestNothingMovesATerminal(t *testing.T) {
 	}
 }
 
-// FuzzWriter: only what is printable comes out, once more changes nothing, and JSON
-// means what it did.
+// FuzzWriter: only printable text comes out, a second pass changes nothing, and JSON
+// keeps its meaning.
 func FuzzWriter(f *testing.F) {
 	f.Add("\u009b31m\x7f\u202e\U000e0041")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -10,15 +10,15 @@ import (
 	"balhost/sdk/message"
 )
 
-// Order is a plugin's ordering key: events with equal keys are handled one
-// after the other. The zero value is no order.
+// Order says what is the key of an upstream's lane. Upstreams with equal keys are
+// handled one after the other. The zero value is no order.
 type Order struct {
 	device bool
 	path   []string
 }
 
-// ParseOrder reads an order as [message.OrderPath] does. "" is "device": losing
-// order by leaving a key out would surprise.
+// ParseOrder reads an order as [message.OrderPath] does. "" means "device", so that
+// nobody loses the order by leaving the setting out.
 func ParseOrder(s string) (Order, error) {
 	path, err := message.OrderPath(cmp.Or(s, "device"))
 	if err != nil {
@@ -41,9 +41,9 @@ func (o Order) String() string {
 // NeedsPayload reports whether Lane looks into the payload.
 func (o Order) NeedsPayload() bool { return o.path != nil }
 
-// Lane is the key of an upstream's lane; ok is false when it has none and may
-// go beside all others. device is the hash of the device's token; payload may
-// be nil unless NeedsPayload. A missing or null key falls back to the device.
+// Lane is the key of an upstream's lane. ok is false if the upstream has a lane of its
+// own. device is the hash of the device's token. payload may be nil unless
+// NeedsPayload. If the value at the path is missing or null, the lane is the device's.
 func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
 	if value := lookup(payload, o.path); value != nil {
 		h := fnv.New64a()
@@ -53,9 +53,8 @@ func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
 	return device, o.device
 }
 
-// lookup follows path into a JSON object. It gives nil for what is missing or
-// null; strings come without their quotes and escapes, so that "a" and "\u0061"
-// are one key.
+// lookup returns the value at path in a JSON object; nil if it is missing or null. A
+// string is returned without quotes and escapes, so that "a" and "\u0061" are one key.
 func lookup(payload []byte, path []string) []byte {
 	if len(path) == 0 {
 		return nil
@@ -82,8 +81,8 @@ func lookup(payload []byte, path []string) []byte {
 	return compact.Bytes()
 }
 
-// Name is what a person calls an upstream's lane: the value of its key, else the
-// device; "" without order.
+// Name is the name of an upstream's lane for people: the value at the path, or else
+// the device; "" without order.
 func (o Order) Name(device string, payload []byte) string {
 	if value := lookup(payload, o.path); value != nil {
 		return strings.TrimPrefix(string(value), "s")

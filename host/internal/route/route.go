@@ -1,6 +1,5 @@
-// Package route decides which plugin an event belongs to and in which lane it
-// waits (P5). It is pure: it reads what it is given and starts nothing. Start
-// at [NewTable] and [Order.Lane].
+// Package route decides which plugin handles an event, and in which lane (P5). It is
+// pure. Start at [NewTable] and [Order.Lane].
 package route
 
 import (
@@ -8,14 +7,14 @@ import (
 	"slices"
 )
 
-// Any is the category of the plugin that takes what no other claims.
+// Any is the category of the plugin that takes what no other plugin claims.
 const Any = "*"
 
 // Claim is what one plugin wants to handle.
 type Claim struct {
 	Plugin     string
 	Categories []string
-	FromConfig bool // the categories come from config.hcl and win over a plugin's own
+	FromConfig bool // the categories come from config.hcl; such a claim wins
 }
 
 // Loss is a claim that another plugin won.
@@ -23,7 +22,7 @@ type Loss struct {
 	Category, Loser, Winner string
 }
 
-// Table says who handles a category. It does not change.
+// Table says which plugin handles a category. It never changes.
 type Table struct {
 	owners   map[string]string
 	present  map[string]bool
@@ -31,9 +30,9 @@ type Table struct {
 	losses   []Loss
 }
 
-// NewTable settles claims: config decides, else the owner so far, else the
-// first by name. claims holds every plugin that has described itself;
-// recorded gives the owner that the ledger remembers for a category, or "".
+// NewTable decides who gets each category: a claim from the config, else the owner so
+// far, else the first plugin by name. claims has every plugin that has described
+// itself. recorded returns the owner of a category in the ledger, or "".
 func NewTable(claims []Claim, recorded func(category string) string) *Table {
 	t := &Table{owners: map[string]string{}, present: map[string]bool{}, recorded: recorded}
 	byCategory := map[string][]Claim{}
@@ -64,7 +63,7 @@ func NewTable(claims []Claim, recorded func(category string) string) *Table {
 	return t
 }
 
-// first orders a before b when only a holds.
+// first sorts true before false.
 func first(a, b bool) int {
 	switch {
 	case a == b:
@@ -75,9 +74,9 @@ func first(a, b bool) int {
 	return 1
 }
 
-// Owner is the plugin that handles category, or "" when nobody does. A
-// category that nobody claims now waits for the plugin that had it last, unless
-// that one is here and has given it up; only then it falls to "*".
+// Owner is the plugin that handles category, or "" if none does. If no plugin claims
+// the category now, it belongs to its last owner, as long as that plugin is absent. If
+// the last owner is present and does not claim it any more, it goes to "*".
 func (t *Table) Owner(category string) string {
 	if owner, ok := t.owners[category]; ok && category != "" {
 		return owner
@@ -96,8 +95,8 @@ func (t *Table) Owner(category string) string {
 	return ""
 }
 
-// Owners gives every claimed category with its owner.
+// Owners are all claimed categories with their owners.
 func (t *Table) Owners() map[string]string { return t.owners }
 
-// Losses are the claims that were not granted, sorted by category.
+// Losses are the claims that another plugin won, sorted by category.
 func (t *Table) Losses() []Loss { return t.losses }

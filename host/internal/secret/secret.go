@@ -1,6 +1,6 @@
-// Package secret takes secrets out of what others say: a server may repeat the
-// login that it refuses, as it came or in another form. It keeps no secret from
-// who may see it, and looks at no message's data. Start at [New].
+// Package secret hides secrets in texts of others. For example a server may repeat the
+// login that it denies, unchanged or in another form. The package does not look at the
+// data of messages. Start at [New].
 package secret
 
 import (
@@ -14,19 +14,20 @@ import (
 	"strings"
 )
 
-// Hidden stands where a secret stood.
+// Hidden is written in place of a secret.
 const Hidden = "(hidden)"
 
-// least is how long a value must be: a shorter one is part of many a word.
+// least is how many bytes a secret has at least. A shorter value is not hidden,
+// because it is a part of many words.
 const least = 4
 
-// Set is what must not be said. The zero value and nil hide nothing.
+// Set is a set of secrets. The zero value and nil hide nothing.
 type Set struct {
 	replacer *strings.Replacer
-	longest  int // form, in bytes
+	longest  int // bytes of the longest form
 }
 
-// New makes a Set of values, in every form that they may come back in.
+// New makes a Set of values. It hides each value in all forms that a peer may write.
 func New(values ...string) *Set {
 	var all []string
 	for _, v := range values {
@@ -37,7 +38,7 @@ func New(values ...string) *Set {
 	if len(all) == 0 {
 		return &Set{}
 	}
-	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // one may hold another
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // the longest first, because it may contain others
 	all = slices.Compact(all)
 	var pairs []string
 	for _, form := range all {
@@ -54,22 +55,22 @@ func (s *Set) Text(text string) string {
 	return s.replacer.Replace(text)
 }
 
-// Start is the first most bytes of text without the secrets, and without a part
-// of one at its end.
+// Start is the first most bytes of text without the secrets. It does not end with a
+// part of a secret.
 func (s *Set) Start(text []byte, most int) string {
 	if s == nil || s.replacer == nil {
 		return string(text[:min(len(text), most)])
 	}
 	window := text[:min(len(text), most+s.longest)]
 	shown := s.Text(string(window))
-	if len(window) < len(text) { // it may end in a part of one
+	if len(window) < len(text) { // it may end with a part of a secret
 		shown = shown[:max(0, len(shown)-s.longest)]
 	}
 	return shown[:min(len(shown), most)]
 }
 
-// forms are a value, what XML, JSON, Go and URLs make of it, and what is always
-// the same in base64 of anything that holds it.
+// forms are a value itself, its forms in XML, JSON, Go and URLs, and the parts that
+// are the same in the base64 of every text that contains it.
 func forms(v string) []string {
 	all := []string{v, url.QueryEscape(v), url.PathEscape(v)}
 	var x strings.Builder
@@ -80,11 +81,11 @@ func forms(v string) []string {
 	}
 	q := strconv.Quote(v)
 	all = append(all, q[1:len(q)-1])
-	for before := range 3 { // bytes that share its first group of three
+	for before := range 3 { // how many bytes of other text are in the value's first group of three
 		b := base64.RawStdEncoding.EncodeToString([]byte("..."[:before] + v))
 		b = b[[...]int{0, 2, 3}[before]:]
 		if (before+len(v))%3 != 0 {
-			b = b[:len(b)-1] // it depends on what follows
+			b = b[:len(b)-1] // the last character depends on the text that follows
 		}
 		if len(b) >= least {
 			all = append(all, b, strings.NewReplacer("+", "-", "/", "_").Replace(b))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A secret is hidden in every form that a peer is likely to repeat it in.
+// A secret is hidden in every form that a peer is likely to write.
 func TestText(t *testing.T) {
 	for _, key := range []string{"simulator", `AIza"Sy<&>'ü\x/+?=`, "four", strings.Repeat("k", 5000)} {
 		s := New(key)
@@ -42,7 +42,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// What is cut has no part of a secret at its end.
+// A text that was cut does not end with a part of a secret.
 func TestStart(t *testing.T) {
 	s := New("0123456789")
 	for at := range 40 {

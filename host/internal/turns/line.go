@@ -2,7 +2,7 @@ package turns
 
 import "slices"
 
-// line has a turn wait for its keys.
+// line puts a turn into the lines of its keys.
 func (t *Table) line(turn *Turn) {
 	t.waiting++
 	for name := range turn.keys {
@@ -18,7 +18,7 @@ func (t *Table) line(turn *Turn) {
 	}
 }
 
-// leave takes a turn that is over out of its lines.
+// leave ends a turn and takes it out of its lines.
 func (t *Table) leave(turn *Turn) {
 	turn.over = true
 	t.waiting--
@@ -73,13 +73,13 @@ func (t *Table) tryWhole() {
 	}
 }
 
-// wake grants what a change of the key allows.
+// wake grants the turns that can go on after a change of the key.
 func (t *Table) wake(k *key) {
-	var ahead [Owning + 1]bool // modes of those who still wait
+	var ahead [Owning + 1]bool // modes of the turns before, which still wait
 	for _, turn := range slices.Clone(k.line) {
 		mode := turn.keys[k.name]
 		if ahead[Owning] || ahead[Reading] && ahead[Writing] {
-			break // whoever follows waits, too
+			break // all turns that follow must wait
 		}
 		if !t.try(turn) && !turn.over {
 			ahead[mode] = true
@@ -94,10 +94,11 @@ func (t *Table) wakeAll() {
 	}
 }
 
-// goesOn reports whether others may wait for what the turn's run holds.
+// goesOn reports whether the turn's run has begun and may hold keys that others wait
+// for.
 func (turn *Turn) goesOn() bool { return turn.ahead || turn.get && len(turn.run.holds) > 0 }
 
-// blocked reports whether a turn must wait, still or from now on.
+// blocked reports whether a turn must wait.
 func (t *Table) blocked(turn *Turn) bool {
 	blocked := false
 	t.blockers(turn, func(*Run, *Turn) bool { blocked = true; return false })
@@ -115,9 +116,9 @@ func (t *Table) blocked(turn *Turn) bool {
 	return false
 }
 
-// blockers gives f what a turn waits for, runs that hold its keys and turns
-// before its own, until f returns false. A commit on its way blocks too, but waits
-// for nobody.
+// blockers calls f for everything that a turn waits for: a run that holds one of its
+// keys, or a turn before it in a line. It stops when f returns false. A commit on its
+// way blocks too, but is left out here, because it waits for nothing.
 func (t *Table) blockers(turn *Turn, f func(*Run, *Turn) bool) {
 	if w := t.whole; w != nil && w != turn {
 		if w.over {
@@ -164,7 +165,7 @@ func (t *Table) blockers(turn *Turn, f func(*Run, *Turn) bool) {
 	}
 }
 
-// circle reports whether a Get of r, if it waited, would wait for r itself.
+// circle reports whether a Get of r would wait, over other turns, for r itself.
 func (t *Table) circle(get *Turn, r *Run) bool {
 	seen := map[*Turn]bool{}
 	var visit func(*Turn) bool

@@ -1,19 +1,24 @@
-// Package turns decides who may use which keys of a plugin's state next (P7).
-// The ledger alone says whether a commit stands; this only keeps handlers from
-// running in vain, and one that has lost from losing again. It is pure.
+// Package turns decides which handler may use which keys of a plugin's state next
+// (P7). It prevents most runs that would be in vain: a run loses when another commit
+// changes a key that it has read. Only the ledger decides whether a commit is valid,
+// so a wrong decision here costs time only. The package is pure.
 //
-// A run that has lost claims the keys it used before it runs again: all at once,
-// in the order of asking, holding nothing while it waits. While a claimed run
-// goes on, commits of others that write its keys wait, so it can't lose by them;
-// and it waits for nothing, so nobody waits in a circle. A key over which runs
-// that read and wrote it have lost is hot for a while: there a fresh run takes
-// its turn at its first Get, so that it need not lose at all. Keys that are
-// mostly read are never handed on one by one. A wait that would close a circle is
-// no wait: that run goes on, and the ledger decides. Where that happens, the keys
-// are tangled, and only so many fresh runs may hold such ones at once as seldom
-// meet in a circle; the others wait at the gate, and hold nothing.
+// The rules:
 //
-// What nobody contends for has no entry here. Start at [Table].
+//   - A run that has lost claims all keys that it used, before it runs again. Claims
+//     are granted in the order of asking. A run that waits for its claim holds no key.
+//   - While a claimed run goes on, commits of others that write its keys wait. So it
+//     does not lose a second time. It never waits itself, so it is part of no circle
+//     of waits.
+//   - A key is hot for a while after runs that read and wrote it have lost. At a hot
+//     key a fresh run waits for its turn at its first Get, so that it does not lose.
+//     Keys that are mostly read get no turns.
+//   - A wait that would close a circle does not happen: the run goes on, and the
+//     ledger decides. The keys of a circle are tangled. Only a limited number of fresh
+//     runs may hold tangled keys at once, so that circles are rare. The others wait at
+//     the gate and hold nothing.
+//
+// A key has an entry only while it is held, waited for, or hot. Start at [Table].
 package turns
 
 import (
@@ -21,93 +26,95 @@ import (
 	"time"
 )
 
-// Mode says what a key is wanted for.
+// Mode says what a run does with a key.
 type Mode uint8
 
-// The modes. Writing is a commit's: those of several runs don't wait for each other.
+// The modes. Writing is for commits: commits that write one key don't wait for each
+// other.
 const (
 	Reading Mode = iota + 1
 	Writing
 	Owning // reading it and then writing it
 )
 
-// conflict reports whether two can't have a key at the same time.
+// conflict reports whether these modes exclude each other.
 func conflict(a, b Mode) bool { return a != b || a == Owning }
 
 const (
-	heat = 10 * time.Second // a key stays hot after someone has lost or waited
-	most = 4                // how sure a key can be that runs which read it write it, too
+	heat = 10 * time.Second // how long a key stays hot after a run has lost or waited
+	most = 4                // limit of key.score
 
-	// The room within the gate: half after a circle, more by a little with each
-	// run that has ended.
+	// The room inside the gate. A circle halves it, and each run that ends adds a
+	// little.
 	maxRoom, moreRoom = 64, 0.02
 )
 
-// Run is one run of a handler, or of an update outside of one, as far as it holds
-// keys. The zero value holds none.
+// Run is the keys of one run of a handler, or of one run of a Host.Update. The zero
+// value holds none.
 type Run struct {
 	claimed bool // its keys were claimed before it began
 	inside  bool // it has passed the gate
-	whole   bool // it has the whole state
+	whole   bool // it holds the whole state
 	holds   map[string]Mode
-	waits   []*Turn // its Gets
+	waits   []*Turn // its Gets that wait
 }
 
 // Turn is a wait for keys.
 type Turn struct {
-	Grant func() // what comes of it; the caller of Ready calls it
+	Grant func() // what to do when the turn is granted; the caller of Ready calls it
 
 	number uint64 // in the order of asking
 	run    *Run   // nil: a commit of a run that holds nothing
 	keys   map[string]Mode
-	get    bool // of a run that goes on meanwhile
+	get    bool // a Get: its run may hold other keys while it waits
 	commit bool
-	ahead  bool // a commit of a run that holds keys: it waits for claimed runs alone
-	whole  bool
+	ahead  bool // a commit of a run that holds keys: it waits only for claimed runs
+	whole  bool // it wants the whole state
 	over   bool // granted or cancelled
 }
 
 // Over reports whether the turn has been granted or cancelled.
 func (t *Turn) Over() bool { return t.over }
 
-// key is what is known of one key while it is held, waited for or hot.
+// key is the entry of a key that is held, waited for or hot.
 type key struct {
 	name    string
 	holders map[*Run]Mode
-	line    []*Turn // in the order of asking, commits that go ahead first
-	hot     time.Time
+	line    []*Turn   // waiting turns: first those with ahead, then the others, in the order of asking
+	hot     time.Time // until when; zero: not hot
 	tangled bool
-	score   int // above 0: those who read it mostly write it
+	score   int // above 0: most runs that read the key also write it
 	watched bool
 }
 
-// Table is the turns at one plugin's state. It has one owner.
+// Table has the turns for the state of one plugin. One goroutine uses it.
 type Table struct {
-	// Watch is told which keys a Get must ask for; all others are free.
+	// Watch is told for which keys a run must call Get. Other keys need no call.
 	Watch func(key string, on bool)
-	// MaxGets is how many Gets may wait at once; more are not delayed.
+	// MaxGets is how many Gets may wait at once. Further Gets don't wait.
 	MaxGets int
 
 	keys    map[string]*key
-	landing map[string]int // commits on their way that write it
-	turns   uint64
-	whole   *Turn   // who wants, or has, the whole state
-	wholes  []*Turn // who wants it after that
-	gets    int     // waiting
-	waiting int     // turns of all kinds
-	ready   []*Turn
+	landing map[string]int // how many commits that write the key are on their way
+	turns   uint64         // how many there were
+	whole   *Turn          // the turn that wants, or has, the whole state
+	wholes  []*Turn        // turns that want it next
+	gets    int            // Gets that wait
+	waiting int            // turns that wait, of all kinds
+	ready   []*Turn        // granted since the last Ready
 
-	gate   []*Turn // Gets of runs that hold nothing, each in no line yet
-	room   float64 // for runs within it
-	inside int
+	gate   []*Turn // Gets that wait at the gate; their runs hold nothing, and they are in no line
+	room   float64 // how many runs may be inside the gate
+	inside int     // how many are
 }
 
-// New is an empty table.
+// New makes an empty table.
 func New(watch func(key string, on bool)) *Table {
 	return &Table{Watch: watch, keys: map[string]*key{}, landing: map[string]int{}, room: maxRoom}
 }
 
-// Ready takes what was granted since the last time. Their Grant is to be called.
+// Ready returns the turns that were granted since the last call. The caller must call
+// the Grant of each.
 func (t *Table) Ready() []*Turn {
 	ready := t.ready
 	t.ready = nil
@@ -117,7 +124,7 @@ func (t *Table) Ready() []*Turn {
 // Waiting is how many turns wait.
 func (t *Table) Waiting() int { return t.waiting }
 
-// Get asks for a key that a fresh run is about to read. nil: it may read at once.
+// Get asks for a key that a run is about to read. nil: the run may read at once.
 func (t *Table) Get(r *Run, name string, now time.Time, grant func()) *Turn {
 	k := t.keys[name]
 	if k == nil || !k.watched || r.holds[name] != 0 || r.whole {
@@ -125,7 +132,7 @@ func (t *Table) Get(r *Run, name string, now time.Time, grant func()) *Turn {
 	}
 	turn := &Turn{Grant: grant, number: t.next(), run: r, keys: map[string]Mode{name: k.mode()}, get: true}
 	switch {
-	case len(r.waits) > 0: // one wait at a time, or it might hold and wait in an order that nobody has checked
+	case len(r.waits) > 0: // a run waits for one key at a time: circle checks no more than that
 		return nil
 	case r.claimed:
 		if !t.blocked(turn) {
@@ -162,7 +169,7 @@ func (t *Table) wait(turn *Turn, k *key, now time.Time) {
 	turn.run.waits = append(turn.run.waits, turn)
 }
 
-// enter counts a fresh run at a tangled key.
+// enter notes that a run is inside the gate, if the key is tangled.
 func (t *Table) enter(r *Run, k *key) {
 	if k.tangled && !r.inside {
 		r.inside = true
@@ -170,7 +177,7 @@ func (t *Table) enter(r *Run, k *key) {
 	}
 }
 
-// tangle notes that runs which hold and want these keys meet in circles.
+// tangle notes a circle: r holds keys, and wants another one.
 func (t *Table) tangle(r *Run, wants *key) {
 	t.room = max(1, min(t.room, float64(t.inside))/2)
 	wants.tangled = true
@@ -179,7 +186,7 @@ func (t *Table) tangle(r *Run, wants *key) {
 	}
 }
 
-// open lets those at the gate go to their lines, as far as there is room.
+// open moves turns from the gate to their lines, as far as there is room.
 func (t *Table) open() {
 	for len(t.gate) > 0 && t.inside < int(t.room) {
 		turn := t.gate[0]
@@ -196,7 +203,7 @@ func (t *Table) open() {
 func (t *Table) Claim(r *Run, keys map[string]Mode, grant func()) *Turn {
 	r.claimed = true
 	turn := &Turn{Grant: grant, number: t.next(), run: r, keys: keys}
-	if len(keys) == 0 { // no line to wait in
+	if len(keys) == 0 { // there is no line to wait in
 		turn.over = true
 		t.ready = append(t.ready, turn)
 		return turn
@@ -206,7 +213,7 @@ func (t *Table) Claim(r *Run, keys map[string]Mode, grant func()) *Turn {
 	return turn
 }
 
-// ClaimAll asks for the whole state, for a run whose keys can't be foreseen.
+// ClaimAll asks for the whole state, for a run whose keys are not known before.
 func (t *Table) ClaimAll(r *Run, grant func()) *Turn {
 	r.claimed = true
 	turn := &Turn{Grant: grant, number: t.next(), run: r, whole: true}
@@ -216,9 +223,9 @@ func (t *Table) ClaimAll(r *Run, grant func()) *Turn {
 	return turn
 }
 
-// Commit asks whether a run may commit what it has written; r is nil when it
-// holds nothing. nil: now, and Landed follows. When the turn is granted, Landed
-// follows, too.
+// Commit asks whether a run may commit its writes. r is nil if the run holds nothing.
+// nil: it may commit now. Otherwise it may commit when the turn is granted. In both
+// cases the caller must call Landed after the commit.
 func (t *Table) Commit(r *Run, writes []string, grant func()) *Turn {
 	if len(writes) == 0 {
 		return nil
@@ -245,14 +252,14 @@ func (t *Table) Commit(r *Run, writes []string, grant func()) *Turn {
 	return turn
 }
 
-// Land says that a commit of these keys is on its way. Commit does so itself.
+// Land notes that a commit of these keys is on its way. Commit does this itself.
 func (t *Table) Land(writes []string) {
 	for _, name := range writes {
 		t.landing[name]++
 	}
 }
 
-// Landed says that such a commit has ended, in whatever way.
+// Landed notes that such a commit has ended, with success or not.
 func (t *Table) Landed(writes []string) {
 	for _, name := range writes {
 		if t.landing[name]--; t.landing[name] <= 0 {
@@ -265,7 +272,7 @@ func (t *Table) Landed(writes []string) {
 	t.tryWhole()
 }
 
-// End gives back what a run holds, and ends its waits.
+// End frees the keys that a run holds, and ends its waits.
 func (t *Table) End(r *Run) {
 	if r == nil {
 		return
@@ -296,7 +303,7 @@ func (t *Table) End(r *Run) {
 	t.open()
 }
 
-// Cancel ends a wait without a grant. One that is over stays as it is.
+// Cancel ends a wait without a grant. It does nothing if the turn is over.
 func (t *Table) Cancel(turn *Turn) {
 	if turn.over {
 		return
@@ -321,7 +328,8 @@ func (t *Table) Cancel(turn *Turn) {
 	t.tryWhole()
 }
 
-// Lost notes that a run has lost because of these keys, of which it has written some.
+// Lost notes that a run has lost because of these keys. wrote says which of them the
+// run has written.
 func (t *Table) Lost(keys []string, wrote func(string) bool, now time.Time) {
 	for _, name := range keys {
 		k := t.key(name)
@@ -335,7 +343,7 @@ func (t *Table) Lost(keys []string, wrote func(string) bool, now time.Time) {
 	}
 }
 
-// Saw notes that a run which has ended has read a key, and whether it wrote it.
+// Saw notes that a run has ended which has read a key, and whether it wrote the key.
 func (t *Table) Saw(name string, wrote bool) {
 	k := t.keys[name]
 	switch {
@@ -349,7 +357,7 @@ func (t *Table) Saw(name string, wrote bool) {
 	t.touch(k)
 }
 
-// Tidy forgets what nobody contends for any more.
+// Tidy ends the heat of keys whose time is over.
 func (t *Table) Tidy(now time.Time) {
 	for _, k := range t.keys {
 		if !k.hot.IsZero() && now.After(k.hot) {
@@ -373,7 +381,7 @@ func (t *Table) key(name string) *key {
 	return k
 }
 
-// mode is what a fresh run is taken to want the key for.
+// mode is what a fresh run will most likely do with the key.
 func (k *key) mode() Mode {
 	if k.score > 0 {
 		return Owning
@@ -381,7 +389,8 @@ func (k *key) mode() Mode {
 	return Reading
 }
 
-// touch tells the key's watchers what has changed, and forgets it when nothing is left.
+// touch calls Watch if that has changed, and deletes the key's entry if it is not
+// needed any more.
 func (t *Table) touch(k *key) {
 	on := !k.hot.IsZero() && k.score > 0
 	for _, mode := range k.holders {

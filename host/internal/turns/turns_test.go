@@ -10,7 +10,7 @@ import (
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// desk is a table and what it has granted, by name.
+// desk is a table and the names of the turns that it has granted.
 type desk struct {
 	*testing.T
 	*Table
@@ -34,7 +34,7 @@ func (d *desk) grant(name string) func() {
 	return func() { d.granted = append(d.granted, name) }
 }
 
-// got checks what was granted since the last time.
+// got checks what was granted since the last call.
 func (d *desk) got(want ...string) {
 	d.Helper()
 	for _, turn := range d.Ready() {
@@ -46,7 +46,7 @@ func (d *desk) got(want ...string) {
 	d.granted = nil
 }
 
-// hot makes keys ones over which runs that write them have lost.
+// hot makes keys hot: runs that write them have lost.
 func (d *desk) hot(keys ...string) { d.Lost(keys, func(string) bool { return true }, start) }
 
 func owning(keys ...string) map[string]Mode {
@@ -57,7 +57,7 @@ func owning(keys ...string) map[string]Mode {
 	return m
 }
 
-// empty checks that nothing is left behind.
+// empty checks that the table is empty.
 func (d *desk) empty() {
 	d.Helper()
 	d.Tidy(start.Add(time.Hour))
@@ -115,7 +115,8 @@ func TestClaimedRunCannotLose(t *testing.T) {
 	d.empty()
 }
 
-// Claims come in the order of asking, all keys at once, and wait for commits on their way.
+// Claims are granted in the order of asking, with all keys at once. They wait for
+// commits on their way.
 func TestClaimsInOrder(t *testing.T) {
 	d := newDesk(t)
 	a, b, c := &Run{}, &Run{}, &Run{}
@@ -160,7 +161,7 @@ func TestFreshRunsTakeTurnsAtHotKeys(t *testing.T) {
 	d.empty()
 }
 
-// A key that is mostly read is not handed on one by one, though a writer has lost over it.
+// A key that is mostly read gets no turns, although a writer has lost over it.
 func TestReadersAreNotSerialised(t *testing.T) {
 	d := newDesk(t)
 	d.Lost([]string{"config"}, func(string) bool { return false }, start)
@@ -178,7 +179,7 @@ func TestReadersAreNotSerialised(t *testing.T) {
 	d.empty()
 }
 
-// A Get that would close a circle doesn't wait, however long the circle.
+// A Get that would close a circle doesn't wait, whatever the length of the circle.
 func TestNoCircle(t *testing.T) {
 	d := newDesk(t)
 	d.hot("a", "b", "c", "x")
@@ -202,8 +203,8 @@ func TestNoCircle(t *testing.T) {
 	d.got("claim")
 }
 
-// Where circles come up, few fresh runs hold such keys at once; the others wait
-// and hold nothing, and there is more room again as runs end without one.
+// After a circle few fresh runs may hold its keys at once. The others wait and hold
+// nothing. Each run that ends makes room again.
 func TestTangledKeysHaveAGate(t *testing.T) {
 	d := newDesk(t)
 	d.hot("a", "b", "c")
@@ -245,8 +246,8 @@ func TestTangledKeysHaveAGate(t *testing.T) {
 	d.empty()
 }
 
-// A blind Put waits in line for those who hold the key; a run that holds keys
-// itself only for claimed ones, or it might wait for who waits for it.
+// A Put without a Get waits for the runs that hold the key. If its run holds keys
+// itself, it waits only for claimed runs. Otherwise two runs could wait for each other.
 func TestCommitsOfOthers(t *testing.T) {
 	d := newDesk(t)
 	d.hot("a", "b")
@@ -272,7 +273,7 @@ func TestCommitsOfOthers(t *testing.T) {
 	d.Claim(&Run{}, owning("a"), d.grant("next"))
 	d.Commit(holder, []string{"a"}, d.grant("holder"))
 	d.End(claimed)
-	d.got("holder") // before the next claim: others wait for it
+	d.got("holder") // before the next claim, because others wait for this run
 	d.Landed([]string{"a"})
 	d.End(holder)
 	d.got("next")
@@ -311,13 +312,13 @@ func TestWholeState(t *testing.T) {
 	for _, turn := range d.Ready() {
 		turn.Grant()
 	}
-	slices.Sort(d.granted) // a Get and a commit of different keys, in no order
+	slices.Sort(d.granted) // a Get and a commit of different keys come in any order
 	d.got("b", "x")
 }
 
-// TestEverybodyGetsOn plays runs that get, lose, claim and commit at random over
-// few keys, and give up at times: each ends, no commit touches what a claimed run
-// holds, and nothing is left behind.
+// TestEverybodyGetsOn lets runs get, lose, claim, commit and give up at random over a
+// few keys. Each run ends, no commit writes a key that a claimed run holds, and the
+// table is empty at the end.
 func TestEverybodyGetsOn(t *testing.T) {
 	for seed := range uint64(300) {
 		play(t, seed)
@@ -327,7 +328,7 @@ func TestEverybodyGetsOn(t *testing.T) {
 	}
 }
 
-// actor is one event until it is done.
+// actor is one event and its runs until it is done.
 type actor struct {
 	run     *Run
 	keys    []string // it gets these, one after the other
