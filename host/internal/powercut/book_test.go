@@ -13,28 +13,28 @@ import (
 	"balhost/sdk/message"
 )
 
-// book is what the callers of a ledger were told, and what they have asked for.
+// book notes what the callers of a ledger have asked for, and what they were told.
 type book struct {
 	mu        sync.Mutex
 	upstreams map[string]upstreamNote // by message id
-	sends     map[string]sendNote     // by message id; those of the updates, and all that was told of others
+	sends     map[string]sendNote     // by message id; of updates, and of other sends that were confirmed
 	updates   map[string]updateNote   // by key
-	lastSeq   uint64                  // that anybody has seen
+	lastSeq   uint64                  // the highest that anybody has seen
 	lastID    string
 }
 
 type upstreamNote struct {
-	stored                       bool // its callback came
+	stored                       bool // the callback came
 	id                           string
-	retries                      int  // that are committed, since its last replay
-	willDone, done               bool // asked to be; committed
+	retries                      int  // committed since the last replay
+	willDone, done               bool // asked for; committed
 	willDie, died, willReplay    bool
-	willDelete, deleted, unknown bool // unknown: how often it was tried is not known
+	willDelete, deleted, unknown bool // unknown: the number of retries is not known
 }
 
 type sendNote struct{ willFinish, finished, willTell, told bool }
 
-// updateNote is what a counter was set to: asked for, and committed.
+// updateNote has the values of a counter: the one asked for, and the one committed.
 type updateNote struct{ asked, set int }
 
 func newBook() *book {
@@ -66,17 +66,17 @@ func (b *book) send(id string, change func(*sendNote)) {
 	b.sends[id] = n
 }
 
-// saw notes an event that was read.
+// saw notes the seq of an event that was read.
 func (b *book) saw(seq uint64, id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lastSeq, b.lastID = max(b.lastSeq, seq), max(b.lastID, id)
 }
 
-// found is what a ledger holds.
+// found is what is in a ledger.
 type found struct {
 	pending  map[string]entry.Event // upstreams by message id
-	outcomes map[string]bool        // by the message id of what they tell of
+	outcomes map[string]bool        // by the message id of the downstream
 	sends    map[string]bool
 	dead     map[string]entry.DeadLetter
 	done     map[string]bool
@@ -90,7 +90,7 @@ func (f *found) add(format string, args ...any) {
 	}
 }
 
-// plugin is whose state tells what was handled.
+// plugin is the plugin whose state says what was handled.
 const plugin = "p"
 
 func has(l *ledger.Ledger, key string) bool {
@@ -98,10 +98,10 @@ func has(l *ledger.Ledger, key string) bool {
 	return err == nil && version != 0
 }
 
-// compare holds a ledger against what was promised: every acked message is pending,
-// handled or dead, once (P1, P6, P8); what a handler did is there exactly when its event
-// has ended (P7); every downstream is pending, or has one outcome that is pending or
-// heard (P4); the totals agree. It is to be called while nobody works on the ledger.
+// compare checks a ledger against the promises: Every acked message is pending, handled
+// or dead, exactly once (P1, P6, P8). What a handler did is there exactly if its event
+// has ended (P7). Every downstream is pending, or has one outcome that is pending or
+// was heard (P4). The totals agree. Nobody may use the ledger meanwhile.
 func (b *book) compare(l *ledger.Ledger) error {
 	f := &found{
 		pending: map[string]entry.Event{}, outcomes: map[string]bool{}, sends: map[string]bool{},
@@ -185,7 +185,7 @@ func (b *book) readEvents(l *ledger.Ledger, f *found) {
 	}
 }
 
-// compareUpstreams returns how many were stored in all.
+// compareUpstreams returns how many upstreams were stored in all.
 func (b *book) compareUpstreams(l *ledger.Ledger, f *found) (stored int) {
 	for id, n := range b.upstreams {
 		ev, pending := f.pending[id]
@@ -230,7 +230,7 @@ func (b *book) compareUpstreams(l *ledger.Ledger, f *found) (stored int) {
 	return stored
 }
 
-// compareSends returns how many were sent in all.
+// compareSends returns how many downstreams were sent in all.
 func (b *book) compareSends(l *ledger.Ledger, f *found) (sent int) {
 	each := func(id string) {
 		sent++
@@ -284,7 +284,7 @@ func payload(id string) string {
 	return `{"is":"` + id + `","pad":"` + strings.Repeat("x", 150+len(id)*7%400) + `"}`
 }
 
-// upstream makes a message of a device; unusable ones go to the dead letters.
+// upstream makes a message of a device. Some are unusable and go to the dead letters.
 func inbound(id string) entry.Inbound {
 	raw := fmt.Sprintf(`{"category":"com.example.app","data":%s,"message_id":%q,"from":"tokA"}`, payload(id), id)
 	u := &message.Upstream{Session: "main", From: "tokA", Category: "com.example.app", MessageID: id, Data: json.RawMessage(payload(id)), Raw: json.RawMessage(raw)}

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// layered is whether this program has the layer.
+// layered says whether this program was built with the layer.
 var layered bool
 
-// call is one system call that makes something durable, or that a power cut may undo.
+// call is a system call that makes something durable, or that a power cut may undo.
 type call struct {
 	name          string // open, mkdir, unlink, rename; sync, msync, truncate, allocate
 	path, to      string
@@ -21,8 +21,8 @@ type call struct {
 	address, span uintptr
 }
 
-// event is what the layer calls in place of do, which makes the call itself. A sync is
-// not made: that takes time, and all that it would change is what a Disk knows.
+// event is called by the layer for each such call. do makes the real call. A sync is
+// never made for real: it takes time, and the Disk alone keeps what is durable.
 func event(c *call, do func() error) error {
 	switch c.name {
 	case "open", "mkdir", "unlink", "rename":
@@ -69,7 +69,7 @@ func diskOf(path string) *Disk {
 	return nil
 }
 
-// nodeOf finds the file of a call, and from where to where in it the call goes.
+// nodeOf finds the file of a call, and the range of its bytes that the call is for.
 func nodeOf(c *call) (n *node, from, to int64) {
 	var id inode
 	if c.name == "msync" {
@@ -89,7 +89,7 @@ func nodeOf(c *call) (n *node, from, to int64) {
 	return watched.nodes[id], from, to
 }
 
-// mapped finds which file is mapped at an address, and which of its bytes.
+// mapped finds which file is mapped at an address, and the offset in the file.
 func mapped(address uintptr) (inode, int64) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -108,7 +108,8 @@ func mapped(address uintptr) (inode, int64) {
 	return inode{}, 0
 }
 
-// name does what changes names: mkdir, unlink, rename, and open with O_CREAT or O_TRUNC.
+// name makes the calls that change names: mkdir, unlink, rename, and open with O_CREAT
+// or O_TRUNC.
 func (d *Disk) name(c *call, do func() error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -126,7 +127,7 @@ func (d *Disk) name(c *call, do func() error) error {
 		d.note(change{node: was, from: rel})
 	case c.name == "rename":
 		if was == nil || !d.holds(c.to) {
-			d.miss(fmt.Errorf("rename of %s to %s: from or to elsewhere", c.path, c.to))
+			d.miss(fmt.Errorf("rename of %s to %s: one of them is outside of the folder", c.path, c.to))
 			return nil
 		}
 		moved := change{node: was, from: rel, to: d.rel(c.to)}
@@ -146,10 +147,10 @@ func (d *Disk) name(c *call, do func() error) error {
 	return nil
 }
 
-// miss notes that the Disk can't know what a cut would leave.
+// miss notes an error after which the Disk can't say what a cut leaves.
 func (d *Disk) miss(err error) { d.missed = errors.Join(d.missed, err) }
 
-// truncate does ftruncate and fallocate.
+// truncate makes the calls ftruncate and fallocate.
 func (n *node) truncate(c *call, do func() error) error {
 	d := n.disk
 	d.mu.Lock()
@@ -168,8 +169,8 @@ func (n *node) truncate(c *call, do func() error) error {
 	return nil
 }
 
-// sync makes durable what the page cache has when it begins, and has done so when it
-// returns. What is written meanwhile need not be on the disk then.
+// sync makes durable what is in the page cache when sync begins. Bytes that are
+// written during the sync are not included.
 func (n *node) sync(from, to int64, what string) {
 	n.syncing.Lock()
 	defer n.syncing.Unlock()
@@ -192,7 +193,7 @@ func (n *node) sync(from, to int64, what string) {
 	n.apply(pages)
 }
 
-// apply puts pages into what is durable, as far as that goes.
+// apply copies pages into the durable bytes. What is beyond their end is left out.
 func (n *node) apply(pages []page) {
 	for _, p := range pages {
 		if p.at < int64(len(n.bytes)) {
@@ -201,14 +202,14 @@ func (n *node) apply(pages []page) {
 	}
 }
 
-// writeBack is what the system does when it likes, here before bytes are cut off that
-// a power cut may bring back: some of them go to the disk.
+// writeBack writes some dirty pages to the disk, as a system does at any time. It is
+// called before bytes are cut off, because a power cut may bring these bytes back.
 func (d *Disk) writeBack(n *node, from int64) {
-	share := d.rng.IntN(3) // of two
+	share := d.rng.IntN(3) // out of two
 	if n.folder || share == 0 {
 		return
 	}
-	sized := false // by a change that is not durable yet
+	sized := false // a change of the size is not durable yet
 	for _, c := range d.pending {
 		sized = sized || c.node == n && c.ofSize()
 	}

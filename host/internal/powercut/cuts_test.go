@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// The flags of the series, which TestPowercut hands on.
+// The flags of the series. TestPowercut passes them on.
 var (
 	cuts   = flag.Int("cuts", 30, "how many power cuts")
 	seed   = flag.Uint64("seed", 0, "of the dice; 0: another one each time")
@@ -23,8 +23,8 @@ var (
 	within = flag.String("within", "", "the folder to work in; it keeps what a cut left that was found bad")
 )
 
-// TestCuts cuts the power of ledgers at work, of their recovery, and of their stop,
-// and opens what is left each time. // P1 P2 P4 P6 P7 P8
+// TestCuts cuts the power of ledgers while they work, recover or stop. Each time it
+// opens what is left. // P1 P2 P4 P6 P7 P8
 func TestCuts(t *testing.T) {
 	if !layered {
 		t.Skip("needs the layer: TestPowercut builds it")
@@ -48,7 +48,7 @@ func TestCuts(t *testing.T) {
 		s.made.Load(), s.recovering.Load(), s.stopping.Load(), s.stored.Load(), s.tables.Load(), s.reused.Load())
 }
 
-// series is the cuts of one run.
+// series is all cuts of one run.
 type series struct {
 	seed  uint64
 	names Names
@@ -57,12 +57,12 @@ type series struct {
 	mu   sync.Mutex // guards dice
 	dice *rand.Rand
 
-	number               atomic.Int64 // of whatever needs one
+	number               atomic.Int64 // source of unique numbers
 	made                 atomic.Int64 // cuts
-	recovering, stopping atomic.Int64 // of these
+	recovering, stopping atomic.Int64 // cuts in a recovery, in a stop
 	stored               atomic.Int64
 	tables, reused       atomic.Int64
-	steps                atomic.Int64 // events of the last recovery
+	steps                atomic.Int64 // number of events in the last recovery
 }
 
 func (s *series) enough() bool { return s.made.Load() >= int64(*cuts) }
@@ -73,15 +73,15 @@ func (s *series) rng() *rand.Rand {
 	return rand.New(rand.NewPCG(s.dice.Uint64(), s.dice.Uint64()))
 }
 
-// fail ends the process: after a power cut nobody tidies up either.
+// fail ends the process at once, without cleaning up, as a power cut does.
 func (s *series) fail(v *life, err error) {
-	s.mu.Lock() // for good: the first one tells
+	s.mu.Lock() // never unlocked, so that only the first failure is printed
 	fmt.Printf("FAIL at cut %d, seed %d, names %s, in %s; as it was found: %s\n%v\n", s.made.Load(), s.seed, s.names, v.dir, v.found(), err)
 	os.Exit(1)
 }
 
-// chain works on ledgers that follow on one another: each goes on with what the
-// last cut left of the one before.
+// chain works on one ledger after the other. Each goes on with what the last cut left
+// of the one before.
 func (s *series) chain() {
 	rng := s.rng()
 	v := &life{series: s, dir: filepath.Join(s.dir, fmt.Sprintf("new%d", s.number.Add(1))), book: newBook()}
@@ -100,8 +100,8 @@ func (s *series) chain() {
 	v.end()
 }
 
-// worked has everybody work on the ledger, and cuts its power some times; it
-// returns what goes on after the last cut.
+// worked lets all callers work on the ledger and cuts its power several times. It
+// returns the ledger that goes on after the last cut.
 func (v *life) worked(rng *rand.Rand) (next *life) {
 	ended, left := make(chan struct{}), 1+rng.IntN(8)
 	v.depth = 0
@@ -149,7 +149,7 @@ func (v *life) cutPower(at string, then func(*life)) {
 	}
 }
 
-// inspect opens what a cut left, at times with another cut meanwhile, and compares.
+// inspect opens what a cut left, and compares. Sometimes it cuts the power during that.
 func (v *life) inspect(rng *rand.Rand) {
 	if v.depth <= 2 && rng.IntN(2) == 0 {
 		steps := max(20, v.series.steps.Load())
@@ -171,8 +171,8 @@ func (v *life) inspect(rng *rand.Rand) {
 	}
 }
 
-// probe goes on a little: what was acked is known when it comes again (P6), and
-// seqs and ids are new.
+// probe works a little on the ledger: an acked message that comes again is known (P6),
+// and new seqs and ids were never used before.
 func (v *life) probe() error {
 	before, again := v.ledger.Counts(), 0
 	for id, n := range v.book.upstreams {
@@ -214,7 +214,7 @@ func (v *life) accept(id string) error {
 	return <-done
 }
 
-// endSlowly stops a ledger, at times with a cut meanwhile.
+// endSlowly stops a ledger. Sometimes it cuts the power during that.
 func (v *life) endSlowly() {
 	if rng := v.series.rng(); v.depth <= 2 && rng.IntN(3) == 0 {
 		v.cutIn(1+rng.Int64N(30), func(at string) {

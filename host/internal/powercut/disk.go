@@ -1,13 +1,12 @@
-// Package powercut is a disk whose power is cut at any moment, for tests. A [Disk]
-// watches a folder in which a program works: of each file it knows what is durable,
-// which is what was synced, and what only the page cache has. [Disk.Cut] makes of that
-// what may be found after a power cut: every synced byte, and any of the others, by
-// the page or by the sector.
+// Package powercut simulates power cuts for tests. A [Disk] watches a folder in which a
+// program works. For each file it knows which bytes are durable because they were
+// synced, and which are only in the page cache. [Disk.Cut] makes what may be found
+// after a power cut: all durable bytes, and any pages or sectors of the others.
 //
-// A Disk hears of syncs, sizes and names by a layer below the system calls of
-// package syscall. [Build] builds a test program with that layer by the -overlay flag
-// of go build, as package clocktest does for clocks; nothing of Go's source is kept
-// here. The package starts no goroutine. Start at [Watch]; TestCuts is what it is for.
+// A layer in package syscall tells the Disk of syncs and of changes of sizes and names.
+// [Build] builds a test program with this layer, with the -overlay flag of go build, as
+// package clocktest does for clocks. The package has no copy of Go's source. It starts
+// no goroutine. Start at [Watch]; TestCuts shows how it is used.
 package powercut
 
 import (
@@ -22,21 +21,22 @@ import (
 	"syscall"
 )
 
-// Names says what a power cut leaves of the names in folders.
+// Names says which names of files a power cut leaves in the folders.
 type Names int
 
 const (
-	// Ordered keeps them in the order in which they were made: a sync of a file keeps
-	// all that came before its own changes too. So do ext4 and XFS, by their journal.
+	// Ordered keeps the order of changes: a sync of a file makes its own changes
+	// durable, and all that came before them. ext4 and XFS work like this, because of
+	// their journal.
 	Ordered Names = iota
-	// Own keeps the name of a file that was synced, and others by the dice.
+	// Own makes the name of a synced file durable. Chance decides about others.
 	Own
-	// Strict keeps what POSIX asks for and no more: a name is durable once its
-	// folder was synced, and before that a matter of the dice.
+	// Strict is what POSIX promises and no more: a name is durable when its folder was
+	// synced. Before that chance decides.
 	Strict
 )
 
-// allNames are the modes as tests call them.
+// allNames are the words for the modes.
 var allNames = []string{"ordered", "own", "strict"}
 
 // String is the mode in one word.
@@ -47,56 +47,57 @@ type Disk struct {
 	root  string
 	names Names
 
-	// Event, when not nil, is told what goes on: before, in the middle of, and after
-	// each call that makes something durable or that a power cut may undo. It is called on
-	// the goroutine that makes the call, with no lock held: to cut, or to wait. It
-	// is set before the folder is worked in.
+	// Event, if not nil, is called before, during and after each call that makes
+	// something durable or that a power cut may undo. It runs on the goroutine that
+	// makes the call, without a lock, so it may cut the power or wait. Set it before
+	// the folder is used.
 	Event func(what string)
 
-	// mu guards what follows. While it is held, no event goes on.
+	// mu guards what follows. While it is held, no such call goes on.
 	mu      sync.Mutex
 	rng     *rand.Rand
 	now     map[string]*node // by path below root
 	durable map[string]*node // the names that are on the disk
-	pending []change         // what is not, in the order of the calls
+	pending []change         // changes that are not durable, in the order of the calls
 	done    int              // how many changes there were
-	missed  error            // the Disk doesn't know what the program sees
+	missed  error            // why the Disk does not know what the program sees; nil: it does
 }
 
-// node is one file or folder, whatever its name.
+// node is a file or folder. It keeps its node when its name changes.
 type node struct {
 	disk   *Disk
-	name   string // its first
+	name   string // the first one
 	inode  inode
 	folder bool
-	file   *os.File // the Disk's own, to read
-	bytes  []byte   // what is durable
-	cutOff int      // the change that last made bytes shorter
+	file   *os.File // for the Disk's own reading
+	bytes  []byte   // the durable ones
+	cutOff int      // number of the last change that made bytes shorter
 
 	syncing sync.Mutex // one sync at a time
 }
 
 type inode struct{ dev, ino uint64 }
 
-// change is of a name, or, when it has neither from nor to, of a size.
+// change is a change of a name, or of a size if from and to are empty.
 type change struct {
-	n         int // how many came before
+	n         int // how many changes came before
 	node      *node
-	from, to  string // a name that goes, a name that comes
+	from, to  string // a name that disappears, a name that appears
 	size      int64
 	shortened bool
 }
 
 func (c change) ofSize() bool { return c.from == "" && c.to == "" }
 
-// watched are all Disks, for the layer to find.
+// watched are all Disks. The layer finds them here.
 var watched = struct {
 	sync.RWMutex
 	disks []*Disk
 	nodes map[inode]*node
 }{nodes: map[inode]*node{}}
 
-// Watch begins to watch a folder, an absolute path. All that is in it is taken for durable.
+// Watch begins to watch a folder. root is an absolute path. Everything that is in the
+// folder now counts as durable.
 func Watch(root string, names Names, seed uint64) (*Disk, error) {
 	d := &Disk{root: filepath.Clean(root), names: names, rng: rand.New(rand.NewPCG(seed, 1)), now: map[string]*node{}, durable: map[string]*node{}}
 	err := filepath.WalkDir(d.root, func(path string, _ os.DirEntry, err error) error {
@@ -138,7 +139,7 @@ func (d *Disk) Close() {
 	}
 }
 
-// adopt makes a node of a file that the Disk doesn't know.
+// adopt makes the node of a file that the Disk does not know.
 func (d *Disk) adopt(path string) (*node, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -157,7 +158,7 @@ func (d *Disk) adopt(path string) (*node, error) {
 	return n, nil
 }
 
-// forget lets go of a file that has no name any more.
+// forget removes a node that has no name any more.
 func (d *Disk) forget(n *node) {
 	if n == nil || named(d.now, n) || named(d.durable, n) {
 		return
@@ -201,7 +202,7 @@ func (d *Disk) note(c change) {
 	d.pending = append(d.pending, c)
 }
 
-// commit makes durable what a sync of n does, of the changes that came before upTo.
+// commit makes changes durable as a sync of n does. It leaves out changes from upTo on.
 func (d *Disk) commit(n *node, upTo int) {
 	last := -1
 	for _, c := range d.pending {
@@ -209,7 +210,7 @@ func (d *Disk) commit(n *node, upTo int) {
 			last = c.n
 		}
 	}
-	d.settle(func(c change) bool {
+	d.makeDurable(func(c change) bool {
 		switch d.names {
 		case Ordered:
 			return c.n <= last
@@ -221,13 +222,14 @@ func (d *Disk) commit(n *node, upTo int) {
 	})
 }
 
-// in is whether a change is of a name in the folder n.
+// in reports whether a change is of a name in the folder n.
 func (d *Disk) in(n *node, c change) bool {
 	return n.folder && (c.to != "" && d.now[parent(c.to)] == n || c.from != "" && d.now[parent(c.from)] == n)
 }
 
-// settle makes changes durable, in their order, and keeps the others.
-func (d *Disk) settle(is func(change) bool) {
+// makeDurable makes the changes durable for which is returns true, in their order. The
+// others stay pending.
+func (d *Disk) makeDurable(is func(change) bool) {
 	left := d.pending[:0]
 	var gone []*node
 	for _, c := range d.pending {
@@ -250,7 +252,7 @@ func (d *Disk) settle(is func(change) bool) {
 	}
 }
 
-// rename makes a change of names. A folder takes along what is in it.
+// rename applies a change of a name to names. What is in a renamed folder moves with it.
 func (c change) rename(names map[string]*node) {
 	if c.from != "" && c.to != "" && c.node.folder {
 		for name, n := range maps.Clone(names) {
@@ -271,7 +273,7 @@ func (c change) rename(names map[string]*node) {
 // resize cuts bytes off, or adds zeros.
 func resize(b []byte, size int64) []byte {
 	if size <= int64(len(b)) {
-		return b[:size:size] // no room behind it: what was cut off doesn't come back
+		return b[:size:size] // without capacity, so that a later append adds zeros
 	}
 	return append(b, make([]byte, size-int64(len(b)))...)
 }

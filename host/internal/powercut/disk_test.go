@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// desk is a watched folder, and the calls that the layer would see.
+// desk is a watched folder with the calls that the layer would see.
 type desk struct {
 	t    *testing.T
 	disk *Disk
@@ -80,7 +80,7 @@ func (d *desk) rename(from, to string) {
 	d.must(event(c, func() error { return os.Rename(c.path, c.to) }))
 }
 
-// outcomes cuts the power many times, and counts what describe makes of the images.
+// outcomes cuts the power many times, and counts the different results of describe.
 func (d *desk) outcomes(describe func(Image) string) map[string]int {
 	d.t.Helper()
 	out := map[string]int{}
@@ -90,7 +90,7 @@ func (d *desk) outcomes(describe func(Image) string) map[string]int {
 	return out
 }
 
-// can fails unless exactly these outcomes came.
+// can fails unless exactly these outcomes occurred.
 func (d *desk) can(got map[string]int, want ...string) {
 	d.t.Helper()
 	for _, w := range want {
@@ -104,7 +104,7 @@ func (d *desk) can(got map[string]int, want ...string) {
 	}
 }
 
-// pages describes a file by the first byte of each page; "none": it is not there.
+// pages describes a file by the first byte of each page. "none": there is no such file.
 func pages(name string) func(Image) string {
 	return func(i Image) string {
 		b, ok := i[name]
@@ -119,7 +119,7 @@ func pages(name string) func(Image) string {
 	}
 }
 
-// What was synced stays, whatever becomes of what was written since.
+// Synced bytes stay. Bytes that were written later may be there or not.
 func TestSyncedStays(t *testing.T) {
 	d := newDesk(t, Ordered)
 	f := d.create("f")
@@ -154,7 +154,7 @@ func TestTorn(t *testing.T) {
 	d.can(got, "old", "new", "torn")
 }
 
-// What was cut off may be back, with what was never synced of it, until a sync.
+// Bytes that were cut off may be back until a sync, also bytes that were never synced.
 func TestCutOffComesBack(t *testing.T) {
 	d := newDesk(t, Ordered)
 	f := d.create("f")
@@ -168,7 +168,7 @@ func TestCutOffComesBack(t *testing.T) {
 	d.can(d.outcomes(pages("f")), "13")
 }
 
-// Names come and go as the mode has it.
+// Names become durable as the mode says.
 func TestNames(t *testing.T) {
 	for names, want := range map[Names][2][]string{
 		Ordered: {{"", "a", "ab", "b"}, {"b"}},
@@ -208,7 +208,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A folder takes what is in it to its new name, all or nothing.
+// When a folder is renamed, everything in it moves with it, all or nothing.
 func TestFolderRenamed(t *testing.T) {
 	d := newDesk(t, Ordered)
 	path := filepath.Join(d.disk.root, "x")
@@ -226,7 +226,7 @@ func TestFolderRenamed(t *testing.T) {
 	d.can(d.outcomes(where), "none 2")
 }
 
-// A name that the Disk was not told of is an error, not a hole in the proof.
+// A name that the layer has not seen is an error.
 func TestMissed(t *testing.T) {
 	d := newDesk(t, Ordered)
 	if err := syscall.Mkdir(filepath.Join(d.disk.root, "x"), 0o700); err != nil {
@@ -238,7 +238,7 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// An image becomes a folder as it is.
+// Write makes a folder that has exactly the image.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	want := Image{"": nil, "a": append(make([]byte, 3*pageSize), 1), "b": nil, "b/c": {}}

@@ -4,7 +4,7 @@ package powercut
 
 import "syscall"
 
-// Only the layer has syscall.Powercut.
+// syscall.Powercut exists only in the layer.
 func init() {
 	layered = true
 	syscall.Powercut = func(c *syscall.PowercutCall, do func() error) error {

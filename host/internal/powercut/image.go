@@ -12,13 +12,13 @@ import (
 	"slices"
 )
 
-// Image is what may be found after a power cut: files by their names below the
-// folder, nil for folders.
+// Image is what may be found after a power cut: the bytes of files by their names below
+// the watched folder. The value of a folder is nil.
 type Image map[string][]byte
 
-// Cut cuts the power: it throws rng's dice for an image, and gives it to then while
-// nothing can become durable. Who was told of a success before then is called was
-// told the truth, so then is where to ask what they know.
+// Cut cuts the power. It makes an image with the help of rng, and calls then with it.
+// While then runs, nothing can become durable. So everything that callers were told
+// before is in the image, and then is the place to look at what they were told.
 func (d *Disk) Cut(rng *rand.Rand, then func(Image) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -32,24 +32,24 @@ func (d *Disk) Cut(rng *rand.Rand, then func(Image) error) error {
 	return then(img)
 }
 
-// check compares the names with those that are there.
+// check compares the names that the Disk knows with those in the folder.
 func (d *Disk) check() error {
 	seen := 0
 	err := filepath.WalkDir(d.root, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && d.now[d.rel(path)] == nil {
-			err = fmt.Errorf("nobody made %s", path)
+			err = fmt.Errorf("%s is there, but the layer did not see it", path)
 		}
 		seen++
 		return err
 	})
 	if err == nil && seen != len(d.now) {
-		err = fmt.Errorf("%d names are there, there should be %d", seen, len(d.now))
+		err = fmt.Errorf("the folder has %d names, the layer has seen %d", seen, len(d.now))
 	}
 	return errors.Join(err, d.missed)
 }
 
-// image throws the dice: for the changes that are not durable, for how many of a
-// file's pages made it to the disk, and whether those are torn.
+// image makes an image by chance: which pending changes are on the disk, which pages of
+// a file are, and whether pages are torn.
 func (d *Disk) image(rng *rand.Rand) Image {
 	names := maps.Clone(d.durable)
 	sizes, undone := map[*node][]int64{}, map[*node][]change{}
@@ -68,7 +68,7 @@ func (d *Disk) image(rng *rand.Rand) Image {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		n := names[name]
 		if above, there := img[parent(name)]; name != "" && (!there || above != nil) {
-			continue // its folder is not there
+			continue // its folder does not exist
 		}
 		if n.folder {
 			img[name] = nil
@@ -86,7 +86,7 @@ func (d *Disk) image(rng *rand.Rand) Image {
 	return img
 }
 
-// made decides which of the pending changes made it to the disk.
+// made decides by chance which of the pending changes are on the disk.
 func (d *Disk) made(rng *rand.Rand) []bool {
 	made := make([]bool, len(d.pending))
 	if d.names == Ordered {
@@ -95,8 +95,8 @@ func (d *Disk) made(rng *rand.Rand) []bool {
 		}
 		return made
 	}
-	share := rng.IntN(5)    // of four
-	stuck := map[any]bool{} // names and files of which an earlier change did not make it
+	share := rng.IntN(5)    // out of four
+	stuck := map[any]bool{} // names and files with an earlier change that is not on the disk
 	for i, c := range d.pending {
 		of := []any{c.from, c.to}
 		if c.ofSize() {
@@ -113,12 +113,12 @@ func (d *Disk) made(rng *rand.Rand) []bool {
 	return made
 }
 
-// mix puts into b, which is what is durable, some of what only the page cache has.
-// undone are changes of its size that did not make it to the disk.
+// mix copies some pages of the page cache into b, the durable bytes. undone are changes
+// of the file's size that are not on the disk.
 func (n *node) mix(rng *rand.Rand, b []byte, undone []change, torn bool) []byte {
 	for _, c := range undone {
 		if c.shortened {
-			return b // what was written since then went to other blocks
+			return b // bytes that were written since then are in other blocks of the disk
 		}
 	}
 	pages := n.dirty(b, 0, wholeFile)
@@ -136,7 +136,7 @@ func (n *node) mix(rng *rand.Rand, b []byte, undone []change, torn bool) []byte 
 	if torn {
 		piece = sectorSize
 	}
-	share := rng.IntN(5) // of four
+	share := rng.IntN(5) // out of four
 	for _, p := range pages {
 		for i := 0; i < len(p.bytes); i += piece {
 			if at := int(p.at) + i; at < len(b) && rng.IntN(4) < share {
@@ -147,7 +147,7 @@ func (n *node) mix(rng *rand.Rand, b []byte, undone []change, torn bool) []byte 
 	return b
 }
 
-// Write makes the image a folder, with holes where there are zeros.
+// Write writes the image into the folder to. Pages of zeros become holes.
 func (i Image) Write(to string) error {
 	for _, name := range slices.Sorted(maps.Keys(i)) {
 		path, write := filepath.Join(to, name), writeSparse

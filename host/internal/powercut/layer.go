@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// Change replaces one text of one of our own sources. The text must be there
-// once: a test that changes nothing proves nothing.
+// Change replaces a text in one of balhost's sources. The text must occur exactly once,
+// so that a test never runs without its change.
 type Change struct {
 	File     string // from the top of the module
 	Old, New string
 }
 
-// Build builds the tests of a package of the module at top into the program out, with
-// the layer below their system calls, and with changes to the sources.
+// Build builds the tests of a package into the program out. The program has the layer
+// in its system calls, and the changes in its sources. top is the folder of the module.
 func Build(top, out, pkg string, changes ...Change) error {
 	list, err := overlay(top, out+".overlay", changes)
 	if err != nil {
@@ -30,13 +30,13 @@ func Build(top, out, pkg string, changes ...Change) error {
 	cmd := exec.Command("go", "test", "-c", "-vet=off", "-tags", "powercut", "-overlay", list, "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Dir = top
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the tests of %s over the layer: %w\n%s", pkg, err, text)
+		return fmt.Errorf("build the tests of %s with the layer: %w\n%s", pkg, err, text)
 	}
 	return nil
 }
 
-// overlay makes the changed copies in a folder, and gives the name of the file
-// that lists them for go's -overlay flag.
+// overlay writes the changed copies into a folder. list is the name of the file that
+// lists them for go's -overlay flag.
 func overlay(top, to string, changes []Change) (list string, err error) {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return "", err
@@ -69,7 +69,7 @@ func overlay(top, to string, changes []Change) (list string, err error) {
 // copies are changed sources by their names.
 type copies map[string]string
 
-// layer changes package syscall, and the one call that goes past it.
+// layer changes package syscall, and the one call of os that does not use it.
 func (c copies) layer() error {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -93,7 +93,7 @@ func (c copies) layer() error {
 	return c.change(filepath.Join(below, "at.go"), "\nfunc Unlinkat(", "\nfunc powercutUnlinkat(")
 }
 
-// change replaces one text.
+// change replaces a text that must occur exactly once.
 func (c copies) change(name, before, after string) error {
 	text, ok := c[name]
 	if !ok {
@@ -104,7 +104,7 @@ func (c copies) change(name, before, after string) error {
 		text = string(b)
 	}
 	if n := strings.Count(text, before); n != 1 {
-		return fmt.Errorf("%s has %q %d times instead of once: look what became of it, and change package powercut", name, before, n)
+		return fmt.Errorf("%s has %q %d times instead of once: look at that source, and adapt package powercut", name, before, n)
 	}
 	c[name] = strings.Replace(text, before, after, 1)
 	return nil

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLayer: a Disk hears of each call by which files are made durable or changed.
+// TestLayer: a Disk is told of each call that changes a file or makes it durable.
 func TestLayer(t *testing.T) {
 	if !layered {
 		t.Skip("needs the layer: TestPowercut builds it")

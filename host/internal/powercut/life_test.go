@@ -15,11 +15,11 @@ import (
 	"balhost/sdk/message"
 )
 
-// life is one ledger on a watched disk, with those who work on it.
+// life is one ledger on a watched disk, and the callers that work on it.
 type life struct {
 	series *series
 	dir    string
-	depth  int // how many cuts of a recovery or a stop it comes from
+	depth  int // how many cuts in a recovery or a stop came before it
 	disk   *Disk
 	ledger *ledger.Ledger
 	book   *book
@@ -31,16 +31,16 @@ type life struct {
 	work   sync.WaitGroup
 }
 
-// found is where what the cut left stays as it was.
+// found is the folder that keeps what the cut left, unchanged.
 func (v *life) found() string { return v.dir + ".found" }
 
-// cutIn has cut called at the nth event from now on.
+// cutIn makes the life call cut at the nth event from now on.
 func (v *life) cutIn(n int64, cut func(at string)) {
 	v.cut = cut
 	v.cutAt.Store(v.events.Load() + n)
 }
 
-// event is what the Disk tells. A sync takes its time, and at one event the power is cut.
+// event is called by the Disk. It makes a sync slow, and cuts the power at one event.
 func (v *life) event(what string) {
 	switch n := rand.IntN(200); {
 	case n == 0:
@@ -76,23 +76,24 @@ func (v *life) open() (err error) {
 	return err
 }
 
-// sizes are small ones, so that segments are used again and layers become tables all
-// the time, and others at each start. Memtables stay as they are: badger can't read
-// the log of a larger one, which would hide what a ledger that trusts it loses.
+// sizes are small, so that segments are used again and layers become tables all the
+// time. They differ at each start. The size of memtables stays the same: badger can't
+// read the log of a larger memtable, and this would hide losses of a ledger that relies
+// on it.
 func (s *series) sizes() ledger.Sizes {
 	rng := s.rng()
 	of := func(sizes ...int) int { return sizes[rng.IntN(len(sizes))] << 10 }
 	return ledger.Sizes{Segment: of(256, 512), Layer: of(16, 32, 128), MemTable: 512 << 10, Rotate: of(256, 1024, 4096)}
 }
 
-// close ends the life as a host is stopped.
+// close ends the life as a host that stops does.
 func (v *life) close() error {
 	err := v.ledger.Close()
 	v.disk.Close()
 	return err
 }
 
-// stop ends those who work.
+// stop ends the callers.
 func (v *life) stop() {
 	close(v.over)
 	v.work.Wait()
@@ -107,7 +108,7 @@ func (v *life) ended() bool {
 	}
 }
 
-// start has everybody work until the life is over.
+// start lets all callers work until the life ends.
 func (v *life) start() {
 	for _, f := range []func(rng *rand.Rand){v.devices, v.devices, v.dispatch, v.outbox, v.update, v.update, v.janitor} {
 		rng := v.series.rng()
@@ -115,7 +116,7 @@ func (v *life) start() {
 	}
 }
 
-// devices send upstreams, some of them again.
+// devices send upstreams, and some of them twice.
 func (v *life) devices(rng *rand.Rand) {
 	slots := make(chan struct{}, 20)
 	device := v.series.number.Add(1)
@@ -220,7 +221,7 @@ func (v *life) settleUpstream(rng *rand.Rand, s *entry.Settlement, u *message.Up
 	return func() { v.book.upstream(id, func(n *upstreamNote) { n.done = true }) }
 }
 
-// outbox ends downstreams, some after a while.
+// outbox ends downstreams, some of them after a while.
 func (v *life) outbox(rng *rand.Rand) {
 	credit := make(chan struct{}, 30)
 	after := uint64(0)
@@ -257,7 +258,7 @@ func (v *life) outbox(rng *rand.Rand) {
 	}
 }
 
-// update counts in the plugin's state, and sends with each.
+// update counts in the plugin's state, and sends a downstream with each count.
 func (v *life) update(*rand.Rand) {
 	key := fmt.Sprintf("count%d", v.series.number.Add(1))
 	for i := 1; !v.ended(); i++ {
@@ -285,7 +286,7 @@ func (v *life) update(*rand.Rand) {
 	}
 }
 
-// janitor replays some dead letters, and deletes some.
+// janitor replays some dead letters and deletes others.
 func (v *life) janitor(rng *rand.Rand) {
 	for !v.ended() {
 		time.Sleep(5 * time.Millisecond)

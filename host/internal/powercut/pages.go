@@ -13,7 +13,7 @@ const (
 	wholeFile  = 1 << 62
 )
 
-// page is a part of a file that the page cache has otherwise than the disk.
+// page is a part of a file that differs between the page cache and the disk.
 type page struct {
 	at    int64
 	bytes []byte
@@ -28,8 +28,8 @@ func (n *node) size() int64 {
 	return info.Size()
 }
 
-// dirty finds the pages between two places that are otherwise than in base, beyond
-// whose end there are zeros.
+// dirty finds the pages between from and to that differ from base. After the end of
+// base it compares with zeros.
 func (n *node) dirty(base []byte, from, to int64) (out []page) {
 	size := n.size()
 	to = min(to, size)
@@ -47,7 +47,7 @@ func (n *node) dirty(base []byte, from, to int64) (out []page) {
 				n.disk.miss(err)
 			}
 			if got == 0 {
-				return out // cut off meanwhile
+				return out // the file has become shorter
 			}
 			for i := 0; i < got; i += pageSize {
 				if p := buf[i:min(i+pageSize, got)]; differs(base, at+int64(i), p) {
@@ -60,14 +60,14 @@ func (n *node) dirty(base []byte, from, to int64) (out []page) {
 	return out
 }
 
-// data is from where to where the next bytes are that are no hole, by whole pages.
+// data is the next range, in whole pages, that is not a hole.
 func (n *node) data(at, to int64) (from, end int64) {
 	const seekData, seekHole = 3, 4
 	from, err := n.file.Seek(at, seekData)
 	switch {
 	case errors.Is(err, syscall.ENXIO), err == nil && from >= to:
 		return to, to
-	case err != nil: // a file system that can't say
+	case err != nil: // the file system does not know holes
 		return at, to
 	}
 	if end, err = n.file.Seek(from, seekHole); err != nil {

@@ -18,9 +18,9 @@ const (
 	journalDir = "host/internal/journal/"
 )
 
-// small are changes of the ledger's sizes and times, beside Options.Sizes, so that
-// compactions and purges go on all the time; and a stop may take as long as the
-// looks at what cuts in it have left.
+// small changes sizes and times of the ledger that Options.Sizes does not have, so that
+// compactions and purges go on all the time. It also gives a stop enough time to inspect
+// what the cuts in it have left.
 var small = []Change{
 	{stateDir + "badger.go", "WithCompactL0OnClose(false)", "WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20).WithCompactL0OnClose(false)"},
 	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
@@ -30,7 +30,8 @@ var small = []Change{
 	{ledgerDir + "stall.go", "age > commitLimit", "age > time.Hour+commitLimit"},
 }
 
-// teeth are faults that the series must find. Each is one text of the sources.
+// teeth are faults that the series must find. Each is a change of one text in the
+// sources.
 var teeth = []struct {
 	name   string
 	series string // which test finds it
@@ -45,8 +46,8 @@ var teeth = []struct {
 
 var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
 
-// TestPowercut builds the series over the layer and runs it: some cuts, or as many as
-// make powercut says.
+// TestPowercut builds the series with the layer and runs it. It makes some cuts, or as
+// many as make powercut says.
 func TestPowercut(t *testing.T) {
 	needsLayer(t)
 	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestCuts", small); err != nil {
@@ -54,13 +55,13 @@ func TestPowercut(t *testing.T) {
 	}
 }
 
-// TestTeeth: a ledger with a fault does not come through.
+// TestTeeth: the series finds each fault.
 func TestTeeth(t *testing.T) {
 	for _, tooth := range teeth {
 		t.Run(tooth.name, func(t *testing.T) {
 			changes := append(small[:len(small):len(small)], tooth.fault)
 			if _, err := overlay("../../..", t.TempDir(), changes); err != nil {
-				t.Fatal(err) // the text is gone
+				t.Fatal(err) // the text is not in the source any more
 			}
 			if !*bite {
 				return
@@ -83,8 +84,8 @@ func needsLayer(t *testing.T) {
 	}
 }
 
-// runSeries builds the tests over the layer and with changes, and runs some; it
-// returns what they said.
+// runSeries builds the tests with the layer and the changes, runs some of them, and
+// returns their output.
 func runSeries(t *testing.T, tests string, changes []Change) (string, error) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "powercut")
@@ -122,7 +123,7 @@ func runSeries(t *testing.T, tests string, changes []Change) (string, error) {
 	return out.String(), os.RemoveAll(dir)
 }
 
-// Another Go's source is refused rather than half covered.
+// The source of an unknown Go version is refused.
 func TestChangeRefuses(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a.go")
 	for text, n := range map[string]string{"none": "0 times", "this this": "2 times"} {

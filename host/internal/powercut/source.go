@@ -1,15 +1,15 @@
 package powercut
 
-// paths are the calls by name that change what a power cut leaves. Each is
-// renamed in the generated files of package syscall and written anew by added.
-// Those by descriptor, which golang.org/x/sys makes by itself, are caught in
-// Syscall and Syscall6, by which all go.
+// paths are the calls with a path that change what a power cut leaves. Each is renamed
+// in the generated files of package syscall, and added has a new function under its old
+// name. Calls with a descriptor also come from golang.org/x/sys. All of them go through
+// Syscall or Syscall6, where the layer sees them.
 //
-// Not seen: truncate by path, openat2, renameat2, link, sync_file_range, syncfs,
-// os.Root. A Disk finds a name that it was not told of.
+// The layer does not see truncate by path, openat2, renameat2, link, sync_file_range,
+// syncfs and os.Root. Disk.Cut fails if it finds a name that the layer has not seen.
 var paths = []string{"openat", "Renameat", "unlinkat", "Mkdirat"}
 
-// descriptors are the places in syscall_linux.go, and what they become.
+// descriptors are texts in syscall_linux.go, each with the text that is added after it.
 var descriptors = [][2]string{
 	{
 		"func Syscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n",
@@ -35,16 +35,16 @@ var descriptors = [][2]string{
 	},
 }
 
-// added is the file that package syscall gets. Powercut is nil until an init
-// has set it. It gets do to make the call, as it may hold a lock meanwhile, or
-// need not make it at all. The arguments of the calls by descriptor are no
-// addresses of Go's, so that the stack may grow on their way.
+// added is a file that is added to package syscall. Powercut is nil until an init sets
+// it. Powercut itself calls do, which makes the real call: so it can hold a lock during
+// the call, or leave it out. The arguments of the calls with a descriptor are not
+// addresses in Go's memory, so the stack may grow before the call.
 const added = `package syscall
 
 type PowercutCall struct {
 	Name          string
 	FD            int
-	Path, To      string // absolute ones are seen
+	Path, To      string // only absolute paths are seen
 	Flags         int
 	Size          int64
 	Address, Span uintptr
@@ -124,7 +124,7 @@ func powercutReal(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err Err
 	return
 }
 
-// powercutWritten makes of a write to a file with O_DSYNC what it is, a sync.
+// powercutWritten counts a write to a file with O_DSYNC as a sync.
 func powercutWritten(fd int) {
 	if flags, err := fcntl(fd, F_GETFL, 0); err == nil && flags&O_DSYNC != 0 {
 		Powercut(&PowercutCall{Name: "sync", FD: fd}, func() error { return nil })
@@ -132,7 +132,7 @@ func powercutWritten(fd int) {
 }
 `
 
-// addedBelow is the file that package internal/syscall/unix gets, for os.RemoveAll.
+// addedBelow is a file that is added to package internal/syscall/unix, for os.RemoveAll.
 const addedBelow = `package unix
 
 import (

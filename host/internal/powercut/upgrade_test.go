@@ -19,10 +19,10 @@ import (
 	"balhost/host/internal/ledger"
 )
 
-// oldLedger is a ledger of schema 2 as a killed process left it, in an archive.
+// oldLedger is an archive of a ledger of schema 2, as a killed process left it.
 var oldLedger = filepath.Join("..", "ledger", "testdata", "schema2.tar.gz")
 
-// itsTime is when that ledger was at work, so that nothing in it is too old.
+// itsTime is the time when that ledger was used. With this time nothing in it is too old.
 func itsTime() time.Time { return time.UnixMilli(1_790_000_010_000) }
 
 func unpack(dir string) error {
@@ -52,17 +52,17 @@ func unpack(dir string) error {
 	}
 }
 
-// upgrading is one series of cuts in upgrades.
+// upgrading is a series of cuts in upgrades.
 type upgrading struct {
 	dir    string
 	rng    *rand.Rand
-	want   string // what is in the ledger by an upgrade without a cut
-	events int    // that it had
+	want   string // what is in the ledger after an upgrade without a cut
+	events int    // how many events that upgrade had
 	made   int    // cuts
 }
 
-// open opens a ledger, with a cut at one of the events that do it; 0: none. What
-// the cut leaves is looked at, and cut again at times, before this one goes on.
+// open opens a ledger, and cuts the power at one event of that; 0: it does not cut. What
+// the cut leaves is inspected, sometimes with a further cut, before this ledger goes on.
 func (u *upgrading) open(dir string, cutAt, depth int) (content string, events int, err error) {
 	d, err := Watch(dir, Ordered, u.rng.Uint64())
 	if err != nil {
@@ -93,7 +93,7 @@ func (u *upgrading) open(dir string, cutAt, depth int) (content string, events i
 	return content, events, err
 }
 
-// cut cuts the power of an upgrade, and goes on with what is left.
+// cut cuts the power of an upgrade, and opens what is left.
 func (u *upgrading) cut(d *Disk, what string, depth int) error {
 	return d.Cut(u.rng, func(img Image) error {
 		u.made++
@@ -106,7 +106,7 @@ func (u *upgrading) cut(d *Disk, what string, depth int) error {
 		if depth < 3 && u.rng.IntN(2) == 0 {
 			again = 1 + u.rng.IntN(u.events)
 		}
-		for range 2 { // it opens, and opens again
+		for range 2 { // it can be opened, and opened again
 			got, _, err := u.open(dir, again, depth+1)
 			if err == nil && got != u.want {
 				err = fmt.Errorf("has other content:\n%s\nwith no cut it has\n%s", got, u.want)
@@ -120,7 +120,7 @@ func (u *upgrading) cut(d *Disk, what string, depth int) error {
 	})
 }
 
-// contentOf is all that a ledger tells.
+// contentOf is the whole content of a ledger as text.
 func contentOf(l *ledger.Ledger) (string, error) {
 	var b strings.Builder
 	var errs []error
@@ -147,7 +147,7 @@ func contentOf(l *ledger.Ledger) (string, error) {
 	return b.String(), errors.Join(errs...)
 }
 
-// TestUpgradeCuts cuts the power of upgrades from schema 2: whatever is left becomes
+// TestUpgradeCuts cuts the power of upgrades from schema 2. What is left always becomes
 // the same ledger as without a cut. // P0 P5 P6 P7 P8
 func TestUpgradeCuts(t *testing.T) {
 	if !layered {
