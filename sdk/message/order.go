@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// OrderPath reads how a plugin orders its events: "none", "device" or "key:PATH",
-// PATH being dotted names into the payload, as in "key:data.room". It gives the
-// names of the path; nil for the others.
+// OrderPath reads a plugin's order: "none", "device" or "key:PATH". PATH is names in
+// the payload, joined by dots, as in "key:data.room". It returns the names of the path,
+// and nil for "none" and "device".
 func OrderPath(order string) (names []string, err error) {
 	path, isKey := strings.CutPrefix(order, "key:")
 	switch {

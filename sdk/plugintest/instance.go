@@ -113,12 +113,12 @@ func (in *instance) deliver(d *wire.Delivery, limit time.Duration) (r *wire.Resu
 	case r := <-result:
 		return r, true
 	case <-late.C:
-		in.settle(&wire.Result{Delivery: out.Delivery}) // nobody waits any more
+		in.finish(&wire.Result{Delivery: out.Delivery}) // nobody waits any more
 		return nil, false
 	}
 }
 
-func (in *instance) settle(r *wire.Result) {
+func (in *instance) finish(r *wire.Result) {
 	in.mu.Lock()
 	waiting := in.out[r.Delivery]
 	delete(in.out, r.Delivery)
@@ -145,10 +145,10 @@ func (in *instance) drain() error {
 // hear takes a frame of the plugin.
 func (in *instance) hear(f *wire.PluginFrame) {
 	for _, id := range f.Done {
-		in.settle(&wire.Result{Delivery: id, Code: wire.Result_DONE})
+		in.finish(&wire.Result{Delivery: id, Code: wire.Result_DONE})
 	}
 	for _, r := range f.Result {
-		in.settle(r)
+		in.finish(r)
 	}
 	for _, c := range f.Call {
 		in.session.Send(&wire.HostFrame{Reply: []*wire.Reply{in.store.answer(c)}})
