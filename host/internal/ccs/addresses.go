@@ -160,7 +160,7 @@ func (c *conn) try(ctx context.Context, at string, left int) (*stream, error) {
 	return st, nil
 }
 
-// goTo notes where the connection goes.
+// goTo notes which address the connection is dialling.
 func (c *conn) goTo(at string) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()

@@ -175,7 +175,7 @@ func (a *admission) gone(was State, now time.Time) {
 }
 
 // hurry ends all waits: a person says that what was wrong is mended. It reports
-// whether anybody waited.
+// whether there were any.
 func (a *admission) hurry(now time.Time) (waited bool) {
 	if a.retryAt.After(now) {
 		a.retryAt, waited = now, true

@@ -10,27 +10,26 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// box lies between those who hear something and the writer: the reading
-// goroutine and the ledger's callbacks put in, serve takes out. Nothing in it
-// is the only copy of a message (P0): what is lost with it CCS sends again, or
-// the outbox does.
+// box is how the writer hears of things: the reading goroutine and the ledger's
+// callbacks put them in, serve empties it. Nothing in it is the only copy of a
+// message (P0): CCS sends again what is not acked, and the outbox what is not answered.
 type box struct {
 	hint chan struct{} // "look again"
 
 	mu        sync.Mutex // guards what follows
-	turn      sync.Cond  // the reader may go on: there is room again, or shut
+	space     sync.Cond  // the reader may go on: the box is not full any more, or shut
 	mail      mail
-	undecided int  // submitted, not called back yet
-	bytes     int  // of the payloads that are undecided
-	held      bool // the reader waits for room
+	undecided int  // upstreams that the ledger has and that are not stored yet
+	bytes     int  // of their payloads
+	held      bool // the reader waits for space
 	read      fifo // when each upstream that was admitted and is not acked was read, oldest first
 	turned    turnedAway
-	refused   error // why the first upstream was not stored; from then on nothing is acked (P1)
-	deaf      bool  // no more upstreams are taken
+	notStored error // why the first upstream was not stored; from then on nothing is acked (P1)
+	deaf      bool  // no more upstreams are admitted
 	shut      bool
 }
 
-// mail is what came since the last look.
+// mail is what came since the writer looked last.
 type mail struct {
 	acks    []ack
 	answers []answer
@@ -39,9 +38,11 @@ type mail struct {
 	hurry   bool      // its place is needed: end as soon as all is answered
 	tooBig  []ack     // of upstreams that the ledger can't hold
 	bytes   int       // about what the peer's words in acks, answers and asked take
-	stalled bool      // the reader waits for room, so answers may wait unread
-	refused error     // see box; said again at every look
-	ended   error     // why nothing more will be heard; said again at every look
+	stalled bool      // the reader waits for space, so answers may wait unread
+
+	// These stay: every look sees them again.
+	notStored error // see box
+	ended     error // why nothing more will be heard
 }
 
 // ack is owed for one upstream or receipt that is stored.
@@ -61,7 +62,7 @@ type answer struct {
 	nack              bool
 	code, description string
 	token             string            // registration_id of an ack
-	refusal           *xmpp.StanzaError // instead of ack or nack; id is then the stanza's, which is the same
+	rejection         *xmpp.StanzaError // instead of ack or nack; id is then the stanza's, which is the same
 	echo              echo              // what else it says of the downstream
 }
 
@@ -71,10 +72,10 @@ type request struct {
 	ping     bool
 }
 
-// What one connection can have waiting for the ledger and for the writer: so
-// many, and so many bytes, over by one stanza at most. CCS stops at about 100
-// un-acked upstreams, and so do we at a window of downstreams. A peer that
-// doesn't, or that reads nothing, is not read any further until the others have
+// This many things, and this many bytes, may wait on one connection for the ledger
+// and the writer; one stanza more at most. CCS stops at about 100 un-acked
+// upstreams, and we stop at a window of downstreams. A peer that does not stop, or
+// that reads nothing, is not read any further until the ledger and the writer have
 // caught up.
 const (
 	maxHeld      = 4096
@@ -83,7 +84,7 @@ const (
 
 func newBox() *box {
 	b := &box{hint: make(chan struct{}, 1)}
-	b.turn.L = &b.mu
+	b.space.L = &b.mu
 	return b
 }
 
@@ -95,7 +96,7 @@ func (b *box) put(change func(*mail)) {
 	b.ring()
 }
 
-// answer is put for what comes most. size is that of its payload.
+// answer puts CCS's word on a downstream, whose payload has size bytes.
 func (b *box) answer(a answer, size int) {
 	b.mu.Lock()
 	b.mail.answers = append(b.mail.answers, a)
@@ -104,13 +105,13 @@ func (b *box) answer(a answer, size int) {
 	b.ring()
 }
 
-// await is asked before each stanza is read. It waits while too much lies here
-// or at the ledger.
+// await is called before each stanza is read. It waits while too much lies in the
+// box or at the ledger.
 func (b *box) await() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.held = b.full(); b.held; b.held = b.full() {
-		b.turn.Wait()
+		b.space.Wait()
 	}
 }
 
@@ -127,13 +128,13 @@ func (b *box) ring() {
 	}
 }
 
-// admit is asked before an upstream of size bytes is submitted. It says no
-// where submitting makes no sense: one before it was not stored, or the
-// connection is about to end. CCS sends it again.
+// admit is asked before an upstream of size bytes is submitted. It says no when
+// one before it was not stored, or the connection is about to end: then CCS sends
+// it again on another connection.
 func (b *box) admit(read time.Time, size int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.deaf || b.shut || b.refused != nil {
+	if b.deaf || b.shut || b.notStored != nil {
 		b.turned.add(read)
 		return false
 	}
@@ -151,50 +152,50 @@ func (b *box) decided(a ack, size int, err error) {
 	b.undecided--
 	b.bytes -= size
 	switch {
-	case b.shut, b.refused != nil:
+	case b.shut, b.notStored != nil:
 	case err == nil:
 		b.mail.acks = append(b.mail.acks, a)
 		b.mail.bytes += a.bytes()
-	case errors.Is(err, entry.ErrTooLarge): // sent again it would be no smaller: the others go on
+	case errors.Is(err, entry.ErrTooLarge): // it would be too large again: the others go on
 		b.mail.tooBig = append(b.mail.tooBig, a)
 		b.mail.bytes += a.bytes()
 	default:
-		b.refused = err
+		b.notStored = err
 	}
-	b.turn.Signal()
+	b.space.Signal()
 	b.mu.Unlock()
 	b.ring()
 }
 
-// take empties the box into m, whose old memory the box uses next.
-func (b *box) take(m *mail) {
+// empty moves what is in the box to m. The box goes on with m's old memory.
+func (b *box) empty(m *mail) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	*m, b.mail = b.mail, mail{acks: m.acks[:0], answers: m.answers[:0], asked: m.asked[:0]}
-	m.stalled, m.refused, b.mail.ended = b.held, b.refused, m.ended
-	b.turn.Signal()
+	m.stalled, m.notStored, b.mail.ended = b.held, b.notStored, m.ended
+	b.space.Signal()
 }
 
-// wrote says that n acks are on the wire.
+// wrote says that n upstreams wait for no ack any more: it is on the wire, or never will be.
 func (b *box) wrote(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.read.drop(n)
 }
 
-// unacked is how many upstreams were read and not acked, each in a slot of
-// CCS's own window, since when the oldest waits, and why they are not stored.
-func (b *box) unacked() (n int, since time.Time, refused error) {
+// unacked is how many upstreams were read and are not acked, since when the oldest
+// waits, and why they are not stored. Each of them holds a slot of CCS's own window.
+func (b *box) unacked() (n int, since time.Time, notStored error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	since = b.read.first()
 	if since.IsZero() {
 		since = b.turned.since
 	}
-	return b.read.len() + b.turned.n, since, b.refused
+	return b.read.len() + b.turned.n, since, b.notStored
 }
 
-// deafen takes no more upstreams. It reports whether all that were taken are decided.
+// deafen admits no more upstreams. It reports whether all acks are with the writer.
 func (b *box) deafen() (quiet bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,24 +203,24 @@ func (b *box) deafen() (quiet bool) {
 	return b.undecided == 0 && len(b.mail.acks) == 0
 }
 
-// settled reports whether every upstream that was taken is decided.
-func (b *box) settled() bool {
+// decidedAll reports whether no ack can follow any more.
+func (b *box) decidedAll() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.undecided == 0 || b.refused != nil
+	return b.undecided == 0 || b.notStored != nil
 }
 
-// shutdown is the box's end: callbacks that come later are dropped, a waiting
-// reader goes on.
+// shutdown is the box's end: what callbacks say later is dropped, and a reader that
+// waits goes on.
 func (b *box) shutdown() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
-	b.turn.Broadcast()
+	b.space.Broadcast()
 }
 
-// turnedAway counts upstreams that are not admitted, and so never acked. There
-// is no end to them while the ledger has no room, so nothing is kept of each.
+// turnedAway counts upstreams that are not admitted, and so never acked. They may be
+// many while the ledger has no room, so nothing is kept of each.
 type turnedAway struct {
 	n     int
 	since time.Time // when the first was read
@@ -250,7 +251,7 @@ func (q *fifo) first() time.Time {
 
 func (q *fifo) drop(n int) {
 	q.head += n
-	if q.head >= len(q.times)/2 { // each time moves at most once for each that left
+	if q.head >= len(q.times)/2 { // so on average each is moved once
 		q.times = q.times[:copy(q.times, q.times[q.head:])]
 		q.head = 0
 	}

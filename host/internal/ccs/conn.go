@@ -23,8 +23,8 @@ const (
 	Draining State = "draining" // takes no more downstreams
 )
 
-// conn is one connection with CCS, from its first thought to its end. It is
-// never used again: what comes after it is another one.
+// conn is one connection with CCS, from the wait before it is dialled to its end. The
+// slot's next connection is another conn.
 type conn struct {
 	s        *Session
 	number   int
@@ -51,13 +51,13 @@ type conn struct {
 	err   error     // why it ended; nil while it lives and after an end that was asked for
 }
 
-// errStore: the ledger takes nothing any more, and so this session has no use.
+// errStore: the ledger takes nothing any more, so the session ends.
 type errStore struct{ error }
 
 func (e errStore) Unwrap() error { return e.error }
 
-// errDownstream: the connection's end is put down to a downstream that was in
-// flight, not to CCS or the link.
+// errDownstream: a downstream that was in flight is blamed for the connection's end,
+// not CCS or the link.
 type errDownstream struct {
 	error
 	useful bool // all was well before
@@ -131,7 +131,7 @@ func (c *conn) enter(state State) {
 	}
 }
 
-// leave stops downstreams on this connection, so that its slot makes another one.
+// leave takes no more downstreams on this connection, so that its slot makes another.
 func (c *conn) leave(why string) {
 	c.left.Do(func() {
 		c.enter(Draining)
@@ -140,13 +140,13 @@ func (c *conn) leave(why string) {
 	})
 }
 
-// end is the last of a connection: what became of it is said once. It returns what
+// end notes and logs, once, how the connection has ended. It returns an error that
 // ends the session too.
 func (c *conn) end(ctx context.Context, err error) error {
 	defer c.left.Do(func() { close(c.leaving) })
 	ledgerOver := errors.As(err, new(errStore))
 	if ctx.Err() != nil && !ledgerOver {
-		err = nil // whatever broke while we were leaving
+		err = nil // we were leaving: whatever broke then is of no interest
 	}
 	if err != nil && fault(err) == flow.Link && !errors.As(err, new(errDownstream)) {
 		c.deadEnd()
@@ -160,7 +160,7 @@ func (c *conn) end(ctx context.Context, err error) error {
 		log.Error("the ledger takes nothing any more: session stops", "conn", c.number, "err", err)
 		return err
 	case denies(err) && c.s.news(err):
-		log.Error("CCS does not let us in; tried again ever less often", "conn", c.number, "err", err)
+		log.Error("CCS does not let us in; the wait before each next try grows", "conn", c.number, "err", err)
 	case denies(err):
 		log.Debug("CCS still does not let us in", "conn", c.number, "err", err)
 	default:

@@ -17,23 +17,23 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// wire is the network connection with a deadline on each read and write.
+// wire is a network connection with a deadline for each read and write.
 type wire struct {
 	net.Conn
 	limit time.Duration // for one read or write
-	until time.Time     // when not zero, the deadline of all together: while opening
+	until time.Time     // of the login: the deadline of all reads and writes together
 
-	mu   sync.Mutex // guards last, and setting a write deadline by it
-	last time.Time  // when not zero, no write goes on past this
+	mu   sync.Mutex // guards last, and the write deadline that is set by it
+	last time.Time  // if not zero, every write ends by then
 
-	unfinished func() uint64 // the reader's element that is being read; nil while opening
-	element    uint64        // what it was last
-	look       time.Time     // when the reader is to look again at that
-	silent     time.Time     // when not zero, a read that waits for that element waits no longer than this
-	hush       time.Time     // when not zero, no read waits longer: the peer may have said its last word
+	unfinished func() uint64 // says which element is being read; 0: none. nil during the login
+	element    uint64        // its last answer
+	look       time.Time     // when a read of that element is interrupted
+	silent     time.Time     // if not zero, a read of that element ends by then
+	hush       time.Time     // if not zero, every read ends by then: CCS may have said its last word
 }
 
-// hasten ends writing at t, one that is under way too.
+// hasten makes every write end by t, one that is under way too.
 func (w *wire) hasten(t time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -41,8 +41,8 @@ func (w *wire) hasten(t time.Time) {
 	w.Conn.SetWriteDeadline(t)
 }
 
-// Read waits for bytes for as long as a live peer may be silent: it is pinged
-// meanwhile, so silence means a dead link (ccs-protocol.md §1.3). Keepalives count.
+// Read waits as long as a live peer may be silent. It is pinged meanwhile, so longer
+// silence means a dead link (ccs-protocol.md §1.3). Any byte counts, whitespace too.
 func (w *wire) Read(p []byte) (int, error) {
 	limit := w.deadline()
 	if !w.hush.IsZero() && w.hush.Before(limit) {
@@ -92,15 +92,15 @@ func (w *wire) deadline() time.Time {
 	return time.Now().Add(w.limit)
 }
 
-// unfinishedFor is how long an element may take that has begun. What takes
-// longer is slow, or broken so that no end of it is seen.
+// unfinishedFor is how long an element may take from its first byte. One that takes
+// longer is slow, or broken in a way that hides its end.
 const unfinishedFor = 2 * time.Second
 
-// errUnfinished: the element that is being read takes long.
+// errUnfinished: the element that is being read takes longer than unfinishedFor.
 var errUnfinished = errors.New("a stanza does not come to its end")
 
-// patience is until when a read may wait. The limit counts from the last byte,
-// however often the reader looks meanwhile.
+// patience is until when a read may wait. limit counts from the last byte, however
+// often reads are interrupted since.
 func (w *wire) patience(limit time.Time) (time.Time, error) {
 	if w.unfinished == nil {
 		return limit, nil
@@ -122,7 +122,7 @@ func (w *wire) patience(limit time.Time) (time.Time, error) {
 	return limit, errUnfinished
 }
 
-// dial connects to an address and secures.
+// dial connects to an address, with TLS.
 func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 	o := &c.s.o
 	nc, err := o.Dial(ctx, at)
@@ -179,8 +179,8 @@ type stream struct {
 
 func (s *stream) Close() error { return s.w.Close() }
 
-// trust is what servers' certificates are checked against: other roots than the
-// options', once they were read again.
+// trust has the roots that servers' certificates are checked against: those of the
+// options, or those that were read since.
 type trust struct {
 	mu      sync.Mutex // guards what follows
 	roots   *x509.CertPool
@@ -193,8 +193,8 @@ func (t *trust) now() *x509.CertPool {
 	return t.roots
 }
 
-// renew reads the roots again, and reports whether they are others. What can't be
-// read changes nothing, and what doesn't answer holds nobody up.
+// renew reads the roots again, and reports whether they have changed. If they can't be
+// read they stay as they are. A file that hangs is not waited for past ctx's end.
 func (t *trust) renew(ctx context.Context, read func() (*x509.CertPool, error)) (others bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,11 +202,11 @@ func (t *trust) renew(ctx context.Context, read func() (*x509.CertPool, error)) 
 	case read == nil:
 		return false, nil
 	case t.reading:
-		return false, errors.New("their file has not answered yet")
+		return false, errors.New("their file is still being read")
 	}
 	t.reading = true
 	before, done := t.roots, make(chan error, 1)
-	go func() { //house:go ends when the file answers; there is one of them at most
+	go func() { //house:go ends when the file can be read; there is one at most
 		roots, err := read()
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -240,8 +240,8 @@ func (e *TrustError) Error() string {
 		e.Address, e.Err, e.Expected, e.Presented, look)
 }
 
-// dated reports whether only the date is wrong: it may be our clock's, which is
-// set soon after a machine has started.
+// dated reports whether only the date is wrong. Then our clock may be: it is set only
+// some time after a machine has started.
 func (e *TrustError) dated() bool {
 	var bad x509.CertificateInvalidError
 	return errors.As(e.Err, &bad) && bad.Reason == x509.Expired
@@ -249,7 +249,7 @@ func (e *TrustError) dated() bool {
 
 func (e *TrustError) Unwrap() error { return e.Err }
 
-// presented says what a refused certificate claims to be.
+// presented says what the certificate claims to be.
 func presented(e *tls.CertificateVerificationError) string {
 	if len(e.UnverifiedCertificates) == 0 {
 		return "none"
@@ -278,7 +278,7 @@ func denies(err error) bool {
 	return fault(err).Waits() || errors.As(err, &auth) && !auth.Temporary() || errors.As(err, &trust) && !trust.dated()
 }
 
-// fault is whose doing a connection's end is.
+// fault says who caused the end of a connection.
 func fault(err error) flow.Fault {
 	var ended *xmpp.StreamError
 	if errors.As(err, &ended) {

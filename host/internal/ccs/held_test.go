@@ -103,7 +103,7 @@ func TestMailIsBounded(t *testing.T) { // P10
 				var m mail
 				for heard := 0; heard < c.n; {
 					synctest.Wait()
-					conn.box.take(&m)
+					conn.box.empty(&m)
 					got := len(m.asked) + len(m.answers) + len(m.acks)
 					if left := c.n - heard; got != min(c.held, left) || m.stalled != (left >= c.held) {
 						t.Fatalf("after %d: %d are held, want %d; stalled %v", heard, got, min(c.held, left), m.stalled)
@@ -124,7 +124,7 @@ func TestLongIQIsIgnored(t *testing.T) { // P10
 	c, ended := hearAll(iq(maxID) + iq(maxID+1) + iq(1))
 	<-ended
 	var m mail
-	c.box.take(&m)
+	c.box.empty(&m)
 	if len(m.asked) != 2 || len(m.asked[0].id) != maxID || len(m.asked[1].id) != 1 {
 		t.Errorf("%d iqs are to be answered", len(m.asked))
 	}

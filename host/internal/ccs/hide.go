@@ -2,8 +2,8 @@ package ccs
 
 import "fmt"
 
-// hide takes our secrets out of what CCS says in an error: a login that is refused
-// may be repeated in the refusal. See xmpp.Reader.Hide too, for texts that are cut.
+// hide takes our secrets out of an error of CCS's: what denies a login may repeat it.
+// For texts that are cut see xmpp.Reader.Hide.
 func (s *Session) hide(err error) error {
 	if err == nil {
 		return nil
@@ -14,7 +14,7 @@ func (s *Session) hide(err error) error {
 	return err
 }
 
-// hiddenError is an error that says less.
+// hiddenError has the text without secrets.
 type hiddenError struct {
 	error
 	text string
@@ -23,8 +23,8 @@ type hiddenError struct {
 func (e hiddenError) Error() string { return e.text }
 func (e hiddenError) Unwrap() error { return e.error }
 
-// nacked hands CCS's nack of a downstream to the writer; size is that of its
-// payload. What it says reaches logs, the ledger and plugins.
+// nacked hands CCS's nack of a downstream to the writer, without secrets: its text
+// reaches logs, the ledger and plugins. size is that of its payload.
 func (c *conn) nacked(a answer, size int) {
 	a.nack, a.code, a.description = true, c.s.secrets.Text(a.code), c.s.secrets.Text(a.description)
 	c.box.answer(a, size)

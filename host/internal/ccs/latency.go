@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// latency counts durations in buckets that are 1/8 of a power of two wide, so
-// that a quantile is right to within 12 %.
+// latency counts durations in buckets. Each is 1/8 of a power of two wide, so a
+// quantile is right to within 12 %.
 type latency struct {
 	mu      sync.Mutex     // guards what follows
 	buckets [8 * 41]uint64 // up to 2^40 µs
@@ -30,8 +30,8 @@ func (l *latency) add(d time.Duration) {
 	l.max = max(l.max, d)
 }
 
-// bucket is the index for d in µs: the three bits after the highest one tell
-// the eighth; below 8 µs each has its own.
+// bucket is the index of d's bucket. Below 8 µs each µs has its own; above, the three
+// bits after the highest one say which eighth it is.
 func bucket(d time.Duration) int {
 	us := uint64(max(0, d) / time.Microsecond)
 	if us < 8 {

@@ -11,8 +11,7 @@ type metrics struct {
 	ack, answer prometheus.Histogram
 }
 
-// newMetrics registers them. All but the histograms are read off the session, so
-// that nothing is counted twice.
+// newMetrics registers them. All but the histograms read the session's own counts.
 func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 	label := prometheus.Labels{"session": s.o.Name}
 	m := &metrics{ack: prometheus.NewHistogram(prometheus.HistogramOpts{

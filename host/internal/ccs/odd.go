@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// oddity is a kind of thing that CCS should not send. Each is counted, and
-// shown once per 30 s; none disturbs the rest (P10).
+// oddity is a kind of thing that CCS should not send. Each is counted, and logged
+// once per 30 s. None of them disturbs anything else (P10).
 type oddity uint8
 
 const (
 	unknownStanza   oddity = iota // XML that is no message, iq or presence
 	unknownType                   // a payload whose message_type or control_type is unknown
-	unusablePayload               // a payload that makes no sense
+	unusablePayload               // a payload that can't be understood
 	tooLarge                      // a stanza over max_stanza, or an upstream that no commit can hold
-	stanzaError                   // an error for something that is no downstream in flight: a refused ack
+	stanzaError                   // a stanza error about no downstream in flight: CCS rejects an ack
 	lateAnswer                    // an ack or nack of something not in flight on that connection
-	brokenXML                     // what is no XML, or no message as CCS writes it
+	brokenXML                     // no XML, or no message as CCS writes it
 	oddities
 )
 
@@ -30,13 +30,13 @@ var oddMessage = [...]string{
 	unknownStanza:   "CCS sent an unknown stanza; ignored",
 	unknownType:     "CCS sent a payload of an unknown type",
 	unusablePayload: "CCS sent an unusable payload",
-	tooLarge:        "CCS sent something too large; acked where it says whom to ack, and kept as a dead letter that is cut",
-	stanzaError:     "CCS refused a stanza of ours",
+	tooLarge:        "CCS sent something too large; acked if its names are known, and kept as a dead letter that is cut",
+	stanzaError:     "CCS rejected a stanza of ours",
 	lateAnswer:      "CCS answered something that is not in flight; ignored",
-	brokenXML:       "CCS sent a broken stanza; acked where it says whom to ack, and kept as a dead letter",
+	brokenXML:       "CCS sent a broken stanza; acked if its names are known, and kept as a dead letter",
 }
 
-// odd counts and shows one.
+// odd counts and logs one.
 func (s *Session) odd(k oddity, what string) {
 	s.counts.odd[k].Add(1)
 	s.said.log(s.o.Log.Warn, oddMessage[k], "err", s.secrets.Text(what))
@@ -46,7 +46,7 @@ func (s *Session) odd(k oddity, what string) {
 type Unusable struct {
 	At              time.Time
 	Reason          string
-	From, MessageID string // when it had both it is in the dead letters, and acked, unless Reason says otherwise
+	From, MessageID string // with both it is a dead letter and acked, unless Reason says otherwise
 }
 
 // remembered is how many of the last unusable payloads status shows.
@@ -62,11 +62,11 @@ func (s *Session) remember(at time.Time, from, messageID, reason string) {
 	s.recent = append(s.recent, Unusable{At: at, Reason: reason, From: from, MessageID: messageID})
 }
 
-// quiet is for how long the same line is not said again.
+// quiet is for how long the same line is not logged again.
 const quiet = 30 * time.Second
 
-// said keeps log lines from repeating: once per 30 s each, then
-// with the number of those kept back.
+// said keeps log lines from repeating: each is logged once per 30 s, and then with
+// the number of those that were left out.
 type said struct {
 	mu    sync.Mutex // guards lines
 	lines map[string]*line
@@ -74,11 +74,11 @@ type said struct {
 
 type line struct {
 	at   time.Time
-	kept int // not said since
+	kept int // left out since
 }
 
-// log says message by level, if it has not been said lately. The last of pairs
-// is the value of "err".
+// log logs message at level, unless it was logged lately. The last of pairs is the
+// value of "err".
 func (d *said) log(level func(string, ...any), message string, pairs ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

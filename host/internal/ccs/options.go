@@ -19,11 +19,12 @@ import (
 
 // Inbox is where upstreams and receipts are stored.
 type Inbox interface {
-	// Accept stores in and calls done after the commit, in the order of the
-	// calls, from any goroutine. nil: on disk. entry.ErrFull: no room now, see
-	// Room. entry.ErrTooLarge: never. Any other error: the store is over.
+	// Accept stores in. After the commit it calls done, from any goroutine and in
+	// the order in which Accept was called. nil: it is on disk. entry.ErrFull: there
+	// is no room now, see Room. entry.ErrTooLarge: there never will be. Any other
+	// error: the ledger is over.
 	Accept(in entry.Inbound, done func(error))
-	// Room is closed as soon as, or while, there is room.
+	// Room is closed as soon as there is room; at once if there is.
 	Room() <-chan struct{}
 }
 
@@ -38,49 +39,48 @@ type Outbox interface { //house:wide each downstream that is taken is answered o
 	Return(session string, seqs []uint64, end flow.End) (blamed bool)
 }
 
-// Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox
-// are needed; what else is zero gets the default that is named.
+// Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox are
+// needed. Any other field that is zero gets the default in its comment.
 type Options struct {
 	Name     string   // as in config.hcl: for logs, metrics and people
 	Address  string   // host:port
 	SenderID string   // what the session is: upstreams carry it, the outbox is asked by it
 	Key      string   // the server key; never logged, nor when CCS repeats it
-	Secrets  []string // others that are not to be shown, whoever says them
+	Secrets  []string // others that are never shown, even when CCS repeats them
 	Domain   string   // of the stream and of the login; gcm.googleapis.com
 	AuthCID  string   // who logs in; SenderID@Domain. A stock XMPP server wants the bare user
 
-	// TLS verifies the server, from the first byte on: RootCAs and ServerName
-	// (the address's host). nil is the system's roots, unless Dial is set:
-	// then Dial's connection is taken as it is.
+	// TLS has the RootCAs and the ServerName (the address's host) that the server is
+	// verified by, from the first byte on. nil: the system's roots, or no TLS at all
+	// if Dial is set.
 	TLS *tls.Config
-	// Roots reads RootCAs again, after a certificate was refused: they may have been
-	// replaced. nil: they are as they are.
+	// Roots reads RootCAs again after a certificate was not trusted: they may have been
+	// replaced. nil: they can't be.
 	Roots func() (*x509.CertPool, error)
 	Dial  func(ctx context.Context, address string) (net.Conn, error) // net.Dialer
-	// Lookup finds the addresses of the host's name, each of which Dial is given
-	// until one serves. nil is the system's resolver, unless Dial is set: then
-	// Dial gets the address as it is.
+	// Lookup finds the addresses of the host's name; Dial gets each until one serves.
+	// nil: the system's resolver, or none if Dial is set, which gets Address then.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	Connections    int           // each with a window of its own; 1
-	MaxConnections int           // at a time, those that drain included; 1000, which is CCS's limit, and never under Connections
+	MaxConnections int           // at a time, those that drain included; 1000, which is CCS's limit; at least Connections
 	Window         int           // most downstreams unanswered on a connection; 100, which is CCS's limit
-	PingInterval   time.Duration // without a stanza, then it is pinged; 20 s
-	PingTimeout    time.Duration // for a stanza, then it is replaced; a link silent for both together is dead; 10 s
-	AnswerTimeout  time.Duration // a connection that leaves something unanswered so long is replaced; 60 s
+	PingInterval   time.Duration // after so long without a stanza CCS is pinged; 20 s
+	PingTimeout    time.Duration // after so long without one since the ping the connection is replaced; 10 s
+	AnswerTimeout  time.Duration // a connection on which a downstream is unanswered so long is replaced; 60 s
 	MaxStanza      int           // bytes; 1 MiB
 	AckWarn        time.Duration // warn when an ack took longer; 100 ms
 
 	Backoff backoff.Policy // between connects that fail or don't last; 1 s to 5 min
 	Denied  time.Duration  // least wait after a login or certificate that was denied; 30 s
-	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min, and never over AnswerTimeout
+	Stable  time.Duration  // a connection that was ready so long resets the backoff; 1 min, at most AnswerTimeout
 	Login   time.Duration  // limit for dial, TLS and login together; 30 s
 	Drain   time.Duration  // limit for CCS to close a connection that it drains; 10 min
 	Grace   time.Duration  // limit for answers on a connection that we replace; 10 s
 	Stop    time.Duration  // limit for answers when Run's context ends; 5 s
 
-	// Connects paces new connections; all sessions of a host share it. nil: no
-	// limit.
+	// Connects limits the rate of new connections. All sessions of a host share it.
+	// nil: no limit.
 	Connects *rate.Limiter
 
 	Inbox   Inbox
@@ -113,7 +113,7 @@ func pace(perMinute int) (limit rate.Limit, burst int) {
 	return rate.Limit(max(1, perMinute-burst)) / 60, burst
 }
 
-// withDefaults fills in what is zero.
+// withDefaults sets what is zero.
 func (o Options) withDefaults() Options {
 	set(&o.Domain, "gcm.googleapis.com")
 	set(&o.AuthCID, o.SenderID+"@"+o.Domain)
@@ -130,7 +130,7 @@ func (o Options) withDefaults() Options {
 	set(&o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
 	set(&o.Denied, 30*time.Second)
 	set(&o.Stable, time.Minute)
-	o.Stable = min(o.Stable, o.AnswerTimeout) // one that is replaced for the lack of an answer did not fail
+	o.Stable = min(o.Stable, o.AnswerTimeout) // so that one that is replaced for an answer that is missing counts as stable
 	set(&o.Login, 30*time.Second)
 	set(&o.Drain, 10*time.Minute)
 	set(&o.Grace, 10*time.Second)

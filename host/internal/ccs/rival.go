@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// Contest tells of another client that logs in as the session's sender, where CCS
-// keeps one of the two: each pushes the other's connections off.
+// Contest is what is known of another client that logs in as the session's sender. If
+// CCS keeps only one of the two, each pushes the other's connections off.
 // Spec: RFC 6120 §4.9.3.3 conflict.
 type Contest struct {
-	Times int       // in a row that connections of ours were pushed off; once says nothing
+	Times int       // how often in a row connections of ours were pushed off; once means nothing
 	At    time.Time // the last time
 	Until time.Time // when it is over, unless it happens again
-	Slots int       // of the session: where the server keeps one connection they may be each other's rivals
+	Slots int       // of the session: if the server keeps one connection, they push each other off
 }
 
-// Lasts reports whether the two push each other off.
+// Lasts reports whether the two still push each other off.
 func (c Contest) Lasts(now time.Time) bool { return c.Times > 1 && now.Before(c.Until) }
 
 // String says what happens, and what to do.
@@ -27,7 +27,7 @@ func (c Contest) String() string {
 	return s
 }
 
-// contest keeps a Contest, and says how long to wait in it.
+// contest counts the pushes, and says how long to wait after each.
 type contest struct {
 	now      Contest
 	wait     time.Duration // after the last push

@@ -179,7 +179,7 @@ func (s *Session) note(c *conn) {
 	s.mu.Unlock()
 	var said *xmpp.StreamError
 	if contested && errors.As(err, &said) {
-		s.o.Log.Error("another client logs in as this sender, and the two push each other off; connected ever less often while it goes on", "conn", c.number, "took", lasted, "err", said)
+		s.o.Log.Error("another client logs in as this sender, and the two push each other off; the wait before each connection grows while that lasts", "conn", c.number, "took", lasted, "err", said)
 	}
 }
 
@@ -218,8 +218,8 @@ func (s *Session) Stands() bool {
 	return s.admission.up > 0
 }
 
-// Hurry ends the waits before the next tries to connect: a person says that what
-// was wrong is mended. It reports whether anybody waited.
+// Hurry makes slots that wait try at once: a person says that what was wrong is
+// mended. It reports whether any had to wait.
 func (s *Session) Hurry() (waited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

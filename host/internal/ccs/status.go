@@ -20,17 +20,17 @@ type Status struct {
 	UpstreamsAcked uint64 // stored, and acked to CCS
 	Downstreams    uint64 // written to CCS, repeats included
 	Acked, Nacked  uint64 // of these, by CCS
-	Unusable       uint64 // payloads that made no sense
-	TooLarge       uint64 // skipped stanzas, and upstreams that no commit can hold
-	StanzaErrors   uint64 // for something that is no downstream in flight: refused acks
-	LateAnswers    uint64 // for something not in flight
+	Unusable       uint64 // payloads that could not be understood
+	TooLarge       uint64 // stanzas that were skipped, and upstreams that no commit can hold
+	StanzaErrors   uint64 // about no downstream in flight: CCS rejected acks
+	LateAnswers    uint64 // to something that is not in flight
 	UnknownStanzas uint64
-	UnknownTypes   uint64 // payloads with a message_type or control_type that is not known
-	Broken         uint64 // what was no XML, or no message as CCS writes it
+	UnknownTypes   uint64 // payloads with an unknown message_type or control_type
+	Broken         uint64 // stanzas that are no XML, or no message as CCS writes it
 
 	AckLatency  Latency
-	Connections []Connection // oldest first; a slot in its backoff has one that waits
-	LastError   error        // why a connection ended last that was not asked to; nil for never
+	Connections []Connection // oldest first; that of a slot in its backoff waits
+	LastError   error        // why the last connection ended that was not asked to; nil: none did
 	LastErrorAt time.Time
 	Contest     Contest    // with another client of the sender
 	Recent      []Unusable // the last unusable payloads, newest first
@@ -41,7 +41,7 @@ type Connection struct {
 	Number   int // counts up
 	State    State
 	Since    time.Time // of the state
-	Address  string    // where it goes, as found for the session's; "" before
+	Address  string    // where it goes, as the session's was resolved; "" before
 	Next     time.Time // of one that waits: when it is tried, if that is known
 	Window   int
 	InFlight int
@@ -49,7 +49,7 @@ type Connection struct {
 	Unacked      int       // upstreams read and not acked: slots of CCS's window
 	UnackedSince time.Time // of the oldest
 	Unackable    int       // upstreams that can't be acked before it ends; not among Unacked
-	Refused      error     // why upstreams are not stored; nil when they are
+	NotStored    error     // why upstreams are not stored; nil when they are
 }
 
 // Status is the session's state now.
@@ -88,7 +88,7 @@ func (c *conn) status() Connection {
 		Number: c.number, Window: c.s.o.Window,
 		InFlight: int(c.inFlight.Load()), Unackable: int(c.holes.Load()),
 	}
-	st.Unacked, st.UnackedSince, st.Refused = c.box.unacked()
+	st.Unacked, st.UnackedSince, st.NotStored = c.box.unacked()
 	st.State, st.Since, st.Address = c.state, c.since, c.addr
 	if opens := c.s.admission.opens(c.slot); c.state == Waiting && opens.After(time.Now()) {
 		st.Next = opens // else it waits for its turn, or for a place
@@ -96,7 +96,7 @@ func (c *conn) status() Connection {
 	return st
 }
 
-// acked notes how long acks took that were just written.
+// acked notes how long each ack took; they were just written.
 func (s *Session) acked(number int, acks []ack) {
 	now, worst := time.Now(), time.Duration(0)
 	for _, a := range acks {

@@ -9,11 +9,11 @@ import (
 	"balhost/host/internal/xmpp"
 )
 
-// Open logs in beside old, the session that s is to succeed, so that old goes on
-// when s is not let in. No message passes before Run, which takes the connection
-// over: old must have ended by then (P3, P5). What is opened and never run is
-// closed with Close. The two have one place more than old at no time, if they are
-// of one sender: at its most, old gives up a connection, which comes back.
+// Open logs in beside old, the session that s is to succeed: if CCS does not let s in,
+// old goes on. No message passes before Run, which takes the connection over; old must
+// have ended by then (P3, P5). A session that is opened and not run is closed with
+// Close. Two sessions of one sender share old's max_connections: if old has that many,
+// it gives one up for the time being.
 func (s *Session) Open(ctx context.Context, old *Session) error {
 	if old.o.SenderID == s.o.SenderID {
 		if err := old.place(ctx, func() { old.lent++ }, Draining, Ready); err != nil {
@@ -22,7 +22,7 @@ func (s *Session) Open(ctx context.Context, old *Session) error {
 		s.debt = old.redeem
 	}
 	err := s.open(ctx)
-	if errors.As(err, new(*xmpp.StreamError)) { // the place that old gave up may count as taken for a moment
+	if errors.As(err, new(*xmpp.StreamError)) { // for CCS the place that old gave up may not be free yet
 		select {
 		case <-time.After(s.o.Backoff.Min):
 			err = s.open(ctx)
@@ -51,10 +51,10 @@ func (s *Session) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close ends what Open has opened and Run does not take over.
+// Close ends what Open has opened, if Run has not taken it over.
 func (s *Session) Close() {
 	if c := s.opened(&s.admission.slots[0]); c != nil {
-		c.made.Close() // CCS sends again what it sent on it
+		c.made.Close() // CCS will send again what it sent on it
 		s.forget(c, nil)
 	}
 	if s.debt != nil {

@@ -174,7 +174,7 @@ func TestRootsAreReadAgain(t *testing.T) { // P10
 	}
 	said("the roots can't be read again: no such file")
 	set(func() (*x509.CertPool, error) { <-stuck; return x509.NewCertPool(), nil })
-	said("the roots can't be read again: their file has not answered yet")
+	said("the roots can't be read again: their file is still being read")
 	set(func() (*x509.CertPool, error) { return right, nil })
 	close(stuck)
 	w.await("login", func(c ccssim.Counts) bool { return c.Logins == 1 })

@@ -143,7 +143,7 @@ func TestNothingIsAckedPastTheFirstNotStored(t *testing.T) { // P1, P10
 		if c := w.srv.Counts(); c.Acked != 2 || c.AckedDown != 3 || c.Logins != 1 {
 			t.Fatalf("while full: %+v", c)
 		}
-		if st := w.s.Status().Connections[0]; !errors.Is(st.Refused, entry.ErrFull) || st.Unacked != 4 {
+		if st := w.s.Status().Connections[0]; !errors.Is(st.NotStored, entry.ErrFull) || st.Unacked != 4 {
 			t.Errorf("status %+v", st)
 		}
 		if n := w.inbox.count(); n != 5 {

@@ -204,8 +204,8 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 		if !c.Next.IsZero() {
 			conn.NextTry, conn.NextTryIn = &c.Next, time.Until(c.Next).Seconds()
 		}
-		if c.Refused != nil {
-			conn.Refused = c.Refused.Error()
+		if c.NotStored != nil {
+			conn.Refused = c.NotStored.Error()
 		}
 		session.Connections = append(session.Connections, conn)
 	}
