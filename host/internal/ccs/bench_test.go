@@ -12,9 +12,9 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// BenchmarkUpstream is the way of an upstream through this package alone, from
-// bytes to the bytes of its ack, with a ledger that stores at once: 300 bytes
-// of JSON, without TLS.
+// BenchmarkUpstream is the way of an upstream through this package alone: from its
+// bytes to those of its ack, with a ledger that stores at once, 300 bytes of JSON and no
+// TLS.
 func BenchmarkUpstream(b *testing.B) {
 	payload := `{"from":"` + strings.Repeat("t", 60) + `","message_id":"m-0123456789","category":"com.example.courier","data":{"n":"17","pad":"` +
 		strings.Repeat("x", 155) + `"}}`
@@ -63,8 +63,8 @@ func (s stores) run() {
 func (s stores) Accept(_ entry.Inbound, done func(error)) { s <- done }
 func (s stores) Room() <-chan struct{}                    { return nil }
 
-// feed is a connection that says rest, then again as often as is left, then
-// nothing; it swallows what is written.
+// feed is a connection that gives rest, then again as many times as is left, then
+// nothing. What is written to it is dropped.
 type feed struct {
 	net.Conn
 	rest, again  []byte

@@ -18,8 +18,8 @@ import (
 // The checks that ccs-protocol.md §12 has for a client, (a) to (j), against the
 // real ledger and outbox.
 
-// (a) The link is cut at each byte of every stanza, whoever writes it: nothing
-// is lost in either direction, nothing stored twice.
+// (a) The link is cut at each byte of every stanza of either side: nothing is lost in
+// either direction, and nothing is stored twice.
 func TestCheckACutAtEachByteLosesNothing(t *testing.T) { // P1, P3, P4, P6
 	for name, cut := range map[string]func(w *whole, at int){
 		"of what CCS writes": func(w *whole, at int) { w.srv.CutWith(ccssim.Cut{After: at}) }, //nolint:errcheck // a mode that exists
@@ -55,8 +55,9 @@ func TestCheckACutAtEachByteLosesNothing(t *testing.T) { // P1, P3, P4, P6
 	}
 }
 
-// (b) Drained with 100 pending and upstream flowing: every ack goes where its
-// upstream came from, and what is new goes out as soon as the new connection stands.
+// (b) CCS drains while 100 downstreams are pending and upstreams come: every ack goes to
+// the connection of its upstream, and new downstreams go out as soon as the next
+// connection is up.
 func TestCheckBDrainUnderLoad(t *testing.T) { // P1, P3
 	p := plan{
 		server: ccssim.Options{AckDelay: ccssim.Range{Min: 5 * time.Second}},
@@ -149,8 +150,8 @@ func TestCheckDNeverMoreThan100InFlight(t *testing.T) { // P3
 	})
 }
 
-// (e) A payload over which CCS ends the stream is found, fails when it has ended
-// two alone, and is not sent again; what was in flight beside it gets through.
+// (e) A payload that makes CCS end the stream is found. It fails when it has ended two
+// connections alone, and is not sent again. What was in flight beside it gets through.
 func TestCheckEPoisonNeverLoops(t *testing.T) { // P4, P10
 	p := plan{server: ccssim.Options{AckDelay: ccssim.Range{Min: 20 * time.Millisecond}}, session: quick}
 	host(t, p, func(w *whole) {
@@ -194,7 +195,7 @@ func TestCheckFThreeDeliveriesAreOneEvent(t *testing.T) { // P6
 	})
 }
 
-// nasty are values that break who escapes or decodes wrongly, as JSON strings.
+// nasty are JSON strings that break a peer which escapes or decodes wrongly.
 var nasty = []string{
 	`"& < > ]]> \" ' &amp; &#65; <![CDATA["`,
 	`"😀 漢字 \ud83d\ude00 é"`,
@@ -242,7 +243,7 @@ func unescaped(s string) string {
 	return strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">").Replace(s)
 }
 
-// (h) What is unknown is harmless, in every place where something unknown can be.
+// (h) Unknown things are harmless, wherever they can stand.
 func TestCheckHUnknownThingsAreHarmless(t *testing.T) { // P10
 	host(t, plan{}, func(w *whole) {
 		for _, payload := range []string{
@@ -276,8 +277,8 @@ func TestCheckHUnknownThingsAreHarmless(t *testing.T) { // P10
 	})
 }
 
-// (i) A refused login is tried ever less often, and by one connection alone,
-// however many the session has.
+// (i) A refused login is tried less and less often, and by one connection
+// alone, however many the session has.
 func TestCheckIRefusedLoginDoesNotStorm(t *testing.T) { // P10
 	for _, connections := range []int{1, 100} {
 		p := plan{unopened: true, session: func(o *ccs.Options) { o.Key, o.Connections = "wrong", connections }}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A certificate that is wrong by its date alone may be right when the clock is:
-// it is tried again as a lost connection is, and the clock is named.
+// When only the certificate's date is wrong, our clock may be: the next try comes as
+// soon as after a lost connection, and the error names the clock.
 func TestWrongDateMayBeTheClock(t *testing.T) {
 	for _, c := range []struct {
 		err     error

@@ -21,8 +21,8 @@ func most(srv *ccssim.Server) (n int) {
 	return n
 }
 
-// The simulator counts what goes past the limit; here answers take their time
-// and come in any order, and connections are lost on the way.
+// The simulator counts downstreams past the limit. Here answers are late and come in
+// any order, and connections are lost on the way.
 func TestNeverMoreThan100Unanswered(t *testing.T) { // P3
 	const all = 2000
 	o := ccssim.Options{AckDelay: ccssim.Range{Min: 5 * time.Millisecond, Max: 80 * time.Millisecond}}
@@ -120,8 +120,8 @@ func TestAnswersReachTheOutbox(t *testing.T) { // P4
 	})
 }
 
-// A stanza error frees the slot of the message whose id it echoes. One for
-// anything else, such as a refused ack, is counted.
+// A stanza error frees the slot of the message whose id it echoes. One about anything
+// else, such as a rejected ack, is counted.
 func TestStanzaErrorFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
 	simulate(t, ccssim.Options{}, func(o *Options) { o.Window = 1 }, func(w *world) {
 		w.srv.Nack(ccssim.Nack{Count: 1})
@@ -205,8 +205,8 @@ func TestSecondAnswerIsHarmless(t *testing.T) {
 	})
 }
 
-// A connection that leaves something unanswered is replaced as if it drained;
-// only when it is closed goes the rest over the new one.
+// A connection that leaves a downstream unanswered is replaced as if it drained. Only
+// after it is closed the rest goes over the new one.
 func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Nack(ccssim.Nack{Count: 5})
@@ -240,7 +240,7 @@ func TestUnansweredPastTheTimeoutReplacesTheConnection(t *testing.T) { // P3
 	})
 }
 
-// Why a connection has ended is told with what was in flight.
+// The outbox hears why a connection has ended, with what was in flight.
 func TestWhatWasInFlightGoesBackWithTheReason(t *testing.T) { // P10
 	for condition, fault := range map[string]flow.Fault{"invalid-xml": flow.Bytes, "policy-violation": flow.Policy, "system-shutdown": flow.Server} {
 		simulate(t, ccssim.Options{}, nil, func(w *world) {

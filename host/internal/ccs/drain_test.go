@@ -60,7 +60,7 @@ func connReport(srv *ccssim.Server, id int) ccssim.ConnReport {
 	return ccssim.ConnReport{}
 }
 
-// A drain that nobody announced shows by its first nack.
+// A drain that was not announced is noticed by its first nack.
 func TestDrainNoticedByNack(t *testing.T) {
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.DrainWith(ccssim.Drain{Silent: true, Grace: graceful})
@@ -99,8 +99,8 @@ func TestDrainTheReplacementToo(t *testing.T) {
 	})
 }
 
-// A peer that drains every connection at once gets no storm of them, and is not
-// left for long either: while one connection alone drains, nothing goes out.
+// A peer that drains every connection at once gets no storm of new ones. But the waits
+// stay short: while the only connection drains, nothing goes out.
 func TestDrainStormIsSlowedDown(t *testing.T) { // P10; ccs-protocol.md §7
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		ended, last, longest, logins := time.Now().Add(10*time.Minute), time.Now(), time.Duration(0), 0
@@ -121,7 +121,7 @@ func TestDrainStormIsSlowedDown(t *testing.T) { // P10; ccs-protocol.md §7
 	})
 }
 
-// CCS should close what it drains. If it never does, we do.
+// CCS should close what it drains. If it does not, we do.
 func TestDrainThatNeverEndsIsGuarded(t *testing.T) {
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Nack(ccssim.Nack{Count: 3})

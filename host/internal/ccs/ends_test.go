@@ -9,8 +9,8 @@ import (
 	"balhost/host/internal/flow"
 )
 
-// What was stored by the time that CCS ends the stream, or is a moment later, is
-// acked on the connection that brought it; a commit that takes longer is not waited for.
+// When CCS ends the stream, upstreams that are stored by then or a moment later are
+// acked on their connection. A commit that takes longer is not waited for.
 func TestStoredUpstreamsAreAckedAtTheEnd(t *testing.T) { // P1
 	for name, end := range map[string]func(*world){
 		"close":        func(w *world) { w.srv.Inject("</stream:stream>") },
@@ -41,7 +41,7 @@ func TestStoredUpstreamsAreAckedAtTheEnd(t *testing.T) { // P1
 	}
 }
 
-// A connection that ends for a reason of ours blames nothing in flight for it.
+// When a connection ends for a reason of ours, nothing in flight is blamed.
 func TestOurOwnEndsBlameNobody(t *testing.T) { // P3
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Nack(ccssim.Nack{Count: 3}) // never answered

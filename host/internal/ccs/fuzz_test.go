@@ -13,12 +13,11 @@ import (
 	"balhost/host/internal/ccssim"
 )
 
-// FuzzSession says any bytes to a session, in each of its states: before the
-// login, in it, when it is ready with something in flight, and when it drains.
-// Whatever they are, it neither panics nor hangs, it acks no more than it
-// stored, and it ends when it is told to. They are said on three connections:
-// the first, one that follows at once when it drains, and one after a wait.
-// Then nobody answers a dial.
+// FuzzSession sends any bytes to a session in each of its states: before the login,
+// during it, when it is ready with something in flight, and when it drains. Whatever
+// the bytes are, it neither panics nor hangs, acks no more than it stored, and ends when
+// it is told to. They are sent on three connections: the first, one that follows at once
+// when that drains, and one after a wait. After these nobody answers a dial.
 func FuzzSession(f *testing.F) { // P1, P10
 	const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
 	const ready = header + `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>` +
@@ -90,7 +89,8 @@ func FuzzSession(f *testing.F) { // P1, P10
 	})
 }
 
-// FuzzPayload: whatever comes as one device's payload, a good message behind it is acked, on the same connection.
+// FuzzPayload: whatever comes as one device's payload, a good message after it is acked
+// on the same connection.
 func FuzzPayload(f *testing.F) { // P1, P10
 	for _, c := range hostile {
 		if text, ok := strings.CutPrefix(c.stanza, head); ok && len(text) < 1<<10 {

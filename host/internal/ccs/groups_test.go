@@ -12,9 +12,9 @@ import (
 	"balhost/sdk/message"
 )
 
-// Groups keep their order over nacks, drains, cuts, silence and restarts of the
-// host, on several connections whose answers come in any order; and one group
-// that is stuck holds up no other.
+// Groups keep their order through nacks, drains, cuts, silence and restarts of the host,
+// on several connections whose answers come in any order. A group that is stuck holds
+// up no other.
 func TestGroupsKeepTheirOrderOverEverything(t *testing.T) { // P4, P5
 	p := plan{
 		server:  ccssim.Options{AckDelay: ccssim.Range{Max: 200 * time.Millisecond}},

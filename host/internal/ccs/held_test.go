@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Large upstreams are bounded by their bytes long before their number.
+// Large upstreams reach the limit of bytes long before that of their number.
 func TestFloodIsBoundedInBytes(t *testing.T) { // P10
 	simulate(t, ccssim.Options{Window: 1 << 20}, nil, func(w *world) {
 		w.inbox.set(func(b *inbox) { b.hold = true })
@@ -39,8 +39,8 @@ func TestFloodIsBoundedInBytes(t *testing.T) { // P10
 	})
 }
 
-// While the ledger has no room CCS can go on for ever: what is turned away is
-// counted, and nothing of it is kept.
+// While the ledger has no room CCS can go on sending for ever: upstreams that are
+// turned away are counted, and nothing of them is kept.
 func TestFloodWhileFullKeepsNothing(t *testing.T) { // P10
 	b := newBox()
 	first := time.Now()
@@ -78,7 +78,7 @@ func hearAll(stanzas string) (c *conn, ended chan error) {
 	return c, ended
 }
 
-// A peer that asks and answers and reads nothing of ours is not read for ever.
+// A peer that sends iqs and answers but reads nothing is not read any further.
 func TestMailIsBounded(t *testing.T) { // P10
 	gcm := `<message><gcm xmlns="google:mobile:data">%s</gcm></message>`
 	long := strings.Repeat("i", 512<<10)

@@ -13,8 +13,8 @@ import (
 	"balhost/host/internal/ccssim"
 )
 
-// What CCS says may repeat the key, as it is or as the login that we sent. It is
-// shown nowhere: not in logs, status, outcomes, nor in a dead letter's reason.
+// CCS may repeat the key in what it says, as it is or as the login that we sent. The key
+// is shown nowhere: not in logs, status or outcomes, nor in a dead letter's reason.
 func TestSecretsThatCCSRepeats(t *testing.T) {
 	const key, token = "AAAA&k3y<>:-_", "an-admin-token"
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + ccssim.DefaultSenderID + "@gcm.googleapis.com\x00" + key))

@@ -32,7 +32,7 @@ func withID(id string) string {
 	return `{"category":"app","data":{"a":"b"},"message_id":` + id + `,"from":"bad"}`
 }
 
-// hostile are upstreams that no plugin's author has thought of, by what acks them.
+// hostile are upstreams that no plugin's author expects, by how they are acked.
 var hostile = []struct {
 	name, stanza string
 	id           string // the ack's message_id; "": there is none
@@ -159,9 +159,9 @@ var hostile = []struct {
 	{"error, too large", `<message type="error">` + gcm(with(`"`+strings.Repeat("x", 2<<20)+`"`)) + `</message>`, `"1"`, false},
 }
 
-// P1, P10: whatever comes as one device's message, once or twice in a row, the
-// messages of others behind it are handled, on the same connection, and it is
-// acked too if it says whom to ack; else it is a hole that is told of.
+// P1, P10: whatever comes as one device's message, once or twice in a row, the messages
+// of others after it are handled on the same connection. It is acked too if its names
+// are known; if not, it is reported as a hole.
 func TestOneMessageIsNoOutage(t *testing.T) {
 	if len(hostile) < 60 {
 		t.Fatal("the table has shrunk")
@@ -220,8 +220,8 @@ func TestOneMessageIsNoOutage(t *testing.T) {
 	}
 }
 
-// A stream error that nothing follows is CCS's, though it leaves the connection open;
-// a keepalive is nothing.
+// A stream error that nothing follows is CCS's, even if the connection stays open. A
+// keepalive counts as nothing.
 func TestLastWord(t *testing.T) { // P10
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		w.srv.Inject(lastWord)
@@ -241,8 +241,8 @@ func TestLastWord(t *testing.T) { // P10
 	})
 }
 
-// P4: an upstream in a stanza of type "error" is no word on a downstream, even where
-// its device has chosen the id of one, and only one is in flight.
+// P4: an upstream in a stanza of type "error" is no answer to a downstream, even if the
+// device chose the id of the only one in flight.
 func TestUpstreamIsNoRefusal(t *testing.T) {
 	for _, stanza := range []string{
 		`<message type="error">` + gcm(`{"from":"bad","message_id":"d-1","data":{}}`) + reason + `</message>`,
@@ -264,7 +264,8 @@ func TestUpstreamIsNoRefusal(t *testing.T) {
 	}
 }
 
-// P10: elements that are not messages and carry nothing are what they were: unknown, and no hole.
+// P10: elements that are no messages and carry no payload are unknown stanzas, and no
+// holes.
 func TestOtherElementsAreNoHoles(t *testing.T) {
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		for _, stanza := range []string{
@@ -281,7 +282,7 @@ func TestOtherElementsAreNoHoles(t *testing.T) {
 	})
 }
 
-// P6: ids that a plugin sees alike are told apart where CCS does.
+// P6: two ids that look the same to a plugin stay different, as they are for CCS.
 func TestOddIdsAreTold(t *testing.T) {
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		ids := []string{`"42"`, `42`, `42.0`, `"x\ud83d"`, `"x\ud83e"`}
@@ -315,7 +316,8 @@ func TestTwoPayloads(t *testing.T) {
 	})
 }
 
-// P10: what can't be acked is warned of long before CCS stops, with the device where it is known.
+// P10: upstreams that can't be acked are logged long before CCS stops, with their device
+// if it is known.
 func TestHolesAreWarnedOf(t *testing.T) {
 	simulate(t, ccssim.Options{}, nil, func(w *world) {
 		for range 60 {

@@ -24,7 +24,7 @@ func TestLatencyQuantiles(t *testing.T) {
 	}
 }
 
-// Every duration lies below the upper end of its bucket, and not far.
+// Every duration lies a little below the upper end of its bucket.
 func TestLatencyBuckets(t *testing.T) {
 	for us := int64(0); us < 1<<36; us = us*17/16 + 1 {
 		d := time.Duration(us) * time.Microsecond

@@ -15,7 +15,7 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// What a peer says that lets us in.
+// What a peer sends that lets us in.
 const (
 	streamHeader = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
 	mechanisms   = `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>`
@@ -23,9 +23,9 @@ const (
 		`<stream:features><bind xmlns="urn:ietf:params:xml:ns:xmpp-bind"/></stream:features><iq type="result" id="bind"/>`
 )
 
-// A peer that goes on byte by byte, wherever it is, is given up in time: the
-// limit of a login is 30 s, that of a connection without a stanza ping interval
-// and timeout, and a tick. Whitespace is none, nor is a stanza without an end.
+// A peer that sends byte by byte is given up in time, in each state. The limit of a login
+// is 30 s. That of a connection without a stanza is ping interval, ping timeout and a
+// tick; whitespace is no stanza, nor is one without an end.
 func TestSlowDripIsGivenUp(t *testing.T) { // P10
 	const header, login = streamHeader, loggedIn
 	for name, c := range map[string]struct {
@@ -84,7 +84,7 @@ func TestSlowDripIsGivenUp(t *testing.T) { // P10
 	}
 }
 
-// A peer that answers no ping but sends stanzas lives.
+// A peer that answers no ping but sends stanzas counts as alive.
 func TestPeerWithoutPongsThatSends(t *testing.T) { // P10
 	w := &sender{every: 15 * time.Second}
 	host(t, plan{unopened: true, session: func(o *ccs.Options) { o.Dial = w.dial }}, func(h *whole) {
@@ -98,7 +98,7 @@ func TestPeerWithoutPongsThatSends(t *testing.T) { // P10
 	})
 }
 
-// sender is a peer that says a stanza again and again, and answers nothing.
+// sender is a peer that sends a stanza again and again, and answers nothing.
 type sender struct {
 	every time.Duration
 	dials atomic.Int64
@@ -128,7 +128,7 @@ func (p *sender) dial(context.Context, string) (net.Conn, error) {
 	return ours, nil
 }
 
-// A peer that reads byte by byte holds the writer up no longer than a dead one.
+// A peer that reads byte by byte blocks the writer no longer than a dead one.
 func TestSlowReaderIsGivenUp(t *testing.T) { // P10
 	host(t, plan{session: func(o *ccs.Options) {
 		quick(o)
@@ -177,7 +177,7 @@ func (s *sluggish) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A server that ends connections which say nothing hears our pings.
+// Our pings keep a server from ending a connection on which nothing is sent.
 func TestPingsKeepAnIdleConnection(t *testing.T) {
 	host(t, plan{server: ccssim.Options{IdleTimeout: 25 * time.Second, Keepalive: -1}}, func(w *whole) {
 		time.Sleep(3 * time.Hour)
@@ -187,7 +187,7 @@ func TestPingsKeepAnIdleConnection(t *testing.T) {
 	})
 }
 
-// Times that CCS names are taken for what they are worth; none is trusted.
+// Times that CCS names are shown only: nothing depends on them.
 func TestServerClockNonsense(t *testing.T) { // P10
 	times := []string{`"1711000000000"`, `"0"`, `"-1"`, `"99999999999999999999"`, `"9223372036854775807"`, `"tomorrow"`, `""`, `1711000000000`, `1e300`, `null`, `{}`}
 	host(t, plan{}, func(w *whole) {
@@ -220,8 +220,8 @@ func TestServerClockNonsense(t *testing.T) { // P10
 	})
 }
 
-// Up to its bound the ledger takes what the session reads. Above that, and above
-// max_stanza too, an upstream is a dead letter that is cut, and acked; the others go on.
+// The ledger takes what the session reads up to a size. An upstream over that size, or
+// over max_stanza, becomes a dead letter that is cut. It is acked, and the others go on.
 func TestLargestUpstream(t *testing.T) { // P1, P10
 	host(t, plan{full: true, server: ccssim.Options{Transcript: -1}}, func(w *whole) {
 		for id, size := range map[string]int{"fits": 1_000_000, "too large for the ledger": 1_040_000, "too large": 1_100_000} {

@@ -61,8 +61,7 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// gathered are the values of all metrics, by name and, behind it, the label that
-// is not the session's.
+// gathered are the values of all metrics, by name and by the label beside the session's.
 func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()

@@ -20,7 +20,7 @@ import (
 
 // Numbers 14 to 26 of ccs-protocol.md §11; see mistakes_test.go.
 
-// 14: acked before it is stored, or never, because its content is not liked.
+// 14: an upstream is acked before it is stored, or never because of its content.
 func TestMistake14AckBeforePersistOrNever(t *testing.T) { // P1
 	host(t, plan{commit: 5 * time.Second}, func(w *whole) {
 		payloads := []string{
@@ -55,8 +55,8 @@ func TestMistake14AckBeforePersistOrNever(t *testing.T) { // P1
 	})
 }
 
-// 15: no upstream is recognised, or by its message id alone, which devices
-// that count have in common.
+// 15: repeats are not recognised, or by the message id alone, which two devices may have
+// in common.
 func TestMistake15Dedupe(t *testing.T) { // P6
 	host(t, plan{server: ccssim.Options{Duplicates: 0.9}}, func(w *whole) {
 		send := func(token, id, data string) {
@@ -80,7 +80,7 @@ func TestMistake15Dedupe(t *testing.T) { // P6
 	})
 }
 
-// 16: receipts are not acked, or without their prefix, or waited for.
+// 16: receipts are not acked, or acked without their prefix, or something waits for them.
 func TestMistake16Receipts(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		host(t, plan{server: ccssim.Options{Receipts: true, ReceiptFirst: first}}, func(w *whole) {
@@ -110,7 +110,7 @@ func TestMistake16Receipts(t *testing.T) {
 	})
 }
 
-// 17: nacks that are not retried, at once, for ever, or swallowed.
+// 17: nacks are not retried, or at once, or for ever, or nobody hears of them.
 func TestMistake17Nacks(t *testing.T) { // P4
 	for code, want := range map[string]struct {
 		times int           // that CCS refuses
@@ -230,7 +230,7 @@ func TestMistake20Types(t *testing.T) {
 	})
 }
 
-// 21: storms of reconnects, a try that was the last, or a backoff that a bind resets.
+// 21: storms of reconnects, no more tries after one, or a backoff that a bind resets.
 func TestMistake21ReconnectStorms(t *testing.T) { // P10
 	host(t, plan{session: func(o *ccs.Options) { o.Connections = 20 }}, func(w *whole) {
 		w.until("all", func() bool { return w.standing() == 20 })
@@ -257,7 +257,7 @@ func TestMistake21ReconnectStorms(t *testing.T) { // P10
 	})
 }
 
-// 22: the backlog is sent from its end.
+// 22: the backlog is sent newest first.
 func TestMistake22LIFO(t *testing.T) { // P3
 	host(t, plan{}, func(w *whole) {
 		w.links.set(true)
@@ -270,8 +270,8 @@ func TestMistake22LIFO(t *testing.T) { // P3
 	})
 }
 
-// 23: something is sent before the bind, or what was read before a reconnect is
-// still in the reader after it.
+// 23: something is sent before the bind, or the reader has bytes from before a reconnect
+// after it.
 func TestMistake23SendingBeforeTheBind(t *testing.T) {
 	host(t, plan{unopened: true, session: quick}, func(w *whole) {
 		w.sendN("tokA", 1, 100)
@@ -384,7 +384,7 @@ func TestMistake25TLS(t *testing.T) {
 	<-served
 }
 
-// nobody is a ledger and an outbox without anything.
+// nobody is a ledger and an outbox that do nothing.
 type nobody struct{}
 
 func (nobody) Accept(_ entry.Inbound, done func(error))   { done(nil) }

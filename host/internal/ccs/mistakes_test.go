@@ -14,9 +14,9 @@ import (
 	"balhost/sdk/message"
 )
 
-// What real CCS servers got wrong, by the numbers of ccs-protocol.md §11, each
-// shown not to happen here, with the real ledger and outbox. 1 to 13; the
-// others are in mistakes_more_test.go.
+// What real app servers got wrong, by the numbers of ccs-protocol.md §11: each test
+// shows that it does not happen here, with the real ledger and outbox. This file has 1
+// to 13, mistakes_more_test.go the others.
 
 // 1: acks for upstreams of a draining connection go out on the new one.
 func TestMistake01AckOnTheWrongConnection(t *testing.T) { // P1
@@ -274,8 +274,7 @@ func TestMistake11UnescapedJSON(t *testing.T) {
 	})
 }
 
-// 12: the parser expects stanzas, characters and keepalives to come in pieces
-// of their own.
+// 12: the parser expects that a read returns whole stanzas, characters and keepalives.
 func TestMistake12TextScanning(t *testing.T) {
 	for _, o := range []ccssim.Options{{SplitBytes: 1}, {WriteEach: true}, {SplitBytes: 7, Keepalive: time.Millisecond}} {
 		host(t, plan{server: o}, func(w *whole) {

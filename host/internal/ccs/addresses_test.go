@@ -19,7 +19,7 @@ import (
 
 const bad, good = "10.0.0.1:5235", "10.0.0.2:5235"
 
-// two makes o's address a name with two places, of which serve plays the first.
+// two makes o's address a name with two addresses; serve plays the first.
 func two(o *Options, serve func(net.Conn) error) (dialled func() []string) {
 	var mu sync.Mutex
 	var all []string
@@ -47,7 +47,8 @@ func two(o *Options, serve func(net.Conn) error) (dialled func() []string) {
 	}
 }
 
-// says plays a server that says so much, whatever it hears, and then stays silent until it is left.
+// says plays a server that sends so much, whatever it reads, and then stays silent until
+// the connection is closed.
 func says(text string) func(net.Conn) error {
 	return func(nc net.Conn) error {
 		go func() {
@@ -63,8 +64,8 @@ func says(text string) func(net.Conn) error {
 
 const header = `<stream:stream from="x" id="1" version="1.0" xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams">`
 
-// A name's first address takes connections and serves none: the second is
-// tried in the same attempt, and is the first at the next.
+// A name's first address takes connections and serves none. The second is tried in the
+// same attempt, and first at the next one.
 func TestEachAddressIsTriedUpToTheLogin(t *testing.T) { // P10
 	for name, serve := range map[string]func(net.Conn) error{
 		"refuses":           func(net.Conn) error { return errors.New("connection refused") },
@@ -100,7 +101,7 @@ func TestEachAddressIsTriedUpToTheLogin(t *testing.T) { // P10
 	}
 }
 
-// Where CCS has spoken about the account no other address is asked.
+// When CCS denies the account no other address is tried.
 func TestRefusedLoginIsAskedOnce(t *testing.T) {
 	for _, failure := range []string{
 		`<failure xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><not-authorized/></failure>`,
@@ -123,8 +124,8 @@ func TestRefusedLoginIsAskedOnce(t *testing.T) {
 	}
 }
 
-// An address over which answers stay out is not the first at the next attempt:
-// large packets may get lost on the way there.
+// An address over which answers do not come is not the first at the next attempt: large
+// packets may get lost on the way there.
 func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 	var dialled func() []string
 	simulate(t, ccssim.Options{}, func(o *Options) {
@@ -148,8 +149,8 @@ func TestNextAddressAfterOneThatGoesDead(t *testing.T) { // P10
 	})
 }
 
-// All fail: the error names each, and none is left out for the lack of time. A resolver
-// that fails is an error of its own, and what was known before counts.
+// When all fail the error names each; each had its share of the time. When the resolver
+// fails that is an error of its own, and the addresses that are known are used.
 func TestAllAddressesFail(t *testing.T) { // P10
 	synctest.Test(t, func(t *testing.T) {
 		var fails atomic.Bool
