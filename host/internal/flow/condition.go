@@ -123,26 +123,22 @@ var stanzaVerdicts = map[string]Verdict{
 	"service-unavailable":     Retry,
 }
 
-// JudgeStanza is Judge for a stanza error, by its type and condition. The type
+// JudgeStanza says what a stanza error means, by its type and condition. The type
 // "wait" means that time heals, whatever the condition. The condition
 // "undefined-condition", an unknown one and none leave it to the type. Without a
 // type the downstream is tried again.
 // Spec: RFC 6120 §8.3.2, §8.3.3; ccs-protocol.md §4.2.
-func JudgeStanza(errorType, condition string, attempts, limit int) Verdict {
+func JudgeStanza(errorType, condition string) Verdict {
 	v, known := stanzaVerdicts[condition]
 	switch {
 	case errorType == "wait":
-		v = Retry
+		return Retry
 	case known:
+		return v
 	case errorType == "modify", errorType == "cancel":
-		v = Fail
-	case errorType == "auth":
-		v = Halt
-	default:
-		v = Retry
-	}
-	if v == Retry && limit > 0 && attempts >= limit {
 		return Fail
+	case errorType == "auth":
+		return Halt
 	}
-	return v
+	return Retry
 }

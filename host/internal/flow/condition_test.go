@@ -56,13 +56,13 @@ func TestJudgeStanza(t *testing.T) { // P10; ccs-protocol.md §4.2
 				if kind == "wait" {
 					want = Retry
 				}
-				if got := JudgeStanza(kind, condition, 14, 15); got != want {
+				if got := JudgeStanza(kind, condition).After(14, 15); got != want {
 					t.Errorf("%s of type %q: %v, want %v", condition, kind, got, want)
 				}
 				if want == Retry {
 					want = Fail
 				}
-				if got := JudgeStanza(kind, condition, 15, 15); got != want {
+				if got := JudgeStanza(kind, condition).After(15, 15); got != want {
 					t.Errorf("%s of type %q at the last attempt: %v, want %v", condition, kind, got, want)
 				}
 			}
@@ -73,12 +73,12 @@ func TestJudgeStanza(t *testing.T) { // P10; ccs-protocol.md §4.2
 	}
 	for _, condition := range []string{"undefined-condition", "", "something-new"} {
 		for kind, want := range map[string]Verdict{"modify": Fail, "cancel": Fail, "auth": Halt, "wait": Retry, "continue": Retry, "": Retry} {
-			if got := JudgeStanza(kind, condition, 1, 15); got != want {
+			if got := JudgeStanza(kind, condition).After(1, 15); got != want {
 				t.Errorf("%q of type %q: %v, want %v", condition, kind, got, want)
 			}
 		}
 	}
-	if got := JudgeStanza("wait", "bad-request", 1000, 0); got != Retry {
+	if got := JudgeStanza("wait", "bad-request").After(1000, 0); got != Retry {
 		t.Errorf("without a limit: %v", got)
 	}
 }

@@ -79,15 +79,15 @@ func TestJudge(t *testing.T) {
 		"": Retry, "SOMETHING_NEW": Retry, "internal_server_error": Retry,
 	} {
 		for _, attempts := range []int{1, 14, 15, 1000} {
-			got, last := Judge(code, attempts, 15), want
+			got, last := Judge(code).After(attempts, 15), want
 			if attempts >= 15 && (want == Retry || want == SlowDown) {
 				last = Fail
 			}
 			if got != last {
-				t.Errorf("Judge(%q, %d, 15) = %v, want %v", code, attempts, got, last)
+				t.Errorf("Judge(%q).After(%d, 15) = %v, want %v", code, attempts, got, last)
 			}
-			if got := Judge(code, attempts, 0); got != want {
-				t.Errorf("Judge(%q, %d, 0) = %v, want %v", code, attempts, got, want)
+			if got := Judge(code).After(attempts, 0); got != want {
+				t.Errorf("Judge(%q).After(%d, 0) = %v, want %v", code, attempts, got, want)
 			}
 		}
 	}

@@ -24,33 +24,33 @@ func (v Verdict) String() string {
 	return [...]string{"unknown", "retry", "resend", "isolate", "hold", "slow down", "fail", "halt"}[v]
 }
 
-// Judge says what a nack's code means after that many attempts, this one
-// included. At limit attempts (0: no limit) a downstream that could be tried again fails.
-// An unknown code is treated as INTERNAL_SERVER_ERROR. The table is that of
-// ccs-protocol.md §4.1.
-func Judge(code string, attempts, limit int) Verdict {
-	v := Retry
+// After is the verdict on a downstream that has been tried so often, this time
+// included: at limit attempts (0: no limit) one that could be tried again fails.
+func (v Verdict) After(attempts, limit int) Verdict {
+	if (v == Retry || v == SlowDown) && limit > 0 && attempts >= limit {
+		return Fail
+	}
+	return v
+}
+
+// Judge says what a nack's code means. An unknown code is treated as
+// INTERNAL_SERVER_ERROR. The table is that of ccs-protocol.md §4.1.
+func Judge(code string) Verdict {
 	switch code {
-	case "SERVICE_UNAVAILABLE", "INTERNAL_SERVER_ERROR":
 	case "CONNECTION_DRAINING":
 		return Resend
 	case "DEVICE_MESSAGE_RATE_EXCEEDED", "TOPICS_MESSAGE_RATE_EXCEEDED", "QUOTA_EXCEEDED":
-		v = SlowDown
+		return SlowDown
 	case "AUTHENTICATION_FAILED":
 		return Halt
 	case "BAD_REGISTRATION", "DEVICE_UNREGISTERED", "SENDER_ID_MISMATCH", "BAD_ACK",
 		"INVALID_JSON", "INVALID_TTL", "JSON_TYPE_ERROR", "INVALID_APNS_CREDENTIAL":
 		return Fail
-	default:
-		// The spelling of 2013, before the codes were upper case (ccs-protocol.md §4).
-		if strings.EqualFold(code, "InvalidJson") {
-			return Fail
-		}
 	}
-	if limit > 0 && attempts >= limit {
+	if strings.EqualFold(code, "InvalidJson") { // the spelling of 2013, see ccs-protocol.md §4
 		return Fail
 	}
-	return v
+	return Retry // SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR
 }
 
 // Expired reports whether a downstream's time is over; without expires it never is.

@@ -63,7 +63,7 @@ const (
 func (l Loss) compared() bool { return l.Compared || l.Ever && l.Fault == Bytes }
 
 // JudgeLoss says what to do with a downstream after a loss; attempts and limit are
-// Judge's. A downstream is blamed by comparison alone: connections end while it is
+// those of [Verdict.After]. A downstream is blamed by comparison alone: connections end while it is
 // in flight and nothing else is, and the answers to others show that connections
 // live without it. If CCS said that it can't read our bytes, two such ends are
 // enough. Any other end may have another reason, such as a bad link or a quota. So
@@ -85,10 +85,10 @@ func JudgeLoss(l Loss, attempts, limit int) Verdict {
 		return Resend
 	case l.Suspect && !l.compared():
 		return Hold
-	case l.Suspect && l.Fault == Bytes && l.Only && l.Proofs >= enoughProofs, l.Suspect && limit > 0 && attempts >= limit:
+	case l.Suspect && l.Fault == Bytes && l.Only && l.Proofs >= enoughProofs:
 		return Fail
 	case l.Suspect:
-		return Retry
+		return Retry.After(attempts, limit)
 	case l.Fault.suspicious(), l.Vague, l.Times >= mostLosses:
 		return Isolate
 	}

@@ -44,25 +44,21 @@ func (b *Outbox) Acked(session string, seq uint64, newToken string) {
 // Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
 // A downstream that is unknown, or was answered before, is ignored.
 func (b *Outbox) Nacked(session string, seq uint64, code, description string) {
-	b.answered(seq, reason{code, description}, func(attempts int) flow.Verdict {
-		return flow.Judge(code, attempts, b.o.Attempts)
-	})
+	b.answered(seq, flow.Judge(code), reason{code, description})
 }
 
 // Refused says that CCS refused the stanza that carried the downstream, or that
 // no stanza can carry it; errorType and condition are the stanza error's
 // (ccs-protocol.md §4.2).
 func (b *Outbox) Refused(session string, seq uint64, errorType, condition, description string) {
-	b.answered(seq, reason{CodeStanza, description}, func(attempts int) flow.Verdict {
-		return flow.JudgeStanza(errorType, condition, attempts, b.o.Attempts)
-	})
+	b.answered(seq, flow.JudgeStanza(errorType, condition), reason{CodeStanza, description})
 }
 
 // reason is why a downstream was not taken: a code, and the peer's words.
 type reason struct{ code, description string }
 
 // answered does what the verdict on a refusal asks for.
-func (b *Outbox) answered(seq uint64, why reason, judge func(attempts int) flow.Verdict) {
+func (b *Outbox) answered(seq uint64, verdict flow.Verdict, why reason) {
 	now := time.Now()
 	b.mu.Lock()
 	it := b.items[seq]
@@ -71,17 +67,17 @@ func (b *Outbox) answered(seq uint64, why reason, judge func(attempts int) flow.
 		return
 	}
 	it.suspicion = nil // CCS could read it
-	verdict := judge(it.Attempts + 1)
 	switch verdict {
 	case flow.Resend: // says nothing of the message, or of the account
 	case flow.Halt:
 		it.refused++
 		if !it.queue.trial.Accused() {
-			verdict = flow.Judge("", it.Attempts+1, b.o.Attempts)
+			verdict = flow.Retry
 		}
 	default:
 		it.queue.trial.Refused()
 	}
+	verdict = verdict.After(it.Attempts+1, b.o.Attempts)
 	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
 	record := b.obey(it, verdict, why, now)
 	b.mu.Unlock()
@@ -140,7 +136,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 	q := it.queue
 	switch v {
 	case flow.Fail:
-		return b.give(it, message.Failed, why, now)
+		return b.giveUp(it, message.Failed, why, now)
 	case flow.Halt: // the account is at fault: the sender waits, the message has no attempt
 		if q.trial.Halt(now, now.Add(b.o.Halt)) {
 			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", append([]any{"session", b.named(q.sender)}, why.pairs()...)...)
@@ -166,7 +162,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 		q.delay(it, now)
 	}
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
-		return b.give(it, message.Expired, why, now)
+		return b.giveUp(it, message.Expired, why, now)
 	}
 	q.putBack(it, now)
 	seq, due, attempts := it.Seq, it.Due, it.Attempts
@@ -180,12 +176,12 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 	}
 }
 
-// give up on an item, in the log and in the ledger.
-func (b *Outbox) give(it *item, status message.OutcomeStatus, why reason, now time.Time) (record func()) {
+// giveUp ends an item that did not reach anybody. It says so in the log.
+func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why reason, now time.Time) (record func()) {
 	say := b.tell(it, status, why, now)
 	e := it.queue.end(it, now, entry.End{Status: status, Code: why.code, Description: why.description})
 	return func() {
-		say() // it reads the message, so before the end
+		say() // first: it reads the message
 		b.finish(e)
 	}
 }

@@ -27,18 +27,19 @@ type queue struct {
 	held     map[int]int // of these, in flight, by connection; none is 0
 
 	trial flow.Trial      // which of them may go
-	seen  flow.TrialState // by those who were woken last
+	seen  flow.TrialState // the state of trial when connections were last woken over it
 	rests map[uint64]rest // by target
 	sweep time.Time       // when rests is looked through again
 }
 
-// rest is the pause of a target that CCS wants slower. After a restart of the host CCS has to say so again.
+// rest is the pause of a target that CCS wants slower. It is not on disk: after a
+// restart CCS says so again.
 type rest struct {
 	until time.Time
 	times int // pauses in a row
 }
 
-// queue is the sender's; the first question makes it.
+// queue returns that of a sender, and makes it if there is none.
 func (b *Outbox) queue(sender string) *queue {
 	q := b.queues[sender]
 	if q == nil {
@@ -75,8 +76,7 @@ func (q *queue) signal() {
 	}
 }
 
-// heed has connections and Run look again when the trial is in another state than
-// the last time.
+// heed wakes the connections and Run when the state of the trial has changed.
 func (q *queue) heed() {
 	if now := q.trial.State(); now != q.seen {
 		q.seen = now
@@ -85,7 +85,7 @@ func (q *queue) heed() {
 	}
 }
 
-// pick takes what a connection may have now: up to n, or one that goes alone.
+// pick hands a connection what it may have now: up to n, or one that goes alone.
 func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 	defer q.heed()
 	next := q.trial.Next(now, flow.Asking{
@@ -114,7 +114,8 @@ func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 	return []*item{alone}
 }
 
-// first is the first of ready or suspects that may go. Those whose target rests make room.
+// first returns the first of ready or suspects that may go, or nil. Those before
+// it, whose target rests, go to later.
 func (q *queue) first(h *heap, now time.Time) *item {
 	it := h.top()
 	for ; it != nil && q.rests[it.Target].until.After(now); it = h.top() {
@@ -123,8 +124,8 @@ func (q *queue) first(h *heap, now time.Time) *item {
 	return it
 }
 
-// probe is the ready one that shows best whether CCS takes the account again:
-// CCS has refused the account over it least often.
+// probe returns the ready one that shows best whether CCS takes the account again:
+// the one over which CCS has refused the account least often.
 func (q *queue) probe(now time.Time) *item {
 	best := q.ready.top()
 	for _, it := range q.ready.items { // once in a halt
@@ -165,11 +166,11 @@ func (q *queue) release(it *item, now time.Time) {
 	}
 	q.heed()
 	if q.held[it.conn] == 0 && (q.suspects.top() != nil || q.trial.State() == flow.Waiting) {
-		q.signal() // an empty connection may take a suspect; if the suspect is gone, nobody waits for it
+		q.signal() // it may take a suspect; and if the suspect was this one, the others go on
 	}
 }
 
-// put has a waiting item wait where it belongs now.
+// put puts a waiting item into the heap in which it belongs now.
 func (q *queue) put(it *item, now time.Time) {
 	q.unqueue(it)
 	if it.group != nil && it.group.head() != it {
@@ -191,8 +192,8 @@ func (q *queue) put(it *item, now time.Time) {
 	q.signal()
 }
 
-// delay has it wait while its target rests. The waits are spread, so that not all
-// that waited goes at once.
+// delay makes it due after the rest of its target. The waits are spread, so that
+// not all of them end at once.
 func (q *queue) delay(it *item, now time.Time) {
 	left := q.rests[it.Target].until.Sub(now)
 	if left <= 0 {
@@ -203,8 +204,8 @@ func (q *queue) delay(it *item, now time.Time) {
 	}
 }
 
-// putBack has a taken item wait again. If its time ran out while it was in
-// flight, Run ends it next.
+// putBack makes a taken item wait again. If it has expired in flight, Run ends it
+// next.
 func (q *queue) putBack(it *item, now time.Time) {
 	q.release(it, now)
 	if !it.Expires.IsZero() {
@@ -217,8 +218,8 @@ func (q *queue) putBack(it *item, now time.Time) {
 	q.put(it, now)
 }
 
-// end takes it out for good. Only its group still waits, for the commit. The
-// caller hands what it returns to finish, without holding mu.
+// end takes it out for good; its group waits until its end is on disk. The caller
+// gives what end returns to finish, without holding mu.
 func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	q.release(it, now)
 	it.state = ending
@@ -226,8 +227,8 @@ func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	return e
 }
 
-// advance ends what has expired, and moves what is due. Before the times that it
-// gives to sooner nothing else happens by itself.
+// advance ends what has expired, and moves what is due. It tells sooner when it has
+// to look again.
 func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End) {
 	for it := q.expiring.top(); it != nil; it = q.expiring.top() {
 		if !flow.Expired(now, it.Expires) {
@@ -251,8 +252,8 @@ func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End
 	return ends
 }
 
-// slow makes a target rest for what wait says about its pauses in a row. What was
-// in flight already when a pause began doesn't make it longer.
+// slow makes a target rest; wait says how long after so many pauses in a row. Refusals
+// of what was in flight when a pause began don't make the pause longer.
 func (q *queue) slow(target uint64, now time.Time, wait func(times int) time.Duration) {
 	r := q.rests[target]
 	if r.until.After(now) {
@@ -263,7 +264,7 @@ func (q *queue) slow(target uint64, now time.Time, wait func(times int) time.Dur
 	q.rests[target] = r
 }
 
-// forget drops pauses that ended more than keep ago, so that the map doesn't grow.
+// forget drops the rests that ended more than keep ago, so that the map doesn't grow.
 func (q *queue) forget(now time.Time, keep time.Duration) {
 	if now.Before(q.sweep) {
 		return
@@ -272,8 +273,9 @@ func (q *queue) forget(now time.Time, keep time.Duration) {
 	maps.DeleteFunc(q.rests, func(_ uint64, r rest) bool { return now.Sub(r.until) > keep })
 }
 
-// Lift ends the halts of senders whose account CCS refused: a person says that
-// it is mended. One downstream of each is tried now. It returns their ids.
+// Lift ends the halts of senders whose account CCS refused, because a person says
+// that the account is in order. One downstream of each is tried now. It returns the
+// ids of these senders.
 func (b *Outbox) Lift() (senders []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
