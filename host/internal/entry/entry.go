@@ -1,7 +1,7 @@
-// Package entry holds the words that the ledger and the engines around it
-// share: what comes in, what is pending, and what is to be committed. Engines
-// never import each other, so what passes between them is named here. It
-// starts nothing and decides nothing. Start at [Event] and [Settlement].
+// Package entry has the types that the ledger and the engines around it share:
+// what comes in, what is pending, and what is to be committed. Engines never import
+// each other, so the types of what passes between them are here. It starts nothing
+// and decides nothing. Start at [Event] and [Settlement].
 package entry
 
 import (
@@ -14,11 +14,11 @@ import (
 	"balhost/sdk/message"
 )
 
-// Errors that the ledger gives to its callers, compared with errors.Is.
+// Errors of the ledger. Callers compare with errors.Is.
 var (
-	// ErrConflict: a state key that was read has changed since; run again (P7).
+	// ErrConflict: a state key has changed since it was read; the handler runs again (P7).
 	ErrConflict = errors.New("state has changed since it was read")
-	// ErrLease: the event is not leased to this delivery any more (P5); drop the result.
+	// ErrLease: the event is no longer leased to this delivery (P5); the result is dropped.
 	ErrLease = errors.New("event is not leased to this delivery")
 	// ErrFull: the disk is at its soft limit; nothing was stored, try later (P10).
 	ErrFull = errors.New("ledger takes no new messages: disk at its soft limit")
@@ -26,11 +26,11 @@ var (
 	ErrClosed = errors.New("the ledger is closed: the host stops, or its store has failed")
 	// ErrExists: the message id was used before with other content or by another owner.
 	ErrExists = errors.New("message id was used before for another message")
-	// ErrTooLarge: more than one commit can hold; it can never be stored.
+	// ErrTooLarge: a commit can't hold it, so it can never be stored.
 	ErrTooLarge = errors.New("too large for the ledger")
 	// ErrUnknown: no such entry.
 	ErrUnknown = errors.New("no such entry")
-	// ErrUnusable: the dead letter can't be understood, so that replaying it makes no sense.
+	// ErrUnusable: the dead letter can't be understood, so it is not replayed.
 	ErrUnusable = errors.New("no plugin can handle it")
 )
 
@@ -40,7 +40,7 @@ type Conflict struct{ Keys []string }
 func (c *Conflict) Error() string { return fmt.Sprintf("%v: %.200q", ErrConflict, c.Keys) }
 func (c *Conflict) Unwrap() error { return ErrConflict }
 
-// NoSuch is ErrUnknown in words of its own: what there is none of, and where to look.
+// NoSuch makes an ErrUnknown that says what was not found, and where to look.
 func NoSuch(format string, args ...any) error { return noSuch(fmt.Sprintf(format, args...)) }
 
 type noSuch string
@@ -71,43 +71,42 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Inbound is what a session read and wants stored before it acks (P1).
+// Inbound is what a transport has read and wants stored before it acks (P1).
 // Exactly one of Upstream and Receipt is set.
 type Inbound struct {
-	// Upstream without ID, Attempt and Received: the ledger gives these.
+	// Upstream has no ID, Attempt and Received: the ledger sets these.
 	Upstream *message.Upstream
-	// Receipt without ID and Attempt. Its dedup key is its sender and the
-	// whole prefixed message id that CCS gave.
+	// Receipt has no ID and Attempt. Its dedup key is its sender and CCSMessageID.
 	Receipt *message.Receipt
-	// CCSMessageID is CCS's own id of a receipt ("dr2:…").
+	// CCSMessageID is CCS's own id of a receipt, with its prefix ("dr2:…").
 	CCSMessageID string
-	// Unusable, when not empty, says why nobody can handle the upstream: it
-	// goes to the dead letters at once. Raw is set, and From and MessageID as far
-	// as there is a text for them.
+	// Unusable, when not empty, says why nobody can handle the upstream. It goes to
+	// the dead letters at once. Raw is set, and From and MessageID if they are text.
 	Unusable string
-	// Names, when not empty, are what CCS wrote for From and MessageID where
-	// their texts alone don't tell it: 42 is another id than "42" (P6).
+	// Names, when not empty, is what CCS wrote for From and MessageID. It is needed
+	// where their texts could be equal: the id 42 is not the id "42" (P6).
 	Names string
-	// Places are where in Raw the upstream's fields stand, as far as is known.
+	// Places says where in Raw the upstream's fields are, if that is known.
 	Places Places
 }
 
-// Places are offsets into an upstream's Raw. 0 is none: there the payload's brace
-// is. They save searching and decide nothing: who uses one looks whether it is right.
+// Places are offsets into an upstream's Raw; 0 is unknown. They only save a search:
+// who uses one checks it first.
 type Places struct{ From, Category, MessageID, Data int }
 
-// Kept is how many bytes are kept of either end of what can't be kept whole.
+// Kept is how many bytes are kept of each end of a payload that is too large to be
+// kept whole.
 const Kept = 64 << 10
 
-// Cut is what is kept of size bytes that begin with head and end with tail.
+// Cut returns what is kept of size bytes that begin with head and end with tail.
 func Cut(head, tail []byte, size int) []byte {
 	head, tail = head[:min(len(head), Kept)], tail[max(0, len(tail)-Kept):]
 	out := fmt.Appendf(bytes.Clone(head), "\n[%d bytes are cut out here]\n", size-len(head)-len(tail))
 	return append(out, tail...)
 }
 
-// Event is one pending event: what order and due time need, and no body. The
-// ledger hands out copies.
+// Event is one pending event, without its body: what decides its order and when it
+// is due. The ledger gives out copies.
 type Event struct {
 	Seq      uint64
 	Kind     Kind
@@ -120,7 +119,7 @@ type Event struct {
 	Due      time.Time // not before this; zero for at once
 }
 
-// Body is the content of one event. Exactly one field is set.
+// Body is the body of one event. Exactly one field is set.
 type Body struct {
 	Upstream *message.Upstream
 	Outcome  *message.Outcome
@@ -132,20 +131,20 @@ type Verdict uint8
 
 // The verdicts on an event that was handed out.
 const (
-	Done  Verdict = iota + 1 // handled: commit Changes and the end of the event together (P7)
-	Retry                    // stays pending until Due, Attempts more by one
-	Dead                     // to the dead letters with Reason
+	Done  Verdict = iota + 1 // it was handled: commit Changes and its end together (P7)
+	Retry                    // it stays pending until Due, with one more attempt
+	Dead                     // it goes to the dead letters with Reason
 )
 
 // Settlement ends one handing out of an event.
 type Settlement struct {
 	Seq     uint64
-	Lease   uint64 // as given to Lease; another one in force makes the commit fail with ErrLease
+	Lease   uint64 // as given to Lease; if another one is in force, the commit fails with ErrLease
 	Verdict Verdict
 	Due     time.Time // Retry
 	Reason  string    // Retry, Dead
-	Plugin  string    // who handled it: owner of Changes
-	Changes Changes   // Done; of Retry and Dead only the Reads count, by which they came to be
+	Plugin  string    // that handled it; it owns Changes
+	Changes Changes   // Done; for Retry and Dead only Reads count: the verdict was made by them
 }
 
 // Changes are committed all or nothing (P7).
@@ -158,14 +157,14 @@ type Changes struct {
 // Empty reports whether there is nothing to commit.
 func (c Changes) Empty() bool { return len(c.Sends) == 0 && len(c.Writes) == 0 && len(c.Reads) == 0 }
 
-// Send is one downstream to accept (P2). Message has MessageID and Session.
+// Send is one downstream to accept (P2). Its MessageID and Session are set.
 type Send struct {
 	Message message.Checked
 	Tell    bool // the owner wants to hear the outcome as an event (P4)
 }
 
-// HostState owns the state that the host keeps for itself, such as which plugins
-// are paused. No plugin's file can have this name.
+// HostState is the owner of the host's own state, such as which plugins are paused.
+// No plugin's file can have this name.
 const HostState = "~dispatch"
 
 // Write sets or deletes one key of a plugin's state.
@@ -174,13 +173,14 @@ type Write struct {
 	Value json.RawMessage // nil deletes
 }
 
-// Read is the version of a key that a handler looked at; 0: there was no such key.
+// Read is the version of a key that a handler read; 0: there was no such key.
 type Read struct {
 	Key     string
 	Version uint64
 }
 
-// Downstream is one pending downstream: what order and due time need, and no body.
+// Downstream is one pending downstream, without its body: what decides its order
+// and when it is due.
 type Downstream struct {
 	Seq       uint64
 	Session   string // its sender id
@@ -210,7 +210,7 @@ type End struct {
 	Attempts    int // how often it was written to the wire
 }
 
-// DeadLetter is one event that nobody could handle, kept until a person
+// DeadLetter is one event that nobody could handle. It is kept until a person
 // replays or deletes it (P8).
 type DeadLetter struct {
 	ID        string          `json:"id"` // the event's
@@ -220,7 +220,7 @@ type DeadLetter struct {
 	Received  time.Time       `json:"received"`
 	Attempts  int             `json:"attempts"`
 	Plugin    string          `json:"plugin,omitempty"`   // who tried it last
-	Unusable  bool            `json:"unusable,omitempty"` // it can't be understood: never pending, and never replayed
+	Unusable  bool            `json:"unusable,omitempty"` // it can't be understood, so it was never pending and is never replayed
 	Session   string          `json:"session"`
 	Category  string          `json:"category,omitempty"`
 	From      string          `json:"from,omitempty"`
@@ -230,7 +230,7 @@ type DeadLetter struct {
 	RawBytes  []byte          `json:"raw_bytes,omitempty"` // the same when it is not UTF-8 either
 }
 
-// Counts are the ledger's totals since the store was made, and what is in it now.
+// Counts are the ledger's totals since it was made, and what is in it now.
 type Counts struct {
 	Accepted    uint64 `json:"accepted"`   // upstreams and receipts stored
 	Duplicates  uint64 `json:"duplicates"` // known already; since this start
