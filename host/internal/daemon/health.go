@@ -81,7 +81,7 @@ func (h *host) look(limit time.Duration) *look {
 	put(h.parts.outbox, func() func() {
 		h.outbox.Alive()
 		sending := map[string]outbox.Stats{}
-		ids := h.outbox.Sessions()
+		ids := h.outbox.Senders()
 		for _, s := range h.labels() {
 			ids = append(ids, s.ID)
 		}
@@ -138,7 +138,7 @@ func (l *look) unready() []string {
 		if st.Contest.Lasts(time.Now()) {
 			reasons = append(reasons, fmt.Sprintf("session %q: %s", st.Name, st.Contest))
 		}
-		if until := l.sending[st.SenderID].Halted; !until.IsZero() {
+		if until := l.sending[st.SenderID].HaltedUntil; !until.IsZero() {
 			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
 		}
 		for _, c := range st.Connections {

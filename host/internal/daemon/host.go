@@ -193,8 +193,8 @@ func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusabl
 	if session.Later = o.Later; !o.Next.IsZero() {
 		session.NextTry = &o.Next
 	}
-	if !o.Halted.IsZero() {
-		session.HaltedUntil = &o.Halted
+	if !o.HaltedUntil.IsZero() {
+		session.HaltedUntil = &o.HaltedUntil
 	}
 	for _, c := range s.Connections {
 		conn := admin.Connection{

@@ -68,7 +68,7 @@ func TestStatusJSON(t *testing.T) {
 			{Name: "quiet", SenderID: "200"},
 		},
 		sending: map[string]outbox.Stats{
-			"100": {Pending: 61, Ready: 62, Later: 63, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, Halted: at(22)},
+			"100": {Pending: 61, Ready: 62, Later: 63, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
 			"300": {Pending: 67},
 		},
 		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81},

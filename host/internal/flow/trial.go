@@ -154,8 +154,8 @@ func (t *Trial) Isolated(now time.Time) {
 	}
 }
 
-// Refused notes that CCS refused a downstream, though not for its account.
-func (t *Trial) Refused() { t.answers++ }
+// Nacked notes that CCS refused a downstream, but not because of the account.
+func (t *Trial) Nacked() { t.answers++ }
 
 // Answers is how many answers of CCS there were that show that it knows the account.
 func (t *Trial) Answers() uint64 { return t.answers }

@@ -91,8 +91,8 @@ func step(t *testing.T, trial *Trial, words []string) string {
 		trial.Left(now, number(0))
 	case "isolated":
 		trial.Isolated(now)
-	case "refused":
-		trial.Refused()
+	case "nacked":
+		trial.Nacked()
 	case "accused":
 		account := trial.Accused()
 		say(account, "the account")

@@ -9,7 +9,7 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// still is a ledger that doesn't answer what Run asks while stands is open.
+// still is a ledger that doesn't answer Run while stands is open.
 type still struct {
 	*ledger
 	stands chan struct{}
@@ -20,8 +20,8 @@ func (s still) Downstreams(after uint64, max int) []entry.Downstream {
 	return s.ledger.Downstreams(after, max)
 }
 
-// P10: an outbox that stands still, though no lock of it is held, gives no sign
-// of life; one that goes on, or has ended, does at once.
+// P10: Alive does not return while Run hangs, though nobody holds a lock. It returns
+// at once when Run goes on, or has ended.
 func TestAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := still{newLedger(), make(chan struct{})}

@@ -21,7 +21,7 @@ const (
 
 // Acked says that CCS took the downstream; newToken replaces its target's when
 // not empty. A downstream that is unknown, or was answered before, is ignored.
-func (b *Outbox) Acked(session string, seq uint64, newToken string) {
+func (b *Outbox) Acked(sender string, seq uint64, newToken string) {
 	now := time.Now()
 	b.mu.Lock()
 	it := b.items[seq]
@@ -43,14 +43,14 @@ func (b *Outbox) Acked(session string, seq uint64, newToken string) {
 
 // Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
 // A downstream that is unknown, or was answered before, is ignored.
-func (b *Outbox) Nacked(session string, seq uint64, code, description string) {
+func (b *Outbox) Nacked(sender string, seq uint64, code, description string) {
 	b.answered(seq, flow.Judge(code), reason{code, description})
 }
 
 // Refused says that CCS refused the stanza that carried the downstream, or that
 // no stanza can carry it; errorType and condition are the stanza error's
 // (ccs-protocol.md §4.2).
-func (b *Outbox) Refused(session string, seq uint64, errorType, condition, description string) {
+func (b *Outbox) Refused(sender string, seq uint64, errorType, condition, description string) {
 	b.answered(seq, flow.JudgeStanza(errorType, condition), reason{CodeStanza, description})
 }
 
@@ -75,7 +75,7 @@ func (b *Outbox) answered(seq uint64, verdict flow.Verdict, why reason) {
 			verdict = flow.Retry
 		}
 	default:
-		it.queue.trial.Refused()
+		it.queue.trial.Nacked()
 	}
 	verdict = verdict.After(it.Attempts+1, b.o.Attempts)
 	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
@@ -88,7 +88,7 @@ func (b *Outbox) answered(seq uint64, verdict flow.Verdict, why reason) {
 // again, oldest first, with the same message id and no attempt counted (P3),
 // unless it is suspected of having ended the connection, see [flow.JudgeLoss].
 // Return reports whether the end is put down to one of them.
-func (b *Outbox) Return(session string, seqs []uint64, end flow.End) (blamed bool) {
+func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool) {
 	now := time.Now()
 	var records []func()
 	b.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// actions are what becomes of a nacked downstream, by code: every row of
+// actions check what happens to a nacked downstream, by code: every row of
 // ccs-protocol.md §4.1.
 var actions = map[string]func(t *testing.T, l *ledger, b *Outbox, code string){
 	"SERVICE_UNAVAILABLE": retried, "INTERNAL_SERVER_ERROR": retried, "NEVER_HEARD_OF": retried, "": retried,
@@ -24,7 +24,7 @@ var actions = map[string]func(t *testing.T, l *ledger, b *Outbox, code string){
 	"BAD_REGISTRATION": failed, "DEVICE_UNREGISTERED": failed, "SENDER_ID_MISMATCH": failed, "INVALID_APNS_CREDENTIAL": failed,
 }
 
-// The first of three, two of them to one target, is nacked.
+// Of three downstreams, two of them to one target, the first is nacked.
 func TestVerdicts(t *testing.T) { // ccs-protocol.md §4.1
 	for code, action := range actions {
 		t.Run(code, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestVerdicts(t *testing.T) { // ccs-protocol.md §4.1
 	}
 }
 
-// With the table in the document every code is known that is in it.
+// Every code in the table of the document is known here.
 func TestVerdictsAreThoseOfTheDocument(t *testing.T) {
 	text, err := os.ReadFile("../ccs/ccs-protocol.md")
 	if err != nil {
@@ -62,7 +62,7 @@ func TestVerdictsAreThoseOfTheDocument(t *testing.T) {
 	}
 }
 
-// again from 1 s on, an attempt counted and the schedule on disk; others go on.
+// retried: it goes again after 1 s or more, the attempt counts, and the schedule is on disk. Others go on.
 func retried(t *testing.T, l *ledger, b *Outbox, _ string) {
 	if len(l.postponed) != 1 || l.postponed[0].attempts != 1 || time.Until(l.postponed[0].due) < time.Second {
 		t.Errorf("postponed %+v", l.postponed)
@@ -74,7 +74,7 @@ func retried(t *testing.T, l *ledger, b *Outbox, _ string) {
 	expect(t, "again", take(b, 10), 1)
 }
 
-// its target rests for minutes, others don't.
+// slowed: its target rests for minutes, others don't.
 func slowed(t *testing.T, l *ledger, b *Outbox, _ string) {
 	if len(l.postponed) != 1 || l.postponed[0].attempts != 1 {
 		t.Errorf("postponed %+v", l.postponed)
@@ -88,7 +88,7 @@ func slowed(t *testing.T, l *ledger, b *Outbox, _ string) {
 	}
 }
 
-// at once, no attempt, nothing to persist: the connection was at fault.
+// resent: it goes again at once, and no attempt counts, because the connection was at fault.
 func resent(t *testing.T, l *ledger, b *Outbox, _ string) {
 	expect(t, "at once", take(b, 10), 1, 2, 3)
 	if b.items[1].Attempts != 0 || len(l.postponed) != 0 {
@@ -96,7 +96,7 @@ func resent(t *testing.T, l *ledger, b *Outbox, _ string) {
 	}
 }
 
-// an outcome that names code and description; others go on.
+// failed: its outcome has the code and the description. Others go on.
 func failed(t *testing.T, l *ledger, b *Outbox, code string) {
 	expect(t, "the others", take(b, 10), 2, 3)
 	e := l.end(t, 1)
@@ -107,15 +107,15 @@ func failed(t *testing.T, l *ledger, b *Outbox, code string) {
 	expect(t, "never again", take(b, 10))
 }
 
-// nothing goes, whomever to, until one alone is tried.
+// halted: nothing goes to anybody, until one alone is tried.
 func halted(t *testing.T, _ *ledger, b *Outbox, _ string) {
 	expect(t, "nobody", take(b, 10))
 	time.Sleep(5*time.Minute + time.Second)
 	expect(t, "one alone, and another one", take(b, 10), 2)
 }
 
-// An account error stops the session, is said once, and is tried again by one
-// downstream alone, as often as it takes.
+// An account error stops the sender, and one line says so. Again and again one
+// downstream is tried alone, until CCS takes it.
 func TestAccountErrorHalts(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		var log lines
@@ -134,7 +134,7 @@ func TestAccountErrorHalts(t *testing.T) {
 		b.Nacked("main", 1, "AUTHENTICATION_FAILED", "")
 		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
 		said(1)
-		if s := b.Stats("main"); s.Halted.IsZero() || s.Refused != 1 {
+		if s := b.Stats("main"); s.HaltedUntil.IsZero() || s.Halted != 1 {
 			t.Errorf("not halted: %+v", s)
 		}
 		for i := range 3 {
@@ -155,7 +155,7 @@ func TestAccountErrorHalts(t *testing.T) {
 		expect(t, "nothing beside it", take(b, 10))
 		b.Acked("main", 1, "")
 		expect(t, "then the others", take(b, 10), 2, 3, 4, 5)
-		if s := b.Stats("main"); !s.Halted.IsZero() || s.Refused != 0 {
+		if s := b.Stats("main"); !s.HaltedUntil.IsZero() || s.Halted != 0 {
 			t.Errorf("still halted: %+v", s)
 		}
 		if text := log.String(); strings.Count(text, "session=fleet") != 5 || strings.Contains(text, `err=""`) ||
@@ -168,8 +168,8 @@ func TestAccountErrorHalts(t *testing.T) {
 	})
 }
 
-// One message over which CCS refuses the account, while it takes the others, is
-// no reason to stop them: it is tried again by itself, and fails in the end.
+// If CCS refuses the account over one message and takes the others, the others go
+// on. The one is tried again, and fails in the end.
 func TestAccountErrorOfOneMessage(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		b.o.Attempts = 3

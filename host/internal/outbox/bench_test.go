@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What one downstream costs from the ledger to its outcome, with so many groups
-// at once, and without any: the cost must not grow with the groups.
+// What one downstream costs from the ledger to its outcome, without groups and with
+// many at once. The cost must not grow with the number of groups.
 func BenchmarkGroups(b *testing.B) {
 	for _, groups := range []int{0, 1000, 100_000} {
 		b.Run(fmt.Sprint("groups=", groups), func(b *testing.B) {

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// What has expired when the host starts is not ended in silence: after a start of
-// the machine that is by a clock which may be wrong. // P8
+// When downstreams have expired before the host starts, a log line says so: after a
+// start of the machine the clock may be wrong. // P8
 func TestExpiredWhileAwayIsSaid(t *testing.T) {
 	for _, away := range []time.Duration{time.Minute, 2 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics are the outbox's counters.
 type metrics struct {
 	outcomes *prometheus.CounterVec // label status: acked, failed, expired
-	nacks    *prometheus.CounterVec // label verdict: as flow.Verdict has them
+	nacks    *prometheus.CounterVec // label verdict: those of flow.Verdict
 }
 
 func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
@@ -16,7 +16,7 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 		}, []string{"status"}),
 		nacks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "balhost_outbox_nacks_total",
-			Help: "Nacks from CCS, by what was made of them.",
+			Help: "Nacks from CCS, by the verdict on them.",
 		}, []string{"verdict"}),
 	}
 	if reg == nil {
@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 		gauge("balhost_outbox_ready", "Of these, those that may go now.", func(s Stats) int { return s.Ready }),
 		gauge("balhost_outbox_taken", "Of these, those with a connection.", func(s Stats) int { return s.Taken }),
 		gauge("balhost_outbox_slowed_targets", "Devices and topics that rest because CCS wants them slower.", func(s Stats) int { return s.Slowed }),
-		gauge("balhost_outbox_halted_sessions", "Senders that CCS refuses, so that nothing goes out for them.", func(s Stats) int { return s.Refused }),
+		gauge("balhost_outbox_halted_sessions", "Senders that CCS refuses, so that nothing goes out for them.", func(s Stats) int { return s.Halted }),
 	)
 	return m
 }

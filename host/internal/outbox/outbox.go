@@ -72,7 +72,7 @@ type Outbox struct {
 	rnd     *rand.Rand
 	cursor  uint64 // the highest seq read
 	items   map[uint64]*item
-	queues  map[string]*queue  // by sender id; the methods call that one the session
+	queues  map[string]*queue  // by sender id
 	reports map[string]*report // by code
 	unsaved []unsavedEnd       // that the ledger did not take
 }
@@ -198,21 +198,21 @@ func (b *Outbox) advance(now time.Time) (next time.Time, expired int) {
 	return next, len(ends)
 }
 
-// Changed is closed when Take may find more for session; fetch it before calling Take.
-func (b *Outbox) Changed(session string) <-chan struct{} {
+// Changed is closed when Take may find more for a sender; fetch it before calling Take.
+func (b *Outbox) Changed(sender string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.queue(session).hint()
+	return b.queue(sender).hint()
 }
 
-// Take hands out up to n downstreams of session that may go now, oldest first,
+// Take hands out up to n downstreams of a sender that may go now, oldest first,
 // to one of its connections; conn is that one's number. The connection has each
 // until it says what became of it, or returns it.
-func (b *Outbox) Take(session string, conn, n int) []entry.Outgoing {
+func (b *Outbox) Take(sender string, conn, n int) []entry.Outgoing {
 	var out []entry.Outgoing
 	for len(out) < n {
 		b.mu.Lock()
-		picked := b.queue(session).pick(conn, n-len(out), time.Now())
+		picked := b.queue(sender).pick(conn, n-len(out), time.Now())
 		b.mu.Unlock()
 		if len(picked) == 0 {
 			break

@@ -38,8 +38,8 @@ func TestOldestFirst(t *testing.T) { // P3
 	})
 }
 
-// An end that the ledger refuses is told again until it takes it: nobody behind
-// it in its group waits for a restart.
+// An end that the ledger does not take is recorded later. So the next of its group
+// need not wait for a restart.
 func TestRefusedEndIsRecordedLater(t *testing.T) { // P4, P5
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("tokA", 1, -1)
@@ -87,8 +87,8 @@ func TestChangedIsClosedWhenThereIsMore(t *testing.T) { // P0
 	})
 }
 
-// Only the head of a group is ever out, until its outcome is on disk. Groups
-// don't wait for each other.
+// Of a group only the head is in flight, until its outcome is on disk. Groups don't
+// wait for each other.
 func TestGroupsGoOneAfterTheOther(t *testing.T) { // P5
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		for range 3 {
@@ -134,8 +134,8 @@ func TestExpiredInsideAGroup(t *testing.T) { // P4, P5
 	})
 }
 
-// Thousands of groups at once, each with a head that is refused for now, and
-// thousands behind one head whose time runs out: nobody waits for another.
+// There are thousands of groups at once, and the heads of half of them are refused
+// for now. The other groups don't wait for them.
 func TestManyGroups(t *testing.T) { // P5
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const groups, each = 5000, 3
@@ -196,7 +196,7 @@ func TestExpiryBehindAHead(t *testing.T) { // P4, P5
 	})
 }
 
-// The schedule is persisted, grows, and ends after 15 attempts.
+// The waits grow, each is on disk, and after 15 attempts the downstream fails.
 func TestRetryThenFail(t *testing.T) { // P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("tokA", 0, -1)
@@ -310,8 +310,8 @@ func TestEachTargetRestsAlone(t *testing.T) {
 	}
 }
 
-// What rests is passed over, however much of it stands in front, and nothing of
-// it is read.
+// What rests is passed over, however many are before the first that may go, and
+// none of them is read.
 func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const busy = 1000
@@ -357,7 +357,7 @@ func TestRestingSuspectIsNotTried(t *testing.T) {
 	})
 }
 
-// The probe is none whose target rests, though CCS refused the account over it least often.
+// A downstream whose target rests is not the probe, even if CCS refused the account over it least often.
 func TestRestingProbe(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		for _, token := range []string{"busy", "calm", "busy"} {
@@ -376,7 +376,7 @@ func TestRestingProbe(t *testing.T) {
 	})
 }
 
-// A due time of another year comes from a clock that was wrong.
+// A due time in another year comes from a clock that was wrong.
 func TestDueTimeOfAWrongClock(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.mu.Lock()
@@ -470,8 +470,8 @@ func TestGoneFromTheLedger(t *testing.T) {
 	})
 }
 
-// Random answers: every downstream ends once, in order within its group, and
-// the queues agree with each other all the time.
+// With random answers every downstream ends once, in order within its group, and
+// nothing is left in the queue.
 func TestEveryDownstreamEndsOnce(t *testing.T) { // P4, P5
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -98,7 +98,7 @@ func (b *Outbox) reported(now time.Time, sooner func(time.Time)) (say []func()) 
 		delete(b.reports, key)
 		if r.left > 0 {
 			say = append(say, func() {
-				b.log.Warn("more downstreams ended so, not named each", "code", r.code, "count", r.left, "took", reportEvery)
+				b.log.Warn("more downstreams ended with this code", "code", r.code, "count", r.left, "took", reportEvery)
 			})
 		}
 	}

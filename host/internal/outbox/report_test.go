@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// What failed is named in the log: one line each, at warn, by its id and the
-// beginning of its token only; a storm of them says how many more there were.
+// Each downstream that failed has a line in the log, at warn, with its id and only
+// the beginning of its token. When very many fail, a line says how many more there were.
 func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		var log lines

@@ -17,8 +17,9 @@ type Stats struct {
 	Taken   int       // with a connection
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
-	Refused int       // senders that are halted
-	Halted  time.Time // until then nothing goes of a sender that CCS refuses; of several, the last
+	Halted  int       // senders whose account CCS refuses
+	// HaltedUntil is when such a sender tries again; of several, the last.
+	HaltedUntil time.Time
 }
 
 // Stats are those of these senders, by id, or of all.
@@ -35,8 +36,8 @@ func (b *Outbox) Stats(senders ...string) Stats {
 	return all
 }
 
-// Sessions are the ids of the senders that have anything pending, sorted.
-func (b *Outbox) Sessions() []string {
+// Senders are the ids of the senders that have anything pending, sorted.
+func (b *Outbox) Senders() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var ids []string
@@ -64,8 +65,8 @@ func (q *queue) addTo(t *Stats) {
 	if q.trial.State() != flow.Halted {
 		return
 	}
-	t.Refused++
-	if until := q.trial.Until(); until.After(t.Halted) {
-		t.Halted = until
+	t.Halted++
+	if until := q.trial.Until(); until.After(t.HaltedUntil) {
+		t.HaltedUntil = until
 	}
 }

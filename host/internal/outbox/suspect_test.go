@@ -13,7 +13,7 @@ import (
 	"balhost/sdk/message"
 )
 
-// patience is flow's.
+// patience is that of package flow.
 const patience = 2 * time.Second
 
 // accept stores n.
@@ -34,8 +34,8 @@ func hinted(changed <-chan struct{}) bool {
 	}
 }
 
-// After a stream error over our bytes each goes alone; the poison one fails when
-// it has ended two alone, and others got through before each.
+// After a stream error over our bytes each goes alone. The poison fails when it has
+// ended two connections alone, and others got through before each of these.
 func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const poison = 3
@@ -63,8 +63,8 @@ func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
 	})
 }
 
-// Another client of the sender ends connections, over and over, while one of ours is in
-// flight and others get through: none is looked at for it.
+// Another client of the sender ends connections again and again, while one message is
+// in flight and others get through. No message is blamed.
 func TestRivalIsNoMessagesFault(t *testing.T) { // P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 1)
@@ -81,8 +81,8 @@ func TestRivalIsNoMessagesFault(t *testing.T) { // P4
 	})
 }
 
-// Connections with something in flight wait until one of them is empty, and are
-// told when it is; that one takes the suspect and nothing else, the others go on.
+// Connections with something in flight wait until one of them is empty, and get a
+// hint then. That one takes the suspect and nothing else. The others go on.
 func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 9)
@@ -115,8 +115,8 @@ func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
 	})
 }
 
-// What a connection that drains still has in flight holds nobody up: it takes
-// nothing any more.
+// A connection that drains takes nothing more. So a suspect does not wait for what it
+// has in flight.
 func TestSuspectPassesADrainingConnection(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 6)
@@ -131,8 +131,8 @@ func TestSuspectPassesADrainingConnection(t *testing.T) { // P10
 	})
 }
 
-// The probe of a session that was halted goes alone in all of it, and waits for
-// no connection.
+// The probe of a sender that was halted is the only downstream that goes, on any
+// connection. It waits for no empty one.
 func TestProbePassesWhatIsInFlight(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 6)
@@ -152,8 +152,8 @@ func TestProbePassesWhatIsInFlight(t *testing.T) {
 	})
 }
 
-// An older message's answer ends the probing while the probe is in flight: all
-// go on at once, on its connection when its turn is over.
+// The ack of an older message ends the probing while the probe is in flight. The
+// others go on: at once, and on the probe's connection after a short while.
 func TestProbeOvertakenByAnAnswer(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 5)
@@ -169,9 +169,9 @@ func TestProbeOvertakenByAnAnswer(t *testing.T) {
 	})
 }
 
-// Three connections in a row that end without an answer make a suspect; what
-// happens to it alone counts as an attempt, is recorded and waits, until it has
-// failed and says so. Others go on meanwhile.
+// A message is a suspect when three connections in a row ended without an answer to
+// it. From then on each end is an attempt, which is recorded, and a wait follows. At
+// the last attempt it fails. Others go on meanwhile.
 func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const attempts = 15
@@ -225,7 +225,7 @@ func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
 	})
 }
 
-// Whatever CCS says about a message proves that it can read it.
+// Any answer of CCS to a message proves that CCS can read it.
 func TestAnswerEndsSuspicion(t *testing.T) { // P3
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 2)
@@ -250,9 +250,9 @@ func TestAnswerEndsSuspicion(t *testing.T) { // P3
 	})
 }
 
-// A suspect that is never answered holds its connection for a short while only.
-// When what came after it is unanswered too at the end, its blame is no proof,
-// and still an attempt: it can't go on for ever.
+// A suspect that is never answered keeps its connection to itself for a short while
+// only. If others are unanswered beside it when the connection ends, that proves
+// nothing, but it is an attempt: the suspect does not go on for ever.
 func TestSuspectThatIsNeverAnswered(t *testing.T) { // P4, P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		b.o.Attempts = 3
@@ -286,9 +286,9 @@ func TestSuspectThatIsNeverAnswered(t *testing.T) { // P4, P10
 	})
 }
 
-// Where no connection becomes empty, because something in flight is never
-// answered, the others are held up for half of the time at most, in short
-// pieces at first. As soon as there is a new connection, the suspect goes.
+// No connection becomes empty, because something in flight is never answered. Then
+// the others wait for half of the time at most, and for short times at first. As soon
+// as there is a new connection, the suspect goes.
 func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 1)
@@ -323,8 +323,8 @@ func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
 	})
 }
 
-// Answers that take longer than patience leave no connection empty in it, so
-// the others wait longer each time, until one is.
+// If answers take longer than patience, no connection is empty within it. So the
+// others wait longer each time, until one is.
 func TestSuspectBesideSlowAnswers(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const slow = 3 * patience
@@ -354,8 +354,8 @@ func TestSuspectBesideSlowAnswers(t *testing.T) { // P10
 	})
 }
 
-// Many suspects and a stream of others share one connection: neither starves.
-func TestSuspectsAndOthersTakeTurns(t *testing.T) { // P10
+// Many suspects and many others share one connection. Both go on.
+func TestSuspectsAndOthersShareTheTime(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const suspects, rtt = 100, 20 * time.Millisecond
 		accept(l, suspects)
@@ -390,7 +390,7 @@ func TestSuspectsAndOthersTakeTurns(t *testing.T) { // P10
 	})
 }
 
-// A suspect keeps its place in its group, whatever becomes of it.
+// A suspect keeps its place in its group.
 func TestSuspectKeepsItsGroup(t *testing.T) { // P5
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		for range 3 {
@@ -424,7 +424,7 @@ func TestSuspectKeepsItsGroup(t *testing.T) { // P5
 	})
 }
 
-// A suspect expires like any other, and nobody waits for it any more.
+// A suspect expires like any other. Then nobody waits for it.
 func TestSuspectExpires(t *testing.T) { // P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 1)
@@ -437,7 +437,7 @@ func TestSuspectExpires(t *testing.T) { // P4
 		accept(l, 1)
 		expect(t, "then they wait", take(b, 9))
 		changed := b.Changed("main")
-		time.Sleep(lastSecond - time.Millisecond) // before its turn is over
+		time.Sleep(lastSecond - time.Millisecond) // before the others stop to wait for it
 		expect(t, "until it has expired", take(b, 9))
 		time.Sleep(time.Millisecond)
 		if !hinted(changed) {
@@ -453,8 +453,8 @@ func TestSuspectExpires(t *testing.T) { // P4
 	})
 }
 
-// A network that is lost over and over makes suspects of good messages, and
-// fails none.
+// A network that fails again and again makes suspects of good messages, but none of
+// them fails.
 func TestFlappingNetworkFailsNothing(t *testing.T) { // P3, P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		const all = 50
@@ -486,9 +486,9 @@ func TestFlappingNetworkFailsNothing(t *testing.T) { // P3, P4
 	})
 }
 
-// A generic condition is no verdict: where nothing else gets through either, a
-// good message waits, ever longer, and goes when CCS is content again. No attempt
-// is counted, however often it happens.
+// A generic condition is no verdict. If nothing else gets through either, a good
+// message waits, longer each time, and goes when CCS takes messages again. No attempt
+// counts.
 func TestQuotaFailsNoGoodMessage(t *testing.T) { // P4, P10
 	for name, end := range map[string]flow.End{"policy": policy, "bytes": garbled, "cut": cut} {
 		for _, n := range []int{1, 3} {
@@ -531,7 +531,7 @@ func TestQuotaFailsNoGoodMessage(t *testing.T) { // P4, P10
 	}
 }
 
-// The oldest of many suspects is the poison: the others are not behind it for ever.
+// The oldest of many suspects is the poison. The others go all the same.
 func TestOldestSuspectIsThePoison(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		accept(l, 5)
