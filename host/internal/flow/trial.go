@@ -21,10 +21,10 @@ import "time"
 type Trial struct {
 	state  TrialState
 	until  time.Time     // when the state ends by itself; zero: it does not
-	begun  time.Time     // Waiting, Alone, Probe: when the trial began
+	begun  time.Time     // Waiting, Alone, ProbeSent: when the trial began
 	took   time.Duration // how long the last trial lasted
 	missed bool          // the last trial ended before a connection was empty
-	seq    uint64        // Alone, Probe: the downstream in flight
+	seq    uint64        // Alone, ProbeSent: the downstream in flight
 	conn   int           // and its connection
 
 	answers uint64 // that show that CCS knows the account
@@ -36,19 +36,19 @@ type TrialState uint8
 
 // The states of a trial.
 const (
-	Idle    TrialState = iota // nobody is tried: a suspect may be next
-	Waiting                   // a suspect waits for an empty connection
-	Alone                     // a suspect is in flight with nothing beside it
-	Owed                      // the others are first: one of them goes before the next trial
-	Pause                     // and then they have their time
-	Halted                    // CCS refuses the account: nothing goes
-	Probing                   // the next one goes alone and shows whether it still does
-	Probe                     // that one is in flight
+	Idle      TrialState = iota // nobody is tried, and a suspect may be next
+	Waiting                     // a suspect waits for an empty connection
+	Alone                       // a suspect is in flight, with nothing beside it
+	Owed                        // one of the others goes before the next suspect
+	Pause                       // the others have as much time as the last trial took
+	Halted                      // CCS refuses the account: nothing goes
+	ProbeDue                    // the next one goes alone, and shows whether CCS takes the account again
+	ProbeSent                   // that one is in flight
 )
 
 // String is the state in lower case.
 func (s TrialState) String() string {
-	return [...]string{"idle", "waiting", "alone", "owed", "pause", "halted", "probing", "probe"}[s]
+	return [...]string{"idle", "waiting", "alone", "owed", "pause", "halted", "probe due", "probe sent"}[s]
 }
 
 // Next is what a connection may take.
@@ -59,7 +59,7 @@ const (
 	Nothing Next = iota
 	Others       // as many as it wants, but no suspect
 	Suspect      // the oldest suspect; say so with [Trial.Sent]
-	AProbe       // one of the others; say so with [Trial.Sent]
+	Probe        // one of the others; say so with [Trial.Sent]
 )
 
 // Asking is a connection that could take something, and what there is.
@@ -89,10 +89,10 @@ func (t *Trial) Next(now time.Time, a Asking) Next {
 	}
 	othersFirst := t.state == Alone || t.state == Owed || t.state == Pause
 	switch {
-	case t.state == Halted, t.state == Probe, t.state == Alone && a.Conn == t.conn:
+	case t.state == Halted, t.state == ProbeSent, t.state == Alone && a.Conn == t.conn:
 		return Nothing
-	case t.state == Probing && a.Others:
-		return AProbe
+	case t.state == ProbeDue && a.Others:
+		return Probe
 	case a.Others && (othersFirst || !a.Suspects):
 		if t.state == Owed {
 			t.enter(Pause, now.Add(t.took))
@@ -123,8 +123,8 @@ func (t *Trial) Sent(now time.Time, seq uint64, conn int) {
 		t.begun = now
 	}
 	t.seq, t.conn = seq, conn
-	if t.state == Probing {
-		t.enter(Probe, time.Time{})
+	if t.state == ProbeDue {
+		t.enter(ProbeSent, time.Time{})
 	} else {
 		t.enter(Alone, now.Add(patience))
 	}
@@ -137,8 +137,8 @@ func (t *Trial) Left(now time.Time, seq uint64) {
 	case seq != t.seq:
 	case t.state == Alone:
 		t.end(now)
-	case t.state == Probe: // without an ack, which would have ended the probing
-		t.enter(Probing, time.Time{})
+	case t.state == ProbeSent: // without an ack, which would have ended the probing
+		t.enter(ProbeDue, time.Time{})
 	}
 }
 
@@ -185,7 +185,7 @@ func (t *Trial) Lift() bool {
 	if t.state != Halted {
 		return false
 	}
-	t.enter(Probing, time.Time{})
+	t.enter(ProbeDue, time.Time{})
 	return true
 }
 
@@ -194,9 +194,9 @@ func (t *Trial) Lift() bool {
 func (t *Trial) Acked() bool {
 	t.answers++
 	switch t.state {
-	case Halted, Probing:
+	case Halted, ProbeDue:
 		t.enter(Owed, time.Time{})
-	case Probe: // in flight with nothing beside it, as a suspect would be
+	case ProbeSent: // in flight with nothing beside it, as a suspect would be
 		t.enter(Alone, t.begun.Add(patience))
 	default:
 		return false
@@ -215,7 +215,7 @@ func (t *Trial) Tick(now time.Time) {
 	case Pause:
 		t.enter(Idle, time.Time{})
 	case Halted:
-		t.enter(Probing, time.Time{})
+		t.enter(ProbeDue, time.Time{})
 	}
 }
 

@@ -83,10 +83,10 @@ func step(t *testing.T, trial *Trial, words []string) string {
 		next := trial.Next(now, Asking{
 			Conn: int(number(0)), Empty: slices.Contains(rest, "empty"), Others: slices.Contains(rest, "others"), Suspects: slices.Contains(rest, "suspect"),
 		})
-		if next == Suspect || next == AProbe {
+		if next == Suspect || next == Probe {
 			trial.Sent(now, 7, int(number(0)))
 		}
-		say(true, map[Next]string{Nothing: "nothing", Others: "others", Suspect: "the suspect", AProbe: "a probe"}[next])
+		say(true, map[Next]string{Nothing: "nothing", Others: "others", Suspect: "the suspect", Probe: "a probe"}[next])
 	case "left":
 		trial.Left(now, number(0))
 	case "isolated":

@@ -106,7 +106,7 @@ func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 		return picked
 	case flow.Suspect:
 		alone = q.suspects.top()
-	case flow.AProbe:
+	case flow.Probe:
 		alone = q.probe(now)
 	}
 	q.take(alone, conn)
