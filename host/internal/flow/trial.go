@@ -19,13 +19,13 @@ import "time"
 // The caller asks ([Trial.Next]), and says what happened. testdata/trial.txt and
 // testdata/account.txt show what follows from what.
 type Trial struct {
-	state  TrialState
-	until  time.Time     // when the state ends by itself; zero: it does not
-	begun  time.Time     // Waiting, Alone, ProbeSent: when the trial began
-	took   time.Duration // how long the last trial lasted
-	missed bool          // the last trial ended before a connection was empty
-	seq    uint64        // Alone, ProbeSent: the downstream in flight
-	conn   int           // and its connection
+	state TrialState
+	until time.Time     // when the state ends by itself; zero: it does not
+	begun time.Time     // Waiting, Alone, ProbeSent: when the trial began
+	took  time.Duration // how long the last trial lasted
+	limit time.Duration // how long the next wait for an empty connection may last, if longer than patience
+	seq   uint64        // Alone, ProbeSent: the downstream in flight
+	conn  int           // and its connection
 
 	answers uint64 // that show that CCS knows the account
 	refused uint64 // answers when CCS last refused the account
@@ -45,11 +45,6 @@ const (
 	ProbeDue                    // the next one goes alone, and shows whether CCS takes the account again
 	ProbeSent                   // that one is in flight
 )
-
-// String is the state in lower case.
-func (s TrialState) String() string {
-	return [...]string{"idle", "waiting", "alone", "owed", "pause", "halted", "probe due", "probe sent"}[s]
-}
 
 // Next is what a connection may take.
 type Next uint8
@@ -101,20 +96,10 @@ func (t *Trial) Next(now time.Time, a Asking) Next {
 	case a.Suspects && a.Empty && t.state != Alone:
 		return Suspect
 	case a.Suspects && t.state == Idle:
-		t.wait(now)
+		t.begun = now
+		t.enter(Waiting, now.Add(max(patience, t.limit)))
 	}
 	return Nothing
-}
-
-// wait begins a trial for which no connection is empty yet. If no connection became
-// empty in the last trial, this one waits twice as long: perhaps answers are slow.
-func (t *Trial) wait(now time.Time) {
-	limit := patience
-	if t.missed {
-		limit = max(limit, 2*t.took)
-	}
-	t.begun = now
-	t.enter(Waiting, now.Add(limit))
 }
 
 // Sent notes that a suspect or a probe goes out on a connection.
@@ -148,7 +133,7 @@ func (t *Trial) Isolated(now time.Time) {
 	switch t.state {
 	case Waiting:
 		t.end(now)
-		t.missed = false
+		t.limit = 0
 	case Idle, Pause:
 		t.enter(Owed, time.Time{})
 	}
@@ -219,9 +204,13 @@ func (t *Trial) Tick(now time.Time) {
 	}
 }
 
-// end ends a trial.
+// end ends a trial. If no connection became empty in it, the next one waits longer:
+// perhaps answers are slow.
 func (t *Trial) end(now time.Time) {
-	t.took, t.missed = now.Sub(t.begun), t.state == Waiting
+	t.took, t.limit = now.Sub(t.begun), 0
+	if t.state == Waiting {
+		t.limit = 2 * t.took
+	}
 	t.enter(Owed, time.Time{})
 }
 

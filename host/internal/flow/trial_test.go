@@ -109,7 +109,7 @@ func step(t *testing.T, trial *Trial, words []string) string {
 	default:
 		t.Fatalf("%q is nothing that happens", words[1])
 	}
-	answer += trial.State().String()
+	answer += [...]string{"idle", "waiting", "alone", "owed", "pause", "halted", "probe due", "probe sent"}[trial.State()]
 	if until := trial.Until(); !until.IsZero() {
 		answer += " until " + until.Sub(t0).String()
 	}

@@ -38,7 +38,7 @@ func (b *Outbox) Acked(sender string, seq uint64, newToken string) {
 	}
 	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: newToken})
 	b.mu.Unlock()
-	b.finish(e)
+	b.record(e)
 }
 
 // Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
@@ -182,6 +182,6 @@ func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why reason, now 
 	e := it.queue.end(it, now, entry.End{Status: status, Code: why.code, Description: why.description})
 	return func() {
 		say() // first: it reads the message
-		b.finish(e)
+		b.record(e)
 	}
 }

@@ -11,13 +11,13 @@ import (
 type state uint8
 
 const (
-	waiting state = iota // in ready, suspects or later of its queue, or behind its group's head
+	waiting state = iota // in ready, in suspects, in later until it is due, or behind its group's head
 	taken                // in flight, on a connection
 	ending               // its outcome is on its way to the disk; it still holds its group
 	ended                // its outcome is on disk
 )
 
-// item is one pending downstream. Until it is due it waits in later.
+// item is one pending downstream.
 type item struct {
 	entry.Downstream
 	queue     *queue
@@ -26,7 +26,7 @@ type item struct {
 	conn      int             // the connection that took it last
 	writes    int             // how often it was handed out
 	refused   int             // how often CCS refused the account over it
-	unsaved   int             // how often the ledger did not take its end
+	unsaved   *unsaved        // of an ending one: the ledger did not take its end
 	place     int             // its index in ready, suspects or later; -1 in none
 	expiry    int             // its index in expiring; -1 when it is not there
 	state     state

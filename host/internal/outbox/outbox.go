@@ -74,7 +74,6 @@ type Outbox struct {
 	items   map[uint64]*item
 	queues  map[string]*queue  // by sender id
 	reports map[string]*report // by code
-	unsaved []unsavedEnd       // that the ledger did not take
 }
 
 // New makes an Outbox; Run starts it.
@@ -183,16 +182,12 @@ func (b *Outbox) advance(now time.Time) (next time.Time, expired int) {
 		ends = append(ends, q.advance(now, sooner)...)
 		q.forget(now, b.o.Slow.Max)
 	}
-	again := b.recordable(now, sooner)
 	said := b.reported(now, sooner)
 	b.mu.Unlock()
 	for _, say := range said {
 		say()
 	}
 	for _, e := range ends {
-		b.finish(e)
-	}
-	for _, e := range again {
 		b.record(e)
 	}
 	return next, len(ends)
@@ -202,7 +197,11 @@ func (b *Outbox) advance(now time.Time) (next time.Time, expired int) {
 func (b *Outbox) Changed(sender string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.queue(sender).hint()
+	q := b.queue(sender)
+	if q.changed == nil {
+		q.changed = make(chan struct{})
+	}
+	return q.changed
 }
 
 // Take hands out up to n downstreams of a sender that may go now, oldest first,

@@ -60,14 +60,6 @@ func (b *Outbox) queue(sender string) *queue {
 	return q
 }
 
-// hint is closed by the next signal.
-func (q *queue) hint() <-chan struct{} {
-	if q.changed == nil {
-		q.changed = make(chan struct{})
-	}
-	return q.changed
-}
-
 // signal wakes the sender's connections.
 func (q *queue) signal() {
 	if q.changed != nil {
@@ -219,7 +211,7 @@ func (q *queue) putBack(it *item, now time.Time) {
 }
 
 // end takes it out for good; its group waits until its end is on disk. The caller
-// gives what end returns to finish, without holding mu.
+// gives what end returns to record, without holding mu.
 func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	q.release(it, now)
 	it.state = ending
@@ -227,8 +219,8 @@ func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	return e
 }
 
-// advance ends what has expired, and moves what is due. It tells sooner when it has
-// to look again.
+// advance ends what has expired, and moves what is due. It returns the ends to
+// record, and tells sooner when it has to look again.
 func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End) {
 	for it := q.expiring.top(); it != nil; it = q.expiring.top() {
 		if !flow.Expired(now, it.Expires) {
@@ -241,6 +233,11 @@ func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End
 		if it.Due.After(now) {
 			sooner(it.Due)
 			break
+		}
+		if it.state == ending {
+			q.later.remove(it)
+			ends = append(ends, it.unsaved.End)
+			continue
 		}
 		q.put(it, now)
 	}

@@ -31,7 +31,24 @@ func (b *Outbox) Stats(senders ...string) Stats {
 	}
 	var all Stats
 	for _, id := range senders {
-		b.queue(id).addTo(&all)
+		q := b.queue(id)
+		all.Pending += q.pending
+		all.Ready += len(q.ready.items) + len(q.suspects.items)
+		all.Later += len(q.later.items)
+		if it := q.later.top(); it != nil && (all.Next.IsZero() || it.Due.Before(all.Next)) {
+			all.Next = it.Due
+		}
+		for _, n := range q.held {
+			all.Taken += n
+		}
+		all.Groups += len(q.groups)
+		all.Slowed += len(q.rests)
+		if q.trial.State() == flow.Halted {
+			all.Halted++
+			if until := q.trial.Until(); until.After(all.HaltedUntil) {
+				all.HaltedUntil = until
+			}
+		}
 	}
 	return all
 }
@@ -48,25 +65,4 @@ func (b *Outbox) Senders() []string {
 	}
 	slices.Sort(ids)
 	return ids
-}
-
-func (q *queue) addTo(t *Stats) {
-	t.Pending += q.pending
-	t.Ready += len(q.ready.items) + len(q.suspects.items)
-	t.Later += len(q.later.items)
-	if it := q.later.top(); it != nil && (t.Next.IsZero() || it.Due.Before(t.Next)) {
-		t.Next = it.Due
-	}
-	for _, n := range q.held {
-		t.Taken += n
-	}
-	t.Groups += len(q.groups)
-	t.Slowed += len(q.rests)
-	if q.trial.State() != flow.Halted {
-		return
-	}
-	t.Halted++
-	if until := q.trial.Until(); until.After(t.HaltedUntil) {
-		t.HaltedUntil = until
-	}
 }
