@@ -314,7 +314,7 @@ func TestEachTargetRestsAlone(t *testing.T) {
 // none of them is read.
 func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
-		const busy = 1000
+		const busy, looks = 3*mostMoved - 1, 3
 		l.accept("busy", 0, -1)
 		l.accept("calm", 0, -1)
 		expect(t, "two", take(b, 2), 1, 2) // the first stays in flight for now
@@ -325,6 +325,13 @@ func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 		synctest.Wait()
 		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // the others are ready by now
 		l.reads = 0
+		for range looks - 1 {
+			changed := b.Changed("main")
+			expect(t, "nothing yet", take(b, 16))
+			if !hinted(changed) {
+				t.Fatal("no hint that there is more")
+			}
+		}
 		expect(t, "the calm one", take(b, 16), calm)
 		if l.reads != 1 {
 			t.Errorf("%d messages were read for one", l.reads)

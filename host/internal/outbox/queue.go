@@ -32,6 +32,9 @@ type queue struct {
 	sweep time.Time       // when rests is looked through again
 }
 
+// mostMoved is how many items whose target rests one look moves at most.
+const mostMoved = 1000
+
 // rest is the pause of a target that CCS wants slower. It is not on disk: after a
 // restart CCS says so again.
 type rest struct {
@@ -107,10 +110,15 @@ func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 }
 
 // first returns the first of ready or suspects that may go, or nil. Those before
-// it, whose target rests, go to later.
+// it, whose target rests, go to later. Where these are very many, the connection has
+// to look again, so that others get mu meanwhile.
 func (q *queue) first(h *heap, now time.Time) *item {
 	it := h.top()
-	for ; it != nil && q.rests[it.Target].until.After(now); it = h.top() {
+	for moved := 0; it != nil && q.rests[it.Target].until.After(now); it = h.top() {
+		if moved++; moved > mostMoved {
+			q.signal()
+			return nil
+		}
 		q.put(it, now)
 	}
 	return it
