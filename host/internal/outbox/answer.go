@@ -70,7 +70,7 @@ func (b *Outbox) answered(seq uint64, verdict flow.Verdict, why reason) {
 	switch verdict {
 	case flow.Resend: // says nothing of the message, or of the account
 	case flow.Halt:
-		it.refused++
+		it.accused++
 		if !it.queue.trial.Accused() {
 			verdict = flow.Retry
 		}

@@ -25,7 +25,7 @@ type item struct {
 	suspicion *flow.Suspicion // nil: CCS answered it, or it never left
 	conn      int             // the connection that took it last
 	writes    int             // how often it was handed out
-	refused   int             // how often CCS refused the account over it
+	accused   int             // how often CCS refused the account over it
 	unsaved   *unsaved        // of an ending one: the ledger did not take its end
 	place     int             // its index in ready, suspects or later; -1 in none
 	expiry    int             // its index in expiring; -1 when it is not there

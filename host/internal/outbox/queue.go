@@ -129,7 +129,7 @@ func (q *queue) first(h *heap, now time.Time) *item {
 func (q *queue) probe(now time.Time) *item {
 	best := q.ready.top()
 	for _, it := range q.ready.items { // once in a halt
-		better := it.refused < best.refused || it.refused == best.refused && it.Seq < best.Seq
+		better := it.accused < best.accused || it.accused == best.accused && it.Seq < best.Seq
 		if better && !q.rests[it.Target].until.After(now) {
 			best = it
 		}
