@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/sdk/wire"
 )
@@ -36,6 +37,7 @@ type books struct {
 	blamed   bool
 	buried   map[string]int  // dead letters at the end, by the begin of their reason
 	received map[string]bool // message ids that CCS took
+	names    map[string]bool // of sessions, that the host was given
 }
 
 // upstream is one message of a device; sent again it is still the same.
@@ -120,6 +122,30 @@ func (b *books) rnd() *rand.Rand {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return rand.New(rand.NewPCG(b.rand.Uint64(), 0))
+}
+
+// boots notes the names of the sessions that a new host is given: its first ones.
+func (b *books) boots(sessions []config.Session) {
+	b.mu.Lock()
+	b.names = map[string]bool{}
+	b.mu.Unlock()
+	b.named(sessions)
+}
+
+// named notes the names of sessions that the host is given.
+func (b *books) named(sessions []config.Session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range sessions {
+		b.names[s.Name] = true
+	}
+}
+
+// knows reports whether the host was given the name of a session.
+func (b *books) knows(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.names[name]
 }
 
 func (b *books) booted(h *Host) {

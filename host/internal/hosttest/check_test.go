@@ -338,7 +338,9 @@ func (b *books) close() {
 }
 
 func statuses(h *Host) (all []any) {
-	for _, s := range h.Sessions {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
 		all = append(all, s.Status())
 	}
 	return all

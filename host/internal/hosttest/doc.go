@@ -1,10 +1,13 @@
-// Package hosttest holds a whole host in one process: the real ledger,
-// dispatch, outbox and ccs, wired as package daemon wires them, with a ccssim
-// server at the other end of net.Pipe, and plugins that are functions speaking
-// the wire's frames. It is made for testing/synctest, where an hour passes at
-// once: a [Host] is started, stopped and killed; its [Disk] is slow, full, or
-// ends it in the middle of a commit; its [Link] breaks at any byte; and every
-// plugin's [Process] can die.
+// Package hosttest runs a whole host in one process. daemon.Serve wires it, as
+// it wires the real one: ledger, dispatch, outbox, sessions and reloads are real.
+// In place of the network there is net.Pipe with a ccssim server at its other
+// end. In place of pluginhost's processes there are functions that speak the
+// wire's frames. Nothing listens for the API; tests call its functions.
+//
+// It is made for testing/synctest, where an hour passes at once. A [Host] can be
+// started, stopped and killed. Its [Disk] can be slow, full, or end it in the
+// middle of a commit. Its [Link] can break at any byte. Every plugin's [Process]
+// can die.
 //
 // Badger's goroutines live in the bubble too. While one of them is in a system
 // call the bubble's clock stands still, so the disk takes no time but what

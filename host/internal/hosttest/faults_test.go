@@ -2,14 +2,17 @@ package hosttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/ccssim"
-	"balhost/host/internal/entry"
+	"balhost/host/internal/config"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
@@ -63,6 +66,7 @@ func init() { // not a literal: act, which reads it, would be a part of it
 		{3, "kill", (*world).kill},
 		{4, "kill at a commit", (*world).killAtCommit},
 		{2, "stop", (*world).stop},
+		{3, "config", (*world).reconfigure},
 
 		{4, "plugin dies", (*world).pluginDies},
 		{2, "reload", (*world).reload},
@@ -193,7 +197,7 @@ func (w *world) pluginSends() string {
 // callSend asks once, and reports whether that was the last time.
 func (w *world) callSend(p *Process, d *downstream, on *wire.Downstream, persistent bool) (done bool) {
 	w.books.offered(d, p.Host())
-	on.Session = label(p, d.session)
+	on.Session = label(p.Host(), d.session)
 	reply, err := p.Call(&wire.Call{Op: &wire.Call_Send{Send: on}})
 	switch {
 	case err != nil:
@@ -230,19 +234,21 @@ func (w *world) others() {
 }
 
 func (w *world) apiSend(d *downstream, m message.Downstream) {
-	mid := m.MessageID
+	h := w.host
+	m.Session = label(h, m.Session)
 	checked, err := m.Checked()
 	if err != nil {
 		w.books.wrong("downstream: %v", err)
 		return
 	}
-	w.books.offered(d, w.host)
-	w.host.Ledger.Update("", entry.Changes{Sends: []entry.Send{{Message: checked}}}, func(err error) {
-		if err == nil {
-			w.books.sendStored(mid)
+	w.books.offered(d, h)
+	w.callers.Go(func() error {
+		if _, err := h.API.Send(context.Background(), checked); err == nil {
+			w.books.sendStored(d.mid)
 		} else {
-			w.books.sendLost(mid)
+			w.books.sendLost(d.mid)
 		}
+		return nil
 	})
 }
 
@@ -383,6 +389,47 @@ func (w *world) stop() string {
 	return ""
 }
 
+// reconfigure changes the sessions of the running host: their names, their
+// connections, their windows. The host may refuse it, when CCS doesn't answer.
+func (w *world) reconfigure() string {
+	w.rename() // a slice of its own
+	for i := range w.options.Sessions {
+		if s := &w.options.Sessions[i]; chance(w.rnd, 50) {
+			s.Connections, s.Window = 1+w.rnd.IntN(3), 1+w.rnd.IntN(w.options.Sessions[i].Window)
+		}
+	}
+	h, sessions, force := w.host, w.options.Sessions, chance(w.rnd, 30)
+	w.books.named(sessions)
+	w.callers.Go(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := h.Reconfigure(ctx, sessions, force)
+		switch refused := (admin.Refusal{}); {
+		case err == nil:
+			seen.add("configs", 1)
+			w.checkNames(h, sessions)
+		case errors.As(err, &refused):
+			seen.add("configs refused", 1)
+		case !errors.Is(err, ErrStopped):
+			w.books.wrong("reload: %v", err)
+		}
+		return nil
+	})
+	return fmt.Sprintf(" force %v: %+v", force, sessions)
+}
+
+// checkNames: after a reload plugins are told the names of its config, unless
+// config.hcl has changed again.
+func (w *world) checkNames(h *Host, sessions []config.Session) {
+	var want []string
+	for _, s := range sessions {
+		want = append(want, s.Name)
+	}
+	if got := h.SessionNames(); !slices.Equal(got, want) && slices.EqualFunc(h.config().Sessions, want, func(s config.Session, name string) bool { return s.Name == name }) {
+		w.books.wrong("after a reload the sessions are called %q, not %q", got, want)
+	}
+}
+
 func (w *world) pluginDies() string {
 	name := []string{"alpha", "beta"}[w.rnd.IntN(2)]
 	p := w.host.Serving(name)
@@ -424,6 +471,6 @@ func (w *world) replay() string {
 		}
 	}
 	w.books.replaying(ids)
-	done, gone, err := w.host.Ledger.Replay(ids)
+	done, gone, err := w.host.API.Replay(ids)
 	return fmt.Sprintf(" %d: %d %v %v", len(ids), done, gone, err)
 }

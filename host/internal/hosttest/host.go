@@ -1,20 +1,22 @@
 package hosttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
-	"balhost/host/internal/backoff"
+	"balhost/host/internal/admin"
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/config"
+	"balhost/host/internal/daemon"
 	"balhost/host/internal/dispatch"
-	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
+	"balhost/host/internal/pluginhost"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -24,209 +26,171 @@ import (
 type Options struct {
 	Disk     *Disk
 	Server   *ccssim.Server
-	Sessions []ccs.Options // Dial, Inbox, Outbox and Log are filled in
+	Sessions []config.Session
 	Plugins  []*Plugin
-	Outbox   outbox.Options // Ledger and Log are filled in
-	Retry    backoff.Policy // of dispatch
-	Drain    time.Duration  // limit for a plugin that is to end; 2 s
 	Log      hclog.Logger
 
-	// Tap, when set, stands between the sessions and the outbox.
-	Tap func(*Host, ccs.Outbox) ccs.Outbox
+	// These change what config.hcl has no keys for; nil changes nothing.
+	Session  func(*Host, *ccs.Options)
+	Outbox   func(*outbox.Options)
+	Dispatch func(*dispatch.Options)
 }
 
 // Host is one life of a host, from Start to Stop or to a kill.
 type Host struct {
+	API      admin.Functions // but for those that ask pluginhost: Status, Live, Ready, Pause, Resume, Rollback
 	Ledger   *ledger.Ledger
 	Dispatch *dispatch.Dispatcher
-	Outbox   *outbox.Outbox
-	Sessions []*ccs.Session
 	Link     *Link
 
-	o        Options
-	stopEdge context.CancelFunc
-	stopCore context.CancelFunc
-	edge     errgroup.Group // sessions, and what keeps the plugins running
-	core     errgroup.Group // dispatch and outbox
-	plugins  errgroup.Group // second processes, and ends of processes
-	dead     chan struct{}  // closed at the moment of a kill
-	dying    sync.Once
-	ended    sync.Once
-	endErr   error
+	o       Options
+	end     context.CancelFunc
+	served  errgroup.Group // daemon.Serve
+	up      chan struct{}  // closed when the plugins run
+	over    chan struct{}  // closed when daemon.Serve has returned
+	hungUp  chan struct{}  // closed when the API answers no more
+	dead    chan struct{}  // closed at the moment of a kill
+	dying   sync.Once
+	copied  chan struct{} // closed when nobody needs the files of a killed host as they are
+	release func()        // closes copied
+	ended   sync.Once
+	endErr  error
+
+	to    pluginhost.Dispatcher
+	names func() []string
+	aside errgroup.Group // second processes, and ends of processes
 
 	mu        sync.Mutex // guards what follows
+	poisoned  error      // why the ledger wants the process to end
 	err       error      // why it is dead
-	stopping  bool
+	stopping  bool       // no process is started any more
+	sessions  []*ccs.Session
 	processes map[*Process]bool
 	serving   map[string]*Process
 	reload    map[string]chan struct{}
 }
 
-// ErrKilled is why a host is dead that was told to be.
-var ErrKilled = errors.New("killed")
+// ErrKilled is why a host is dead that was told to be. ErrStopped is the error of a
+// call that was under way when the host stopped.
+var (
+	ErrKilled  = errors.New("killed")
+	ErrStopped = errors.New("the host has stopped")
+)
 
-// Start starts a host on what its disk holds.
-func Start(o Options) (_ *Host, err error) {
+// Start starts a host on what its disk holds, and returns when its plugins run.
+func Start(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	if o.Drain == 0 {
-		o.Drain = 2 * time.Second
-	}
+	ctx, end := context.WithCancel(context.Background())
 	h := &Host{
-		o: o, Link: &Link{server: o.Server}, dead: make(chan struct{}),
+		o: o, end: end, Link: &Link{server: o.Server},
+		up: make(chan struct{}), over: make(chan struct{}), hungUp: make(chan struct{}), dead: make(chan struct{}), copied: make(chan struct{}),
 		processes: map[*Process]bool{}, serving: map[string]*Process{}, reload: map[string]chan struct{}{},
 	}
-	h.Ledger, err = ledger.Open(context.Background(), ledger.Options{
-		Dir: o.Disk.dir(), Light: true, Statfs: o.Disk.statfs,
-		Commit: func(commit func() error) error { return o.Disk.commit(h.dead, commit) },
-		Poison: h.kill,
-		Log:    o.Log.Named("ledger"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	var senders entry.Senders
-	for _, s := range o.Sessions {
-		senders = append(senders, entry.Sender{Name: s.Name, ID: s.SenderID})
-	}
-	h.Dispatch = dispatch.New(dispatch.Options{Ledger: h.Ledger, Senders: func() entry.Senders { return senders }, Retry: o.Retry, Log: o.Log.Named("dispatch")})
-	o.Outbox.Ledger, o.Outbox.Log = h.Ledger, o.Log.Named("outbox")
-	h.Outbox = outbox.New(o.Outbox)
-	var tapped ccs.Outbox = h.Outbox
-	if o.Tap != nil {
-		tapped = o.Tap(h, h.Outbox)
-	}
-	for _, s := range o.Sessions {
-		s.Dial, s.Inbox, s.Outbox, s.Log = h.Link.dial, h.Ledger, tapped, o.Log.Named("ccs").With("session", s.Name)
-		h.Sessions = append(h.Sessions, ccs.New(s))
-	}
-	return h, h.run()
-}
-
-// run starts the parts as package daemon does.
-func (h *Host) run() error {
-	var edge, core context.Context
-	edge, h.stopEdge = context.WithCancel(context.Background())
-	core, h.stopCore = context.WithCancel(context.Background())
-	h.core.Go(h.part(core, "dispatch", h.Dispatch.Run))
-	h.core.Go(h.part(core, "outbox", h.Outbox.Run))
-	var first []*Process
-	for _, pl := range h.o.Plugins {
-		p, err := h.spawn(pl, false)
+	h.release = sync.OnceFunc(func() { close(h.copied) })
+	h.served.Go(func() error {
+		defer close(h.over)
+		err := daemon.Serve(ctx, h.config(), daemon.Options{
+			Log: o.Log, Load: func() (config.Config, error) { return h.config(), nil }, Exit: h.exit, Make: h.makers(),
+		})
+		if err == nil && ctx.Err() == nil {
+			err = errors.New("the host stopped unasked")
+		}
 		if err != nil {
 			h.kill(err)
-			return errors.Join(err, h.Wait())
 		}
-		first = append(first, p)
-		h.reload[pl.Name] = make(chan struct{}, 1)
-	}
-	h.Dispatch.Settled()
-	for _, p := range first {
-		h.edge.Go(h.part(edge, "plugin "+p.Plugin.Name, func(ctx context.Context) error { return h.keep(ctx, p) }))
-	}
-	for i, s := range h.Sessions {
-		h.edge.Go(h.part(edge, "session "+h.o.Sessions[i].Name, s.Run))
-	}
-	return nil
-}
-
-// part runs one part. One that ends unasked, while the host is alive, kills it.
-func (h *Host) part(ctx context.Context, name string, run func(context.Context) error) func() error {
-	return func() error {
-		err := run(ctx)
-		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-			return nil
-		}
-		h.kill(fmt.Errorf("%s stopped unasked: %w", name, err))
 		return err
-	}
-}
-
-// keep keeps a plugin running: restarts it when it exits, and replaces it
-// when Reload says so.
-func (h *Host) keep(ctx context.Context, p *Process) error {
-	for {
-		h.serve(p)
-		select {
-		case <-p.closed:
-			p.await()
-			if !pause(ctx, max(p.Plugin.Restart, 100*time.Millisecond)) {
-				return nil
-			}
-		case <-h.reload[p.Plugin.Name]: // P9: the new one takes over, then the old one goes
-			next, err := h.spawn(p.Plugin, false)
-			if err != nil {
-				return err
-			}
-			h.serve(next)
-			h.retire(p)
-			p = next
-			continue
-		case <-ctx.Done():
-			h.retire(p)
-			return nil
-		}
-		next, err := h.spawn(p.Plugin, false)
-		if err != nil {
-			return err
-		}
-		p = next
-	}
-}
-
-func (h *Host) serve(p *Process) {
-	p.in.Ready()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.serving[p.Plugin.Name] = p
-}
-
-// retire ends a process in order, or else kills it, and waits for its exit.
-func (h *Host) retire(p *Process) {
-	ctx, cancel := context.WithTimeout(context.Background(), h.o.Drain)
-	defer cancel()
-	p.in.Drain(ctx) //nolint:errcheck // what it does not finish is killed
-	p.Die("stopped")
-	p.await()
-}
-
-// aside runs f beside the parts, unless the host ends already.
-func (h *Host) aside(f func() error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err == nil && !h.stopping {
-		h.plugins.Go(f)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
+	})
 	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+	case <-h.up:
+		return h, nil
+	case <-h.over:
+		end()
+		return nil, h.served.Wait()
 	}
 }
 
-// Serving is the process of a plugin that takes events; nil when there is none.
-func (h *Host) Serving(plugin string) *Process {
+// config is what config.hcl would say.
+func (h *Host) config() config.Config {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.serving[plugin]; p != nil && p.Alive() {
-		return p
+	cfg := config.Config{DataDir: h.o.Disk.dir(), Sessions: slices.Clone(h.o.Sessions), ConnectRate: 1e6, Plugins: map[string]config.Plugin{}}
+	for _, p := range h.o.Plugins {
+		cfg.Plugins[p.Name] = p.config()
 	}
+	return cfg
+}
+
+// makers make the parts as the daemon wants them, on this host's disk and network.
+func (h *Host) makers() daemon.Makers {
+	return daemon.Makers{
+		Ledger: func(ctx context.Context, o ledger.Options) (_ *ledger.Ledger, err error) {
+			o.Light, o.Uptime, o.Statfs = true, nil, h.o.Disk.statfs
+			o.Commit = func(commit func() error) error { return h.o.Disk.commit(h.dead, commit) }
+			poison := o.Poison
+			o.Poison = func(err error) {
+				h.mu.Lock()
+				h.poisoned = err
+				h.mu.Unlock()
+				poison(err)
+			}
+			h.Ledger, err = ledger.Open(ctx, o)
+			return h.Ledger, err
+		},
+		Dispatch: func(o dispatch.Options) *dispatch.Dispatcher {
+			if h.o.Dispatch != nil {
+				h.o.Dispatch(&o)
+			}
+			h.Dispatch = dispatch.New(o)
+			return h.Dispatch
+		},
+		Outbox: func(o outbox.Options) *outbox.Outbox {
+			if h.o.Outbox != nil {
+				h.o.Outbox(&o)
+			}
+			return outbox.New(o)
+		},
+		Session: func(o ccs.Options) *ccs.Session {
+			o.TLS, o.Dial = nil, h.Link.dial
+			if h.o.Session != nil {
+				h.o.Session(h, &o)
+			}
+			s := ccs.New(o)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.sessions = append(h.sessions, s)
+			return s
+		},
+		Plugins: func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
+			h.to, h.names = o.Dispatcher, o.Sessions
+			return pluginhost.New(o), func(ctx context.Context) error { return h.runPlugins(ctx, o.Plugin) }
+		},
+		API: func(o admin.Options) (daemon.API, error) {
+			h.API = o.Functions
+			return noAPI{h.hungUp}, nil
+		},
+	}
+}
+
+// noAPI listens nowhere: a socket would hold the bubble's clock. Its end ends the
+// calls that are under way.
+type noAPI struct{ hungUp chan struct{} }
+
+func (noAPI) Addr() string { return "" }
+
+func (a noAPI) Run(ctx context.Context) error {
+	<-ctx.Done()
+	close(a.hungUp)
 	return nil
 }
 
-// Reload replaces a plugin's process by a new one that takes over from it.
-func (h *Host) Reload(plugin string) {
-	select {
-	case h.reload[plugin] <- struct{}{}:
-	default:
-	}
+// exit is what ends the process after a failed commit.
+func (h *Host) exit(int) {
+	h.mu.Lock()
+	why := h.poisoned
+	h.mu.Unlock()
+	h.kill(why)
 }
 
 // Dead is closed at the moment the host is killed, or ends by itself.
@@ -257,10 +221,7 @@ func (h *Host) kill(why error) {
 		for _, p := range processes {
 			p.exit()
 		}
-		if h.stopEdge != nil {
-			h.stopEdge()
-			h.stopCore()
-		}
+		h.end()
 	})
 }
 
@@ -279,10 +240,8 @@ func (h *Host) wait(keep bool) error {
 		if keep {
 			h.endErr = h.o.Disk.keep()
 		}
-		h.edge.Wait()    //nolint:errcheck // Err has it
-		h.plugins.Wait() //nolint:errcheck // they are dead
-		h.core.Wait()    //nolint:errcheck // Err has it
-		h.Ledger.Close() //nolint:errcheck // it was poisoned by the kill
+		h.release()
+		h.served.Wait() //nolint:errcheck // Err has it
 		if keep {
 			h.endErr = errors.Join(h.endErr, h.o.Disk.remove(old))
 		}
@@ -293,21 +252,9 @@ func (h *Host) wait(keep bool) error {
 // Stop ends the host as SIGTERM does, and returns the first thing that was not
 // as it should be.
 func (h *Host) Stop() error {
-	h.stopEdge()
-	err := h.edge.Wait()
-	h.mu.Lock()
-	h.stopping = true
-	left := make([]*Process, 0, len(h.processes))
-	for p := range h.processes { // second ones
-		left = append(left, p)
-	}
-	h.mu.Unlock()
-	for _, p := range left {
-		h.retire(p)
-	}
-	err = errors.Join(err, h.plugins.Wait())
-	h.stopCore()
-	err = errors.Join(err, h.core.Wait(), h.Ledger.Close())
+	h.release()
+	h.end()
+	err := h.served.Wait()
 	select {
 	case <-h.dead: // in the middle of it
 		h.ended.Do(func() {})
@@ -319,6 +266,30 @@ func (h *Host) Stop() error {
 	}
 	return err
 }
+
+// Reconfigure has config.hcl say other sessions, and the host read it again. The
+// error says why it goes on with those that it has.
+func (h *Host) Reconfigure(ctx context.Context, sessions []config.Session, force bool) error {
+	h.mu.Lock()
+	h.o.Sessions = sessions
+	h.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	answered := make(chan struct{})
+	defer close(answered)
+	go func() { //house:go ends with this call
+		select {
+		case <-h.hungUp:
+			cancel(ErrStopped)
+		case <-answered:
+		}
+	}()
+	_, err := h.API.Reload(ctx, admin.ReloadOrder{Force: force})
+	return cmp.Or(context.Cause(ctx), err)
+}
+
+// SessionNames are what plugins are told of the sessions.
+func (h *Host) SessionNames() []string { return h.names() }
 
 // Plugins are the names of the plugins, sorted.
 func (h *Host) Plugins() []string {

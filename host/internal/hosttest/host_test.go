@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -55,7 +55,7 @@ func simple(t *testing.T, dir string, pl *Plugin) Options {
 	}
 	return Options{
 		Disk: NewDisk(dir), Server: server, Plugins: []*Plugin{pl},
-		Sessions: []ccs.Options{{Name: "main", Address: "ccs.test:5235", SenderID: server.SenderID(), Key: server.Key()}},
+		Sessions: []config.Session{{Name: "main", Address: "ccs.test:5235", SenderID: server.SenderID(), ServerKey: config.Secret(server.Key())}},
 	}
 }
 

@@ -1,11 +1,12 @@
 package hosttest
 
 import (
+	"cmp"
 	"context"
 	"time"
 
-	"balhost/host/internal/instance"
-	"balhost/host/internal/route"
+	"balhost/host/internal/config"
+	"balhost/host/internal/pluginhost"
 	"balhost/sdk/wire"
 )
 
@@ -39,24 +40,19 @@ type Plugin struct {
 	Exited    func(p *Process)
 }
 
-// facts are what dispatch knows of one process.
-func (p *Plugin) facts(process *Process, trier bool) (instance.Facts, error) {
-	order, err := route.ParseOrder(p.Order)
-	if err != nil {
-		return instance.Facts{}, err
+// config is the plugin's block in config.hcl.
+func (p *Plugin) config() config.Plugin {
+	c := config.Plugin{
+		Name: p.Name, Order: p.Order, MaxAttempts: p.MaxAttempts, HandlerTimeout: cmp.Or(p.HandlerTimeout, 30*time.Second),
+		DrainTimeout: 2 * time.Second, MaxInFlight: cmp.Or(p.MaxInFlight, 16), SuspectAfter: p.SuspectAfter,
 	}
-	f := instance.Facts{
-		Name: p.Name, Closed: process.closed,
-		Claim: route.Claim{Plugin: p.Name, Categories: p.Categories}, Order: order,
-		Outcome: p.Outcome, Receipt: p.Receipt,
-		MaxAttempts: p.MaxAttempts, HandlerTimeout: p.HandlerTimeout, MaxInFlight: p.MaxInFlight,
-		SuspectAfter: p.SuspectAfter, Alone: p.Alone, Trier: trier,
+	if p.Alone {
+		c.Strategy = string(pluginhost.Recreate)
 	}
-	if f.HandlerTimeout == 0 {
-		f.HandlerTimeout = 30 * time.Second
-	}
-	if f.MaxInFlight == 0 {
-		f.MaxInFlight = 16
-	}
-	return f, nil
+	return c
+}
+
+// manifest is what the plugin says of itself.
+func (p *Plugin) manifest() *wire.Manifest {
+	return &wire.Manifest{Name: p.Name, Categories: p.Categories, Order: p.Order, Upstream: true, Outcome: p.Outcome, Receipt: p.Receipt}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/pluginhost"
 	"balhost/sdk/wire"
 
 	"golang.org/x/sync/errgroup"
@@ -16,14 +17,15 @@ import (
 // Process is one life of a plugin. It ends once: by Die, because dispatch kills
 // it, or with its host.
 type Process struct {
-	Plugin *Plugin
-	host   *Host
-	in     instance.Dispatch // nil before it is described
-	closed chan struct{}     // its session has ended
-	ctx    context.Context
-	end    context.CancelFunc
-	dying  sync.Once
-	work   errgroup.Group // handlers, and what waits for them
+	Plugin  *Plugin
+	host    *Host
+	options pluginhost.PluginOptions
+	in      instance.Dispatch
+	closed  chan struct{} // its session has ended
+	ctx     context.Context
+	end     context.CancelFunc
+	dying   sync.Once
+	work    errgroup.Group // handlers, and what waits for them
 
 	// life is held for reading while a frame goes to dispatch, and by the exit.
 	life sync.RWMutex
@@ -41,15 +43,16 @@ type Process struct {
 var ErrExited = errors.New("the process has exited")
 
 // spawn makes a process and has it described to dispatch.
-func (h *Host) spawn(pl *Plugin, trier bool) (*Process, error) {
+func (h *Host) spawn(pl *Plugin, options pluginhost.PluginOptions, trier bool) (*Process, error) {
 	p := &Process{
-		Plugin: pl, host: h, closed: make(chan struct{}),
+		Plugin: pl, host: h, options: options, closed: make(chan struct{}),
 		revoke: map[uint64]context.CancelFunc{}, calls: map[uint64]chan *wire.Reply{},
 	}
-	facts, err := pl.facts(p, trier)
+	facts, err := pluginhost.Facts(options, pl.manifest())
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", pl.Name, err)
 	}
+	facts.Closed, facts.Trier = p.closed, trier
 	p.ctx, p.end = context.WithCancel(context.Background())
 	h.mu.Lock()
 	h.processes[p] = true
@@ -58,7 +61,7 @@ func (h *Host) spawn(pl *Plugin, trier bool) (*Process, error) {
 	if dead {
 		p.exit()
 	}
-	p.in = h.Dispatch.Described(facts, p)
+	p.in = h.to.Described(facts, p)
 	return p, nil
 }
 
@@ -226,8 +229,8 @@ func (p *Process) await() {
 
 // StartTrier is instance.Process's: another process of the plugin, for suspects.
 func (p *Process) StartTrier() {
-	p.host.aside(func() error {
-		second, err := p.host.spawn(p.Plugin, true)
+	p.host.goAside(func() error {
+		second, err := p.host.spawn(p.Plugin, p.options, true)
 		if err != nil {
 			return err
 		}
@@ -239,5 +242,12 @@ func (p *Process) StartTrier() {
 
 // Retire is instance.Process's: this process ends in order.
 func (p *Process) Retire() {
-	p.host.aside(func() error { p.host.retire(p); return nil })
+	p.host.goAside(func() error { p.host.retire(p); return nil })
+}
+
+// hasDrained reports whether it has said so.
+func (p *Process) hasDrained() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.drained
 }

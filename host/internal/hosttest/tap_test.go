@@ -9,12 +9,16 @@ import (
 	"balhost/host/internal/flow"
 )
 
-// tap stands between the sessions and the outbox.
+// tap stands between a session and the outbox.
 type tap struct {
 	ccs.Outbox
 	h *Host
 	b *books
+	*flight
+}
 
+// flight is what the connections of one host have taken and not given back.
+type flight struct {
 	mu    sync.Mutex        // guards taken
 	taken map[uint64]string // message ids by seq
 }

@@ -17,6 +17,8 @@ import (
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/config"
+	"balhost/host/internal/dispatch"
 	"balhost/host/internal/outbox"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,6 +36,7 @@ type world struct {
 	disk    *Disk
 	options Options
 	host    *Host
+	flight  *flight // of host
 	books   *books
 	callers errgroup.Group // calls of plugins and of the API under way
 	calling atomic.Int64   // of these, by plugins, which ask again
@@ -44,7 +47,7 @@ type world struct {
 	upSeq   int
 	sendSeq int
 	hot     int // percent of the events that want the key of all lanes
-	lives   int // of hosts
+	names   int // of sessions, that were given
 	frozen  bool
 }
 
@@ -63,26 +66,25 @@ func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.
 
 const senderID = "100"
 
-// rename gives some sessions another name, as an edit of the config does
-// between two lives of a host. What they are stays: their sender ids, by which
-// the books know them.
+// rename gives some sessions another name, as an edit of the config does. What
+// they are stays: their sender ids, by which the books know them.
 func (w *world) rename() {
-	w.lives++
-	r := w.roll("rename", w.lives)
+	w.names++
+	r := w.roll("rename", w.names)
 	sessions := slices.Clone(w.options.Sessions) // the last host may still look at its own
 	for i := range sessions {
 		if chance(r, 40) {
-			sessions[i].Name = fmt.Sprintf("name%d-%s", w.lives, sessions[i].SenderID)
+			sessions[i].Name = fmt.Sprintf("name%d-%s", w.names, sessions[i].SenderID)
 		}
 	}
 	w.options.Sessions = sessions
 }
 
-// label is the name of a session at a plugin's host.
-func label(p *Process, session string) string {
-	for _, s := range p.Host().o.Sessions {
-		if s.SenderID == session {
-			return s.Name
+// label is the name of a session at a host now.
+func label(h *Host, session string) string {
+	for _, name := range h.SessionNames() {
+		if unlabel(name) == session {
+			return name
 		}
 	}
 	return ""
@@ -124,25 +126,26 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	w.options = Options{
 		Disk: w.disk, Server: w.server,
 		Plugins: []*Plugin{w.plugin("alpha", []string{"com.alpha"}, "device"), w.plugin("beta", []string{"com.beta", "*"}, "key:data.room")},
-		Outbox: outbox.Options{
-			Retry: backoff.Policy{Min: time.Second, Max: 8 * time.Second},
-			Slow:  backoff.Policy{Min: 2 * time.Second, Max: 8 * time.Second}, Halt: 5 * time.Second, Attempts: 3 + r.IntN(12),
+		Session: func(h *Host, o *ccs.Options) {
+			o.Outbox = &tap{Outbox: o.Outbox, h: h, b: w.books, flight: w.flight}
+			o.Denied, o.Stable, o.Login, o.Drain, o.Grace, o.Stop = 3*time.Second, 5*time.Second, 5*time.Second, 20*time.Second, 3*time.Second, 2*time.Second
 		},
-		Retry: backoff.Policy{Min: 50 * time.Millisecond, Max: 2 * time.Second},
-		Tap: func(h *Host, o ccs.Outbox) ccs.Outbox {
-			return &tap{Outbox: o, h: h, b: w.books, taken: map[uint64]string{}}
-		},
+		Dispatch: func(o *dispatch.Options) { o.Retry = backoff.Policy{Min: 50 * time.Millisecond, Max: 2 * time.Second} },
+	}
+	attempts := 3 + r.IntN(12)
+	w.options.Outbox = func(o *outbox.Options) {
+		o.Retry, o.Slow = backoff.Policy{Min: time.Second, Max: 8 * time.Second}, backoff.Policy{Min: 2 * time.Second, Max: 8 * time.Second}
+		o.Halt, o.Attempts = 5*time.Second, attempts
 	}
 	if tell {
 		w.options.Log = hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info})
 	}
 	for i := range 1 + r.IntN(100)/70 {
-		w.options.Sessions = append(w.options.Sessions, ccs.Options{
-			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), Key: ccssim.DefaultServerKey,
+		w.options.Sessions = append(w.options.Sessions, config.Session{
+			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), ServerKey: ccssim.DefaultServerKey,
 			Connections: 1 + r.IntN(3), Window: window,
 			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
-			Backoff: backoff.Policy{Min: 100 * time.Millisecond, Max: 3 * time.Second}, Denied: 3 * time.Second,
-			Stable: 5 * time.Second, Login: 5 * time.Second, Drain: 20 * time.Second, Grace: 3 * time.Second, Stop: 2 * time.Second,
+			ConnectBackoff: config.Backoff{Min: 100 * time.Millisecond, Max: 3 * time.Second},
 		})
 	}
 	return w
@@ -206,6 +209,8 @@ func (w *world) step() bool {
 // boot starts a host on the disk.
 func (w *world) boot() {
 	w.rename()
+	w.books.boots(w.options.Sessions)
+	w.flight = &flight{taken: map[uint64]string{}}
 	h, err := Start(w.options)
 	if err != nil {
 		w.books.wrong("the host does not start: %v", err)

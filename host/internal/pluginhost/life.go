@@ -53,7 +53,8 @@ type life struct {
 	closed   chan struct{}              // closed when session has ended
 	broke    error                      // why, set before that
 	manifest *wire.Manifest             // nil before open
-	options  PluginOptions              // the version's; from open on Categories and Order hold the plugin's own where the config says nothing
+	options  PluginOptions              // the version's
+	facts    instance.Facts             // what the dispatcher knows of it; from open on
 	dispatch instance.Dispatch          // hears what the process says; nil before open
 	began    time.Time                  // when it was described
 	// sessions are the names that it was told, the supervisor's from ready on.

@@ -1,12 +1,10 @@
 package pluginhost
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +16,6 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"balhost/host/internal/instance"
-	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
 
@@ -129,17 +125,18 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
 
 // open opens the session and makes the process known to the dispatcher.
 func (l *life) open(rpc *wire.Client) (err error) {
-	facts, err := l.facts()
-	if err != nil {
+	if l.facts, err = Facts(l.options, l.manifest); err != nil {
 		return err
 	}
+	l.closed = make(chan struct{})
+	l.facts.Content, l.facts.Closed, l.facts.Trier = l.version.SHA256+" "+l.version.Options.Print, l.closed, l.trier
 	var ctx context.Context
 	ctx, l.cut = context.WithCancel(context.Background()) // bury cuts it, when the process has exited
 	if l.session, err = rpc.Open(ctx); err != nil {
 		l.cut()
 		return fmt.Errorf("can't be talked to: %w", err)
 	}
-	l.dispatch = l.host.o.Dispatcher.Described(facts, l)
+	l.dispatch = l.host.o.Dispatcher.Described(l.facts, l)
 	go func() { //house:go bury waits for closed
 		l.broke = l.session.Run(l.hear)
 		close(l.closed)
@@ -149,29 +146,6 @@ func (l *life) open(rpc *wire.Client) (err error) {
 	l.place()
 	l.news(described)
 	return nil
-}
-
-// facts are what the dispatcher must know. Where the config says nothing, the
-// plugin's own words count.
-func (l *life) facts() (instance.Facts, error) {
-	o := &l.options
-	o.Order = cmp.Or(o.Order, l.manifest.GetOrder())
-	fromConfig := o.Categories != nil
-	if !fromConfig {
-		o.Categories = slices.Clone(l.manifest.GetCategories())
-	}
-	order, err := route.ParseOrder(o.Order)
-	if err != nil {
-		return instance.Facts{}, err
-	}
-	l.closed = make(chan struct{})
-	return instance.Facts{
-		Name: l.name, Content: l.version.SHA256 + " " + l.version.Options.Print, Closed: l.closed,
-		Claim: route.Claim{Plugin: l.name, Categories: o.Categories, FromConfig: fromConfig}, Order: order,
-		Outcome: l.manifest.GetOutcome(), Receipt: l.manifest.GetReceipt(),
-		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
-		Alone: o.Strategy == Recreate, Trier: l.trier,
-	}, nil
 }
 
 // What follows is the dispatcher's end of the process: instance.Process.
