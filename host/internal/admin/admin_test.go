@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/status"
 	"balhost/sdk/message"
 )
 
@@ -171,7 +172,7 @@ func TestStatusArrives(t *testing.T) {
 		Sessions: []Session{{Name: "main", Connections: []Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
 		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: new(int64(9))},
 		Plugins:  []Plugin{{Name: "echo", State: "running", Categories: []string{"c"}}},
-		Holding:  []Holding{{Category: "x", Pending: 2, Since: now}},
+		Holding:  []status.Holding{{Category: "x", Pending: 2, Since: now}},
 	}
 	c := client(t, serve(t, &host{status: want}, Options{}), "")
 	got, err := c.Status(t.Context())
