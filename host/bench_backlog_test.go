@@ -16,6 +16,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/status"
 )
 
 // BenchmarkBacklog measures what upstreams cost that nobody takes: the host's
@@ -54,7 +55,7 @@ func BenchmarkBacklog(b *testing.B) {
 		none := memory(b, host)
 		sim.post(b, "/devices", ccssim.Devices{Count: 1000, Limit: n, Category: "com.example.nobody", Size: 300})
 		all := func(st admin.Status) bool {
-			return slices.ContainsFunc(st.Holding, func(h admin.Holding) bool { return h.Pending == n })
+			return slices.ContainsFunc(st.Holding, func(h status.Holding) bool { return h.Pending == n })
 		}
 		wait("all are pending", all)
 		come, top := memory(b, host), peak(b, host.pid())

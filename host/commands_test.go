@@ -23,6 +23,7 @@ import (
 	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/status"
 	"balhost/sdk/message"
 )
 
@@ -152,12 +153,12 @@ func TestStatus(t *testing.T) {
 		Plugins: []admin.Plugin{
 			{Name: "echo", State: "refused", Reason: "its name is not echo"},
 			{Name: "bad", State: "refused", Reason: "exited", Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
-			{Name: "old", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Rate: 12.34, Reason: "exited",
+			{Name: "old", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Work: status.Work{Rate: 12.34}, Reason: "exited",
 				Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("c", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
 			{Name: "shy", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Pinned: true,
 				Refusal: &admin.PluginRefusal{Reason: "anybody can change it: chmod go-w x", At: now.Add(-time.Minute)}},
 		},
-		Holding: []admin.Holding{{Category: "com.example.x", Pending: 9, Since: now}},
+		Holding: []status.Holding{{Category: "com.example.x", Pending: 9, Since: now}},
 	}
 	answering(t, admin.Functions{Status: func() admin.Status { return status }})
 	code, out, said := line(t, "status")
@@ -256,8 +257,8 @@ func TestTerminalIsSafe(t *testing.T) {
 		Reasons: []string{evil}, Version: evil,
 		Sessions: []admin.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: &now, Connections: []admin.Connection{{State: evil, Refused: evil}}}},
 		Ledger:   admin.Ledger{DiskError: evil},
-		Plugins:  []admin.Plugin{{Name: evil, State: evil, Reason: evil, Version: evil, LastFailure: evil, LastFailureAt: &now, Lost: []string{evil}, Paused: true}},
-		Holding:  []admin.Holding{{Category: evil, Pending: 1}},
+		Plugins:  []admin.Plugin{{Name: evil, State: evil, Reason: evil, Version: evil, Work: status.Work{LastFailure: evil, LastFailureAt: now, Lost: []string{evil}, Paused: true}}},
+		Holding:  []status.Holding{{Category: evil, Pending: 1}},
 		Unusable: []admin.Unusable{{Session: evil, Reason: evil, From: evil, MessageID: evil}},
 	}
 	answering(t, admin.Functions{

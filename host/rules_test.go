@@ -39,6 +39,7 @@ const (
 var place = map[string]tier{
 	"sdk/message":                     words,
 	"host/internal/entry":             words,
+	"host/internal/status":            words,
 	"host/internal/xmpp":              pure,
 	"host/internal/fcm":               pure,
 	"host/internal/flow":              pure,

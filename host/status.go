@@ -75,7 +75,7 @@ func printStatus(out io.Writer, s admin.Status, now time.Time) error {
 	for _, h := range s.Holding {
 		p("waiting for a plugin: %d of category %q, since %s", h.Pending, h.Category, ago(now, h.Since))
 	}
-	if more := s.HoldingMore; more != nil {
+	if more := s.HoldingMore; more.Categories > 0 {
 		p("waiting for a plugin: %d more, of %d more categories", more.Pending, more.Categories)
 	}
 	for _, u := range s.Unusable {
@@ -228,10 +228,10 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	if s.Pinned {
 		p("rolled back by hand: stays until its file changes, or until balhost reload %s --force", s.Name)
 	}
-	if s.LastFailureAt != nil {
-		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, *s.LastFailureAt), s.LastFailure)
+	if !s.LastFailureAt.IsZero() {
+		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, s.LastFailureAt), s.LastFailure)
 	}
-	if s.Waiting > 0 && s.NextTry != nil && s.LastTry != nil {
+	if s.Waiting > 0 {
 		p("%s, each with its lane: the first in %s, the last in %s; balhost retry list --plugin %s",
 			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
 	}
@@ -244,8 +244,8 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		}
 		p("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, ago(now, f.At), f.Error, next)
 	}
-	if s.RerunAt != nil {
-		p("%d handlers ran again because state that they had read had changed, the last %s ago over key %q", s.Reruns, ago(now, *s.RerunAt), s.RerunKey)
+	if s.Reruns > 0 {
+		p("%d handlers ran again because state that they had read had changed, the last %s ago over key %q", s.Reruns, ago(now, s.RerunAt), s.RerunKey)
 	}
 	if s.Turns > 0 {
 		p("%d handlers wait for keys of the state that others have", s.Turns)

@@ -4,28 +4,29 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/status"
 )
 
 // Status is what `GET /v1/status` answers: everything that a person asks a
 // running host first. Fields are only ever added. Counters without another
 // word count since this start; the ledger's totals go back to its making.
 type Status struct {
-	Version       string     `json:"version"`
-	PID           int        `json:"pid"`
-	Started       time.Time  `json:"started"`
-	Now           time.Time  `json:"now"` // by the host's clock; every other time is by that clock as it is set now
-	UptimeSeconds int64      `json:"uptime_seconds"`
-	Ready         bool       `json:"ready"`
-	Reasons       []string   `json:"reasons,omitempty"`  // why not ready, each with what to do
-	Warnings      []string   `json:"warnings,omitempty"` // what is wrong and leaves the host ready
-	Sessions      []Session  `json:"sessions"`
-	Ledger        Ledger     `json:"ledger"`
-	Plugins       []Plugin   `json:"plugins"`
-	Holding       []Holding  `json:"holding,omitempty"`      // upstreams that no plugin claims: the 100 categories with the most
-	HoldingMore   *Rest      `json:"holding_more,omitempty"` // the other categories
-	Recent        []Recent   `json:"recent,omitempty"`       // the events that ended last, newest first
-	Unusable      []Unusable `json:"unusable,omitempty"`     // what came last from CCS and could not be understood, newest first
-	Log           *Log       `json:"log,omitempty"`          // the host's own log; absent where nobody counts
+	Version       string           `json:"version"`
+	PID           int              `json:"pid"`
+	Started       time.Time        `json:"started"`
+	Now           time.Time        `json:"now"` // by the host's clock; every other time is by that clock as it is set now
+	UptimeSeconds int64            `json:"uptime_seconds"`
+	Ready         bool             `json:"ready"`
+	Reasons       []string         `json:"reasons,omitempty"`  // why not ready, each with what to do
+	Warnings      []string         `json:"warnings,omitempty"` // what is wrong and leaves the host ready
+	Sessions      []Session        `json:"sessions"`
+	Ledger        Ledger           `json:"ledger"`
+	Plugins       []Plugin         `json:"plugins"`
+	Holding       []status.Holding `json:"holding,omitempty"`     // upstreams that no plugin claims: the 100 categories with the most
+	HoldingMore   status.Rest      `json:"holding_more,omitzero"` // the other categories
+	Recent        []status.Recent  `json:"recent,omitempty"`      // the events that ended last, newest first
+	Unusable      []Unusable       `json:"unusable,omitempty"`    // what came last from CCS and could not be understood, newest first
+	Log           *Log             `json:"log,omitempty"`         // the host's own log; absent where nobody counts
 }
 
 // Log tells what became of the lines of the host's log.
@@ -88,53 +89,24 @@ type Ledger struct {
 
 // Plugin is one file in the plugins folder, running or not.
 type Plugin struct {
-	Name          string         `json:"name"`
-	State         string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
-	Paused        bool           `json:"paused"`           // it is given no events; see balhost resume
-	Reason        string         `json:"reason,omitempty"` // why it is not running, with what to do
-	Version       string         `json:"version,omitempty"`
-	SHA256        string         `json:"sha256,omitempty"`
-	PID           int            `json:"pid,omitempty"`
-	Started       *time.Time     `json:"started,omitempty"`
-	Restarts      int            `json:"restarts"`
-	Candidate     string         `json:"candidate,omitempty"`  // sha256 of content that is being started to take over
-	NextStart     *time.Time     `json:"next_start,omitempty"` // in state backoff: when it is started again
-	Probation     *time.Time     `json:"probation,omitempty"`  // until then new content is watched, and rolled back when it does badly
-	Previous      []string       `json:"previous,omitempty"`   // sha256 of contents that rollback can go to, the newest first
-	Pinned        bool           `json:"pinned,omitempty"`     // rolled back by a person: stays until the file changes
-	Memory        int64          `json:"memory_bytes,omitempty"`
-	Refusal       *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
-	Categories    []string       `json:"categories,omitempty"`
-	Lost          []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
-	Order         string         `json:"order,omitempty"`
-	Waiting       int            `json:"waiting"`                  // events that wait for their next attempt, each with its lane
-	NextTry       *time.Time     `json:"next_try,omitempty"`       // when the first of them is tried again
-	LastTry       *time.Time     `json:"last_try,omitempty"`       // and the last
-	Pending       int            `json:"pending"`                  // events stored and not handled
-	InFlight      int            `json:"in_flight"`                // of these, given to the plugin
-	Lanes         int            `json:"lanes"`                    // lanes with something pending
-	Stuck         int            `json:"stuck"`                    // handlers that went on past handler_timeout
-	StuckHandlers []StuckHandler `json:"stuck_handlers,omitempty"` // of these, the ten that began first
-	RunFailure    *RunFailure    `json:"run_failure,omitempty"`    // of the plugin's Run in the process that serves
-	Suspects      int            `json:"suspects"`                 // events that were in flight at too many crashes, to be tried alone
-	LastFailure   string         `json:"last_failure,omitempty"`   // why an event was not handled last
-	LastFailureAt *time.Time     `json:"last_failure_at,omitempty"`
-	Handled       uint64         `json:"handled"`
-	Rate          float64        `json:"rate"` // handled a second, over the last few
-	Retried       uint64         `json:"retried"`
-	Died          uint64         `json:"died"`   // events that it sent to the dead letters
-	Reruns        uint64         `json:"reruns"` // handlers and updates that ran again because state that they had read had changed
-	RerunKey      string         `json:"last_rerun_key,omitempty"`
-	RerunAt       *time.Time     `json:"last_rerun_at,omitempty"`
-	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys which others have
-}
-
-// StuckHandler is a handler that went on after its time was up. Its lane waits.
-type StuckHandler struct {
-	Event   string    `json:"event"` // its id
-	Kind    string    `json:"kind"`
-	Device  string    `json:"device,omitempty"`
-	Started time.Time `json:"started"`
+	Name string `json:"name"`
+	status.Work
+	State      string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
+	Reason     string         `json:"reason,omitempty"` // why it is not running, with what to do
+	Version    string         `json:"version,omitempty"`
+	SHA256     string         `json:"sha256,omitempty"`
+	PID        int            `json:"pid,omitempty"`
+	Started    *time.Time     `json:"started,omitempty"`
+	Restarts   int            `json:"restarts"`
+	Candidate  string         `json:"candidate,omitempty"`  // sha256 of content that is being started to take over
+	NextStart  *time.Time     `json:"next_start,omitempty"` // in state backoff: when it is started again
+	Probation  *time.Time     `json:"probation,omitempty"`  // until then new content is watched, and rolled back when it does badly
+	Previous   []string       `json:"previous,omitempty"`   // sha256 of contents that rollback can go to, the newest first
+	Pinned     bool           `json:"pinned,omitempty"`     // rolled back by a person: stays until the file changes
+	Memory     int64          `json:"memory_bytes,omitempty"`
+	Refusal    *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
+	Categories []string       `json:"categories,omitempty"`
+	RunFailure *RunFailure    `json:"run_failure,omitempty"` // of the plugin's Run in the process that serves
 }
 
 // RunFailure tells of a Run that failed; it is started again.
@@ -156,19 +128,6 @@ type PluginRefusal struct {
 	Tried bool `json:"tried"`
 }
 
-// Rest sums up what a listing leaves out.
-type Rest struct {
-	Categories int `json:"categories"`
-	Pending    int `json:"pending"`
-}
-
-// Holding is a category that no plugin claims: its upstreams are stored and wait.
-type Holding struct {
-	Category string    `json:"category"` // "" for upstreams without one
-	Pending  int       `json:"pending"`
-	Since    time.Time `json:"since"` // of the oldest
-}
-
 // Unusable is one thing that came from CCS and could not be understood.
 type Unusable struct {
 	At        time.Time `json:"at"`
@@ -176,13 +135,4 @@ type Unusable struct {
 	Reason    string    `json:"reason"`
 	From      string    `json:"from,omitempty"`
 	MessageID string    `json:"message_id,omitempty"`
-}
-
-// Recent is one event that ended.
-type Recent struct {
-	At       time.Time `json:"at"`
-	Plugin   string    `json:"plugin"`
-	Kind     string    `json:"kind"` // upstream, outcome or receipt
-	End      string    `json:"end"`  // handled, retried or dead
-	Category string    `json:"category,omitempty"`
 }

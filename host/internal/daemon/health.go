@@ -173,9 +173,9 @@ func (l *look) unready() []string {
 // others.
 func (l *look) warnings() (warnings []string) {
 	for _, p := range l.dispatch.Plugins {
-		for _, s := range p.Stucks[:min(len(p.Stucks), 3)] {
+		for _, s := range p.StuckHandlers[:min(len(p.StuckHandlers), 3)] {
 			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has gone on for %s, long after its time was up, and its lane waits: %s %s%s",
-				p.Name, time.Since(s.Started).Round(time.Second), s.Kind, s.ID, ofDevice(s.Device)))
+				p.Name, time.Since(s.Started).Round(time.Second), s.Kind, s.Event, ofDevice(s.Device)))
 		}
 		if more := p.Stuck - 3; more > 0 {
 			warnings = append(warnings, fmt.Sprintf("plugin %q: so have %d handlers more", p.Name, more))

@@ -140,7 +140,7 @@ func (h *host) tell(l *look) admin.Status {
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
 		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.logWarning(), h.refused.warning()),
-		Plugins: l.pluginStatus(), Log: h.logStatus(),
+		Plugins: l.pluginStatus(), Holding: l.dispatch.Holding, HoldingMore: l.dispatch.More, Recent: l.dispatch.Recent, Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {
 		session, unusable := sessionStatus(s, l.sending[s.SenderID])
@@ -152,15 +152,6 @@ func (h *host) tell(l *look) admin.Status {
 		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // what it left is to be seen
 			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: l.sending[id].Pending})
 		}
-	}
-	for _, h := range l.dispatch.Holding {
-		st.Holding = append(st.Holding, admin.Holding{Category: h.Category, Pending: h.Pending, Since: h.Since})
-	}
-	if more := l.dispatch.More; more.Categories > 0 {
-		st.HoldingMore = &admin.Rest{Categories: more.Categories, Pending: more.Pending}
-	}
-	for _, r := range l.dispatch.Recent {
-		st.Recent = append(st.Recent, admin.Recent{At: r.At, Plugin: r.Plugin, Kind: r.Kind.String(), End: r.End, Category: r.Category})
 	}
 	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}
 	tellSpace(&st.Ledger, func() (ledger.Space, error) { return l.free, l.freeErr })
@@ -255,22 +246,7 @@ func (l *look) pluginStatus() []admin.Plugin {
 		}
 	}
 	for _, p := range l.dispatch.Plugins {
-		a := get(p.Name)
-		a.Paused, a.Order, a.Lost = p.Paused, p.Order, p.Lost
-		if a.LastFailure = p.Failure; p.Failure != "" {
-			a.LastFailureAt = &p.FailedAt
-		}
-		if a.Waiting = p.Waiting; p.Waiting > 0 {
-			a.NextTry, a.LastTry = &p.Next, &p.Last
-		}
-		a.Pending, a.InFlight, a.Lanes, a.Stuck = p.Pending, p.InFlight, p.Lanes, p.Stuck
-		for _, s := range p.Stucks {
-			a.StuckHandlers = append(a.StuckHandlers, admin.StuckHandler{Event: s.ID, Kind: s.Kind.String(), Device: s.Device, Started: s.Started})
-		}
-		a.Suspects, a.Handled, a.Rate, a.Retried, a.Died = p.Suspects, p.Handled, p.Rate, p.Retried, p.Died
-		if a.Reruns, a.RerunKey, a.Turns = p.Reruns, p.RerunKey, p.Turns; p.Reruns > 0 {
-			a.RerunAt = &p.RerunAt
-		}
+		get(p.Name).Work = p.Work
 	}
 	var all []admin.Plugin
 	for _, p := range byName {

@@ -15,6 +15,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/status"
 	"balhost/sdk/outlet"
 )
 
@@ -32,17 +33,17 @@ func TestStatusJSON(t *testing.T) {
 		dispatch: dispatch.Status{
 			Plugins: []dispatch.PluginStatus{
 				{
-					Name: "both", Paused: true, Order: "device", Lost: []string{"lost"}, Pending: 11, Waiting: 12, Next: at(2), Last: at(3),
-					InFlight: 13, Lanes: 14, Stuck: 15, Stucks: []dispatch.Stuck{{ID: "event", Kind: entry.Upstream, Device: "device", Started: at(4)}},
-					Suspects: 16, Failure: "failure", FailedAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
-					Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22,
+					Name: "both", Work: status.Work{Paused: true, Order: "device", Lost: []string{"lost"}, Pending: 11, Waiting: 12, NextTry: at(2), LastTry: at(3),
+						InFlight: 13, Lanes: 14, Stuck: 15, StuckHandlers: []status.StuckHandler{{Event: "event", Kind: "upstream", Device: "device", Started: at(4)}},
+						Suspects: 16, LastFailure: "failure", LastFailureAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
+						Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22},
 				},
-				{Name: "absent", Pending: 23},
+				{Name: "absent", Work: status.Work{Pending: 23}},
 				{Name: "nothing"},
 			},
-			Holding: []dispatch.Holding{{Category: "category", Pending: 24, Since: at(7)}},
-			More:    dispatch.Rest{Categories: 25, Pending: 26},
-			Recent:  []dispatch.Recent{{At: at(8), Plugin: "plugin", Kind: entry.Receipt, End: "handled", Category: "category", Seq: 27}},
+			Holding: []status.Holding{{Category: "category", Pending: 24, Since: at(7)}},
+			More:    status.Rest{Categories: 25, Pending: 26},
+			Recent:  []status.Recent{{At: at(8), Plugin: "plugin", Kind: "receipt", End: "handled", Category: "category"}},
 		},
 		plugins: []pluginhost.Status{
 			{

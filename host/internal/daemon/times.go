@@ -31,7 +31,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Plugins {
 		p := &st.Plugins[i]
-		times = append(times, p.Started, p.NextStart, p.Probation, p.LastFailureAt, p.NextTry, p.LastTry, p.RerunAt)
+		times = append(times, p.Started, p.NextStart, p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt)
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started)
 		}

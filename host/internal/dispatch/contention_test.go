@@ -236,7 +236,7 @@ func TestRerunsAreTold(t *testing.T) {
 		b.ledger.conflict[1] = 1
 		b.ledger.mu.Unlock()
 		p.wrote(again, "account/7")
-		if s := b.status().Plugins[0]; s.Reruns != 2 || s.RerunKey != "account/7" || s.Retried != 0 || s.Failure != "" {
+		if s := b.status().Plugins[0]; s.Reruns != 2 || s.RerunKey != "account/7" || s.Retried != 0 || s.LastFailure != "" {
 			t.Errorf("status: %+v", s)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
 	"balhost/host/internal/route"
+	"balhost/host/internal/status"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
@@ -158,7 +159,7 @@ func TestMaxAttemptsThenDead(t *testing.T) { // P8
 		if s := ends[3]; s.Verdict != entry.Done {
 			t.Errorf("the lane does not go on: %+v", s)
 		}
-		if s := b.status().Plugins[0]; s.Failure != "no such room" || s.FailedAt.IsZero() {
+		if s := b.status().Plugins[0]; s.LastFailure != "no such room" || s.LastFailureAt.IsZero() {
 			t.Errorf("status does not tell of the failure: %+v", s)
 		}
 	})
@@ -377,7 +378,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		if len(p.killed) > 0 || b.status().Plugins[0].Stuck != 1 {
 			t.Fatalf("one stuck handler of a credit of 8: killed %v, status %+v", p.killed, b.status().Plugins[0])
 		}
-		if s := b.status().Plugins[0].Stucks; len(s) != 1 || s[0].Device != "s1" || s[0].Kind != entry.Upstream || time.Since(s[0].Started) != 40*time.Second {
+		if s := b.status().Plugins[0].StuckHandlers; len(s) != 1 || s[0].Device != "s1" || s[0].Kind != "upstream" || time.Since(s[0].Started) != 40*time.Second {
 			t.Errorf("stuck handlers %+v", s)
 		}
 		if r, err := p.plugin.Results(b.Context()); err != nil || r.Stuck != 1 || time.Since(r.Oldest) != 40*time.Second {
@@ -814,7 +815,7 @@ func TestManyCategories(t *testing.T) {
 		if len(s.Holding) != maxHolding || s.Holding[0].Category != "busy" || s.Holding[0].Pending != most {
 			t.Errorf("%d categories named, first %+v", len(s.Holding), s.Holding[0])
 		}
-		if want := (Rest{Categories: most + 1 - maxHolding, Pending: most + 1 - maxHolding}); s.More != want {
+		if want := (status.Rest{Categories: most + 1 - maxHolding, Pending: most + 1 - maxHolding}); s.More != want {
 			t.Errorf("rest %+v, not %+v", s.More, want)
 		}
 		if n := strings.Count(b.log.String(), "no plugin claims a category"); n == 0 || n > 20 {

@@ -67,8 +67,8 @@ func TestUnreadablePauseHolds(t *testing.T) {
 		p := b.plugin("echo", "app", done)
 		time.Sleep(10 * time.Second)
 		b.wantIDs(p)
-		if st := b.status().Plugins[0]; !st.Paused || st.Failure == "" {
-			t.Errorf("status says paused %v, %q", st.Paused, st.Failure)
+		if st := b.status().Plugins[0]; !st.Paused || st.LastFailure == "" {
+			t.Errorf("status says paused %v, %q", st.Paused, st.LastFailure)
 		}
 		b.ledger.mu.Lock()
 		b.ledger.broken = nil

@@ -7,6 +7,7 @@ import (
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/status"
 	"balhost/host/internal/turns"
 	"balhost/sdk/wire"
 )
@@ -270,5 +271,5 @@ func (d *Dispatcher) note(p *plugin, e *entry.Event, end string, count *uint64) 
 	if p.measured {
 		d.metrics.ends.WithLabelValues(p.name, e.Kind.String(), end).Inc()
 	}
-	d.recent.add(Recent{At: time.Now(), Plugin: p.name, Kind: e.Kind, End: end, Category: e.Category, Seq: e.Seq})
+	d.recent.add(status.Recent{At: time.Now(), Plugin: p.name, Kind: e.Kind.String(), End: end, Category: e.Category})
 }

@@ -76,7 +76,7 @@ func TestWaitingIsTriedNow(t *testing.T) {
 			t.Errorf("%d wait: %+v, %v", all, waiting, err)
 		}
 		s, err := b.d.Status(context.Background())
-		if err != nil || s.Plugins[0].Waiting != 2 || s.Plugins[0].Last.Sub(now).Round(time.Minute) != 2*time.Hour || s.Plugins[0].Next.Sub(now).Round(time.Minute) != time.Hour {
+		if err != nil || s.Plugins[0].Waiting != 2 || s.Plugins[0].LastTry.Sub(now).Round(time.Minute) != 2*time.Hour || s.Plugins[0].NextTry.Sub(now).Round(time.Minute) != time.Hour {
 			t.Errorf("status: %+v, %v", s.Plugins, err)
 		}
 		before, other := len(p.ids()), len(q.ids())
