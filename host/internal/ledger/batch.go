@@ -137,16 +137,16 @@ func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
 // setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
 func (b *batch) setUntil(key []byte, from int, expires uint64) {
 	b.arena = sealRecord(b.arena, from, key)
-	b.put(key, b.since(from), expires)
+	b.put(state.Change{Key: key, Value: b.since(from), Expires: expires})
 }
 
 // put writes a sealed record, which must stay as it is until the commit.
-func (b *batch) put(key, value []byte, expires uint64) {
-	if len(value)+len(key) >= maxRecord {
-		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", key[:1], len(value)))
+func (b *batch) put(c state.Change) {
+	if len(c.Value)+len(c.Key) >= maxRecord {
+		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", c.Key[:1], len(c.Value)))
 		return
 	}
-	b.note(state.Change{Key: key, Value: value, Expires: expires})
+	b.note(c)
 }
 
 // del deletes a record of about size bytes.
@@ -159,6 +159,7 @@ func (b *batch) del(key []byte, size int) {
 func (b *batch) note(c state.Change) {
 	key := unsafe.String(unsafe.SliceData(c.Key), len(c.Key)) // stays as it is until the commit
 	if at, found := b.written[key]; found {
+		c.New = b.changes[at].New
 		b.changes[at] = c
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 )
 
 // Pending entries are stored by the page, not one by one: what a commit takes
@@ -111,7 +112,7 @@ func (b *batch) closePage(w *pageWriter) {
 	}
 	key := b.seqKey(w.kind, w.page.seq)
 	w.buf = sealRecord(w.buf, w.from, key)
-	b.put(key, w.buf[w.from:len(w.buf):len(w.buf)], 0)
+	b.put(state.Change{Key: key, Value: w.buf[w.from:len(w.buf):len(w.buf)], New: true}) // its seq was given out just now
 	w.page = nil
 }
 

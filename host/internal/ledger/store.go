@@ -115,7 +115,7 @@ func (l *Ledger) replay(applied uint64) error {
 	}
 	start := time.Now() // for the log
 	err := l.journal.Read(applied+1, func(commit uint64, frame []byte) error {
-		return l.state.Apply(commit, append([]byte(nil), frame...))
+		return l.state.Replay(commit, append([]byte(nil), frame...))
 	})
 	if err != nil {
 		return fmt.Errorf("apply the journal from commit %d on: %w", applied+1, err)

@@ -6,6 +6,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
 
@@ -71,7 +72,7 @@ func (b *batch) closeSummaries() {
 	b.arena = binary.BigEndian.AppendUint64(b.arena, b.next())
 	key := b.since(from)
 	w.buf = sealRecord(w.buf, w.from, key)
-	b.put(key, w.buf[w.from:len(w.buf):len(w.buf)], 0)
+	b.put(state.Change{Key: key, Value: w.buf[w.from:len(w.buf):len(w.buf)]})
 	w.n = 0
 }
 

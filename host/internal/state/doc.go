@@ -8,8 +8,9 @@
 // A commit's changes are seen as soon as Apply returns: they lie in a map, the
 // active layer, and point into the commit's frame. When the frames of that layer have
 // grown to some MiB it is frozen, and a goroutine writes what it holds to badger:
-// of each key the last change, so that a page which was written and deleted meanwhile
-// never reaches badger. Who reads looks into the active layer, the frozen one, and
+// of each key the last change. A page that was written and deleted meanwhile never
+// reaches badger, nor does its deletion, since the frame says that the page was new
+// (Change.New). Who reads looks into the active layer, the frozen one, and
 // badger. Who scans has everything written first, then sees one moment of badger.
 //
 // # What is durable
@@ -30,7 +31,9 @@
 // tables, and replaying the commits from N+1 to the last one of the journal makes the state whole: a
 // change is a put or a delete of a whole record, so doing it twice, in order, is the
 // same as doing it once. The parts of later groups that are in the tables are
-// written over, since no change is in badger that was not in the journal before.
+// written over, since no change is in badger that was not in the journal before. For
+// that, each deletion that is replayed is written: what a frame calls new may be in
+// such a part.
 //
 // The journal may give up the commits up to C once the tables hold the version that badger had
 // reached when C was applied (see State.mark). When that takes too many bytes of

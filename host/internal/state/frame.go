@@ -11,10 +11,21 @@ type Change struct {
 	Value   []byte // of a put
 	Expires uint64 // Unix time in seconds after which a put may be forgotten; 0: never
 	Delete  bool
+	// New says that no record had this key before the commit. What is new and deleted
+	// before it was written to badger need not be written at all.
+	New bool
 }
 
 // frameFormat is the first byte of a frame. A new layout gets a new number.
-const frameFormat = 1
+// Frames of format 1 do not say what is new.
+const frameFormat = 2
+
+// What stands in the low bits of a change's first number; the key's length is above them.
+const (
+	flagDelete = 1 << iota
+	flagNew
+	flagBits = iota
+)
 
 // errFrame: the bytes are no frame.
 var errFrame = errors.New("a commit's frame can't be read: it was written by a newer balhost, or is damaged")
@@ -28,9 +39,12 @@ func Frame(changes []Change) []byte {
 	frame := append(make([]byte, 0, size), frameFormat)
 	for i := range changes {
 		c := &changes[i]
-		head := uint64(len(c.Key)) << 1
+		head := uint64(len(c.Key)) << flagBits
+		if c.New {
+			head |= flagNew
+		}
 		if c.Delete {
-			frame = append(binary.AppendUvarint(frame, head|1), c.Key...)
+			frame = append(binary.AppendUvarint(frame, head|flagDelete), c.Key...)
 			continue
 		}
 		frame = append(binary.AppendUvarint(frame, head), c.Key...)
@@ -43,13 +57,18 @@ func Frame(changes []Change) []byte {
 
 // Changes gives the changes of a frame to f, in order; their bytes are the frame's.
 func Changes(frame []byte, f func(Change)) error {
-	if len(frame) == 0 || frame[0] != frameFormat {
+	bits, known := flagBits, uint64(flagDelete|flagNew)
+	switch {
+	case len(frame) > 0 && frame[0] == 1:
+		bits, known = 1, flagDelete
+	case len(frame) == 0 || frame[0] != frameFormat:
 		return errFrame
 	}
 	r := frameReader{b: frame[1:]}
 	for len(r.b) > 0 {
 		head := r.number()
-		c := Change{Delete: head&1 != 0, Key: r.bytes(head >> 1)}
+		flags := head & known
+		c := Change{Delete: flags&flagDelete != 0, New: flags&flagNew != 0, Key: r.bytes(head >> bits)}
 		if !c.Delete {
 			c.Expires = r.number()
 			c.Value = r.bytes(r.number())

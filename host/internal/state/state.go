@@ -77,14 +77,42 @@ type layer struct {
 type record struct {
 	value   []byte // nil: deleted
 	expires uint64
+	isNew   bool // no older layer, and nothing in badger, has the key
 }
 
-func newLayer() *layer { return &layer{records: map[string]record{}} }
+// newLayer is one after another, and probably as large.
+func newLayer(last *layer) *layer {
+	return &layer{records: make(map[string]record, len(last.records)), commit: last.commit}
+}
+
+// origin is where a commit comes from.
+type origin int
+
+const (
+	fresh    origin = iota // it was made just now
+	replayed               // the journal had it at the start
+)
+
+// change notes a change in the layer.
+func (l *layer) change(c Change, of origin) {
+	r := record{expires: c.Expires, isNew: c.New && of == fresh}
+	if last, found := l.records[text(c.Key)]; found {
+		r.isNew = last.isNew
+	}
+	switch {
+	case !c.Delete:
+		r.value = c.Value
+	case r.isNew:
+		delete(l.records, text(c.Key))
+		return
+	}
+	l.records[text(c.Key)] = r
+}
 
 // Open opens or makes the state, as it stands in badger's tables. What comes
-// after Commit must be applied again.
+// after Commit must be applied again, by Replay.
 func Open(o Options) (*State, error) {
-	s := &State{o: o.withDefaults(), active: newLayer()}
+	s := &State{o: o.withDefaults(), active: newLayer(&layer{})}
 	s.ended.L = &s.mu
 	s.watch = &watch{log: o.Log}
 	var err error
@@ -131,7 +159,14 @@ func (s *State) applied() (commit uint64, err error) {
 // Apply makes the changes of one commit, which is on disk, seen. The frame
 // belongs to the state from now on. It waits while two layers are full and the first is
 // not yet written.
-func (s *State) Apply(commit uint64, frame []byte) error {
+func (s *State) Apply(commit uint64, frame []byte) error { return s.apply(commit, frame, fresh) }
+
+// Replay is Apply for a commit that was in the journal at the start. What was new in it
+// then may be in badger by now: the tables may have parts of what came after their last
+// whole commit. So its deletion is written in any case.
+func (s *State) Replay(commit uint64, frame []byte) error { return s.apply(commit, frame, replayed) }
+
+func (s *State) apply(commit uint64, frame []byte, of origin) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -141,13 +176,7 @@ func (s *State) Apply(commit uint64, frame []byte) error {
 		return fmt.Errorf("commit %d does not follow commit %d", commit, s.active.commit)
 	}
 	a := s.active
-	err := Changes(frame, func(c Change) {
-		r := record{expires: c.Expires}
-		if !c.Delete {
-			r.value = c.Value
-		}
-		a.records[text(c.Key)] = r
-	})
+	err := Changes(frame, func(c Change) { a.change(c, of) })
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,14 +59,17 @@ func (h *history) open(t testing.TB) {
 		t.Fatalf("commits up to %d were said to be durable, the tables have them up to %d", durable, has)
 	}
 	for n := h.s.Commit(); n < uint64(len(h.frames)); n++ {
-		if err := h.s.Apply(n+1, bytes.Clone(h.frames[n])); err != nil {
+		if err := h.s.Replay(n+1, bytes.Clone(h.frames[n])); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func (h *history) apply(t testing.TB, changes ...Change) {
-	for _, c := range changes {
+	before := maps.Clone(h.records)
+	for i, c := range changes {
+		_, was := before[string(c.Key)]
+		changes[i].New = !was
 		if h.records[string(c.Key)] = string(c.Value); c.Delete {
 			delete(h.records, string(c.Key))
 		}
@@ -362,29 +364,5 @@ func TestUpgrade(t *testing.T) {
 		return m.Scan([]byte("k"), []byte("k"), func(_, _ []byte) (bool, error) { n++; return true, nil })
 	}); err != nil || n != 100 {
 		t.Errorf("%d records, %v", n, err)
-	}
-}
-
-// A frame says what went into it, and bytes that are none are refused.
-func TestFrame(t *testing.T) {
-	in := []Change{
-		{Key: []byte("a"), Value: []byte("1"), Expires: 1 << 40}, {Key: []byte("b"), Delete: true}, {Key: []byte("c"), Value: []byte{}},
-		{Key: bytes.Repeat([]byte("k"), 3000), Value: bytes.Repeat([]byte("v"), 100_000)},
-	}
-	frame := Frame(in)
-	var out []Change
-	if err := Changes(frame, func(c Change) { out = append(out, c) }); err != nil {
-		t.Fatal(err)
-	}
-	same := slices.EqualFunc(in, out, func(a, b Change) bool {
-		return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) && a.Expires == b.Expires && a.Delete == b.Delete
-	})
-	if !same {
-		t.Errorf("out comes %v", out)
-	}
-	for _, bad := range [][]byte{nil, {2}, frame[:len(frame)-1], frame[:3], append(bytes.Clone(frame), 0xff)} {
-		if err := Changes(bad, func(Change) {}); !errors.Is(err, errFrame) {
-			t.Errorf("%d bytes: %v", len(bad), err)
-		}
 	}
 }

@@ -15,8 +15,7 @@ type mark struct{ commit, version uint64 }
 // freeze hands the active layer to the writer. State.mu is held, and no layer is frozen.
 func (s *State) freeze() {
 	s.frozen = s.active
-	s.active = newLayer()
-	s.active.commit = s.frozen.commit
+	s.active = newLayer(s.frozen)
 	frozen := s.frozen
 	s.writers.Go(func() error {
 		err := s.write(frozen)
@@ -45,7 +44,7 @@ func (s *State) Flush() error {
 // flush writes to badger what there is now; no layer is being written when it returns. State.mu is held.
 func (s *State) flush() error {
 	s.writing()
-	if s.err == nil && len(s.active.records) > 0 {
+	if s.err == nil && s.active.bytes > 0 {
 		s.freeze()
 		s.writing()
 	}
