@@ -3,7 +3,10 @@ package state
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"unsafe"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -58,30 +61,48 @@ func (s *State) writing() {
 	}
 }
 
-// write puts a layer into badger, its commit last, and looks what has become durable.
+// together is how many keys are one transaction of badger's.
+const together = 128
+
+// write puts a layer into badger, its commit last, and looks what has become durable. Badger
+// puts the keys of a transaction into its skiplist in any order. So a transaction has a few that
+// are neighbours, and the places where they go are in the processor's cache.
 func (s *State) write(l *layer) error {
-	batch := s.db.NewWriteBatch()
-	defer batch.Cancel()
-	for key, r := range l.records {
-		var err error
-		if r.value == nil {
-			err = batch.Delete([]byte(key))
-		} else {
-			err = batch.SetEntry(&badger.Entry{Key: []byte(key), Value: r.value, ExpiresAt: r.expires})
-		}
-		if err != nil {
-			return fmt.Errorf("apply commits up to %d: %w", l.commit, err)
+	var err error
+	for keys := range slices.Chunk(slices.Sorted(maps.Keys(l.records)), together) {
+		if err = s.writeSome(l, keys); err != nil {
+			break
 		}
 	}
-	err := batch.Set(keyApplied, binary.BigEndian.AppendUint64(nil, l.commit))
 	if err == nil {
-		err = batch.Flush()
+		err = s.db.Update(func(txn *badger.Txn) error {
+			return txn.Set(keyApplied, binary.BigEndian.AppendUint64(nil, l.commit))
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("apply commits up to %d: %w", l.commit, err)
 	}
 	s.since += l.bytes
 	return s.look(l.commit)
+}
+
+func (s *State) writeSome(l *layer, keys []string) error {
+	batch := s.db.NewWriteBatch()
+	defer batch.Cancel()
+	for _, key := range keys {
+		r := l.records[key]
+		b := unsafe.Slice(unsafe.StringData(key), len(key)) // badger copies it
+		var err error
+		if r.value == nil {
+			err = batch.Delete(b)
+		} else {
+			err = batch.SetEntry(&badger.Entry{Key: b, Value: r.value, ExpiresAt: r.expires})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return batch.Flush()
 }
 
 // look tells which commits have become durable, and sees to it that they do.
