@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"balhost/host/internal/plain"
 	"balhost/sdk/wire"
 )
 
@@ -52,9 +53,9 @@ func (h *handshake) line(line []byte, rest bool) {
 			h.seen++
 		}
 		if h.bytes += len(line); h.bytes > maxPreambleBytes {
-			h.refusal = fmt.Sprintf("prints garbage: %d MiB without a handshake, the last %s", maxPreambleBytes>>20, excerpt(s))
+			h.refusal = fmt.Sprintf("prints garbage: %d MiB without a handshake, the last %s", maxPreambleBytes>>20, plain.Excerpt(s))
 		} else if h.seen >= maxPreamble {
-			h.refusal = fmt.Sprintf("prints garbage: %d lines without a handshake, the last %s", h.seen, excerpt(s))
+			h.refusal = fmt.Sprintf("prints garbage: %d lines without a handshake, the last %s", h.seen, plain.Excerpt(s))
 		}
 		h.mu.Unlock()
 	} else {
@@ -89,15 +90,15 @@ func (h *handshake) done() bool {
 func checkHandshake(line string) string {
 	f := strings.Split(line, "|")
 	if len(f) < 5 {
-		return "prints garbage: a handshake that is cut off: " + excerpt(line)
+		return "prints garbage: a handshake that is cut off: " + plain.Excerpt(line)
 	}
 	switch version, network, address, protocol := f[1], f[2], f[3], f[4]; {
 	case version != strconv.Itoa(wire.Version):
-		return fmt.Sprintf("speaks version %s of the plugin protocol, this host version %d: build it with this host's sdk", excerpt(version), wire.Version)
+		return fmt.Sprintf("speaks version %s of the plugin protocol, this host version %d: build it with this host's sdk", plain.Excerpt(version), wire.Version)
 	case protocol != "grpc":
-		return fmt.Sprintf("speaks %s, this host grpc only: build it with this host's sdk", excerpt(protocol))
+		return fmt.Sprintf("speaks %s, this host grpc only: build it with this host's sdk", plain.Excerpt(protocol))
 	case network != "unix" || !strings.HasPrefix(address, "/"):
-		return fmt.Sprintf("listens on %s %s, this host takes a unix socket in $PLUGIN_UNIX_SOCKET_DIR only", excerpt(network), excerpt(address))
+		return fmt.Sprintf("listens on %s %s, this host takes a unix socket in $PLUGIN_UNIX_SOCKET_DIR only", plain.Excerpt(network), plain.Excerpt(address))
 	case len(f) < 6 || f[5] == "":
 		return "has no certificate in its handshake: plugins must use TLS with the client certificate in $PLUGIN_CLIENT_CERT"
 	}

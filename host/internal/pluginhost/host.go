@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+
+	"balhost/host/internal/pluginhost/artefact"
 )
 
 // limits are the times of this package; tests shorten them.
@@ -69,14 +71,13 @@ type Host struct {
 	hint     chan struct{} // look into the folder; capacity 1
 	asking   chan struct{} // look takes from it whenever it comes by
 	looked   chan struct{} // closed when look has ended
-	free     func(dir string) (bytes int64, err error)
+	yard     artefact.Yard
 	copying  chan struct{} // one for each copy that is being made
 	aside    aside
 	// stopping is set by Run, closed when it shall end.
 	stopping <-chan struct{}
 
 	mu       sync.Mutex                      // guards what follows
-	reserved int64                           // bytes that copies which are being made may take
 	plugins  map[string]*supervisor          // only look adds to it
 	chosen   func(name string) PluginOptions // by Configure; nil: Options.Plugin
 	booting  map[string]bool                 // the boot waits for these to say what they are; nil when it is over
@@ -96,7 +97,7 @@ func New(o Options) *Host {
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner), children: newChildren(),
-		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), asking: make(chan struct{}), looked: make(chan struct{}), free: freeBytes, plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
+		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), asking: make(chan struct{}), looked: make(chan struct{}), plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
 	}
 }
 
@@ -110,7 +111,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(h.o.DataDir, "plugins"), 0o700); err != nil {
 		return fmt.Errorf("make folder for plugins' copies: %w", err)
 	}
-	if err := Sweep(h.o.DataDir); err != nil {
+	if err := artefact.Sweep(h.o.DataDir); err != nil {
 		h.log.Warn("the disk holds more than it need", "err", err)
 	}
 	if h.kin, err = allOf(h.o.DataDir); err != nil {
@@ -135,13 +136,14 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	defer h.foster()()
 
 	h.stopping = ctx.Done()
-	h.aside.Go(func() { watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
+	h.yard.Folder, h.yard.DataDir, h.yard.Spare, h.yard.Stopping = h.o.Dir, h.o.DataDir, h.o.DiskSoft, h.stopping
+	h.aside.Go(func() { artefact.Watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
 	h.look(ctx, &plugins)
 	err = plugins.Wait()
 	if !h.aside.wait(h.limits.grace) {
 		h.log.Error("the file system of the plugins folder does not answer: not waited for", "err", h.o.Dir)
 	}
-	return errors.Join(err, Sweep(h.o.DataDir)) // copies that came too late
+	return errors.Join(err, artefact.Sweep(h.o.DataDir)) // copies that came too late
 }
 
 // rescan has the folder looked at soon.
@@ -157,7 +159,8 @@ func (h *Host) rescan() {
 func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 	defer close(h.looked)
 	var boot sync.WaitGroup
-	settler, complaint, booting, known := newSettler(h.limits), "", true, false
+	stability := artefact.Stability{Quiet: h.limits.quiet, Patience: h.limits.patience, Absence: h.limits.absence}
+	complaint, booting, known := "", true, false
 	for ctx.Err() == nil {
 		seen, err := h.scan(ctx)
 		again := h.limits.rescan
@@ -172,24 +175,24 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 			complaint = ""
 			if !known {
 				known = true
-				settler.expect(time.Now(), h.missing(seen))
+				stability.Expect(time.Now(), h.missing(seen))
 			}
-			settler.spare(&seen)
-			c := settler.look(time.Now(), seen.present)
+			stability.Spare(&seen)
+			c := stability.Look(time.Now(), seen.Present)
 			if booting {
-				for _, name := range c.found {
+				for _, name := range c.Found {
 					boot.Add(1)
 					h.awaited(name, true)
 					h.supervise(ctx, name, nil, func() { h.awaited(name, false); boot.Done() }, plugins)
 				}
 			}
-			// Later what comes has a supervisor when it has settled: some tools
+			// Later what comes has a supervisor when its file is stable: some tools
 			// let their files have another name for a moment.
-			for _, f := range c.settled {
-				h.supervise(ctx, f.name, &f, func() {}, plugins)
+			for _, f := range c.Stable {
+				h.supervise(ctx, f.Name, &f, func() {}, plugins)
 			}
-			h.tell(c, len(seen.present) == 0)
-			again = cmp.Or(c.again, again)
+			h.tell(c, len(seen.Present) == 0)
+			again = cmp.Or(c.Again, again)
 		}
 		if booting {
 			booting = false
@@ -257,12 +260,12 @@ func (h *Host) Awaited() []string {
 }
 
 // scan looks at the folder, for as long as its file system doesn't answer.
-func (h *Host) scan(ctx context.Context) (found, error) {
-	var all found
+func (h *Host) scan(ctx context.Context) (artefact.Found, error) {
+	var all artefact.Found
 	seen := make(chan error, 1)
 	h.aside.Go(func() {
 		var err error
-		all, err = scan(h.o.Dir)
+		all, err = artefact.Scan(h.o.Dir)
 		seen <- err
 	})
 	late := time.NewTimer(h.limits.patience)
@@ -271,12 +274,12 @@ func (h *Host) scan(ctx context.Context) (found, error) {
 		select {
 		case err := <-seen:
 			if err == nil {
-				h.ignore(all.none)
+				h.ignore(all.None)
 			}
 			return all, err
 		case <-h.asking:
 		case <-ctx.Done():
-			return found{}, context.Cause(ctx) // all may be written still
+			return artefact.Found{}, context.Cause(ctx) // all may be written still
 		case <-late.C:
 			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
 		}
@@ -284,29 +287,27 @@ func (h *Host) scan(ctx context.Context) (found, error) {
 }
 
 // missing are the plugins of which there are copies and that aren't in the folder.
-func (h *Host) missing(seen found) (names []string) {
-	all, err := stores(h.o.DataDir)
+func (h *Host) missing(seen artefact.Found) []string {
+	names, err := artefact.Stores(h.o.DataDir)
 	if err != nil {
 		h.log.Warn("copies of removed plugins stay", "err", err)
 	}
-	for _, s := range all {
-		if _, ok := seen.present[s.name()]; !ok && !seen.unclear[s.name()] {
-			names = append(names, s.name())
-		}
-	}
-	return names
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, there := seen.Present[name]
+		return there || seen.Unclear(name)
+	})
 }
 
 // sweep removes the copies of a plugin that was removed while no host ran.
 func (h *Host) sweep(name string) {
-	if err := h.store(name).clear(); err != nil {
+	if err := h.store(name).Clear(); err != nil {
 		h.log.Warn("copies of a removed plugin stay", "plugin", name, "err", err)
 	}
 }
 
 // supervise offers a file, or nothing yet, to the supervisor of its name, which
 // it starts if there is none.
-func (h *Host) supervise(ctx context.Context, name string, f *file, first func(), plugins *errgroup.Group) {
+func (h *Host) supervise(ctx context.Context, name string, f *artefact.File, first func(), plugins *errgroup.Group) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.plugins[name]
@@ -336,7 +337,7 @@ func (h *Host) forget(s *supervisor) bool {
 // tell passes on what else a look brought. From an empty folder, which may be one
 // that nothing is mounted on yet, it does not follow that a plugin was removed
 // while no host ran.
-func (h *Host) tell(c changes, empty bool) {
+func (h *Host) tell(c artefact.Changes, empty bool) {
 	var left []string
 	defer func() {
 		for _, name := range left { // without mu: the disk may not answer; only look, which waits here, could give one of these a supervisor
@@ -345,14 +346,14 @@ func (h *Host) tell(c changes, empty bool) {
 	}()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, name := range c.gone {
+	for _, name := range c.Gone {
 		if s := h.plugins[name]; s != nil {
 			s.offer(nil)
 		} else if !empty && !h.chosenOptions(name).KeepRemoved {
 			left = append(left, name)
 		}
 	}
-	for _, name := range c.busy {
+	for _, name := range c.Busy {
 		if s := h.plugins[name]; s != nil {
 			s.busy()
 		} else {
@@ -378,14 +379,12 @@ func pause(ctx context.Context, hint <-chan struct{}, d time.Duration, asking <-
 	}
 }
 
-func (h *Host) store(name string) store {
-	return store{dir: filepath.Join(h.o.DataDir, "plugins", name)}
-}
+func (h *Host) store(name string) *artefact.Store { return artefact.NewStore(h.o.DataDir, name) }
 
 // furnish makes what a process of a plugin needs beside its copy. All of it may
 // have been removed since the last one was started.
 func (h *Host) furnish(name string) error {
-	return errors.Join(h.store(name).make(), openSockets(h.sockets))
+	return errors.Join(h.store(name).Make(), openSockets(h.sockets))
 }
 
 // options are a plugin's.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 )
 
@@ -179,7 +180,7 @@ func TestForgetKeepsNews(t *testing.T) {
 	h := New(Options{})
 	s := newSupervisor(h, "echo", h.options("echo"), func() {})
 	h.plugins["echo"] = s
-	s.offer(&file{name: "echo"})
+	s.offer(&artefact.File{Name: "echo"})
 	if h.forget(s) || h.plugins["echo"] != s {
 		t.Error("it was forgotten with a file in its box")
 	}

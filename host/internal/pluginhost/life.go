@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/sdk/wire"
 )
@@ -75,11 +76,6 @@ const (
 	buried                 // its process has gone; the dispatcher hears of it next
 )
 
-// refusal is an end that the content is to blame for: it would come again.
-type refusal string
-
-func (r refusal) Error() string { return string(r) }
-
 // run starts the process, serves until it ends by itself or ctx does, which
 // drains it, and leaves nothing of it. The error says in words for a person why
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
@@ -94,7 +90,7 @@ func (l *life) run(ctx, host context.Context) error {
 	l.place = place
 	err = l.live(ctx, host)
 	// A broken connection is seen before the exit that broke it.
-	broken := ctx.Err() == nil && !errors.As(err, new(refusal))
+	broken := ctx.Err() == nil && !errors.As(err, new(artefact.Fault))
 	if broken && l.process.started() {
 		l.died = l.process.exits(l.host.limits.moment)
 	}
@@ -297,7 +293,7 @@ func (l *life) end() {
 // explain says why it ended: what we know of the process beats what went wrong
 // on the way.
 func (l *life) explain(err error) error {
-	if errors.As(err, new(refusal)) {
+	if errors.As(err, new(artefact.Fault)) {
 		return err
 	}
 	p := l.process
@@ -316,7 +312,7 @@ func (l *life) explain(err error) error {
 		ended = "killed by signal: " + signal
 	}
 	if p.handshake.done() {
-		if reason := flaw(p.path); reason != "" { // what it may have died of
+		if reason := artefact.Flaw(p.path); reason != "" { // what it may have died of
 			words = "; its file " + reason + words
 		}
 		return errors.New(ended + words)
@@ -326,17 +322,17 @@ func (l *life) explain(err error) error {
 	} else if signal != "" {
 		return errors.New(ended + words)
 	}
-	return refusal(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
+	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
 }
 
 // fault is what the content or the system is to blame for when a process has died
 // before its handshake; nil: nothing is known.
 func (l *life) fault(ended string) error {
 	path := l.process.path
-	if reason := flaw(path); reason != "" {
-		return refusal("not a plugin: it " + reason + "; " + ended)
+	if reason := artefact.Flaw(path); reason != "" {
+		return artefact.Fault("not a plugin: it " + reason + "; " + ended)
 	}
-	if reason := lack(path); reason != "" {
+	if reason := artefact.Lack(path); reason != "" {
 		return fmt.Errorf("can't be started: it %s; %s", reason, ended)
 	}
 	return nil

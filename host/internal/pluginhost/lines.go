@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
+
+	"balhost/host/internal/plain"
 )
 
 const (
@@ -89,7 +89,7 @@ func (l *lines) stderr(line []byte) {
 }
 
 func (l *lines) plain(level hclog.Level, line []byte) {
-	s := clean(string(line), maxLine)
+	s := plain.Line(string(line), maxLine)
 	if strings.TrimSpace(s) == "" {
 		return
 	}
@@ -142,9 +142,9 @@ func (l *lines) words() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == nil {
-		return clip(l.chat, 400)
+		return plain.Clip(l.chat, 400)
 	}
-	return clip(strings.Join(l.last, " / "), 400)
+	return plain.Clip(strings.Join(l.last, " / "), 400)
 }
 
 // parseLine reads a line of hclog's JSON. ok is false for all else.
@@ -167,9 +167,9 @@ func parseLine(line []byte) (level hclog.Level, msg string, pairs []any, ok bool
 	}
 	slices.Sort(keys)
 	for _, key := range keys[:min(len(keys), maxPairs)] {
-		pairs = append(pairs, clean(key, 64), clean(text(fields[key]), maxLine))
+		pairs = append(pairs, plain.Line(key, 64), plain.Line(text(fields[key]), maxLine))
 	}
-	return level, clean(text(fields["@message"]), maxLine), pairs, true
+	return level, plain.Line(text(fields["@message"]), maxLine), pairs, true
 }
 
 // text is a JSON string's content, or the JSON of any other value.
@@ -180,31 +180,6 @@ func text(raw json.RawMessage) string {
 	}
 	return string(raw)
 }
-
-// clean makes s fit for one line of a log: no control characters, valid UTF-8,
-// at most limit bytes.
-func clean(s string, limit int) string {
-	return clip(strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s), limit)
-}
-
-// clip cuts s to limit bytes, at the end of a character.
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
-}
-
-// excerpt quotes the beginning of something unexpected.
-func excerpt(s string) string { return strconv.Quote(clip(clean(s, 200), 80)) }
 
 // lineWriter cuts what is written to it into lines. A Go plugin's os.Stdout and
 // os.Stderr come this way, by go-plugin's stdio stream.

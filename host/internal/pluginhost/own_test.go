@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"balhost/host/internal/pluginhost/artefact"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -89,7 +91,10 @@ func TestRemovedWhileRunning(t *testing.T) {
 	}
 	b.put("echo", "another") // what it remembers is written again
 	b.event("said echo: run", 2)
-	b.poll("the record", func() bool { r, err := (store{echo}).load(); return err == nil && len(r.Proven) > 0 })
+	b.poll("the record", func() bool {
+		r, err := artefact.NewStore(b.data, "echo").Load()
+		return err == nil && len(r.Proven) > 0
+	})
 
 	// Somebody else's in its place is not taken.
 	if err := errors.Join(os.RemoveAll(b.host.sockets), os.Symlink(t.TempDir(), b.host.sockets)); err != nil {

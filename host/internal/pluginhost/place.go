@@ -8,6 +8,10 @@ import (
 	"balhost/host/internal/pluginhost/policy"
 )
 
+// maxStaging is how many copies are made at the same time. One that takes long
+// makes room for another.
+const maxStaging = 2
+
 // place waits for one among those that are being started. release may be called
 // more than once; when the start takes long it comes by itself.
 func (h *Host) place(ctx context.Context, proven bool) (release func(), err error) {

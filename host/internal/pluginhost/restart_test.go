@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"balhost/host/internal/pluginhost/artefact"
 )
 
 // restarted stops the bench's host, and makes another one on its folders.
@@ -175,12 +177,12 @@ func TestFolderHangs(t *testing.T) {
 	b.host.limits.grace, b.host.limits.crowd = 100*time.Millisecond, time.Millisecond
 	hang, asked := make(chan struct{}), make(chan struct{})
 	var armed atomic.Bool
-	b.host.free = func(dir string) (int64, error) {
+	b.host.yard.Free = func(dir string) (int64, error) {
 		if armed.CompareAndSwap(true, false) { // this once
 			close(asked)
 			<-hang
 		}
-		return freeBytes(dir)
+		return artefact.FreeBytes(dir)
 	}
 	b.proven()
 	armed.Store(true)

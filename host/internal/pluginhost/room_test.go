@@ -1,53 +1,14 @@
 package pluginhost
 
 import (
-	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"balhost/host/internal/pluginhost/artefact"
 )
-
-// A file that is too big is refused before it is copied, by its size alone.
-func TestTooBigAFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "big")
-	look := func(size int64) string {
-		t.Helper()
-		if err := os.Truncate(path, size); err != nil {
-			t.Fatal(err)
-		}
-		f, none := examine(dir, "big")
-		if none != "" {
-			t.Fatal(none)
-		}
-		return vet(f, dir)
-	}
-	writeExecutable(t, path, nil)
-	if reason := look(512 << 20); reason != "" {
-		t.Errorf("512 MiB: %s", reason)
-	}
-	want := "its file " + path + " has 5120 MiB, a plugin's may have 512: it is no plugin, or has to be made smaller"
-	if got := look(5 << 30); got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-// A copy holds no more than the file had when it was looked at, however it grows.
-func TestStagingIsBounded(t *testing.T) {
-	dir := t.TempDir()
-	writeExecutable(t, filepath.Join(dir, "echo"), []byte("one"))
-	f, none := examine(dir, "echo")
-	if none != "" {
-		t.Fatal(none)
-	}
-	src, copied := bytes.NewReader(bytes.Repeat([]byte("x"), 1<<20)), &bytes.Buffer{}
-	if err := copyContent(copied, src, f); err != nil || copied.Len() != 3 {
-		t.Errorf("%d bytes were copied of 3, %v", copied.Len(), err)
-	}
-}
 
 // P10: staging leaves the ledger its room. That is no fault of the content, which
 // is taken when there is room again.
@@ -56,7 +17,7 @@ func TestNoRoomToStage(t *testing.T) {
 	var free atomic.Int64
 	free.Store(1<<30 + 1)
 	b.host.o.DiskSoft = 1 << 30
-	b.host.free = func(dir string) (int64, error) {
+	b.host.yard.Free = func(dir string) (int64, error) {
 		if dir != b.data {
 			t.Errorf("the room of %s was looked for", dir)
 		}
@@ -76,82 +37,12 @@ func TestNoRoomToStage(t *testing.T) {
 	b.event("ready echo", 1)
 }
 
-// A host that starts on a disk without room runs what it has a whole copy of, and
-// nothing else: what is stored goes on. // P10
-func TestNoRoomButStaged(t *testing.T) {
-	dir, to := t.TempDir(), store{t.TempDir()}
-	h := New(Options{Dir: dir, DataDir: dir, DiskSoft: 1 << 30})
-	free := int64(1 << 40)
-	h.free = func(string) (int64, error) { return free, nil }
-	look := func(content string) file {
-		t.Helper()
-		writeExecutable(t, filepath.Join(dir, "echo"), []byte(content))
-		f, none := examine(dir, "echo")
-		if none != "" {
-			t.Fatal(none)
-		}
-		return f
-	}
-	one := look("one")
-	b, err := h.stage(one, to)
-	if err == nil {
-		b, err = to.settle(b)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	free = 1 << 20
-	if again, err := h.stage(one, to); err != nil || again != b {
-		t.Errorf("the same content: %+v, %v; want %+v", again, err, b)
-	}
-	if b, err := h.stage(look("two"), to); err == nil {
-		t.Errorf("other content was staged as %+v", b)
-	}
-	if err := errors.Join(os.Chmod(b.path, 0o700), os.WriteFile(b.path, []byte("on"), 0o500)); err != nil { // as a power cut leaves it
-		t.Fatal(err)
-	}
-	if b, err := h.stage(look("one"), to); err == nil {
-		t.Errorf("a copy that was cut short was taken: %+v", b)
-	}
-}
-
-// What a host left that was killed while it copied goes, and nothing else.
-func TestSweep(t *testing.T) {
-	data := t.TempDir()
-	if err := Sweep(data); err != nil {
-		t.Errorf("without plugins: %v", err)
-	}
-	folder, other := filepath.Join(data, "plugins", "echo"), filepath.Join(data, "plugins", "other")
-	if err := errors.Join((store{folder}).make(), os.Mkdir(other, 0o700)); err != nil {
-		t.Fatal(err)
-	}
-	left, kept := filepath.Join(folder, ".staging-1"), []string{
-		filepath.Join(folder, "abc"), filepath.Join(folder, ".staging-mine"), filepath.Join(folder, "work", ".staging-1"), filepath.Join(other, ".staging-1"),
-	}
-	for _, path := range append(kept, left) {
-		if err := os.WriteFile(path, []byte("x"), 0o500); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := Sweep(data); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", left, err)
-	}
-	for _, path := range kept {
-		if _, err := os.Stat(path); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // Run sweeps, too: also what is of a plugin that isn't there, but kept.
 func TestRunSweeps(t *testing.T) {
 	b := newBench(t)
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{KeepRemoved: true} }
 	left := filepath.Join(b.data, "plugins", "away", ".staging-1")
-	if err := (store{filepath.Dir(left)}).make(); err != nil {
+	if err := artefact.NewStore(b.data, "away").Make(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(left, []byte("x"), 0o500); err != nil {

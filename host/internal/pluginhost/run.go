@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"time"
 
+	"balhost/host/internal/plain"
 	"balhost/sdk/wire"
 )
 
@@ -29,6 +30,6 @@ func (f *RunFailure) Failing() bool { return f.failing(time.Now()) }
 func (l *life) heardRun(f *wire.RunFailure) {
 	now := time.Now()
 	wait := time.Duration(min(max(f.GetWaitMs(), 0), time.Hour.Milliseconds())) * time.Millisecond
-	l.failure.Store(&RunFailure{Failures: int(f.GetFailures()), Error: clean(f.GetError(), 400), At: now, Next: now.Add(wait)})
+	l.failure.Store(&RunFailure{Failures: int(f.GetFailures()), Error: plain.Line(f.GetError(), 400), At: now, Next: now.Add(wait)})
 	l.host.metrics.runs.WithLabelValues(l.name).Inc()
 }

@@ -20,6 +20,10 @@ const maxSocketRoot = 55
 // for a part of a URL.
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+=@,-]+$`)
 
+// socketsName is what go-plugin names its folders, by os.MkdirTemp. The folder for
+// sockets may hold a person's files too, put there by mistake.
+var socketsName = regexp.MustCompile(`^plugin-dir[0-9]+$`)
+
 // socketRoot is the private folder that plugins' sockets go to: in the data
 // folder, or, where that path can't be a socket's, in the system's temporary
 // folder under a name that the next start finds again.

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"balhost/host/internal/plain"
+	"balhost/host/internal/pluginhost/artefact"
 	"balhost/sdk/wire"
 )
 
@@ -52,11 +54,11 @@ func (l *life) handshake() error {
 	case err == nil:
 		return nil
 	case verdict != "":
-		return refusal(verdict)
+		return artefact.Fault(verdict)
 	case p.handshake.done(): // go-plugin didn't like it
-		return refusal("prints garbage: a handshake with " + clean(err.Error(), 200))
+		return artefact.Fault("prints garbage: a handshake with " + plain.Line(err.Error(), 200))
 	case !p.started():
-		return unstarted(p.path, err)
+		return artefact.Unstarted(p.path, err)
 	}
 	return err
 }
@@ -117,7 +119,7 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
 		return failed("Describe", limit, err)
 	}
 	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
-		return refusal(clean(err.Error(), 400))
+		return artefact.Fault(plain.Line(err.Error(), 400))
 	}
 	l.manifest = m
 	return nil
@@ -175,7 +177,7 @@ func (l *life) broken() error {
 	if l.broke == nil {
 		return errors.New("broke: it ended its session unasked")
 	}
-	return errors.New("broke: its session ended: " + clean(l.broke.Error(), 400))
+	return errors.New("broke: its session ended: " + plain.Line(l.broke.Error(), 400))
 }
 
 // configure hands over the config, and waits for the plugin's Start.
@@ -189,7 +191,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
-		return refusal("refused to start: " + clean(said, 1000))
+		return artefact.Fault("refused to start: " + plain.Line(said, 1000))
 	}
 	if err != nil {
 		return failed("Configure", limit, err)
@@ -201,9 +203,9 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 func failed(call string, limit time.Duration, err error) error {
 	switch code := status.Code(err); {
 	case code == codes.Unimplemented:
-		return refusal(fmt.Sprintf("not a plugin of this host: it doesn't know %s; build it with this host's sdk", call))
+		return artefact.Fault(fmt.Sprintf("not a plugin of this host: it doesn't know %s; build it with this host's sdk", call))
 	case code == codes.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("hangs: no answer to %s within %v", call, limit)
 	}
-	return fmt.Errorf("fails at %s: %s", call, clean(err.Error(), 400))
+	return fmt.Errorf("fails at %s: %s", call, plain.Line(err.Error(), 400))
 }

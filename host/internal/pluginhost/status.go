@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"time"
 
+	"balhost/host/internal/plain"
 	"balhost/host/internal/pluginhost/policy"
 )
 
@@ -88,7 +89,7 @@ func (s *supervisor) show(d policy.Decision) {
 	known := l != nil && l.known
 	if known {
 		st.PID, st.Started = l.process.pid(), l.began
-		st.Version, st.Categories = clean(l.manifest.GetVersion(), 64), l.facts.Claim.Categories
+		st.Version, st.Categories = plain.Line(l.manifest.GetVersion(), 64), l.facts.Claim.Categories
 	}
 	s.status, s.shown = st, l
 	s.mu.Unlock()

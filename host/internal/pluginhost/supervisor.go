@@ -2,16 +2,19 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/sdk/wire"
 )
@@ -35,9 +38,9 @@ type supervisor struct {
 	options map[string]PluginOptions // those that the policy knows, by fingerprint
 	tasks   errgroup.Group           // the processes' lives
 	lives   map[*policy.Process]*life
-	file    *file           // what the folder holds; nil: nothing that is stable
-	asked   int             // how often file was to be staged
-	whole   map[string]file // copies that were seen to be whole, by sha256
+	store   *artefact.Store
+	file    *artefact.File // what the folder holds; nil: nothing that is stable
+	asked   int            // how often file was to be staged
 
 	mu     sync.Mutex // guards status and shown
 	status Status
@@ -49,7 +52,7 @@ func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervi
 	s := &supervisor{
 		host: h, name: name, log: log, lines: newOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
-		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, whole: map[string]file{},
+		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: h.store(name),
 		status: Status{Name: name, State: Discovered},
 	}
 	times := policy.Times{Healthy: h.limits.healthy, Verdict: h.limits.verdict}
@@ -74,7 +77,7 @@ func (s *supervisor) run(ctx context.Context) error {
 	defer s.first()
 	defer close(s.over)
 	var err error
-	if s.policy.Record, err = s.store().load(); err != nil {
+	if s.policy.Record, err = s.store.Load(); err != nil {
 		s.log.Warn("the plugin's earlier contents are forgotten", "err", err)
 	}
 	done := ctx.Done()
@@ -112,7 +115,10 @@ func (s *supervisor) facts() policy.Facts {
 	default:
 	}
 	for _, sum := range s.policy.Contents() {
-		f.Whole[sum] = s.isWhole(sum)
+		whole, err := s.store.Whole(sum)
+		if f.Whole[sum] = whole; err != nil {
+			s.log.Error("copy of a plugin's content is damaged: removed", "sha256", sum, "err", err)
+		}
 	}
 	return f
 }
@@ -194,7 +200,7 @@ func (s *supervisor) launch(ctx context.Context, p *policy.Process) {
 	alive, cancel := context.WithCancelCause(ctx)
 	l := &life{
 		host: s.host, name: s.name, log: s.log, version: p.Version, options: s.options[p.Version.Options.Print],
-		copy: s.store().copyPath(p.Version.SHA256), dir: s.store().work(), cancel: cancel,
+		copy: s.store.Path(p.Version.SHA256), dir: s.store.Work(), cancel: cancel,
 		proven: s.policy.Record.HasProven(p.Version.SHA256), trier: p.Role == policy.Trier,
 		level: s.lines.name(), lines: s.lines, permit: make(chan struct{}),
 	}
@@ -240,32 +246,33 @@ func (s *supervisor) ended(p *policy.Process, l *life, err error) {
 	if l.trier {
 		s.log.Info("the process for suspects has ended", "err", err)
 	}
-	_, fault := errors.AsType[refusal](err)
+	_, fault := errors.AsType[artefact.Fault](err)
 	s.policy.Ended(s.facts(), p, policy.Failure{Err: err, Fault: fault, Started: l.process.started()})
 }
 
-// remember writes the record, if there is something to remember, and removes the
-// copies that nobody needs.
+// remember keeps on disk what the policy needs, and nothing else.
 func (s *supervisor) remember() {
-	if s.policy.Record.Empty() && !s.store().marked() {
-		return
+	if err := s.store.Remember(s.policy.Record, s.policy.Contents()); err != nil {
+		s.log.Warn("old copies of the plugin stay, or its contents are not remembered over a restart", "err", err)
 	}
-	if err := s.store().save(s.policy.Record); err != nil {
-		s.log.Warn("the plugin's contents are not remembered over a restart", "err", err)
-	}
-	needed := s.policy.Contents()
-	if err := s.store().keep(needed...); err != nil {
-		s.log.Warn("old copies of the plugin stay", "err", err)
-	}
-	maps.DeleteFunc(s.whole, func(sum string, _ file) bool { return !slices.Contains(needed, sum) })
 	maps.DeleteFunc(s.options, func(print string, _ PluginOptions) bool { return !s.policy.Uses(print) })
+}
+
+// fingerprint is the same for the same options, over restarts of the host too.
+func fingerprint(o PluginOptions) string {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic("plugin options that are no JSON: " + err.Error()) // config has made the JSON in it
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // leave tidies up after a plugin whose file is gone.
 func (s *supervisor) leave() {
 	s.host.o.Dispatcher.Removed(s.name)
 	s.host.metrics.forget(s.name)
-	if err := s.store().clear(); err != nil {
+	if err := s.store.Clear(); err != nil {
 		s.log.Warn("copies of a removed plugin stay", "err", err)
 	}
 }

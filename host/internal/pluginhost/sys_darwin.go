@@ -1,11 +1,8 @@
 package pluginhost
 
 import (
-	"io/fs"
 	"os/exec"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // sysProcAttr gives the process a group of its own.
@@ -20,17 +17,6 @@ func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: t
 func reap(cmd *exec.Cmd, last func()) {
 	_ = cmd.Wait() // its error is in ProcessState
 	last()
-}
-
-// changed is when the file's inode changed last: rename, chmod and every write.
-func changed(info fs.FileInfo) int64 {
-	return info.Sys().(*syscall.Stat_t).Ctimespec.Nano()
-}
-
-// noexec reports whether a folder's file system runs no programs.
-func noexec(dir string) bool {
-	var s unix.Statfs_t
-	return unix.Statfs(dir, &s) == nil && s.Flags&unix.MNT_NOEXEC != 0
 }
 
 // inherits: launchd gets the orphans here.

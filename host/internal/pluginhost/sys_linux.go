@@ -2,7 +2,6 @@ package pluginhost
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -28,17 +27,6 @@ func reap(cmd *exec.Cmd, last func()) {
 	}
 	last()
 	_ = cmd.Wait() // its error is in ProcessState
-}
-
-// changed is when the file's inode changed last: rename, chmod and every write.
-func changed(info fs.FileInfo) int64 {
-	return info.Sys().(*syscall.Stat_t).Ctim.Nano()
-}
-
-// noexec reports whether a folder's file system runs no programs.
-func noexec(dir string) bool {
-	var s unix.Statfs_t
-	return unix.Statfs(dir, &s) == nil && s.Flags&unix.ST_NOEXEC != 0
 }
 
 // inherits reports whether orphans become this process's children.

@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"cmp"
@@ -8,32 +8,30 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
-// unstarted says why the system did not start a process of a staged copy, with
-// the mend. A refusal is the content's fault.
-func unstarted(path string, err error) error {
+// Unstarted says why the system did not start a process of a staged copy, with
+// the mend. A Fault is the content's.
+func Unstarted(path string, err error) error {
 	why := func(format string, args ...any) error {
 		return fmt.Errorf("can't be started: "+format, args...)
 	}
-	if reason := flaw(path); reason != "" {
-		return refusal("not a plugin: it " + reason)
+	if reason := Flaw(path); reason != "" {
+		return Fault("not a plugin: it " + reason)
 	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
-		return refusal(fmt.Sprintf("not a plugin: it can't be run by this machine (%v): %s", err, buildFor()))
+		return Fault(fmt.Sprintf("not a plugin: it can't be run by this machine (%v): %s", err, buildFor()))
 	case errors.Is(err, fs.ErrNotExist):
 		if _, gone := os.Lstat(path); gone != nil {
 			return why("its copy %s was removed: it is made again", path)
 		}
-		return why("it %s", cmp.Or(lack(path), err.Error()))
+		return why("it %s", cmp.Or(Lack(path), err.Error()))
 	case errors.Is(err, syscall.EACCES):
 		if noexec(filepath.Dir(path)) {
 			return why("%s", noexecReason(filepath.Dir(path)))
 		}
-		return why("it %s", cmp.Or(lack(path), "may not be run by the host's user: "+err.Error()+"; a security policy (SELinux, AppArmor) can forbid it"))
+		return why("it %s", cmp.Or(Lack(path), "may not be run by the host's user: "+err.Error()+"; a security policy (SELinux, AppArmor) can forbid it"))
 	case errors.Is(err, syscall.EPERM):
 		return why("%v: a security policy (SELinux, AppArmor, seccomp) forbids it", err)
 	case errors.Is(err, syscall.ETXTBSY):
@@ -53,25 +51,17 @@ func noexecReason(dir string) string {
 	return fmt.Sprintf("plugins are run from copies in %s, whose file system is mounted noexec: mount -o remount,exec it, or put data_dir elsewhere", dir)
 }
 
-// Unfit says why plugins could not be run on a data folder, there yet or not,
-// with the mend; nothing is made. Empty: they could, as far as can be seen.
-func Unfit(dataDir string) (reasons []string) {
-	if there := nearest(dataDir); noexec(there) {
-		reasons = append(reasons, noexecReason(there))
+// Unfit says why the copies in a data folder could not be run; "": they could, as
+// far as can be seen. The folder need not be there yet.
+func Unfit(dataDir string) string {
+	if there := Nearest(dataDir); noexec(there) {
+		return noexecReason(there)
 	}
-	root := socketRoot(dataDir)
-	if _, err := os.Lstat(root); err == nil {
-		if err := checkSockets(root); err != nil {
-			reasons = append(reasons, err.Error())
-		}
-	} else if there := nearest(filepath.Dir(root)); !writable(there) {
-		reasons = append(reasons, fmt.Sprintf("plugins' sockets go to %s, and user %d may make nothing in %s: give it that folder, or set TMPDIR", root, os.Geteuid(), there))
-	}
-	return reasons
+	return ""
 }
 
-// nearest is path, or the folder nearest above it that there is.
-func nearest(path string) string {
+// Nearest is path, or the folder nearest above it that there is.
+func Nearest(path string) string {
 	for {
 		if _, err := os.Stat(path); err == nil || path == filepath.Dir(path) {
 			return path
@@ -79,5 +69,3 @@ func nearest(path string) string {
 		path = filepath.Dir(path)
 	}
 }
-
-func writable(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }

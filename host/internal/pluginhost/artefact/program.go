@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"bytes"
@@ -15,14 +15,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"balhost/host/internal/plain"
 )
 
 // inspect says why a file can't be a program of this machine, as far as its
 // header tells, without running it; "": it may be one.
-func inspect(path string) string { return cmp.Or(flaw(path), lack(path)) }
+func inspect(path string) string { return cmp.Or(Flaw(path), Lack(path)) }
 
-// flaw says what is wrong with a file itself: another one has to take its place.
-func flaw(path string) string {
+// Flaw says what is wrong with a file itself: another one has to take its place.
+func Flaw(path string) string {
 	f, info, head, reason := begin(path)
 	if reason != "" {
 		return reason
@@ -101,16 +103,16 @@ func scriptFlaw(head []byte, size int64) string {
 	case bytes.HasSuffix(line, []byte("\r")):
 		return `is a script whose lines end as on Windows (CR LF), so its interpreter isn't found: sed -i 's/\r$//' mends it`
 	case !filepath.IsAbs(interpreter):
-		return fmt.Sprintf("is a script for %s: its interpreter needs its whole path, or #!/usr/bin/env %s", excerpt(interpreter), clean(interpreter, 80))
+		return fmt.Sprintf("is a script for %s: its interpreter needs its whole path, or #!/usr/bin/env %s", plain.Excerpt(interpreter), plain.Line(interpreter, 80))
 	case filepath.Base(interpreter) == "env" && strings.Contains(argument, " ") && !strings.HasPrefix(argument, "-"):
-		return fmt.Sprintf("is a script for env, which takes all of %s for one program's name: write #!%s -S %s", excerpt(argument), interpreter, clean(argument, 80))
+		return fmt.Sprintf("is a script for env, which takes all of %s for one program's name: write #!%s -S %s", plain.Excerpt(argument), interpreter, plain.Line(argument, 80))
 	}
 	return ""
 }
 
-// lack says what a program needs and this system hasn't got; "": nothing, as far
+// Lack says what a program needs and this system hasn't got; "": nothing, as far
 // as its header tells. The file itself may be right.
-func lack(path string) string {
+func Lack(path string) string {
 	f, _, head, reason := begin(path)
 	if reason != "" {
 		return ""
@@ -128,17 +130,17 @@ func lack(path string) string {
 func scriptLack(interpreter, argument string) string {
 	switch info, err := os.Stat(interpreter); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Sprintf("is a script for %s, which isn't there: install it, or name one that is", excerpt(interpreter))
+		return fmt.Sprintf("is a script for %s, which isn't there: install it, or name one that is", plain.Excerpt(interpreter))
 	case err != nil:
-		return fmt.Sprintf("is a script for %s, which can't be looked at: %v", excerpt(interpreter), err)
+		return fmt.Sprintf("is a script for %s, which can't be looked at: %v", plain.Excerpt(interpreter), err)
 	case info.IsDir():
-		return fmt.Sprintf("is a script for %s, which is a folder: name a program", excerpt(interpreter))
+		return fmt.Sprintf("is a script for %s, which is a folder: name a program", plain.Excerpt(interpreter))
 	case unix.Access(interpreter, unix.X_OK) != nil:
-		return fmt.Sprintf("is a script for %s, which user %d may not run: chmod +x it, or name another", excerpt(interpreter), os.Geteuid())
+		return fmt.Sprintf("is a script for %s, which user %d may not run: chmod +x it, or name another", plain.Excerpt(interpreter), os.Geteuid())
 	}
 	if program, _, _ := strings.Cut(argument, " "); filepath.Base(interpreter) == "env" && program != "" && program[0] != '-' && !strings.Contains(argument, "=") {
 		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Sprintf("is a script for %s, which isn't in the host's PATH (%s): install it, or write its whole path behind #!", excerpt(program), os.Getenv("PATH"))
+			return fmt.Sprintf("is a script for %s, which isn't in the host's PATH (%s): install it, or write its whole path behind #!", plain.Excerpt(program), os.Getenv("PATH"))
 		}
 	}
 	return ""

@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// watch hints at the folder's changes until ctx ends: at every event, whatever
+// Watch hints at the folder's changes until ctx ends: at every event, whatever
 // it says, at every error (an overflow has lost some), and every rescan, since
 // some file systems have no events and links can lead out of the folder.
-func watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) {
+func Watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) {
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	notify, err := fsnotify.NewWatcher()

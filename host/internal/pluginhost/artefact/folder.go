@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"crypto/sha256"
@@ -17,20 +17,20 @@ import (
 	"balhost/sdk/message"
 )
 
-// scan looks at the plugins folder: every executable regular file, after
+// Scan looks at the plugins folder: every executable regular file, after
 // symbolic links, whose name can be a plugin's. An error means that nothing is known.
-func scan(dir string) (found, error) {
+func Scan(dir string) (Found, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return found{}, fmt.Errorf("look into plugins folder: %w", err)
+		return Found{}, fmt.Errorf("look into plugins folder: %w", err)
 	}
-	all := found{present: map[string]file{}, none: map[string]string{}, unclear: map[string]bool{}}
+	all := Found{Present: map[string]File{}, None: map[string]string{}, unclear: map[string]bool{}}
 	for _, entry := range entries {
 		name := entry.Name()
 		if f, reason := examine(dir, name); reason == "" {
-			all.present[name] = f
+			all.Present[name] = f
 		} else if noName(name) == nil {
-			all.none[name] = reason
+			all.None[name] = reason
 			_, err := os.Stat(filepath.Join(dir, name))
 			all.unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist)
 		}
@@ -38,12 +38,16 @@ func scan(dir string) (found, error) {
 	return all, nil
 }
 
-// found is what a look into the plugins folder brought, by name.
-type found struct {
-	present map[string]file
-	none    map[string]string // what has a plugin's name and is none, with the reason
+// Found is what a look into the plugins folder brought, by name.
+type Found struct {
+	Present map[string]File
+	None    map[string]string // what has a plugin's name and is none, with the reason
 	unclear map[string]bool   // of these, what could not be looked at: it may well be there
 }
+
+// Unclear reports whether an entry could not be looked at: it may well be a file
+// of this name.
+func (f Found) Unclear(name string) bool { return f.unclear[name] }
 
 // noName says why a name can't be a plugin's.
 func noName(name string) error {
@@ -54,26 +58,26 @@ func noName(name string) error {
 }
 
 // examine says what an entry of the folder is, or why it is no plugin's file.
-func examine(dir, name string) (f file, none string) {
+func examine(dir, name string) (f File, none string) {
 	if err := noName(name); err != nil {
-		return file{}, "no plugin's by its name: " + err.Error()
+		return File{}, "no plugin's by its name: " + err.Error()
 	}
 	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return file{}, "a link to nothing: mend or remove it"
+		return File{}, "a link to nothing: mend or remove it"
 	} else if err != nil {
-		return file{}, "can't be followed: " + err.Error()
+		return File{}, "can't be followed: " + err.Error()
 	}
 	info, err := os.Stat(real)
 	switch {
 	case err != nil:
-		return file{}, "can't be looked at: " + err.Error()
+		return File{}, "can't be looked at: " + err.Error()
 	case info.IsDir():
-		return file{}, "a folder: a plugin is one file, in the plugins folder itself"
+		return File{}, "a folder: a plugin is one file, in the plugins folder itself"
 	case !info.Mode().IsRegular():
-		return file{}, "not a regular file"
+		return File{}, "not a regular file"
 	case info.Mode()&0o111 == 0:
-		return file{}, "not executable (chmod +x makes it a plugin)"
+		return File{}, "not executable (chmod +x makes it a plugin)"
 	}
 	f = describe(name, real, info)
 	f.sum = sumOf(dir, name)
@@ -103,7 +107,7 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 			c.Ignored = none
 		} else {
 			if c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
-				c.Note = f.loses()
+				c.Note = f.Loses()
 			}
 		}
 		out = append(out, c)
@@ -113,7 +117,7 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 
 // judge says what stands against a file as far as it can be told without running
 // it; "": nothing.
-func judge(f file, dir, allowed string) string {
+func judge(f File, dir, allowed string) string {
 	if reason := vet(f, dir); reason != "" {
 		return reason
 	}
@@ -124,7 +128,7 @@ func judge(f file, dir, allowed string) string {
 	if err != nil {
 		return "its file can't be read: " + err.Error()
 	}
-	return checkSum(f, sum, allowed)
+	return CheckSum(f, sum, allowed)
 }
 
 // sumFile hashes a file, of which it reads no more than a plugin's may have.
@@ -165,8 +169,8 @@ func openFile(path string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// loses says what a private copy of the file doesn't have; "": it is as the file.
-func (f file) loses() string {
+// Loses says what a private copy of the file doesn't have; "": it is as the file.
+func (f File) Loses() string {
 	if fs.FileMode(f.mode)&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
 		return "its set-uid or set-gid bit has no effect: a plugin runs as the host's user"
 	}
@@ -176,10 +180,10 @@ func (f file) loses() string {
 	return ""
 }
 
-func describe(name, real string, info fs.FileInfo) file {
+func describe(name, real string, info fs.FileInfo) File {
 	st := info.Sys().(*syscall.Stat_t)
-	return file{
-		name: name, real: real, dev: uint64(st.Dev), ino: st.Ino, size: info.Size(),
+	return File{
+		Name: name, real: real, dev: uint64(st.Dev), ino: st.Ino, size: info.Size(),
 		modified: info.ModTime().UnixNano(), changed: changed(info), mode: uint32(info.Mode()),
 	}
 }

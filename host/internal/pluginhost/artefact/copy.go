@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"crypto/sha256"
@@ -6,35 +6,29 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 
 	"balhost/host/internal/pluginhost/policy"
 )
 
-// errChanging: the file changed while it was copied; it will settle again.
-var errChanging = errors.New("the file changed while it was copied")
+// ErrChanging: the file changed while it was copied. It will be stable again.
+var ErrChanging = errors.New("the file changed while it was copied")
 
-// binary is a private copy of a plugin's content. What was hashed is what runs,
+// Copy is a private copy of a plugin's content. What was hashed is what runs,
 // whatever happens to the file in the plugins folder.
-type binary struct {
-	path   string
-	sha256 string // hex
+type Copy struct {
+	Path   string
+	SHA256 string // hex
 }
 
-// store holds one plugin's private copies: a folder with files named by their
-// sha256, record.json, "work", the plugin's working folder, and a mark (own.go).
-type store struct{ dir string }
-
-func (s store) work() string { return filepath.Join(s.dir, "work") }
-
 // stage copies the file and hashes what it copies, until stopping is closed. The
-// copy has a name of its own until settle is called. It can be run before it is on
-// disk: what a power cut leaves of it is not taken for whole (copyOf).
-func (s store) stage(f file, stopping <-chan struct{}) (draft binary, err error) {
-	if err := s.make(); err != nil {
+// copy has a name of its own until Put is called. It can be run before it is on
+// disk: what a power cut leaves of it is not taken for whole (Whole).
+func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) {
+	if err := s.Make(); err != nil {
 		return draft, err
 	}
 	src, _, err := openFile(f.real)
@@ -61,7 +55,7 @@ func (s store) stage(f file, stopping <-chan struct{}) (draft binary, err error)
 	if err := os.Chmod(string(dst), 0o500); err != nil {
 		return draft, fmt.Errorf("stage plugin: %w", err)
 	}
-	return binary{path: string(dst), sha256: hex.EncodeToString(hash.Sum(nil))}, nil
+	return Copy{Path: string(dst), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
 // unnamed is the path of a copy that is being made. It is open for writing only
@@ -117,18 +111,34 @@ func (u until) Read(p []byte) (int, error) {
 	}
 }
 
-// settle makes a staged copy the one of its content, in the place of one that there
-// may be.
-func (s store) settle(draft binary) (binary, error) {
-	path := filepath.Join(s.dir, draft.sha256)
-	if err := os.Rename(draft.path, path); err != nil {
-		return binary{}, fmt.Errorf("stage plugin: %w", err)
+// Put makes a staged copy the one of its content, in the place of one that there
+// may be. Sync has it on disk.
+func (s *Store) Put(draft Copy) error {
+	if err := os.Rename(draft.Path, s.Path(draft.SHA256)); err != nil {
+		return fmt.Errorf("stage plugin: %w", err)
 	}
-	return binary{path: path, sha256: draft.sha256}, nil
+	s.whole[draft.SHA256], _ = s.look(draft.SHA256) // it was hashed just now
+	return nil
 }
 
-// whole is the copy of the file's content that is there already, if nothing of it is missing.
-func (s store) whole(f file, stopping <-chan struct{}) (b binary, err error) {
+// Sync has the copy of a content on disk when it returns, if it is still there.
+func (s *Store) Sync(sha256 string) error {
+	if err := syncFile(s.Path(sha256)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Discard removes a staged copy that is not wanted, if one was made.
+func (s *Store) Discard(draft Copy) error {
+	if !isDraft(filepath.Base(draft.Path)) {
+		return nil
+	}
+	return removeFile(draft.Path)
+}
+
+// copied is the copy of the file's content that is there already, if nothing of it is missing.
+func (s *Store) copied(f File, stopping <-chan struct{}) (b Copy, err error) {
 	src, _, err := openFile(f.real)
 	if err != nil {
 		return b, err
@@ -138,55 +148,31 @@ func (s store) whole(f file, stopping <-chan struct{}) (b binary, err error) {
 	if err := errors.Join(copyContent(hash, until{src, stopping}, f), unchanged(src, f)); err != nil {
 		return b, err
 	}
-	b.sha256 = hex.EncodeToString(hash.Sum(nil))
-	b.path = filepath.Join(s.dir, b.sha256)
-	sum, err := sumFile(b.path)
-	if err == nil && sum != b.sha256 {
-		err = fmt.Errorf("%s holds other content, %s", b.path, sum)
+	b.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	b.Path = s.Path(b.SHA256)
+	sum, err := sumFile(b.Path)
+	if err == nil && sum != b.SHA256 {
+		err = fmt.Errorf("%s holds other content, %s", b.Path, sum)
 	}
 	return b, err
 }
 
 // copyContent copies no more than the file had when it was vetted; when it has
 // grown, unchanged says so.
-func copyContent(dst io.Writer, src io.Reader, f file) error {
+func copyContent(dst io.Writer, src io.Reader, f File) error {
 	_, err := io.CopyBuffer(dst, io.LimitReader(src, f.size), make([]byte, 1<<20))
 	return err
 }
 
-func unchanged(src *os.File, f file) error {
+func unchanged(src *os.File, f File) error {
 	info, err := src.Stat()
 	if err != nil {
 		return fmt.Errorf("look at plugin: %w", err)
 	}
-	now := describe(f.name, f.real, info)
+	now := describe(f.Name, f.real, info)
 	now.sum = f.sum
 	if now != f {
-		return errChanging
+		return ErrChanging
 	}
-	return nil
-}
-
-// keep removes all copies but these; what has no name yet stays.
-func (s store) keep(sha256 ...string) error {
-	err := s.remove(func(name string) bool { return copyName.MatchString(name) && !slices.Contains(sha256, name) })
-	if err != nil {
-		return fmt.Errorf("remove old copies: %w", err)
-	}
-	return nil
-}
-
-// clear removes the copies of a plugin that is gone, and its folder unless the
-// plugin left something in its working folder, or somebody else beside it.
-func (s store) clear() error {
-	if !s.marked() {
-		return nil
-	}
-	emptied := os.Remove(s.work()) == nil
-	err := s.remove(func(name string) bool { return name != markName || emptied })
-	if err != nil {
-		return fmt.Errorf("remove copies: %w", err)
-	}
-	_ = os.Remove(s.dir) // fails when it is not empty
 	return nil
 }

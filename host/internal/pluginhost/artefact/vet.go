@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 // vet says why a file can't be a plugin, before it is run, with the mend; "": it
 // may be one. Whoever can change the file, or put another in its place, can run
 // programs as the host: so that must be nobody but root and the host's user.
-func vet(f file, dir string) string {
+func vet(f File, dir string) string {
 	info, err := os.Stat(f.real)
 	if err != nil {
 		return "can't be looked at: " + err.Error()
@@ -137,16 +137,16 @@ func sumOf(dir, name string) string {
 
 const sumSuffix = ".sha256"
 
-// checkSum says why a content is not the one that was announced, or that the config
+// CheckSum says why a content is not the one that was announced, or that the config
 // allows ("": any); "": it is.
-func checkSum(f file, sha256, allowed string) string {
+func CheckSum(f File, sha256, allowed string) string {
 	switch {
 	case allowed != "" && !strings.EqualFold(allowed, sha256):
 		return fmt.Sprintf("its content has sha256 %s, but config.hcl allows only %s: change one of them", sha256, allowed)
 	case f.sum == "unreadable":
-		return fmt.Sprintf("%s%s holds no sha256: write it with sha256sum %s >%s%s, or remove it", f.name, sumSuffix, f.name, f.name, sumSuffix)
+		return fmt.Sprintf("%s%s holds no sha256: write it with sha256sum %s >%s%s, or remove it", f.Name, sumSuffix, f.Name, f.Name, sumSuffix)
 	case f.sum != "" && f.sum != sha256:
-		return fmt.Sprintf("its content has sha256 %s, but %s%s says %s: copy the file again, or mend that one", sha256, f.name, sumSuffix, f.sum)
+		return fmt.Sprintf("its content has sha256 %s, but %s%s says %s: copy the file again, or mend that one", sha256, f.Name, sumSuffix, f.sum)
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package pluginhost
+package artefact
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"balhost/host/internal/plain"
 )
 
 // loaderLack looks for the loader that a dynamic program names.
@@ -53,7 +55,7 @@ func elfFlaw(r io.ReaderAt, size int64) string {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return "is cut off: it ends before what its header tells of: copy it again"
 	} else if err != nil {
-		return "is a program whose header is broken or cut off (" + clean(err.Error(), 100) + "): copy it again"
+		return "is a program whose header is broken or cut off (" + plain.Line(err.Error(), 100) + "): copy it again"
 	}
 	want, known := machines[runtime.GOARCH]
 	switch {
@@ -136,7 +138,7 @@ func machoFlaw(r io.ReaderAt) string {
 	} else if f, err := macho.NewFile(r); err == nil {
 		has = append(has, f.Cpu)
 	} else {
-		return "is a program whose header is broken or cut off (" + clean(err.Error(), 100) + "): copy it again"
+		return "is a program whose header is broken or cut off (" + plain.Line(err.Error(), 100) + "): copy it again"
 	}
 	for _, cpu := range has {
 		if cpu == want || cpu == macho.CpuAmd64 { // which Rosetta runs
