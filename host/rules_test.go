@@ -28,6 +28,7 @@ const (
 	pure               // decides; no goroutine, no clock, no global
 	files              // what is on the disk; knows nothing of messages
 	seam               // what passes between two engines, frames of plugins too
+	part               // acts for the one engine whose folder it is in
 	engine             // acts; knows no other engine
 	wiring             // knows them all
 	peer               // stands across the wire, or holds a whole host for tests
@@ -61,6 +62,7 @@ var place = map[string]tier{
 	"host/internal/pluginhost":          engine,
 	"host/internal/pluginhost/policy":   pure,
 	"host/internal/pluginhost/artefact": files,
+	"host/internal/pluginhost/process":  part,
 	"host/internal/admin":               engine,
 	"host/internal/daemon":              wiring,
 	"host/internal/hangup":              wiring,
@@ -84,7 +86,8 @@ var below = map[tier][]tier{
 	pure:   {words, pure},
 	files:  {words, pure},
 	seam:   {words, pure, sdk},
-	engine: {words, pure, files, seam, sdk},
+	part:   {words, pure, files, sdk},
+	engine: {words, pure, files, seam, part, sdk},
 	wiring: {words, pure, seam, engine, wiring, peer, sdk},
 	peer:   {words, pure, seam, engine, wiring, peer, sdk},
 	sdk:    {words, sdk},
@@ -94,7 +97,7 @@ var below = map[tier][]tier{
 // only says which packages may import a third party's.
 var only = map[string][]string{
 	"github.com/dgraph-io/badger":    {"host/internal/state"},
-	"github.com/hashicorp/go-plugin": {"host/internal/pluginhost", "sdk", "sdk/wire"},
+	"github.com/hashicorp/go-plugin": {"host/internal/pluginhost/process", "sdk", "sdk/wire"},
 	"github.com/hashicorp/hcl":       {"host/internal/config"},
 	"github.com/zclconf/go-cty":      {"host/internal/config"},
 	"github.com/spf13/cobra":         {"host"},
@@ -120,6 +123,8 @@ func TestImportArrows(t *testing.T) {
 					t.Errorf("%s imports %s: sdk and plugins never import the host", f.name, local)
 				case !f.test && !slices.Contains(below[at], to):
 					t.Errorf("%s imports %s: that arrow doesn't point down", f.name, local)
+				case partOf(local) != local && partOf(local) != partOf(f.pkg):
+					t.Errorf("%s imports %s, a part of %s, which alone uses it", f.name, local, partOf(local))
 				}
 				continue
 			}
@@ -133,6 +138,14 @@ func TestImportArrows(t *testing.T) {
 			}
 		}
 	}
+}
+
+// partOf is the package that one in its folder is a part of; others are wholes.
+func partOf(pkg string) string {
+	if names := strings.Split(pkg, "/"); len(names) > 3 && strings.HasPrefix(pkg, "host/internal/") {
+		return strings.Join(names[:3], "/")
+	}
+	return pkg
 }
 
 func tierOf(pkg string) (tier, bool) {
@@ -313,7 +326,7 @@ func TestTimesStayMonotonic(t *testing.T) {
 			}
 			x, isIdent := sel.X.(*ast.Ident)
 			makes := isIdent && x.Name == "time" && x.Obj == nil && slices.Contains([]string{"Unix", "UnixMilli", "UnixMicro"}, sel.Sel.Name)
-			if makes && strings.HasSuffix(f.name, "pluginhost/tls.go") {
+			if makes && strings.HasSuffix(f.name, "process/tls.go") {
 				return true // a certificate's date
 			}
 			if makes || slices.Contains([]string{"UnixNano", "UnixMilli", "UnixMicro"}, sel.Sel.Name) {

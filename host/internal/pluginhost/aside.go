@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// aside is for what reads the plugins folder: a file system that doesn't answer
-// keeps a goroutine for ever, so nobody waits for these without a limit.
+// aside are the goroutines that read the plugins folder. A file system that doesn't
+// answer keeps them for ever, so they are waited for with a limit only.
 type aside struct{ sync.WaitGroup }
 
 // wait waits for the end of all, for as long as d, and reports whether it came.

@@ -1,13 +1,8 @@
 package pluginhost
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
-
 	"balhost/host/internal/pluginhost/artefact"
+	"balhost/host/internal/pluginhost/process"
 )
 
 // What can be said and done without a host that runs.
@@ -29,16 +24,10 @@ func Sweep(dataDir string) error { return artefact.Sweep(dataDir) }
 // Unfit says why plugins could not be run on a data folder, there yet or not,
 // with the mend; nothing is made. Empty: they could, as far as can be seen.
 func Unfit(dataDir string) (reasons []string) {
-	if reason := artefact.Unfit(dataDir); reason != "" {
-		reasons = append(reasons, reason)
-	}
-	root := socketRoot(dataDir)
-	if _, err := os.Lstat(root); err == nil {
-		if err := checkSockets(root); err != nil {
-			reasons = append(reasons, err.Error())
+	for _, reason := range []string{artefact.Unfit(dataDir), process.Unfit(dataDir)} {
+		if reason != "" {
+			reasons = append(reasons, reason)
 		}
-	} else if there := artefact.Nearest(filepath.Dir(root)); unix.Access(there, unix.W_OK|unix.X_OK) != nil {
-		reasons = append(reasons, fmt.Sprintf("plugins' sockets go to %s, and user %d may make nothing in %s: give it that folder, or set TMPDIR", root, os.Geteuid(), there))
 	}
 	return reasons
 }

@@ -82,11 +82,11 @@ func (h *Host) SetLogLevel(name, level string) error {
 	}
 	plugins, err := h.named(name)
 	for _, s := range plugins {
-		s.lines.set(l)
+		s.lines.Set(l)
 		s.box.put(func() {
 			for _, l := range s.lives {
 				if l.known {
-					l.session.Send(&wire.HostFrame{LogLevel: s.lines.name()})
+					l.session.Send(&wire.HostFrame{LogLevel: s.lines.Level()})
 				}
 			}
 		})

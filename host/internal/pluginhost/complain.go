@@ -18,8 +18,9 @@ func (h *Host) ignore(none map[string]string) {
 	}
 }
 
-// complain notes why a plugin's file is not taken, "" for nothing, and reports
-// whether to say so: what a whole folder is refused for is said once.
+// complain notes why a plugin's file is not taken ("": it is), and reports whether to
+// log it. A reason that other plugins have too, such as their folder's mode, is logged
+// once.
 func (h *Host) complain(name, reason string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

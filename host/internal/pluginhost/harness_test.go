@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/pluginhost/process"
 	"balhost/sdk/wire"
 )
 
@@ -134,8 +135,8 @@ func (b *bench) nothingLeft() {
 			b.t.Errorf("the process of %s lives on", p.Name)
 		}
 	}
-	if _, err := os.Stat(b.host.sockets); !os.IsNotExist(err) && !b.keepsRun {
-		b.t.Errorf("folder for sockets %s is left: %v", b.host.sockets, err)
+	if _, err := os.Stat(process.SocketRoot(b.data)); !os.IsNotExist(err) && !b.keepsRun {
+		b.t.Errorf("folder for sockets %s is left: %v", process.SocketRoot(b.data), err)
 	}
 	drafts, _ := filepath.Glob(filepath.Join(b.data, "plugins", "*", ".staging-*"))
 	for _, draft := range drafts {
@@ -323,7 +324,7 @@ type heard struct {
 
 func (b *bench) Described(facts instance.Facts, process instance.Process) instance.Dispatch {
 	l := process.(*life)
-	p := &heard{facts, process, b, l.process.pid(), l.version.SHA256}
+	p := &heard{facts, process, b, l.process.PID(), l.version.SHA256}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.live[p] = true

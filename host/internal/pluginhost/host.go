@@ -10,30 +10,30 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/pluginhost/artefact"
+	"balhost/host/internal/pluginhost/process"
 )
 
 // limits are the times of this package; tests shorten them.
 type limits struct {
-	quiet     time.Duration // a file is taken when unchanged for so long
-	patience  time.Duration // and told of when it changes for longer than this
+	quiet     time.Duration // a file is stable when unchanged for so long
+	patience  time.Duration // a file that changes for longer is told of
 	absence   time.Duration // a file is gone when missing for so long
 	rescan    time.Duration // the folder is looked at this often without a hint
-	crowd     time.Duration // a start that takes longer makes room for another, and goes on
-	boot      time.Duration // what was there at the start is waited for no longer than this
+	crowd     time.Duration // a start that takes longer lets another begin, and goes on
+	boot      time.Duration // the plugins that were there at the start are waited for no longer than this
 	handshake time.Duration // from the process's start to its handshake
 	answer    time.Duration // of the connection, the health check and Describe, each
 	configure time.Duration // of Configure, which runs the plugin's Start
 	ping      time.Duration // between pings, and for each
 	grace     time.Duration // for an exit after Shutdown, and again after SIGTERM
 	moment    time.Duration // between a broken connection and the exit that broke it
-	healthy   time.Duration // ready for so long: the backoff begins again
+	healthy   time.Duration // after so long without a failure the backoff begins anew
 	verdict   time.Duration // between looks at new content on probation
 	weigh     time.Duration // between looks at the memory of a process
 	lines     int           // log lines of a plugin in a second; more are dropped and counted
@@ -50,30 +50,26 @@ var usual = limits{
 	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
 }
 
-// maxStarting bounds the plugins that are being started at the same time: of
-// contents that have proven themselves, and of others. So what hangs or crashes
-// does not hold up what works.
+// maxStarting bounds how many plugins are started at the same time: so many whose
+// content is proven, and so many others. What hangs or crashes at its start does not
+// hold up what works.
 const maxStarting = 8
 
 // Host runs the plugins of one folder.
 type Host struct {
-	o        Options
-	limits   limits
-	log      hclog.Logger
-	metrics  *metrics
-	proven   chan struct{} // one for each proven content that is being started
-	others   chan struct{} // and for each other one
-	spawner  spawner
-	children *children
-	sockets  string        // set by Run before anything is started
-	kin      kin           // so is this: all processes of this host
-	started  atomic.Int64  // processes
-	hint     chan struct{} // look into the folder; capacity 1
-	asking   chan struct{} // look takes from it whenever it comes by
-	looked   chan struct{} // closed when look has ended
-	yard     artefact.Yard
-	copying  chan struct{} // one for each copy that is being made
-	aside    aside
+	o       Options
+	limits  limits
+	log     hclog.Logger
+	metrics *metrics
+	proven  chan struct{}   // one for each proven content that is being started
+	others  chan struct{}   // and for each other one
+	parent  *process.Parent // set by Run before anything is started
+	hint    chan struct{}   // look into the folder; capacity 1
+	asking  chan struct{}   // look takes from it whenever it comes by
+	looked  chan struct{}   // closed when look has ended
+	yard    artefact.Yard
+	copying chan struct{} // one for each copy that is being made
+	aside   aside
 	// stopping is set by Run, closed when it shall end.
 	stopping <-chan struct{}
 
@@ -96,7 +92,7 @@ func New(o Options) *Host {
 	}
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
-		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting), spawner: make(spawner), children: newChildren(),
+		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting),
 		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), asking: make(chan struct{}), looked: make(chan struct{}), plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},
 	}
 }
@@ -112,29 +108,14 @@ func (h *Host) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("make folder for plugins' copies: %w", err)
 	}
 	if err := artefact.Sweep(h.o.DataDir); err != nil {
-		h.log.Warn("the disk holds more than it need", "err", err)
+		h.log.Warn("unfinished copies of plugins can't be removed", "err", err)
 	}
-	if h.kin, err = allOf(h.o.DataDir); err != nil {
+	if h.parent, err = process.Open(h.o.DataDir, h.log); err != nil {
 		return err
 	}
-	switch killed, left := h.kin.end(kinTime); { // P5: what a killed host left may still handle what is given out again
-	case left:
-		h.log.Error("processes of plugins that the last host left can't be ended")
-	case killed > 0:
-		h.log.Warn(fmt.Sprintf("%d processes of plugins were left by the last host: killed", killed))
-	}
-	h.sockets = socketRoot(h.o.DataDir)
-	if err := errors.Join(openSockets(h.sockets), sweepSockets(h.sockets)); err != nil {
-		return err
-	}
-	defer os.Remove(h.sockets) // empty by now, unless something could not be removed, which was logged, or is another's
+	defer h.parent.Close() // after the last process
 
-	var thread, plugins errgroup.Group
-	thread.Go(h.spawner.run)
-	defer thread.Wait()
-	defer close(h.spawner) // after the last process
-	defer h.foster()()
-
+	var plugins errgroup.Group
 	h.stopping = ctx.Done()
 	h.yard.Folder, h.yard.DataDir, h.yard.Spare, h.yard.Stopping = h.o.Dir, h.o.DataDir, h.o.DiskSoft, h.stopping
 	h.aside.Go(func() { artefact.Watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
@@ -186,8 +167,8 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 					h.supervise(ctx, name, nil, func() { h.awaited(name, false); boot.Done() }, plugins)
 				}
 			}
-			// Later what comes has a supervisor when its file is stable: some tools
-			// let their files have another name for a moment.
+			// After the boot, a file has a supervisor from when it is stable on: some
+			// tools give their files another name for a moment.
 			for _, f := range c.Stable {
 				h.supervise(ctx, f.Name, &f, func() {}, plugins)
 			}
@@ -197,7 +178,7 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 		if booting {
 			booting = false
 			plugins.Go(func() error {
-				h.settle(ctx, &boot)
+				h.endBoot(ctx, &boot)
 				return nil
 			})
 		}
@@ -206,8 +187,8 @@ func (h *Host) look(ctx context.Context, plugins *errgroup.Group) {
 	}
 }
 
-// Alive returns when look has come by: at once, unless it stands still. That the
-// folder's file system doesn't answer is no standstill.
+// Alive returns when the loop that looks at the folder has answered: at once, unless
+// it hangs. It doesn't hang when only the folder's file system doesn't answer.
 func (h *Host) Alive() {
 	select {
 	case h.asking <- struct{}{}:
@@ -215,11 +196,11 @@ func (h *Host) Alive() {
 	}
 }
 
-// settle ends the boot, when all that were there have been described or have
+// endBoot ends the boot when all plugins that were there have been described or have
 // failed, or at its deadline: those that hang must not hold up the others.
-func (h *Host) settle(ctx context.Context, boot *sync.WaitGroup) {
+func (h *Host) endBoot(ctx context.Context, boot *sync.WaitGroup) {
 	all := make(chan struct{})
-	go func() { //house:go settle waits for it
+	go func() { //house:go endBoot waits for it
 		boot.Wait() // every supervisor's end is one, too
 		close(all)
 	}()
@@ -380,12 +361,6 @@ func pause(ctx context.Context, hint <-chan struct{}, d time.Duration, asking <-
 }
 
 func (h *Host) store(name string) *artefact.Store { return artefact.NewStore(h.o.DataDir, name) }
-
-// furnish makes what a process of a plugin needs beside its copy. All of it may
-// have been removed since the last one was started.
-func (h *Host) furnish(name string) error {
-	return errors.Join(h.store(name).Make(), openSockets(h.sockets))
-}
 
 // options are a plugin's.
 func (h *Host) options(name string) PluginOptions {

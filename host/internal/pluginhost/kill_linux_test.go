@@ -2,17 +2,16 @@ package pluginhost
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"balhost/host/internal/pluginhost/process"
 )
 
 // Row 6 of the table: a killed host takes its plugins along, and the next start
@@ -22,7 +21,7 @@ func TestKilledHostLeavesNoPlugin(t *testing.T) {
 	b.put("echo", "")
 	plugin := b.killedHost()
 	b.poll("the plugin to die with its host", func() bool { return dead(plugin) })
-	root := socketRoot(b.data)
+	root := process.SocketRoot(b.data)
 	left, err := os.ReadDir(root)
 	if err != nil || len(left) == 0 {
 		t.Fatalf("the killed host should have left a folder for a socket in %s: %v", root, err)
@@ -58,11 +57,7 @@ func TestKilledHostsGrandchildren(t *testing.T) {
 		t.Fatalf("process %d should have outlived the host: %v", child, err)
 	}
 	stranger := exec.Command("sleep", "600") // of a host on another data folder
-	other, err := allOf(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger.Env = []string{other.one(1).variable()}
+	stranger.Env = []string{mark(t, dir, 1)}
 	if err := stranger.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,60 +107,13 @@ func (b *bench) killedHost() (pid int) {
 	return pid
 }
 
-// What it costs to look for the processes that a plugin has started, among 300.
-func BenchmarkKin(b *testing.B) {
-	k, err := allOf(b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	for range 300 {
-		cmd := exec.Command("sleep", "600")
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		defer cmd.Wait()
-		defer cmd.Process.Kill()
-	}
-	k = k.one(1)
-	k.pipes = []string{"pipe:[1]", "pipe:[2]"}
-	for b.Loop() {
-		k.kill()
-	}
-}
-
-var errMainThread = errors.New("main thread")
-
-// Row 7: the thread that starts plugins outlives them, whichever thread asked for it.
-func TestPluginOutlivesThreadThatAskedForIt(t *testing.T) {
-	b := newBench(t)
-	b.run()
-	b.event("settled", 1)
-	path := filepath.Join(t.TempDir(), "sleeper")
-	writeExecutable(t, path, []byte("#!/bin/sh\nexec sleep 600\n"))
-	p := newProcess(path, b.dir, b.host.kin.one(0), &lines{output: newOutput(b.host.log, 1000)}, b.host)
-	started, over := make(chan error), make(chan struct{})
-	defer close(over)
-	ask := func() {
-		runtime.LockOSThread()
-		if syscall.Gettid() == os.Getpid() { // the main thread never ends: leave it
-			started <- errMainThread
-			<-over
-			return
-		}
-		started <- p.Start(context.Background())
-		// The thread ends with this goroutine, which has it locked.
-	}
-	err := errMainThread
-	for err == errMainThread {
-		go ask()
-		err = <-started
-	}
+// mark is what the n-th process of a host on a data folder has in its environment.
+func mark(t *testing.T, dataDir string, n int) string {
+	t.Helper()
+	info, err := os.Stat(dataDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.exits(brisk().moment) {
-		t.Error("the plugin died with the thread that asked for it")
-	}
-	p.kill("test is over")
-	<-p.exited
+	st := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("BALHOST_INSTANCE=%x-%x.%d", st.Dev, st.Ino, n)
 }

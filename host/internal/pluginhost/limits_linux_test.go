@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,13 +54,14 @@ func TestPluginsGoBeforeTheHost(t *testing.T) {
 		t.Errorf("its child: %d, want %d", got, want)
 	}
 	early := exec.Command("sleep", "600") // as if it had been there before
-	early.Env = []string{b.host.kin.one(1).variable()}
+	early.Env = []string{mark(t, b.data, 2)}
 	if err := early.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer early.Wait()
 	defer early.Process.Kill()
-	b.host.kin.one(1).restrict()
+	b.tell("echo", "kill")
+	b.event("ready echo", 2)
 	if got := score(strconv.Itoa(early.Process.Pid)); got != want {
 		t.Errorf("one that was there before: %d, want %d", got, want)
 	}
@@ -99,47 +99,6 @@ func TestLogIsBounded(t *testing.T) {
 		b.ask("echo", "print") // a second later, maybe
 		return strings.Contains(b.log.String(), "plugin printed too much: lines were dropped: plugin=echo count=")
 	})
-}
-
-func TestOutputAdmits(t *testing.T) {
-	log := hclog.New(&hclog.LoggerOptions{Output: &buffer{}, Level: hclog.Info})
-	o, now := newOutput(log, 3), time.Unix(100, 0)
-	admit := func(level hclog.Level, wantOK bool, wantDropped uint64) {
-		t.Helper()
-		_, dropped, ok := o.admit(level, 1, now)
-		if ok != wantOK || dropped != wantDropped {
-			t.Errorf("admitted %v, dropped %d; want %v, %d", ok, dropped, wantOK, wantDropped)
-		}
-	}
-	admit(hclog.Debug, false, 0) // below the host's level: not counted
-	for range 3 {
-		admit(hclog.Info, true, 0)
-	}
-	admit(hclog.Error, false, 0)
-	admit(hclog.Error, false, 0)
-	now = now.Add(time.Second)
-	admit(hclog.Info, true, 2)
-	admit(hclog.Info, true, 0)
-	o.set(hclog.Debug)
-	if floor, _, ok := o.admit(hclog.Debug, 1, now); !ok || floor != hclog.Info || o.name() != "debug" {
-		t.Errorf("floor %v, %v, %s: what a person wants to see must pass the host's level", floor, ok, o.name())
-	}
-}
-
-// P10: long lines fill the host's log no faster than short ones.
-func TestOutputAdmitsSoManyBytes(t *testing.T) {
-	o, now := newOutput(hclog.NewNullLogger(), 1<<20), time.Unix(100, 0)
-	o.set(hclog.Info)
-	var admitted int
-	for range 60 * 100 { // a minute of 1.6 MiB/s
-		now = now.Add(10 * time.Millisecond)
-		if _, _, ok := o.admit(hclog.Info, maxLine, now); ok {
-			admitted += maxLine
-		}
-	}
-	if most := logBurst + 60*logRate; admitted > most || admitted < most-2*maxLine {
-		t.Errorf("%d bytes admitted in a minute, want about %d", admitted, most)
-	}
 }
 
 // The level of one plugin changes while it runs, and back.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"balhost/host/internal/pluginhost/artefact"
+	"balhost/host/internal/pluginhost/process"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -79,11 +80,11 @@ func TestRemovedWhileRunning(t *testing.T) {
 	b := newBench(t)
 	b.proven()
 	echo := filepath.Join(b.data, "plugins", "echo")
-	for i, path := range []string{b.host.sockets, filepath.Join(echo, "work"), echo, filepath.Join(b.data, "plugins")} {
+	for i, path := range []string{process.SocketRoot(b.data), filepath.Join(echo, "work"), echo, filepath.Join(b.data, "plugins")} {
 		b.poll("it to be removed", func() bool { return os.RemoveAll(path) == nil }) // it may be written to
 		b.tell("echo", "kill")
 		b.event("ready echo", i+2)
-		for _, made := range []string{b.host.sockets, echo} {
+		for _, made := range []string{process.SocketRoot(b.data), echo} {
 			if info, err := os.Stat(made); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("without %s: %s is %v, %v", path, made, info, err)
 			}
@@ -97,14 +98,14 @@ func TestRemovedWhileRunning(t *testing.T) {
 	})
 
 	// Somebody else's in its place is not taken.
-	if err := errors.Join(os.RemoveAll(b.host.sockets), os.Symlink(t.TempDir(), b.host.sockets)); err != nil {
+	if err := errors.Join(os.RemoveAll(process.SocketRoot(b.data)), os.Symlink(t.TempDir(), process.SocketRoot(b.data))); err != nil {
 		t.Fatal(err)
 	}
 	b.tell("echo", "kill")
 	b.poll("the reason", func() bool {
-		return strings.Contains(b.status("echo").Reason, "folder for plugins' sockets "+b.host.sockets+" is no folder (L")
+		return strings.Contains(b.status("echo").Reason, "folder for plugins' sockets "+process.SocketRoot(b.data)+" is no folder (L")
 	})
-	if err := os.Remove(b.host.sockets); err != nil {
+	if err := os.Remove(process.SocketRoot(b.data)); err != nil {
 		t.Fatal(err)
 	}
 	b.state("echo", Running)

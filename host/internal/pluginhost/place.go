@@ -12,8 +12,8 @@ import (
 // makes room for another.
 const maxStaging = 2
 
-// place waits for one among those that are being started. release may be called
-// more than once; when the start takes long it comes by itself.
+// place waits until one more process may be started. release lets the next one begin.
+// It may be called more than once, and is called when the start takes long.
 func (h *Host) place(ctx context.Context, proven bool) (release func(), err error) {
 	places := h.others
 	if proven {
@@ -22,7 +22,7 @@ func (h *Host) place(ctx context.Context, proven bool) (release func(), err erro
 	return h.enter(places, ctx.Done())
 }
 
-// enter waits for a place, as place does, until done is closed.
+// enter waits for one of these places until done is closed; see place.
 func (h *Host) enter(places chan struct{}, done <-chan struct{}) (release func(), err error) {
 	select {
 	case places <- struct{}{}:

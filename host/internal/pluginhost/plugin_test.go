@@ -317,7 +317,7 @@ func serveHost(dir string) {
 type printer struct{ pid int }
 
 func (printer) Described(_ instance.Facts, p instance.Process) instance.Dispatch {
-	return printer{p.(*life).process.pid()}
+	return printer{p.(*life).process.PID()}
 }
 func (p printer) Ready()                                          { fmt.Println("ready", p.pid) }
 func (printer) Frame(*wire.PluginFrame)                           {}

@@ -5,6 +5,7 @@ import (
 
 	"balhost/host/internal/plain"
 	"balhost/host/internal/pluginhost/policy"
+	"balhost/host/internal/pluginhost/process"
 )
 
 // State says where a plugin is in its life; see the policy's.
@@ -65,7 +66,7 @@ func (h *Host) Status() []Status {
 		}
 		s.mu.Unlock()
 		if status.PID != 0 { // a look at /proc, so with no lock
-			status.Memory = memory(status.PID)
+			status.Memory = process.Memory(status.PID)
 		}
 		all = append(all, status)
 	}
@@ -88,7 +89,7 @@ func (s *supervisor) show(d policy.Decision) {
 	}
 	known := l != nil && l.known
 	if known {
-		st.PID, st.Started = l.process.pid(), l.began
+		st.PID, st.Started = l.process.PID(), l.began
 		st.Version, st.Categories = plain.Line(l.manifest.GetVersion(), 64), l.facts.Claim.Categories
 	}
 	s.status, s.shown = st, l

@@ -16,6 +16,7 @@ import (
 
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
+	"balhost/host/internal/pluginhost/process"
 	"balhost/sdk/wire"
 )
 
@@ -30,7 +31,7 @@ type supervisor struct {
 	log   hclog.Logger
 	box   mailbox
 	first func() // its first process was described or failed; the first call counts
-	lines *output
+	lines *process.Output
 	over  chan struct{} // closed when run has ended
 
 	// What follows is owned by run.
@@ -50,7 +51,7 @@ type supervisor struct {
 func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervisor {
 	log := h.o.Log.With("plugin", name)
 	s := &supervisor{
-		host: h, name: name, log: log, lines: newOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
+		host: h, name: name, log: log, lines: process.NewOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
 		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: h.store(name),
 		status: Status{Name: name, State: Discovered},
@@ -200,9 +201,9 @@ func (s *supervisor) launch(ctx context.Context, p *policy.Process) {
 	alive, cancel := context.WithCancelCause(ctx)
 	l := &life{
 		host: s.host, name: s.name, log: s.log, version: p.Version, options: s.options[p.Version.Options.Print],
-		copy: s.store.Path(p.Version.SHA256), dir: s.store.Work(), cancel: cancel,
+		copy: s.store.Path(p.Version.SHA256), store: s.store, cancel: cancel,
 		proven: s.policy.Record.HasProven(p.Version.SHA256), trier: p.Role == policy.Trier,
-		level: s.lines.name(), lines: s.lines, permit: make(chan struct{}),
+		level: s.lines.Level(), lines: s.lines, permit: make(chan struct{}),
 	}
 	if l.trier {
 		s.log.Info("a second process is started to try suspects in")
@@ -247,7 +248,7 @@ func (s *supervisor) ended(p *policy.Process, l *life, err error) {
 		s.log.Info("the process for suspects has ended", "err", err)
 	}
 	_, fault := errors.AsType[artefact.Fault](err)
-	s.policy.Ended(s.facts(), p, policy.Failure{Err: err, Fault: fault, Started: l.process.started()})
+	s.policy.Ended(s.facts(), p, policy.Failure{Err: err, Fault: fault, Started: l.process.Started()})
 }
 
 // remember keeps on disk what the policy needs, and nothing else.

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"bufio"
@@ -61,7 +61,7 @@ func (s *slowly) Read(b []byte) (int, error) {
 // stdout is information. Nothing that a plugin prints can end the host or break
 // a line of its log (P10).
 type lines struct {
-	*output
+	*Output
 
 	mu    sync.Mutex // guards what follows
 	last  []string   // the last words

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory is what a process has resident, in bytes; 0 when it is gone.
-func memory(pid int) int64 {
+// Memory is what a process has resident, in bytes; 0 when it is gone.
+func Memory(pid int) int64 {
 	// Spec: proc_pid_statm(5): the second field is the resident set in pages.
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	fields := bytes.Fields(text)
@@ -26,7 +26,7 @@ func memory(pid int) int64 {
 func groupMemory(group int) (sum int64) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return memory(group)
+		return Memory(group)
 	}
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
@@ -34,7 +34,7 @@ func groupMemory(group int) (sum int64) {
 			continue
 		}
 		if pgid, err := unix.Getpgid(pid); err == nil && (pgid == group || pid == group) {
-			sum += memory(pid)
+			sum += Memory(pid)
 		}
 	}
 	return sum

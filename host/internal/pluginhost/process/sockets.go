@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"balhost/host/internal/pluginhost/artefact"
 )
 
 // maxSocketRoot leaves room for go-plugin's "/plugin-dir…/plugin…", 45 bytes, in
@@ -24,10 +28,10 @@ var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+=@,-]+$`)
 // sockets may hold a person's files too, put there by mistake.
 var socketsName = regexp.MustCompile(`^plugin-dir[0-9]+$`)
 
-// socketRoot is the private folder that plugins' sockets go to: in the data
+// SocketRoot is the private folder that plugins' sockets go to: in the data
 // folder, or, where that path can't be a socket's, in the system's temporary
 // folder under a name that the next start finds again.
-func socketRoot(dataDir string) string {
+func SocketRoot(dataDir string) string {
 	fits := func(root string) bool { return len(root) <= maxSocketRoot && plainPath.MatchString(root) }
 	root := filepath.Join(dataDir, "run")
 	if fits(root) {
@@ -85,4 +89,18 @@ func sweepSockets(root string) error {
 		return fmt.Errorf("sweep plugins' sockets: %w", err)
 	}
 	return nil
+}
+
+// Unfit says why the sockets of processes on a data folder could not be made, with
+// the mend; nothing is made. "": they could, as far as can be seen.
+func Unfit(dataDir string) string {
+	root := SocketRoot(dataDir)
+	if _, err := os.Lstat(root); err == nil {
+		if err := checkSockets(root); err != nil {
+			return err.Error()
+		}
+	} else if there := artefact.Nearest(filepath.Dir(root)); unix.Access(there, unix.W_OK|unix.X_OK) != nil {
+		return fmt.Sprintf("plugins' sockets go to %s, and user %d may make nothing in %s: give it that folder, or set TMPDIR", root, os.Geteuid(), there)
+	}
+	return ""
 }

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (c *children) has(pid int) bool {
 // on signals and exits: all that the host starts comes from the spawner's thread,
 // so there a look at what has ended knows what is os/exec's to await. A child
 // that it awaits can hide others that ended after it; its end is a hint, too.
-func (h *Host) foster() (over func()) {
+func (h *Parent) foster() (over func()) {
 	if !inherits() {
 		return func() {}
 	}

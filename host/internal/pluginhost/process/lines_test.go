@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 
 func printed(level hclog.Level, f func(*lines)) (log string, l *lines) {
 	var out bytes.Buffer
-	l = &lines{output: newOutput(hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true}), 1000)}
+	l = &lines{Output: NewOutput(hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true}), 1000)}
 	f(l)
 	return out.String(), l
 }

@@ -1,4 +1,4 @@
-package pluginhost
+package process
 
 import (
 	"sync"
@@ -15,9 +15,9 @@ const (
 	logBurst = 4 << 20
 )
 
-// output is a plugin's way into the host's log, shared by its processes. It
+// Output is a plugin's way into the host's log, shared by its processes. It
 // bounds what one plugin can make the host write, and knows its own level.
-type output struct {
+type Output struct {
 	log  hclog.Logger
 	most int // lines in a second
 
@@ -29,12 +29,13 @@ type output struct {
 	dropped uint64 // since it was last told
 }
 
-func newOutput(log hclog.Logger, most int) *output {
-	return &output{log: log, most: most, bytes: rate.NewLimiter(logRate, logBurst)}
+// NewOutput makes one that logs most lines in a second.
+func NewOutput(log hclog.Logger, most int) *Output {
+	return &Output{log: log, most: most, bytes: rate.NewLimiter(logRate, logBurst)}
 }
 
 // say logs a line, unless there were too many.
-func (o *output) say(level hclog.Level, msg string, pairs ...any) {
+func (o *Output) say(level hclog.Level, msg string, pairs ...any) {
 	size := len(msg)
 	for _, p := range pairs {
 		if s, ok := p.(string); ok {
@@ -52,7 +53,7 @@ func (o *output) say(level hclog.Level, msg string, pairs ...any) {
 
 // admit decides about a line of size bytes. floor is the least level to log it with: what a
 // person has asked to see must pass the host's own level.
-func (o *output) admit(level hclog.Level, size int, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
+func (o *Output) admit(level hclog.Level, size int, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	host := o.log.GetLevel()
@@ -71,15 +72,15 @@ func (o *output) admit(level hclog.Level, size int, now time.Time) (floor hclog.
 	return host, dropped, true
 }
 
-// set changes the level; NoLevel for the host's.
-func (o *output) set(level hclog.Level) {
+// Set changes the level; NoLevel for the host's.
+func (o *Output) Set(level hclog.Level) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.level = level
 }
 
-// name is the level that plugins are told.
-func (o *output) name() string {
+// Level is the level that plugins are told.
+func (o *Output) Level() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.level == hclog.NoLevel {
@@ -89,7 +90,7 @@ func (o *output) name() string {
 }
 
 // flush tells of what was dropped last: a process has ended.
-func (o *output) flush() {
+func (o *Output) flush() {
 	o.mu.Lock()
 	dropped := o.dropped
 	o.dropped = 0

@@ -1,36 +1,36 @@
-package pluginhost
+package process
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-plugin/runner"
+	plugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 )
 
-// process is one plugin process: go-plugin's Runner, hardened against what its
-// own does wrong. It leads a process group of its own, has /dev/null for stdin,
+// Process is one plugin process, hardened against what go-plugin's own way to run
+// one does wrong. It leads a process group of its own, has /dev/null for stdin,
 // a minimal environment, and pipes that no grandchild can keep us waiting on.
 // go-plugin gets to see nothing but the handshake line, since its log parser
 // panics on some lines and its reader stalls on long ones.
 //
-// A process is used once. Start comes before everything else but kill.
-type process struct {
-	path  string   // the staged copy
-	dir   string   // its working folder
-	kin   kin      // what it starts, and itself
-	env   []string // the config's and then go-plugin's own, added to the minimal one: the last of a name counts
-	lines *lines   // takes what it prints
-	spawn func(func() error) error
-	known *children // all of the host's
+// A process is used once: Start, End, Close. Kill and Abort may come at any time.
+type Process struct {
+	parent *Parent
+	limits Limits
+	path   string   // the staged copy
+	dir    string   // its working folder
+	kin    kin      // what it starts, and itself
+	env    []string // the config's and then go-plugin's own, added to the minimal one: the last of a name counts
+	lines  *lines   // takes what it prints
 
 	socketDir string // made by go-plugin
 	handshake *handshake
@@ -43,23 +43,39 @@ type process struct {
 	tasks  errgroup.Group
 	exited chan struct{} // closed when it was awaited, its kin killed and its last words read
 
+	client  *plugin.Client // nil before shake
+	dialled bool           // client has its connection
+	conn    atomic.Pointer[grpc.ClientConn]
+	died    bool // exited before it was asked or made to
+
 	mu     sync.Mutex // guards what follows
 	live   bool       // pid is ours to signal: started and not reaped yet
 	killed string     // why we killed it; "": we didn't
 }
 
-var _ runner.Runner = (*process)(nil)
+// Limits are the times of a process.
+type Limits struct {
+	Handshake time.Duration // from the process's start to its handshake
+	Answer    time.Duration // of the connection and the health check, each
+	Grace     time.Duration // for an exit after Shutdown, and again after SIGTERM
+	Moment    time.Duration // between a broken connection and the exit that broke it
+}
 
-func newProcess(path, dir string, k kin, l *lines, h *Host) *process {
-	p := &process{path: path, dir: dir, kin: k, lines: l, spawn: h.spawner.start, known: h.children, exited: make(chan struct{})}
+// New makes a process of the program at path, to run in the folder dir with these
+// variables in its environment. Start starts it.
+func (h *Parent) New(path, dir string, env []string, out *Output, limits Limits) *Process {
+	l := &lines{Output: out}
+	p := &Process{
+		parent: h, limits: limits, path: path, dir: dir, env: env, kin: h.kin.one(h.started.Add(1)), lines: l, exited: make(chan struct{}),
+	}
 	p.stdout, p.stdoutEnd = io.Pipe()
 	p.stderr, p.stderrEnd = io.Pipe()
 	p.handshake = &handshake{out: p.stdoutEnd, lines: l}
 	return p
 }
 
-// Start starts the process; on an error nothing of it is left.
-func (p *process) Start(context.Context) (err error) {
+// fork starts the process; on an error nothing of it is left.
+func (p *Process) fork() (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.killed != "" {
@@ -81,11 +97,11 @@ func (p *process) Start(context.Context) (err error) {
 	cmd.Dir, cmd.Env = p.dir, append(append(minimalEnv(), p.env...), p.kin.variable())
 	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File: Wait has no copying to wait for
 	cmd.SysProcAttr = sysProcAttr()
-	err = p.spawn(func() error {
+	err = p.parent.spawner.start(func() error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		p.known.started(cmd.Process.Pid)
+		p.parent.children.started(cmd.Process.Pid)
 		return nil
 	})
 	if err != nil {
@@ -100,21 +116,21 @@ func (p *process) Start(context.Context) (err error) {
 	}
 	p.tasks.Go(func() error { return p.handshake.read(outR) })
 	p.tasks.Go(func() error { return eachLine(errR, func(line []byte, _ bool) { p.lines.stderr(line) }) })
-	go p.await(outR, errR) //house:go ends with the process; exited says so, and life.bury waits for it
+	go p.await(outR, errR) //house:go ends with the process; exited says so, and End waits for it
 	return nil
 }
 
 // await waits for the process's end, ends what it has started, and waits for its
 // last words, which a grandchild that escapes and holds a pipe can delay by a
 // second only.
-func (p *process) await(pipes ...*os.File) {
+func (p *Process) await(pipes ...*os.File) {
 	reap(p.cmd, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.signal(syscall.SIGKILL) // what is left of the group
 		p.live = false
 	})
-	p.known.awaited(p.cmd.Process.Pid)
+	p.parent.children.awaited(p.cmd.Process.Pid)
 	if _, left := p.kin.end(kinTime); left {
 		p.lines.log.Error("processes that the plugin has started can't be ended")
 	}
@@ -132,7 +148,7 @@ func (p *process) await(pipes ...*os.File) {
 
 // signal sends sig to the process's group, and to the process if it has left
 // that. mu is held. Errors mean that the process is gone already, which is fine.
-func (p *process) signal(sig syscall.Signal) {
+func (p *Process) signal(sig syscall.Signal) {
 	if !p.live {
 		return
 	}
@@ -153,15 +169,15 @@ func pipeName(f *os.File) string {
 }
 
 // terminate asks the group to end.
-func (p *process) terminate() {
+func (p *Process) terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.signal(syscall.SIGTERM)
 }
 
-// kill ends the process and its group at once; the first reason counts, if it
+// Kill ends the process and its group at once; the first reason counts, if it
 // still makes a difference. Before the start it prevents it; else exited follows.
-func (p *process) kill(reason string) {
+func (p *Process) Kill(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.killed == "" && (p.live || p.cmd == nil) {
@@ -170,29 +186,29 @@ func (p *process) kill(reason string) {
 	p.signal(syscall.SIGKILL)
 }
 
-// started reports whether there is or was a process, hence an exit to wait for.
-func (p *process) started() bool {
+// Started reports whether there is or was a process, hence an exit to wait for.
+func (p *Process) Started() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cmd != nil
 }
 
-// runs reports whether it has been started and has not ended.
-func (p *process) runs() bool {
+// Runs reports whether it has been started and has not ended.
+func (p *Process) Runs() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.live
 }
 
-// reason says why it was killed by us; "" when it wasn't.
-func (p *process) reason() string {
+// Killed says why it was killed by us; "" when it wasn't.
+func (p *Process) Killed() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.killed
 }
 
 // exits waits for the exit for as long as d, and reports whether it came.
-func (p *process) exits(d time.Duration) bool {
+func (p *Process) exits(d time.Duration) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
@@ -203,15 +219,15 @@ func (p *process) exits(d time.Duration) bool {
 	}
 }
 
-// pid is its number, after the start.
-func (p *process) pid() int {
+// PID is its number, after the start.
+func (p *Process) PID() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cmd.Process.Pid
 }
 
 // ending says how it ended, after exited: by a signal, or with a status.
-func (p *process) ending() (status int, signal string) {
+func (p *Process) ending() (status int, signal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cmd == nil || p.cmd.ProcessState == nil {
@@ -223,62 +239,16 @@ func (p *process) ending() (status int, signal string) {
 	return p.cmd.ProcessState.ExitCode(), ""
 }
 
-// The rest is what go-plugin asks of a Runner.
+// Exited is closed when the process was awaited, its kin killed and its last words
+// read.
+func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Wait waits until the process was awaited.
-func (p *process) Wait(context.Context) error {
-	<-p.exited
-	return nil
-}
+// Restrict sets the limits of what it has started by now, too.
+func (p *Process) Restrict() { p.kin.restrict() }
 
-// Kill is go-plugin's, after a failed handshake.
-func (p *process) Kill(context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.signal(syscall.SIGKILL)
-	return nil
-}
-
-// ID is never empty: go-plugin would leave its socket folder behind.
-func (p *process) ID() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return "not started"
-	}
-	return strconv.Itoa(p.cmd.Process.Pid)
-}
-
-// Name is the copy's path.
-func (p *process) Name() string { return p.path }
-
-// Stdout carries the handshake line and nothing else.
-func (p *process) Stdout() io.ReadCloser { return p.stdout }
-
-// Stderr carries nothing.
-func (p *process) Stderr() io.ReadCloser { return p.stderr }
-
-// Diagnose adds nothing: the reasons are ours.
-func (p *process) Diagnose(context.Context) string { return "" }
-
-// PluginToHost changes nothing: both live in one file system.
-func (p *process) PluginToHost(network, addr string) (string, string, error) {
-	return network, addr, nil
-}
-
-// HostToPlugin changes nothing either.
-func (p *process) HostToPlugin(network, addr string) (string, string, error) {
-	return network, addr, nil
-}
-
-// variables is Env as a process takes it.
-func (o PluginOptions) variables() []string {
-	var env []string
-	for name, value := range o.Env {
-		env = append(env, name+"="+value)
-	}
-	return env
-}
+// Memory is what all processes of its group have resident, in bytes. Pages that they
+// share count for each.
+func (p *Process) Memory() int64 { return groupMemory(p.PID()) }
 
 // minimalEnv is all of the host's environment that a plugin gets: the rest may
 // be secrets.

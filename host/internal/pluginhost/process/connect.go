@@ -1,0 +1,135 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	plugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"balhost/host/internal/plain"
+	"balhost/host/internal/pluginhost/artefact"
+	"balhost/sdk/wire"
+)
+
+// Start starts the process and connects to it: it returns when the plugin has made
+// its handshake and says that it is well. An error leaves what there is of the
+// process to End.
+func (p *Process) Start(ctx context.Context) (*wire.Client, error) {
+	if err := p.shake(); err != nil {
+		return nil, err
+	}
+	return p.connect(ctx)
+}
+
+// Abort kills the process, whatever of Start is under way.
+func (p *Process) Abort(reason string) {
+	p.Kill(reason)
+	p.hangUp()
+}
+
+// shake starts the process and reads its handshake.
+func (p *Process) shake() error {
+	if err := openSockets(p.parent.sockets); err != nil { // a cleaner of temporary files may have removed it
+		return fmt.Errorf("can't be started: %w", err)
+	}
+	tlsConfig, cert, err := clientTLS()
+	if err != nil {
+		return err
+	}
+	limit := p.limits.Handshake
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake,
+		VersionedPlugins: wire.Plugins(nil),
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.env, p.socketDir = append(append(p.env, spec.Env...), "PLUGIN_CLIENT_CERT="+cert), socketDir
+			return asRunner{p}, nil
+		},
+		TLSConfig:        tlsConfig,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		StartTimeout:     2 * limit, // ours comes first and gives the reason
+		SkipHostEnv:      true,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.parent.sockets},
+		SyncStdout:       &lineWriter{f: p.lines.stdout, pace: newPace()},
+		SyncStderr:       &lineWriter{f: p.lines.stderr, pace: newPace()},
+		Logger:           hclog.NewNullLogger(), // whatever matters comes as an error
+		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(p.see)),
+	})
+	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v", limit)) }).Stop()
+	_, err = p.client.Start()
+	switch verdict := p.handshake.verdict(); {
+	case err == nil:
+		return nil
+	case verdict != "":
+		return artefact.Fault(verdict)
+	case p.handshake.done(): // go-plugin didn't like it
+		return artefact.Fault("prints garbage: a handshake with " + plain.Line(err.Error(), 200))
+	case !p.Started():
+		return artefact.Unstarted(p.path, err)
+	}
+	return err
+}
+
+// see is a stream interceptor that notes the connection. go-plugin opens two
+// streams on it at once; when the plugin dies meanwhile it forgets to close it.
+func (p *Process) see(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	p.conn.Store(conn)
+	return next(ctx, desc, conn, method, opts...)
+}
+
+// hangUp closes the connection, if there is one.
+func (p *Process) hangUp() {
+	if conn := p.conn.Load(); conn != nil {
+		conn.Close()
+	}
+}
+
+// connect makes the connection and asks whether the plugin is well.
+func (p *Process) connect(ctx context.Context) (*wire.Client, error) {
+	limit := p.limits.Answer
+	// go-plugin's Client takes no deadline and its Ping neither; and while
+	// Client waits, go-plugin doesn't hear of the process's end.
+	late := time.AfterFunc(limit, func() {
+		p.Abort(fmt.Sprintf("hangs: no connection within %v", limit))
+	})
+	defer late.Stop()
+	rpc, err := p.client.Client()
+	if err != nil {
+		return nil, fmt.Errorf("can't be connected to: %w", err)
+	}
+	late.Stop()
+	p.dialled = true
+	raw, err := rpc.Dispense(wire.Name)
+	if err != nil {
+		return nil, fmt.Errorf("can't be connected to: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	health, err := grpc_health_v1.NewHealthClient(p.conn.Load()).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	switch {
+	case err != nil:
+		return nil, Failed("health check", limit, err)
+	case health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
+		return nil, fmt.Errorf("is not well: its health is %s", health.GetStatus())
+	}
+	return raw.(*wire.Client), nil
+}
+
+// Failed says what a failed call means.
+func Failed(call string, limit time.Duration, err error) error {
+	switch code := status.Code(err); {
+	case code == codes.Unimplemented:
+		return artefact.Fault(fmt.Sprintf("not a plugin of this host: it doesn't know %s; build it with this host's sdk", call))
+	case code == codes.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("hangs: no answer to %s within %v", call, limit)
+	}
+	return fmt.Errorf("fails at %s: %s", call, plain.Line(err.Error(), 400))
+}

@@ -1,0 +1,115 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"balhost/host/internal/pluginhost/artefact"
+)
+
+// Broken waits a moment for the end of a process whose connection has broken: that
+// is seen before the exit that broke it.
+func (p *Process) Broken() {
+	p.died = p.Started() && p.exits(p.limits.Moment)
+}
+
+// End ends the process, if it has not died, and returns when it was awaited and all
+// that it printed was logged. Nothing that it has started is left.
+func (p *Process) End() {
+	if p.Started() {
+		if !p.died {
+			p.shutDown()
+		}
+		<-p.exited
+	}
+	p.lines.flush()
+}
+
+// Close removes what belonged to the process, after End.
+func (p *Process) Close() {
+	p.hangUp()
+	if p.client != nil && (p.dialled || !p.handshake.done()) {
+		p.client.Kill() // only tidies up; it would dial once more where it never had
+	}
+	if p.socketDir != "" {
+		if err := os.RemoveAll(p.socketDir); err != nil {
+			p.lines.log.Warn("remove plugin's socket", "err", err)
+		}
+	}
+}
+
+// shutDown makes the process exit: it is asked by go-plugin's Shutdown and by
+// SIGTERM, a while each, and then killed.
+func (p *Process) shutDown() {
+	grace := p.limits.Grace
+	if p.dialled && p.Killed() == "" {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		defer cancel()
+		// go-plugin's own message types are internal; theirs are as empty.
+		err := p.conn.Load().Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		switch status.Code(err) { // a plugin without this service gets the signal at once
+		case codes.OK, codes.Unavailable: // go-plugin's server is gone before it has answered
+			if p.exits(grace) {
+				return
+			}
+		}
+	}
+	p.terminate()
+	if !p.exits(grace) {
+		p.lines.log.Warn("plugin did not exit when asked: killed")
+		p.Kill("did not exit when asked")
+	}
+}
+
+// Explain says why it ended: what we know of the process beats what went wrong
+// on the way.
+func (p *Process) Explain(err error) error {
+	if errors.As(err, new(artefact.Fault)) {
+		return err
+	}
+	words := p.lines.words()
+	if words != "" {
+		words = "; its last words: " + words
+	}
+	if reason := p.Killed(); reason != "" {
+		return errors.New(reason + words)
+	} else if !p.died {
+		return fmt.Errorf("%w%s", err, words)
+	}
+	status, signal := p.ending()
+	ended := fmt.Sprintf("exited with status %d", status)
+	if signal != "" {
+		ended = "killed by signal: " + signal
+	}
+	if p.handshake.done() {
+		if reason := artefact.Flaw(p.path); reason != "" { // what it may have died of
+			words = "; its file " + reason + words
+		}
+		return errors.New(ended + words)
+	}
+	if fault := p.fault(ended + words); fault != nil {
+		return fault
+	} else if signal != "" {
+		return errors.New(ended + words)
+	}
+	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
+}
+
+// fault is what the content or the system is to blame for when a process has died
+// before its handshake; nil: nothing is known.
+func (p *Process) fault(ended string) error {
+	path := p.path
+	if reason := artefact.Flaw(path); reason != "" {
+		return artefact.Fault("not a plugin: it " + reason + "; " + ended)
+	}
+	if reason := artefact.Lack(path); reason != "" {
+		return fmt.Errorf("can't be started: it %s; %s", reason, ended)
+	}
+	return nil
+}

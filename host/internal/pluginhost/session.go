@@ -1,0 +1,113 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"balhost/host/internal/plain"
+	"balhost/host/internal/pluginhost/artefact"
+	"balhost/host/internal/pluginhost/process"
+	"balhost/sdk/wire"
+)
+
+// describe asks the plugin what it is, and refuses what can't be.
+func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
+	limit := l.host.limits.answer
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version})
+	if err != nil {
+		return process.Failed("Describe", limit, err)
+	}
+	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
+		return artefact.Fault(plain.Line(err.Error(), 400))
+	}
+	l.manifest = m
+	return nil
+}
+
+// open opens the session and makes the process known to the dispatcher.
+func (l *life) open(rpc *wire.Client) (err error) {
+	if l.facts, err = Facts(l.options, l.manifest); err != nil {
+		return err
+	}
+	l.closed = make(chan struct{})
+	l.facts.Content, l.facts.Closed, l.facts.Trier = l.version.SHA256+" "+l.version.Options.Print, l.closed, l.trier
+	var ctx context.Context
+	ctx, l.cut = context.WithCancel(context.Background()) // run cuts it, when the process has exited
+	if l.session, err = rpc.Open(ctx); err != nil {
+		l.cut()
+		return fmt.Errorf("can't be talked to: %w", err)
+	}
+	l.dispatch = l.host.o.Dispatcher.Described(l.facts, l)
+	go func() { //house:go run waits for closed
+		l.broke = l.session.Run(l.hear)
+		close(l.closed)
+	}()
+	l.began = time.Now()
+	l.process.Restrict()
+	l.place()
+	l.news(described)
+	return nil
+}
+
+// What follows is the dispatcher's end of the process: instance.Process.
+
+// Send queues a frame for the process.
+func (l *life) Send(f *wire.HostFrame) { l.session.Send(f) }
+
+// Kill ends the process as hung or broken.
+func (l *life) Kill(reason string) { l.process.Kill(reason) }
+
+// StartTrier asks the supervisor for a second process.
+func (l *life) StartTrier() { l.news(wantsTrier) }
+
+// Retire asks the supervisor to end this one, which is a trier.
+func (l *life) Retire() { l.news(retired) }
+
+// hear takes a frame of the process, and passes it on to the dispatcher.
+func (l *life) hear(f *wire.PluginFrame) {
+	if f.RunFailure != nil {
+		l.heardRun(f.RunFailure)
+	}
+	l.dispatch.Frame(f)
+}
+
+// broken says why the session has ended.
+func (l *life) broken() error {
+	if l.broke == nil {
+		return errors.New("broke: it ended its session unasked")
+	}
+	return errors.New("broke: its session ended: " + plain.Line(l.broke.Error(), 400))
+}
+
+// configure hands over the config, and waits for the plugin's Start.
+func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
+	limit := l.host.limits.configure
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	l.sessions = l.host.o.Sessions()
+	err := rpc.Configure(ctx, &wire.ConfigureRequest{
+		Config: l.options.Config, LogLevel: l.level, Sessions: l.sessions,
+	})
+	if errors.Is(err, wire.ErrInvalid) {
+		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
+		return artefact.Fault("refused to start: " + plain.Line(said, 1000))
+	}
+	if err != nil {
+		return process.Failed("Configure", limit, err)
+	}
+	return nil
+}
+
+// variables is Env as a process takes it.
+func (o PluginOptions) variables() []string {
+	var env []string
+	for name, value := range o.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
