@@ -131,7 +131,8 @@ func TestProvenContentIsTriedAgain(t *testing.T) {
 func TestBootHasADeadline(t *testing.T) {
 	b := newBench(t)
 	b.hasty = true
-	b.host.limits.boot, b.host.limits.handshake = 3*time.Second, time.Hour
+	b.host.limits.boot, b.host.limits.handshake = 10*time.Second, time.Hour
+	b.host.limits.crowd = time.Millisecond // so that the good one is started soon
 	for n := range maxStarting + 1 {
 		b.script(fmt.Sprint("mute", n), "exec sleep 3600")
 	}
