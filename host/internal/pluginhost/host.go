@@ -65,7 +65,7 @@ type Host struct {
 	others  chan struct{}   // and for each other one
 	parent  *process.Parent // set by Run before anything is started
 	hint    chan struct{}   // look into the folder; capacity 1
-	asking  chan struct{}   // look takes from it whenever it comes by
+	asking  chan struct{}   // look receives from it whenever it can
 	looked  chan struct{}   // closed when look has ended
 	yard    artefact.Yard
 	copying chan struct{} // one for each copy that is being made
@@ -124,7 +124,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	if !h.aside.wait(h.limits.grace) {
 		h.log.Error("the file system of the plugins folder does not answer: not waited for", "err", h.o.Dir)
 	}
-	return errors.Join(err, artefact.Sweep(h.o.DataDir)) // copies that came too late
+	return errors.Join(err, artefact.Sweep(h.o.DataDir)) // unfinished copies
 }
 
 // rescan has the folder looked at soon.
@@ -233,7 +233,8 @@ func (h *Host) awaited(name string, yes bool) {
 }
 
 // Awaited are the plugins that the boot waits for, by name: until each has said
-// what it is or has failed, BootTime at most, no plugin gets events. None after that.
+// what it is or has failed, BootTime at most, no plugin gets events. After the boot
+// there are none.
 func (h *Host) Awaited() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -260,7 +261,7 @@ func (h *Host) scan(ctx context.Context) (artefact.Found, error) {
 			return all, err
 		case <-h.asking:
 		case <-ctx.Done():
-			return artefact.Found{}, context.Cause(ctx) // all may be written still
+			return artefact.Found{}, context.Cause(ctx) // the goroutine may still write all
 		case <-late.C:
 			h.log.Error("the file system of the plugins folder does not answer: its changes are not seen until it does", "took", h.limits.patience)
 		}
@@ -302,8 +303,8 @@ func (h *Host) supervise(ctx context.Context, name string, f *artefact.File, fir
 	}
 }
 
-// forget lets go of a plugin that has left, unless there is news for it: what
-// comes under its name later has a supervisor of its own.
+// forget removes the supervisor of a plugin that has left, unless there is news for it.
+// A file that comes under its name later gets a new one.
 func (h *Host) forget(s *supervisor) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -315,13 +316,12 @@ func (h *Host) forget(s *supervisor) bool {
 	return true
 }
 
-// tell passes on what else a look brought. From an empty folder, which may be one
-// that nothing is mounted on yet, it does not follow that a plugin was removed
-// while no host ran.
+// tell passes on what else a look brought. An empty folder removes no plugin that was
+// there before this host's start: perhaps the folder is not mounted yet.
 func (h *Host) tell(c artefact.Changes, empty bool) {
 	var left []string
 	defer func() {
-		for _, name := range left { // without mu: the disk may not answer; only look, which waits here, could give one of these a supervisor
+		for _, name := range left { // without mu, since the disk may not answer; no supervisor of these can come up, since only look starts them, and it waits here
 			h.sweep(name)
 		}
 	}()

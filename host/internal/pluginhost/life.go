@@ -52,7 +52,7 @@ type life struct {
 	began    time.Time                  // when it was described
 	// sessions are the names that it was told, the supervisor's from ready on.
 	sessions []string
-	place    func() // gives its place among those that start away; may be called again
+	place    func() // lets the next process start; may be called again
 }
 
 // news is a step in a life that the supervisor hears of.
@@ -67,8 +67,8 @@ const (
 	buried                 // its process has gone; the dispatcher hears of it next
 )
 
-// run starts the process, serves until it ends by itself or ctx does, which
-// drains it, and leaves nothing of it. The error says in words for a person why
+// run starts the process and serves until it ends by itself or ctx ends. Then the
+// process is drained and ended, and nothing is left of it. The error tells a person why
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
@@ -111,7 +111,7 @@ func (l *life) run(ctx, host context.Context) error {
 // live is a life in its order: start, handshake, connection, health, Describe,
 // session, Configure, ready, drain.
 func (l *life) live(ctx, host context.Context) error {
-	// Until it is ready, to be stopped is to be killed.
+	// Until it is ready, it is not drained but killed.
 	stop := context.AfterFunc(ctx, func() { l.process.Abort("stopped while starting") })
 	defer stop()
 
@@ -171,7 +171,7 @@ func (l *life) serve(ctx, host context.Context) error {
 	}
 }
 
-// ping asks for a sign of life, in-band: a live process with a stuck loop gives none.
+// ping pings the process in its session, so that a process whose loop hangs is noticed.
 func (l *life) ping(ctx context.Context) error {
 	every := l.host.limits.ping
 	tick := time.NewTicker(every)
@@ -218,8 +218,8 @@ func (l *life) weigh(ctx context.Context) error {
 	}
 }
 
-// drain lets the dispatcher take the plugin out, within the plugin's limit, and
-// from the host's stopping on within the host's.
+// drain has the dispatcher drain the process, within the plugin's limit. When the host
+// stops, its limit counts too.
 func (l *life) drain(ctx, host context.Context) {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.DrainTimeout)
 	defer cancel()

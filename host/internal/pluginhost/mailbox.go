@@ -2,7 +2,7 @@ package pluginhost
 
 import "sync"
 
-// mailbox takes what happened until its owner looks. put never blocks.
+// mailbox holds what has happened until its owner drains it. put never blocks.
 type mailbox struct {
 	hint chan struct{} // something came since the last drain
 

@@ -12,9 +12,9 @@ type Options struct {
 	// Dir is the folder that plugins are dropped into. It may be missing; it is
 	// looked for again.
 	Dir string
-	// DataDir takes the private copies and the sockets, in folders of this
-	// package's own. Only one host may use it at a time, which the ledger's
-	// lock sees to: the start sweeps what a killed host left there.
+	// DataDir has the private copies and the sockets, in folders of this package's
+	// own. Only one host may use it at a time, since the start removes what a killed
+	// host has left there. The ledger's lock sees to that.
 	DataDir string
 	// DiskSoft is how many bytes staging a plugin leaves free on the disk of
 	// DataDir: the ledger's soft limit; default 64 MiB.

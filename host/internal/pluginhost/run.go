@@ -7,7 +7,7 @@ import (
 	"balhost/sdk/wire"
 )
 
-// runCalm is how long a Run that has failed must go on until it counts as mended:
+// runCalm is how long a Run that has failed must go on until it counts as mended. It is
 // the longest wait between two tries.
 const runCalm = time.Minute
 

@@ -38,7 +38,7 @@ type Status struct {
 	Restarts   int         `json:"restarts"`         // since the host's start; a changed file doesn't count
 	Categories []string    `json:"categories,omitempty"`
 	Candidate  string      `json:"candidate,omitempty"`   // sha256 of content that is being started to take over
-	Probation  time.Time   `json:"probation,omitzero"`    // until then, and on until it has handled what there is, new content is watched, and rolled back when it does badly
+	Probation  time.Time   `json:"probation,omitzero"`    // new content is watched until then, and on until it has handled what there is; if it does badly it is rolled back
 	Previous   []string    `json:"previous,omitempty"`    // sha256 of other proven contents that are kept, the newest first
 	Pinned     bool        `json:"pinned,omitempty"`      // rolled back by a person: stays until the file changes
 	Memory     int64       `json:"memory,omitempty"`      // bytes resident, of the process alone
@@ -98,6 +98,6 @@ func (s *supervisor) show(d policy.Decision) {
 		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])
 	}
 	if known || d.Known() {
-		s.first() // which asks for Host.mu, so without s.mu: Status takes them the other way round
+		s.first() // without s.mu: it locks Host.mu, and Status locks these in the other order
 	}
 }

@@ -24,9 +24,9 @@ type Copy struct {
 	SHA256 string // hex
 }
 
-// stage copies the file and hashes what it copies, until stopping is closed. The
-// copy has a name of its own until Put is called. It can be run before it is on
-// disk: what a power cut leaves of it is not taken for whole (Whole).
+// stage copies the file and hashes what it copies, until stopping is closed. The copy
+// has a temporary name until Put is called. It may run before it is synced: Whole finds
+// out what a power cut has damaged.
 func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) {
 	if err := s.Make(); err != nil {
 		return draft, err
@@ -58,11 +58,10 @@ func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) 
 	return Copy{Path: string(dst), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-// unnamed is the path of a copy that is being made. It is open for writing only
-// while no process can be forked: a child that any other part of the host forks
-// would hold it open for a moment, and running it would fail with ETXTBSY
-// (golang/go#22315). Of the file in the plugins folder, which may not answer,
-// nothing is read under that lock.
+// unnamed is the path of a copy that is being made. It is open for writing only while
+// no process can be forked. Else a child that is forked meanwhile would hold it open
+// for a moment, and to run it would fail with ETXTBSY (golang/go#22315). The file in
+// the plugins folder is not read under that lock, since its file system may hang.
 type unnamed string
 
 func newCopy(dir string) (unnamed, error) {
@@ -157,8 +156,8 @@ func (s *Store) copied(f File, stopping <-chan struct{}) (b Copy, err error) {
 	return b, err
 }
 
-// copyContent copies no more than the file had when it was vetted; when it has
-// grown, unchanged says so.
+// copyContent copies as many bytes as the file had when it was vetted. If it has
+// grown, unchanged finds out.
 func copyContent(dst io.Writer, src io.Reader, f File) error {
 	_, err := io.CopyBuffer(dst, io.LimitReader(src, f.size), make([]byte, 1<<20))
 	return err

@@ -1,10 +1,9 @@
-// Package artefact is what lies on the disk of plugins: their files in the plugins
-// folder, which anybody may put there, and the private copies in the data folder,
-// which are what runs. It finds files, waits until they are stable, says what stands
-// against them (by their owner, their mode and their header), and copies them. It
-// starts no program.
+// Package artefact knows the files of plugins: those that people put into the plugins
+// folder, and the private copies in the data folder, which are run. It finds files,
+// waits until they are stable, checks their owner, mode and header, and copies them.
+// It starts no program.
 //
-// It keeps its half of P10: whatever lies in the folder is named with its mend, a
+// It keeps its half of P10: whatever is wrong in the folder is named with its mend, a
 // copy never takes the disk's last room, and nothing of a person's is removed.
 //
 // Start at [Scan] and [Store].

@@ -17,8 +17,8 @@ import (
 	"balhost/sdk/message"
 )
 
-// Scan looks at the plugins folder: every executable regular file, after
-// symbolic links, whose name can be a plugin's. An error means that nothing is known.
+// Scan looks at the plugins folder. It finds every executable regular file whose name
+// can be a plugin's, also behind symbolic links. After an error nothing is known.
 func Scan(dir string) (Found, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -42,7 +42,7 @@ func Scan(dir string) (Found, error) {
 type Found struct {
 	Present map[string]File
 	None    map[string]string // what has a plugin's name and is none, with the reason
-	unclear map[string]bool   // of these, what could not be looked at: it may well be there
+	unclear map[string]bool   // of these, what could not be looked at: it may be a plugin's file
 }
 
 // Unclear reports whether an entry could not be looked at: it may well be a file
@@ -115,8 +115,8 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 	return out, nil
 }
 
-// judge says what stands against a file as far as it can be told without running
-// it; "": nothing.
+// judge says what is wrong with a file, as far as can be told without running it. "":
+// nothing.
 func judge(f File, dir, allowed string) string {
 	if reason := vet(f, dir); reason != "" {
 		return reason
@@ -145,14 +145,13 @@ func sumFile(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// goSuffix ends the name of a file that "go build" makes for a moment beside the
-// one that it is asked for.
+// goSuffix ends the name of a temporary file of "go build".
 const goSuffix = "-go-tmp-umask"
 
 var errUnfinished = errors.New("go build has left it")
 
-// openFile opens a regular file of the plugins folder, where anything may lie: to
-// open a FIFO, say, would be to wait for whoever writes into it.
+// openFile opens a regular file of the plugins folder. Anything may lie there: to open
+// a FIFO, for example, would wait until somebody writes into it.
 func openFile(path string) (*os.File, fs.FileInfo, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

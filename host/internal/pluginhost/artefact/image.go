@@ -108,8 +108,9 @@ func tablesEnd(r io.ReaderAt) uint64 {
 	return max(order.Uint64(head[32:])+half(54)*half(56), order.Uint64(head[40:])+half(58)*half(60))
 }
 
-// isMachO knows macOS's programs for one processor and for several; the latter
-// begin as Java's classes do, whose version stands where the few processors are counted.
+// isMachO reports whether a file begins as macOS's programs do, for one processor or
+// for several. The latter begin as Java's classes do; but a class has its version, a
+// larger number, where the program has how many processors it is for.
 func isMachO(head []byte) bool {
 	if bytes.HasPrefix(head, []byte("\xca\xfe\xba\xbe")) {
 		return len(head) >= 8 && encoding.BigEndian.Uint32(head[4:]) < 20

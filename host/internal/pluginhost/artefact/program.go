@@ -48,8 +48,8 @@ func Flaw(path string) string {
 	return "is neither a program nor a script that begins with #! and its interpreter"
 }
 
-// begin opens a file and reads its first bytes: of a script's first line the
-// kernel reads no more.
+// begin opens a file and reads its first bytes, as many as the kernel reads of a
+// script's first line.
 func begin(path string) (f *os.File, info fs.FileInfo, head []byte, reason string) {
 	f, info, err := openFile(path)
 	if err != nil {
@@ -84,8 +84,8 @@ func buildFor() string {
 	return fmt.Sprintf("build it for this machine, with GOOS=%s GOARCH=%s if it is Go", runtime.GOOS, runtime.GOARCH)
 }
 
-// shebang takes a script's first line apart as the kernel does: the interpreter,
-// and all that stands behind it as one argument.
+// shebang splits a script's first line as the kernel does: the interpreter, and all
+// that follows as one argument.
 func shebang(head []byte) (interpreter, argument string) {
 	line, _, _ := bytes.Cut(head[len("#!"):], []byte("\n"))
 	interpreter, argument, _ = strings.Cut(strings.Trim(string(line), " \t"), " ")

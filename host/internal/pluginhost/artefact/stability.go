@@ -2,8 +2,8 @@ package artefact
 
 import "time"
 
-// file is what a look at one file in the plugins folder tells without reading
-// it. Two looks that are equal saw the same content, as far as stat can tell.
+// File is what stat tells of one file in the plugins folder. Equal Files have the same
+// content, as far as stat can tell.
 type File struct {
 	Name     string // in the folder: the plugin's identity
 	real     string // after symbolic links: what is read
@@ -52,8 +52,8 @@ func (s *Stability) Expect(now time.Time, names []string) {
 	}
 }
 
-// Spare has what could not be looked at be there as it was: a file system in
-// trouble, or a folder on the way that is closed, removes no plugin.
+// Spare adds the files that could not be looked at, as they were before. A file system
+// in trouble, or a folder that may not be entered, removes no plugin.
 func (s *Stability) Spare(now *Found) {
 	for name, unclear := range now.unclear {
 		if g := s.seen[name]; unclear && g != nil && g.file.Name != "" {

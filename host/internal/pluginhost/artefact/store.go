@@ -72,8 +72,8 @@ func (s *Store) marked() bool {
 
 var errDamaged = errors.New("its content is not what its name says")
 
-// Whole reports whether the copy of a content is there, and whole. One that a power
-// cut or anything else has damaged is removed, which the error says. What was read
+// Whole reports whether the copy of a content is there and not damaged, by a power cut
+// for example. A damaged copy is removed, and the error says so. A copy that was read
 // once is not read again until it changes.
 func (s *Store) Whole(sha256 string) (bool, error) {
 	now, ok := s.look(sha256)
@@ -184,8 +184,8 @@ func (s *Store) Load() (r policy.Record, err error) {
 	return r, nil
 }
 
-// save writes the record, at once or not at all; it and the names of the copies
-// are on disk when it returns.
+// save writes the record, whole or not at all. When it returns, the record and the
+// names of the copies are on disk.
 func (s *Store) save(r policy.Record) error {
 	text, err := json.MarshalIndent(r, "", "\t")
 	if err == nil {

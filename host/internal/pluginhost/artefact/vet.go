@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vet says why a file can't be a plugin, before it is run, with the mend; "": it
-// may be one. Whoever can change the file, or put another in its place, can run
-// programs as the host: so that must be nobody but root and the host's user.
+// vet says why a file may not be run as a plugin, with the mend. "": it may. Whoever can
+// change the file, or put another in its place, can run programs as the host. So nobody
+// but root and the host's user may be able to.
 func vet(f File, dir string) string {
 	info, err := os.Stat(f.real)
 	if err != nil {
@@ -51,7 +51,7 @@ func vet(f File, dir string) string {
 			if err != nil {
 				return "its folder can't be looked at: " + err.Error()
 			}
-			if info.Mode()&fs.ModeSticky == 0 { // nobody can replace what is another's in such a folder
+			if info.Mode()&fs.ModeSticky == 0 { // in such a folder nobody can replace another user's file
 				if reason := trusted("the folder", path, info); reason != "" {
 					return reason
 				}
@@ -80,9 +80,9 @@ func trusted(what, path string, info fs.FileInfo) string {
 	return ""
 }
 
-// private reports whether a group is the user's own, with nobody else in it.
-// Systems that give every user such a group (named as the user) let new files be
-// written by it, umask 002, and mean no harm by that.
+// private reports whether a group is the user's own, with nobody else in it. Some
+// systems give every user such a group, named as the user, and let it write new files
+// (umask 002). That is safe.
 func private(uid, gid int) bool {
 	user, group := "", ""
 	eachEntry("/etc/passwd", func(f []string) {
@@ -116,8 +116,8 @@ func eachEntry(path string, entry func(fields []string)) {
 var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // sumOf reads NAME.sha256 in a plugins folder: the content that the file must
-// have, in hex, as sha256sum writes it. "": there is no such file. What can't be
-// read as a sum is no content's, so nothing passes.
+// have, in hex, as sha256sum writes it. "": there is no such file. With a file that
+// can't be read as a sum, no content is allowed.
 func sumOf(dir, name string) string {
 	f, _, err := openFile(filepath.Join(dir, name+sumSuffix))
 	if os.IsNotExist(err) {

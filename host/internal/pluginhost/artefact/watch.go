@@ -11,14 +11,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Watch hints at the folder's changes until ctx ends: at every event, whatever
-// it says, at every error (an overflow has lost some), and every rescan, since
-// some file systems have no events and links can lead out of the folder.
+// Watch calls hint when the folder may have changed, until ctx ends: at every event, at
+// every error, since events may be lost, and every rescan, since some file systems have
+// no events and links can lead out of the folder.
 func Watch(ctx context.Context, dir string, rescan time.Duration, hint func(), log hclog.Logger) {
 	tick := time.NewTicker(rescan)
 	defer tick.Stop()
 	notify, err := fsnotify.NewWatcher()
-	if err != nil { // out of watches, say: slower, that is all
+	if err != nil { // too few watches, for example: changes are seen later
 		log.Warn("plugins folder is not watched, only looked at now and then (fs.inotify.max_user_instances may be too low)", "err", err)
 		notify = &fsnotify.Watcher{} // its nil channels never fire
 	} else {
@@ -27,8 +27,8 @@ func Watch(ctx context.Context, dir string, rescan time.Duration, hint func(), l
 	var watched os.FileInfo
 	said := false
 	for {
-		// The folder may be missing, or be another one than before; a watch
-		// on one that was removed is gone by itself.
+		// The folder may be missing, or another one than before. The watch on a folder
+		// that was removed has ended by itself.
 		if info, err := os.Stat(dir); err == nil && notify.Events != nil &&
 			(len(notify.WatchList()) == 0 || !os.SameFile(info, watched)) {
 			_ = notify.Remove(dir) // not watched at first

@@ -13,7 +13,7 @@ import (
 // maxFile is how many bytes a plugin's file may have.
 const maxFile = 512 << 20
 
-// Yard is where copies are made, without taking the room that the ledger needs.
+// Yard makes copies, and leaves the room on the disk that the ledger needs.
 type Yard struct {
 	Folder   string                          // of the plugins' files
 	DataDir  string                          // of their copies
@@ -25,10 +25,9 @@ type Yard struct {
 	reserved int64      // bytes that copies which are being made may take
 }
 
-// Stage vets a file and takes a copy of it, unless that would bring the disk below
-// what the ledger needs: then the copy that is there already must do. A Fault says
-// what is wrong with the file. It may take long, and for ever if the file's system
-// doesn't answer.
+// Stage vets a file and copies it. If the disk has too little room for that, a copy that
+// is there already is used. A Fault says what is wrong with the file. Stage never
+// returns when the file's file system doesn't answer.
 func (y *Yard) Stage(f File, to *Store) (draft Copy, err error) {
 	if reason := vet(f, y.Folder); reason != "" {
 		return draft, Fault(reason)
@@ -42,7 +41,7 @@ func (y *Yard) Stage(f File, to *Store) (draft Copy, err error) {
 	}
 	defer release()
 	select {
-	case <-y.Stopping: // what was asked for has taken long
+	case <-y.Stopping: // stopped while this waited
 		return draft, policy.ErrStopping
 	default:
 	}

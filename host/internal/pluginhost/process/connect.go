@@ -20,9 +20,8 @@ import (
 	"balhost/sdk/wire"
 )
 
-// Start starts the process and connects to it: it returns when the plugin has made
-// its handshake and says that it is well. An error leaves what there is of the
-// process to End.
+// Start starts the process and connects to it. It returns when the plugin has made
+// its handshake and says that it is well. After an error too, End and Close follow.
 func (p *Process) Start(ctx context.Context) (*wire.Client, error) {
 	if err := p.shake(); err != nil {
 		return nil, err
@@ -30,7 +29,7 @@ func (p *Process) Start(ctx context.Context) (*wire.Client, error) {
 	return p.connect(ctx)
 }
 
-// Abort kills the process, whatever of Start is under way.
+// Abort kills the process and ends a Start that is under way.
 func (p *Process) Abort(reason string) {
 	p.Kill(reason)
 	p.hangUp()
@@ -55,12 +54,12 @@ func (p *Process) shake() error {
 		},
 		TLSConfig:        tlsConfig,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		StartTimeout:     2 * limit, // ours comes first and gives the reason
+		StartTimeout:     2 * limit, // our limit ends it earlier, and gives the reason
 		SkipHostEnv:      true,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.parent.sockets},
 		SyncStdout:       &lineWriter{f: p.lines.stdout, pace: newPace()},
 		SyncStderr:       &lineWriter{f: p.lines.stderr, pace: newPace()},
-		Logger:           hclog.NewNullLogger(), // whatever matters comes as an error
+		Logger:           hclog.NewNullLogger(), // what matters comes as an error
 		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(p.see)),
 	})
 	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v", limit)) }).Stop()
@@ -78,8 +77,8 @@ func (p *Process) shake() error {
 	return err
 }
 
-// see is a stream interceptor that notes the connection. go-plugin opens two
-// streams on it at once; when the plugin dies meanwhile it forgets to close it.
+// see is a stream interceptor that notes the connection. go-plugin opens two streams
+// on it at once. When the plugin dies in this moment, go-plugin doesn't close it.
 func (p *Process) see(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	p.conn.Store(conn)
 	return next(ctx, desc, conn, method, opts...)
@@ -95,8 +94,8 @@ func (p *Process) hangUp() {
 // connect makes the connection and asks whether the plugin is well.
 func (p *Process) connect(ctx context.Context) (*wire.Client, error) {
 	limit := p.limits.Answer
-	// go-plugin's Client takes no deadline and its Ping neither; and while
-	// Client waits, go-plugin doesn't hear of the process's end.
+	// go-plugin's Client and Ping take no deadline. While Client waits, go-plugin
+	// doesn't notice the process's end.
 	late := time.AfterFunc(limit, func() {
 		p.Abort(fmt.Sprintf("hangs: no connection within %v", limit))
 	})

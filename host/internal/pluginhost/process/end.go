@@ -13,8 +13,8 @@ import (
 	"balhost/host/internal/pluginhost/artefact"
 )
 
-// Broken waits a moment for the end of a process whose connection has broken: that
-// is seen before the exit that broke it.
+// Broken tells that the connection has broken. Often the process's exit broke it and
+// is noticed a little later, so Broken waits a moment for that.
 func (p *Process) Broken() {
 	p.died = p.Started() && p.exits(p.limits.Moment)
 }
@@ -35,7 +35,7 @@ func (p *Process) End() {
 func (p *Process) Close() {
 	p.hangUp()
 	if p.client != nil && (p.dialled || !p.handshake.done()) {
-		p.client.Kill() // only tidies up; it would dial once more where it never had
+		p.client.Kill() // it only tidies up; without a connection it would dial once more
 	}
 	if p.socketDir != "" {
 		if err := os.RemoveAll(p.socketDir); err != nil {
@@ -44,14 +44,14 @@ func (p *Process) Close() {
 	}
 }
 
-// shutDown makes the process exit: it is asked by go-plugin's Shutdown and by
-// SIGTERM, a while each, and then killed.
+// shutDown makes the process exit. It is asked by go-plugin's Shutdown, then by
+// SIGTERM, and has a while for each. Then it is killed.
 func (p *Process) shutDown() {
 	grace := p.limits.Grace
 	if p.dialled && p.Killed() == "" {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		defer cancel()
-		// go-plugin's own message types are internal; theirs are as empty.
+		// go-plugin's own message types are internal, and empty like this one.
 		err := p.conn.Load().Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
 		switch status.Code(err) { // a plugin without this service gets the signal at once
 		case codes.OK, codes.Unavailable: // go-plugin's server is gone before it has answered
@@ -67,8 +67,8 @@ func (p *Process) shutDown() {
 	}
 }
 
-// Explain says why it ended: what we know of the process beats what went wrong
-// on the way.
+// Explain says why the process ended. What is known of the process explains more than
+// err, which is how the host noticed.
 func (p *Process) Explain(err error) error {
 	if errors.As(err, new(artefact.Fault)) {
 		return err
@@ -101,8 +101,8 @@ func (p *Process) Explain(err error) error {
 	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
 }
 
-// fault is what the content or the system is to blame for when a process has died
-// before its handshake; nil: nothing is known.
+// fault says what is wrong with the content or the system when a process has died
+// before its handshake. nil: nothing is known.
 func (p *Process) fault(ended string) error {
 	path := p.path
 	if reason := artefact.Flaw(path); reason != "" {

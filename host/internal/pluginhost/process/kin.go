@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// kin are the processes that a plugin's process started, or that all of a host's
-// did, however far they have gone from it: into a group or a session of their
-// own, or to another parent. They have inherited markVariable, unless they were
-// given another environment; then what they print to, unless that too.
+// kin are the processes that one plugin process has started, or that all of a host's
+// have. A process is found even when it has a group or a session of its own, or
+// another parent. It is known by markVariable, which it has inherited. If it was given
+// another environment, it is known by the pipe that it prints to.
 type kin struct {
 	mark  string   // how their markVariable=… begins
 	pipes []string // "pipe:[…]", as the system names what they print to
@@ -22,9 +22,9 @@ const markVariable = "BALHOST_INSTANCE"
 // kinTime bounds how long they are looked for.
 const kinTime = 2 * time.Second
 
-// allOf is what every process on a data folder has inherited, by this host or by
-// one before it. The folder's own number tells it from those that other hosts
-// have under the same path, in other containers.
+// allOf are all processes of a data folder's hosts: this one and those before it. The
+// folder's inode is a part of the mark, since hosts in other containers can have a
+// folder of the same path.
 func allOf(dataDir string) (kin, error) {
 	info, err := os.Stat(dataDir)
 	if err != nil {
@@ -40,8 +40,8 @@ func (k kin) one(n int64) kin { return kin{mark: fmt.Sprintf("%s%d\x00", k.mark,
 // variable is what a process of k gets into its environment.
 func (k kin) variable() string { return k.mark[:len(k.mark)-1] }
 
-// end kills them until none is left, or for as long as limit: they may start
-// others while they are looked for. It returns how many were killed and whether
+// end kills them until none is left, or until limit is over. It looks more than once,
+// since they may start others meanwhile. It returns how many were killed and whether
 // some are left.
 func (k kin) end(limit time.Duration) (killed int, left bool) {
 	seen := map[int]bool{}

@@ -8,14 +8,14 @@ import (
 	"strconv"
 )
 
-// kill kills each of them that there is, and returns their numbers. What has
-// ended has no environment any more, though it may not have been awaited yet.
+// kill kills all of them and returns their numbers. A process that has ended and was
+// not awaited yet is not found: it has no environment any more.
 func (k kin) kill() []int {
 	return k.each(func(p *os.Process) error { return p.Kill() })
 }
 
-// restrict sets the limits of each: what was started before its parent was
-// restricted has not inherited them.
+// restrict sets the limits of all. Those that were started before their parent was
+// restricted have not inherited them.
 func (k kin) restrict() {
 	k.each(func(p *os.Process) error { return restrict(p.Pid) })
 }
@@ -32,7 +32,7 @@ func (k kin) each(do func(*os.Process) error) (pids []int) {
 		if err != nil || pid == os.Getpid() || !k.has(pid) {
 			continue
 		}
-		p, err := os.FindProcess(pid) // holds on to this very process (pidfd_open(2)), should the number go to another
+		p, err := os.FindProcess(pid) // means this very process (pidfd_open(2)), even if another one gets its number
 		if err != nil {
 			continue
 		}

@@ -39,9 +39,9 @@ func eachLine(r io.Reader, f func(line []byte, rest bool)) error {
 	}
 }
 
-// newPace bounds what reading costs the host: a plugin that prints without end
-// waits for its own pipe, as it would at any slow reader, and never for ever. What
-// a pipe holds when the process ends is read in well under a second.
+// newPace bounds what reading costs the host. A plugin that prints without end waits
+// for its own pipe, as with any slow reader. What a pipe holds when the process ends
+// is read in well under a second.
 func newPace() *rate.Limiter { return rate.NewLimiter(readRate, logBurst) }
 
 // slowly is a reader at that pace.
@@ -56,10 +56,10 @@ func (s *slowly) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// lines puts what a plugin prints into the host's log. hclog's JSON keeps its
-// level; other text on stderr is a warning, a stack trace an error; text on
-// stdout is information. Nothing that a plugin prints can end the host or break
-// a line of its log (P10).
+// lines puts what a plugin prints into the host's log. A line of hclog's JSON keeps
+// its level. Other text on stderr is a warning, and a stack trace is an error. Text on
+// stdout is information. Nothing that a plugin prints can end the host or break a line
+// of its log (P10).
 type lines struct {
 	*Output
 
@@ -136,8 +136,8 @@ func (l *lines) chatter(s string) {
 	l.chat = s
 }
 
-// words are the last that it said, on one line; "" for none. Trouble comes before
-// what it logged in passing, which tells where it was.
+// words are the last words of the process, on one line; "" for none. If it printed no
+// errors or warnings, they are the last line that it logged: it shows where it was.
 func (l *lines) words() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,8 +21,8 @@ func Memory(pid int) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// groupMemory is what all processes of a group have resident, in bytes, and the
-// one that led it if it has left. Pages that they share count for each.
+// groupMemory is what all processes of a group have resident, in bytes. The process
+// that led the group counts, even if it has left it. Shared pages count for each.
 func groupMemory(group int) (sum int64) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -44,9 +44,9 @@ func groupMemory(group int) (sum int64) {
 // its own.
 const maxFiles = 65536
 
-// restrict sets the limits of a process that has just been started: no core
-// dumps, which would hold what devices sent, a bound on open files, and when
-// memory is short it goes before the host. What it starts inherits them.
+// restrict sets the limits of a process that has just been started. It makes no core
+// dumps, which would hold what devices sent. Its open files are bounded. When memory
+// is short, the kernel ends it before the host. What it starts inherits all this.
 func restrict(pid int) error { return errors.Join(sacrifice(pid), bound(pid)) }
 
 func bound(pid int) error {
@@ -62,9 +62,9 @@ func bound(pid int) error {
 	return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &files, nil)
 }
 
-// sacrifice has the kernel take a process before the host, whichever of them is
-// the larger: a plugin's death costs a restart, the host's everybody's time. The
-// host's own score stays, as to lower it would need a privilege.
+// sacrifice has the kernel end a process before the host when memory is short, even
+// if the host is larger. A plugin's death costs one restart, the host's death stops all
+// plugins. The host's own score stays: to lower it needs a privilege.
 func sacrifice(pid int) error {
 	// Spec: proc_pid_oom_score_adj(5): added to thousandths of the memory in use, 1000 at most.
 	const span, most = 1000, 1000

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// children are the processes that this host has started and not awaited yet. All
-// that are started are added on the spawner's thread, in the same turn.
+// children are the processes that this host has started and not awaited yet. A process
+// is added on the spawner's thread, in the same call that starts it.
 type children struct {
 	mu   sync.Mutex // guards pids
 	pids map[int]bool
@@ -44,19 +44,20 @@ func (c *children) has(pid int) bool {
 	return c.pids[pid]
 }
 
-// foster awaits what plugins have left behind, until over is called, if that falls
-// to this process when its parent ends: it is the first one of a container, or it
-// was made a subreaper. Nobody else would, and zombies fill the table of processes.
+// foster awaits the processes that plugins have left behind, until over is called. It
+// does so only where they become this process's children: in a container of which the
+// host is the first process, or when the host is a subreaper. Nobody else would await
+// them, and zombies fill the table of processes.
 //
-// It needs no process between the container and the host, which would have to pass
-// on signals and exits: all that the host starts comes from the spawner's thread,
-// so there a look at what has ended knows what is os/exec's to await. A child
-// that it awaits can hide others that ended after it; its end is a hint, too.
+// os/exec awaits the host's own children, so foster must not. It can tell them apart,
+// since all are started on the spawner's thread, where it looks for what has ended. An
+// own child that has ended hides the orphans that ended after it. So foster looks again
+// when a child was awaited.
 func (h *Parent) foster() (over func()) {
 	if !inherits() {
 		return func() {}
 	}
-	_, _ = os.FindProcess(os.Getpid()) // os tries out pidfds with a child, once: it is over after this
+	_, _ = os.FindProcess(os.Getpid()) // the first call tries out pidfds with a child; that child is gone after it
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// What one plugin may log, in bytes: a second, and at once, as a stack trace of
-// all goroutines wants it. How many lines is limited beside (limits.lines).
+// How many bytes one plugin may log: in a second, and at once. A stack trace of all
+// goroutines needs the latter. NewOutput limits the lines.
 const (
 	logRate  = 64 << 10
 	logBurst = 4 << 20
@@ -51,8 +51,8 @@ func (o *Output) say(level hclog.Level, msg string, pairs ...any) {
 	}
 }
 
-// admit decides about a line of size bytes. floor is the least level to log it with: what a
-// person has asked to see must pass the host's own level.
+// admit decides whether a line of size bytes is logged. It is logged with the level
+// floor at least: a line that a person has asked for must pass the host's own level.
 func (o *Output) admit(level hclog.Level, size int, now time.Time) (floor hclog.Level, dropped uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -89,7 +89,7 @@ func (o *Output) Level() string {
 	return o.level.String()
 }
 
-// flush tells of what was dropped last: a process has ended.
+// flush logs how many lines were dropped since that was last told. A process has ended.
 func (o *Output) flush() {
 	o.mu.Lock()
 	dropped := o.dropped

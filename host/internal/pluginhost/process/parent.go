@@ -21,8 +21,8 @@ type Parent struct {
 	unfoster func()
 }
 
-// Open makes the parent of the processes on a data folder, on which only one host
-// runs. What a killed host has left there is ended before it returns.
+// Open makes the parent of the processes on a data folder. Only one host runs on a data
+// folder, so what a killed host has left there is ended first.
 func Open(dataDir string, log hclog.Logger) (*Parent, error) {
 	h := &Parent{spawner: make(spawner), children: newChildren(), sockets: SocketRoot(dataDir)}
 	var err error
@@ -48,5 +48,5 @@ func (h *Parent) Close() {
 	h.unfoster()
 	close(h.spawner)
 	_ = h.thread.Wait()  // it returns nil
-	os.Remove(h.sockets) // empty by now, unless something could not be removed, which was logged, or is another's
+	os.Remove(h.sockets) // fails if something is left: that was logged, or is a person's
 }

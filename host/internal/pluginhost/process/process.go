@@ -16,11 +16,11 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Process is one plugin process, hardened against what go-plugin's own way to run
-// one does wrong. It leads a process group of its own, has /dev/null for stdin,
-// a minimal environment, and pipes that no grandchild can keep us waiting on.
-// go-plugin gets to see nothing but the handshake line, since its log parser
-// panics on some lines and its reader stalls on long ones.
+// Process is one plugin process. It leads a process group of its own, has /dev/null for
+// stdin and a minimal environment. It replaces go-plugin's own way to run a command,
+// which has faults: a grandchild that holds a pipe keeps it waiting, its log parser
+// panics on some lines, and its reader stalls on long ones. So go-plugin gets the
+// handshake line and nothing else.
 //
 // A process is used once: Start, End, Close. Kill and Abort may come at any time.
 type Process struct {
@@ -29,7 +29,7 @@ type Process struct {
 	path   string   // the staged copy
 	dir    string   // its working folder
 	kin    kin      // what it starts, and itself
-	env    []string // the config's and then go-plugin's own, added to the minimal one: the last of a name counts
+	env    []string // added to the minimal one: the config's, then go-plugin's own; the last of a name counts
 	lines  *lines   // takes what it prints
 
 	socketDir string // made by go-plugin
@@ -95,7 +95,7 @@ func (p *Process) fork() (err error) {
 
 	cmd := exec.Command(p.path) // Stdin nil is /dev/null
 	cmd.Dir, cmd.Env = p.dir, append(append(minimalEnv(), p.env...), p.kin.variable())
-	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File: Wait has no copying to wait for
+	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File, so that Wait waits for no copying
 	cmd.SysProcAttr = sysProcAttr()
 	err = p.parent.spawner.start(func() error {
 		if err := cmd.Start(); err != nil {
@@ -120,9 +120,8 @@ func (p *Process) fork() (err error) {
 	return nil
 }
 
-// await waits for the process's end, ends what it has started, and waits for its
-// last words, which a grandchild that escapes and holds a pipe can delay by a
-// second only.
+// await waits for the process's end, ends what it has started, and waits for its last
+// words. A grandchild that has escaped and holds a pipe can delay these by a second.
 func (p *Process) await(pipes ...*os.File) {
 	reap(p.cmd, func() {
 		p.mu.Lock()
@@ -135,9 +134,9 @@ func (p *Process) await(pipes ...*os.File) {
 		p.lines.log.Error("processes that the plugin has started can't be ended")
 	}
 	for _, pipe := range pipes {
-		_ = pipe.SetReadDeadline(time.Now().Add(time.Second)) // pipes have deadlines; without one the close below ends the reading
+		_ = pipe.SetReadDeadline(time.Now().Add(time.Second)) // if this fails, the close below ends the reading
 	}
-	_ = p.tasks.Wait() // a read error is the end of the words, no more
+	_ = p.tasks.Wait() // a read error only ends the words
 	for _, pipe := range pipes {
 		pipe.Close()
 	}
@@ -175,8 +174,8 @@ func (p *Process) terminate() {
 	p.signal(syscall.SIGTERM)
 }
 
-// Kill ends the process and its group at once; the first reason counts, if it
-// still makes a difference. Before the start it prevents it; else exited follows.
+// Kill ends the process and its group at once, or prevents its start. The first reason
+// counts, unless the process has ended by itself.
 func (p *Process) Kill(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -250,8 +249,7 @@ func (p *Process) Restrict() { p.kin.restrict() }
 // share count for each.
 func (p *Process) Memory() int64 { return groupMemory(p.PID()) }
 
-// minimalEnv is all of the host's environment that a plugin gets: the rest may
-// be secrets.
+// minimalEnv is what a plugin gets of the host's environment. The rest may be secrets.
 func minimalEnv() []string {
 	var env []string
 	for _, key := range []string{"PATH", "HOME", "TZ", "LANG", "TMPDIR"} {

@@ -31,7 +31,7 @@ func (p asRunner) Kill(context.Context) error {
 	return nil
 }
 
-// ID is never empty: go-plugin would leave its socket folder behind.
+// ID is never empty. Else go-plugin would leave its socket folder behind.
 func (p asRunner) ID() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,18 +19,18 @@ import (
 // the 104 (macOS) or 108 (Linux) that a unix socket's path may have.
 const maxSocketRoot = 55
 
-// plainPath is what a socket's path may be made of: it stands in go-plugin's
-// handshake, a line of fields between bars, and gRPC of other languages takes it
-// for a part of a URL.
+// plainPath is what a socket's path may be made of. It is a field of go-plugin's
+// handshake, which has bars between fields, and gRPC of other languages uses it in a
+// URL.
 var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._+=@,-]+$`)
 
 // socketsName is what go-plugin names its folders, by os.MkdirTemp. The folder for
 // sockets may hold a person's files too, put there by mistake.
 var socketsName = regexp.MustCompile(`^plugin-dir[0-9]+$`)
 
-// SocketRoot is the private folder that plugins' sockets go to: in the data
-// folder, or, where that path can't be a socket's, in the system's temporary
-// folder under a name that the next start finds again.
+// SocketRoot is the private folder for plugins' sockets. It is in the data folder. If
+// that path can't be a socket's, it is in the system's temporary folder, under a name
+// that the next start finds again.
 func SocketRoot(dataDir string) string {
 	fits := func(root string) bool { return len(root) <= maxSocketRoot && plainPath.MatchString(root) }
 	root := filepath.Join(dataDir, "run")
@@ -44,9 +44,9 @@ func SocketRoot(dataDir string) string {
 	return filepath.Join("/tmp", name)
 }
 
-// openSockets makes the folder, if it is missing, and sees that it is this user's
-// alone. A cleaner of temporary files may remove it at any time, so each process's
-// start comes here.
+// openSockets makes the folder if it is missing, and checks that it is this user's
+// alone. Each process's start calls it, since a cleaner of temporary files may remove
+// the folder at any time.
 func openSockets(root string) error {
 	if err := os.MkdirAll(root, 0o700); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("make folder for plugins' sockets: %w", err)

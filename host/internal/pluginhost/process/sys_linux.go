@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysProcAttr gives the process a group of its own and makes it die with the
-// thread that starts it, hence with the host, even one that is killed.
+// sysProcAttr gives the process a group of its own. It dies with the thread that
+// started it, and so with the host, even when the host is killed.
 func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// reap waits for the end of the process, runs last while its number can't be
-// given to another process yet, and reaps it.
+// reap waits for the end of the process, calls last, and reaps the process. Until then
+// no other process can get its number.
 func reap(cmd *exec.Cmd, last func()) {
 	for {
 		err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -36,7 +36,7 @@ func inherits() bool {
 	return os.Getpid() == 1 || err == nil && subreaper != 0
 }
 
-// reapOrphans awaits the children that have ended, up to one that is ours, which
+// reapOrphans awaits the children that have ended. It stops at one that is ours, which
 // os/exec awaits.
 func reapOrphans(ours func(pid int) bool) {
 	for {

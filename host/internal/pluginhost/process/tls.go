@@ -15,13 +15,13 @@ import (
 )
 
 // clientTLS makes the host's end of the mutual TLS with one process: a key and a
-// certificate used once. The certificate, in PEM, is all that the plugin needs
-// to know its host; the plugin's own comes in its handshake line, where
-// go-plugin takes it from as the only root.
+// certificate that are used once. The plugin knows its host by the certificate, which
+// it gets in PEM. The plugin's own certificate is in its handshake line, and go-plugin
+// trusts no other.
 //
-// go-plugin's AutoMTLS does the same with P-521: some 20 ms a start, and refused
-// by BoringSSL before 2023 and by ring. Besides, a set TLSConfig is what keeps
-// go-plugin from a nil pointer when a plugin sends a certificate unasked.
+// go-plugin's AutoMTLS does the same with P-521. That takes some 20 ms a start, and
+// BoringSSL before 2023 and ring refuse it. Without a TLSConfig, go-plugin also meets a
+// nil pointer when a plugin sends a certificate unasked.
 func clientTLS() (*tls.Config, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -35,7 +35,7 @@ func clientTLS() (*tls.Config, string, error) {
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "localhost", Organization: []string{"balhost"}},
 		DNSNames:     []string{"localhost"},
-		NotBefore:    time.Unix(0, 0), // whatever the clocks of both say: it dies with its process
+		NotBefore:    time.Unix(0, 0), // it ends with its process, so its dates don't matter
 		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
@@ -56,8 +56,8 @@ func clientTLS() (*tls.Config, string, error) {
 	return config, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
-// verify takes the very certificate that came in the handshake line, whatever
-// its dates: it was made a moment ago, by a clock that may have been set since.
+// verify accepts the certificate that came in the handshake line, and no other. It
+// ignores the dates: the clock may have been set since the certificate was made.
 func verify(s tls.ConnectionState, only *x509.CertPool) error {
 	if only == nil || len(s.PeerCertificates) == 0 {
 		return errors.New("no certificate to know the plugin by")
