@@ -13,11 +13,11 @@ type caps struct {
 	least  int // of these a plugin may have, or four times its credit, whatever the others have
 	lane   int // events of one lane while there is much room; fewer when there is less
 	batch  int // events read at once
-	turn   int // reads until others get their turn
+	reads  int // of the ledger in a row, then others go on
 }
 
 // usual is about 10 MiB.
-var usual = caps{loaded: 32 << 10, least: 1 << 10, lane: 128, batch: 1000, turn: 8}
+var usual = caps{loaded: 32 << 10, least: 1 << 10, lane: 128, batch: 1000, reads: 8}
 
 // The lanes of a plugin hold, of its events up to plugin.from, all but what is
 // handed out and what lanes left out because they were full; while it is not
@@ -144,7 +144,7 @@ func (d *Dispatcher) load(p *plugin) (more bool) {
 
 // forward reads on where p's lanes end: what comes there is in no lane yet.
 func (d *Dispatcher) forward(p *plugin) (more bool) {
-	for range d.caps.turn {
+	for range d.caps.reads {
 		room := d.room(p)
 		if !p.behind || room < max(1, d.share(p)/4) {
 			return false
@@ -176,7 +176,7 @@ func (d *Dispatcher) isIdle(p *plugin, e *entry.Event) bool {
 
 // feed reads what was left out of lanes that were full and are running down.
 func (d *Dispatcher) feed(p *plugin) (more bool) {
-	for range d.caps.turn {
+	for range d.caps.reads {
 		var from uint64
 		room, most := d.laneRoom(p), 0
 		for l := range p.hungry {

@@ -22,7 +22,7 @@ import (
 // little gives lanes next to no room, but for every third seed.
 func little(seed uint64) func(*Dispatcher) {
 	rnd := rand.New(rand.NewPCG(seed, 3))
-	c := caps{loaded: 1 + rnd.IntN(20), least: 1 + rnd.IntN(8), lane: 1 + rnd.IntN(8), batch: 1 + rnd.IntN(9), turn: 1 + rnd.IntN(3)}
+	c := caps{loaded: 1 + rnd.IntN(20), least: 1 + rnd.IntN(8), lane: 1 + rnd.IntN(8), batch: 1 + rnd.IntN(9), reads: 1 + rnd.IntN(3)}
 	return func(d *Dispatcher) {
 		if seed%3 != 0 {
 			d.caps = c
@@ -143,7 +143,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 		if n := b.ledger.pending(); n != 0 {
 			t.Errorf("%d are left", n)
 		}
-	}, func(d *Dispatcher) { d.caps = caps{loaded: 80, least: 32, lane: 16, batch: 25, turn: 2} })
+	}, func(d *Dispatcher) { d.caps = caps{loaded: 80, least: 32, lane: 16, batch: 25, reads: 2} })
 }
 
 // TestBacklogMoves: what waits deep goes with its category, in order, from one

@@ -1,11 +1,16 @@
-// Package dispatch hands the ledger's events to plugins: one lane after its
-// order (P5), each until it is settled (P8), what a handler did committed with
-// its end (P7). It holds no message that is not in the ledger (P0): lanes are
-// an index that is rebuilt at every start, of as much of the ledger as there is room for.
+// Package dispatch hands the ledger's events to plugins. Events of one lane go one
+// after the other, in order (P5), and each comes again until it has ended (P8). What
+// a handler did is committed with the end of its event (P7). The package holds no
+// message that is not in the ledger (P0): lanes are an index of what is pending. They
+// hold as much of it as there is room for, and are made anew at every start.
 //
-// One goroutine, [Dispatcher.Run], owns all lanes; everybody else leaves what
-// happened in its mailbox. It never waits for a plugin or a commit, so that a
-// stuck one slows no other. Start at [Dispatcher.Run].
+// One goroutine, [Dispatcher.Run], owns all lanes. Everybody else leaves in its
+// mailbox what happened. It never waits for a plugin or a commit, so one that is
+// stuck slows no other.
+//
+// The way of an event: Run reads it (intake, place), gives it to a process
+// (handout.go), gets the result back ([Instance.Frame]), and commits its end
+// (settle.go). Start at [Dispatcher.Run].
 package dispatch
 
 import (
@@ -25,14 +30,29 @@ import (
 )
 
 // Ledger is what dispatch needs of the ledger.
-type Ledger interface { //house:wide events, leases, ends and state are one store, and an end changes all of them
+type Ledger interface {
+	Pending
+	Commits
+	Owners
+}
+
+// Pending is the ledger's side of an event that is to be handed out.
+type Pending interface {
 	Events(after uint64, max int) []entry.Event
 	EventsChanged() <-chan struct{}
 	Body(seq uint64) (entry.Body, error)
-	Lease(seq, lease uint64)
+	Lease(seq, lease uint64) // who may end it; 0: nobody
+}
+
+// Commits are what plugins change. done is called after the commit.
+type Commits interface {
 	Settle(s entry.Settlement, done func(error))
 	Get(plugin, key string) (json.RawMessage, uint64, error)
 	Update(plugin string, c entry.Changes, done func(error))
+}
+
+// Owners remembers which plugin had a category last.
+type Owners interface {
 	Owner(category string) string
 	SetOwner(category, plugin string, done func(error))
 }
@@ -67,8 +87,8 @@ type Dispatcher struct {
 	piles   map[pileKey]*pile
 	busy    map[uint64]bool // events that are handed out, or whose end is being committed
 	loaded  int             // events in lanes
-	naming  *rate.Limiter   // of those in the log
-	unnamed int             // that it did not let through, since the last one
+	naming  *rate.Limiter   // of categories in the log that nobody claims
+	unnamed int             // categories that it did not let through, since the last one
 	recent  ring
 }
 
@@ -103,30 +123,14 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer tick.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
+	var news []func(*Dispatcher)
 	for {
-		changed := d.o.Ledger.EventsChanged() // take the hint before looking, so that none is lost
-		for _, happened := range d.box.take() {
+		changed := d.o.Ledger.EventsChanged() // fetched before looking, so that no hint is lost
+		news = d.box.drain(news)
+		for _, happened := range news {
 			happened(d)
 		}
-		more := d.intake()
-		now := time.Now()
-		next := now.Add(time.Hour)
-		for _, p := range d.plugins {
-			more = d.load(p) || more
-			p.wake(now)
-			d.pass(p, now)
-			d.fill(p, now)
-			if at, ok := p.nextWait(); ok && at.Before(next) {
-				next = at
-			}
-			if at, ok := p.nextDue(); ok && at.Before(next) {
-				next = at
-			}
-		}
-		if more {
-			next = now
-		}
-		due.Reset(time.Until(next))
+		due.Reset(time.Until(d.work()))
 		select {
 		case <-changed:
 		case <-d.box.hint:
@@ -139,10 +143,33 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
-// intake reads the events that the ledger took since the last time, and reports
+// work does what can be done now, and says when there is more to do.
+func (d *Dispatcher) work() (next time.Time) {
+	more := d.intake()
+	now := time.Now()
+	next = now.Add(time.Hour)
+	for _, p := range d.plugins {
+		more = d.load(p) || more
+		p.wake(now)
+		d.pass(p, now)
+		d.fill(p, now)
+		if at, ok := p.nextWait(); ok && at.Before(next) {
+			next = at
+		}
+		if at, ok := p.nextDue(); ok && at.Before(next) {
+			next = at
+		}
+	}
+	if more {
+		return now
+	}
+	return next
+}
+
+// intake reads the events that the ledger got since the last time. It reports
 // whether there are more: after a start there may be very many.
 func (d *Dispatcher) intake() (more bool) {
-	for range d.caps.turn {
+	for range d.caps.reads {
 		events := d.o.Ledger.Events(d.cursor, d.caps.batch)
 		for _, e := range events {
 			d.cursor = e.Seq
@@ -173,48 +200,6 @@ func (d *Dispatcher) Settled() {
 			}
 		}
 	})
-}
-
-// Pause holds the plugin's events until Resume, over restarts of the host too.
-// What it has been handed goes on. The error is the ledger's.
-func (d *Dispatcher) Pause(ctx context.Context, name string) error { return d.pause(ctx, name, true) }
-
-// Resume undoes Pause.
-func (d *Dispatcher) Resume(ctx context.Context, name string) error { return d.pause(ctx, name, false) }
-
-func pausedKey(name string) string { return "paused/" + name }
-
-// readPause reads whether p is paused. While that can't be read it is: a person
-// may have had a reason. [Dispatcher.watch] reads again.
-func (d *Dispatcher) readPause(p *plugin) {
-	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(p.name))
-	switch {
-	case err != nil && p.unread == nil:
-		d.log.Error("cannot read whether a plugin is paused, so it gets no events until it can be read", "plugin", p.name, "err", err)
-	case err == nil && p.unread != nil:
-		d.log.Info("it can be read again whether a plugin is paused", "plugin", p.name)
-	}
-	p.paused, p.unread = value != nil || err != nil, err
-}
-
-func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
-	write := entry.Write{Key: pausedKey(name)}
-	if on {
-		write.Value = json.RawMessage("true")
-	}
-	answer := make(chan error, 1)
-	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{write}}, func(err error) {
-		if err != nil {
-			answer <- err
-			return
-		}
-		d.box.put(func(d *Dispatcher) { // what is stored is in force, whether anybody waits for the answer or not
-			p := d.plugin(name)
-			p.paused, p.unread = on, nil
-			answer <- nil
-		})
-	})
-	return d.await(ctx, answer)
 }
 
 // ask runs f in Run and waits for it.

@@ -10,62 +10,13 @@ import (
 	"balhost/sdk/wire"
 )
 
-// encode makes the delivery of an event. A plugin knows sessions by their names.
-func (d *Dispatcher) encode(b entry.Body, number uint64, attempt int, timeout time.Duration) *wire.Delivery {
-	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(timeout.Milliseconds())}
-	switch {
-	case b.Upstream != nil:
-		u := wire.UpstreamToProto(b.Upstream)
-		u.Session = d.o.Senders().Name(u.Session)
-		m.Event = &wire.Delivery_Upstream{Upstream: u}
-	case b.Outcome != nil:
-		o := wire.OutcomeToProto(b.Outcome)
-		o.Session = d.o.Senders().Name(o.Session)
-		m.Event = &wire.Delivery_Outcome{Outcome: o}
-	case b.Receipt != nil:
-		r := wire.ReceiptToProto(b.Receipt)
-		r.Session = d.o.Senders().Name(r.Session)
-		m.Event = &wire.Delivery_Receipt{Receipt: r}
-	}
-	return m
-}
+const (
+	maxCalls = 256                // in one frame; the SDK cuts at 64
+	maxDelay = 7 * 24 * time.Hour // that a handler may ask for
+)
 
-// about says which event a body is, and of which device.
-func about(b entry.Body) (id, device string) {
-	switch {
-	case b.Upstream != nil:
-		return b.Upstream.ID, b.Upstream.From
-	case b.Outcome != nil:
-		return b.Outcome.ID, b.Outcome.To.Token
-	case b.Receipt != nil:
-		return b.Receipt.ID, b.Receipt.Device
-	}
-	return "", ""
-}
-
-// size is about what a body takes of the plugin's memory.
-func size(b entry.Body) int {
-	const envelope = 256
-	switch {
-	case b.Upstream != nil:
-		return envelope + len(b.Upstream.Raw) + len(b.Upstream.Data)
-	case b.Outcome != nil:
-		return envelope + len(b.Outcome.Context)
-	}
-	return envelope
-}
-
-// result is the end of one delivery as the plugin reported it, checked.
-type result struct {
-	number  uint64
-	code    wire.Result_Code
-	after   time.Duration
-	reason  string
-	changes entry.Changes // of an error, a rejection: the reads that it came to be by
-}
-
-// Frame takes one frame of the process. It checks and answers on the caller's
-// goroutine, which reads the session, and leaves the results for Run.
+// Frame takes one frame of the process. On the caller's goroutine, which reads the
+// stream, it answers the calls and checks the results. Run gets the rest.
 func (in *Instance) Frame(f *wire.PluginFrame) {
 	d := in.d
 	if n := len(f.GetCall()); n > maxCalls {
@@ -75,21 +26,20 @@ func (in *Instance) Frame(f *wire.PluginFrame) {
 	for _, call := range f.GetCall() {
 		d.call(in, call)
 	}
-	results := make([]result, 0, len(f.GetDone())+len(f.GetResult()))
+	ends := make([]ending, 0, len(f.GetDone())+len(f.GetResult()))
 	for _, number := range f.GetDone() {
-		results = append(results, result{number: number})
+		ends = append(ends, ending{Settlement: entry.Settlement{Lease: number, Verdict: entry.Done}})
 	}
 	for _, r := range f.GetResult() {
-		results = append(results, d.check(in, r))
+		ends = append(ends, d.check(in, r))
 	}
-	extend, credit, drained := f.GetExtend(), int(f.GetCredit()), f.GetDrained()
-	abandon := f.GetAbandon()
-	if len(results) == 0 && len(extend) == 0 && len(abandon) == 0 && credit == 0 && !drained {
+	extend, abandon, credit, drained := f.GetExtend(), f.GetAbandon(), int(f.GetCredit()), f.GetDrained()
+	if len(ends) == 0 && len(extend) == 0 && len(abandon) == 0 && credit == 0 && !drained {
 		return
 	}
 	d.box.put(func(d *Dispatcher) {
 		if in.dead {
-			return // it has exited: what it held was taken back
+			return // what it held was taken back
 		}
 		if credit > 0 {
 			in.credit = min(credit, in.MaxInFlight)
@@ -103,44 +53,42 @@ func (in *Instance) Frame(f *wire.PluginFrame) {
 		if len(abandon) > 0 {
 			in.abandon(func(call uint64) bool { return slices.Contains(abandon, call) })
 		}
-		for i := range results {
-			d.result(in, &results[i])
+		for i := range ends {
+			d.end(in, &ends[i])
 		}
 		in.finished = in.finished || drained
 		d.quiet(in)
 	})
 }
 
-// check makes a result off the wire one that can be committed. What can't be is
-// the handler's failure, and counts as an attempt.
-func (d *Dispatcher) check(in *Instance, r *wire.Result) result {
-	checked := result{
-		number: r.GetDelivery(), code: r.GetCode(),
-		after: time.Duration(min(r.GetDelayMs(), maxDelay.Milliseconds())) * time.Millisecond, reason: clip(r.GetError()),
+// check makes a result off the wire the end of its delivery. A result that can't
+// be committed is the handler's failure, and counts as an attempt.
+func (d *Dispatcher) check(in *Instance, r *wire.Result) (e ending) {
+	e.Lease = r.GetDelivery()
+	fails := func(reason string) ending {
+		e.Verdict, e.Reason, e.after, e.Changes = entry.Retry, reason, 0, entry.Changes{}
+		return e
 	}
-	switch checked.code {
+	wants := &wire.Changes{Read: r.GetChanges().GetRead()} // an error commits nothing, but counts only if what it has read stands (P7)
+	switch reason := clip(r.GetError()); r.GetCode() {
 	case wire.Result_DONE:
-		var err error
-		if checked.changes, err = d.changes(in, r.GetChanges()); err != nil {
-			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
-		}
-	case wire.Result_RETRY, wire.Result_REJECT: // it comes to nothing, but is checked as what would be committed (P7)
-		var err error
-		if checked.changes, err = d.changes(in, &wire.Changes{Read: r.GetChanges().GetRead()}); err != nil {
-			checked.code, checked.reason, checked.after = wire.Result_RETRY, err.Error(), 0
-		}
+		e.Verdict, wants = entry.Done, r.GetChanges()
+	case wire.Result_RETRY:
+		e.Verdict, e.Reason = entry.Retry, reason
+		e.after = time.Duration(min(r.GetDelayMs(), maxDelay.Milliseconds())) * time.Millisecond
+	case wire.Result_REJECT:
+		e.Verdict, e.Reason = entry.Dead, "rejected: "+reason
 	case wire.Result_RELEASE:
+		return e
 	default:
-		checked.reason = fmt.Sprintf("result with unknown code %d", checked.code)
-		checked.code, checked.after = wire.Result_RETRY, 0
+		return fails(fmt.Sprintf("result with unknown code %d", r.GetCode()))
 	}
-	return checked
+	var err error
+	if e.Changes, err = d.changes(in, wants); err != nil {
+		return fails(err.Error())
+	}
+	return e
 }
-
-const (
-	maxCalls = 256                // in one frame; the SDK cuts at 64
-	maxDelay = 7 * 24 * time.Hour // that a handler may ask for
-)
 
 // changes checks what a plugin wants committed.
 func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, error) {

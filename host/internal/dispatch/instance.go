@@ -166,7 +166,7 @@ func (d *Dispatcher) exited(in *Instance, reason string) {
 	p, trial := in.of, in.trial
 	in.retire()
 	for _, number := range slices.Sorted(maps.Keys(in.out)) { // ready again in the order they were handed out
-		out, _ := in.take(number)
+		out, _ := in.remove(number)
 		p.turns.End(out.run)
 		seq := out.lane.head().Seq
 		if !in.draining {

@@ -2,8 +2,8 @@ package dispatch
 
 import "sync"
 
-// mailbox carries what happened to Run. It has no limit of its own: what can
-// be in it is bounded by the deliveries that plugins hold.
+// mailbox carries to Run what happened. It has no limit of its own: the
+// deliveries that plugins hold bound what can be in it.
 type mailbox struct {
 	mu     *sync.Mutex // guards items and shut
 	items  []func(*Dispatcher)
@@ -31,12 +31,12 @@ func (b *mailbox) put(f func(*Dispatcher)) bool {
 	return taken
 }
 
-// take empties the mailbox.
-func (b *mailbox) take() []func(*Dispatcher) {
+// drain empties the mailbox. used is what it returned before: its memory is used next.
+func (b *mailbox) drain(used []func(*Dispatcher)) (items []func(*Dispatcher)) {
+	clear(used)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	items := b.items
-	b.items = nil
+	items, b.items = b.items, used[:0]
 	return items
 }
 

@@ -34,7 +34,7 @@ type plugin struct {
 	due          dueHeap           // lanes whose heads wait for a time
 	trials       fifo[*lane]       // lanes whose heads are suspects
 	losers       fifo[*lane]       // lanes whose heads have lost by a conflict, in that order
-	turn         int               // in kinds, where pick begins
+	nextKind     int               // in kinds, where pick begins
 	crashes      map[uint64]int    // by seq: deaths of a process while it held this event
 	content      string            // that served last; "": none has
 	suspectAfter int               // deaths that make an event a suspect; 0: never

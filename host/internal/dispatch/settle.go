@@ -9,12 +9,13 @@ import (
 	"balhost/host/internal/plain"
 	"balhost/host/internal/status"
 	"balhost/host/internal/turns"
-	"balhost/sdk/wire"
 )
 
-// ending is the end of one handing out, on its way to disk.
+// ending is the end of one handing out: from the plugin's result, or without one,
+// to the disk. Verdict 0: the plugin gave the event back and did nothing.
 type ending struct {
 	entry.Settlement
+	after  time.Duration // Retry: the wait that the handler asked for; 0 or less: the usual one
 	lane   *lane
 	late   bool       // the handler's time was up
 	slowed bool       // the wait is the host's, none that the handler named
@@ -23,42 +24,40 @@ type ending struct {
 	letter []any      // what the log calls it by, once it is a dead letter
 }
 
-// result moves one delivery to its end. A number that is not out is a late
-// result of a process that was given up: its event has gone on without it.
-func (d *Dispatcher) result(in *Instance, r *result) {
-	out, ok := in.take(r.number)
+// end moves one delivery to its end. A number that is not out is a late result: the
+// process was given up, and its event has gone on without it.
+func (d *Dispatcher) end(in *Instance, e *ending) {
+	out, ok := in.remove(e.Lease)
 	if !ok {
 		return
 	}
-	in.of.handlings.Observe(time.Since(out.started).Seconds())
-	l := out.lane
-	e := &ending{lane: l, run: out.run, late: time.Since(out.started) >= in.HandlerTimeout}
-	e.Settlement = entry.Settlement{Seq: l.head().Seq, Lease: out.number, Plugin: in.of.name, Changes: r.changes}
-	switch r.code {
-	case wire.Result_DONE:
-		for i := range r.changes.Sends {
-			if m := &r.changes.Sends[i].Message; m.Session == "" {
+	took, l := time.Since(out.started), out.lane
+	in.of.handlings.Observe(took.Seconds())
+	e.lane, e.run, e.late = l, out.run, took >= in.HandlerTimeout
+	e.Seq, e.Plugin = l.head().Seq, in.of.name
+	switch e.Verdict {
+	case entry.Done:
+		for i := range e.Changes.Sends {
+			if m := &e.Changes.Sends[i].Message; m.Session == "" {
 				m.Session = l.head().Session
 			}
 		}
-		e.Verdict = entry.Done
 		d.commit(in, e)
-	case wire.Result_REJECT:
-		e.Verdict, e.Reason = entry.Dead, "rejected: "+r.reason
+	case entry.Dead:
 		d.commit(in, e)
-	case wire.Result_RELEASE:
-		in.of.turns.End(e.run)
-		d.loop(in.of, l)
-	default:
+	case entry.Retry:
 		if e.late {
 			e.Changes = entry.Changes{} // a time-out counts, whatever it had read
 		}
-		d.retry(in, e, r.after, r.reason)
+		d.retry(in, e, e.after, e.Reason)
+	default:
+		in.of.turns.End(e.run)
+		d.loop(in.of, l)
 	}
 }
 
-// retry has the head wait for another attempt, or die when it had enough.
-// after is the wait that the handler asked for, 0 or less for the usual one.
+// retry has the head wait for another attempt, or makes it a dead letter when it has
+// had enough. after is the wait that the handler asked for; 0 or less: the usual one.
 func (d *Dispatcher) retry(in *Instance, e *ending, after time.Duration, reason string) {
 	attempt := e.lane.head().Attempts + 1
 	e.Reason, e.failed = reason, true
@@ -73,8 +72,8 @@ func (d *Dispatcher) retry(in *Instance, e *ending, after time.Duration, reason 
 	d.commit(in, e)
 }
 
-// commit sends the end of a handing out to the ledger, after those who have the
-// keys that it writes; committed hears of it.
+// commit gives the end of a handing out to the ledger. Others that have the keys
+// which it writes go first. committed hears of it when it is on disk.
 func (d *Dispatcher) commit(in *Instance, e *ending) {
 	in.committing++
 	if e.Verdict == entry.Dead {
@@ -93,7 +92,7 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 	settle()
 }
 
-// committed moves the lane on after a commit.
+// committed moves the lane on: its end is on disk, or can't be.
 func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
@@ -109,7 +108,7 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	switch {
 	case errors.Is(err, entry.ErrClosed):
 		return // the process is about to end; the event is pending in the ledger
-	case errors.Is(err, entry.ErrConflict) && e.late: // it held up others for all of its time: that counts
+	case errors.Is(err, entry.ErrConflict) && e.late: // it held up others until its time was up: that counts
 		d.contended(p, e.Changes, err)
 		e.Changes = entry.Changes{}
 		d.retry(in, e, 0, "the handler's time was up, and what it had read has changed")
@@ -148,8 +147,9 @@ func (d *Dispatcher) release(p *plugin, l *lane) {
 	d.again(p, l)
 }
 
-// loop makes a lane's head eligible again that counts no attempt. From the third
-// time in a row on it waits a little: what never ends is not to cost a processor.
+// loop makes a lane's head eligible again, without counting an attempt. From the
+// third time in a row on the head waits a little, so that an endless loop doesn't
+// take a whole processor.
 func (d *Dispatcher) loop(p *plugin, l *lane) {
 	if l.loops++; l.loops > 2 {
 		wait := backoff.Policy{Min: 10 * time.Millisecond, Max: 5 * time.Second}.DelayAtLeast(l.loops-2, d.rnd)
@@ -158,8 +158,8 @@ func (d *Dispatcher) loop(p *plugin, l *lane) {
 	d.release(p, l)
 }
 
-// reread makes a lane's head what the ledger says it is: to be handed out again,
-// or gone.
+// reread makes a lane's head what the ledger says it is, and hands it out again. If
+// the ledger has it no more, the lane goes on.
 func (d *Dispatcher) reread(p *plugin, l *lane) {
 	head := l.head()
 	found := d.o.Ledger.Events(head.Seq-1, 1)
@@ -183,7 +183,7 @@ func (d *Dispatcher) blame(in *Instance, l *lane) {
 	}
 }
 
-// advance takes the settled head off its lane.
+// advance takes the head, which has ended, off its lane.
 func (d *Dispatcher) advance(p *plugin, l *lane) {
 	head := l.events.pop()
 	delete(p.crashes, head.Seq)
@@ -208,7 +208,7 @@ func (p *plugin) keep(l *lane) {
 	}
 }
 
-// again queues a lane with an idle head, at its owner of today.
+// again queues a lane whose head is idle, at the plugin that owns it now.
 func (d *Dispatcher) again(p *plugin, l *lane) {
 	head := l.head()
 	l.busy = false
@@ -231,8 +231,8 @@ func (d *Dispatcher) again(p *plugin, l *lane) {
 	}
 }
 
-// letter is what an event, a dead letter above all, is found by: its id, as "balhost
-// dead show" wants it, and the message's own. It is read while the ledger has it.
+// letter is how the log names an event: its id, as "balhost dead show" wants it, and
+// the message's own. It must be read while the ledger has the event.
 func (d *Dispatcher) letter(seq uint64) []any {
 	body, err := d.o.Ledger.Body(seq)
 	switch {

@@ -1,0 +1,98 @@
+package dispatch
+
+import (
+	"fmt"
+	"time"
+
+	"balhost/sdk/wire"
+)
+
+const (
+	stuckGrace  = 5 * time.Second
+	extendEvery = 30 * time.Second // three times what the wire asks for
+)
+
+// watch looks once a second for handlers whose time is up: their contexts end.
+// When handlers that go on all the same fill a quarter of the credit, the process
+// counts as hung.
+func (d *Dispatcher) watch(now time.Time) {
+	for _, p := range d.plugins {
+		p.measure(now)
+		if p.unread != nil {
+			d.readPause(p)
+		}
+		p.turns.Tidy(now)
+		stuck := 0
+		for in := range p.instances {
+			if !in.dead {
+				d.watchOver(in, now)
+				stuck += in.stuck
+			}
+		}
+		if p.measured {
+			p.stucks.Set(float64(stuck))
+		}
+	}
+}
+
+// watchOver is watch for one process.
+func (d *Dispatcher) watchOver(in *Instance, now time.Time) {
+	in.stuck, in.ended = 0, 0
+	var revoke []uint64
+	for number, out := range in.out {
+		if now.Sub(out.started) > in.HandlerTimeout && !out.revoked {
+			out.revoked = true
+			revoke = append(revoke, number)
+		}
+		if now.Sub(out.started) > in.HandlerTimeout+stuckGrace {
+			in.of.turns.End(out.run) // from here on only its lane waits
+			out.run = nil
+		}
+		if in.isStuck(out, now) {
+			in.stuck++
+			if out.lane.ended {
+				in.ended++
+			}
+			d.hangs(in.of, out, now)
+		}
+	}
+	if revoke != nil {
+		in.process.Send(&wire.HostFrame{Revoke: revoke})
+	}
+	full := in.stuck >= max(1, in.credit/4)
+	blocks := in.stuck == len(in.out) && (in.trial != nil || in.Alone && in.of.trials.len() > 0) // suspects wait behind it
+	if in.stuck > 0 && (full || blocks) {
+		in.process.Kill(fmt.Sprintf("hung: %d of its handlers went on for %s after their time was up", in.stuck, stuckGrace))
+	}
+}
+
+// isStuck reports whether a handler went on after its time was up, or gives no
+// sign of life.
+func (in *Instance) isStuck(out *delivery, now time.Time) bool {
+	return now.Sub(out.started) > in.HandlerTimeout+stuckGrace || now.Sub(out.extended) > extendEvery
+}
+
+// hangs logs a stuck handler: each once, and at most one of a plugin in sayEvery.
+func (d *Dispatcher) hangs(p *plugin, out *delivery, now time.Time) {
+	if out.told {
+		return
+	}
+	out.told = true
+	if now.Sub(p.hungAt) < sayEvery {
+		p.hungUnsaid++
+		return
+	}
+	head := out.lane.head()
+	d.log.Warn("a handler goes on after its time is up, and its lane waits", append(d.letter(head.Seq),
+		"plugin", p.name, "lane", d.laneName(p, out.lane), "seq", head.Seq, "attempt", head.Attempts+1,
+		"took", now.Sub(out.started).Round(time.Second), "unsaid", p.hungUnsaid)...)
+	p.hungAt, p.hungUnsaid = now, 0
+}
+
+// measure follows the rate of the last seconds. The latest second weighs a third.
+func (p *plugin) measure(now time.Time) {
+	if took := now.Sub(p.rated).Seconds(); took > 0 && !p.rated.IsZero() {
+		p.rate += (float64(p.handled-p.ratedAt)/took - p.rate) / 3
+	}
+	p.rated, p.ratedAt = now, p.handled
+}
