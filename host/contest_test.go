@@ -91,7 +91,7 @@ func newContest(tb testing.TB, light bool, work func(ctx context.Context, tx *sd
 		tb.Fatal(err)
 	}
 	in.Ready()
-	c.dispatch.Settled()
+	c.dispatch.Booted()
 	tb.Cleanup(func() {
 		stop()
 		<-closed

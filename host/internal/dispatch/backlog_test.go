@@ -64,7 +64,7 @@ func TestBacklogLeavesMemoryFlat(t *testing.T) {
 	before := heap()
 	go func() { ended <- d.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	d.Settled()
+	d.Booted()
 	look := func(what string, enough func(Status) bool, most int64) {
 		t.Helper()
 		for until := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
@@ -115,7 +115,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 		ledger.upstream("app", fmt.Sprint("fast", i%4), fmt.Sprintf("fast%d-%d", i%4, i/4))
 	}
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		var goes atomic.Bool
 		next := map[string]int{}
 		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
@@ -151,7 +151,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 func TestBacklogMoves(t *testing.T) {
 	for seed := range uint64(12) {
 		start(t, newLedger(), func(b *bench) {
-			b.d.Settled()
+			b.d.Booted()
 			m := &moves{bench: b, seed: seed, rnd: rand.New(rand.NewPCG(seed, 4)), living: map[string]*process{}, next: map[string]int{}}
 			for range 60 {
 				m.calm(func() { m.change([]string{"one", "two"}[m.rnd.IntN(2)], 1+m.rnd.IntN(4), m.rnd.IntN(2) == 0) })

@@ -94,7 +94,7 @@ func TestLoserHasItsKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start(t, newLedger(), func(b *bench) {
-				b.d.Settled()
+				b.d.Booted()
 				p := b.plugin("echo", "app", nil)
 				again, others := b.lost(p, "k", "anna", "bert", "carl")
 				p.wrote(others[0], "k")
@@ -118,7 +118,7 @@ func TestLoserHasItsKeys(t *testing.T) {
 // TestOtherProcessWaitsToo: the keys are the plugin's, whichever process runs. // P9
 func TestOtherProcessWaitsToo(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		again, others := b.lost(old, "k", "anna", "bert")
 		young := b.plugin("echo", "app", nil)
@@ -149,7 +149,7 @@ func TestOtherProcessWaitsToo(t *testing.T) {
 // for the one before, which can end, be given up, or take too long.
 func TestGetsTakeTurns(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		again, m := b.lost(p, "k", "anna", "bert", "carl", "dora", "emil")
 		p.get(10, again, "k")
@@ -200,7 +200,7 @@ func TestUpdateThatLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start(t, newLedger(), func(b *bench) {
-				b.d.Settled()
+				b.d.Booted()
 				p := b.plugin("echo", "app", nil)
 				b.ledger.upstream("app", "anna", "1")
 				synctest.Wait()
@@ -229,7 +229,7 @@ func TestRerunsAreTold(t *testing.T) {
 	var log bytes.Buffer
 	start(t, newLedger(), func(b *bench) {
 		b.d.log = hclog.New(&hclog.LoggerOptions{Output: &log})
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		again, _ := b.lost(p, "account/7", "anna")
 		b.ledger.mu.Lock()

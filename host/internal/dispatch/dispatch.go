@@ -78,7 +78,7 @@ type Dispatcher struct {
 
 	// What follows is owned by Run.
 	rnd     *rand.Rand
-	settled bool // every plugin present at boot has described itself or failed
+	booted  bool // every plugin present at boot has described itself or failed
 	cursor  uint64
 	lease   uint64
 	plugins map[string]*plugin
@@ -188,11 +188,11 @@ func (d *Dispatcher) Removed(name string) {
 	d.box.put(func(d *Dispatcher) { d.removed(name) })
 }
 
-// Settled says that every plugin present at boot has described itself or
+// Booted says that every plugin present at boot has described itself or
 // failed: from now on events go out, and "*" can't take what is another's.
-func (d *Dispatcher) Settled() {
+func (d *Dispatcher) Booted() {
 	d.box.put(func(d *Dispatcher) {
-		d.settled = true
+		d.booted = true
 		d.keepOwners()
 		for key, pl := range d.piles {
 			if pl.owner == "" {

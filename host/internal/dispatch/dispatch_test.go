@@ -20,7 +20,7 @@ import (
 
 func TestLaneIsHandledInOrder(t *testing.T) { // P5
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -44,7 +44,7 @@ func TestLaneIsHandledInOrder(t *testing.T) { // P5
 func TestLanesUnderFaults(t *testing.T) {
 	for seed := range uint64(20) {
 		start(t, newLedger(), func(b *bench) {
-			b.d.Settled()
+			b.d.Booted()
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			next := map[string]int{} // by device: the number that must come
 			held := map[string]bool{}
@@ -107,7 +107,7 @@ func TestLanesUnderFaults(t *testing.T) {
 
 func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		stuck := b.plugin("stuck", "a", nil)
 		half := b.plugin("half", "b", func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().From != "slow" {
@@ -132,7 +132,7 @@ func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
 
 func TestMaxAttemptsThenDead(t *testing.T) { // P8
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().MessageId == "good" {
 				p.done(m)
@@ -167,7 +167,7 @@ func TestMaxAttemptsThenDead(t *testing.T) { // P8
 
 func TestRejectIsDeadAtOnce(t *testing.T) { // P8
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_REJECT, Error: "broken"})
 		})
@@ -181,7 +181,7 @@ func TestRejectIsDeadAtOnce(t *testing.T) { // P8
 
 func TestConflictRunsAgainWithoutAttempt(t *testing.T) { // P7
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", done)
 		b.ledger.conflict[1] = 5
 		b.ledger.upstream("app", "anna", "1")
@@ -221,7 +221,7 @@ func TestErrorOnStaleReads(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			start(t, newLedger(), func(b *bench) {
-				b.d.Settled()
+				b.d.Booted()
 				p := b.plugin("echo", "app", nil)
 				b.ledger.conflict[1] = 1
 				b.ledger.upstream("app", "anna", "1")
@@ -247,7 +247,7 @@ func TestErrorOnStaleReads(t *testing.T) {
 
 func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.refuse = entry.ErrExists
 		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
@@ -278,7 +278,7 @@ func TestHeldForAbsentPlugin(t *testing.T) {
 	ledger := newLedger()
 	ledger.owners["owned"] = "away"
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("nobody", "anna", "1")
 		b.ledger.upstream("owned", "anna", "2")
 		synctest.Wait()
@@ -299,14 +299,14 @@ func TestHeldForAbsentPlugin(t *testing.T) {
 	})
 }
 
-func TestNothingGoesOutBeforeBootHasSettled(t *testing.T) {
+func TestNothingGoesOutBeforeTheBootIsOver(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.ledger.upstream("app", "anna", "1")
 		rest := b.plugin("rest", "*", done)
 		b.wantIDs(rest)
 		echo := b.plugin("echo", "app", done)
 		b.wantIDs(echo)
-		b.d.Settled()
+		b.d.Booted()
 		b.wantIDs(echo, "1")
 		b.wantIDs(rest)
 	})
@@ -316,7 +316,7 @@ func TestNothingGoesOutBeforeBootHasSettled(t *testing.T) {
 func TestOwnerOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.plugin("slow", "app", done)
 		b.plugin("fast", "app", done)
 	})
@@ -326,7 +326,7 @@ func TestOwnerOutlivesRestart(t *testing.T) {
 			fast := b.plugin("fast", "app", done)
 			synctest.Wait()
 			slow := b.plugin("slow", "app", done)
-			b.d.Settled()
+			b.d.Booted()
 			b.wantIDs(slow, "1")
 			b.wantIDs(fast)
 		})
@@ -336,7 +336,7 @@ func TestOwnerOutlivesRestart(t *testing.T) {
 func TestDueTimeOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: time.Hour.Milliseconds(), Error: "later"})
 		})
@@ -344,7 +344,7 @@ func TestDueTimeOutlivesRestart(t *testing.T) {
 		synctest.Wait()
 	})
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", done)
 		time.Sleep(59 * time.Minute)
 		b.wantIDs(p)
@@ -358,7 +358,7 @@ func TestDueTimeOutlivesRestart(t *testing.T) {
 
 func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().From == "fine" {
 				p.done(m)
@@ -407,7 +407,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 
 func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.HandlerTimeout, f.MaxInFlight = time.Hour, 4 })
 		b.ledger.upstream("app", "anna", "1")
 		time.Sleep(40 * time.Second) // no extend comes
@@ -420,7 +420,7 @@ func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 
 func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		restart := func() *process {
 			return b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Alone = true })
 		}
@@ -448,7 +448,7 @@ func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 
 func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("app", "anna", "poison")
 		b.ledger.upstream("app", "anna", "after")
 		b.ledger.upstream("app", "carl", "unlucky")
@@ -480,7 +480,7 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 
 func TestTrierIsRetired(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("app", "anna", "unlucky")
 		for range 3 {
 			b.plugin("echo", "app", nil).plugin.Gone("killed")
@@ -503,13 +503,13 @@ func TestTrierIsRetired(t *testing.T) {
 func TestPauseOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		if err := b.d.Pause(b.Context(), "echo"); err != nil {
 			t.Fatal(err)
 		}
 	})
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", done)
 		ledger.upstream("app", "anna", "1")
 		b.wantIDs(p)
@@ -525,7 +525,7 @@ func TestPauseOutlivesRestart(t *testing.T) {
 
 func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("app", "anna", "slow")
 		for range 5 {
 			p := b.plugin("echo", "app", nil)
@@ -545,7 +545,7 @@ func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
 
 func TestCreditIsKept(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		for range 20 {
 			b.ledger.outcome("echo", "")
@@ -574,7 +574,7 @@ func TestCreditIsKept(t *testing.T) {
 
 func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.outcome("echo", "g")
 		b.ledger.outcome("echo", "g")
@@ -593,7 +593,7 @@ func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
 
 func TestEventWithoutHandlerIsDone(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Outcome = false })
 		b.ledger.outcome("echo", "")
 		synctest.Wait()
@@ -605,7 +605,7 @@ func TestEventWithoutHandlerIsDone(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("app", "anna", "2")
@@ -638,7 +638,7 @@ func TestDrain(t *testing.T) {
 
 func TestDrainEndsWithItsContext(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "1")
 		b.wantIDs(p, "1")
@@ -652,7 +652,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 
 func TestChangedOrderMakesNewLanes(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		for i := range 3 {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
@@ -707,7 +707,7 @@ func TestCalls(t *testing.T) {
 // TestMovedEventsKeepOrder: older events come to a lane that has newer ones. // P5
 func TestMovedEventsKeepOrder(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		const each = 500
 		for i := range each {
 			b.ledger.upstream("old", "anna", fmt.Sprint(i))
@@ -732,7 +732,7 @@ func TestMovedEventsKeepOrder(t *testing.T) {
 // TestEndlessReleaseIsSlow: an event that is never handled nor failed costs little. // P10
 func TestEndlessReleaseIsSlow(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RELEASE})
 		})
@@ -804,7 +804,7 @@ func TestSessionsAreNamed(t *testing.T) {
 // status grows with them; what waits is told all the same (P10).
 func TestManyCategories(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		const most = 1000
 		for i := range most {
 			b.ledger.upstream(fmt.Sprintf("nobody-%03d", i), "anna", "1")

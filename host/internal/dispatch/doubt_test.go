@@ -18,7 +18,7 @@ import (
 // event off its lane that the ledger still has. // P5 P8
 func TestRefusedEndKeepsWhatTheLedgerHolds(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		first := b.ledger.upstream("app", "tokA", "1")
 		b.ledger.upstream("app", "tokA", "2")
@@ -48,7 +48,7 @@ func TestEventThatIsGoneHoldsNoLane(t *testing.T) {
 		b.ledger.events = b.ledger.events[1:]
 		delete(b.ledger.bodies, first)
 		b.ledger.mu.Unlock()
-		b.d.Settled()
+		b.d.Booted()
 		b.wantIDs(p, "2")
 		if n := b.status().Plugins[0].Pending; n != 0 {
 			t.Errorf("%d pending", n)
@@ -62,7 +62,7 @@ func TestUnreadablePauseHolds(t *testing.T) {
 	ledger := newLedger()
 	ledger.broken = errors.New("disk says no")
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("app", "tokA", "1")
 		p := b.plugin("echo", "app", done)
 		time.Sleep(10 * time.Second)
@@ -86,7 +86,7 @@ func TestUnreadablePauseHolds(t *testing.T) {
 func TestPauseIsTrueAfterItsCallerLeft(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", done)
 		synctest.Wait()
 		ledger.mu.Lock()
@@ -115,7 +115,7 @@ func TestDeadLetterIsNamed(t *testing.T) {
 		synctest.Wait()
 		var log strings.Builder
 		b.d.log = hclog.New(&hclog.LoggerOptions{Output: &log})
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
 		synctest.Wait()
@@ -132,7 +132,7 @@ func TestDeadLetterIsNamed(t *testing.T) {
 // TestRetryIsNamed: so is what comes again.
 func TestRetryIsNamed(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
 		synctest.Wait()
@@ -149,7 +149,7 @@ func TestRetryIsNamed(t *testing.T) {
 // TestStuckHandlerIsTold: once, and of many one in a while, with their number.
 func TestStuckHandlerIsTold(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.plugin("echo", "app", nil)
 		for n, wait := range []time.Duration{5 * time.Second, 40 * time.Second, 2 * time.Minute} { // the time is up after 30 s
 			b.ledger.upstream("app", fmt.Sprint("token-", n), fmt.Sprint(n))

@@ -18,7 +18,7 @@ const (
 // fill hands the heads of lanes to the serving process, as far as its credit
 // allows. All of them go in one frame. What comes back comes by Instance.Frame.
 func (d *Dispatcher) fill(p *plugin, now time.Time) {
-	if d.settled && !p.paused {
+	if d.booted && !p.paused {
 		d.try(p, now)
 	}
 	if !d.open(p) {
@@ -44,7 +44,7 @@ func (d *Dispatcher) fill(p *plugin, now time.Time) {
 // open reports whether events can go to the serving process now, as far as its
 // credit allows.
 func (d *Dispatcher) open(p *plugin) bool {
-	return d.settled && !p.paused && p.serving != nil && p.serving.trial == nil && !(p.serving.Alone && p.trials.len() > 0)
+	return d.booted && !p.paused && p.serving != nil && p.serving.trial == nil && !(p.serving.Alone && p.trials.len() > 0)
 }
 
 // kinds is the weight of the kinds: the order in which they are picked while all

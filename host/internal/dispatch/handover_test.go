@@ -40,7 +40,7 @@ func (p *process) drained() { p.plugin.Frame(&wire.PluginFrame{Drained: true}) }
 // TestHandover has a new process take lanes as the old one settles them. // P9, P5
 func TestHandover(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -68,7 +68,7 @@ func TestHandover(t *testing.T) {
 // the new one's own; one that fails there first is, each time. // P9
 func TestOldFailures(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		fails := func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, Error: "database is down", DelayMs: 1000})
 		}
@@ -105,7 +105,7 @@ func TestOldFailures(t *testing.T) {
 // over is told apart from the new one's own, also before the old one's counted. // P9
 func TestHangOfTheOldOne(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.wantIDs(old, "a1")
@@ -127,7 +127,7 @@ func TestHangOfTheOldOne(t *testing.T) {
 // TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
 func TestHandoverToAnotherOrder(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		for i := range 3 {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
@@ -145,7 +145,7 @@ func TestHandoverToAnotherOrder(t *testing.T) {
 // disk. Until then its lane is the old process's, and that is not drained. // P5, P9
 func TestHandoverWaitsForCommits(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("app", "anna", "2")
@@ -173,7 +173,7 @@ func TestHandoverWaitsForCommits(t *testing.T) {
 // come, or while it holds events of its own. // P9, P5
 func TestHandoverTwice(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -208,7 +208,7 @@ func TestHandoverTwice(t *testing.T) {
 
 func TestHandoverWhilePaused(t *testing.T) { // P9
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -236,7 +236,7 @@ func TestHandoverWhilePaused(t *testing.T) { // P9
 // process, at its time, before what is behind it. // P5, P9
 func TestHandoverDuringRetryWait(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -263,7 +263,7 @@ func TestHandoverDuringRetryWait(t *testing.T) {
 // again does so in the new one, no attempt counted. // P7, P9
 func TestHandoverDuringConflict(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.conflict[1] = 1
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
@@ -288,7 +288,7 @@ func TestHandoverDuringConflict(t *testing.T) {
 // version, and is not dead by it. // P5, P8, P9
 func TestHandoverWhileASuspectIsTried(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		b.ledger.upstream("app", "anna", "poison")
 		b.ledger.upstream("app", "anna", "after")
 		for range 3 {
@@ -332,7 +332,7 @@ func TestHandoverWhileASuspectIsTried(t *testing.T) {
 func TestCategoryMovesWithAHandover(t *testing.T) {
 	for _, giverFirst := range []bool{true, false} {
 		start(t, newLedger(), func(b *bench) {
-			b.d.Settled()
+			b.d.Booted()
 			claims := func(categories ...string) func(*instance.Facts) {
 				return func(f *instance.Facts) { f.Claim.Categories = categories }
 			}
@@ -381,7 +381,7 @@ func TestCategoryMovesWithAHandover(t *testing.T) {
 // in who owns what, and may never have. // P9
 func TestClaimsCountFromTheHandoverOn(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", done)
 		green := &process{t: b.T, d: b.d, handle: done}
 		changed := old.plugin.Facts
@@ -404,7 +404,7 @@ func TestClaimsCountFromTheHandoverOn(t *testing.T) {
 // TestRemovedPluginReturns: its events have waited for it. // P8
 func TestRemovedPluginReturns(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		p := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "1")
 		b.wantIDs(p, "1")
@@ -425,7 +425,7 @@ func TestRemovedPluginReturns(t *testing.T) {
 // keeps the lanes that it holds. // P5, P9
 func TestNewProcessDiesWhileTheOldOneDrains(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		for _, id := range []string{"1", "2"} {
 			b.ledger.upstream("app", "anna", "a"+id)
@@ -457,7 +457,7 @@ func TestNewProcessDiesWhileTheOldOneDrains(t *testing.T) {
 // never serves. // P9
 func TestNewProcessDiesBeforeItsTurn(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "1")
 		b.ledger.upstream("app", "anna", "2")
@@ -480,7 +480,7 @@ func TestNewProcessDiesBeforeItsTurn(t *testing.T) {
 // wait. // P5, P9
 func TestHungHandlerAtHandover(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		old := b.plugin("echo", "app", nil)
 		b.ledger.upstream("app", "anna", "a1")
 		b.ledger.upstream("app", "anna", "a2")
@@ -518,7 +518,7 @@ func TestHungHandlerAtHandover(t *testing.T) {
 func TestHandoversUnderFaults(t *testing.T) {
 	for seed := range uint64(100) {
 		start(t, newLedger(), func(b *bench) {
-			b.d.Settled()
+			b.d.Booted()
 			w := &handovers{bench: b, seed: seed, rnd: rand.New(rand.NewPCG(seed, 2)), next: map[string]int{}, held: map[string]*process{}}
 			for i := range w.total() {
 				device := fmt.Sprint("d", i%7)

@@ -31,7 +31,7 @@ func TestHowLongLanesWait(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		r := prometheus.NewRegistry()
 		r.MustRegister(b.d.metrics.waits, b.d.metrics.handlings)
-		b.d.Settled()
+		b.d.Booted()
 		want := func(count uint64, waited, handled float64) {
 			b.Helper()
 			synctest.Wait()
@@ -65,7 +65,7 @@ func TestRemovedPluginHasNoSeries(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		r := prometheus.NewRegistry()
 		r.MustRegister(b.d.metrics.waits, b.d.metrics.handlings, b.d.metrics.ends, b.d.metrics.stucks)
-		b.d.Settled()
+		b.d.Booted()
 		series := func() (n int) {
 			b.Helper()
 			synctest.Wait()

@@ -11,7 +11,7 @@ import (
 // hold says that nobody claims a category.
 func (d *Dispatcher) hold(pl *pile, category string) {
 	pl.since = time.Now()
-	if d.settled {
+	if d.booted {
 		d.warnHeld(category)
 	}
 }
@@ -96,7 +96,7 @@ func (d *Dispatcher) retable() {
 // keepOwners stores who has which category now, but not while plugins are yet to
 // describe themselves: the first one there is not the owner.
 func (d *Dispatcher) keepOwners() {
-	if !d.settled {
+	if !d.booted {
 		return
 	}
 	for category, owner := range d.table.Owners() {

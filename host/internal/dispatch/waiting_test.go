@@ -17,7 +17,7 @@ import (
 func TestNewContentWakes(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		runs := func(content string) func(*instance.Facts) { return func(f *instance.Facts) { f.Content = content } }
 		slow := make(chan struct{})
 		fails := func(p *process, m *wire.Delivery) {
@@ -53,7 +53,7 @@ func TestNewContentWakes(t *testing.T) {
 func TestWaitingIsTriedNow(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
-		b.d.Settled()
+		b.d.Booted()
 		calm := false
 		handle := func(p *process, m *wire.Delivery) {
 			if calm {

@@ -23,7 +23,7 @@ func (h *Host) runPlugins(ctx context.Context, options func(name string) pluginh
 		}
 		first = append(first, p)
 	}
-	h.to.Settled()
+	h.to.Booted()
 	close(h.up)
 	var kept errgroup.Group
 	for _, p := range first {

@@ -16,9 +16,9 @@ type Dispatcher interface {
 	Described(facts instance.Facts, p instance.Process) instance.Dispatch
 	// Removed: the plugin's file is gone, and so is its process.
 	Removed(name string)
-	// Settled is called once: every plugin that was in the folder at the start
+	// Booted is called once: every plugin that was in the folder at the start
 	// has been Described or has failed, or has had 15 s for it.
-	Settled()
+	Booted()
 }
 
 // Strategy says how a new process of a plugin follows the old one.

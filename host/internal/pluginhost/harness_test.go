@@ -436,7 +436,7 @@ func (p *heard) Gone(reason string) {
 	b.add("gone %s", p.Name)
 }
 
-func (b *bench) Settled() {
+func (b *bench) Booted() {
 	for _, s := range b.host.Status() {
 		if b.hasty {
 			break

@@ -217,7 +217,7 @@ func (h *Host) endBoot(ctx context.Context, boot *sync.WaitGroup) {
 	h.booting = nil
 	h.mu.Unlock()
 	if ctx.Err() == nil {
-		h.o.Dispatcher.Settled()
+		h.o.Dispatcher.Booted()
 	}
 }
 

@@ -325,4 +325,4 @@ func (printer) Drain(context.Context) error                       { return nil }
 func (printer) Gone(string)                                       {}
 func (printer) Results(context.Context) (instance.Results, error) { return instance.Results{}, nil }
 func (printer) Removed(string)                                    {}
-func (printer) Settled()                                          {}
+func (printer) Booted()                                           {}

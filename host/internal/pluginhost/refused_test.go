@@ -190,7 +190,7 @@ func TestHangingStartsMakeRoom(t *testing.T) {
 }
 
 // The boot is over when each has been described, not when each is configured.
-func TestSettledDoesNotWaitForConfigure(t *testing.T) {
+func TestBootedDoesNotWaitForConfigure(t *testing.T) {
 	b := newBench(t)
 	b.put("hangs-configure", "")
 	b.run()
