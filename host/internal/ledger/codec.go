@@ -73,7 +73,7 @@ func (r *reader) done() error {
 	return nil
 }
 
-func (r *reader) take(n uint64) lent {
+func (r *reader) bytes(n uint64) lent {
 	if r.bad || n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
 		return nil
@@ -84,14 +84,14 @@ func (r *reader) take(n uint64) lent {
 }
 
 func (r *reader) u8() byte {
-	if b := r.take(1); b != nil {
+	if b := r.bytes(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
 func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
+	if b := r.bytes(8); b != nil {
 		return binary.BigEndian.Uint64(b)
 	}
 	return 0
@@ -107,11 +107,11 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) text() lent     { return r.take(r.uvarint()) }
+func (r *reader) text() lent     { return r.bytes(r.uvarint()) }
 func (r *reader) string() string { return string(r.text()) }
 
 func (r *reader) id() (id ulid.ULID) {
-	copy(id[:], r.take(uint64(len(id))))
+	copy(id[:], r.bytes(uint64(len(id))))
 	return id
 }
 
@@ -143,7 +143,7 @@ func (r *reader) raw() json.RawMessage {
 	if n == 0 {
 		return nil
 	}
-	return r.take(n - 1).own()
+	return r.bytes(n - 1).own()
 }
 
 func appendRaw(dst []byte, raw json.RawMessage) []byte {

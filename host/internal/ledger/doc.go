@@ -1,13 +1,14 @@
-// Package ledger is the store of balhost: every event, downstream,
-// outcome, dedup key and plugin state. It is the only queue of the system (P0).
-// Start at [Open], then Ledger.commit.
+// Package ledger is the store of balhost: every event, downstream, outcome, dedup key
+// and plugin state. It is the only queue of the system (P0). Start at [Open], then
+// Ledger.run, which makes the commits.
 //
-// It is a log and a state. Package journal makes a commit durable, with one sync; package
-// state is what commits are applied to, records by key over BadgerDB, which syncs
-// nothing and is brought up from its tables and the journal. Here is what is decided in between:
-// the rules (accept, settle, finish, dead, pages, summary) say what a commit puts
-// and deletes. They read the store and the index alone: the time, the disk's fill and randomness are
-// stamped before (stamp), so that the same operations make the same commits.
+// It is a log and a state. Package journal makes a commit durable, with one sync.
+// Package state is what commits are applied to: records by key, over BadgerDB, which
+// syncs nothing. At a start, badger's tables and the journal make the state again.
+// The ledger decides what is in a commit. Its rules (accept, settle, changes, finish,
+// dead, pages, summary) say what a commit puts and deletes. They read the store and
+// the index alone. The time, the disk's fill and randomness are read before (stamp),
+// so the same operations make the same commits.
 //
 // # Promises
 //
@@ -20,21 +21,21 @@
 //
 // # Goroutines
 //
-// The committer (Ledger.run) owns all writes and the index in memory. It takes
-// what waits in the mailbox, up to 1,000 operations or 1 MiB, where updates get
-// about a quarter while anything else waits (batch.fill), and ends alone wait a
-// little for a message to share their sync with (mailbox.linger); applies each
-// to one commit, where an invalid one writes nothing; appends that to the
-// journal, which syncs once; applies it to the state; changes the index; fires
-// the hints; and hands the callbacks on. Another goroutine calls them, so that a
-// slow one stalls no commit. Three more watch the disk and the commits, and tidy
-// up, and one gives the dedup filter the keys from before the start; the state
-// has one that writes to badger, the journal one that prepares its next file.
-// All are started by Open and awaited by Close.
+// The committer (Ledger.run) owns all writes and the index in memory. Each time round
+// it moves what waits from the mailbox into a batch: up to 1,000 operations or 1 MiB.
+// While anything else waits, updates get about a quarter of it (batch.fill). Ends
+// alone wait a little for a message, to share its sync (mailbox.lingerFor). An
+// invalid operation writes nothing. The batch is one commit: it is appended to the
+// journal, which syncs once, and applied to the state; then the index changes, the
+// hints fire, and the callers are called back (Ledger.commit). Another goroutine
+// calls them, so a slow callback stalls no commit. Two more watch the disk and the
+// commits, one tidies up, and one gives the dedup filter the keys from before the
+// start. The state has one that writes to badger, the journal one that prepares its
+// next file. All are started by Open and awaited by Close.
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
-// credit bound what can be in it. What is read comes from memory, as far as the
-// index holds it, else from the disk by exact key.
+// credit bound what can be in it. What is read comes from memory, as far as the index
+// holds it, else from the disk by exact key.
 //
 // # Memory
 //

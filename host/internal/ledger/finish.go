@@ -8,16 +8,16 @@ import (
 	"balhost/sdk/message"
 )
 
-// Finish ends a downstream: it is gone, its outcome recorded, and told to its
-// owner as an event when Send.Tell was set, in one commit (P4). done gets nil,
-// entry.ErrUnknown when it has ended before, or entry.ErrClosed.
+// Finish ends a downstream and records its outcome. When Send.Tell was set, the
+// outcome is an event for the owner, in the same commit (P4). done gets nil,
+// entry.ErrUnknown when the downstream has ended before, or entry.ErrClosed.
 func (l *Ledger) Finish(e entry.End, done func(error)) {
 	e.Code, e.Description, e.NewToken = clip(e.Code, maxNote), clip(e.Description, maxNote), clip(e.NewToken, 4*maxNote)
 	l.put(&finish{e, l}, done)
 }
 
-// Postpone keeps a downstream until due; attempts and code replace what was
-// known. done as in Finish.
+// Postpone keeps a downstream until due. attempts and code replace those of before.
+// done gets what Finish's gets.
 func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
 	l.put(&postpone{seq, due, tries{attempts: uint32(max(0, attempts)), note: clip(code, maxNote)}}, done)
 }
@@ -48,23 +48,29 @@ func (o *finish) apply(b *batch) error {
 		}
 		b.tell(d, m, o.End)
 	}
+	b.endDownstream(d)
+	b.sumUp(summary{
+		seq: d.seq, status: o.Status, code: o.Code, detail: o.Description, attempts: o.Attempts, lane: d.group,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
+	})
+	*count++
+	b.tally.outcomes++
+	return nil
+}
+
+// endDownstream takes a downstream out of what is pending.
+func (b *batch) endDownstream(d *downstream) {
 	b.endSlot(d.page, d.slot)
 	b.freed += int64(d.weight)
 	if d.kept {
 		b.del(b.seqKey(kindTries, d.seq), recordExtra)
 	}
-	b.sumUp(summary{
-		seq: d.seq, status: o.Status, code: o.Code, detail: o.Description, attempts: o.Attempts, lane: d.group,
-		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
-	})
 	d.over = true
-	*count++
-	b.tally.outcomes++
 	b.tally.counts.Downstreams--
 	b.effects = append(b.effects, effect{downstream: d, what: ended})
-	return nil
 }
 
+// outcomeCount is the counter of a way to end.
 func (b *batch) outcomeCount(s message.OutcomeStatus) (*uint64, error) {
 	switch s {
 	case message.Acked:

@@ -23,13 +23,12 @@ type letter struct {
 	late bool        // came after Close: only answered
 }
 
-// lines are letters in two lines, each in the order of the calls: updates are
-// what plugins may send any amount of, first is all else, the acks and ends
-// that others wait for.
+// lines are letters in two lines, each in the order of the calls. Plugins may send
+// any number of updates. All else goes first: the messages and ends that others wait for.
 type lines struct{ first, updates []letter }
 
-// mailbox is how callers reach the committer. It never blocks them: what is
-// in it is bounded by them, by CCS's window and the plugins' credit.
+// mailbox is how callers reach the committer. It never blocks them. CCS's window and
+// the plugins' credit bound what is in it.
 type mailbox struct {
 	mu      sync.Mutex
 	waiting lines
@@ -64,10 +63,9 @@ func (m *mailbox) wake() {
 	}
 }
 
-// take adds what waits to the committer's own lines; it waits itself when all
-// are empty. It reports whether there is anything: not once the box is closed
-// and empty.
-func (m *mailbox) take(own *lines) bool {
+// drain moves what waits to the committer's own lines. When all are empty it waits
+// for something. False: the box is closed and empty.
+func (m *mailbox) drain(own *lines) bool {
 	for {
 		m.mu.Lock()
 		own.first, m.waiting.first = join(own.first, m.waiting.first)
@@ -83,14 +81,15 @@ func (m *mailbox) take(own *lines) bool {
 	}
 }
 
-// linger is how long ends alone wait for a message, whose commit they share then.
-// It is short beside a commit under load and long beside the time between two messages.
+// linger is how long a batch of nothing but ends waits for a message, to share its
+// commit. It is short beside a commit under load, and long beside the time between
+// two messages.
 const linger = 2 * time.Millisecond
 
-// lingerFor waits until something has come that others wait for, but no longer than
-// linger, when all that is there are ends and a message came a short time ago: nobody waits
-// for an end but the next message of its own lane. What a crash takes with them comes again, as
-// it may.
+// lingerFor waits while there are nothing but ends, until something else comes, and no
+// longer than linger. run calls it when a message came a short time ago. For an end
+// only the next message of its own lane waits. After a crash, what had not been
+// committed comes again.
 func (m *mailbox) lingerFor(own *lines) {
 	if len(own.updates) > 0 || !ends(own.first) {
 		return
@@ -102,7 +101,7 @@ func (m *mailbox) lingerFor(own *lines) {
 		urgent := m.closing || len(m.waiting.updates) > 0 || !ends(m.waiting.first) || len(own.first)+len(m.waiting.first) >= batchLetters
 		m.mu.Unlock()
 		if urgent {
-			m.wake() // take looks again
+			m.wake() // drain looks again
 			return
 		}
 		select {
@@ -113,7 +112,7 @@ func (m *mailbox) lingerFor(own *lines) {
 	}
 }
 
-// ends is whether letters are nothing but ends of events and downstreams.
+// ends reports whether letters are nothing but ends of events and downstreams.
 func ends(letters []letter) bool {
 	for _, l := range letters {
 		switch o := l.op.(type) {
@@ -129,7 +128,7 @@ func ends(letters []letter) bool {
 	return true
 }
 
-// join appends more to line; rest is for what comes next.
+// join appends more to line. rest is the memory that the mailbox uses next.
 func join(line, more []letter) (all, rest []letter) {
 	if len(line) == 0 {
 		return more, line
@@ -147,74 +146,10 @@ func pop(line *[]letter) letter {
 	return l
 }
 
-// close makes take return none once the box is empty.
+// close makes drain return false once the box is empty.
 func (m *mailbox) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closing = true
 	m.wake()
-}
-
-// call is a callback with what it is told.
-type call struct {
-	done func(error)
-	err  error
-}
-
-// callbacks calls what is to be called back, one after the other in the order
-// of the commits, apart from the committer: a slow callback delays other
-// callbacks, never a commit. Its goroutine lives while there is something to call.
-type callbacks struct {
-	veto func(error) error // may turn a success into an error at the last moment
-
-	mu      sync.Mutex
-	waiting []call
-	running bool
-	idle    sync.Cond
-}
-
-func newCallbacks(veto func(error) error) *callbacks {
-	c := &callbacks{veto: veto}
-	c.idle.L = &c.mu
-	return c
-}
-
-func (c *callbacks) push(calls ...call) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting = append(c.waiting, calls...)
-	if !c.running && len(c.waiting) > 0 {
-		c.running = true
-		go c.run() //house:go ends when nothing is left to call; wait waits for it
-	}
-}
-
-func (c *callbacks) run() {
-	var calls []call
-	for {
-		c.mu.Lock()
-		c.waiting, calls = calls[:0], c.waiting
-		if len(calls) == 0 {
-			c.running = false
-			c.idle.Broadcast()
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		for i, call := range calls {
-			calls[i].done = nil
-			if call.done != nil {
-				call.done(c.veto(call.err))
-			}
-		}
-	}
-}
-
-// wait returns when nothing is left to call.
-func (c *callbacks) wait() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.running {
-		c.idle.Wait()
-	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -225,4 +226,20 @@ func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error 
 		f(&e)
 		return e.done()
 	})
+}
+
+// Get reads one key of a plugin's state: version 0 and no value when there is none.
+func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64, err error) {
+	if err := checkState(plugin, key); err != nil {
+		return nil, 0, fmt.Errorf("read state %q: %w", clip(key, 64), err)
+	}
+	err = l.read(appendValueKey(nil, plugin, key), func(r *reader) error {
+		v := readValue(r)
+		value, version = v.json, v.version
+		return r.done()
+	})
+	if errors.Is(err, errGone) {
+		return nil, 0, nil
+	}
+	return value, version, err
 }

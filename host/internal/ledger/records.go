@@ -277,7 +277,7 @@ func appendSent(dst []byte, s sent) []byte {
 
 func readSent(r *reader) (s sent) {
 	s.seq = r.u64()
-	copy(s.content[:], r.take(uint64(len(s.content))))
+	copy(s.content[:], r.bytes(uint64(len(s.content))))
 	s.group, s.owner = r.u64(), r.string()
 	return s
 }
@@ -294,7 +294,7 @@ func appendValue(dst []byte, v value) []byte {
 }
 
 func readValue(r *reader) value {
-	return value{version: r.u64(), json: r.take(uint64(len(r.b))).own()}
+	return value{version: r.u64(), json: r.bytes(uint64(len(r.b))).own()}
 }
 
 // maxNote bounds the error texts that are kept with a record, in bytes.

@@ -182,7 +182,7 @@ func (l *Ledger) loadTries(ctx context.Context, m *state.Moment) error {
 
 func (l *Ledger) loadOwners(ctx context.Context, m *state.Moment) error {
 	return load(ctx, m, []byte{kindOwner}, func(key []byte, r *reader) error {
-		l.owners[string(key[1:])] = string(r.take(uint64(len(r.b))))
+		l.owners[string(key[1:])] = string(r.bytes(uint64(len(r.b))))
 		return nil
 	})
 }

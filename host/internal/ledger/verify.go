@@ -202,7 +202,7 @@ func (v *verifier) summaries(all []summary) {
 // they are not the same ones.
 func idOf(d digest) uint64 { return binary.BigEndian.Uint64(d[:]) }
 
-func skip(r *reader) { r.take(uint64(len(r.b))) }
+func skip(r *reader) { r.bytes(uint64(len(r.b))) }
 
 func (v *verifier) seq(key []byte) uint64 {
 	seq, err := seqOf(key)

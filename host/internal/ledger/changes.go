@@ -1,0 +1,242 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/sdk/message"
+)
+
+// Update commits changes outside an event. The plugin owns them; "" is the API, which
+// has no state and hears no outcomes. done gets what Settle's gets, and entry.ErrFull
+// for changes that send, or set a key of a plugin.
+// Updates keep their order among each other. While other operations wait, updates get
+// a quarter of each commit, so others overtake them.
+func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) {
+	l.put(&update{plugin, c}, done)
+}
+
+var (
+	errNoState = errors.New("the API has no state of its own: Writes and Reads need a plugin")
+	errNoKey   = errors.New("a state key must not be empty")
+	errNoID    = errors.New("a downstream needs a message id and a session")
+)
+
+// maxReads bounds the reads of one operation: each is a lookup in the committer.
+const maxReads = message.MaxChanges
+
+// defaultTTL is how long CCS keeps a downstream without a TTL: four weeks
+// (ccs-protocol.md §3.1). The ledger keeps it no longer either.
+const defaultTTL = 28 * 24 * time.Hour
+
+type update struct {
+	plugin  string
+	changes entry.Changes
+}
+
+func (o *update) weigh() (bytes, records int) { return weighChanges(o.plugin, o.changes) }
+
+func (o *update) apply(b *batch) error {
+	if o.grows() && b.full {
+		return entry.ErrFull
+	}
+	return b.change(o.plugin, o.changes)
+}
+
+// grows reports whether the ledger gets larger by what a plugin or a person wants.
+// Deletions make it smaller. The host's own state, such as which plugins are paused,
+// is small and always taken.
+func (o *update) grows() bool {
+	for _, w := range o.changes.Writes {
+		if w.Value != nil && o.plugin != entry.HostState {
+			return true
+		}
+	}
+	return len(o.changes.Sends) > 0
+}
+
+func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
+	for i := range c.Sends {
+		bytes += weighMessage(&c.Sends[i].Message) + len(plugin)*2 + 4*recordExtra
+	}
+	for _, w := range c.Writes {
+		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
+	}
+	bytes += len(c.Reads) * recordExtra // nothing is written, but each needs a look-up
+	return bytes, 2*len(c.Sends) + len(c.Writes) + len(c.Reads)
+}
+
+func weighMessage(m *message.Checked) int {
+	o := &m.Options
+	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
+		len(m.Data) + len(m.Notification) + len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
+}
+
+// change checks all changes against what is there, earlier operations of this batch
+// included. Then it writes them, all or nothing (P7).
+func (b *batch) change(plugin string, c entry.Changes) error {
+	if c.Empty() {
+		return nil
+	}
+	if err := b.checkReads(plugin, c.Reads); err != nil {
+		return err
+	}
+	for _, w := range c.Writes {
+		if err := checkState(plugin, w.Key); err != nil {
+			return fmt.Errorf("write state %q: %w", clip(w.Key, 64), err)
+		}
+		if len(w.Value) > maxBody {
+			return fmt.Errorf("write state %q of %d bytes: %w", clip(w.Key, 64), len(w.Value), entry.ErrTooLarge)
+		}
+	}
+	sends, err := b.checkSends(plugin, c.Sends)
+	if err != nil {
+		return err
+	}
+	if b.err != nil {
+		return entry.ErrClosed
+	}
+	for _, s := range sends {
+		b.send(s)
+	}
+	if len(c.Writes) > 0 {
+		version := b.next()
+		for _, w := range c.Writes {
+			b.write(plugin, w, version)
+		}
+	}
+	return nil
+}
+
+// checkReads compares what was read with what is there: a *entry.Conflict names
+// all keys that have changed (P7).
+func (b *batch) checkReads(plugin string, reads []entry.Read) error {
+	if len(reads) > maxReads {
+		return fmt.Errorf("%d reads of state, more than %d: %w", len(reads), maxReads, entry.ErrTooLarge)
+	}
+	var changed []string
+	for _, r := range reads {
+		if err := checkState(plugin, r.Key); err != nil {
+			return fmt.Errorf("read state %q: %w", clip(r.Key, 64), err)
+		}
+		if v, _ := b.version(plugin, r.Key); v != r.Version {
+			changed = append(changed, r.Key)
+		}
+	}
+	if changed != nil {
+		return &entry.Conflict{Keys: changed}
+	}
+	return nil
+}
+
+// version returns a state key's version and where it is; 0 when there is none.
+func (b *batch) version(plugin, key string) (version uint64, at lent) {
+	from := b.mark()
+	b.arena = appendValueKey(b.arena, plugin, key)
+	at = b.since(from)
+	if r, found := b.get(at); found {
+		version = r.u64() // not readValue, which copies the value
+	}
+	return version, at
+}
+
+func (b *batch) write(plugin string, w entry.Write, version uint64) {
+	old, key := b.version(plugin, w.Key)
+	switch {
+	case w.Value != nil:
+		from := b.mark()
+		b.arena = appendValue(b.arena, value{version, w.Value})
+		b.set(key, from)
+		if old == 0 {
+			b.tally.values++
+		}
+	case old != 0:
+		b.del(key, recordExtra)
+		b.tally.values--
+	}
+}
+
+// toSend is one downstream that passed the checks.
+type toSend struct {
+	parcel  parcel
+	content lent
+	key     lent   // of its 'I' record
+	sum     digest // of owner and content
+}
+
+// checkSends returns the sends that are new. What was sent before by the same owner,
+// with the same id and content, is the same message: a redelivered event can't send
+// twice (P7). Any other use of an id is an error.
+func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) {
+	var out []toSend
+	var here map[digest]digest // ids in this very list
+	for i := range sends {
+		m := &sends[i].Message
+		if m.MessageID == "" || m.Session == "" {
+			return nil, errNoID
+		}
+		from := b.mark()
+		b.arena = appendContent(b.arena, m)
+		content := b.since(from)
+		if len(content) > maxBody || len(m.MessageID) > maxName {
+			return nil, fmt.Errorf("send %s of %d bytes: %w", m.MessageID, len(content), entry.ErrTooLarge)
+		}
+		id, is := sumSent(m.Session, m.MessageID), sumContent(plugin, content)
+		key := b.hashKey(kindSent, id)
+		was, known := here[id]
+		if r, found := b.get(key); found {
+			was, known = readSent(&r).content, true
+		}
+		if known {
+			if was != is {
+				return nil, fmt.Errorf("send %s: %w", m.MessageID, entry.ErrExists)
+			}
+			continue
+		}
+		if here == nil && len(sends) > 1 {
+			here = make(map[digest]digest, len(sends))
+		}
+		if here != nil {
+			here[id] = is
+		}
+		out = append(out, toSend{
+			parcel:  parcel{tell: sends[i].Tell && plugin != "", accepted: b.now, expires: b.now.Add(ttl(m)), owner: plugin, message: m},
+			content: content, key: key, sum: is,
+		})
+	}
+	return out, nil
+}
+
+func sumContent(owner string, content []byte) digest {
+	h := sha256.New()
+	h.Write(appendText(nil, owner))
+	h.Write(content)
+	return digest(h.Sum(nil)[:len(digest{})])
+}
+
+func ttl(m *message.Checked) time.Duration {
+	if m.Options.TTL == nil {
+		return defaultTTL
+	}
+	return *m.Options.TTL
+}
+
+// send stores a downstream and makes it pending (P2).
+func (b *batch) send(s toSend) {
+	d := newDownstream(b.next(), s.parcel)
+	from := b.mark()
+	b.arena = appendParcel(b.arena, s.parcel, s.content)
+	d.weight = uint32(b.mark() - from)
+	d.body = s.parcel.message
+	d.size += d.weight + bodyExtra
+	d.page, d.slot = b.addToPage(&b.newSent, d.seq, b.since(from))
+	from = b.mark()
+	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, group: d.group, owner: s.parcel.owner})
+	b.set(s.key, from)
+	b.tally.counts.Sent++
+	b.tally.counts.Downstreams++
+	b.effects = append(b.effects, effect{downstream: d, what: added})
+}
