@@ -21,6 +21,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/latency"
 )
 
 // BenchmarkUpstream measures the main path with real processes: simulator, host
@@ -72,7 +73,7 @@ func BenchmarkUpstream(b *testing.B) {
 // run is what one measurement gave. CPU is in µs a message.
 type run struct {
 	rate, handled     float64
-	latency           ccssim.Latency
+	latency           latency.Summary
 	sim, host, plugin float64
 }
 

@@ -52,6 +52,7 @@ var place = map[string]tier{
 	"host/internal/mend":                pure,
 	"host/internal/backup":              pure,
 	"host/internal/secret":              pure,
+	"host/internal/latency":             pure,
 	"host/internal/instance":            seam,
 	"host/internal/ccs":                 engine,
 	"host/internal/outbox":              engine,

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/latency"
 	"balhost/host/internal/secret"
 	"balhost/host/internal/xmpp"
 
@@ -19,7 +20,7 @@ import (
 type Session struct {
 	o         Options
 	counts    counts
-	latency   latency
+	latency   latency.Histogram // of acks, from reading the upstream to writing its ack
 	said      said
 	metrics   *metrics
 	addresses addresses

@@ -3,6 +3,8 @@ package ccs
 import (
 	"sync/atomic"
 	"time"
+
+	"balhost/host/internal/latency"
 )
 
 // counts are a session's totals since the start.
@@ -28,7 +30,7 @@ type Status struct {
 	UnknownTypes   uint64 // payloads with an unknown message_type or control_type
 	Broken         uint64 // stanzas that are no XML, or no message as CCS writes it
 
-	AckLatency  Latency
+	AckLatency  latency.Summary
 	Connections []Connection // oldest first; that of a slot in its backoff waits
 	LastError   error        // why the last connection ended that was not asked to; nil: none did
 	LastErrorAt time.Time
@@ -68,7 +70,7 @@ func (s *Session) Status() Status {
 		UnknownStanzas: s.counts.odd[unknownStanza].Load(),
 		UnknownTypes:   s.counts.odd[unknownType].Load(),
 		Broken:         s.counts.odd[brokenXML].Load(),
-		AckLatency:     s.latency.sum(),
+		AckLatency:     s.latency.Summary(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +103,7 @@ func (s *Session) acked(number int, acks []ack) {
 	now, worst := time.Now(), time.Duration(0)
 	for _, a := range acks {
 		d := now.Sub(a.read)
-		s.latency.add(d)
+		s.latency.Add(d)
 		s.metrics.ack.Observe(d.Seconds())
 		worst = max(worst, d)
 	}

@@ -69,29 +69,6 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-func TestHistogram(t *testing.T) {
-	var h histogram
-	for i := range 10_000 {
-		h.add(time.Duration(i) * time.Microsecond)
-	}
-	l := h.latency()
-	for _, tt := range []struct{ got, want time.Duration }{
-		{l.P50, 5 * time.Millisecond}, {l.P99, 9900 * time.Microsecond}, {l.Max, 9999 * time.Microsecond},
-	} {
-		if tt.got < tt.want || tt.got > tt.want+tt.want/32 {
-			t.Errorf("got %v, want %v and at most a 32th more", tt.got, tt.want)
-		}
-	}
-	for v := range uint64(5000) {
-		if i := bucketOf(v); uint64(edgeOf(i)) < v || i > 0 && uint64(edgeOf(i-1)) >= v {
-			t.Fatalf("%d is in bucket %d, which ends at %d", v, i, edgeOf(i))
-		}
-	}
-	if b := bucketOf(1<<63 - 1); b >= len(h.buckets) {
-		t.Errorf("the longest duration is in bucket %d of %d", b, len(h.buckets))
-	}
-}
-
 func TestTranscriptKeepsTheLast(t *testing.T) {
 	tr := transcript{slots: make([]slot, 3)}
 	for i := range 5 {

@@ -64,7 +64,7 @@ func (s *Server) StartDevices(d Devices) error {
 	for i := range d.Count {
 		a.load.devices = append(a.load.devices, s.device("device-"+strconv.Itoa(i+1)))
 	}
-	s.ackLatency = histogram{}
+	s.ackLatency.Reset()
 	a.wake()
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"balhost/host/internal/latency"
 )
 
 // Counts are a server's totals since it started.
@@ -43,17 +45,17 @@ type Counts struct {
 // and Transcript for those.
 type Report struct {
 	Counts
-	Run        string         `json:"run"`
-	Waiting    int            `json:"waiting"`       // upstreams that are stored, or due from the load, and not in flight
-	InFlight   int            `json:"in_flight"`     // un-acked deliveries on open connections
-	AckLatency Latency        `json:"ack_latency"`   // from the writing of an upstream to its ack, since the load began
-	LoadStart  time.Time      `json:"load_start"`    // when the first sender's load began
-	LoadMade   int            `json:"load_made"`     // messages of that load so far
-	LastAck    time.Time      `json:"last_ack"`      // when an upstream was last acked
-	Conns      []ConnReport   `json:"conns"`         // the open ones, and the last 1,000 that have ended
-	WrongAckID []WrongAck     `json:"wrong_ack_ids"` // the first 1,000
-	Devices    []DeviceReport `json:"devices"`       // the first 100, each with its last 10 downstreams
-	DeviceN    int            `json:"devices_in_all"`
+	Run        string          `json:"run"`
+	Waiting    int             `json:"waiting"`       // upstreams that are stored, or due from the load, and not in flight
+	InFlight   int             `json:"in_flight"`     // un-acked deliveries on open connections
+	AckLatency latency.Summary `json:"ack_latency"`   // from the writing of an upstream to its ack, since the load began
+	LoadStart  time.Time       `json:"load_start"`    // when the first sender's load began
+	LoadMade   int             `json:"load_made"`     // messages of that load so far
+	LastAck    time.Time       `json:"last_ack"`      // when an upstream was last acked
+	Conns      []ConnReport    `json:"conns"`         // the open ones, and the last 1,000 that have ended
+	WrongAckID []WrongAck      `json:"wrong_ack_ids"` // the first 1,000
+	Devices    []DeviceReport  `json:"devices"`       // the first 100, each with its last 10 downstreams
+	DeviceN    int             `json:"devices_in_all"`
 }
 
 // ConnReport is one connection. IDs count from 1 in order of arrival.
@@ -93,7 +95,7 @@ func (s *Server) Report() Report {
 	first := s.accounts[s.opts.SenderID]
 	r := Report{
 		Counts: s.counts, Run: s.opts.Run,
-		AckLatency: s.ackLatency.latency(),
+		AckLatency: s.ackLatency.Summary(),
 		LoadStart:  first.load.start, LoadMade: first.load.created, LastAck: s.lastAck,
 		Conns: slices.Clone(s.past), WrongAckID: append([]WrongAck{}, s.wrongAcks...), DeviceN: len(s.devices),
 	}

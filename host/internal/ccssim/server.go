@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/latency"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -36,7 +38,7 @@ type Server struct {
 	rnd        *rand.Rand
 	counts     Counts
 	wrongAcks  []WrongAck
-	ackLatency histogram
+	ackLatency latency.Histogram
 	lastAck    time.Time
 	transcript transcript
 }

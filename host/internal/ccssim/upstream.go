@@ -209,7 +209,7 @@ func (c *conn) ack(to, id []byte, now time.Time) bool {
 	c.outstanding--
 	it.flying--
 	s := c.srv
-	s.ackLatency.add(now.Sub(d.at))
+	s.ackLatency.Add(now.Sub(d.at))
 	c.report.Acks++
 	switch {
 	case it.acked:

@@ -12,6 +12,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/latency"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -58,7 +59,7 @@ func TestStatusJSON(t *testing.T) {
 		sessions: []ccs.Status{
 			{
 				Name: "main", SenderID: "100", Address: "ccs:5235", Upstreams: 41, UpstreamsAcked: 42, Downstreams: 43, Acked: 44, Nacked: 45, Unusable: 46, TooLarge: 47,
-				AckLatency: ccs.Latency{P50: time.Millisecond, P99: 2 * time.Millisecond, Max: 3 * time.Millisecond},
+				AckLatency: latency.Summary{P50: time.Millisecond, P99: 2 * time.Millisecond, Max: 3 * time.Millisecond},
 				Connections: []ccs.Connection{
 					{Number: 48, State: ccs.Waiting, Since: at(16), Address: "10.0.0.1:5235", Window: 49, InFlight: 50, Unacked: 51, UnackedSince: at(17), Unackable: 52, NotStored: errors.New("full")},
 					{Number: 53, State: ccs.Ready, Since: at(18)},
