@@ -29,30 +29,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Ledger is what dispatch needs of the ledger.
-type Ledger interface {
-	Pending
-	Commits
-	Owners
-}
-
-// Pending is the ledger's side of an event that is to be handed out.
-type Pending interface {
+// Ledger is what dispatch needs of the ledger. Each done is called after the commit.
+type Ledger interface { //house:wide events, leases, ends and state are one store, and an end changes all of them
+	// What is pending, and who may end it (lease 0: nobody).
 	Events(after uint64, max int) []entry.Event
 	EventsChanged() <-chan struct{}
 	Body(seq uint64) (entry.Body, error)
-	Lease(seq, lease uint64) // who may end it; 0: nobody
-}
-
-// Commits are what plugins change. done is called after the commit.
-type Commits interface {
+	Lease(seq, lease uint64)
+	// What plugins change.
 	Settle(s entry.Settlement, done func(error))
 	Get(plugin, key string) (json.RawMessage, uint64, error)
 	Update(plugin string, c entry.Changes, done func(error))
-}
-
-// Owners remembers which plugin had a category last.
-type Owners interface {
+	// Which plugin had a category last.
 	Owner(category string) string
 	SetOwner(category, plugin string, done func(error))
 }

@@ -16,19 +16,11 @@ import (
 )
 
 // Dispatch is dispatch's end of an instance: pluginhost tells it how the process
-// lives. Instances of one plugin overlap: the new one is Ready before the old
+// lives, each once at most and in this order: Ready, Drain, Gone. Gone always comes.
+// Frame comes before Gone, from the goroutine that reads the stream, so it runs beside
+// the others. Instances of one plugin overlap: the new one is Ready before the old
 // one's Drain (P9), and a trier lives beside both.
-type Dispatch interface { //house:wide a life, and what came of it
-	Life
-	// Results tells what came of the events so far. It fails when ctx ends or
-	// dispatch has ended.
-	Results(ctx context.Context) (Results, error)
-}
-
-// Life is what happens to a process, each once at most and in this order: Ready,
-// Drain, Gone. Gone always comes. Frame comes before Gone, from the goroutine that
-// reads the session, so it runs beside the others.
-type Life interface {
+type Dispatch interface { //house:wide the whole life of a process, and what came of it
 	// Ready: the process is configured. It takes events from now on, in place
 	// of the one of its plugin that took them before; a trier takes suspects.
 	Ready()
@@ -42,6 +34,9 @@ type Life interface {
 	// Gone: the process has exited and was awaited, and no frame of it comes any
 	// more. What it held may be given out again (P5). The reason is for people.
 	Gone(reason string)
+	// Results tells what came of the events so far. It fails when ctx ends or
+	// dispatch has ended.
+	Results(ctx context.Context) (Results, error)
 }
 
 // Process is pluginhost's end of an instance: dispatch asks this of it. No call
