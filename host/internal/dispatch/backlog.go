@@ -6,11 +6,12 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// caps bound what lanes hold of the ledger's events, lest a backlog decides how
-// much memory the host needs. What does not fit stays in the ledger until there is room.
+// caps bound what lanes hold of the ledger's events, so that a backlog doesn't decide
+// how much memory the host needs. What doesn't fit stays in the ledger until there is
+// room.
 type caps struct {
 	loaded int // events in the lanes of all plugins together
-	least  int // of these a plugin may have, or four times its credit, whatever the others have
+	least  int // of these that a plugin may have in any case; or four times its credit, if that is more
 	lane   int // events of one lane while there is much room; fewer when there is less
 	batch  int // events read at once
 	reads  int // of the ledger in a row, then others go on
@@ -19,9 +20,10 @@ type caps struct {
 // usual is about 10 MiB.
 var usual = caps{loaded: 32 << 10, least: 1 << 10, lane: 128, batch: 1000, reads: 8}
 
-// The lanes of a plugin hold, of its events up to plugin.from, all but what is
-// handed out and what lanes left out because they were full; while it is not
-// behind, of all events. So what is read on from there is in no lane.
+// A plugin that is behind has in its lanes its events up to plugin.from, but for those
+// that are handed out and those that full lanes have left out. So what is read from
+// there on is in no lane. A plugin that is not behind has all its events there, with
+// the same exceptions.
 
 // pile is what is pending of one category, or of what one plugin owns by name,
 // in lanes or not.

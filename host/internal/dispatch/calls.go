@@ -9,8 +9,8 @@ import (
 	"balhost/sdk/wire"
 )
 
-// call answers one call of a plugin. What is written is answered after it is on
-// disk (P2), from the ledger's goroutine.
+// call answers one call of a plugin. What writes is answered after the commit (P2), on
+// the ledger's callback goroutine.
 func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
@@ -29,9 +29,9 @@ func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	}
 }
 
-// maxWaiting is, in bytes, what one process may have waiting for commits that it
-// asked for outside of events. Beyond, it is not read: other plugins' results and
-// CCS's acks are not to queue up behind it.
+// maxWaiting is, in bytes, what one process may have waiting for commits that it asked
+// for outside of events. A process that has more is not read: other plugins' results
+// and CCS's acks must not wait behind it.
 const maxWaiting = 4 << 20
 
 // weigh is about what changes take while they wait.
@@ -57,7 +57,8 @@ func (d *Dispatcher) get(in *Instance, c *wire.Call) {
 	in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{reply}})
 }
 
-// update commits changes outside an event. It waits while too much of the process waits.
+// update commits changes outside an event. It waits while the process has maxWaiting
+// bytes waiting.
 func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {

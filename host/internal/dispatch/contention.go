@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	wholeAfter  = 4           // losses, and a run gets the whole state to itself: its keys can't be foreseen
-	vainAfter   = 6           // losses that nobody else can be the cause of: it waits between runs, as what never ends
-	getPatience = 10          // a Get waits for its turn for this part of the handler's time at most
+	wholeAfter  = 4           // after so many losses a run gets the whole state for itself: its keys can't be foreseen
+	vainAfter   = 6           // after so many, nobody else can be the cause: it waits between runs, as an endless loop does
+	getPatience = 10          // a Get waits for its turn for at most a tenth of the handler's time
 	maxOutside  = 256         // updates of one process outside of events whose keys are kept for them
 	unnumbered  = time.Second // that keys are kept for an update without a number
 )
 
-// watchlist are the keys of a plugin's state at which a handler's Get takes its
-// turn. Run changes it; the processes' readers look.
+// watchlist are the keys of a plugin's state for which a handler's Get waits for its
+// turn. Run changes it. The goroutines that read the streams look.
 type watchlist struct {
 	mu   sync.RWMutex
 	keys map[string]bool
@@ -47,8 +47,8 @@ func (d *Dispatcher) watchlist(name string) *watchlist {
 	return w.(*watchlist)
 }
 
-// loss is what an event, or an update outside of one, knows from the runs that
-// lost by a conflict.
+// loss is what is known of an event, or of an update outside of one, from its runs
+// that ended in a conflict: how many, and which keys they used.
 type loss struct {
 	times int
 	keys  map[string]turns.Mode
@@ -75,7 +75,7 @@ func (l *loss) claim(t *turns.Table, r *turns.Run, grant func()) *turns.Turn {
 	return t.Claim(r, l.keys, grant)
 }
 
-// wait is something that goes on by itself when its time has come.
+// wait is something that waits for a turn, and goes on without it at a time.
 type wait struct {
 	until time.Time
 	over  func() bool // it need not any more
@@ -85,7 +85,7 @@ type wait struct {
 	drop  func() // ends it without going on; nil: it can't be abandoned
 }
 
-// waitFor has what waits for a turn go on without it after some time.
+// waitFor notes that w waits for a turn.
 func (p *plugin) waitFor(t *turns.Turn, w wait) {
 	w.over = t.Over
 	goOn, drop := w.goOn, w.drop
@@ -101,7 +101,8 @@ func (p *plugin) waitFor(t *turns.Turn, w wait) {
 	p.waiters = append(p.waiters, &w)
 }
 
-// pass hands on the keys that have become free, and lets go on what waited too long.
+// pass grants turns whose keys have become free, and lets those go on that have waited
+// too long.
 func (d *Dispatcher) pass(p *plugin, now time.Time) {
 	if len(p.waiters) > 0 {
 		due := p.waiters
@@ -125,7 +126,7 @@ func (d *Dispatcher) pass(p *plugin, now time.Time) {
 	}
 }
 
-// nextWait is when pass has something to do that nothing else wakes it for.
+// nextWait is when the first wait has waited too long. Nothing else wakes Run for it.
 func (p *plugin) nextWait() (at time.Time, ok bool) {
 	for _, w := range p.waiters {
 		if !ok || w.until.Before(at) {
@@ -159,8 +160,8 @@ func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []st
 	return keys
 }
 
-// enlist has lanes whose heads have lost ask for their keys, as far as there is
-// room to hand them out: what others wait for has its place at the process.
+// enlist lets lanes whose heads have lost ask for their keys, as far as there is credit
+// to hand them out: whoever has keys that others wait for must be able to run.
 func (d *Dispatcher) enlist(p *plugin, in *Instance) {
 	p.turns.MaxGets = in.credit / 2
 	for p.losers.len() > 0 && len(in.out)+len(p.enlisted) < in.credit && len(p.enlisted) < max(1, in.credit/4) {
@@ -171,7 +172,7 @@ func (d *Dispatcher) enlist(p *plugin, in *Instance) {
 	}
 }
 
-// claimed hands a lane out that has its keys. It may have been withdrawn meanwhile.
+// claimed hands out a lane that has got its keys, unless it was withdrawn meanwhile.
 func (d *Dispatcher) claimed(p *plugin, l *lane, run *turns.Run, turn *turns.Turn) {
 	if p.enlisted[l] != turn {
 		p.turns.End(run)
@@ -232,7 +233,7 @@ func writes(c entry.Changes) []string {
 	return keys
 }
 
-// saw tells the keys what became of those who read them.
+// saw tells the turns who read which keys, and who wrote them, too.
 func (p *plugin) saw(c entry.Changes) {
 	for _, r := range c.Reads {
 		p.turns.Saw(r.Key, slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == r.Key }))

@@ -19,14 +19,14 @@ type lane struct {
 	key    laneKey
 	shared bool // found by its key; others hold one event without order
 	events fifo[entry.Event]
-	next   uint64    // what was left out of it has no smaller seq; 0: nothing was
+	next   uint64    // the smallest seq that was left out of it, or less; 0: nothing was
 	away   int       // events left out
-	loops  int       // times in a row that the head came back with neither an end nor an attempt
+	loops  int       // how often in a row the head came back without an end or an attempt
 	busy   bool      // the head is handed out or its end is being committed
 	since  time.Time // the head is eligible
 	loss   *loss     // the head has lost by a conflict, and claims its keys before it runs again
 	ended  bool      // a process that was to give the head back was ended while it held it: its handler may have hung
-	slowed bool      // the head failed, and waits for no time that its handler named
+	slowed bool      // the head failed, and waits for the host's backoff, not for a time that its handler named
 	failed *Instance // where the head failed first; nil: it did not, or nobody knows
 }
 

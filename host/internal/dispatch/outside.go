@@ -21,7 +21,7 @@ type outside struct {
 
 	run  *turns.Run // has the keys that it used before; nil before it has lost
 	loss loss
-	over bool // its keys are given back, or its next run has them
+	over bool // it has no keys any more: they are given back, or its next run has them
 }
 
 // updateInTurn commits an update, after those who have its keys.
@@ -46,12 +46,12 @@ func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 	switch {
 	case turn == nil:
 		d.storeUpdate(in, u)
-	case in.held+u.weight > maxWaiting: // no more is kept waiting
+	case in.held+u.weight > maxWaiting: // too much waits: it goes on without its turn
 		p.turns.Cancel(turn)
 		goOn()
 	default:
-		// What waits for a turn must not keep the process from being read: the
-		// result that ends the turn may be in what it says next.
+		// While it waits for a turn, the process must be read: its next frame may
+		// hold the result that ends that turn.
 		u.held = true
 		in.held += u.weight
 		in.waiting.Release(u.weight)
@@ -62,7 +62,7 @@ func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 	}
 }
 
-// ranBefore takes the run of u before this one, if its keys are kept.
+// ranBefore returns the run of u before this one, if its keys are kept; else nil.
 func (in *Instance) ranBefore(u *outside) *outside {
 	i := slices.IndexFunc(in.outside, func(was *outside) bool {
 		if u.number != 0 || was.number != 0 {
@@ -95,8 +95,8 @@ func (d *Dispatcher) storeUpdate(in *Instance, u *outside) {
 	})
 }
 
-// updated gives back the keys. One that has lost gets those it used, and only
-// then its answer: it is to run again.
+// updated gives back the keys after the commit. An update that has lost first gets the
+// keys it used, and only then its answer, upon which the plugin runs it again.
 func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	p := in.of
 	p.turns.Landed(writes(u.changes))
@@ -138,15 +138,14 @@ func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	p.waitFor(turn, wait{until: time.Now().Add(in.HandlerTimeout), goOn: answer, in: in, call: u.call})
 }
 
-// forget gives the keys of an update back that does not come again.
+// forget gives back the keys of an update that does not come again.
 func (in *Instance) forget(u *outside) {
 	u.over = true
 	in.outside = slices.DeleteFunc(in.outside, func(other *outside) bool { return other == u })
 	in.of.turns.End(u.run)
 }
 
-// abandon ends the waits for calls that nobody asks for any more, or of a process
-// that has exited: none of theirs is kept.
+// abandon ends the waits for calls whose answers nobody waits for any more.
 func (in *Instance) abandon(gone func(call uint64) bool) {
 	p := in.of
 	for _, u := range slices.Clone(in.outside) {

@@ -25,8 +25,8 @@ type plugin struct {
 
 	order        route.Order       // that the lanes were made by
 	laned        bool              // before the first Ready there are no lanes
-	behind       bool              // not all of its events are in lanes, but for what lanes left out:
-	from         uint64            // those with a greater seq are not
+	behind       bool              // not all of its events are in lanes:
+	from         uint64            // those with a greater seq are not, nor those that full lanes left out
 	loaded       int               // events in lanes
 	hungry       map[*lane]bool    // lanes that left something out, and are running down
 	lanes        map[laneKey]*lane // shared ones with events
@@ -88,8 +88,8 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	return p
 }
 
-// promote lets next serve. When it wants other lanes, everything that is out
-// must have settled first, since lanes can't move under what they hold.
+// promote lets next serve. When its order is another, the lanes are made anew. That
+// waits until nothing is handed out or being committed.
 func (d *Dispatcher) promote(p *plugin) {
 	in := p.next
 	if in == nil {
@@ -124,7 +124,7 @@ func (p *plugin) busy() bool {
 
 func (in *Instance) busy() bool { return len(in.out) > 0 || in.committing > 0 }
 
-// removed forgets the plugin's claim; its events stay and wait for it.
+// removed forgets the plugin's claim. Its events stay, and wait for it.
 func (d *Dispatcher) removed(name string) {
 	if p := d.plugins[name]; p != nil {
 		p.claims = false

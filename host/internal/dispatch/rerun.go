@@ -27,8 +27,8 @@ func changed(err error) []string {
 	return nil
 }
 
-// rerun counts that a handler or an update runs again, and reports whether that
-// is to be logged.
+// rerun counts that a handler or an update runs again. It reports whether that is to
+// be logged.
 func (d *Dispatcher) rerun(p *plugin, kind string, keys []string) (say bool, unsaid int) {
 	p.reruns++
 	if p.measured {

@@ -44,10 +44,9 @@ func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some 
 	return some[:min(max, len(some))], all, err
 }
 
-// Try hands out now what waits for a time: the events with these seqs, or, of a
-// plugin, or with "" of all plugins, those that which says. It tells how many
-// that are. No attempt is taken back, and after a restart what was not handled
-// by then waits as before.
+// Try hands out now events that wait for a time: those of a plugin, or with "" of all
+// plugins, that which says. It returns how many they are. Their attempts stay counted.
+// After a restart of the host, those that were not handled wait as before.
 func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint64) bool) (tried int, err error) {
 	err = d.ask(ctx, func(d *Dispatcher) error {
 		now := time.Now()
@@ -68,9 +67,9 @@ func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint
 	return tried, err
 }
 
-// wake hands out now what failed and waits because of that. A time that a handler
-// has named stays.
-// Weak: where the new content wants another order, lanes are read anew, and wait as the ledger has it.
+// wake hands out now what failed and waits for the host's backoff. What waits for a
+// time that its handler named goes on waiting.
+// Weak: where the new content has another order, lanes are read anew, and wait as the ledger has it.
 func (d *Dispatcher) wake(p *plugin) {
 	now, woken := time.Now(), 0
 	for _, l := range p.due {
