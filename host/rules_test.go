@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -366,28 +367,46 @@ func TestFilesStaySmall(t *testing.T) {
 // stop is a place in the code that host/README.md leads to: `ccs#Session.Run`.
 var stop = regexp.MustCompile("`([a-z][a-z/]*)#([A-Za-z][A-Za-z0-9]*)(?:\\.([A-Za-z][A-Za-z0-9]*))?`")
 
+// tourLines is how many lines the six stops may have together, comments included.
+const tourLines = 700
+
 func TestReadmeStopsResolve(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	symbols := map[string]bool{}
+	symbols := map[string]int{} // → lines
 	for _, f := range sources(t) {
 		for _, d := range f.ast.Decls {
 			for _, name := range declared(d) {
-				symbols[f.pkg+"#"+name] = true
+				from, to := d.Pos(), d.End()
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil {
+					from = fn.Doc.Pos()
+				}
+				symbols[f.pkg+"#"+name] = f.set.Position(to).Line - f.set.Position(from).Line + 1
 			}
 		}
 	}
-	stops := stop.FindAllStringSubmatch(string(readme), -1)
-	if len(stops) == 0 {
-		t.Error("host/README.md has no stops: six places in the code, in the order of a message's way, each `path#Symbol`")
+	stops, rest, ok := strings.Cut(string(readme), "**An upstream**")
+	if !ok {
+		t.Fatal("host/README.md has no six stops before **An upstream**")
 	}
-	for _, m := range stops {
-		name := strings.Trim(m[2]+"."+m[3], ".")
-		if !symbols[m[1]+"#"+name] && !symbols["host/internal/"+m[1]+"#"+name] {
-			t.Errorf("host/README.md leads to %s, which isn't there", m[0])
+	lines, seen := 0, map[string]bool{}
+	for _, text := range []string{stops, rest} {
+		for _, m := range stop.FindAllStringSubmatch(text, -1) {
+			name := strings.Trim(m[2]+"."+m[3], ".")
+			n := cmp.Or(symbols[m[1]+"#"+name], symbols["host/internal/"+m[1]+"#"+name])
+			if n == 0 {
+				t.Errorf("host/README.md leads to %s, which isn't there", m[0])
+			}
+			if text == stops && !seen[m[0]] {
+				lines, seen[m[0]] = lines+n, true
+			}
 		}
+	}
+	t.Logf("%d functions, %d lines", len(seen), lines)
+	if len(seen) < 20 || lines > tourLines {
+		t.Errorf("the tour in host/README.md leads to %d functions with %d lines: want 20 or more, with %d lines at most", len(seen), lines, tourLines)
 	}
 }
 
