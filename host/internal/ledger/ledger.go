@@ -180,8 +180,9 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	return l, nil
 }
 
-// closeTime is how long Close waits: a badger that cannot write never ends.
-const closeTime = 10 * time.Second
+// closeTime is how long Close waits. A badger that cannot write never ends; one that
+// compacts on a busy machine may take more than ten seconds.
+const closeTime = 20 * time.Second
 
 // Close commits what is waiting, calls what is to be called back, and closes
 // the files. What comes later gets entry.ErrClosed. It must not be called from
