@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,34 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 		return nil, err
 	}
 	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
+}
+
+// ask makes a command's code of do, which gets a client of the running host.
+func (f *clientFlags) ask(do func(*cobra.Command, *admin.Client, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		client, err := f.client(cmd)
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return do(cmd, client, args)
+	}
+}
+
+// shows makes cmd show what get has of the running host: to a person as print does,
+// to a script as JSON.
+func shows[T any](cmd *cobra.Command, where *clientFlags, get func(context.Context, *admin.Client) (T, error), print func(io.Writer, T) error) {
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
+		v, err := get(cmd.Context(), client)
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return printJSON(cmd, v)
+		}
+		return print(cmd.OutOrStdout(), v)
+	})
 }
 
 // whereToAsk is what to do when no host answers a command that has clientFlags.

@@ -48,37 +48,24 @@ that is gone is told, and the status is 1; the others are done.`,
 
 func deadListCommand(where *clientFlags) *cobra.Command {
 	var (
-		limit  int
-		after  string
-		asJSON bool
+		limit int
+		after string
 	)
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List dead letters, the oldest message first",
 		Example: "  balhost dead list --limit 10\n  balhost dead list --json | jq -r '.dead[].id'",
 		Args:    arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		PreRunE: func(*cobra.Command, []string) error {
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d: want 1 to 1000; go on with --after", limit)
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			page, err := client.Dead(cmd.Context(), after, limit)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, page)
-			}
-			return printDead(cmd.OutOrStdout(), page)
+			return nil
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
 	cmd.Flags().StringVar(&after, "after", "", "those behind this `id`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.DeadPage, error) { return c.Dead(ctx, after, limit) }, printDead)
 	return cmd
 }
 
@@ -104,18 +91,13 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 		Short:   "Show one dead letter with its payload, as JSON",
 		Example: "  balhost dead show 01JDE0Z3N4V5X6Y7Z8A9B0C1D2",
 		Args:    arguments(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
 			letter, err := client.DeadLetter(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			return printJSON(cmd, letter)
-		},
+		}),
 	}
 }
 
@@ -132,17 +114,16 @@ func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 		Use:     o.verb + " (ID… | --all --yes)",
 		Short:   o.short,
 		Example: fmt.Sprintf("  balhost dead %s 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost dead %s --all --yes", o.verb, o.verb),
-		RunE: func(cmd *cobra.Command, ids []string) error {
+		PreRunE: func(_ *cobra.Command, ids []string) error {
 			if all == (len(ids) > 0) {
 				return usagef("give either the ids of dead letters or --all")
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+			return nil
+		},
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, ids []string) error {
 			left := 0
 			if all {
+				var err error
 				if ids, left, err = allDead(cmd.Context(), client, o.can); err != nil {
 					return err
 				}
@@ -158,7 +139,7 @@ func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 				return err
 			}
 			return wereGone("no such dead letter, it may have been replayed or deleted", did.Gone)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all that there are now")
 	cmd.Flags().BoolVar(&yes, "yes", false, "with --all: really")

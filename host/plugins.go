@@ -18,12 +18,7 @@ func pluginsCommand() *cobra.Command {
 		Short:   "Show the plugins of the running host",
 		Example: "  balhost plugins\n  balhost plugins --json | jq -r '.[] | select(.state != \"running\") | .name'",
 		Args:    arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 			s, err := client.Status(cmd.Context())
 			if err != nil {
 				return err
@@ -32,7 +27,7 @@ func pluginsCommand() *cobra.Command {
 				return printJSON(cmd, s.Plugins)
 			}
 			return printPlugins(cmd.OutOrStdout(), s.Plugins, s.Now)
-		},
+		}),
 	}
 	where.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -67,18 +62,13 @@ func pluginCommand(name, short, long, did string, do func(*admin.Client, context
 		Long:    strings.TrimSpace(short + ".\n\n" + long),
 		Example: "  balhost " + name + " chatroom",
 		Args:    arguments(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
 			if err := do(client, cmd.Context(), args[0]); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", args[0], did)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", args[0], did)
 			return err
-		},
+		}),
 	}
 	where.add(cmd)
 	return cmd
@@ -93,18 +83,13 @@ func logLevelCommand() *cobra.Command {
 host ends; without a level it is the host's own again, from the config.`,
 		Example: "  balhost log-level chatroom debug",
 		Args:    arguments(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
 			level := ""
 			if len(args) == 2 {
 				level = args[1]
 			}
 			return client.LogLevel(cmd.Context(), args[0], level)
-		},
+		}),
 	}
 	where.add(cmd)
 	return cmd
@@ -127,15 +112,10 @@ A plugin whose content was refused is tried again when its file changes, or with
 sessions without asking first whether CCS lets them in.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    arguments(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
 			if len(args) > 0 {
 				order.Plugin = args[0]
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			did, err := client.Reload(cmd.Context(), order)
 			if err != nil {
 				return err
@@ -145,7 +125,7 @@ sessions without asking first whether CCS lets them in.`,
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.Join(did.Changed, "\n"))
 			return err
-		},
+		}),
 	}
 	where.add(cmd)
 	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, and start unchanged plugins anew")

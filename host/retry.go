@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -33,35 +34,24 @@ func retryListCommand(where *clientFlags) *cobra.Command {
 	var (
 		plugin string
 		limit  int
-		asJSON bool
 	)
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the messages that wait for their next attempt, the soonest first",
 		Example: "  balhost retry list --plugin echo\n  balhost retry list --json | jq -r '.retries[].id'",
 		Args:    arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		PreRunE: func(*cobra.Command, []string) error {
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d: want 1 to 1000", limit)
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			page, err := client.Retries(cmd.Context(), plugin, limit)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, page)
-			}
-			return printRetries(cmd.OutOrStdout(), page)
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&plugin, "plugin", "", "of this plugin only, by its `name`")
 	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.RetryPage, error) {
+		return c.Retries(ctx, plugin, limit)
+	}, printRetries)
 	return cmd
 }
 
@@ -99,22 +89,14 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 		Use:     "now (ID… | --plugin NAME | --all)",
 		Short:   "Try messages now that wait for their next attempt",
 		Example: "  balhost retry now 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost retry now --plugin echo\n  balhost retry now --all",
-		RunE: func(cmd *cobra.Command, ids []string) error {
+		PreRunE: func(_ *cobra.Command, ids []string) error {
 			o.IDs = ids
-			given := 0
-			for _, yes := range []bool{len(ids) > 0, o.Plugin != "", o.All} {
-				if yes {
-					given++
-				}
-			}
-			if given != 1 || len(ids) > 1000 {
+			if !o.Clear() {
 				return usagef("give either the ids of up to 1000 messages, or --plugin, or --all")
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+			return nil
+		},
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 			did, err := client.RetryNow(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -132,7 +114,7 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 				return err
 			}
 			return wereGone("no event waits for another attempt by this id, balhost retry list shows what does", did.Gone)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all of this plugin, by its `name`")
 	cmd.Flags().BoolVar(&o.All, "all", false, "all that wait")

@@ -29,7 +29,7 @@ same message.`,
   balhost send --topic news --notification '{"title":"Hello"}' --ttl 1h
   balhost send --condition "'a' in topics && 'b' in topics" --data '{"k":"v"}'`,
 		Args: arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		PreRunE: func(cmd *cobra.Command, _ []string) (err error) {
 			given := 0
 			for _, name := range []string{"to", "topic", "condition"} {
 				if cmd.Flags().Changed(name) {
@@ -39,7 +39,6 @@ same message.`,
 			if given != 1 {
 				return usagef("to whom? want one of --to, --topic and --condition")
 			}
-			var err error
 			if m.Data, err = jsonFlag("data", data); err != nil {
 				return err
 			}
@@ -53,11 +52,9 @@ same message.`,
 				seconds := int64(ttl / time.Second)
 				m.TimeToLive = &seconds
 			}
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+			return nil
+		},
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 			id, err := client.Send(cmd.Context(), m)
 			if err != nil {
 				return err
@@ -67,7 +64,7 @@ same message.`,
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
 			return err
-		},
+		}),
 	}
 	where.add(cmd)
 	f := cmd.Flags()

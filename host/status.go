@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -13,39 +14,21 @@ import (
 )
 
 func statusCommand() *cobra.Command {
-	var (
-		where  clientFlags
-		asJSON bool
-	)
+	where := &clientFlags{}
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Show what the running host is doing",
 		Example: "  balhost status\n  balhost status --json | jq .ledger.events",
 		Args:    arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := where.client(cmd)
-			if err != nil {
-				return err
-			}
-			defer client.Close()
-			s, err := client.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printJSON(cmd, s)
-			}
-			return printStatus(cmd.OutOrStdout(), s, s.Now)
-		},
 	}
 	where.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.Status, error) { return c.Status(ctx) }, printStatus)
 	return cmd
 }
 
 // printStatus is one block a part, the trouble first.
-func printStatus(out io.Writer, s admin.Status, now time.Time) error {
-	var text strings.Builder
+func printStatus(out io.Writer, s admin.Status) error {
+	text, now := strings.Builder{}, s.Now
 	p := func(format string, args ...any) {
 		fmt.Fprintln(&text, plain.Text(fmt.Sprintf(format, args...)))
 	}

@@ -74,11 +74,7 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, err := a.Send(r.Context(), d)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	answer(w, sent{MessageID: id})
+	a.answer(w, r, sent{MessageID: id}, err)
 }
 
 // sent is the answer to a message that was stored.
@@ -101,24 +97,16 @@ func (a api) dead(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	letters, err := a.Dead(query.Get("after"), limit)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
 	page := DeadPage{Dead: notNull(letters)}
 	if len(letters) == limit {
 		page.Next = letters[limit-1].ID
 	}
-	answer(w, page)
+	a.answer(w, r, page, err)
 }
 
 func (a api) deadLetter(w http.ResponseWriter, r *http.Request) {
 	letter, err := a.DeadLetter(r.PathValue("id"))
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	answer(w, letter)
+	a.answer(w, r, letter, err)
 }
 
 func (a api) replay(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.Replay) }
@@ -152,21 +140,13 @@ func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) (in
 		return
 	}
 	n, gone, err := do(o.IDs)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	answer(w, Ordered{Done: n, Gone: gone})
+	a.answer(w, r, Ordered{Done: n, Gone: gone}, err)
 }
 
 // plugin is an action on the plugin that the path names.
 func (a api) plugin(do func(context.Context, string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := do(r.Context(), r.PathValue("name")); err != nil {
-			a.failed(w, r, err)
-			return
-		}
-		answer(w, done{Done: 1})
+		a.answer(w, r, done{Done: 1}, do(r.Context(), r.PathValue("name")))
 	}
 }
 
@@ -192,16 +172,21 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	did, err := a.Reload(r.Context(), o)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
 	did.Changed = notNull(did.Changed)
-	answer(w, did)
+	a.answer(w, r, did, err)
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
 	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+}
+
+// answer answers with what the host did, or why it did not.
+func (a api) answer(w http.ResponseWriter, r *http.Request, did any, err error) {
+	if err != nil {
+		a.failed(w, r, err)
+		return
+	}
+	answer(w, did)
 }
 
 // failed answers with what the host said, by who must act.

@@ -38,17 +38,15 @@ type RetryOrder struct {
 	All    bool     `json:"all,omitempty"`
 }
 
-func (o RetryOrder) check() error {
+// Clear reports whether o says that: one of the fields, and not too many ids.
+func (o RetryOrder) Clear() bool {
 	given := 0
 	for _, yes := range []bool{len(o.IDs) > 0, o.Plugin != "", o.All} {
 		if yes {
 			given++
 		}
 	}
-	if given != 1 || len(o.IDs) > maxPage {
-		return fmt.Errorf(`say what to try now: {"ids": ["…"]} with 1 to %d events, {"plugin": "NAME"}, or {"all": true}`, maxPage)
-	}
-	return nil
+	return given == 1 && len(o.IDs) <= maxPage
 }
 
 func (a api) retries(w http.ResponseWriter, r *http.Request) {
@@ -58,12 +56,8 @@ func (a api) retries(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page, err := a.Retries(r.Context(), r.URL.Query().Get("plugin"), limit)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
 	page.Retries = notNull(page.Retries)
-	answer(w, page)
+	a.answer(w, r, page, err)
 }
 
 func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
@@ -71,16 +65,12 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &o) {
 		return
 	}
-	if err := o.check(); err != nil {
-		fail(w, http.StatusBadRequest, err)
+	if !o.Clear() {
+		fail(w, http.StatusBadRequest, fmt.Errorf(`say what to try now: {"ids": ["…"]} with 1 to %d events, {"plugin": "NAME"}, or {"all": true}`, maxPage))
 		return
 	}
 	did, err := a.RetryNow(r.Context(), o)
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
-	answer(w, did)
+	a.answer(w, r, did, err)
 }
 
 // limitOf is how many a listing is asked for.
@@ -104,7 +94,7 @@ func (c *Client) Retries(ctx context.Context, plugin string, limit int) (RetryPa
 
 // RetryNow has the host try events now, and tells how many it had to, and which don't wait.
 func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (Ordered, error) {
-	if err := o.check(); err != nil {
+	if !o.Clear() {
 		return Ordered{}, errors.New("ask for 1 to 1000 events, a plugin's, or all")
 	}
 	return ask[Ordered](ctx, c, http.MethodPost, "/v1/retries/now", o)
