@@ -64,12 +64,12 @@ func (p *Process) shake() error {
 	})
 	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v", limit)) }).Stop()
 	_, err = p.client.Start()
-	switch verdict := p.handshake.verdict(); {
+	switch flaw := p.handshake.flaw.Load(); {
 	case err == nil:
 		return nil
-	case verdict != "":
-		return artefact.Fault(verdict)
-	case p.handshake.done(): // go-plugin didn't like it
+	case flaw != nil:
+		return artefact.Fault(*flaw)
+	case p.handshake.found.Load(): // go-plugin didn't like it
 		return artefact.Fault("prints garbage: a handshake with " + plain.Line(err.Error(), 200))
 	case !p.Started():
 		return artefact.Unstarted(p.path, err)

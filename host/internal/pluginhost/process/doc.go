@@ -9,7 +9,7 @@
 // harms the host.
 //
 // A thread of its own starts all processes, since a plugin dies with the thread that
-// started it (spawner.go). One goroutine a process awaits it, and two read what it
+// started it ([Parent]). One goroutine a process awaits it, and two read what it
 // prints.
 //
 // Start at [Open] and [Process.Start].

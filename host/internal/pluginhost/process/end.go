@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -34,7 +35,7 @@ func (p *Process) End() {
 // Close removes what belonged to the process, after End.
 func (p *Process) Close() {
 	p.hangUp()
-	if p.client != nil && (p.dialled || !p.handshake.done()) {
+	if p.client != nil && (p.dialled || !p.handshake.found.Load()) {
 		p.client.Kill() // it only tidies up; without a connection it would dial once more
 	}
 	if p.socketDir != "" {
@@ -60,7 +61,7 @@ func (p *Process) shutDown() {
 			}
 		}
 	}
-	p.terminate()
+	p.signal(syscall.SIGTERM)
 	if !p.exits(grace) {
 		p.lines.log.Warn("plugin did not exit when asked: killed")
 		p.Kill("did not exit when asked")
@@ -87,29 +88,18 @@ func (p *Process) Explain(err error) error {
 	if signal != "" {
 		ended = "killed by signal: " + signal
 	}
-	if p.handshake.done() {
+	if p.handshake.found.Load() {
 		if reason := artefact.Flaw(p.path); reason != "" { // what it may have died of
 			words = "; its file " + reason + words
 		}
 		return errors.New(ended + words)
 	}
-	if fault := p.fault(ended + words); fault != nil {
-		return fault
+	if reason := artefact.Flaw(p.path); reason != "" {
+		return artefact.Fault("not a plugin: it " + reason + "; " + ended + words)
+	} else if reason := artefact.Lack(p.path); reason != "" {
+		return errors.New("can't be started: it " + reason + "; " + ended + words)
 	} else if signal != "" {
 		return errors.New(ended + words)
 	}
 	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
-}
-
-// fault says what is wrong with the content or the system when a process has died
-// before its handshake. nil: nothing is known.
-func (p *Process) fault(ended string) error {
-	path := p.path
-	if reason := artefact.Flaw(path); reason != "" {
-		return artefact.Fault("not a plugin: it " + reason + "; " + ended)
-	}
-	if reason := artefact.Lack(path); reason != "" {
-		return fmt.Errorf("can't be started: it %s; %s", reason, ended)
-	}
-	return nil
 }

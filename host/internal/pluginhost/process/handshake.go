@@ -6,7 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"balhost/host/internal/plain"
 	"balhost/sdk/wire"
@@ -25,64 +25,42 @@ type handshake struct {
 	out   io.WriteCloser // to go-plugin; closed to give up
 	lines *lines
 
-	mu      sync.Mutex // guards what follows
-	seen    int        // lines before it
-	bytes   int        // of them
-	found   bool
-	refusal string // why it is none; "": it is fine so far
+	seen, bytes int // lines before it, and of them; owned by line
+
+	found atomic.Bool            // there was a handshake
+	flaw  atomic.Pointer[string] // what is wrong with it; nil: nothing yet
 }
 
-// read reads stdout to its end.
-func (h *handshake) read(stdout io.Reader) error {
-	return eachLine(stdout, h.line)
-}
-
+// line takes a line of stdout.
 func (h *handshake) line(line []byte, rest bool) {
-	h.mu.Lock()
-	looking := !h.found && h.refusal == ""
-	h.mu.Unlock()
-	if !looking {
+	if h.found.Load() || h.flaw.Load() != nil {
 		h.lines.stdout(line)
 		return
 	}
 	s := strings.TrimSpace(string(line))
-	if rest || !strings.HasPrefix(s, "1|") {
-		h.lines.stdout(line)
-		h.mu.Lock()
-		if !rest {
-			h.seen++
+	if !rest && strings.HasPrefix(s, "1|") {
+		h.found.Store(true)
+		if flaw := checkHandshake(s); flaw != "" {
+			h.giveUp(flaw)
+		} else {
+			_, _ = io.WriteString(h.out, s+"\n") // fails when go-plugin has gone, which it says itself
 		}
-		if h.bytes += len(line); h.bytes > maxPreambleBytes {
-			h.refusal = fmt.Sprintf("prints garbage: %d MiB without a handshake, the last %s", maxPreambleBytes>>20, plain.Excerpt(s))
-		} else if h.seen >= maxPreamble {
-			h.refusal = fmt.Sprintf("prints garbage: %d lines without a handshake, the last %s", h.seen, plain.Excerpt(s))
-		}
-		h.mu.Unlock()
-	} else {
-		refusal := checkHandshake(s)
-		h.mu.Lock()
-		h.found, h.refusal = true, refusal
-		h.mu.Unlock()
+		return
 	}
-	if h.verdict() != "" {
-		h.out.Close() // go-plugin's Start returns
-	} else if h.done() {
-		_, _ = io.WriteString(h.out, s+"\n") // fails when go-plugin has gone, which it says itself
+	h.lines.stdout(line)
+	if !rest {
+		h.seen++
+	}
+	if h.bytes += len(line); h.bytes > maxPreambleBytes {
+		h.giveUp(fmt.Sprintf("prints garbage: %d MiB without a handshake, the last %s", maxPreambleBytes>>20, plain.Excerpt(s)))
+	} else if h.seen >= maxPreamble {
+		h.giveUp(fmt.Sprintf("prints garbage: %d lines without a handshake, the last %s", h.seen, plain.Excerpt(s)))
 	}
 }
 
-// verdict says what is wrong with the handshake; "": nothing yet.
-func (h *handshake) verdict() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.refusal
-}
-
-// done reports whether there was a handshake.
-func (h *handshake) done() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.found
+func (h *handshake) giveUp(flaw string) {
+	h.flaw.Store(&flaw)
+	h.out.Close() // go-plugin's Start returns
 }
 
 // checkHandshake says what is wrong with a handshake line; "": nothing. go-plugin

@@ -68,9 +68,9 @@ func TestLongPreamble(t *testing.T) {
 		var out strings.Builder
 		_, l := printed(hclog.Off, func(*lines) {})
 		h := &handshake{out: closer{&out}, lines: l}
-		_ = h.read(strings.NewReader(c.before + "1|1|unix|/s|grpc|" + cert + "\n"))
-		if h.done() != c.found || (h.verdict() == "") != c.found || (out.Len() > 0) != c.found {
-			t.Errorf("%.20q…, %d bytes: found %v, %q", c.before, len(c.before), h.done(), h.verdict())
+		_ = eachLine(strings.NewReader(c.before+"1|1|unix|/s|grpc|"+cert+"\n"), h.line)
+		if h.found.Load() != c.found || (h.flaw.Load() == nil) != c.found || (out.Len() > 0) != c.found {
+			t.Errorf("%.20q…, %d bytes: found %v, flawed %v", c.before, len(c.before), h.found.Load(), h.flaw.Load() != nil)
 		}
 	}
 }

@@ -4,45 +4,10 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
 )
-
-// children are the processes that this host has started and not awaited yet. A process
-// is added on the spawner's thread, in the same call that starts it.
-type children struct {
-	mu   sync.Mutex // guards pids
-	pids map[int]bool
-	hint chan struct{} // one was awaited; capacity 1
-}
-
-func newChildren() *children {
-	return &children{pids: map[int]bool{}, hint: make(chan struct{}, 1)}
-}
-
-func (c *children) started(pid int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.pids[pid] = true
-}
-
-func (c *children) awaited(pid int) {
-	c.mu.Lock()
-	delete(c.pids, pid)
-	c.mu.Unlock()
-	select {
-	case c.hint <- struct{}{}:
-	default:
-	}
-}
-
-func (c *children) has(pid int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pids[pid]
-}
 
 // foster awaits the processes that plugins have left behind, until over is called. It
 // does so only where they become this process's children: in a container of which the
@@ -64,10 +29,10 @@ func (h *Parent) foster() (over func()) {
 	var g errgroup.Group
 	g.Go(func() error {
 		for {
-			_ = h.spawner.start(func() error { reapOrphans(h.children.has); return nil })
+			h.onThread(func() { reapOrphans(h.isChild) })
 			select {
 			case <-ended:
-			case <-h.children.hint:
+			case <-h.gone:
 			case <-ctx.Done():
 				return nil
 			}

@@ -97,14 +97,7 @@ func (p *Process) fork() (err error) {
 	cmd.Dir, cmd.Env = p.dir, append(append(minimalEnv(), p.env...), p.kin.variable())
 	cmd.Stdout, cmd.Stderr = outW, errW // as *os.File, so that Wait waits for no copying
 	cmd.SysProcAttr = sysProcAttr()
-	err = p.parent.spawner.start(func() error {
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		p.parent.children.started(cmd.Process.Pid)
-		return nil
-	})
-	if err != nil {
+	if err = p.parent.startChild(cmd); err != nil {
 		outR.Close()
 		errR.Close()
 		return err
@@ -114,7 +107,7 @@ func (p *Process) fork() (err error) {
 	if err := restrict(cmd.Process.Pid); err != nil { // it may have ended
 		p.lines.log.Debug("plugin's limits are not set", "err", err)
 	}
-	p.tasks.Go(func() error { return p.handshake.read(outR) })
+	p.tasks.Go(func() error { return eachLine(outR, p.handshake.line) })
 	p.tasks.Go(func() error { return eachLine(errR, func(line []byte, _ bool) { p.lines.stderr(line) }) })
 	go p.await(outR, errR) //house:go ends with the process; exited says so, and End waits for it
 	return nil
@@ -124,12 +117,12 @@ func (p *Process) fork() (err error) {
 // words. A grandchild that has escaped and holds a pipe can delay these by a second.
 func (p *Process) await(pipes ...*os.File) {
 	reap(p.cmd, func() {
+		p.signal(syscall.SIGKILL) // what is left of the group
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.signal(syscall.SIGKILL) // what is left of the group
 		p.live = false
 	})
-	p.parent.children.awaited(p.cmd.Process.Pid)
+	p.parent.awaited(p.cmd.Process.Pid)
 	if _, left := p.kin.end(kinTime); left {
 		p.lines.log.Error("processes that the plugin has started can't be ended")
 	}
@@ -146,8 +139,10 @@ func (p *Process) await(pipes ...*os.File) {
 }
 
 // signal sends sig to the process's group, and to the process if it has left
-// that. mu is held. Errors mean that the process is gone already, which is fine.
+// that. Errors mean that the process is gone already, which is fine.
 func (p *Process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !p.live {
 		return
 	}
@@ -167,21 +162,14 @@ func pipeName(f *os.File) string {
 	return fmt.Sprintf("pipe:[%d]", info.Sys().(*syscall.Stat_t).Ino)
 }
 
-// terminate asks the group to end.
-func (p *Process) terminate() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.signal(syscall.SIGTERM)
-}
-
 // Kill ends the process and its group at once, or prevents its start. The first reason
 // counts, unless the process has ended by itself.
 func (p *Process) Kill(reason string) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.killed == "" && (p.live || p.cmd == nil) {
 		p.killed = reason
 	}
+	p.mu.Unlock()
 	p.signal(syscall.SIGKILL)
 }
 
@@ -208,12 +196,10 @@ func (p *Process) Killed() string {
 
 // exits waits for the exit for as long as d, and reports whether it came.
 func (p *Process) exits(d time.Duration) bool {
-	late := time.NewTimer(d)
-	defer late.Stop()
 	select {
 	case <-p.exited:
 		return true
-	case <-late.C:
+	case <-time.After(d):
 		return false
 	}
 }

@@ -25,8 +25,6 @@ func (p asRunner) Wait(context.Context) error {
 
 // Kill is go-plugin's, after a failed handshake.
 func (p asRunner) Kill(context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.signal(syscall.SIGKILL)
 	return nil
 }
