@@ -276,7 +276,7 @@ func (h *Host) missing(seen artefact.Found) []string {
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, there := seen.Present[name]
-		return there || seen.Unclear(name)
+		return there || seen.Unclear[name]
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -31,11 +30,6 @@ func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) 
 	if err := s.Make(); err != nil {
 		return draft, err
 	}
-	src, _, err := openFile(f.real)
-	if err != nil {
-		return draft, fmt.Errorf("read plugin: %w", err)
-	}
-	defer src.Close()
 	dst, err := newCopy(s.dir)
 	if err != nil {
 		return draft, fmt.Errorf("stage plugin: %w", err)
@@ -45,17 +39,14 @@ func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) 
 			os.Remove(string(dst))
 		}
 	}()
-	hash := sha256.New()
-	if err := copyContent(io.MultiWriter(dst, hash), until{src, stopping}, f); err != nil {
-		return draft, fmt.Errorf("stage plugin: %w", err)
-	}
-	if err := unchanged(src, f); err != nil {
+	sum, err := f.copyTo(dst, stopping)
+	if err != nil {
 		return draft, err
 	}
 	if err := os.Chmod(string(dst), 0o500); err != nil {
 		return draft, fmt.Errorf("stage plugin: %w", err)
 	}
-	return Copy{Path: string(dst), SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+	return Copy{Path: string(dst), SHA256: sum}, nil
 }
 
 // unnamed is the path of a copy that is being made. It is open for writing only while
@@ -122,10 +113,7 @@ func (s *Store) Put(draft Copy) error {
 
 // Sync has the copy of a content on disk when it returns, if it is still there.
 func (s *Store) Sync(sha256 string) error {
-	if err := syncFile(s.Path(sha256)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return unlessGone(syncFile(s.Path(sha256)))
 }
 
 // Discard removes a staged copy that is not wanted, if one was made.
@@ -133,21 +121,14 @@ func (s *Store) Discard(draft Copy) error {
 	if !isDraft(filepath.Base(draft.Path)) {
 		return nil
 	}
-	return removeFile(draft.Path)
+	return unlessGone(os.Remove(draft.Path))
 }
 
 // copied is the copy of the file's content that is there already, if nothing of it is missing.
 func (s *Store) copied(f File, stopping <-chan struct{}) (b Copy, err error) {
-	src, _, err := openFile(f.real)
-	if err != nil {
+	if b.SHA256, err = f.copyTo(io.Discard, stopping); err != nil {
 		return b, err
 	}
-	defer src.Close()
-	hash := sha256.New()
-	if err := errors.Join(copyContent(hash, until{src, stopping}, f), unchanged(src, f)); err != nil {
-		return b, err
-	}
-	b.SHA256 = hex.EncodeToString(hash.Sum(nil))
 	b.Path = s.Path(b.SHA256)
 	sum, err := sumFile(b.Path)
 	if err == nil && sum != b.SHA256 {
@@ -156,22 +137,27 @@ func (s *Store) copied(f File, stopping <-chan struct{}) (b Copy, err error) {
 	return b, err
 }
 
-// copyContent copies as many bytes as the file had when it was vetted. If it has
-// grown, unchanged finds out.
-func copyContent(dst io.Writer, src io.Reader, f File) error {
-	_, err := io.CopyBuffer(dst, io.LimitReader(src, f.size), make([]byte, 1<<20))
-	return err
-}
-
-func unchanged(src *os.File, f File) error {
+// copyTo copies the content, as many bytes as the file had when it was vetted, until
+// stopping is closed. It returns the content's sha256, in hex. A file that is not as it
+// was then, afterwards, is ErrChanging.
+func (f File) copyTo(dst io.Writer, stopping <-chan struct{}) (string, error) {
+	src, _, err := openFile(f.real)
+	if err != nil {
+		return "", fmt.Errorf("read plugin: %w", err)
+	}
+	defer src.Close()
+	hash := sha256.New()
+	content := io.LimitReader(until{src, stopping}, f.size)
+	if _, err := io.CopyBuffer(io.MultiWriter(dst, hash), content, make([]byte, 1<<20)); err != nil {
+		return "", fmt.Errorf("stage plugin: %w", err)
+	}
 	info, err := src.Stat()
 	if err != nil {
-		return fmt.Errorf("look at plugin: %w", err)
+		return "", fmt.Errorf("look at plugin: %w", err)
 	}
 	now := describe(f.Name, f.real, info)
-	now.sum = f.sum
-	if now != f {
-		return ErrChanging
+	if now.sum = f.sum; now != f {
+		return "", ErrChanging
 	}
-	return nil
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }

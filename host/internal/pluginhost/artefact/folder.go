@@ -24,7 +24,7 @@ func Scan(dir string) (Found, error) {
 	if err != nil {
 		return Found{}, fmt.Errorf("look into plugins folder: %w", err)
 	}
-	all := Found{Present: map[string]File{}, None: map[string]string{}, unclear: map[string]bool{}}
+	all := Found{Present: map[string]File{}, None: map[string]string{}, Unclear: map[string]bool{}}
 	for _, entry := range entries {
 		name := entry.Name()
 		if f, reason := examine(dir, name); reason == "" {
@@ -32,7 +32,7 @@ func Scan(dir string) (Found, error) {
 		} else if noName(name) == nil {
 			all.None[name] = reason
 			_, err := os.Stat(filepath.Join(dir, name))
-			all.unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist)
+			all.Unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist)
 		}
 	}
 	return all, nil
@@ -42,17 +42,13 @@ func Scan(dir string) (Found, error) {
 type Found struct {
 	Present map[string]File
 	None    map[string]string // what has a plugin's name and is none, with the reason
-	unclear map[string]bool   // of these, what could not be looked at: it may be a plugin's file
+	Unclear map[string]bool   // of these, what could not be looked at: it may be a plugin's file
 }
-
-// Unclear reports whether an entry could not be looked at: it may well be a file
-// of this name.
-func (f Found) Unclear(name string) bool { return f.unclear[name] }
 
 // noName says why a name can't be a plugin's.
 func noName(name string) error {
-	if strings.HasSuffix(name, goSuffix) {
-		return errUnfinished
+	if strings.HasSuffix(name, "-go-tmp-umask") {
+		return errors.New("go build has left it")
 	}
 	return message.CheckPluginName(name)
 }
@@ -105,10 +101,8 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 		c := Candidate{Name: entry.Name()}
 		if f, none := examine(dir, entry.Name()); none != "" {
 			c.Ignored = none
-		} else {
-			if c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
-				c.Note = f.Loses()
-			}
+		} else if c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
+			c.Note = f.Loses()
 		}
 		out = append(out, c)
 	}
@@ -144,11 +138,6 @@ func sumFile(path string) (string, error) {
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
-
-// goSuffix ends the name of a temporary file of "go build".
-const goSuffix = "-go-tmp-umask"
-
-var errUnfinished = errors.New("go build has left it")
 
 // openFile opens a regular file of the plugins folder. Anything may lie there: to open
 // a FIFO, for example, would wait until somebody writes into it.

@@ -55,7 +55,7 @@ func (s *Stability) Expect(now time.Time, names []string) {
 // Spare adds the files that could not be looked at, as they were before. A file system
 // in trouble, or a folder that may not be entered, removes no plugin.
 func (s *Stability) Spare(now *Found) {
-	for name, unclear := range now.unclear {
+	for name, unclear := range now.Unclear {
 		if g := s.seen[name]; unclear && g != nil && g.file.Name != "" {
 			now.Present[name] = g.file
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -87,8 +88,7 @@ func (s *Store) Whole(sha256 string) (bool, error) {
 	return true, nil
 }
 
-// look tells what can be told of a content's copy without reading it; ok is false
-// when there is none.
+// look is what can be told of a content's copy without reading it.
 func (s *Store) look(sha256 string) (f File, ok bool) {
 	info, err := os.Lstat(s.Path(sha256))
 	if !copyName.MatchString(sha256) || err != nil || !info.Mode().IsRegular() { // the record may be edited
@@ -98,30 +98,22 @@ func (s *Store) look(sha256 string) (f File, ok bool) {
 }
 
 // Remember writes the record, if there is something to remember, and removes all
-// copies but those of the contents that are needed.
+// copies but those of the contents that are needed. What has no name yet stays.
 func (s *Store) Remember(r policy.Record, needed []string) error {
 	if r.Empty() && !s.marked() {
 		return nil
 	}
-	err := s.save(r)
+	unsaved := s.save(r)
+	if unsaved != nil {
+		unsaved = fmt.Errorf("the plugin's contents are not remembered over a restart: %w", unsaved)
+	}
+	old := func(sum string) bool { return copyName.MatchString(sum) && !slices.Contains(needed, sum) }
+	maps.DeleteFunc(s.whole, func(sum string, _ File) bool { return old(sum) })
+	err := s.remove(old)
 	if err != nil {
-		err = fmt.Errorf("the plugin's contents are not remembered over a restart: %w", err)
+		err = fmt.Errorf("remove old copies: %w", err)
 	}
-	return errors.Join(err, s.keep(needed))
-}
-
-// keep removes all copies but these; what has no name yet stays.
-func (s *Store) keep(needed []string) error {
-	for sum := range s.whole {
-		if !slices.Contains(needed, sum) {
-			delete(s.whole, sum)
-		}
-	}
-	err := s.remove(func(name string) bool { return copyName.MatchString(name) && !slices.Contains(needed, name) })
-	if err != nil {
-		return fmt.Errorf("remove old copies: %w", err)
-	}
-	return nil
+	return errors.Join(unsaved, err)
 }
 
 // Clear removes the copies of a plugin that is gone, and its folder unless the
@@ -154,18 +146,18 @@ func (s *Store) remove(choose func(name string) bool) error {
 		name := entry.Name()
 		ours := copyName.MatchString(name) || draftName.MatchString(name) || name == recordName || name == markName
 		if ours && entry.Type().IsRegular() && choose(name) {
-			errs = append(errs, removeFile(filepath.Join(s.dir, name)))
+			errs = append(errs, unlessGone(os.Remove(filepath.Join(s.dir, name))))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeFile removes a file that may have been removed by somebody else.
-func removeFile(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+// unlessGone is err, unless it says that a file has been removed, by somebody else.
+func unlessGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Load reads the record. One that is missing or spoilt is empty: all that is lost
@@ -223,9 +215,8 @@ func Stores(dataDir string) (names []string, err error) {
 }
 
 // Sweep removes the unfinished copies of plugins that a killed host left in a
-// data folder. They may be what fills the disk, so it has to come before the
-// ledger's Open, which looks for room. A host that runs on this data folder
-// only loses the copy that it is making, and makes it again.
+// data folder. A host that runs on it only loses the copy that it is making, and
+// makes it again.
 func Sweep(dataDir string) error {
 	names, err := Stores(dataDir)
 	errs := []error{err}
