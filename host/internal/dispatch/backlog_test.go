@@ -118,7 +118,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 		b.d.Booted()
 		var goes atomic.Bool
 		next := map[string]int{}
-		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+		b.echo(func(p *process, m *wire.Delivery) {
 			u := m.GetUpstream()
 			if !goes.Load() && u.From[0] == 's' {
 				p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: int64(time.Hour / time.Millisecond), Error: "not now"})
@@ -150,8 +150,7 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 // plugin to the next and to nobody. // P5, P9
 func TestBacklogMoves(t *testing.T) {
 	for seed := range uint64(12) {
-		start(t, newLedger(), func(b *bench) {
-			b.d.Booted()
+		booted(t, func(b *bench) {
 			m := &moves{bench: b, seed: seed, rnd: rand.New(rand.NewPCG(seed, 4)), living: map[string]*process{}, next: map[string]int{}}
 			for range 60 {
 				m.calm(func() { m.change([]string{"one", "two"}[m.rnd.IntN(2)], 1+m.rnd.IntN(4), m.rnd.IntN(2) == 0) })

@@ -93,9 +93,8 @@ func TestLoserHasItsKeys(t *testing.T) {
 		"hangs":  func(b *bench, p *process, again *wire.Delivery) { time.Sleep(40 * time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			start(t, newLedger(), func(b *bench) {
-				b.d.Booted()
-				p := b.plugin("echo", "app", nil)
+			booted(t, func(b *bench) {
+				p := b.echo(nil)
 				again, others := b.lost(p, "k", "anna", "bert", "carl")
 				p.wrote(others[0], "k")
 				p.wrote(others[1], "other")
@@ -117,15 +116,14 @@ func TestLoserHasItsKeys(t *testing.T) {
 
 // TestOtherProcessWaitsToo: the keys are the plugin's, whichever process runs. // P9
 func TestOtherProcessWaitsToo(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
 		again, others := b.lost(old, "k", "anna", "bert")
-		young := b.plugin("echo", "app", nil)
+		young := b.echo(nil)
 		drained := make(chan error, 1)
 		go func() { drained <- old.plugin.Drain(b.Context()) }()
 		old.wrote(others[0])
-		b.ledger.upstream("app", "dora", "dora")
+		b.upstreams("dora", "dora")
 		synctest.Wait()
 		young.wrote(young.last(), "k")
 		if got := b.ended(); !slices.Equal(got, []uint64{2}) {
@@ -148,9 +146,8 @@ func TestOtherProcessWaitsToo(t *testing.T) {
 // TestGetsTakeTurns: at a key over which others have lost, a handler's Get waits
 // for the one before, which can end, be given up, or take too long.
 func TestGetsTakeTurns(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
 		again, m := b.lost(p, "k", "anna", "bert", "carl", "dora", "emil")
 		p.get(10, again, "k")
 		p.get(11, m[0], "k")
@@ -199,10 +196,9 @@ func TestUpdateThatLost(t *testing.T) {
 		"dies":            func(b *bench, p *process) { p.plugin.Gone("killed") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			start(t, newLedger(), func(b *bench) {
-				b.d.Booted()
-				p := b.plugin("echo", "app", nil)
-				b.ledger.upstream("app", "anna", "1")
+			booted(t, func(b *bench) {
+				p := b.echo(nil)
+				b.upstreams("anna", "1")
 				synctest.Wait()
 				b.ledger.updateConflicts = 1
 				p.update(1, 7, k)
@@ -230,7 +226,7 @@ func TestRerunsAreTold(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		b.d.log = hclog.New(&hclog.LoggerOptions{Output: &log})
 		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+		p := b.echo(nil)
 		again, _ := b.lost(p, "account/7", "anna")
 		b.ledger.mu.Lock()
 		b.ledger.conflict[1] = 1

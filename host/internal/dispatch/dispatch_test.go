@@ -12,19 +12,16 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
-	"balhost/host/internal/route"
 	"balhost/host/internal/status"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
 
 func TestLaneIsHandledInOrder(t *testing.T) { // P5
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
-		b.ledger.upstream("app", "bert", "b1")
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
+		b.upstreams("bert", "b1")
 		b.wantIDs(p, "a1", "b1") // one of each device at a time
 		p.result(&wire.Result{Delivery: p.deliveries()[0].Delivery, Code: wire.Result_RETRY, DelayMs: 5000, Error: "not now"})
 		b.wantIDs(p, "a1", "b1")
@@ -43,14 +40,13 @@ func TestLaneIsHandledInOrder(t *testing.T) { // P5
 // is done, none twice at a time. // P5
 func TestLanesUnderFaults(t *testing.T) {
 	for seed := range uint64(20) {
-		start(t, newLedger(), func(b *bench) {
-			b.d.Booted()
+		booted(t, func(b *bench) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			next := map[string]int{} // by device: the number that must come
 			held := map[string]bool{}
 			var p *process
 			restart := func() {
-				p = b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+				p = b.echo(func(p *process, m *wire.Delivery) {
 					from, n := m.GetUpstream().From, m.GetUpstream().MessageId
 					if want := fmt.Sprintf("%s-%d", from, next[from]); n != want || held[from] {
 						t.Errorf("seed %d: handed %s while %s is next (held: %v)", seed, n, want, held[from])
@@ -106,8 +102,7 @@ func TestLanesUnderFaults(t *testing.T) {
 }
 
 func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		stuck := b.plugin("stuck", "a", nil)
 		half := b.plugin("half", "b", func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().From != "slow" {
@@ -131,17 +126,15 @@ func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
 }
 
 func TestMaxAttemptsThenDead(t *testing.T) { // P8
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+	booted(t, func(b *bench) {
+		b.echo(func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().MessageId == "good" {
 				p.done(m)
 				return
 			}
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no such room"})
 		})
-		b.ledger.upstream("app", "anna", "bad")
-		b.ledger.upstream("app", "anna", "good")
+		b.upstreams("anna", "bad", "good")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		ends := b.ledger.ends()
@@ -166,12 +159,11 @@ func TestMaxAttemptsThenDead(t *testing.T) { // P8
 }
 
 func TestRejectIsDeadAtOnce(t *testing.T) { // P8
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+	booted(t, func(b *bench) {
+		b.echo(func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_REJECT, Error: "broken"})
 		})
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		synctest.Wait()
 		if ends := b.ledger.ends(); len(ends) != 1 || ends[0].Verdict != entry.Dead || !strings.Contains(ends[0].Reason, "broken") {
 			t.Errorf("ends: %+v", ends)
@@ -180,11 +172,10 @@ func TestRejectIsDeadAtOnce(t *testing.T) { // P8
 }
 
 func TestConflictRunsAgainWithoutAttempt(t *testing.T) { // P7
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", done)
+	booted(t, func(b *bench) {
+		p := b.echo(done)
 		b.ledger.conflict[1] = 5
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		got := p.deliveries()
@@ -220,11 +211,10 @@ func TestErrorOnStaleReads(t *testing.T) {
 		{"retry late", &wire.Result{Code: wire.Result_RETRY, DelayMs: -1}, 31 * time.Second, 2, 2, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			start(t, newLedger(), func(b *bench) {
-				b.d.Booted()
-				p := b.plugin("echo", "app", nil)
+			booted(t, func(b *bench) {
+				p := b.echo(nil)
 				b.ledger.conflict[1] = 1
-				b.ledger.upstream("app", "anna", "1")
+				b.upstreams("anna", "1")
 				synctest.Wait()
 				time.Sleep(tt.takes)
 				r := wire.Result{Delivery: p.last().Delivery, Code: tt.result.Code, DelayMs: tt.result.DelayMs, Error: "torn", Changes: reads}
@@ -246,16 +236,15 @@ func TestErrorOnStaleReads(t *testing.T) {
 }
 
 func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		b.ledger.refuse = entry.ErrExists
-		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+		b.echo(func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
 		})
 		b.plugin("bad", "bad", func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Send: []*wire.Downstream{{MessageId: "x"}}}}) // no target
 		})
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		b.ledger.upstream("bad", "anna", "1")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -301,10 +290,10 @@ func TestHeldForAbsentPlugin(t *testing.T) {
 
 func TestNothingGoesOutBeforeTheBootIsOver(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		rest := b.plugin("rest", "*", done)
 		b.wantIDs(rest)
-		echo := b.plugin("echo", "app", done)
+		echo := b.echo(done)
 		b.wantIDs(echo)
 		b.d.Booted()
 		b.wantIDs(echo, "1")
@@ -322,7 +311,7 @@ func TestOwnerOutlivesRestart(t *testing.T) {
 	})
 	for range 2 {
 		start(t, ledger, func(b *bench) {
-			ledger.upstream("app", "anna", "1")
+			b.upstreams("anna", "1")
 			fast := b.plugin("fast", "app", done)
 			synctest.Wait()
 			slow := b.plugin("slow", "app", done)
@@ -337,15 +326,15 @@ func TestDueTimeOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
 		b.d.Booted()
-		b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+		b.echo(func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: time.Hour.Milliseconds(), Error: "later"})
 		})
-		ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		synctest.Wait()
 	})
 	start(t, ledger, func(b *bench) {
 		b.d.Booted()
-		p := b.plugin("echo", "app", done)
+		p := b.echo(done)
 		time.Sleep(59 * time.Minute)
 		b.wantIDs(p)
 		time.Sleep(2 * time.Minute)
@@ -357,14 +346,13 @@ func TestDueTimeOutlivesRestart(t *testing.T) {
 }
 
 func TestHungPluginIsKilled(t *testing.T) { // P5, P10
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+	booted(t, func(b *bench) {
+		p := b.echo(func(p *process, m *wire.Delivery) {
 			if m.GetUpstream().From == "fine" {
 				p.done(m)
 			}
 		})
-		b.ledger.upstream("app", "s1", "1")
+		b.upstreams("s1", "1")
 		keepAlive := func(d time.Duration) {
 			for ; d > 0; d -= time.Second {
 				time.Sleep(time.Second)
@@ -391,7 +379,7 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		if revoked != 1 {
 			t.Errorf("revoked %d times, want once", revoked)
 		}
-		b.ledger.upstream("app", "s2", "2")
+		b.upstreams("s2", "2")
 		keepAlive(40 * time.Second)
 		if len(p.killed) == 0 || !strings.Contains(p.killed[0], "hung: 2 ") {
 			t.Fatalf("a quarter of the credit is stuck: killed %q", p.killed)
@@ -400,16 +388,15 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 			t.Errorf("handed out %d, want 2: nothing again before the exit is awaited", n)
 		}
 		p.plugin.Gone("killed")
-		q := b.plugin("echo", "app", done)
+		q := b.echo(done)
 		b.wantIDs(q, "1", "2")
 	})
 }
 
 func TestLostHandlerIsSeenByItsLease(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.HandlerTimeout, f.MaxInFlight = time.Hour, 4 })
-		b.ledger.upstream("app", "anna", "1")
+	booted(t, func(b *bench) {
+		p := b.echo(nil, func(f *instance.Facts) { f.HandlerTimeout, f.MaxInFlight = time.Hour, 4 })
+		b.upstreams("anna", "1")
 		time.Sleep(40 * time.Second) // no extend comes
 		synctest.Wait()
 		if len(p.killed) == 0 {
@@ -419,14 +406,12 @@ func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 }
 
 func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		restart := func() *process {
-			return b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Alone = true })
+			return b.echo(nil, func(f *instance.Facts) { f.Alone = true })
 		}
-		b.ledger.upstream("app", "anna", "poison")
-		b.ledger.upstream("app", "anna", "after")
-		b.ledger.upstream("app", "bert", "innocent")
+		b.upstreams("anna", "poison", "after")
+		b.upstreams("bert", "innocent")
 		for range 3 {
 			p := restart()
 			b.wantIDs(p, "poison", "innocent")
@@ -447,23 +432,21 @@ func TestSuspectIsTriedInTheOnlyProcessThenDead(t *testing.T) { // P8, P10
 }
 
 func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.ledger.upstream("app", "anna", "poison")
-		b.ledger.upstream("app", "anna", "after")
-		b.ledger.upstream("app", "carl", "unlucky")
+	booted(t, func(b *bench) {
+		b.upstreams("anna", "poison", "after")
+		b.upstreams("carl", "unlucky")
 		for range 3 {
-			p := b.plugin("echo", "app", nil)
+			p := b.echo(nil)
 			b.wantIDs(p, "poison", "unlucky")
 			p.plugin.Gone("exit status 2")
 		}
-		p := b.plugin("echo", "app", done)
-		b.ledger.upstream("app", "bert", "innocent")
+		p := b.echo(done)
+		b.upstreams("bert", "innocent")
 		b.wantIDs(p, "innocent") // others go on
 		if p.triers != 1 {
 			t.Fatalf("asked for a second process %d times", p.triers)
 		}
-		trier := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Trier = true })
+		trier := b.echo(nil, asTrier)
 		b.wantIDs(trier, "poison")
 		b.wantIDs(p, "innocent") // the lane waits for the trial
 		trier.plugin.Gone("exit status 2")
@@ -474,25 +457,24 @@ func TestSuspectIsTriedInASecondProcess(t *testing.T) { // P5, P8, P10
 		if p.triers != 2 {
 			t.Errorf("asked for a second process %d times: the next suspect waits for nothing", p.triers)
 		}
-		b.wantIDs(b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true }), "unlucky")
+		b.wantIDs(b.echo(done, asTrier), "unlucky")
 	})
 }
 
 func TestTrierIsRetired(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.ledger.upstream("app", "anna", "unlucky")
+	booted(t, func(b *bench) {
+		b.upstreams("anna", "unlucky")
 		for range 3 {
-			b.plugin("echo", "app", nil).plugin.Gone("killed")
+			b.echo(nil).plugin.Gone("killed")
 			synctest.Wait()
 		}
 		for range 3 { // the first ones died before they were handed anything
-			p := b.plugin("echo", "app", nil)
+			p := b.echo(nil)
 			b.wantIDs(p, "unlucky")
 			p.plugin.Gone("killed")
 		}
-		b.plugin("echo", "app", nil)
-		trier := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true })
+		b.echo(nil)
+		trier := b.echo(done, asTrier)
 		b.wantIDs(trier, "unlucky")
 		if !trier.retired || b.ledger.pending() != 0 {
 			t.Errorf("retired %v, pending %d", trier.retired, b.ledger.pending())
@@ -510,8 +492,8 @@ func TestPauseOutlivesRestart(t *testing.T) {
 	})
 	start(t, ledger, func(b *bench) {
 		b.d.Booted()
-		p := b.plugin("echo", "app", done)
-		ledger.upstream("app", "anna", "1")
+		p := b.echo(done)
+		b.upstreams("anna", "1")
 		b.wantIDs(p)
 		if !b.status().Plugins[0].Paused {
 			t.Error("status does not tell")
@@ -524,11 +506,10 @@ func TestPauseOutlivesRestart(t *testing.T) {
 }
 
 func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.ledger.upstream("app", "anna", "slow")
+	booted(t, func(b *bench) {
+		b.upstreams("anna", "slow")
 		for range 5 {
-			p := b.plugin("echo", "app", nil)
+			p := b.echo(nil)
 			b.wantIDs(p, "slow")
 			ctx, cancel := context.WithTimeout(b.Context(), time.Second)
 			if err := p.plugin.Drain(ctx); err == nil {
@@ -544,9 +525,8 @@ func TestDeathWhileDrainingMakesNoSuspect(t *testing.T) {
 }
 
 func TestCreditIsKept(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
 		for range 20 {
 			b.ledger.outcome("echo", "")
 		}
@@ -573,9 +553,8 @@ func TestCreditIsKept(t *testing.T) {
 }
 
 func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
 		b.ledger.outcome("echo", "g")
 		b.ledger.outcome("echo", "g")
 		b.ledger.outcome("echo", "h")
@@ -592,9 +571,8 @@ func TestOutcomesOfAGroupInOrder(t *testing.T) { // P5
 }
 
 func TestEventWithoutHandlerIsDone(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Outcome = false })
+	booted(t, func(b *bench) {
+		p := b.echo(done, func(f *instance.Facts) { f.Outcome = false })
 		b.ledger.outcome("echo", "")
 		synctest.Wait()
 		if len(p.deliveries()) != 0 || b.ledger.pending() != 0 {
@@ -604,11 +582,9 @@ func TestEventWithoutHandlerIsDone(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
-		b.ledger.upstream("app", "anna", "2")
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
+		b.upstreams("anna", "1", "2")
 		b.wantIDs(p, "1")
 		drained := make(chan error, 1)
 		go func() {
@@ -628,19 +604,16 @@ func TestDrain(t *testing.T) {
 		default:
 		}
 		p.plugin.Frame(&wire.PluginFrame{Drained: true})
-		if err := <-drained; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(drained)
 		p.plugin.Gone("stopped")
-		b.wantIDs(b.plugin("echo", "app", done), "2")
+		b.wantIDs(b.echo(done), "2")
 	})
 }
 
 func TestDrainEndsWithItsContext(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
+		b.upstreams("anna", "1")
 		b.wantIDs(p, "1")
 		ctx, cancel := context.WithTimeout(b.Context(), time.Second)
 		defer cancel()
@@ -651,22 +624,21 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 }
 
 func TestChangedOrderMakesNewLanes(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
 		for i := range 3 {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
 		}
 		b.wantIDs(p, "0")
 		p.plugin.Gone("replaced")
-		p = b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
+		p = b.echo(nil, unordered)
 		b.wantIDs(p, "0", "1", "2")
 	})
 }
 
 func TestCalls(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
-		p := b.plugin("echo", "app", nil)
+		p := b.echo(nil)
 		ok := &wire.Downstream{MessageId: "m1", To: &wire.Target{To: &wire.Target_Token{Token: "anna"}}, Data: []byte(`{"a":"b"}`)}
 		for i, tt := range []struct {
 			call *wire.Call
@@ -706,8 +678,7 @@ func TestCalls(t *testing.T) {
 
 // TestMovedEventsKeepOrder: older events come to a lane that has newer ones. // P5
 func TestMovedEventsKeepOrder(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		const each = 500
 		for i := range each {
 			b.ledger.upstream("old", "anna", fmt.Sprint(i))
@@ -715,9 +686,9 @@ func TestMovedEventsKeepOrder(t *testing.T) {
 		for i := range each {
 			b.ledger.upstream("app", "anna", fmt.Sprint(each+i))
 		}
-		first := b.plugin("echo", "app", nil)
+		first := b.echo(nil)
 		b.wantIDs(first, fmt.Sprint(each))
-		second := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Claim.Categories = []string{"app", "old"} })
+		second := b.echo(done, func(f *instance.Facts) { f.Claim.Categories = []string{"app", "old"} })
 		first.done(first.last())
 		var want []string
 		for i := range 2 * each {
@@ -731,12 +702,11 @@ func TestMovedEventsKeepOrder(t *testing.T) {
 
 // TestEndlessReleaseIsSlow: an event that is never handled nor failed costs little. // P10
 func TestEndlessReleaseIsSlow(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", func(p *process, m *wire.Delivery) {
+	booted(t, func(b *bench) {
+		p := b.echo(func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RELEASE})
 		})
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := len(p.deliveries()); n < 10 || n > 60 {
@@ -747,7 +717,7 @@ func TestEndlessReleaseIsSlow(t *testing.T) {
 
 func TestFloodOfCallsEndsThePlugin(t *testing.T) { // P10
 	start(t, newLedger(), func(b *bench) {
-		p := b.plugin("echo", "app", nil)
+		p := b.echo(nil)
 		p.plugin.Frame(&wire.PluginFrame{Call: make([]*wire.Call, 257)})
 		if len(p.killed) != 1 || !strings.Contains(p.killed[0], "257 calls") {
 			t.Errorf("killed %q", p.killed)
@@ -757,7 +727,7 @@ func TestFloodOfCallsEndsThePlugin(t *testing.T) { // P10
 
 func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 	start(t, newLedger(), func(b *bench) {
-		p := b.plugin("echo", "app", nil)
+		p := b.echo(nil)
 		b.ledger.stuck = make(chan struct{})
 		blocked := make(chan int, 1)
 		go func() {
@@ -803,8 +773,7 @@ func TestSessionsAreNamed(t *testing.T) {
 // TestManyCategories: devices choose the categories, so neither the log nor the
 // status grows with them; what waits is told all the same (P10).
 func TestManyCategories(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		const most = 1000
 		for i := range most {
 			b.ledger.upstream(fmt.Sprintf("nobody-%03d", i), "anna", "1")

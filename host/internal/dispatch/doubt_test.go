@@ -17,11 +17,10 @@ import (
 // TestRefusedEndKeepsWhatTheLedgerHolds: an end that the ledger refuses takes no
 // event off its lane that the ledger still has. // P5 P8
 func TestRefusedEndKeepsWhatTheLedgerHolds(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
 		first := b.ledger.upstream("app", "tokA", "1")
-		b.ledger.upstream("app", "tokA", "2")
+		b.upstreams("tokA", "2")
 		b.wantIDs(p, "1")
 		b.ledger.Lease(first, 99) // as if somebody else had it
 		p.done(p.last())
@@ -41,8 +40,8 @@ func TestRefusedEndKeepsWhatTheLedgerHolds(t *testing.T) {
 func TestEventThatIsGoneHoldsNoLane(t *testing.T) {
 	start(t, newLedger(), func(b *bench) {
 		first := b.ledger.upstream("app", "tokA", "1")
-		b.ledger.upstream("app", "tokA", "2")
-		p := b.plugin("echo", "app", done)
+		b.upstreams("tokA", "2")
+		p := b.echo(done)
 		synctest.Wait()
 		b.ledger.mu.Lock()
 		b.ledger.events = b.ledger.events[1:]
@@ -63,8 +62,8 @@ func TestUnreadablePauseHolds(t *testing.T) {
 	ledger.broken = errors.New("disk says no")
 	start(t, ledger, func(b *bench) {
 		b.d.Booted()
-		b.ledger.upstream("app", "tokA", "1")
-		p := b.plugin("echo", "app", done)
+		b.upstreams("tokA", "1")
+		p := b.echo(done)
 		time.Sleep(10 * time.Second)
 		b.wantIDs(p)
 		if st := b.status().Plugins[0]; !st.Paused || st.LastFailure == "" {
@@ -87,7 +86,7 @@ func TestPauseIsTrueAfterItsCallerLeft(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
 		b.d.Booted()
-		p := b.plugin("echo", "app", done)
+		p := b.echo(done)
 		synctest.Wait()
 		ledger.mu.Lock()
 		ledger.stuck = make(chan struct{})
@@ -100,7 +99,7 @@ func TestPauseIsTrueAfterItsCallerLeft(t *testing.T) {
 		<-answer
 		close(ledger.stuck)
 		synctest.Wait()
-		b.ledger.upstream("app", "tokA", "1")
+		b.upstreams("tokA", "1")
 		b.wantIDs(p)
 		if !b.status().Plugins[0].Paused {
 			t.Error("stored as paused, and not paused")
@@ -116,8 +115,8 @@ func TestDeadLetterIsNamed(t *testing.T) {
 		var log strings.Builder
 		b.d.log = hclog.New(&hclog.LoggerOptions{Output: &log})
 		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
+		p := b.echo(nil)
+		b.upstreams("a-token-that-is-very-long", "7")
 		synctest.Wait()
 		p.result(&wire.Result{Delivery: p.last().Delivery, Code: wire.Result_REJECT, Error: "no such room"})
 		synctest.Wait()
@@ -131,10 +130,9 @@ func TestDeadLetterIsNamed(t *testing.T) {
 
 // TestRetryIsNamed: so is what comes again.
 func TestRetryIsNamed(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "a-token-that-is-very-long", "7")
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
+		b.upstreams("a-token-that-is-very-long", "7")
 		synctest.Wait()
 		p.result(&wire.Result{Delivery: p.last().Delivery, Code: wire.Result_RETRY, DelayMs: -1, Error: "no database"})
 		synctest.Wait()
@@ -148,9 +146,8 @@ func TestRetryIsNamed(t *testing.T) {
 
 // TestStuckHandlerIsTold: once, and of many one in a while, with their number.
 func TestStuckHandlerIsTold(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		b.echo(nil)
 		for n, wait := range []time.Duration{5 * time.Second, 40 * time.Second, 2 * time.Minute} { // the time is up after 30 s
 			b.ledger.upstream("app", fmt.Sprint("token-", n), fmt.Sprint(n))
 			time.Sleep(wait)

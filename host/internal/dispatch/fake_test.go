@@ -303,6 +303,9 @@ func (p *process) result(r *wire.Result) {
 	p.plugin.Frame(&wire.PluginFrame{Result: []*wire.Result{r}})
 }
 
+// drained says what the SDK says when nothing is left to do.
+func (p *process) drained() { p.plugin.Frame(&wire.PluginFrame{Drained: true}) }
+
 func done(p *process, m *wire.Delivery) { p.done(m) }
 
 // bench is a dispatcher in a synctest bubble.
@@ -313,7 +316,7 @@ type bench struct {
 	log    *strings.Builder // to be read while all goroutines wait
 }
 
-// start runs test in a bubble with a dispatcher over the ledger, past boot.
+// start runs test in a bubble with a dispatcher over the ledger, before the end of boot.
 func start(t *testing.T, ledger *fakeLedger, test func(b *bench), change ...func(*Dispatcher)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -333,6 +336,33 @@ func start(t *testing.T, ledger *fakeLedger, test func(b *bench), change ...func
 		}
 	})
 }
+
+// booted is start with a new ledger, past boot.
+func booted(t *testing.T, test func(b *bench), change ...func(*Dispatcher)) {
+	t.Helper()
+	start(t, newLedger(), func(b *bench) {
+		b.d.Booted()
+		test(b)
+	}, change...)
+}
+
+// upstreams come from one device, for the app.
+func (b *bench) upstreams(device string, ids ...string) {
+	for _, id := range ids {
+		b.ledger.upstream("app", device, id)
+	}
+}
+
+// echo makes a ready plugin for the app.
+func (b *bench) echo(handle func(*process, *wire.Delivery), change ...func(*instance.Facts)) *process {
+	b.Helper()
+	return b.plugin("echo", "app", handle, change...)
+}
+
+// unordered is a plugin whose events wait for no other; asTrier is the process in
+// which a suspect is tried.
+func unordered(f *instance.Facts) { f.Order = route.Order{} }
+func asTrier(f *instance.Facts)   { f.Trier = true }
 
 // plugin makes a ready plugin for category, in order of devices.
 func (b *bench) plugin(name, category string, handle func(*process, *wire.Delivery), change ...func(*instance.Facts)) *process {
@@ -365,5 +395,32 @@ func (b *bench) wantIDs(p *process, want ...string) {
 	synctest.Wait()
 	if got := p.ids(); !slices.Equal(got, want) {
 		b.Fatalf("%s was handed %q, want %q", p.plugin.Name, got, want)
+	}
+}
+
+// retire does with a process what pluginhost does when another one is Ready in
+// its place: Drain, and Gone when it is empty or at the limit. The channel gets
+// Drain's error when the process is gone.
+func (b *bench) retire(p *process, limit time.Duration) <-chan error {
+	b.Helper()
+	gone := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(b.Context(), limit)
+		defer cancel()
+		err := p.plugin.Drain(ctx)
+		p.plugin.Gone("another version takes over")
+		gone <- err
+	}()
+	synctest.Wait()
+	return gone
+}
+
+// wantEnded waits for the ends of what runs beside the test: no error.
+func (b *bench) wantEnded(ends ...<-chan error) {
+	b.Helper()
+	for _, end := range ends {
+		if err := <-end; err != nil {
+			b.Fatal(err)
+		}
 	}
 }

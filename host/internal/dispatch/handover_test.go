@@ -13,49 +13,24 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
-	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
 
-// retire does with a process what pluginhost does when another one is Ready in
-// its place: Drain, and Gone when it is empty or at the limit. The channel gets
-// Drain's error when the process is gone.
-func (b *bench) retire(p *process, limit time.Duration) <-chan error {
-	b.Helper()
-	gone := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(b.Context(), limit)
-		defer cancel()
-		err := p.plugin.Drain(ctx)
-		p.plugin.Gone("another version takes over")
-		gone <- err
-	}()
-	synctest.Wait()
-	return gone
-}
-
-// drained says what the SDK says when nothing is left to do.
-func (p *process) drained() { p.plugin.Frame(&wire.PluginFrame{Drained: true}) }
-
 // TestHandover has a new process take lanes as the old one settles them. // P9, P5
 func TestHandover(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
 		b.wantIDs(old, "a1")
-		green := b.plugin("echo", "app", nil)
+		green := b.echo(nil)
 		gone := b.retire(old, time.Minute)
-		b.ledger.upstream("app", "bert", "b1")
+		b.upstreams("bert", "b1")
 		b.wantIDs(green, "b1") // a free lane goes to the new one at once
 		old.done(old.last())
 		b.wantIDs(green, "b1", "a2") // and anna's when the old one has settled
 		b.wantIDs(old, "a1")
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(gone)
 		green.done(green.last())
 		synctest.Wait()
 		if r, err := green.plugin.Results(b.Context()); err != nil || r.Handled != 1 || r.Failed != 0 || r.Holds != 1 || r.Oldest.IsZero() || r.Stuck != 0 {
@@ -67,24 +42,21 @@ func TestHandover(t *testing.T) {
 // TestOldFailures: an event that failed in the old process first is no failure of
 // the new one's own; one that fails there first is, each time. // P9
 func TestOldFailures(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		fails := func(p *process, m *wire.Delivery) {
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, Error: "database is down", DelayMs: 1000})
 		}
-		old := b.plugin("echo", "app", fails)
-		b.ledger.upstream("app", "anna", "a1")
+		old := b.echo(fails)
+		b.upstreams("anna", "a1")
 		synctest.Wait()
 		if r, err := old.plugin.Results(b.Context()); err != nil || r.Failed == 0 || r.Old != 0 {
 			t.Errorf("old one: %+v, %v", r, err)
 		}
-		green := b.plugin("echo", "app", fails)
+		green := b.echo(fails)
 		gone := b.retire(old, time.Minute)
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
-		b.ledger.upstream("app", "bert", "b1")
+		b.wantEnded(gone)
+		b.upstreams("bert", "b1")
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
 		anna, bert := uint64(0), uint64(0)
@@ -104,18 +76,17 @@ func TestOldFailures(t *testing.T) {
 // TestHangOfTheOldOne: a handler that hangs over an event which the old process was ended
 // over is told apart from the new one's own, also before the old one's counted. // P9
 func TestHangOfTheOldOne(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1")
 		b.wantIDs(old, "a1")
 		time.Sleep(time.Second)
-		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.MaxInFlight = 100 })
+		green := b.echo(nil, func(f *instance.Facts) { f.MaxInFlight = 100 })
 		if err := <-b.retire(old, 10*time.Second); err == nil {
 			t.Fatal("the old one let go of it")
 		}
 		b.wantIDs(green, "a1")
-		b.ledger.upstream("app", "bert", "b1")
+		b.upstreams("bert", "b1")
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
 		if r, err := green.plugin.Results(b.Context()); err != nil || r.Stuck != 2 || r.Ended != 1 {
@@ -126,14 +97,13 @@ func TestHangOfTheOldOne(t *testing.T) {
 
 // TestHandoverToAnotherOrder: lanes change only when everything is settled. // P9, P5
 func TestHandoverToAnotherOrder(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
 		for i := range 3 {
 			b.ledger.upstream("app", "anna", fmt.Sprint(i))
 		}
 		b.wantIDs(old, "0")
-		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
+		green := b.echo(nil, unordered)
 		b.wantIDs(green)
 		old.done(old.last())
 		b.wantIDs(green, "1", "2")
@@ -144,13 +114,11 @@ func TestHandoverToAnotherOrder(t *testing.T) {
 // TestHandoverWaitsForCommits: what is answered is not settled before it is on
 // disk. Until then its lane is the old process's, and that is not drained. // P5, P9
 func TestHandoverWaitsForCommits(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
-		b.ledger.upstream("app", "anna", "2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "1", "2")
 		b.wantIDs(old, "1")
-		green := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Order = route.Order{} })
+		green := b.echo(done, unordered)
 		gone := b.retire(old, time.Minute)
 		b.ledger.stuck = make(chan struct{})
 		old.done(old.last())
@@ -162,9 +130,7 @@ func TestHandoverWaitsForCommits(t *testing.T) {
 		default:
 		}
 		close(b.ledger.stuck)
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(gone)
 		b.wantIDs(green, "2")
 	})
 }
@@ -172,26 +138,22 @@ func TestHandoverWaitsForCommits(t *testing.T) {
 // TestHandoverTwice: a second version comes while the first one's turn has not
 // come, or while it holds events of its own. // P9, P5
 func TestHandoverTwice(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
 		b.wantIDs(old, "a1")
-		first := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
+		first := b.echo(nil, unordered)
 		oldGone := b.retire(old, time.Minute)
 		b.wantIDs(first) // its lanes are others: it waits for the old one
-		second := b.plugin("echo", "app", nil)
+		second := b.echo(nil)
 		firstGone := b.retire(first, time.Minute)
-		b.ledger.upstream("app", "bert", "b1")
+		b.upstreams("bert", "b1")
 		b.wantIDs(second, "b1") // whose lanes are the old ones: they need not wait
 		first.drained()
-		if err := <-firstGone; err != nil {
-			t.Fatal(err)
-		}
-		third := b.plugin("echo", "app", done)
+		b.wantEnded(firstGone)
+		third := b.echo(done)
 		secondGone := b.retire(second, time.Minute)
-		b.ledger.upstream("app", "bert", "b2")
+		b.upstreams("bert", "b2")
 		b.wantIDs(third) // both lanes are in older hands, of two processes
 		old.done(old.last())
 		b.wantIDs(third, "a2")
@@ -199,31 +161,25 @@ func TestHandoverTwice(t *testing.T) {
 		b.wantIDs(third, "a2", "b2")
 		old.drained()
 		second.drained()
-		if err := errors.Join(<-oldGone, <-secondGone); err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(oldGone, secondGone)
 		b.wantIDs(first)
 	})
 }
 
 func TestHandoverWhilePaused(t *testing.T) { // P9
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
 		b.wantIDs(old, "a1")
 		if err := b.d.Pause(b.Context(), "echo"); err != nil {
 			t.Fatal(err)
 		}
-		green := b.plugin("echo", "app", done)
+		green := b.echo(done)
 		gone := b.retire(old, time.Minute)
 		old.done(old.last()) // what was handed out goes on
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
-		b.ledger.upstream("app", "bert", "b1")
+		b.wantEnded(gone)
+		b.upstreams("bert", "b1")
 		b.wantIDs(green)
 		if err := b.d.Resume(b.Context(), "echo"); err != nil {
 			t.Fatal(err)
@@ -235,20 +191,16 @@ func TestHandoverWhilePaused(t *testing.T) { // P9
 // TestHandoverDuringRetryWait: what waits for its next attempt has it in the new
 // process, at its time, before what is behind it. // P5, P9
 func TestHandoverDuringRetryWait(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
 		b.wantIDs(old, "a1")
 		old.result(&wire.Result{Delivery: old.last().Delivery, Code: wire.Result_RETRY, DelayMs: 60_000, Error: "later"})
 		synctest.Wait()
-		green := b.plugin("echo", "app", done)
+		green := b.echo(done)
 		gone := b.retire(old, time.Minute)
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(gone)
 		time.Sleep(59 * time.Second) // bubble time
 		b.wantIDs(green)
 		time.Sleep(2 * time.Second)
@@ -262,20 +214,16 @@ func TestHandoverDuringRetryWait(t *testing.T) {
 // TestHandoverDuringConflict: a handler of the old process that has to run
 // again does so in the new one, no attempt counted. // P7, P9
 func TestHandoverDuringConflict(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
+	booted(t, func(b *bench) {
 		b.ledger.conflict[1] = 1
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
 		b.wantIDs(old, "a1")
-		green := b.plugin("echo", "app", done)
+		green := b.echo(done)
 		gone := b.retire(old, time.Minute)
 		old.result(&wire.Result{Delivery: old.last().Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(gone)
 		b.wantIDs(green, "a1", "a2")
 		if first := green.deliveries()[0]; first.Attempt != 1 {
 			t.Errorf("attempt %d, want 1", first.Attempt)
@@ -287,25 +235,21 @@ func TestHandoverDuringConflict(t *testing.T) {
 // version that it is one of; what it takes along is tried in one of the new
 // version, and is not dead by it. // P5, P8, P9
 func TestHandoverWhileASuspectIsTried(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		b.ledger.upstream("app", "anna", "poison")
-		b.ledger.upstream("app", "anna", "after")
+	booted(t, func(b *bench) {
+		b.upstreams("anna", "poison", "after")
 		for range 3 {
-			p := b.plugin("echo", "app", nil)
+			p := b.echo(nil)
 			b.wantIDs(p, "poison")
 			p.plugin.Gone("exit status 2")
 		}
-		old := b.plugin("echo", "app", done)
-		oldTrier := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Trier = true })
+		old := b.echo(done)
+		oldTrier := b.echo(nil, asTrier)
 		b.wantIDs(oldTrier, "poison")
-		green := b.plugin("echo", "app", done)
+		green := b.echo(done)
 		trierGone, oldGone := b.retire(oldTrier, time.Second), b.retire(old, time.Minute)
 		b.wantIDs(green) // the lane is in the trier's hands
 		old.drained()
-		if err := <-oldGone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(oldGone)
 		if err := <-trierGone; !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Drain of a process that holds an event: %v", err)
 		}
@@ -318,7 +262,7 @@ func TestHandoverWhileASuspectIsTried(t *testing.T) {
 		if green.triers == 0 {
 			t.Fatal("the new version was not asked for a process to try it in")
 		}
-		trier := b.plugin("echo", "app", done, func(f *instance.Facts) { f.Trier = true })
+		trier := b.echo(done, asTrier)
 		b.wantIDs(trier, "poison") // which the new version can handle
 		b.wantIDs(green, "after")
 		if ends := b.ledger.ends(); len(ends) != 2 || ends[0].Verdict != entry.Done {
@@ -331,8 +275,7 @@ func TestHandoverWhileASuspectIsTried(t *testing.T) {
 // category goes from one to the other, whichever version is ready first. // P5, P8, P9
 func TestCategoryMovesWithAHandover(t *testing.T) {
 	for _, giverFirst := range []bool{true, false} {
-		start(t, newLedger(), func(b *bench) {
-			b.d.Booted()
+		booted(t, func(b *bench) {
 			claims := func(categories ...string) func(*instance.Facts) {
 				return func(f *instance.Facts) { f.Claim.Categories = categories }
 			}
@@ -365,9 +308,7 @@ func TestCategoryMovesWithAHandover(t *testing.T) {
 			taker.done(taker.last())
 			giver.drained()
 			taker.drained()
-			if err := errors.Join(<-giverGone, <-takerGone); err != nil {
-				t.Fatal(err)
-			}
+			b.wantEnded(giverGone, takerGone)
 			b.ledger.upstream("stays", "bert", "s2")
 			b.wantIDs(giver2, "s2")
 			if n := b.ledger.pending(); n != 0 || b.ledger.Owner("moves") != "taker" {
@@ -380,19 +321,18 @@ func TestCategoryMovesWithAHandover(t *testing.T) {
 // TestClaimsCountFromTheHandoverOn: a new version that is not proven has no say
 // in who owns what, and may never have. // P9
 func TestClaimsCountFromTheHandoverOn(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", done)
+	booted(t, func(b *bench) {
+		old := b.echo(done)
 		green := &process{t: b.T, d: b.d, handle: done}
 		changed := old.plugin.Facts
 		changed.Claim.Categories = []string{"new"}
 		green.plugin = b.d.Described(changed, green).(*Instance)
-		b.ledger.upstream("app", "anna", "1")
+		b.upstreams("anna", "1")
 		b.ledger.upstream("new", "anna", "2")
 		b.wantIDs(old, "1")
 		b.wantIDs(green)
 		green.plugin.Ready()
-		b.ledger.upstream("app", "anna", "3")
+		b.upstreams("anna", "3")
 		b.wantIDs(green, "2")
 		b.wantIDs(old, "1")
 		if s := b.status(); len(s.Holding) != 1 || s.Holding[0].Category != "app" {
@@ -403,10 +343,9 @@ func TestClaimsCountFromTheHandoverOn(t *testing.T) {
 
 // TestRemovedPluginReturns: its events have waited for it. // P8
 func TestRemovedPluginReturns(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
+	booted(t, func(b *bench) {
+		p := b.echo(nil)
+		b.upstreams("anna", "1")
 		b.wantIDs(p, "1")
 		gone := b.retire(p, time.Second)
 		if err := <-gone; err == nil {
@@ -414,9 +353,9 @@ func TestRemovedPluginReturns(t *testing.T) {
 		}
 		b.d.Removed("echo")
 		b.plugin("rest", "*", done)
-		b.ledger.upstream("app", "anna", "2")
+		b.upstreams("anna", "2")
 		synctest.Wait()
-		b.wantIDs(b.plugin("echo", "app", done), "1", "2")
+		b.wantIDs(b.echo(done), "1", "2")
 	})
 }
 
@@ -424,29 +363,26 @@ func TestRemovedPluginReturns(t *testing.T) {
 // one that follows; the old one, which was told to end, gets nothing again and
 // keeps the lanes that it holds. // P5, P9
 func TestNewProcessDiesWhileTheOldOneDrains(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
 		for _, id := range []string{"1", "2"} {
 			b.ledger.upstream("app", "anna", "a"+id)
 			b.ledger.upstream("app", "bert", "b"+id)
 		}
 		b.wantIDs(old, "a1", "b1")
-		green := b.plugin("echo", "app", nil)
+		green := b.echo(nil)
 		gone := b.retire(old, time.Minute)
 		old.done(old.deliveries()[0])
 		b.wantIDs(green, "a2") // in the middle of taking over
 		green.plugin.Gone("exit status 2")
 		b.wantIDs(old, "a1", "b1")
-		back := b.plugin("echo", "app", done) // the old content, started again
+		back := b.echo(done) // the old content, started again
 		b.wantIDs(back, "a2")
 		green.plugin.Frame(&wire.PluginFrame{Done: []uint64{green.last().Delivery}}) // too late
 		old.done(old.deliveries()[1])
 		b.wantIDs(back, "a2", "b2")
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
+		b.wantEnded(gone)
 		if ends := b.ledger.ends(); len(ends) != 4 {
 			t.Errorf("ends: %+v", ends)
 		}
@@ -456,21 +392,17 @@ func TestNewProcessDiesWhileTheOldOneDrains(t *testing.T) {
 // TestNewProcessDiesBeforeItsTurn: it waits for the old lanes to be empty, and
 // never serves. // P9
 func TestNewProcessDiesBeforeItsTurn(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
-		b.ledger.upstream("app", "anna", "2")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "1", "2")
 		b.wantIDs(old, "1")
-		green := b.plugin("echo", "app", nil, func(f *instance.Facts) { f.Order = route.Order{} })
+		green := b.echo(nil, unordered)
 		gone := b.retire(old, time.Minute)
 		green.plugin.Gone("exit status 2")
 		old.done(old.last())
 		old.drained()
-		if err := <-gone; err != nil {
-			t.Fatal(err)
-		}
-		b.wantIDs(b.plugin("echo", "app", done), "2")
+		b.wantEnded(gone)
+		b.wantIDs(b.echo(done), "2")
 		b.wantIDs(green)
 	})
 }
@@ -479,20 +411,18 @@ func TestNewProcessDiesBeforeItsTurn(t *testing.T) {
 // it, past the limit of its drain, until that one is gone; other lanes don't
 // wait. // P5, P9
 func TestHungHandlerAtHandover(t *testing.T) {
-	start(t, newLedger(), func(b *bench) {
-		b.d.Booted()
-		old := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "a1")
-		b.ledger.upstream("app", "anna", "a2")
-		b.ledger.upstream("app", "bert", "b1")
+	booted(t, func(b *bench) {
+		old := b.echo(nil)
+		b.upstreams("anna", "a1", "a2")
+		b.upstreams("bert", "b1")
 		b.wantIDs(old, "a1", "b1")
-		green := b.plugin("echo", "app", done)
+		green := b.echo(done)
 		ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 		defer cancel()
 		drained := make(chan error, 1)
 		go func() { drained <- old.plugin.Drain(ctx) }()
 		synctest.Wait()
-		b.ledger.upstream("app", "cora", "c1")
+		b.upstreams("cora", "c1")
 		b.wantIDs(green, "c1")
 		if err := <-drained; !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Drain: %v", err)
@@ -517,8 +447,7 @@ func TestHungHandlerAtHandover(t *testing.T) {
 // ahead of it is done, never one that a living process holds. // P5, P7, P8, P9
 func TestHandoversUnderFaults(t *testing.T) {
 	for seed := range uint64(100) {
-		start(t, newLedger(), func(b *bench) {
-			b.d.Booted()
+		booted(t, func(b *bench) {
 			w := &handovers{bench: b, seed: seed, rnd: rand.New(rand.NewPCG(seed, 2)), next: map[string]int{}, held: map[string]*process{}}
 			for i := range w.total() {
 				device := fmt.Sprint("d", i%7)

@@ -42,9 +42,8 @@ func TestHowLongLanesWait(t *testing.T) {
 				t.Errorf("handled for %v s in all, want %v", sum, handled)
 			}
 		}
-		p := b.plugin("echo", "app", nil)
-		b.ledger.upstream("app", "anna", "1")
-		b.ledger.upstream("app", "anna", "2")
+		p := b.echo(nil)
+		b.upstreams("anna", "1", "2")
 		want(1, 0, 0)
 		time.Sleep(3 * time.Second)
 		if err := b.d.Pause(b.Context(), "echo"); err != nil {
@@ -79,8 +78,8 @@ func TestRemovedPluginHasNoSeries(t *testing.T) {
 			return n
 		}
 		for range 2 {
-			p := b.plugin("echo", "app", nil)
-			b.ledger.upstream("app", "anna", "1")
+			p := b.echo(nil)
+			b.upstreams("anna", "1")
 			synctest.Wait()
 			p.done(p.last())
 			if n := series(); n != 4 {

@@ -30,14 +30,14 @@ func TestNewContentWakes(t *testing.T) {
 			}
 			p.result(r)
 		}
-		b.plugin("echo", "app", fails, runs("one"))
+		b.echo(fails, runs("one"))
 		for _, id := range []string{"failed", "asked", "slow"} {
 			ledger.upstream("app", id, id)
 		}
 		synctest.Wait()
-		again := b.plugin("echo", "app", fails, runs("one"))
+		again := b.echo(fails, runs("one"))
 		b.wantIDs(again)
-		new := b.plugin("echo", "app", done, runs("two"))
+		new := b.echo(done, runs("two"))
 		synctest.Wait()
 		close(slow)
 		synctest.Wait()
@@ -62,10 +62,10 @@ func TestWaitingIsTriedNow(t *testing.T) {
 			}
 			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: (time.Duration(m.GetUpstream().GetMessageId()[0]-'0') * time.Hour).Milliseconds(), Error: "later"})
 		}
-		p := b.plugin("echo", "app", handle)
+		p := b.echo(handle)
 		q := b.plugin("other", "app2", handle)
 		anna := ledger.upstream("app", "anna", "2")
-		ledger.upstream("app", "anna", "3")
+		b.upstreams("anna", "3")
 		bert := ledger.upstream("app", "bert", "1")
 		ledger.upstream("app2", "carl", "5")
 		synctest.Wait()
