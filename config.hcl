@@ -48,7 +48,7 @@ plugin "chatroom" {                         # example: write a block only for a 
   suspect_after   = 3                       # an event that was in flight at so many crashes is a suspect: it is tried alone
   max_in_flight   = 256                     # events that it holds at most
   strategy        = "handover"              # a new version starts beside the old one; "recreate": after the old one has ended, for a plugin that can't run twice
-  probation       = "30s"                   # a new version must run this long and handle one event; a crash, a hang or a higher error rate before that brings the old version back; "0s": no probation
+  probation       = "30s"                   # a new version must run this long, and handle an event if one is handed to it; a crash, a hang or a higher error rate before that brings the old version back; "0s": no probation
   on_remove       = "stop"                  # when its file is removed; "keep": it goes on until the host stops
   sha256          = ""                      # accept only a file with this hash; a file NAME.sha256 beside the plugin does the same
   memory_max      = "0B"                    # of all its processes together; above it the plugin is killed, which counts as a crash; 0B is no limit
