@@ -146,17 +146,17 @@ func TestStatus(t *testing.T) {
 		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3723, Reasons: []string{`session "main" is not connected`},
 		Sessions: []admin.Session{{
 			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12,
-			Connections: []admin.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
-			LastError:   "dial\x1b[2J refused", LastErrorAt: &now,
+			Connections: []status.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
+			LastError:   "dial\x1b[2J refused", LastErrorAt: now,
 		}},
 		Ledger: admin.Ledger{Counts: entry.Counts{Accepted: 12, Dead: 3}, DiskFree: new(int64(5 << 30))},
 		Plugins: []admin.Plugin{
-			{Name: "echo", State: "refused", Reason: "its name is not echo"},
-			{Name: "bad", State: "refused", Reason: "exited", Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
-			{Name: "old", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Work: status.Work{Rate: 12.34}, Reason: "exited",
-				Refusal: &admin.PluginRefusal{SHA256: strings.Repeat("c", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}},
-			{Name: "shy", State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Pinned: true,
-				Refusal: &admin.PluginRefusal{Reason: "anybody can change it: chmod go-w x", At: now.Add(-time.Minute)}},
+			{Name: "echo", Process: status.Process{State: "refused", Reason: "its name is not echo"}},
+			{Name: "bad", Process: status.Process{State: "refused", Reason: "exited", Refusal: &status.Refusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}}},
+			{Name: "old", Work: status.Work{Rate: 12.34}, Process: status.Process{State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Reason: "exited",
+				Refusal: &status.Refusal{SHA256: strings.Repeat("c", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}}},
+			{Name: "shy", Process: status.Process{State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Pinned: true,
+				Refusal: &status.Refusal{Reason: "anybody can change it: chmod go-w x", At: now.Add(-time.Minute)}}},
 		},
 		Holding: []status.Holding{{Category: "com.example.x", Pending: 9, Since: now}},
 	}
@@ -255,11 +255,11 @@ func TestTerminalIsSafe(t *testing.T) {
 	now := time.Now()
 	status := admin.Status{
 		Reasons: []string{evil}, Version: evil,
-		Sessions: []admin.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: &now, Connections: []admin.Connection{{State: evil, Refused: evil}}}},
+		Sessions: []admin.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: now, Connections: []status.Connection{{State: status.State(evil), Refused: evil}}}},
 		Ledger:   admin.Ledger{DiskError: evil},
-		Plugins:  []admin.Plugin{{Name: evil, State: evil, Reason: evil, Version: evil, Work: status.Work{LastFailure: evil, LastFailureAt: now, Lost: []string{evil}, Paused: true}}},
+		Plugins:  []admin.Plugin{{Name: evil, Process: status.Process{State: status.State(evil), Reason: evil, Version: evil}, Work: status.Work{LastFailure: evil, LastFailureAt: now, Lost: []string{evil}, Paused: true}}},
 		Holding:  []status.Holding{{Category: evil, Pending: 1}},
-		Unusable: []admin.Unusable{{Session: evil, Reason: evil, From: evil, MessageID: evil}},
+		Unusable: []status.Unusable{{Session: evil, Reason: evil, From: evil, MessageID: evil}},
 	}
 	answering(t, admin.Functions{
 		Dead:       func(string, int) ([]entry.DeadLetter, error) { return []entry.DeadLetter{letter}, nil },

@@ -200,7 +200,7 @@ func (w *world) serves(sum string) admin.Plugin {
 
 func (w *world) proves(sum string) {
 	w.t.Helper()
-	w.until("that version is proven", func(p admin.Plugin) bool { return p.SHA256 == sum && p.State == "running" && p.Probation == nil })
+	w.until("that version is proven", func(p admin.Plugin) bool { return p.SHA256 == sum && p.State == "running" && p.Probation.IsZero() })
 }
 
 // judgeLanes compares the books, of processes that may overlap.

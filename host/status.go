@@ -110,13 +110,13 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	p := func(format string, args ...any) {
 		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
 	}
-	if s.HaltedUntil != nil {
+	if !s.HaltedUntil.IsZero() {
 		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
 	}
-	if s.PushedAt != nil {
-		p("another client logs in as %s and pushes its connections off: %d times in a row, the last %s ago; stop it, then balhost reload", s.SenderID, s.Pushed, ago(now, *s.PushedAt))
+	if !s.PushedAt.IsZero() {
+		p("another client logs in as %s and pushes its connections off: %d times in a row, the last %s ago; stop it, then balhost reload", s.SenderID, s.Pushed, ago(now, s.PushedAt))
 	}
-	if s.Later > 0 && s.NextTry != nil {
+	if s.Later > 0 && !s.NextTry.IsZero() {
 		p("%s, the first for %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
 	}
 	if s.TooLarge > 0 {
@@ -127,7 +127,7 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 		if c.Unackable > 0 {
 			p("connection %d: %d from CCS can't be acked and hold slots of its window", c.Number, c.Unackable)
 		}
-		if c.NextTry != nil && !told { // the first of those that wait
+		if !c.NextTry.IsZero() && !told { // the first of those that wait
 			told = true
 			p("connection %d: tried again at %s, in %s; balhost reload tries it at once", c.Number, c.NextTry.Local().Format(time.TimeOnly), short(c.NextTry.Sub(now)))
 		}
@@ -138,8 +138,8 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 			p("connection %d: upstreams are not stored now (%s); CCS keeps them", c.Number, c.Refused)
 		}
 	}
-	if s.LastError != "" && s.LastErrorAt != nil {
-		p("%s ago: %s", ago(now, *s.LastErrorAt), s.LastError)
+	if s.LastError != "" && !s.LastErrorAt.IsZero() {
+		p("%s ago: %s", ago(now, s.LastErrorAt), s.LastError)
 	}
 }
 
@@ -170,8 +170,8 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 		if s.PID != 0 {
 			pid = s.PID
 		}
-		if s.Started != nil {
-			up = ago(now, *s.Started)
+		if !s.Started.IsZero() {
+			up = ago(now, s.Started)
 		}
 		t.row(s.Name, s.State, s.Version, brief(s.SHA256), pid, up, s.Restarts, s.Pending, s.InFlight, s.Lanes, s.Handled, fmt.Sprintf("%.1f/s", s.Rate), s.Died)
 	}
@@ -192,7 +192,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	if s.Reason != "" && (s.Refusal == nil || s.Refusal.Reason != s.Reason) {
 		p("%s", s.Reason)
 	}
-	if s.NextStart != nil {
+	if !s.NextStart.IsZero() {
 		p("started again in %s", short(s.NextStart.Sub(now)))
 	}
 	if s.Refusal != nil {
@@ -202,7 +202,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("paused; balhost resume %s", s.Name)
 	}
 	switch {
-	case s.Probation == nil:
+	case s.Probation.IsZero():
 	case s.Probation.After(now):
 		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
 	default:

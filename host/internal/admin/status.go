@@ -11,70 +11,55 @@ import (
 // running host first. Fields are only ever added. Counters without another
 // word count since this start; the ledger's totals go back to its making.
 type Status struct {
-	Version       string           `json:"version"`
-	PID           int              `json:"pid"`
-	Started       time.Time        `json:"started"`
-	Now           time.Time        `json:"now"` // by the host's clock; every other time is by that clock as it is set now
-	UptimeSeconds int64            `json:"uptime_seconds"`
-	Ready         bool             `json:"ready"`
-	Reasons       []string         `json:"reasons,omitempty"`  // why not ready, each with what to do
-	Warnings      []string         `json:"warnings,omitempty"` // what is wrong and leaves the host ready
-	Sessions      []Session        `json:"sessions"`
-	Ledger        Ledger           `json:"ledger"`
-	Plugins       []Plugin         `json:"plugins"`
-	Holding       []status.Holding `json:"holding,omitempty"`     // upstreams that no plugin claims: the 100 categories with the most
-	HoldingMore   status.Rest      `json:"holding_more,omitzero"` // the other categories
-	Recent        []status.Recent  `json:"recent,omitempty"`      // the events that ended last, newest first
-	Unusable      []Unusable       `json:"unusable,omitempty"`    // what came last from CCS and could not be understood, newest first
-	Log           *Log             `json:"log,omitempty"`         // the host's own log; absent where nobody counts
+	Version       string            `json:"version"`
+	PID           int               `json:"pid"`
+	Started       time.Time         `json:"started"`
+	Now           time.Time         `json:"now"` // by the host's clock; every other time is by that clock as it is set now
+	UptimeSeconds int64             `json:"uptime_seconds"`
+	Ready         bool              `json:"ready"`
+	Reasons       []string          `json:"reasons,omitempty"`  // why not ready, each with what to do
+	Warnings      []string          `json:"warnings,omitempty"` // what is wrong and leaves the host ready
+	Sessions      []Session         `json:"sessions"`
+	Ledger        Ledger            `json:"ledger"`
+	Plugins       []Plugin          `json:"plugins"`
+	Holding       []status.Holding  `json:"holding,omitempty"`     // upstreams that no plugin claims: the 100 categories with the most
+	HoldingMore   status.Rest       `json:"holding_more,omitzero"` // the other categories
+	Recent        []status.Recent   `json:"recent,omitempty"`      // the events that ended last, newest first
+	Unusable      []status.Unusable `json:"unusable,omitempty"`    // what came last from CCS and could not be understood, newest first
+	Log           *Log              `json:"log,omitempty"`         // the host's own log; absent where nobody counts
 }
 
 // Log tells what became of the lines of the host's log.
 type Log struct {
-	Dropped uint64     `json:"dropped"`           // lines: nobody read those before them
-	Failed  uint64     `json:"failed"`            // lines that could not be written
-	Error   string     `json:"error,omitempty"`   // the last reason for that
-	Stalled *time.Time `json:"stalled,omitempty"` // since then nobody has read
+	Dropped uint64    `json:"dropped"`          // lines: nobody read those before them
+	Failed  uint64    `json:"failed"`           // lines that could not be written
+	Error   string    `json:"error,omitempty"`  // the last reason for that
+	Stalled time.Time `json:"stalled,omitzero"` // since then nobody has read
 }
 
 // Session is one CCS sender.
 type Session struct {
-	Name        string       `json:"name"` // the block's label in config.hcl; empty when it is there no more, and downstreams wait
-	SenderID    string       `json:"sender_id"`
-	Address     string       `json:"address"`
-	Upstreams   uint64       `json:"upstreams"`              // stored and acked, duplicates included
-	Downstreams uint64       `json:"downstreams"`            // written to CCS, repeats included
-	Answered    uint64       `json:"answered"`               // of these, acked or nacked by CCS
-	Unusable    uint64       `json:"unusable"`               // could not be understood; those with an id are in the dead letters
-	TooLarge    uint64       `json:"too_large"`              // stanzas over max_stanza, skipped
-	Waiting     int          `json:"waiting"`                // downstreams without an outcome
-	Later       int          `json:"later"`                  // of these, wait for a time: to be sent again, or since their target is sent too much
-	NextTry     *time.Time   `json:"next_try,omitempty"`     // when the first of them may go
-	HaltedUntil *time.Time   `json:"halted_until,omitempty"` // CCS refuses the account: no downstream goes before
-	AckP50      float64      `json:"ack_p50_ms"`             // from reading an upstream to writing its ack
-	AckP99      float64      `json:"ack_p99_ms"`
-	AckMax      float64      `json:"ack_max_ms"`
-	Connections []Connection `json:"connections"`
-	LastError   string       `json:"last_error,omitempty"` // why a connection ended last that nobody had asked to
-	LastErrorAt *time.Time   `json:"last_error_at,omitempty"`
-	Pushed      int          `json:"pushed,omitempty"`       // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
-	PushedAt    *time.Time   `json:"pushed_at,omitempty"`    // the last time
-	PushedUntil *time.Time   `json:"pushed_until,omitempty"` // not ready until then, or until a reload
-}
-
-// Connection is one connection of a session.
-type Connection struct {
-	Number    int        `json:"number"`                        // counts up over the host's life
-	State     string     `json:"state"`                         // dialing, opening, ready, draining, waiting
-	Since     time.Time  `json:"since"`                         // of this state
-	Address   string     `json:"address,omitempty"`             // where it goes: one of those that the session's address has
-	NextTry   *time.Time `json:"next_try,omitempty"`            // of one that waits: when it is tried
-	NextTryIn float64    `json:"next_try_in_seconds,omitempty"` // and in how long
-	Window    int        `json:"window"`                        // most downstreams unanswered at a time
-	InFlight  int        `json:"in_flight"`
-	Unacked   int        `json:"unacked"`           // upstreams read and not acked yet
-	Unackable int        `json:"unackable"`         // upstreams that can't be acked: each holds a slot of CCS's window until the connection ends
-	Refused   string     `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
+	Name        string              `json:"name"` // the block's label in config.hcl; empty when it is there no more, and downstreams wait
+	SenderID    string              `json:"sender_id"`
+	Address     string              `json:"address"`
+	Upstreams   uint64              `json:"upstreams"`             // stored and acked, duplicates included
+	Downstreams uint64              `json:"downstreams"`           // written to CCS, repeats included
+	Answered    uint64              `json:"answered"`              // of these, acked or nacked by CCS
+	Unusable    uint64              `json:"unusable"`              // could not be understood; those with an id are in the dead letters
+	TooLarge    uint64              `json:"too_large"`             // stanzas over max_stanza, skipped
+	Waiting     int                 `json:"waiting"`               // downstreams without an outcome
+	Later       int                 `json:"later"`                 // of these, wait for a time: to be sent again, or since their target is sent too much
+	NextTry     time.Time           `json:"next_try,omitzero"`     // when the first of them may go
+	HaltedUntil time.Time           `json:"halted_until,omitzero"` // CCS refuses the account: no downstream goes before
+	AckP50      float64             `json:"ack_p50_ms"`            // from reading an upstream to writing its ack
+	AckP99      float64             `json:"ack_p99_ms"`
+	AckMax      float64             `json:"ack_max_ms"`
+	Connections []status.Connection `json:"connections"`
+	LastError   string              `json:"last_error,omitempty"` // why a connection ended last that nobody had asked to
+	LastErrorAt time.Time           `json:"last_error_at,omitzero"`
+	Pushed      int                 `json:"pushed,omitempty"`      // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
+	PushedAt    time.Time           `json:"pushed_at,omitzero"`    // the last time
+	PushedUntil time.Time           `json:"pushed_until,omitzero"` // not ready until then, or until a reload
 }
 
 // Ledger is the store: its totals, and how much room is left.
@@ -91,48 +76,5 @@ type Ledger struct {
 type Plugin struct {
 	Name string `json:"name"`
 	status.Work
-	State      string         `json:"state"`            // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
-	Reason     string         `json:"reason,omitempty"` // why it is not running, with what to do
-	Version    string         `json:"version,omitempty"`
-	SHA256     string         `json:"sha256,omitempty"`
-	PID        int            `json:"pid,omitempty"`
-	Started    *time.Time     `json:"started,omitempty"`
-	Restarts   int            `json:"restarts"`
-	Candidate  string         `json:"candidate,omitempty"`  // sha256 of content that is being started to take over
-	NextStart  *time.Time     `json:"next_start,omitempty"` // in state backoff: when it is started again
-	Probation  *time.Time     `json:"probation,omitempty"`  // until then new content is watched, and rolled back when it does badly
-	Previous   []string       `json:"previous,omitempty"`   // sha256 of contents that rollback can go to, the newest first
-	Pinned     bool           `json:"pinned,omitempty"`     // rolled back by a person: stays until the file changes
-	Memory     int64          `json:"memory_bytes,omitempty"`
-	Refusal    *PluginRefusal `json:"last_refusal,omitempty"` // content that was not taken, or was rolled back
-	Categories []string       `json:"categories,omitempty"`
-	RunFailure *RunFailure    `json:"run_failure,omitempty"` // of the plugin's Run in the process that serves
-}
-
-// RunFailure tells of a Run that failed; it is started again.
-type RunFailure struct {
-	Failing  bool      `json:"failing"`  // it has not gone on for a minute since
-	Failures int       `json:"failures"` // in a row
-	Error    string    `json:"error"`
-	At       time.Time `json:"at"`
-	Next     time.Time `json:"next"` // when it is or was started again
-}
-
-// PluginRefusal says which content of a plugin was not taken, or was rolled back, and why.
-type PluginRefusal struct {
-	SHA256 string    `json:"sha256,omitempty"`
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
-	// Tried: it was run, and isn't again until the file or the config changes, or
-	// by a reload with force. Else the reason says what to mend; that is noticed.
-	Tried bool `json:"tried"`
-}
-
-// Unusable is one thing that came from CCS and could not be understood.
-type Unusable struct {
-	At        time.Time `json:"at"`
-	Session   string    `json:"session"`
-	Reason    string    `json:"reason"`
-	From      string    `json:"from,omitempty"`
-	MessageID string    `json:"message_id,omitempty"`
+	status.Process
 }

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"balhost/host/internal/flow"
+	"balhost/host/internal/status"
 )
 
 // State is where a connection stands.
-type State string
+type State = status.State
 
 // The states, in the order of a connection's life.
 const (

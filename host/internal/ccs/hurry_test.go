@@ -46,7 +46,7 @@ func TestHurry(t *testing.T) { // P10
 				if len(st.Connections) != 1 || st.Connections[0].State != Waiting {
 					t.Fatalf("it does not wait: %+v", st)
 				}
-				next := st.Connections[0].Next
+				next := st.Connections[0].NextTry
 				if wait := time.Until(next); wait < 5*time.Second || wait > time.Hour {
 					t.Fatalf("status says that the next try is in %v", wait)
 				}

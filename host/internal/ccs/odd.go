@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"balhost/host/internal/status"
 )
 
 // oddity is a kind of thing that CCS should not send. Each is counted, and logged
@@ -42,13 +44,6 @@ func (s *Session) odd(k oddity, what string) {
 	s.said.log(s.o.Log.Warn, oddMessage[k], "err", s.secrets.Text(what))
 }
 
-// Unusable is a payload from CCS that could not be understood, or not stored.
-type Unusable struct {
-	At              time.Time
-	Reason          string
-	From, MessageID string // with both it is a dead letter and acked, unless Reason says otherwise
-}
-
 // remembered is how many of the last unusable payloads status shows.
 const remembered = 20
 
@@ -59,7 +54,7 @@ func (s *Session) remember(at time.Time, from, messageID, reason string) {
 		copy(s.recent, s.recent[1:])
 		s.recent = s.recent[:remembered-1]
 	}
-	s.recent = append(s.recent, Unusable{At: at, Reason: reason, From: from, MessageID: messageID})
+	s.recent = append(s.recent, status.Unusable{At: at, Session: s.o.Name, Reason: reason, From: from, MessageID: messageID})
 }
 
 // quiet is for how long the same line is not logged again.

@@ -9,6 +9,7 @@ import (
 
 	"balhost/host/internal/latency"
 	"balhost/host/internal/secret"
+	"balhost/host/internal/status"
 	"balhost/host/internal/xmpp"
 
 	"golang.org/x/sync/errgroup"
@@ -37,8 +38,8 @@ type Session struct {
 	conns     []*conn // that live, oldest first; for a slot that waits the one to come
 	err       error   // why the last connection ended that was not asked to
 	errAt     time.Time
-	denial    string     // why CCS does not let us in, as last said; "" when it does
-	recent    []Unusable // newest last
+	denial    string            // why CCS does not let us in, as last said; "" when it does
+	recent    []status.Unusable // newest last
 }
 
 // New makes a Session; Run starts it.

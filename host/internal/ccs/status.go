@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"balhost/host/internal/latency"
+	"balhost/host/internal/status"
 )
 
 // counts are a session's totals since the start.
@@ -34,23 +35,14 @@ type Status struct {
 	Connections []Connection // oldest first; that of a slot in its backoff waits
 	LastError   error        // why the last connection ended that was not asked to; nil: none did
 	LastErrorAt time.Time
-	Contest     Contest    // with another client of the sender
-	Recent      []Unusable // the last unusable payloads, newest first
+	Contest     Contest           // with another client of the sender
+	Recent      []status.Unusable // the last unusable payloads, newest first
 }
 
 // Connection is one connection at one moment.
 type Connection struct {
-	Number   int // counts up
-	State    State
-	Since    time.Time // of the state
-	Address  string    // where it goes, as the session's was resolved; "" before
-	Next     time.Time // of one that waits: when it is tried, if that is known
-	Window   int
-	InFlight int
-
-	Unacked      int       // upstreams read and not acked: slots of CCS's window
-	UnackedSince time.Time // of the oldest
-	Unackable    int       // upstreams that can't be acked before it ends; not among Unacked
+	status.Connection
+	UnackedSince time.Time // of the oldest that is not acked
 	NotStored    error     // why upstreams are not stored; nil when they are
 }
 
@@ -86,14 +78,15 @@ func (s *Session) Status() Status {
 
 // status is c's; the session's mu is held.
 func (c *conn) status() Connection {
-	st := Connection{
-		Number: c.number, Window: c.s.o.Window,
+	st := Connection{Connection: status.Connection{
+		Number: c.number, State: c.state, Since: c.since, Address: c.addr, Window: c.s.o.Window,
 		InFlight: int(c.inFlight.Load()), Unackable: int(c.holes.Load()),
+	}}
+	if st.Unacked, st.UnackedSince, st.NotStored = c.box.unacked(); st.NotStored != nil {
+		st.Refused = st.NotStored.Error()
 	}
-	st.Unacked, st.UnackedSince, st.NotStored = c.box.unacked()
-	st.State, st.Since, st.Address = c.state, c.since, c.addr
 	if opens := c.s.admission.opens(c.slot); c.state == Waiting && opens.After(time.Now()) {
-		st.Next = opens // else it waits for its turn, or for a place
+		st.NextTry, st.NextTryIn = opens, time.Until(opens).Seconds() // else it waits for its turn, or for a place
 	}
 	return st
 }

@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/status"
 )
 
 // P10: unfinished copies of plugins that filled the disk go before the ledger
@@ -87,12 +88,12 @@ func TestMissed(t *testing.T) {
 		p    pluginhost.Status
 		want bool
 	}{
-		{pluginhost.Status{State: pluginhost.Refused}, false},
-		{pluginhost.Status{State: pluginhost.Backoff}, false},
-		{pluginhost.Status{State: pluginhost.Refused, Previous: before}, true},
-		{pluginhost.Status{State: pluginhost.Backoff, Previous: before}, true},
-		{pluginhost.Status{State: pluginhost.Running, Previous: before}, false},
-		{pluginhost.Status{State: pluginhost.Stopped, Previous: before}, false},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Refused}}, false},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Backoff}}, false},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Refused, Previous: before}}, true},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Backoff, Previous: before}}, true},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Running, Previous: before}}, false},
+		{pluginhost.Status{Process: status.Process{State: pluginhost.Stopped, Previous: before}}, false},
 	} {
 		if got := missed(c.p); got != c.want {
 			t.Errorf("%+v: %v", c.p, got)

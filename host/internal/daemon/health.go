@@ -162,7 +162,7 @@ func (l *look) unready() []string {
 	for _, p := range l.plugins {
 		if missed(p) {
 			reasons = append(reasons, fmt.Sprintf("plugin %q is not running: %s", p.Name, p.Reason))
-		} else if f := p.Run; f.Failing() && f.Failures >= runFailures {
+		} else if f := p.RunFailure; f != nil && f.Failing && f.Failures >= runFailures {
 			reasons = append(reasons, runFailed(p))
 		}
 	}
@@ -182,7 +182,7 @@ func (l *look) warnings() (warnings []string) {
 		}
 	}
 	for _, p := range l.plugins {
-		if f := p.Run; f.Failing() && f.Failures < runFailures {
+		if f := p.RunFailure; f != nil && f.Failing && f.Failures < runFailures {
 			warnings = append(warnings, runFailed(p))
 		}
 	}
@@ -214,7 +214,7 @@ func (l *look) misspelt(c config.Config) (warnings []string) {
 const runFailures = 3
 
 func runFailed(p pluginhost.Status) string {
-	f := p.Run
+	f := p.RunFailure
 	return fmt.Sprintf("plugin %q: its Run has failed %d times in a row, the last %s ago: %s", p.Name, f.Failures, time.Since(f.At).Round(time.Second), f.Error)
 }
 
@@ -262,7 +262,7 @@ func (h *host) logStatus() *admin.Log {
 		l.Error = s.Err.Error()
 	}
 	if !s.Writing.IsZero() && time.Since(s.Writing) >= logStall {
-		l.Stalled = &s.Writing
+		l.Stalled = s.Writing
 	}
 	return l
 }

@@ -19,6 +19,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/status"
 	"balhost/sdk/message"
 
 	"github.com/oklog/ulid/v2"
@@ -143,9 +144,8 @@ func (h *host) tell(l *look) admin.Status {
 		Plugins: l.pluginStatus(), Holding: l.dispatch.Holding, HoldingMore: l.dispatch.More, Recent: l.dispatch.Recent, Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {
-		session, unusable := sessionStatus(s, l.sending[s.SenderID])
-		st.Sessions = append(st.Sessions, session)
-		st.Unusable = append(st.Unusable, unusable...)
+		st.Sessions = append(st.Sessions, sessionStatus(s, l.sending[s.SenderID]))
+		st.Unusable = append(st.Unusable, s.Recent...)
 	}
 	labels := h.labels()
 	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
@@ -169,42 +169,23 @@ func tellSpace(l *admin.Ledger, look func() (ledger.Space, error)) {
 	l.DiskFree, l.InodesFree = &free.Bytes, &free.Inodes
 }
 
-func sessionStatus(s ccs.Status, o outbox.Stats) (admin.Session, []admin.Unusable) {
+func sessionStatus(s ccs.Status, o outbox.Stats) admin.Session {
 	session := admin.Session{
 		Name: s.Name, SenderID: s.SenderID, Address: s.Address,
 		Upstreams: s.UpstreamsAcked, Downstreams: s.Downstreams, Answered: s.Acked + s.Nacked, Unusable: s.Unusable, TooLarge: s.TooLarge,
-		Waiting: o.Pending, AckP50: s.AckLatency.P50.Seconds() * 1000, AckP99: s.AckLatency.P99.Seconds() * 1000, AckMax: s.AckLatency.Max.Seconds() * 1000,
+		Waiting: o.Pending, Later: o.Later, NextTry: o.Next, HaltedUntil: o.HaltedUntil,
+		AckP50: s.AckLatency.P50.Seconds() * 1000, AckP99: s.AckLatency.P99.Seconds() * 1000, AckMax: s.AckLatency.Max.Seconds() * 1000,
 	}
 	if s.LastError != nil {
-		session.LastError, session.LastErrorAt = s.LastError.Error(), &s.LastErrorAt
+		session.LastError, session.LastErrorAt = s.LastError.Error(), s.LastErrorAt
 	}
 	if c := s.Contest; c.Lasts(time.Now()) {
-		session.Pushed, session.PushedAt, session.PushedUntil = c.Times, &c.At, &c.Until
-	}
-	if session.Later = o.Later; !o.Next.IsZero() {
-		session.NextTry = &o.Next
-	}
-	if !o.HaltedUntil.IsZero() {
-		session.HaltedUntil = &o.HaltedUntil
+		session.Pushed, session.PushedAt, session.PushedUntil = c.Times, c.At, c.Until
 	}
 	for _, c := range s.Connections {
-		conn := admin.Connection{
-			Number: c.Number, State: string(c.State), Since: c.Since, Window: c.Window, InFlight: c.InFlight,
-			Unacked: c.Unacked, Unackable: c.Unackable, Address: c.Address,
-		}
-		if !c.Next.IsZero() {
-			conn.NextTry, conn.NextTryIn = &c.Next, time.Until(c.Next).Seconds()
-		}
-		if c.NotStored != nil {
-			conn.Refused = c.NotStored.Error()
-		}
-		session.Connections = append(session.Connections, conn)
+		session.Connections = append(session.Connections, c.Connection)
 	}
-	var unusable []admin.Unusable
-	for _, u := range s.Recent {
-		unusable = append(unusable, admin.Unusable{At: u.At, Session: s.Name, Reason: u.Reason, From: u.From, MessageID: u.MessageID})
-	}
-	return session, unusable
+	return session
 }
 
 // pluginStatus joins what is known of the processes and of their work. A plugin
@@ -214,30 +195,12 @@ func (l *look) pluginStatus() []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {
 		if byName[name] == nil {
-			byName[name] = &admin.Plugin{Name: name, State: "absent", Reason: "no such file in the plugins folder"}
+			byName[name] = &admin.Plugin{Name: name, Process: status.Process{State: "absent", Reason: "no such file in the plugins folder"}}
 		}
 		return byName[name]
 	}
 	for _, p := range l.plugins {
-		a := get(p.Name)
-		a.State, a.Reason, a.Version, a.SHA256 = string(p.State), p.Reason, p.Version, p.SHA256
-		a.PID, a.Restarts, a.Categories = p.PID, p.Restarts, p.Categories
-		a.Candidate, a.Previous, a.Pinned, a.Memory = p.Candidate, p.Previous, p.Pinned, p.Memory
-		if !p.Started.IsZero() {
-			a.Started = &p.Started
-		}
-		if p.State == pluginhost.Backoff && !p.Retry.IsZero() {
-			a.NextStart = &p.Retry
-		}
-		if !p.Probation.IsZero() {
-			a.Probation = &p.Probation
-		}
-		if f := p.Run; f != nil {
-			a.RunFailure = &admin.RunFailure{Failing: f.Failing(), Failures: f.Failures, Error: f.Error, At: f.At, Next: f.Next}
-		}
-		if r := p.Refusal; r != nil {
-			a.Refusal = &admin.PluginRefusal{SHA256: r.SHA256, Reason: r.Reason, At: r.At, Tried: r.Tried}
-		}
+		get(p.Name).Process = p.Process
 	}
 	for name, reason := range l.ignored {
 		if byName[name] == nil {

@@ -48,12 +48,12 @@ func TestStatusJSON(t *testing.T) {
 		},
 		plugins: []pluginhost.Status{
 			{
-				Name: "both", State: pluginhost.Backoff, Reason: "reason", Version: "1", SHA256: "sum", PID: 31, Started: at(9), Retry: at(10), Restarts: 32,
-				Categories: []string{"category"}, Candidate: "candidate", Probation: at(11), Previous: []string{"previous"}, Pinned: true, Memory: 33,
-				Run:     &pluginhost.RunFailure{Failures: 34, Error: "run", At: at(12), Next: at(13)},
-				Refusal: &pluginhost.Refusal{SHA256: "refused", Reason: "why", At: at(14), Tried: true},
+				Name: "both", Process: status.Process{State: pluginhost.Backoff, Reason: "reason", Version: "1", SHA256: "sum", PID: 31, Started: at(9), NextStart: at(10), Restarts: 32,
+					Categories: []string{"category"}, Candidate: "candidate", Probation: at(11), Previous: []string{"previous"}, Pinned: true, Memory: 33,
+					RunFailure: &status.RunFailure{Failures: 34, Error: "run", At: at(12), Next: at(13)},
+					Refusal:    &status.Refusal{SHA256: "refused", Reason: "why", At: at(14), Tried: true}},
 			},
-			{Name: "idle", State: pluginhost.Running, Retry: at(15)},
+			{Name: "idle", Process: status.Process{State: pluginhost.Running}},
 		},
 		ignored: map[string]string{"ignored": "not a program", "both": "never shown"},
 		sessions: []ccs.Status{
@@ -61,11 +61,11 @@ func TestStatusJSON(t *testing.T) {
 				Name: "main", SenderID: "100", Address: "ccs:5235", Upstreams: 41, UpstreamsAcked: 42, Downstreams: 43, Acked: 44, Nacked: 45, Unusable: 46, TooLarge: 47,
 				AckLatency: latency.Summary{P50: time.Millisecond, P99: 2 * time.Millisecond, Max: 3 * time.Millisecond},
 				Connections: []ccs.Connection{
-					{Number: 48, State: ccs.Waiting, Since: at(16), Address: "10.0.0.1:5235", Window: 49, InFlight: 50, Unacked: 51, UnackedSince: at(17), Unackable: 52, NotStored: errors.New("full")},
-					{Number: 53, State: ccs.Ready, Since: at(18)},
+					{Connection: status.Connection{Number: 48, State: ccs.Waiting, Since: at(16), Address: "10.0.0.1:5235", Window: 49, InFlight: 50, Unacked: 51, Unackable: 52, Refused: "full"}, UnackedSince: at(17), NotStored: errors.New("full")},
+					{Connection: status.Connection{Number: 53, State: ccs.Ready, Since: at(18)}},
 				},
 				LastError: errors.New("last error"), LastErrorAt: at(19),
-				Recent: []ccs.Unusable{{At: at(20), Reason: "odd", From: "device", MessageID: "id"}},
+				Recent: []status.Unusable{{At: at(20), Session: "main", Reason: "odd", From: "device", MessageID: "id"}},
 			},
 			{Name: "quiet", SenderID: "200"},
 		},

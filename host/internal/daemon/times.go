@@ -20,18 +20,18 @@ func tellTimes(st *admin.Status, now time.Time) {
 	st.Now = now
 	times := []*time.Time{&st.Started}
 	if st.Log != nil {
-		times = append(times, st.Log.Stalled)
+		times = append(times, &st.Log.Stalled)
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		times = append(times, s.LastErrorAt, s.HaltedUntil, s.NextTry, s.PushedAt, s.PushedUntil)
+		times = append(times, &s.LastErrorAt, &s.HaltedUntil, &s.NextTry, &s.PushedAt, &s.PushedUntil)
 		for j := range s.Connections {
-			times = append(times, &s.Connections[j].Since, s.Connections[j].NextTry)
+			times = append(times, &s.Connections[j].Since, &s.Connections[j].NextTry)
 		}
 	}
 	for i := range st.Plugins {
 		p := &st.Plugins[i]
-		times = append(times, p.Started, p.NextStart, p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt)
+		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt)
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started)
 		}
@@ -52,8 +52,6 @@ func tellTimes(st *admin.Status, now time.Time) {
 		times = append(times, &st.Unusable[i].At)
 	}
 	for _, t := range times {
-		if t != nil {
-			*t = today(now, *t)
-		}
+		*t = today(now, *t)
 	}
 }

@@ -293,6 +293,9 @@ func (b *bench) state(name string, state State) (s Status) {
 		s = b.status(name)
 		return s.State == state
 	})
+	if s.State != Backoff && !s.NextStart.IsZero() {
+		b.t.Errorf("%s is %s, and would be started at %s", name, s.State, s.NextStart)
+	}
 	return s
 }
 

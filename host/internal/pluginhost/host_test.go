@@ -300,7 +300,7 @@ func TestDispatcherKillsPlugin(t *testing.T) {
 	kill("hung: 64 handlers are stuck")
 	b.event("gone echo", 1)
 	s := b.state("echo", Backoff)
-	if s.Reason != "hung: 64 handlers are stuck" || time.Until(s.Retry) < 50*time.Minute {
+	if s.Reason != "hung: 64 handlers are stuck" || time.Until(s.NextStart) < 50*time.Minute {
 		t.Errorf("status %+v", s)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
+	"balhost/host/internal/status"
 	"balhost/sdk/wire"
 )
 
@@ -40,16 +41,16 @@ type life struct {
 	// What follows is owned by run. The supervisor may look at what open sets when it
 	// was described, and at all when it has ended.
 	process  *process.Process
-	failure  atomic.Pointer[RunFailure] // of its Run, the last; nil: none
-	session  *wire.HostStream           // nil before open
-	cut      context.CancelFunc         // ends session
-	closed   chan struct{}              // closed when session has ended
-	broke    error                      // why, set before that
-	manifest *wire.Manifest             // nil before open
-	options  PluginOptions              // the version's
-	facts    instance.Facts             // what the dispatcher knows of it; from open on
-	dispatch instance.Dispatch          // hears what the process says; nil before open
-	began    time.Time                  // when it was described
+	failure  atomic.Pointer[status.RunFailure] // of its Run, the last; nil: none
+	session  *wire.HostStream                  // nil before open
+	cut      context.CancelFunc                // ends session
+	closed   chan struct{}                     // closed when session has ended
+	broke    error                             // why, set before that
+	manifest *wire.Manifest                    // nil before open
+	options  PluginOptions                     // the version's
+	facts    instance.Facts                    // what the dispatcher knows of it; from open on
+	dispatch instance.Dispatch                 // hears what the process says; nil before open
+	began    time.Time                         // when it was described
 	// sessions are the names that it was told, the supervisor's from ready on.
 	sessions []string
 	place    func() // lets the next process start; may be called again

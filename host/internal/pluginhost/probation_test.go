@@ -113,22 +113,22 @@ func TestRunFailures(t *testing.T) {
 	b := newBench(t)
 	b.probationary(time.Millisecond)
 	b.proven()
-	if s := b.status("echo"); s.Run != nil || s.Run.Failing() {
-		t.Errorf("before: %+v", s.Run)
+	if s := b.status("echo"); s.RunFailure != nil || failing(s.RunFailure, time.Now()) {
+		t.Errorf("before: %+v", s.RunFailure)
 	}
 	b.tell("echo", "run-fails")
-	b.poll("the failure", func() bool { return b.status("echo").Run != nil })
-	f := b.status("echo").Run
-	if f.Failures != 7 || f.Error != "no feed" || !f.Failing() || time.Until(f.Next) > 5*time.Second {
+	b.poll("the failure", func() bool { return b.status("echo").RunFailure != nil })
+	f := b.status("echo").RunFailure
+	if f.Failures != 7 || f.Error != "no feed" || !f.Failing || time.Until(f.Next) > 5*time.Second {
 		t.Errorf("%+v", f)
 	}
-	for after, failing := range map[time.Duration]bool{time.Minute: true, 2 * time.Minute: false} {
-		if f.failing(f.At.Add(after)) != failing {
-			t.Errorf("%s later it fails: %v", after, !failing)
+	for after, fails := range map[time.Duration]bool{time.Minute: true, 2 * time.Minute: false} {
+		if failing(f, f.At.Add(after)) != fails {
+			t.Errorf("%s later it fails: %v", after, !fails)
 		}
 	}
 	b.put("echo", "another")
-	b.poll("another process", func() bool { return b.status("echo").Run == nil })
+	b.poll("another process", func() bool { return b.status("echo").RunFailure == nil })
 }
 
 // P9: where the old version crashes all the time, a crash of the new one is no

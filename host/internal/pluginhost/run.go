@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"balhost/host/internal/plain"
+	"balhost/host/internal/status"
 	"balhost/sdk/wire"
 )
 
@@ -11,25 +12,16 @@ import (
 // the longest wait between two tries.
 const runCalm = time.Minute
 
-// RunFailure is what a plugin tells of its Run, which the SDK starts again.
-type RunFailure struct {
-	Failures int // in a row
-	Error    string
-	At       time.Time
-	Next     time.Time // it is started again
-}
-
 // failing reports whether Run has failed lately; nil: never.
-func (f *RunFailure) failing(now time.Time) bool { return f != nil && now.Before(f.Next.Add(runCalm)) }
-
-// Failing reports whether Run fails, in a row and now.
-func (f *RunFailure) Failing() bool { return f.failing(time.Now()) }
+func failing(f *status.RunFailure, now time.Time) bool {
+	return f != nil && now.Before(f.Next.Add(runCalm))
+}
 
 // heardRun takes what a process says of its Run. It runs on the session's reading
 // goroutine, and keeps the last only, however many come.
 func (l *life) heardRun(f *wire.RunFailure) {
 	now := time.Now()
 	wait := time.Duration(min(max(f.GetWaitMs(), 0), time.Hour.Milliseconds())) * time.Millisecond
-	l.failure.Store(&RunFailure{Failures: int(f.GetFailures()), Error: plain.Line(f.GetError(), 400), At: now, Next: now.Add(wait)})
+	l.failure.Store(&status.RunFailure{Failures: int(f.GetFailures()), Error: plain.Line(f.GetError(), 400), At: now, Next: now.Add(wait)})
 	l.host.metrics.runs.WithLabelValues(l.name).Inc()
 }

@@ -17,6 +17,7 @@ import (
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
+	"balhost/host/internal/status"
 	"balhost/sdk/wire"
 )
 
@@ -54,7 +55,7 @@ func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervi
 		host: h, name: name, log: log, lines: process.NewOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
 		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: h.store(name),
-		status: Status{Name: name, State: Discovered},
+		status: Status{Name: name, Process: status.Process{State: Discovered}},
 	}
 	times := policy.Times{Healthy: h.limits.healthy, Verdict: h.limits.verdict}
 	s.policy = policy.New(name, s.know(o), policy.Record{}, times, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
@@ -134,7 +135,7 @@ func (s *supervisor) weigh(f *policy.Facts) {
 	defer cancel()
 	if results, err := l.dispatch.Results(ctx); err == nil {
 		r := policy.Results(results)
-		f.Results, f.RunFails = &r, l.failure.Load().failing(f.Now)
+		f.Results, f.RunFails = &r, failing(l.failure.Load(), f.Now)
 	}
 }
 

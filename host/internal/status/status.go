@@ -32,6 +32,72 @@ type Work struct {
 	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys which others have
 }
 
+// State says where a plugin or a connection to CCS is in its life.
+type State string
+
+// Process is the content of a plugin's file and the process that runs it.
+type Process struct {
+	State      State       `json:"state"`             // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
+	Reason     string      `json:"reason,omitempty"`  // why it is not running, with what to do
+	Version    string      `json:"version,omitempty"` // of the content that runs or ran last
+	SHA256     string      `json:"sha256,omitempty"`  // and its own
+	PID        int         `json:"pid,omitempty"`
+	Started    time.Time   `json:"started,omitzero"`
+	Restarts   int         `json:"restarts"`               // since the host's start; a changed file doesn't count
+	Candidate  string      `json:"candidate,omitempty"`    // sha256 of content that is being started to take over
+	NextStart  time.Time   `json:"next_start,omitzero"`    // in state backoff: when it is started again
+	Probation  time.Time   `json:"probation,omitzero"`     // new content is watched until then, and on until it has handled what there is; when it does badly it is rolled back
+	Previous   []string    `json:"previous,omitempty"`     // sha256 of contents that rollback can go to, the newest first
+	Pinned     bool        `json:"pinned,omitempty"`       // rolled back by a person: stays until the file changes
+	Memory     int64       `json:"memory_bytes,omitempty"` // resident, of the process alone
+	Refusal    *Refusal    `json:"last_refusal,omitempty"` // nil when a later content was taken
+	Categories []string    `json:"categories,omitempty"`
+	RunFailure *RunFailure `json:"run_failure,omitempty"` // of the plugin's Run in the process that serves
+}
+
+// RunFailure tells of a Run that failed; the SDK starts it again.
+type RunFailure struct {
+	Failing  bool      `json:"failing"`  // it has not gone on for a minute since
+	Failures int       `json:"failures"` // in a row
+	Error    string    `json:"error"`
+	At       time.Time `json:"at"`
+	Next     time.Time `json:"next"` // when it is or was started again
+}
+
+// Refusal says which content of a plugin was not taken, or was rolled back, and why.
+type Refusal struct {
+	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// Tried: it was run, and isn't again until the file or the config changes, or
+	// by a reload with force. Else the reason says what to mend; that is noticed.
+	Tried bool `json:"tried"`
+}
+
+// Connection is one connection of a session.
+type Connection struct {
+	Number    int       `json:"number"`                        // counts up over the host's life
+	State     State     `json:"state"`                         // dialing, opening, ready, draining, waiting
+	Since     time.Time `json:"since"`                         // of this state
+	Address   string    `json:"address,omitempty"`             // where it goes: one of those that the session's address has
+	NextTry   time.Time `json:"next_try,omitzero"`             // of one that waits: when it is tried, if that is known
+	NextTryIn float64   `json:"next_try_in_seconds,omitempty"` // and in how long
+	Window    int       `json:"window"`                        // most downstreams unanswered at a time
+	InFlight  int       `json:"in_flight"`
+	Unacked   int       `json:"unacked"`           // upstreams read and not acked yet: each holds a slot of CCS's window
+	Unackable int       `json:"unackable"`         // upstreams that can't be acked: each holds one until the connection ends
+	Refused   string    `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
+}
+
+// Unusable is one payload from CCS that could not be understood, or not stored.
+type Unusable struct {
+	At        time.Time `json:"at"`
+	Session   string    `json:"session"`
+	Reason    string    `json:"reason"`
+	From      string    `json:"from,omitempty"` // with both it is a dead letter and acked, unless Reason says otherwise
+	MessageID string    `json:"message_id,omitempty"`
+}
+
 // StuckHandler is a handler that went on after its time was up. Its lane waits.
 type StuckHandler struct {
 	Event   string    `json:"event"` // its id

@@ -3,10 +3,12 @@ package policy
 import (
 	"slices"
 	"time"
+
+	"balhost/host/internal/status"
 )
 
 // State says where a plugin is in its life.
-type State string
+type State = status.State
 
 // The states of a plugin.
 const (
@@ -38,11 +40,11 @@ type Decision struct {
 	Shown     *Process  // the one that the state tells of; nil: none
 	Retry     time.Time // Backoff: when it is started again
 	Restarts  int
-	Candidate string    // sha256 of a content that is being started to take over
-	Probation time.Time // when that of what serves ends; zero: there is none
-	Previous  []string  // sha256 of other proven contents, the newest first
-	Pinned    bool      // a person went back from the content of the file
-	Refusal   *Refusal  // the last one; nil when a later content was taken
+	Candidate string          // sha256 of a content that is being started to take over
+	Probation time.Time       // when that of what serves ends; zero: there is none
+	Previous  []string        // sha256 of other proven contents, the newest first
+	Pinned    bool            // a person went back from the content of the file
+	Refusal   *status.Refusal // the last one; nil when a later content was taken
 }
 
 // Known reports whether it is known what became of the plugin's file, though no

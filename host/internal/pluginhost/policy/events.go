@@ -8,6 +8,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/mend"
+	"balhost/host/internal/status"
 )
 
 // What happens to the file.
@@ -25,7 +26,7 @@ func (p *Policy) Staged(sha256 string) {
 	p.do.Save = true
 	if was, refused := p.Record.refusal(p.current(sha256)); refused {
 		p.why = was.Reason
-		p.refusal = &Refusal{SHA256: was.SHA256, Reason: was.Reason, At: was.At, Tried: true}
+		p.refusal = &status.Refusal{SHA256: was.SHA256, Reason: was.Reason, At: was.At, Tried: true}
 		p.tell(StillRefused, errors.New(was.Reason))
 	}
 }
@@ -39,7 +40,7 @@ func (p *Policy) Decline(f Facts, sha256, reason string) {
 		return // told before
 	}
 	p.declined, p.do.Save = reason, true
-	p.refusal = &Refusal{SHA256: sha256, Reason: reason, At: f.Now}
+	p.refusal = &status.Refusal{SHA256: sha256, Reason: reason, At: f.Now}
 	p.tell(Declined, errors.New(reason))
 }
 

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"balhost/host/internal/status"
 )
 
 // Options are what the policy must know of a plugin's options.
@@ -114,7 +116,7 @@ type Policy struct {
 	restarts  int     // after failures, since the host's start
 	retry     time.Time
 	why       string // the last failure, or what the plugin waits for
-	refusal   *Refusal
+	refusal   *status.Refusal
 	probation *probation
 	before    score // of what served before
 
@@ -246,7 +248,7 @@ func (p *Policy) refuse(f Facts, v Version, reason string) {
 	p.Record.refuse(v, reason, f.Now)
 	p.calm()
 	p.why, p.do.Save = reason, true
-	p.refusal = &Refusal{SHA256: v.SHA256, Reason: reason, At: f.Now, Tried: true}
+	p.refusal = &status.Refusal{SHA256: v.SHA256, Reason: reason, At: f.Now, Tried: true}
 	verdict := GivenUp
 	if s := p.the(Serving); s != nil && s.Version != v {
 		verdict = KeptOld

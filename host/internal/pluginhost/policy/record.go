@@ -30,16 +30,6 @@ type Pin struct {
 	Instead string `json:"instead"`
 }
 
-// Refusal says which content was not taken, or was rolled back, and why.
-type Refusal struct {
-	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
-	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
-	// Tried: it was run, and isn't again until the file or the config changes, or
-	// by Reload with force. Else the reason says what to mend; that is noticed.
-	Tried bool `json:"tried"`
-}
-
 const (
 	keptProven   = 3 // contents whose copies stay
 	keptRefusals = 20
