@@ -356,7 +356,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("no folder, no ca_file: %d\n%s%s", code, out, said)
 	}
 	write(t, "ca.pem", "no certificate", 0o600)
-	if code, out, said = line(t, "check", "--json"); code != exitConfig || !strings.Contains(out, "ca.pem holds no certificate in PEM") || !strings.Contains(said, "holds no certificate") {
+	if code, out, said = line(t, "check", "--json"); code != exitConfig || !strings.Contains(out, "ca.pem has no certificate in PEM") || !strings.Contains(said, "has no certificate") {
 		t.Errorf("no certificate: %d\n%s%s", code, out, said)
 	}
 	sim, err := ccssim.NewServer(ccssim.Options{CAFile: "sim.pem"})

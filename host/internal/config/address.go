@@ -13,9 +13,9 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// hostPort checks an address and gives its host; ok is false when it was
-// reported. A port of 0 lets the system choose one, where leastPort allows it.
-// A host that is missing is the caller's to judge.
+// hostPort checks an address and returns its host. It reports what is wrong; then
+// ok is false. Port 0 means that the system chooses a port; leastPort says whether
+// it is allowed. The caller decides whether an empty host is allowed.
 func (c *checker) hostPort(a *hcl.Attribute, address string, leastPort uint64) (host string, ok bool) {
 	if what := unprintable(address); what != "" {
 		c.bad(a, "%q has %s in it: write host:port and nothing else", address, what)
@@ -28,7 +28,7 @@ func (c *checker) hostPort(a *hcl.Attribute, address string, leastPort uint64) (
 	host, port, err := net.SplitHostPort(address)
 	switch {
 	case err != nil && strings.Count(address, ":") > 1 && !strings.HasPrefix(address, "["):
-		c.bad(a, "%q is not an address: an IPv6 address stands in brackets, [::1]:5235", address)
+		c.bad(a, "%q is not an address: write an IPv6 address in brackets, [::1]:5235", address)
 		return "", false
 	case err != nil:
 		c.bad(a, "%q is not an address: write host:port", address)
@@ -66,12 +66,12 @@ func (c *checker) serverName(a *hcl.Attribute) string {
 	return name
 }
 
-// hostLabel is one part of a host name. '_' is in no host name by the letter of
-// RFC 952, but resolvers take it, and container networks give it out.
+// hostLabel matches one part of a host name. RFC 952 does not allow '_', but
+// resolvers accept it, and container networks use it in names.
 var hostLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
 
-// wrongHost says why host is neither an IP address nor a name that DNS could
-// know; "" when it is one. Spec: RFC 1123 §2.1.
+// wrongHost says why host is neither an IP address nor a valid DNS name; "" when
+// it is one of them. Spec: RFC 1123 §2.1.
 func wrongHost(host string) string {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
@@ -86,23 +86,23 @@ func wrongHost(host string) string {
 		case l == "":
 			return "has an empty part between its dots"
 		case strings.IndexFunc(l, func(r rune) bool { return r > unicode.MaxASCII }) >= 0:
-			return "has letters that DNS knows in another spelling only: write it as xn--…"
+			return "has letters that DNS can't hold as they are: write it as xn--…"
 		case !hostLabel.MatchString(l):
-			return "has a part that no host name has: letters, digits and '-', 63 at most"
+			return "has a part that is not allowed: use letters, digits and '-', 63 at most"
 		}
 	}
 	last := labels[len(labels)-1]
 	if _, err := strconv.ParseUint(strings.TrimPrefix(strings.ToLower(last), "0x"), 16, 64); err == nil && last[0] >= '0' && last[0] <= '9' {
-		return "looks like an IPv4 address and is none: four numbers up to 255"
+		return "looks like an IPv4 address but is not one: write four numbers up to 255"
 	}
 	if len(name) > 253 {
-		return "is longer than the 253 characters that DNS takes"
+		return "is longer than the 253 characters that DNS allows"
 	}
 	return ""
 }
 
-// longestSocket is what every system takes for a Unix socket's path: 103 bytes on
-// macOS, less the ending that it has while it is being made.
+// longestSocket is the longest path of a Unix socket, in bytes, on every system.
+// macOS allows 103, and the file's temporary name needs some of them.
 const longestSocket = 99
 
 // socket checks the path of a Unix socket and makes it absolute.
@@ -117,16 +117,16 @@ func (c *checker) socket(a *hcl.Attribute, path string) string {
 	}
 	path = c.abs(path)
 	if len(path) > longestSocket {
-		c.bad(a, "the socket's path %s has %d bytes, and the system takes %d: choose a shorter one", path, len(path), longestSocket)
+		c.bad(a, "the socket's path %s has %d bytes, but the system allows %d: choose a shorter one", path, len(path), longestSocket)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
-		c.bad(a, "%s is there already and is no socket: choose another path", path)
+		c.bad(a, "%s exists and is not a socket: choose another path", path)
 	}
 	return path
 }
 
-// unprintable names the first thing in s that no address, name or key has in
-// it; "" when there is none.
+// unprintable names the first character in s that is not allowed in an address,
+// a name or a key; "" when there is none.
 func unprintable(s string) string {
 	for i, r := range s {
 		switch {
@@ -143,12 +143,12 @@ func unprintable(s string) string {
 	return ""
 }
 
-// sendable reports a secret that can't be one: what stands around it came from
-// a file or a shell, and control characters go through no login and no header.
+// sendable reports a secret that can't be right. Spaces around it come from a file
+// or a shell. A login or a header can't carry control characters.
 func (c *checker) sendable(a *hcl.Attribute, s string) {
 	switch {
 	case strings.TrimSpace(s) != s:
-		c.bad(a, "begins or ends with a space or a line break, which is no part of it: take that out")
+		c.bad(a, "begins or ends with a space or a line break: remove it")
 	case strings.IndexFunc(s, unicode.IsControl) >= 0 || !utf8.ValidString(s):
 		c.bad(a, "has a control character in it, or a byte that is no text")
 	}

@@ -41,22 +41,22 @@ func (c *checker) sessions(blocks []fileSession) []Session {
 	labels, senders := map[string]hcl.Range{}, map[string]hcl.Range{}
 	for _, b := range blocks {
 		s := c.session(b)
-		if c.unique(labels, s.Name, b.Range, "a session's label names it in logs and in the API, and %q is taken by the one at %s") && s.SenderID != "" {
-			c.unique(senders, s.SenderID, b.Range, "sender_id %q is used by the session at %s already; one session per sender, raise its connections instead")
+		if c.unique(labels, s.Name, b.Range, "session label %q is already used by the session at %s; logs and the API use it as the name, so choose another") && s.SenderID != "" {
+			c.unique(senders, s.SenderID, b.Range, "sender_id %q is already used by the session at %s; keep one session for a sender, and raise its connections")
 		}
 		out = append(out, s)
 	}
 	if len(blocks) == 0 {
-		c.problem(hcl.Range{Filename: c.name, Start: hcl.InitialPos, End: hcl.InitialPos}, `there is no session block; the host needs one CCS sender at least: session "main" { … }`)
+		c.problem(hcl.Range{Filename: c.name, Start: hcl.InitialPos, End: hcl.InitialPos}, `there is no session block; the host needs at least one CCS sender: session "main" { … }`)
 	}
 	return out
 }
 
-// label is what a session's name may look like: it becomes a metric's label and a
-// word on the command line.
+// label matches a session's name. The name becomes the label of a metric and an
+// argument on the command line.
 var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
-// senderID keeps what a JID's local part can't carry out of the login. Spec: RFC 6122 §2.3.
+// senderID allows only what the local part of a JID can hold. Spec: RFC 6122 §2.3.
 var senderID = regexp.MustCompile(`^[^\s"&'/:<>@\x00-\x1f\x7f]{1,256}$`)
 
 func (c *checker) session(b fileSession) Session {
@@ -71,19 +71,19 @@ func (c *checker) session(b fileSession) Session {
 		Address:        c.text(b.Address, ""),
 		SenderID:       c.text(b.SenderID, ""),
 		ServerKey:      c.secret(b.ServerKey),
-		Connections:    int(c.number(b.Connections, 1, 1, 1000)), // Spec: ccs-protocol.md §1.4, CCS takes no more of a sender
+		Connections:    int(c.number(b.Connections, 1, 1, 1000)), // Spec: ccs-protocol.md §1.4, CCS allows a sender no more
 		MaxConnections: int(c.number(b.MaxConnections, 1000, 1, 1000)),
-		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §8, CCS takes no more
+		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §8, CCS allows no more
 		PingInterval:   c.duration(b.PingInterval, 20*time.Second, time.Millisecond, day),
 		PingTimeout:    c.duration(b.PingTimeout, 10*time.Second, time.Millisecond, day),
 		AnswerTimeout:  c.duration(b.AnswerTimeout, time.Minute, time.Millisecond, day),
-		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, mib), // the ledger can't hold much more than that
+		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, mib), // the ledger can't store much larger messages
 		ConnectBackoff: c.backoff(b.ConnectBackoff, Backoff{Min: time.Second, Max: 5 * time.Minute}),
 		AckWarn:        c.duration(b.AckWarn, 100*time.Millisecond, time.Microsecond, day),
 	}
 	if b.TLS != nil {
 		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.serverName(b.TLS.ServerName)}
-		if _, err := s.TLS.Roots(); err != nil && !errors.Is(err, fs.ErrNotExist) { // what isn't there yet, the simulator may write
+		if _, err := s.TLS.Roots(); err != nil && !errors.Is(err, fs.ErrNotExist) { // the simulator may write a missing file later
 			c.bad(b.TLS.CAFile, "%v", err)
 		}
 	}
@@ -96,7 +96,7 @@ func (c *checker) session(b fileSession) Session {
 		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
 	}
 	if b.MaxConnections != nil && s.Connections > s.MaxConnections {
-		c.bad(b.MaxConnections, "%d is less than connections (%d): leave room for those that CCS drains as well", s.MaxConnections, s.Connections)
+		c.bad(b.MaxConnections, "%d is less than connections (%d): it also counts connections that CCS drains", s.MaxConnections, s.Connections)
 	}
 	return s
 }
@@ -107,7 +107,7 @@ func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {
 		if err := message.CheckPluginName(b.Name); err != nil {
 			c.problem(b.Range, "plugin label %q: give the name of a file in the plugins folder; %v", b.Name, err)
 		}
-		c.unique(seen, b.Name, b.Range, "plugin %q has a block at %s already")
+		c.unique(seen, b.Name, b.Range, "plugin %q already has a block at %s")
 		out[b.Name] = c.plugin(b)
 	}
 	return out
@@ -134,7 +134,7 @@ func (c *checker) plugin(b filePlugin) Plugin {
 		Env:            c.environment(b.Env),
 	}
 	if p.SHA256 != "" && !sha256Sum.MatchString(p.SHA256) {
-		c.bad(b.SHA256, "%q is no sha256: give 64 hex digits, as sha256sum prints them", p.SHA256)
+		c.bad(b.SHA256, "%q is not a sha256: give 64 hex digits, as sha256sum prints them", p.SHA256)
 	}
 	if p.MemoryMax != 0 && p.MemoryMax < 16*mib {
 		c.bad(b.MemoryMax, "%s is less than an empty plugin needs: give 16MiB or more, or 0B for no limit", size(p.MemoryMax))
@@ -181,7 +181,7 @@ func (c *checker) ledger(b fileLedger) Ledger {
 		Inodes:      uint64(c.number(b.Inodes, 10_000, 1, 1<<40)),
 	}
 	if l.DiskHard > l.DiskSoft {
-		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake has to stop before the process does", size(l.DiskHard), size(l.DiskSoft))
+		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake must stop before the process ends", size(l.DiskHard), size(l.DiskSoft))
 	}
 	return l
 }
@@ -193,12 +193,12 @@ func (c *checker) admin(b fileAdmin) Admin {
 		return a
 	}
 	if host, ok := c.hostPort(b.Listen, a.Listen, 0); ok && !Loopback(host) && a.Token == "" {
-		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token as well: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
+		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
 	}
 	return a
 }
 
-// Loopback reports whether host names this machine only.
+// Loopback reports whether only this machine can reach host.
 func Loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()

@@ -1,7 +1,7 @@
-// Package config turns config.hcl into a checked [Config]. It keeps P10 for
-// the file that an operator writes: every problem is found before anything
-// starts, and all are reported at once, each with its place and its line. It
-// starts nothing, and is the only importer of hcl. Start at [Load].
+// Package config turns config.hcl into a checked [Config]. It keeps P10 for the
+// operator's file: every problem is found before anything starts. All problems are
+// reported together, each with its place and its line. Only this package imports
+// hcl. It starts nothing. Start at [Load].
 package config
 
 import (
@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// Config is a config.hcl that has been checked. Paths are absolute, durations
-// and sizes parsed, defaults filled in.
+// Config is a checked config.hcl. Its paths are absolute, its durations and sizes
+// are parsed, and defaults are filled in.
 type Config struct {
 	File     string // as given to Load
 	DataDir  string // ledger, staged plugins, admin socket
 	Sessions []Session
-	// ConnectRate is how many connections to CCS are made in a minute at most,
-	// all sessions together.
+	// ConnectRate is the most connections to CCS that all sessions together make in
+	// one minute.
 	ConnectRate int
 	PluginsDir  string
-	Plugins     map[string]Plugin // by file name; [Config.Plugin] knows those without a block too
+	Plugins     map[string]Plugin // by file name; [Config.Plugin] also gives plugins without a block
 	Ledger      Ledger
 	Admin       Admin
 	Log         Log
@@ -45,15 +45,15 @@ type Session struct {
 	SenderID       string
 	ServerKey      Secret
 	Connections    int
-	MaxConnections int // at a time, those that CCS drains included
+	MaxConnections int // at a time, including those that CCS drains
 	TLS            TLS
 	Window         int           // most downstreams unanswered on a connection (P3)
 	PingInterval   time.Duration // of silence before a ping
-	PingTimeout    time.Duration // for its answer, then the connection is replaced
+	PingTimeout    time.Duration // for the answer; after it the connection is replaced
 	AnswerTimeout  time.Duration // for the ack or nack of a downstream
 	MaxStanza      int64         // bytes; longer ones are skipped and counted
 	ConnectBackoff Backoff
-	AckWarn        time.Duration // an ack to CCS that took longer is logged
+	AckWarn        time.Duration // a slower ack to CCS is logged
 }
 
 // TLS is how CCS's certificate is verified. It always is.
@@ -62,11 +62,11 @@ type TLS struct {
 	ServerName string // "" for the address's host
 }
 
-// maxRoots bounds a ca_file; what all systems trust together is a quarter of it.
+// maxRoots bounds a ca_file. A system's whole list of CAs is a quarter of it.
 const maxRoots = 1 << 20
 
-// Roots reads the certificates that a server's is checked against; nil without a
-// ca_file, for the system's.
+// Roots reads the CA certificates that verify the server. Without a ca_file it is
+// nil, which means the system's.
 func (t TLS) Roots() (*x509.CertPool, error) {
 	if t.CAFile == "" {
 		return nil, nil
@@ -80,7 +80,7 @@ func (t TLS) Roots() (*x509.CertPool, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", t.CAFile)
+		return nil, fmt.Errorf("%s has no certificate in PEM", t.CAFile)
 	}
 	return roots, nil
 }
@@ -95,53 +95,53 @@ type Plugin struct {
 	Name           string
 	Categories     []string // nil: as the plugin declares
 	Order          string   // "": as the plugin declares; else none, device or key:PATH
-	MaxAttempts    int      // then dead letters (P8); 0: for ever
+	MaxAttempts    int      // after these: dead letter (P8); 0: no limit
 	HandlerTimeout time.Duration
 	DrainTimeout   time.Duration
 	RestartBackoff Backoff
-	SuspectAfter   int             // crashes with an event in flight that make it a suspect
-	MaxInFlight    int             // events given out and not settled
+	SuspectAfter   int             // an event in flight at so many crashes is a suspect
+	MaxInFlight    int             // unfinished events that the plugin has at a time
 	Strategy       string          // handover: the new process starts beside the old one; recreate: after its end
-	Probation      time.Duration   // new content is watched, and rolled back when it does badly; 0: not at all
-	OnRemove       string          // stop or keep: what becomes of a plugin whose file is removed
-	SHA256         string          // hex, lower case: no other content is taken; "": any is
-	MemoryMax      int64           // bytes of its processes, then it is killed; 0: no limit
+	Probation      time.Duration   // how long new content must run well before it is proven; 0: no probation
+	OnRemove       string          // when the file is removed: stop or keep the plugin
+	SHA256         string          // hex, lower case: only this content may run; "": any content
+	MemoryMax      int64           // bytes; a plugin that uses more is killed; 0: no limit
 	Config         json.RawMessage // a JSON object, the plugin's own; nil without one
-	Env            Environment     // beside what every plugin gets; nil without one
+	Env            Environment     // added to what every plugin gets; nil without one
 }
 
-// Ledger is what the store keeps and the room that it needs.
+// Ledger is what the store keeps, and how much disk it needs.
 type Ledger struct {
-	DedupWindow time.Duration // an upstream sent again within it is stored once (P6)
+	DedupWindow time.Duration // an upstream that comes again within this time is stored once (P6)
 	Retention   time.Duration // of the summaries of what is finished
-	DiskSoft    int64         // bytes free besides as many as it has; below, no new upstreams are taken
-	DiskHard    int64         // bytes free; below, the process ends by intention (P10)
-	Ballast     int64         // bytes of a file that a start on a full disk gives up; 0 for none
-	Inodes      uint64        // free; below, as DiskSoft, below a tenth as DiskHard
+	DiskSoft    int64         // intake stops when free bytes are below this plus the ledger's size
+	DiskHard    int64         // below this many free bytes the process ends on purpose (P10)
+	Ballast     int64         // bytes of a spare file, which a start on a full disk deletes; 0: none
+	Inodes      uint64        // free inodes: works like DiskSoft, and a tenth of it like DiskHard
 }
 
 // Admin is where the HTTP API listens.
 type Admin struct {
 	Listen string // host:port, or "unix:" and an absolute path
-	Token  Secret // asked of every request when not empty
+	Token  Secret // every request must carry it; "": none is needed
 }
 
 // DefaultAdmin is the admin block of a file without one.
 func DefaultAdmin() Admin { return Admin{Listen: "127.0.0.1:8765"} }
 
-// Log is what is logged, and how.
+// Log says what is logged, and in which format.
 type Log struct {
 	Level  string // trace, debug, info, warn, error
 	Format string // text, json
 }
 
-// Secret is text that never prints: fmt, encoding/json and hclog all show a
+// Secret is text that is never printed: fmt, encoding/json and hclog all show a
 // placeholder.
 type Secret string
 
 const hidden = "(hidden)"
 
-// Reveal is the text itself; for the one place that needs it.
+// Reveal returns the text; only the place that needs it calls this.
 func (s Secret) Reveal() string { return string(s) }
 
 // String hides the text.

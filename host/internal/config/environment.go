@@ -9,10 +9,10 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// Environment is variables by their names. Their values may be secrets.
+// Environment maps names of variables to values. The values may be secrets.
 type Environment map[string]Secret
 
-// Reveal is the variables with their values; for the one place that needs them.
+// Reveal returns the variables; only the place that needs them calls this.
 func (e Environment) Reveal() map[string]string {
 	out := map[string]string{}
 	for name, value := range e {
@@ -21,8 +21,8 @@ func (e Environment) Reveal() map[string]string {
 	return out
 }
 
-// Bounds of an environment. Spec: execve(2): one string has 128 KiB at most, and
-// all of them, with the host's own, a quarter of the stack's limit.
+// Bounds of an environment. Spec: execve(2): one string has at most 128 KiB. All
+// strings, the host's included, have at most a quarter of the stack's limit.
 const (
 	maxVariable    = 127 << 10
 	maxEnvironment = 1 << 20
@@ -59,12 +59,12 @@ func (c *checker) environment(a *hcl.Attribute) Environment {
 		}
 	}
 	if total > maxEnvironment {
-		c.bad(a, "has more than %s in all: give the plugin a file's path", size(maxEnvironment))
+		c.bad(a, "is longer than %s in total: give the plugin a file's path", size(maxEnvironment))
 	}
 	return out
 }
 
-// hosts says whose a variable is that the config can't set; "" when it can.
+// hosts says who owns a variable that the config can't set; "" when it can.
 func hosts(name string) string {
 	switch {
 	case strings.HasPrefix(name, "BALHOST_"):

@@ -2,9 +2,8 @@ package config
 
 import "github.com/hashicorp/hcl/v2"
 
-// file is config.hcl as it is written. Every key is optional here, so that the
-// checker can say in its own words, and all at once, what is missing and what
-// is wrong.
+// file is config.hcl as it is written. Every key is optional here. So the checker
+// can report everything that is missing or wrong at once, in its own words.
 type file struct {
 	DataDir     *hcl.Attribute `hcl:"data_dir,optional"`
 	ConnectRate *hcl.Attribute `hcl:"connect_rate,optional"`
@@ -68,7 +67,7 @@ type filePlugin struct {
 	Config         *hcl.Attribute `hcl:"config,optional"`
 	Env            *hcl.Attribute `hcl:"env,optional"`
 
-	// Known to a later version: refused by name, so that nobody relies on it (checker.later).
+	// A later version knows this key. It is an error, so that nobody relies on it (checker.later).
 	Adopts *hcl.Attribute `hcl:"adopts,optional"`
 }
 

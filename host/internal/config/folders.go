@@ -9,11 +9,11 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// Own are the folders in data_dir that the host keeps, and tidies up, by itself.
+// Own are the folders in data_dir that the host manages and cleans up.
 var Own = []string{"ledger", "plugins", "run"}
 
-// folders refuses paths that lead into each other: what a person puts into a
-// folder must be nothing that the host takes for its own.
+// folders reports paths that lie in each other: a person's files must never lie
+// in a folder that the host manages.
 func (c *checker) folders(f file, cfg Config) {
 	data, dir := cfg.DataDir, orEmpty(f.Plugins).Dir
 	at := c.placeOf(dir, f.DataDir)
@@ -27,26 +27,26 @@ func (c *checker) folders(f file, cfg Config) {
 	case within(cfg.PluginsDir, data):
 		c.problem(at, "data_dir (%s) lies in plugins.dir (%s): give the host's data a folder beside it", data, cfg.PluginsDir)
 	}
-	for _, name := range Own { // a link can lead each of them elsewhere
+	for _, name := range Own { // each of them may be a link to another place
 		own := filepath.Join(data, name)
 		if !within(data, cfg.PluginsDir) && (within(own, cfg.PluginsDir) || within(cfg.PluginsDir, own)) {
-			c.problem(at, "plugins.dir (%s) and the host's own folder %s lead into each other: give the plugins another one", cfg.PluginsDir, own)
+			c.problem(at, "plugins.dir (%s) and the host's own folder %s are one inside the other: give the plugins another folder", cfg.PluginsDir, own)
 		}
 		if within(own, c.file()) {
-			c.problem(c.placeOf(f.DataDir, dir), "this file lies in %s, a folder of the host's own: move it out, or change data_dir", own)
+			c.problem(c.placeOf(f.DataDir, dir), "this file lies in %s, which is the host's own folder: move it out, or change data_dir", own)
 		}
 		for i, s := range f.Sessions {
 			if s.TLS != nil && s.TLS.CAFile != nil && within(own, cfg.Sessions[i].TLS.CAFile) {
-				c.bad(s.TLS.CAFile, "%s lies in a folder of the host's own: move the file, into %s itself if you like", cfg.Sessions[i].TLS.CAFile, data)
+				c.bad(s.TLS.CAFile, "%s lies in the host's own folder: move the file; %s itself is a good place", cfg.Sessions[i].TLS.CAFile, data)
 			}
 		}
 		if path, unix := strings.CutPrefix(cfg.Admin.Listen, "unix:"); unix && within(own, path) {
-			c.bad(f.Admin.Listen, "%s lies in a folder of the host's own: choose another, %s will do", path, filepath.Join(data, "admin.sock"))
+			c.bad(f.Admin.Listen, "%s lies in the host's own folder: choose another path, such as %s", path, filepath.Join(data, "admin.sock"))
 		}
 	}
 }
 
-// placeOf is where the first of the attributes that there is stands, or the file's beginning.
+// placeOf is the place of the first attribute that exists, or the file's beginning.
 func (c *checker) placeOf(attributes ...*hcl.Attribute) hcl.Range {
 	for _, a := range attributes {
 		if a != nil {
@@ -59,9 +59,9 @@ func (c *checker) placeOf(attributes ...*hcl.Attribute) hcl.Range {
 // file is the path of the file that is being checked.
 func (c *checker) file() string { return filepath.Join(c.dir, filepath.Base(c.name)) }
 
-// within reports whether path is folder or lies in it, after links, whether
-// they are there yet or not. A bind mount or another spelling of the same
-// folder counts, too.
+// within reports whether path is folder or lies in it, when links are followed.
+// Neither needs to exist yet. It also finds the folder through a bind mount or
+// another spelling.
 func within(folder, path string) bool {
 	if path == "" {
 		return false
@@ -83,11 +83,11 @@ func within(folder, path string) bool {
 	}
 }
 
-// maxLinks is how many links to what isn't there are followed, one after the other.
+// maxLinks is how many links in a row, to targets that don't exist, are followed.
 const maxLinks = 40
 
-// real is an absolute path after links, as far as it exists; the rest is as it
-// will be when it is made.
+// real follows the links of an absolute path as far as it exists. The rest stays
+// as it is.
 func real(path string, links int) string {
 	whole, err := filepath.EvalSymlinks(path)
 	if err == nil || path == filepath.Dir(path) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Folders that lead into each other are refused, with the place: what is tidied
-// up in the host's own must never be a person's. // P10
+// Folders that lie in each other are an error, with the place: the host cleans up
+// its own folders, so no file of a person may be in them. // P10
 func TestFoldersApart(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"data/ledger", "other", "conf"} {
@@ -55,16 +55,16 @@ func TestFoldersApart(t *testing.T) {
 		"below by a dangling link":   {data: "data", plugins: "dangling", want: " lies in data_dir"},
 		"a link to itself":           {data: "data", plugins: "round"},
 		"above":                      {data: "data", plugins: ".", want: "data_dir (ROOT/data) lies in plugins.dir (ROOT)"},
-		"by a link of the host's":    {data: "data", plugins: "other", want: "plugins.dir (ROOT/other) and the host's own folder ROOT/data/run lead into each other"},
+		"by a link of the host's":    {data: "data", plugins: "other", want: "plugins.dir (ROOT/other) and the host's own folder ROOT/data/run are one inside the other"},
 		"this file":                  {file: "data/ledger/config.hcl", data: ".", plugins: "../../p"},
-		"this file in the host's":    {file: "data/ledger/config.hcl", data: "..", plugins: "../../p", want: ":1,1-16: this file lies in ROOT/data/ledger, a folder of the host's own"},
+		"this file in the host's":    {file: "data/ledger/config.hcl", data: "..", plugins: "../../p", want: ":1,1-16: this file lies in ROOT/data/ledger, which is the host's own folder"},
 		"this file, by a link":       {file: "conf/up/config.hcl", data: "../../data", plugins: "../../p", want: "this file lies in "},
-		"ca_file in the host's":      {data: "data", plugins: "p", ca: "data/run/ca.pem", want: ":10,5-32: ca_file: ROOT/data/run/ca.pem lies in a folder of the host's own"},
-		"ca_file where run leads to": {data: "data", plugins: "p", ca: "other/ca.pem", want: "ca_file: ROOT/other/ca.pem lies in a folder of the host's own"},
-		"socket in the host's":       {data: "data", plugins: "p", listen: "unix:data/run/admin.sock", want: ":11,3-38: listen: ROOT/data/run/admin.sock lies in a folder of the host's own"},
-		"socket in place of a file":  {data: "data", plugins: "p", listen: "unix:notes", want: "listen: ROOT/notes is there already and is no socket"},
+		"ca_file in the host's":      {data: "data", plugins: "p", ca: "data/run/ca.pem", want: ":10,5-32: ca_file: ROOT/data/run/ca.pem lies in the host's own folder"},
+		"ca_file where run leads to": {data: "data", plugins: "p", ca: "other/ca.pem", want: "ca_file: ROOT/other/ca.pem lies in the host's own folder"},
+		"socket in the host's":       {data: "data", plugins: "p", listen: "unix:data/run/admin.sock", want: ":11,3-38: listen: ROOT/data/run/admin.sock lies in the host's own folder"},
+		"socket in place of a file":  {data: "data", plugins: "p", listen: "unix:notes", want: "listen: ROOT/notes exists and is not a socket"},
 		"socket without a path":      {data: "data", plugins: "p", listen: "unix:", want: `listen: a path is missing after "unix:"`},
-		"socket with too long a one": {data: "data", plugins: "p", listen: "unix:/" + strings.Repeat("x", 99), want: "has 100 bytes, and the system takes 99"},
+		"socket with too long a one": {data: "data", plugins: "p", listen: "unix:/" + strings.Repeat("x", 99), want: "has 100 bytes, but the system allows 99"},
 	} {
 		if c.file == "" {
 			c.file = "config.hcl"

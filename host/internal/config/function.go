@@ -10,7 +10,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// functions are what an expression may call.
+// functions are the functions that an expression may call.
 func functions(dir string, lookup func(string) (string, bool)) map[string]function.Function {
 	return map[string]function.Function{"env": envFunction(lookup), "file": fileFunction(dir)}
 }
@@ -37,7 +37,7 @@ func envFunction(lookup func(string) (string, bool)) function.Function {
 	})
 }
 
-// fileFunction is file("path"): the file's text without the line break at its end.
+// fileFunction is file("path"): the file's text without the last line break.
 func fileFunction(dir string) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{Name: "path", Type: cty.String}},

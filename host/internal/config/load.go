@@ -10,15 +10,15 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The parser recurses, up to 9 KB of stack for each level, and running off the
-// stack can't be recovered: these bounds keep it far from that (P10).
+// The parser recurses and needs up to 9 KB of stack for each level. Go can't
+// recover from a stack overflow. These bounds keep the parser far from it (P10).
 const (
 	maxFile    = 64 << 10 // bytes of config.hcl, and of what file() reads
 	maxNesting = 100      // open brackets, braces, parentheses and templates
 )
 
-// Load reads and checks the file at path. The error is an *[Error] unless the
-// file could not be read at all.
+// Load reads and checks the file at path. The error is an *[Error], except when the
+// file can't be read.
 func Load(path string) (Config, error) {
 	src, err := readBounded(path, maxFile)
 	if err != nil {
@@ -27,8 +27,8 @@ func Load(path string) (Config, error) {
 	return Parse(path, src, os.LookupEnv)
 }
 
-// LoadAdmin reads the admin block alone, for commands that ask a running host:
-// they need neither the secrets of the rest nor that it is right.
+// LoadAdmin reads only the admin block, for commands that ask a running host. The
+// rest may have mistakes, and its secrets may be missing.
 func LoadAdmin(path string) (Admin, error) {
 	return loadPart(path, func(c *checker, f file) Admin {
 		c.problems = nil
@@ -36,8 +36,8 @@ func LoadAdmin(path string) (Admin, error) {
 	})
 }
 
-// LoadData reads where and how the ledger is kept, for commands that look after it while
-// no host runs: they need no secrets. An unknown key counts, it may be a misspelled data_dir.
+// LoadData reads data_dir and the ledger block, for commands that run without a host. They
+// need no secrets. An unknown key is an error here: it may be a misspelled data_dir.
 func LoadData(path string) (Config, error) {
 	return loadPart(path, func(c *checker, f file) Config {
 		return Config{File: path, DataDir: c.path(f.DataDir, "data"), Ledger: c.ledger(orEmpty(f.Ledger))}
@@ -61,8 +61,8 @@ func loadPart[T any](path string, part func(*checker, file) T) (none T, err erro
 	return out, c.err()
 }
 
-// Parse checks src as if it had been read from path, with the environment
-// given. Relative paths start at path's folder.
+// Parse checks src as if it were read from path; lookup gives the environment.
+// Relative paths start at path's folder.
 func Parse(path string, src []byte, lookup func(string) (string, bool)) (Config, error) {
 	c, err := newChecker(path, src, lookup)
 	if err != nil {
@@ -91,7 +91,7 @@ func newChecker(path string, src []byte, lookup func(string) (string, bool)) (*c
 	return c, nil
 }
 
-// nesting reports brackets that are open more than maxNesting deep.
+// nesting reports brackets that are nested more than maxNesting deep.
 func (c *checker) nesting() {
 	tokens, _ := hclsyntax.LexConfig(c.src, c.name, hcl.InitialPos) // the parser reports what is wrong with them
 	depth := 0

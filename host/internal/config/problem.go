@@ -14,7 +14,7 @@ import (
 // maxProblems is how many problems an Error lists.
 const maxProblems = 100
 
-// Error is everything that is wrong with a config file, in its order.
+// Error lists everything that is wrong with a config file, in the file's order.
 type Error struct {
 	Problems []Problem
 }
@@ -23,12 +23,12 @@ type Error struct {
 type Problem struct {
 	Place string `json:"place"` // "config.hcl:12,3-15"
 	Text  string `json:"text"`  // what, and what to do
-	Line  string `json:"line"`  // the line at Place; secrets hidden, "" when there is none to show
+	Line  string `json:"line"`  // the line at Place, with secrets hidden; "" when there is none
 
 	line, column int
 }
 
-// Error is one paragraph a problem: place, text and the line below.
+// Error writes each problem as its place and text, with the line below.
 func (e *Error) Error() string {
 	var b strings.Builder
 	for i, p := range e.Problems {
@@ -61,7 +61,7 @@ func (c *checker) err() error {
 	return &Error{Problems: problems}
 }
 
-// line is one line of the file as it may be shown; "" when there is no such line.
+// line is one line of the file, with secrets hidden; "" when there is no such line.
 func (c *checker) line(number int) string {
 	if c.lines == nil {
 		c.lines = bytes.Split(c.src, []byte("\n"))
@@ -95,14 +95,14 @@ func (c *checker) add(diags hcl.Diagnostics) {
 	}
 }
 
-// required reports a key that a block can't go without.
+// required reports a missing key that the block needs.
 func (c *checker) required(block hcl.Range, a *hcl.Attribute, kind, name, key string) {
 	if a == nil {
 		c.problem(block, "%s %q has no %s", kind, name, key)
 	}
 }
 
-// unique reports a name that was there before; format gets the name and the earlier place.
+// unique reports a name that appears twice; format gets the name and its first place.
 func (c *checker) unique(seen map[string]hcl.Range, name string, at hcl.Range, format string) bool {
 	first, again := seen[name]
 	if again {
@@ -113,18 +113,18 @@ func (c *checker) unique(seen map[string]hcl.Range, name string, at hcl.Range, f
 	return true
 }
 
-// later refuses a key that this version would ignore.
+// later reports a key that this version would ignore.
 func (c *checker) later(a *hcl.Attribute) {
 	if a != nil {
 		c.bad(a, "not supported by this version of balhost; remove the line")
 	}
 }
 
-// secretKey finds a key that may hold a secret, ours or a plugin's own, and its value.
+// secretKey matches a key that may hold a secret (ours or a plugin's) and its value.
 var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential)[\w-]*|env)\s*[=:]\s*).*`)
 
-// showable is a line of the file as an error may print it: without what a
-// person may have written into it instead of using env() or file().
+// showable is a line of the file that an error may print. It hides a secret that a
+// person wrote into the file instead of using env() or file().
 func showable(line []byte) string {
 	const most = 200
 	line = bytes.TrimSpace(line)

@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// readBounded reads a regular file of at most most bytes. Nothing else is read:
-// a FIFO waits for whoever writes into it, a device may never end.
+// readBounded reads a regular file of at most most bytes. It reads no other kind of
+// file: a FIFO would wait for a writer, and a device may never end.
 func readBounded(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path) // before the open, which may mean something to a device
+	info, err := os.Stat(path) // before the open: opening some devices has an effect
 	if err != nil {
 		return nil, err
 	}
 	if err := regular(path, info); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // another file may lie there by now
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // the path may lead to another file by now
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// regular says what else a file is.
+// regular is an error that names the file's kind if it is not a regular file.
 func regular(path string, info fs.FileInfo) error {
 	kind := "no regular file"
 	switch mode := info.Mode(); {

@@ -48,7 +48,7 @@ func TestOnlyFilesAreRead(t *testing.T) {
 		{"socket", "it is a socket", "it is a socket"},
 		{"zero", "it is a device", "it is a device"},
 		{"huge", "longer than 64 KiB", "longer than 1024 KiB"},
-		{"binary", "not text", "holds no certificate"},
+		{"binary", "not text", "has no certificate"},
 	} {
 		path := filepath.Join(dir, "config.hcl")
 		write := func(text string) {

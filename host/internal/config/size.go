@@ -10,14 +10,14 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// units of a size, the largest first.
+// units of a size, from the largest to the smallest.
 var units = []struct {
 	name  string
 	bytes int64
 }{{"TiB", 1 << 40}, {"GiB", gib}, {"MiB", mib}, {"KiB", kib}, {"B", 1}}
 
-// parseSize reads "64MiB" or "0B"; a fraction is refused, as are powers of ten
-// ("MB"), which mean two things.
+// parseSize reads "64MiB" or "0B". It accepts no fraction, and no unit such as "MB",
+// which has two meanings.
 func parseSize(s string) (int64, bool) {
 	for _, u := range units {
 		digits, ok := strings.CutSuffix(s, u.name)
@@ -33,7 +33,7 @@ func parseSize(s string) (int64, bool) {
 // ParseSize is parseSize for the command line.
 func ParseSize(s string) (n int64, ok bool) { return parseSize(s) }
 
-// size writes bytes as parseSize reads them.
+// size writes a number of bytes in the form that parseSize reads.
 func size(n int64) string {
 	for _, u := range units {
 		if n != 0 && n%u.bytes == 0 {
@@ -43,7 +43,7 @@ func size(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-// writable refuses numbers that JSON would need megabytes of digits for.
+// writable is an error for numbers that would take megabytes of digits in JSON.
 func writable(v cty.Value) error {
 	if v.Type() != cty.Number || v.IsNull() || !v.IsKnown() {
 		return nil

@@ -14,11 +14,11 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
-// checker evaluates attributes and collects problems. A key that is absent, or
-// null, has its default.
+// checker evaluates attributes and collects problems. A key that is absent or null
+// gets its default.
 type checker struct {
 	src      []byte
-	lines    [][]byte // of src; nil until a problem shows one
+	lines    [][]byte // of src; nil until a problem needs one
 	name     string   // of the file
 	dir      string   // its folder, absolute
 	ctx      *hcl.EvalContext
@@ -43,7 +43,7 @@ func (c *checker) text(a *hcl.Attribute, def string) string {
 	return def
 }
 
-// given is a string that is there; ok is false when it isn't, or was reported.
+// given is a string; ok is false when it is absent or was reported.
 func (c *checker) given(a *hcl.Attribute) (s string, ok bool) {
 	v, ok := c.value(a)
 	if !ok {
@@ -56,7 +56,7 @@ func (c *checker) given(a *hcl.Attribute) (s string, ok bool) {
 	return v.AsString(), true
 }
 
-// oneOf is a string out of a few.
+// oneOf is one of the allowed strings.
 func (c *checker) oneOf(a *hcl.Attribute, def string, allowed ...string) string {
 	s := c.text(a, def)
 	if !slices.Contains(allowed, s) {
@@ -82,7 +82,7 @@ func (c *checker) secret(a *hcl.Attribute) Secret {
 	return Secret(v.AsString())
 }
 
-// secretOrNone is a secret that may be absent or empty, which is the same.
+// secretOrNone is a secret that may be absent; an empty one counts as absent.
 func (c *checker) secretOrNone(a *hcl.Attribute) Secret {
 	s := c.text(a, "")
 	c.sendable(a, s)
@@ -110,8 +110,8 @@ func (c *checker) texts(a *hcl.Attribute) []string {
 	return out
 }
 
-// number is a whole number between least and most. A string of digits will do,
-// so that env() can give it.
+// number is a whole number between least and most. A string of digits is accepted,
+// because env() gives strings.
 func (c *checker) number(a *hcl.Attribute, def, least, most int64) int64 {
 	v, ok := c.value(a)
 	if !ok {
@@ -173,7 +173,7 @@ func (c *checker) size(a *hcl.Attribute, def, least, most int64) int64 {
 	return n
 }
 
-// path is made absolute; "" stays "".
+// path is an absolute path; "" stays "".
 func (c *checker) path(a *hcl.Attribute, def string) string {
 	s := c.text(a, def)
 	switch {
@@ -216,7 +216,7 @@ func (c *checker) object(a *hcl.Attribute) json.RawMessage {
 	return b
 }
 
-// kind is what a value is, in the words of someone who wrote it.
+// kind names the type of a value for the person who wrote it.
 func kind(v cty.Value) string {
 	t := v.Type()
 	switch {
