@@ -132,7 +132,7 @@ func TestSocketReplacesNoFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Listen(Options{Listen: unixPrefix + path}); err == nil || !strings.Contains(err.Error(), file+" is there already and is no socket") {
+		if _, err := Listen(Options{Listen: unixPrefix + path}); err == nil || !strings.Contains(err.Error(), file+" exists and is not a socket") {
 			t.Errorf("%v", err)
 		}
 		if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
@@ -183,7 +183,7 @@ func TestClientSaysWhatToDo(t *testing.T) {
 	} {
 		other := httptest.NewServer(handler)
 		c := NewClient(other.Listener.Addr().String(), "")
-		if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is that a balhost?") {
+		if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "is it a balhost?") {
 			t.Errorf("%s: %v", name, err)
 		}
 		c.Close()

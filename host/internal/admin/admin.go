@@ -1,8 +1,8 @@
 // Package admin is the host's HTTP API for people, scripts and probes, and the
-// client that the commands use. It keeps P8's second half: what went to the
-// dead letters is replayed or deleted here, by a person. It decides nothing:
-// the parts hand it [Functions]. [Server.Run] owns its goroutines, which are
-// net/http's. Start at [Listen].
+// client that the commands use. It keeps the second half of P8: here a person
+// replays or deletes dead letters. It decides nothing: the host gives it
+// [Functions]. [Server.Run] owns its goroutines, which are net/http's. Start at
+// [Listen].
 package admin
 
 import (
@@ -16,53 +16,53 @@ import (
 	"balhost/sdk/message"
 )
 
-// Functions are what the host lets the API do. All are set, all may be called
-// at once from many goroutines. An error that wraps entry.ErrUnknown answers
+// Functions are what the API can do to the host. All are set. Many goroutines may
+// call them at the same time. The error decides the HTTP status: entry.ErrUnknown
 // 404, entry.ErrExists 409, a [Refusal] or entry.ErrUnusable 422, entry.ErrTooLarge 413, entry.ErrFull 507, entry.ErrClosed 503, any other
-// 500; its text is shown to the caller, so it says what to do.
+// 500. The caller sees its text, so the text says what to do.
 type Functions struct {
-	// Status collects the host's state; the server fills nothing in.
+	// Status collects the host's state; the server adds nothing.
 	Status func() Status
-	// Live says why the process should be killed and started again; nil when it is fine.
+	// Live says why the process should be restarted; nil when it is fine.
 	Live func() error
-	// Ready says why the host can't do its work now, no reasons when it can, and
-	// what else is wrong.
+	// Ready gives the reasons why /readyz answers 503; none means ready. Warnings
+	// are other problems.
 	Ready func() (reasons, warnings []string)
-	// Send stores a downstream and returns its id when that is on disk (P2).
-	// The message has been through Checked; a Session that does not exist is entry.ErrUnknown.
+	// Send stores a downstream and returns its id when the message is on disk (P2).
+	// The message passed Checked. An unknown Session is entry.ErrUnknown.
 	Send func(context.Context, message.Checked) (messageID string, err error)
-	// Dead lists dead letters by ascending id, after the id given ("" from the start), at most max.
+	// Dead lists at most max dead letters by ascending id, after the id given ("": from the start).
 	Dead func(after string, max int) ([]entry.DeadLetter, error)
-	// DeadLetter is one of them, with its payload.
+	// DeadLetter gives one dead letter with its payload.
 	DeadLetter func(id string) (entry.DeadLetter, error)
-	// Replay puts dead letters back at the end of their lanes, in their old
-	// order (P5), and returns how many, and those that were gone.
+	// Replay puts dead letters back at the end of their lanes, in their old order
+	// (P5). It returns how many, and the ids that were gone.
 	Replay func(ids []string) (done int, gone []string, err error)
 	// DeleteDead removes dead letters for good, and returns as Replay does.
 	DeleteDead func(ids []string) (done int, gone []string, err error)
-	// Retries tells what waits for its next attempt, of a plugin or of all with "", the soonest first, at most max.
+	// Retries lists at most max events that wait for their next attempt, the soonest first; plugin "" means all.
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
-	// RetryNow has some of it tried now, and tells how many, and which of those named don't wait.
+	// RetryNow retries events now. It returns how many, and the named ids that were not waiting.
 	RetryNow func(context.Context, RetryOrder) (Ordered, error)
-	// Pause gives a plugin no more events until Resume, over restarts of the host too.
+	// Pause gives a plugin no more events until Resume. A restart of the host keeps the pause.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.
 	Rollback func(ctx context.Context, plugin string) error
-	// LogLevel changes how much a plugin logs, until its host ends; "" is the host's own level.
+	// LogLevel changes how much a plugin logs, until the host ends; "" is the host's level.
 	LogLevel func(ctx context.Context, plugin, level string) error
-	// Reload applies the config file again, all of it or nothing, and looks at
-	// the plugins folder now. It tells what it did.
+	// Reload applies the config file again, completely or not at all, and looks at
+	// the plugins folder now. It returns what it did.
 	Reload func(context.Context, ReloadOrder) (Reloaded, error)
-	// Backup writes a backup of the ledger, at most so many bytes a second; 0 is as fast as it goes.
+	// Backup writes a backup of the ledger, at most perSecond bytes a second; 0 means no limit.
 	Backup func(ctx context.Context, w io.Writer, perSecond int64) error
-	// Verify holds all of the ledger against itself.
+	// Verify checks that the whole ledger is consistent.
 	Verify func(context.Context) (Verified, error)
 }
 
-// Refusal is an error that the caller can mend.
+// Refusal is an error that the caller can fix.
 type Refusal struct {
 	Err    error
-	Config bool // in the config
+	Config bool // the fix belongs in the config
 }
 
 func (r Refusal) Error() string { return r.Err.Error() }
@@ -70,19 +70,19 @@ func (r Refusal) Unwrap() error { return r.Err }
 
 // ReloadOrder says what Reload is to do.
 type ReloadOrder struct {
-	Plugin string `json:"plugin,omitempty"` // only this one, without the config; "" for all and the config
-	Force  bool   `json:"force,omitempty"`  // try refused content again, start unchanged plugins anew, and take sessions untried
+	Plugin string `json:"plugin,omitempty"` // only this plugin, not the config; "": all plugins and the config
+	Force  bool   `json:"force,omitempty"`  // try refused content again, restart unchanged plugins, and use sessions without trying them
 }
 
-// Reloaded tells what Reload did.
+// Reloaded lists what Reload did.
 type Reloaded struct {
-	Changed []string `json:"changed"` // in words, one for each thing
+	Changed []string `json:"changed"` // one sentence for each change
 }
 
 // Options are what [Listen] needs.
 type Options struct {
 	Listen    string // "127.0.0.1:8765" or "unix:/path"
-	Token     string // when not empty, every request but /livez and /readyz must carry it
+	Token     string // if set, every request except /livez and /readyz must carry it
 	Functions Functions
 	Metrics   prometheus.Gatherer
 	Log       hclog.Logger

@@ -295,7 +295,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/messages", `{"token": "x"} {}`, 400, "after top-level value"},
 		{"POST", "/v1/messages", `["token"]`, 400, "want a JSON object"},
 		{"POST", "/v1/messages", `null`, 400, "want a JSON object"},
-		{"POST", "/v1/messages", `{` + strings.Repeat(`"x":1,`, 100_000) + `"x":1}`, 400, "is no field"},
+		{"POST", "/v1/messages", `{` + strings.Repeat(`"x":1,`, 100_000) + `"x":1}`, 400, "is not a field"},
 		{"POST", "/v1/messages", `{"token": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than"},
 		{"POST", "/v1/dead/replay", `{"ids": []}`, 400, "give 1 to"},
 		{"POST", "/v1/dead/delete", `{"ids": [1]}`, 400, "ids is [1]: want an array, each of it a string"},
@@ -304,7 +304,7 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/dead?limit=x", "", 400, "limit"},
 		{"GET", "/v1/dead/none", "", 404, "no such entry"},
 		{"GET", "/v1/nothing", "", 404, "/v1/status"},
-		{"DELETE", "/v1/status", "", 405, "no DELETE of /v1/status: it takes GET"},
+		{"DELETE", "/v1/status", "", 405, "DELETE is not allowed on /v1/status: use GET"},
 	} {
 		code, body := request(t, s, tc.method, tc.path, nil, tc.body)
 		var f failure
@@ -335,7 +335,7 @@ func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mis
 		`{"token":"t","time_to_live":1.5}`:                           "time_to_live is 1.5: want a whole number",
 		`{"token":"t","time_to_live":1e30}`:                          "time_to_live is 1e30: want a whole number",
 		`{"token":"t","token":"u"}`:                                  "token is there twice: leave one out",
-		`{"TOKEN":"t"}`:                                              `"TOKEN" is no field: there are token, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, message_id, group, session`,
+		`{"TOKEN":"t"}`:                                              `"TOKEN" is not a field: there are token, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, message_id, group, session`,
 
 		`{}`: "message has 0 targets: set exactly one: a token, a topic or a condition",
 		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token exactly as the app got it\n" +

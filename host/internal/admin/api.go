@@ -19,7 +19,7 @@ import (
 // Bounds of one request.
 const (
 	maxBody = 1 << 20 // bytes
-	maxPage = 1000    // dead letters in one answer, and ids in one order
+	maxPage = 1000    // dead letters in one answer; ids in one order
 )
 
 // api turns requests into calls of the host's functions.
@@ -40,7 +40,7 @@ func (a api) livez(w http.ResponseWriter, _ *http.Request) {
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
-	// Warnings are what is wrong and leaves the host ready.
+	// Warnings are problems that do not make the host unready.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -77,13 +77,13 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, sent{MessageID: id}, err)
 }
 
-// sent is the answer to a message that was stored.
+// sent is the answer after a message was stored.
 type sent struct {
 	MessageID string `json:"message_id"`
 }
 
-// DeadPage is a part of the dead letters, by ascending id. Next is the "after"
-// of the page behind it, "" when there is none.
+// DeadPage is a part of the dead letters, by ascending id. Next is the "after" that
+// asks for the next page; "" on the last one.
 type DeadPage struct {
 	Dead []entry.DeadLetter `json:"dead"`
 	Next string             `json:"next,omitempty"`
@@ -118,14 +118,14 @@ type order struct {
 	IDs []string `json:"ids"`
 }
 
-// Ordered is what became of an order about dead letters, or about events that
-// wait. Repeating one does no harm.
+// Ordered is the result of an order about dead letters or waiting events. An order
+// may be repeated.
 type Ordered struct {
 	Done int      `json:"done"`
-	Gone []string `json:"gone,omitempty"` // ids that are none: done, replayed or deleted before, or never stored
+	Gone []string `json:"gone,omitempty"` // ids that were not found: handled, replayed or deleted before, or never stored
 }
 
-// done is the answer to an action: how many it was done to.
+// done is the answer to an action: how many it changed.
 type done struct {
 	Done int `json:"done"`
 }
@@ -164,7 +164,7 @@ func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {
 
 func (a api) reload(w http.ResponseWriter, r *http.Request) {
 	var o ReloadOrder
-	body := bufio.NewReader(r.Body) // an empty one may be chunked, of no length told
+	body := bufio.NewReader(r.Body) // an empty body may be chunked, then its length is unknown
 	if _, err := body.Peek(1); err != io.EOF {
 		r.Body = io.NopCloser(body)
 		if !read(w, r, &o) {
@@ -177,7 +177,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("no %s %s here; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // answer answers with what the host did, or why it did not.
@@ -189,11 +189,11 @@ func (a api) answer(w http.ResponseWriter, r *http.Request, did any, err error) 
 	answer(w, did)
 }
 
-// failed answers with what the host said, by who must act.
+// failed answers with the host's error; the status says who must act.
 func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	code := http.StatusInternalServerError
 	switch {
-	case r.Context().Err() != nil: // who asked has gone: no fault of the host's, and nobody reads the answer
+	case r.Context().Err() != nil: // the caller has gone: not the host's fault, and nobody reads the answer
 		code = http.StatusServiceUnavailable
 	case errors.Is(err, entry.ErrUnknown):
 		code = http.StatusNotFound
@@ -213,7 +213,7 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	fail(w, code, err)
 }
 
-// failure is every answer that is not 2xx, except /readyz.
+// failure is the body of every answer that is not 2xx, except /readyz.
 type failure struct {
 	Error string `json:"error"`
 	Kind  string `json:"kind,omitempty"` // kindConfig: the config is wrong
@@ -236,7 +236,7 @@ func answer(w http.ResponseWriter, v any) {
 	write(w, v)
 }
 
-// notNull makes an absent list an empty one, which scripts can walk.
+// notNull makes an absent list an empty one, so that scripts can loop over it.
 func notNull[T any](list []T) []T {
 	if list == nil {
 		return []T{}
@@ -244,7 +244,7 @@ func notNull[T any](list []T) []T {
 	return list
 }
 
-// write is indented and harmless to a terminal, since people read it too. A caller that went away is no news.
+// write writes indented JSON that is safe on a terminal, because people read it too. It ignores a caller that has gone.
 func write(w http.ResponseWriter, v any) {
 	writeWithin(w, requestLimit)
 	e := json.NewEncoder(plain.Writer{W: w})

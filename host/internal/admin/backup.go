@@ -11,31 +11,31 @@ import (
 	"time"
 )
 
-// LeastRate is how slowly a backup may be asked for, in bytes a second: while
-// one is taken, the ledger makes no room of what was deleted.
+// LeastRate is the slowest rate of a backup, in bytes a second. During a backup the
+// ledger can't free the space of deleted records.
 const LeastRate = 1 << 20
 
-// DefaultRate leaves a disk to the acks.
+// DefaultRate leaves enough of the disk's speed for the acks.
 const DefaultRate = 16 << 20
 
-// Verified is what the host's look at its own ledger found.
+// Verified is the result of a check of the whole ledger.
 type Verified struct {
 	Sound    bool     `json:"sound"`
 	Problems []string `json:"problems"`
-	Commit   uint64   `json:"commit"`  // the last one that was looked at
-	Records  uint64   `json:"records"` // of the tables
-	Commits  uint64   `json:"commits"` // of the journal
+	Commit   uint64   `json:"commit"`  // the last one that was checked
+	Records  uint64   `json:"records"` // in the tables
+	Commits  uint64   `json:"commits"` // in the journal
 	Took     float64  `json:"took_seconds"`
 }
 
-// backup answers with a file. Once it has begun an error can only cut it off, which
-// who reads it notices: its end is missing.
+// backup answers with a file. After its first byte an error can only cut it off. The
+// reader notices, because the file's end is missing.
 func (a api) backup(w http.ResponseWriter, r *http.Request) {
 	perSecond := int64(DefaultRate)
 	if given := r.URL.Query().Get("rate"); given != "" {
 		n, err := strconv.ParseInt(given, 10, 64)
 		if err != nil || n != 0 && n < LeastRate {
-			fail(w, http.StatusBadRequest, fmt.Errorf("rate %q: want bytes a second, %d at least, or 0 for as fast as it goes", given, LeastRate))
+			fail(w, http.StatusBadRequest, fmt.Errorf("rate %q: want bytes a second, at least %d, or 0 for no limit", given, LeastRate))
 			return
 		}
 		perSecond = n
@@ -47,13 +47,13 @@ func (a api) backup(w http.ResponseWriter, r *http.Request) {
 		a.failed(w, r, err)
 	default:
 		if r.Context().Err() == nil {
-			a.log.Error("backup has not ended", "err", err)
+			a.log.Error("backup failed after it began", "err", err)
 		}
-		panic(http.ErrAbortHandler) // net/http's way to cut an answer off
+		panic(http.ErrAbortHandler) // this is how net/http cuts an answer off
 	}
 }
 
-// download is the body of an answer, each piece of which has some time to go out.
+// download is the body of an answer. Each piece of it has its own time limit.
 type download struct {
 	w     http.ResponseWriter
 	begun bool
@@ -78,11 +78,11 @@ func (a api) verify(w http.ResponseWriter, r *http.Request) {
 	answer(w, v)
 }
 
-// silence is how long a host that writes a backup may say nothing.
+// silence is how long a host may send nothing while it writes a backup.
 const silence = time.Minute
 
-// Backup asks for a backup at so many bytes a second, 0 for as fast as it goes. Whether what comes is
-// whole its end says, see package backup.
+// Backup asks for a backup at perSecond bytes a second; 0 means no limit. The end of what comes says
+// whether it is complete, see package backup.
 func (c *Client) Backup(ctx context.Context, perSecond int64) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	query := url.Values{"rate": {strconv.FormatInt(perSecond, 10)}}
@@ -100,12 +100,12 @@ func (c *Client) Backup(ctx context.Context, perSecond int64) (io.ReadCloser, er
 	return &upload{resp.Body, watch, cancel, func() error { return context.Cause(ctx) }}, nil
 }
 
-// upload is a backup on its way from the host.
+// upload is a backup that comes from the host.
 type upload struct {
 	body   io.ReadCloser
 	watch  *time.Timer
 	cancel context.CancelCauseFunc
-	cause  func() error // why it was cut off, if it was
+	cause  func() error // why it was cut off; nil if it was not
 }
 
 func (u *upload) Read(p []byte) (int, error) {
@@ -125,12 +125,12 @@ func (u *upload) Close() error {
 	return u.body.Close()
 }
 
-// Verify has the host look at its whole ledger, which took 1.3 s for half a million records on a busy machine.
+// Verify asks the host to check its whole ledger. That took 1.3 s for half a million records on a busy machine.
 func (c *Client) Verify(ctx context.Context) (Verified, error) {
 	return ask[Verified](ctx, c.long(), http.MethodPost, "/v1/verify", struct{}{})
 }
 
-// long is c for answers that take their time.
+// long is c without a time limit, for answers that take long.
 func (c *Client) long() *Client {
 	with := *c
 	with.http = &http.Client{Transport: c.http.Transport}

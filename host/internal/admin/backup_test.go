@@ -27,7 +27,7 @@ func TestBackup(t *testing.T) {
 	if err != nil || got != h.backup || !slices.Contains(h.orders[0], "backup 5242880") {
 		t.Errorf("%d bytes, asked for %v: %v", len(got), h.orders, err)
 	}
-	if _, err := read(5); err == nil || !strings.Contains(err.Error(), "1048576 at least") {
+	if _, err := read(5); err == nil || !strings.Contains(err.Error(), "at least 1048576") {
 		t.Errorf("a rate that is too low: %v", err)
 	}
 

@@ -17,13 +17,13 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// ErrNotRunning says that nobody answers at the admin address.
+// ErrNotRunning means that nothing listens at the admin address.
 var ErrNotRunning = errors.New("no balhost is running")
 
-// requestTime bounds one call of a client that got no deadline.
+// requestTime bounds one call that has no deadline of its own.
 const requestTime = 30 * time.Second
 
-// Client asks a running host. Its methods give the host's own words as errors.
+// Client asks a running host. The errors of its methods are the host's own texts.
 type Client struct {
 	listen string // as in the config, for errors
 	token  string
@@ -31,9 +31,9 @@ type Client struct {
 	http   *http.Client
 }
 
-// NewClient is for the host that listens at that address (as admin.listen in
-// config.hcl: "127.0.0.1:8765" or "unix:/path") and wants that token ("" for
-// none). It doesn't connect yet.
+// NewClient makes a client for the host at that address (as admin.listen in
+// config.hcl: "127.0.0.1:8765" or "unix:/path") with that token ("" for none). It
+// doesn't connect yet.
 func NewClient(listen, token string) *Client {
 	c := &Client{listen: listen, token: token, base: "http://" + reachable(listen)}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
@@ -48,8 +48,8 @@ func NewClient(listen, token string) *Client {
 	return c
 }
 
-// reachable makes an address to connect to from one to listen on, where "any
-// of this machine's" is meant by an empty host or by zeros.
+// reachable turns an address to listen on into one to connect to. There, an empty
+// host or zeros mean "all addresses of this machine".
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
@@ -58,34 +58,34 @@ func reachable(listen string) string {
 	return listen
 }
 
-// Close gives up the connections that are kept for the next call.
+// Close closes the connections that are kept for the next call.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status is the host's state.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	s, err := ask[Status](ctx, c, http.MethodGet, "/v1/status", nil)
-	if s.Now.IsZero() { // a host of before it told
+	if s.Now.IsZero() { // an older host, which doesn't send it
 		s.Now = time.Now()
 	}
 	return s, err
 }
 
-// Send stores one downstream; its id comes back when it is on disk (P2).
+// Send stores one downstream. It returns the id when the message is on disk (P2).
 func (c *Client) Send(ctx context.Context, m Message) (messageID string, err error) {
-	if _, err := m.Checked(); err != nil { // JSON would change a string that is not UTF-8
+	if _, err := m.Checked(); err != nil { // JSON would change a string that isn't UTF-8
 		return "", err
 	}
 	s, err := ask[sent](ctx, c, http.MethodPost, "/v1/messages", m)
 	return s.MessageID, err
 }
 
-// Dead is the page of dead letters behind that id ("" from the start), of at most limit.
+// Dead gives at most limit dead letters after that id ("": from the start).
 func (c *Client) Dead(ctx context.Context, after string, limit int) (DeadPage, error) {
 	query := url.Values{"after": {after}, "limit": {strconv.Itoa(limit)}}
 	return ask[DeadPage](ctx, c, http.MethodGet, "/v1/dead?"+query.Encode(), nil)
 }
 
-// AllDead calls each for every dead letter, by ascending id, until it gives an error.
+// AllDead calls each for every dead letter, by ascending id, until each returns an error.
 func (c *Client) AllDead(ctx context.Context, each func(entry.DeadLetter) error) error {
 	for after := ""; ; {
 		page, err := c.Dead(ctx, after, maxPage)
@@ -108,14 +108,14 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (entry.DeadLetter, e
 	return ask[entry.DeadLetter](ctx, c, http.MethodGet, "/v1/dead/"+url.PathEscape(id), nil)
 }
 
-// Replay puts dead letters back at the end of their lanes, in their old order.
-// Of many it gives what became of them before an error.
+// Replay puts dead letters back at the end of their lanes, in their old order. With
+// an error it also returns what was done before.
 func (c *Client) Replay(ctx context.Context, ids []string) (Ordered, error) {
 	return c.orders(ctx, "/v1/dead/replay", ids)
 }
 
-// DeleteDead removes dead letters for good. Of many it gives what became of
-// them before an error.
+// DeleteDead removes dead letters for good. With an error it also returns what was
+// done before.
 func (c *Client) DeleteDead(ctx context.Context, ids []string) (Ordered, error) {
 	return c.orders(ctx, "/v1/dead/delete", ids)
 }
@@ -135,7 +135,7 @@ func (c *Client) Rollback(ctx context.Context, plugin string) error {
 	return c.plugin(ctx, plugin, "rollback")
 }
 
-// LogLevel changes how much a plugin logs; "" is the host's own level.
+// LogLevel changes how much a plugin logs; "" is the host's level.
 func (c *Client) LogLevel(ctx context.Context, plugin, level string) error {
 	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/log-level", logLevel{Level: level})
 	return err
@@ -163,13 +163,13 @@ func (c *Client) orders(ctx context.Context, path string, ids []string) (all Ord
 	return all, nil
 }
 
-// ask is do for an answer of that type.
+// ask is do with a typed answer.
 func ask[T any](ctx context.Context, c *Client, method, path string, in any) (out T, err error) {
 	err = c.do(ctx, method, path, in, &out)
 	return out, err
 }
 
-// do asks and decodes the answer into out.
+// do sends a request and decodes the answer into out.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	resp, err := c.send(ctx, method, path, in)
 	if err != nil {
@@ -179,7 +179,7 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 	return c.decode(resp, out)
 }
 
-// send asks; the answer is the caller's to close.
+// send sends a request; the caller closes the answer.
 func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
@@ -221,10 +221,10 @@ func (c *Client) decode(resp *http.Response, out any) error {
 			}
 			return err
 		}
-		return fmt.Errorf("what listens at %s answers %s; is that a balhost?", c.listen, resp.Status)
+		return fmt.Errorf("the program at %s answers %s; is it a balhost?", c.listen, resp.Status)
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("what listens at %s answers something else than JSON; is that a balhost? (%w)", c.listen, err)
+		return fmt.Errorf("the program at %s does not answer in JSON; is it a balhost? (%w)", c.listen, err)
 	}
 	return nil
 }

@@ -13,12 +13,12 @@ import (
 	"balhost/sdk/message"
 )
 
-// read decodes the one JSON object of a body into the struct that v points to;
-// what it refused is answered.
+// read decodes a body, which is one JSON object, into the struct that v points to.
+// If it can't, it answers with the error and returns false.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err == nil {
-		readWithin(w, 0) // at the deadline the request's context would end
+		readWithin(w, 0) // or the request's context would end at the deadline
 		if err = decode(body, v); err == nil {
 			return true
 		}
@@ -31,9 +31,9 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	return false
 }
 
-// decode is json.Unmarshal into a struct, but names fields as the body does, and
-// all that are wrong. It takes no field twice, none in another case, and no
-// string that decoding would change (ccs-protocol.md §2 rule 3).
+// decode is a strict json.Unmarshal into a struct. Its error lists every wrong field
+// by its name in the body. A field must not appear twice or in another case, and no
+// string may change by decoding (ccs-protocol.md §2 rule 3).
 func decode(body []byte, v any) error {
 	var object map[string]json.RawMessage
 	var syntax *json.SyntaxError
@@ -50,17 +50,17 @@ func decode(body []byte, v any) error {
 	}
 	var wrong []error
 	seen := map[string]bool{}
-	d := json.NewDecoder(bytes.NewReader(body)) // in order, and with what is there twice: the map hides both
+	d := json.NewDecoder(bytes.NewReader(body)) // keeps the order and repeated fields, which a map hides
 	_, _ = d.Token()                            // its {
 	for d.More() && len(wrong) < maxWrong {
 		var value json.RawMessage
 		key, _ := d.Token()
-		_ = d.Decode(&value) // all of it is valid
+		_ = d.Decode(&value) // it was found valid above
 		name := key.(string)
 		field, known := fields[name]
 		switch {
 		case !known:
-			wrong = append(wrong, fmt.Errorf("%.64q is no field: there are %s", name, names(v)))
+			wrong = append(wrong, fmt.Errorf("%.64q is not a field: there are %s", name, names(v)))
 		case seen[name]:
 			wrong = append(wrong, fmt.Errorf("%s is there twice: leave one out", name))
 		default:
@@ -75,10 +75,10 @@ func decode(body []byte, v any) error {
 	return errors.Join(wrong...)
 }
 
-// maxWrong is how many mistakes of a body are told at once: it may be all mistakes.
+// maxWrong is the most mistakes that one error lists: a body may have any number.
 const maxWrong = 20
 
-// names are the fields of the struct that v points to, in its order.
+// names lists the fields of the struct that v points to, in order.
 func names(v any) string {
 	var all []string
 	for t, i := reflect.TypeOf(v).Elem(), 0; i < t.NumField(); i++ {
@@ -88,7 +88,7 @@ func names(v any) string {
 	return strings.Join(all, ", ")
 }
 
-// wanted says what a field of that type takes.
+// wanted says which JSON a field of that type takes.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Pointer:

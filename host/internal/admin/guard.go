@@ -13,8 +13,8 @@ import (
 	"balhost/host/internal/config"
 )
 
-// guard refuses who may not ask: a web page in a browser on this machine, which
-// can reach loopback too, and whoever lacks the token.
+// guard rejects callers without the token. It also rejects web pages: a page in a
+// browser on this machine can reach loopback too.
 type guard struct {
 	token string // "": none is needed
 	unix  bool   // a socket's file mode says who may connect
@@ -22,7 +22,7 @@ type guard struct {
 }
 
 func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	writeWithin(w, 0) // whatever the connection's last request has left
+	writeWithin(w, 0) // the connection's last request may have left a deadline
 	if r.ContentLength != 0 {
 		readWithin(w, requestLimit)
 	}
@@ -32,17 +32,17 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case g.rebound(r):
 		fail(w, http.StatusForbidden, fmt.Errorf("host %q is not a name of this machine: ask for 127.0.0.1 or localhost", r.Host))
 	case foreign(r):
-		fail(w, http.StatusForbidden, fmt.Errorf("asked by a page of another site; this API is for this machine's programs"))
+		fail(w, http.StatusForbidden, fmt.Errorf("a page of another site sent this request; this API is for programs on this machine"))
 	case !g.allowed(r):
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		fail(w, http.StatusUnauthorized, fmt.Errorf("this host wants the token of its config's admin block: Authorization: Bearer TOKEN"))
+		fail(w, http.StatusUnauthorized, fmt.Errorf("send the token of the config's admin block: Authorization: Bearer TOKEN"))
 	default:
 		g.next.ServeHTTP(w, r)
 	}
 }
 
-// readWithin and writeWithin bound a body's reading and an answer's writing; 0:
-// nothing does. A test's recorder has no deadlines.
+// readWithin and writeWithin limit the time to read a body and to write an answer; 0
+// means no limit. A recorder in a test has no deadlines.
 func readWithin(w http.ResponseWriter, limit time.Duration) {
 	_ = http.NewResponseController(w).SetReadDeadline(deadline(limit))
 }
@@ -58,15 +58,15 @@ func deadline(limit time.Duration) time.Time {
 	return time.Now().Add(limit)
 }
 
-// rebound reports whether a browser was led here by a name of another site
-// that now points to this machine. With a token that does no harm: the page
-// can't know it.
+// rebound reports DNS rebinding: a browser came here through the name of another
+// site that now points to this machine. With a token this does no harm, because the
+// page doesn't know the token.
 func (g guard) rebound(r *http.Request) bool {
 	return !g.unix && g.token == "" && !config.Loopback(hostname(r.Host))
 }
 
-// foreign reports whether a page of another origin makes the browser ask.
-// Programs send neither header.
+// foreign reports whether a page of another origin sent this request. Programs send
+// neither header.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
@@ -81,13 +81,13 @@ func foreign(r *http.Request) bool {
 	return err != nil || u.Host != r.Host
 }
 
-// allowed reports whether the request has the token, or needs none, as probes do.
+// allowed reports whether the request has the token or needs none, like a probe.
 func (g guard) allowed(r *http.Request) bool {
 	if g.token == "" || r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
 		return true
 	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token)) // equal lengths: the time tells nothing
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token)) // equal lengths: the time to compare reveals nothing
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 

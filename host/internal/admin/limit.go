@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// maxConns bounds the open connections, so that whoever reaches the address
-// cannot use up the process's file descriptors.
+// maxConns bounds the open connections. So nobody who can reach the address can use
+// up the process's file descriptors.
 const maxConns = 64
 
-// limited is a listener of which at most so many connections are open. When all
-// are, a new one takes the place of the one that matters least (see [limited.least]):
-// clients that keep connections and use none, or that never finish a request, do
-// not keep a probe or a command from its answer.
+// limited is a listener with a limit of open connections. At the limit, a new
+// connection replaces the least important one (see [limited.least]). So a probe or a
+// command gets its answer, even when other clients hold idle connections or never
+// finish a request.
 type limited struct {
 	net.Listener
 	most int
 
-	mu   sync.Mutex // guards what follows, and the fields of each connection
+	mu   sync.Mutex // guards the fields below, and those of each connection
 	open map[*limitedConn]struct{}
 }
 
@@ -27,7 +27,7 @@ func limit(l net.Listener, most int) *limited {
 	return &limited{Listener: l, most: most, open: map[*limitedConn]struct{}{}}
 }
 
-// Accept waits for a connection, and makes room for it.
+// Accept waits for a connection and makes room for it.
 func (l *limited) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
 	if err != nil {
@@ -45,9 +45,9 @@ func (l *limited) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// least is the connection that gives way: one without a request before one
-// whose request has not come yet, that before one with a request under way; among equals
-// the one that has stood so for the longest. The caller holds mu.
+// least is the connection to close: first an idle one, then one whose request has not
+// arrived yet, then one with a request being answered; among equals the one that
+// has been in its state for the longest. The caller holds mu.
 func (l *limited) least() *limitedConn {
 	var least *limitedConn
 	for c := range l.open {
@@ -69,7 +69,7 @@ func (l *limited) changed(nc net.Conn, state http.ConnState) {
 	c.state, c.since = state, time.Now()
 }
 
-// limitedConn gives its place back when it is closed.
+// limitedConn frees its place when it is closed.
 type limitedConn struct {
 	net.Conn
 	of    *limited

@@ -17,11 +17,11 @@ import (
 
 const (
 	unixPrefix    = "unix:"
-	maxSocketPath = 99 // 103 on macOS, less the draft's ending
+	maxSocketPath = 99 // macOS allows 103, and the draft's suffix needs some
 )
 
-// listen opens "host:port" or "unix:/path". A socket file is its owner's alone,
-// and one that nobody listens on any more is replaced.
+// listen opens "host:port" or "unix:/path". Only its owner can use a socket file. A
+// socket file that nobody listens on is replaced.
 func listen(address string) (net.Listener, error) {
 	path, isUnix := strings.CutPrefix(address, unixPrefix)
 	if !isUnix {
@@ -38,36 +38,36 @@ func listen(address string) (net.Listener, error) {
 	return s, nil
 }
 
-// socket is a listener at a path, which it removes at the end, and makes again
-// when somebody else has removed it.
+// socket is a listener at a path. It removes the file at its end, and makes it again
+// when another program removed it.
 type socket struct {
 	path string
 
-	mu     sync.Mutex        // guards what follows
+	mu     sync.Mutex        // guards the fields below
 	l      *net.UnixListener // nil before open
-	file   os.FileInfo       // what is at path since open
+	file   os.FileInfo       // the file that open made at path
 	closed bool
 }
 
-// open listens at the path, in place of what listened before.
+// open listens at the path and replaces the earlier listener.
 func (s *socket) open() error {
-	if c, err := net.Dial("unix", s.path); err == nil || errors.Is(err, syscall.EAGAIN) { // EAGAIN: it is slow to accept
+	if c, err := net.Dial("unix", s.path); err == nil || errors.Is(err, syscall.EAGAIN) { // EAGAIN: somebody listens, but accepts slowly
 		if c != nil {
 			c.Close()
 		}
 		return fmt.Errorf("open admin socket %s: another process listens on it; stop that, or change admin.listen", s.path)
 	}
 	if len(s.path) > maxSocketPath {
-		return fmt.Errorf("open admin socket %s: the system takes %d bytes for a socket's path; choose a shorter one", s.path, maxSocketPath)
+		return fmt.Errorf("open admin socket %s: the system allows %d bytes for a socket's path; choose a shorter one", s.path, maxSocketPath)
 	}
-	// Under another name first, so that nobody can connect before the mode is right.
+	// First under another name, so that nobody can connect before the file's mode is set.
 	draft := s.path + ".new"
 	for _, name := range []string{s.path, draft} {
 		if info, err := os.Lstat(name); err == nil && info.Mode().Type() != os.ModeSocket {
-			return fmt.Errorf("open admin socket: %s is there already and is no socket: choose another path for admin.listen", name)
+			return fmt.Errorf("open admin socket: %s exists and is not a socket: choose another path for admin.listen", name)
 		}
 	}
-	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed host's
+	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed host may have left it
 		return fmt.Errorf("open admin socket: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
@@ -85,14 +85,14 @@ func (s *socket) open() error {
 		return errors.Join(net.ErrClosed, l.Close(), os.Remove(s.path))
 	}
 	if s.l != nil {
-		s.l.Close() // Accept goes on with the new one
+		s.l.Close() // Accept continues with the new one
 	}
 	s.l, s.file = l, file
 	return nil
 }
 
-// keep makes the socket again when its file is gone, as cleaners of temporary
-// folders leave it, until ctx ends.
+// keep makes the socket again when its file is gone, until ctx ends. Programs that
+// clean temporary folders remove it.
 func (s *socket) keep(ctx context.Context, log hclog.Logger) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -113,12 +113,12 @@ func (s *socket) keep(ctx context.Context, log hclog.Logger) {
 			log.Warn("admin socket was removed by another program: made again", "state", s.path)
 		case ctx.Err() == nil && said != err.Error():
 			said = err.Error()
-			log.Error("admin socket was removed by another program, and can't be made again yet", "err", err)
+			log.Error("admin socket was removed by another program and can't be made again yet", "err", err)
 		}
 	}
 }
 
-// there reports whether the path leads to this listener.
+// there reports whether the file at the path is this listener's.
 func (s *socket) there() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +146,7 @@ func (s *socket) Accept() (net.Conn, error) {
 // Addr is the path.
 func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
 
-// Close ends it and removes the file, if it is still this one's.
+// Close ends it and removes the file if it is still its own.
 func (s *socket) Close() error {
 	ours := s.there()
 	s.mu.Lock()

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Retry is one event that was not handled and waits for its next attempt, and
-// its lane with it.
+// Retry is one event that was not handled and waits for its next attempt. Its lane
+// waits with it.
 type Retry struct {
 	ID       string    `json:"id"`
 	Plugin   string    `json:"plugin"`
@@ -20,21 +20,21 @@ type Retry struct {
 	From     string    `json:"from,omitempty"` // the device of an upstream
 	Attempts int       `json:"attempts"`       // so far
 	Next     time.Time `json:"next"`           // the next attempt is not before this
-	Behind   int       `json:"behind"`         // events of its lane that wait for it
+	Behind   int       `json:"behind"`         // events in its lane that wait for this one
 	Reason   string    `json:"reason,omitempty"`
 }
 
-// RetryPage is what waits for its next attempt, soonest first.
+// RetryPage lists what waits for its next attempt, the soonest first.
 type RetryPage struct {
 	Retries []Retry   `json:"retries"`
-	Total   int       `json:"total"` // of which these are the first
+	Total   int       `json:"total"` // how many wait; Retries has the first of them
 	Now     time.Time `json:"now"`   // by the host's clock
 }
 
-// RetryOrder says what to try now: exactly one of the fields.
+// RetryOrder says what to try now. Exactly one field is set.
 type RetryOrder struct {
 	IDs    []string `json:"ids,omitempty"`    // events
-	Plugin string   `json:"plugin,omitempty"` // all of this one's
+	Plugin string   `json:"plugin,omitempty"` // all events of this plugin
 	All    bool     `json:"all,omitempty"`
 }
 
@@ -73,7 +73,7 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, did, err)
 }
 
-// limitOf is how many a listing is asked for.
+// limitOf is the limit that the query asks for.
 func limitOf(query url.Values) (int, error) {
 	text := query.Get("limit")
 	if text == "" {
@@ -86,13 +86,13 @@ func limitOf(query url.Values) (int, error) {
 	return n, nil
 }
 
-// Retries lists the events of a plugin, or of all with "", that wait for their next attempt, at most limit.
+// Retries lists at most limit events that wait for their next attempt; plugin "" means all.
 func (c *Client) Retries(ctx context.Context, plugin string, limit int) (RetryPage, error) {
 	query := url.Values{"plugin": {plugin}, "limit": {strconv.Itoa(limit)}}
 	return ask[RetryPage](ctx, c, http.MethodGet, "/v1/retries?"+query.Encode(), nil)
 }
 
-// RetryNow has the host try events now, and tells how many it had to, and which don't wait.
+// RetryNow makes the host try events now. It returns how many, and the named ids that were not waiting.
 func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (Ordered, error) {
 	if !o.Clear() {
 		return Ordered{}, errors.New("ask for 1 to 1000 events, a plugin's, or all")

@@ -15,24 +15,24 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// shutdownTime is what requests get to end in when the server stops.
+// shutdownTime is how long requests may take to end when the server stops.
 const shutdownTime = 3 * time.Second
 
-// requestLimit is what a body gets to come in, and an answer to go out. Neither
-// bounds a handler: a profile takes as long as was asked for.
+// requestLimit is the time for a body to come in, and for an answer to go out. It does
+// not limit the handler: a profile takes as long as the caller asked.
 const requestLimit = 30 * time.Second
 
 // Server answers the admin API.
 type Server struct {
 	api      api
 	listener net.Listener
-	socket   *socket // what listener limits, if it is a unix socket; else nil
+	socket   *socket // the listener's unix socket; nil if it has another kind
 	http     *http.Server
 	log      hclog.Logger
 }
 
-// Listen opens the address, so that a taken one is an error at the start.
-// Until Run, requests wait.
+// Listen opens the address, so that an address in use is an error at the start.
+// Requests wait until Run.
 func Listen(o Options) (*Server, error) {
 	opened, err := listen(o.Listen)
 	if err != nil {
@@ -53,7 +53,7 @@ func Listen(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Addr is where it listens, as [NewClient] takes it.
+// Addr is the address in the form that [NewClient] takes.
 func (s *Server) Addr() string {
 	if a := s.listener.Addr(); a.Network() == "unix" {
 		return unixPrefix + a.String()
@@ -61,8 +61,8 @@ func (s *Server) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Run answers requests until ctx ends, then lets those under way finish for a
-// short time. It owns the listener.
+// Run answers requests until ctx ends. Then open requests get a short time to
+// finish. It owns the listener.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -79,17 +79,17 @@ func (s *Server) Run(ctx context.Context) error {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
 		if s.http.Shutdown(stop) != nil {
-			return s.http.Close() // a profile or a slow reader: cut it
+			return s.http.Close() // a profile or a slow reader: cut it off
 		}
 		return nil
 	})
 	return g.Wait()
 }
 
-// Close gives the address up when Run was not called.
+// Close frees the address if Run was not called.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// scraped bounds an answer that is another's.
+// scraped bounds the time of an answer that a library's handler writes.
 func scraped(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeWithin(w, requestLimit)
@@ -97,7 +97,7 @@ func scraped(next http.Handler) http.Handler {
 	})
 }
 
-// routes is the API. Paths of later versions are added, none is changed.
+// routes is the API. Later versions add paths and never change one.
 func (s *Server) routes(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", s.api.livez)
@@ -127,7 +127,7 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if allowed := methods(mux, r); allowed != "" {
 			w.Header().Set("Allow", allowed)
-			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("no %s of %s: it takes %s", r.Method, r.URL.Path, allowed))
+			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not allowed on %s: use %s", r.Method, r.URL.Path, allowed))
 			return
 		}
 		s.api.unknown(w, r)
@@ -135,8 +135,8 @@ func (s *Server) routes(o Options) http.Handler {
 	return mux
 }
 
-// methods are those that the request's path takes; "" when nothing is there. The
-// mux would say it, if "/" did not take what is left.
+// methods lists the methods that the path allows; "" when there is no such path. The
+// mux can't say it, because "/" matches every other path.
 func methods(mux *http.ServeMux, r *http.Request) string {
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -10,8 +10,8 @@ import (
 	"balhost/host/internal/mend"
 )
 
-// short is a listener that says once, until a connection is taken again, what to
-// do when there are no files for them; net/http only tries again.
+// short is a listener that logs what to do when no file descriptors are left for
+// connections. It logs once until it accepts again. net/http would only try again.
 type short struct {
 	net.Listener
 	log  hclog.Logger

@@ -7,17 +7,17 @@ import (
 	"balhost/host/internal/status"
 )
 
-// Status is what `GET /v1/status` answers: everything that a person asks a
-// running host first. Fields are only ever added. Counters without another
-// word count since this start; the ledger's totals go back to its making.
+// Status is the answer to `GET /v1/status`: what a person asks a running host first.
+// Later versions only add fields. Counters count since this start, if nothing else is
+// said. The ledger's totals count since the ledger was made.
 type Status struct {
 	Version       string            `json:"version"`
 	PID           int               `json:"pid"`
 	Started       time.Time         `json:"started"`
-	Now           time.Time         `json:"now"` // by the host's clock; every other time is by that clock as it is set now
+	Now           time.Time         `json:"now"` // by the host's clock, as all other times are
 	UptimeSeconds int64             `json:"uptime_seconds"`
 	Ready         bool              `json:"ready"`
-	Reasons       []string          `json:"reasons,omitempty"`  // why not ready, each with what to do
+	Reasons       []string          `json:"reasons,omitempty"`  // why it is not ready, each with what to do
 	Warnings      []string          `json:"warnings,omitempty"` // what is wrong and leaves the host ready
 	Sessions      []Session         `json:"sessions"`
 	Ledger        Ledger            `json:"ledger"`
@@ -25,11 +25,11 @@ type Status struct {
 	Holding       []status.Holding  `json:"holding,omitempty"`     // upstreams that no plugin claims: the 100 categories with the most
 	HoldingMore   status.Rest       `json:"holding_more,omitzero"` // the other categories
 	Recent        []status.Recent   `json:"recent,omitempty"`      // the events that ended last, newest first
-	Unusable      []status.Unusable `json:"unusable,omitempty"`    // what came last from CCS and could not be understood, newest first
-	Log           *Log              `json:"log,omitempty"`         // the host's own log; absent where nobody counts
+	Unusable      []status.Unusable `json:"unusable,omitempty"`    // what CCS sent last that could not be understood, newest first
+	Log           *Log              `json:"log,omitempty"`         // the host's own log; absent if its lines are not counted
 }
 
-// Log tells what became of the lines of the host's log.
+// Log counts the lines of the host's log that were lost.
 type Log struct {
 	Dropped uint64    `json:"dropped"`          // lines: nobody read those before them
 	Failed  uint64    `json:"failed"`           // lines that could not be written
@@ -39,34 +39,34 @@ type Log struct {
 
 // Session is one CCS sender.
 type Session struct {
-	Name        string              `json:"name"` // the block's label in config.hcl; empty when it is there no more, and downstreams wait
+	Name        string              `json:"name"` // the block's label in config.hcl; empty: the block is gone, but downstreams still wait
 	SenderID    string              `json:"sender_id"`
 	Address     string              `json:"address"`
-	Upstreams   uint64              `json:"upstreams"`             // stored and acked, duplicates included
-	Downstreams uint64              `json:"downstreams"`           // written to CCS, repeats included
+	Upstreams   uint64              `json:"upstreams"`             // stored and acked, including duplicates
+	Downstreams uint64              `json:"downstreams"`           // written to CCS, including repeats
 	Answered    uint64              `json:"answered"`              // of these, acked or nacked by CCS
-	Unusable    uint64              `json:"unusable"`              // could not be understood; those with an id are in the dead letters
+	Unusable    uint64              `json:"unusable"`              // not understood; those with an id are dead letters
 	TooLarge    uint64              `json:"too_large"`             // stanzas over max_stanza, skipped
 	Waiting     int                 `json:"waiting"`               // downstreams without an outcome
-	Later       int                 `json:"later"`                 // of these, wait for a time: to be sent again, or since their target is sent too much
+	Later       int                 `json:"later"`                 // of these, wait for a time: for a retry, or because their target gets too many
 	NextTry     time.Time           `json:"next_try,omitzero"`     // when the first of them may go
 	HaltedUntil time.Time           `json:"halted_until,omitzero"` // CCS refuses the account: no downstream goes before
 	AckP50      float64             `json:"ack_p50_ms"`            // from reading an upstream to writing its ack
 	AckP99      float64             `json:"ack_p99_ms"`
 	AckMax      float64             `json:"ack_max_ms"`
 	Connections []status.Connection `json:"connections"`
-	LastError   string              `json:"last_error,omitempty"` // why a connection ended last that nobody had asked to
+	LastError   string              `json:"last_error,omitempty"` // why a connection last ended unexpectedly
 	LastErrorAt time.Time           `json:"last_error_at,omitzero"`
 	Pushed      int                 `json:"pushed,omitempty"`      // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
 	PushedAt    time.Time           `json:"pushed_at,omitzero"`    // the last time
 	PushedUntil time.Time           `json:"pushed_until,omitzero"` // not ready until then, or until a reload
 }
 
-// Ledger is the store: its totals, and how much room is left.
+// Ledger is the store: its totals, and how much space is left.
 type Ledger struct {
 	entry.Counts
-	Full       bool    `json:"full"`                      // at the soft limit: takes no new upstreams
-	DiskFree   *int64  `json:"disk_free_bytes,omitempty"` // absent when the disk can't be looked at
+	Full       bool    `json:"full"`                      // below the soft limit: takes no new upstreams
+	DiskFree   *int64  `json:"disk_free_bytes,omitempty"` // absent if the disk can't be read
 	DiskError  string  `json:"disk_error,omitempty"`      // and why
 	DiskSoft   int64   `json:"disk_soft_bytes"`           // full below this
 	InodesFree *uint64 `json:"inodes_free,omitempty"`
