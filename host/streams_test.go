@@ -99,7 +99,7 @@ func TestLogReaderStalls(t *testing.T) {
 			}
 			if !eventually(func() bool {
 				status, err := adminOf(address)
-				return err == nil && status.Ready && strings.Contains(strings.Join(status.Warnings, "\n"), "nobody reads the log")
+				return err == nil && status.Ready && strings.Contains(strings.Join(status.Warnings, "\n"), "nobody has read the log")
 			}) {
 				t.Error("status doesn't say that nobody reads the log")
 			}

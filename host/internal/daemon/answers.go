@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// filesTime is how long the host and its commands wait for files that they are
-// told to read: one of them may lie where nothing answers.
+// filesTime is how long the host and its commands wait for the files that they must
+// read: a file may lie on a mount that does not answer.
 const filesTime = 10 * time.Second
 
-// Answers has look look at files, and gives it up when they don't answer, such as
-// those of a mount whose server is gone. Then it runs on until they do, or until the
-// process ends, and what it finds is not to be used.
+// Answers runs look, which reads files. It returns an error when they don't answer in
+// time, such as files of a mount whose server is gone. Then look keeps running until
+// they answer or the process ends, and the caller must not use what it finds.
 func Answers(what string, look func() error) error {
 	done := make(chan error, 1)
 	go func() { //house:go ends when the files answer; its callers end with the process, or ask once

@@ -41,8 +41,8 @@ func verified(e ledger.Examined) admin.Verified {
 	return admin.Verified{Sound: len(e.Problems) == 0, Problems: e.Problems, Commit: e.Commit, Records: e.Records, Commits: e.Commits}
 }
 
-// Verify opens the ledger of a host that does not run, which recovers it as a start does, and
-// holds all of it against itself.
+// Verify opens the ledger of a host that does not run, and checks that all of it is consistent.
+// Opening recovers the ledger, as a start does.
 func Verify(ctx context.Context, cfg config.Config, log hclog.Logger) (v admin.Verified, err error) {
 	o := ledgerOptions(cfg, log)
 	if !ledger.Exists(o.Dir) {
@@ -66,7 +66,7 @@ func VerifyBackup(ctx context.Context, r io.Reader) (backup.Info, admin.Verified
 	return info, verified(e), err
 }
 
-// Restore makes the ledger of a host that does not run of a backup, where there is none.
+// Restore makes a ledger from a backup, where there is none. The host must not run.
 func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Reader) (ledger.Restored, error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return ledger.Restored{}, fmt.Errorf("make data_dir: %w", mend.With(err))

@@ -8,24 +8,24 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// crashFile is where in data_dir the trace of a crash goes as well: the log's
-// reader may have stopped reading.
+// crashFile is the file in data_dir that also gets the trace of a crash: the reader
+// of the log may have stopped reading.
 const crashFile = "crash.log"
 
-// maxCrashes bounds the file, at a start.
+// maxCrashes bounds the file's size at a start.
 const maxCrashes = 1 << 20
 
-// keepCrashes has the runtime write a crash's trace to the file, too, and tells
-// of what is in it. Without it the host runs as well.
+// keepCrashes makes the runtime write a crash's trace to the file too, and logs that an
+// earlier trace is there. The host also runs without the file.
 func keepCrashes(dataDir string, log hclog.Logger) {
 	path := filepath.Join(dataDir, crashFile)
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && !info.Mode().IsRegular():
-		log.Warn("a crash's trace goes to stderr alone: not a regular file", "err", path)
+		log.Warn("a crash's trace goes only to stderr: not a regular file", "err", path)
 		return
 	case err == nil && info.Size() > 0:
-		log.Warn("a host has crashed here: its trace is in the file; remove it once it is read", "err", path)
+		log.Warn("an earlier host crashed: its trace is in the file; read it, then remove it", "err", path)
 	}
 	flags := os.O_CREATE | os.O_WRONLY | os.O_APPEND
 	if err == nil && info.Size() > maxCrashes {
@@ -37,6 +37,6 @@ func keepCrashes(dataDir string, log hclog.Logger) {
 		f.Close() // the runtime has its own descriptor
 	}
 	if err != nil {
-		log.Warn("a crash's trace goes to stderr alone", "err", err)
+		log.Warn("a crash's trace goes only to stderr", "err", err)
 	}
 }

@@ -1,6 +1,6 @@
-// Package daemon wires the parts into a host: it opens them in the order of
-// their lifetimes, runs them, and ends them the other way round. It is the only
-// package that knows them all, and decides nothing else. Start at [Run].
+// Package daemon connects the parts of a host. It opens them in the order of their
+// lifetimes, runs them, and ends them in the reverse order. It is the only package
+// that knows all parts, and decides nothing else. Start at [Run].
 package daemon
 
 import (
@@ -23,8 +23,8 @@ import (
 // StopLimit is how long a host may take to stop; see Options.Overdue.
 const StopLimit = 30 * time.Second
 
-// exitRecover is the status of a process that ends by intention, to recover on
-// the next start (P10).
+// exitRecover is the exit status of a process that ends on purpose, to recover on the
+// next start (P10).
 const exitRecover = 75
 
 // Run prepares the process for a host, and runs it as [Serve] does.
@@ -42,19 +42,18 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	keepCrashes(cfg.DataDir, o.Log)
 	fewFiles(cfg, o.Log)
 	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
-		o.Log.Warn("unfinished copies of plugins could not be removed and take room on the disk", "err", err)
+		o.Log.Warn("unfinished copies of plugins could not be removed and take space on the disk", "err", err)
 	}
 	return mend.With(Serve(ctx, cfg, o))
 }
 
-// Serve runs a host until ctx ends. Then it drains its plugins, closes its
-// sessions and its ledger, and returns nil, also when it was still opening them.
-// Any other end is an error. When a commit fails the process exits with status
-// 75 (P10).
+// Serve runs a host until ctx ends, even if it is still opening then. It drains its
+// plugins, closes its sessions and its ledger, and returns nil. Any other end is an
+// error. When a commit fails, the process exits with status 75 (P10).
 func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	o = o.withDefaults()
-	failed, fail := context.WithCancelCause(ctx) // at the end of ctx, and when a part fails
-	defer stopInTime(failed, o.Overdue)()        // the ledger's end, too
+	failed, fail := context.WithCancelCause(ctx) // ends with ctx, or when a part fails
+	defer stopInTime(failed, o.Overdue)()        // also limits the ledger's end
 	defer fail(nil)
 	h := newHost(cfg, o)
 	if h.ledger, err = o.Make.Ledger(ctx, h.ledgerOptions()); err != nil {
@@ -63,7 +62,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 		}
 		return err
 	}
-	defer func() { err = errors.Join(err, h.ledger.Close()) }() // last to go: everyone below writes to it
+	defer func() { err = errors.Join(err, h.ledger.Close()) }() // closed last: all parts below write to it
 	h.outbox = o.Make.Outbox(h.outboxOptions())
 	h.sessions = newFleet(h.parts.sessions.metrics, h.sessionOptions, o.Make.Session)
 	h.dispatch = o.Make.Dispatch(h.dispatchOptions())
@@ -86,8 +85,8 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	}
 	o.Log.Info("host is starting", "version", o.Version, "admin", api.Addr(), "plugins", cfg.PluginsDir, "data", cfg.DataDir)
 
-	// The edge is what brings work in. It ends first, and by itself, while the
-	// core still commits what plugins finish and what CCS answers.
+	// The edge brings work in. It ends first. Meanwhile the core still commits what
+	// plugins finish and what CCS answers.
 	coreCtx, stopCore := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCore()
 	var core errgroup.Group
@@ -97,7 +96,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	edge, edgeCtx := errgroup.WithContext(failed)
 	edge.Go(running(edgeCtx, fail, "sessions", h.sessions.run))
 	edge.Go(func() error {
-		h.sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's, and why that ended is said by who ended it
+		h.sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's; whoever ended the context reports why
 		return nil
 	})
 	edge.Go(running(edgeCtx, fail, "plugins", runPlugins))
@@ -111,19 +110,19 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	return err
 }
 
-// fewFiles warns when this process may have fewer files open than it can come to
-// need: connections, each with its successor, the ledger's tables, plugins' pipes.
+// fewFiles warns when the limit of open files is lower than this process may need: for
+// connections, each with its successor, the ledger's tables, and plugins' pipes.
 func fewFiles(cfg config.Config, log hclog.Logger) {
 	least := uint64(1024)
 	for _, s := range cfg.Sessions {
 		least += 2 * uint64(s.Connections)
 	}
 	if most := mend.Files(); most < least {
-		log.Warn(fmt.Sprintf("the host may have %d files open, and can come to need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
+		log.Warn(fmt.Sprintf("the host may open %d files, but may need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
 	}
 }
 
-// countLines has the metrics tell what became of the log's lines.
+// countLines adds metrics for the log's lines that were lost.
 func countLines(metrics prometheus.Registerer, stats func() outlet.Stats) {
 	if stats == nil {
 		return
@@ -132,12 +131,12 @@ func countLines(metrics prometheus.Registerer, stats func() outlet.Stats) {
 		metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
 			func() float64 { return float64(of(stats())) }))
 	}
-	counter("balhost_log_dropped_lines_total", "Lines of the host's log that were dropped: nobody read those before them.", func(s outlet.Stats) uint64 { return s.Dropped })
+	counter("balhost_log_dropped_lines_total", "Lines of the host's log that were dropped because nobody read the log.", func(s outlet.Stats) uint64 { return s.Dropped })
 	counter("balhost_log_failed_lines_total", "Lines of the host's log that could not be written.", func(s outlet.Stats) uint64 { return s.Failed })
 }
 
-// stopInTime calls overdue StopLimit after the end of ctx, unless it is told
-// before that everything has ended.
+// stopInTime calls overdue StopLimit after the end of ctx, unless the function that it
+// returns is called before.
 func stopInTime(ctx context.Context, overdue func()) (ended func()) {
 	if overdue == nil {
 		return func() {}
@@ -155,8 +154,8 @@ func stopInTime(ctx context.Context, overdue func()) (ended func()) {
 	return func() { close(over) }
 }
 
-// running runs one part until ctx ends. A part that stops before has failed, and
-// so has the host.
+// running runs one part until ctx ends. If the part stops earlier, it has failed, and
+// the host with it.
 func running(ctx context.Context, fail context.CancelCauseFunc, name string, run func(context.Context) error) func() error {
 	return func() error {
 		err := run(ctx)

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// fleet runs a ccs.Session for each session of the config, and follows its
-// changes. A session that fails ends the fleet.
+// fleet runs a ccs.Session for each session of the config, and applies changes of the
+// config. A session that fails ends the fleet.
 type fleet struct {
 	options    func(config.Session) (ccs.Options, error)
 	newSession func(ccs.Options) *ccs.Session
@@ -39,7 +39,7 @@ type member struct {
 	ended   chan error // gets the one result of Run
 }
 
-// change asks run for other sessions; done is closed when they run.
+// change asks run to run these sessions instead; done is closed when they run.
 type change struct {
 	sessions []config.Session
 	made     map[string]*member // those that are new or changed, by name
@@ -50,8 +50,8 @@ func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.O
 	return &fleet{options: options, newSession: newSession, metrics: metrics, changes: make(chan change)}
 }
 
-// prepare makes what apply needs, or says what is wrong with the config. It
-// changes nothing.
+// prepare makes what apply needs, or returns what is wrong with the config. It changes
+// nothing.
 func (f *fleet) prepare(sessions []config.Session) (change, error) {
 	c := change{sessions: sessions, made: map[string]*member{}, done: make(chan struct{})}
 	for _, s := range sessions {
@@ -70,13 +70,13 @@ func (f *fleet) prepare(sessions []config.Session) (change, error) {
 	return c, nil
 }
 
-// openTime bounds how long a reload waits for CCS to let new sessions in; with
-// reloadTime it is under what a client of the admin API waits.
+// openTime bounds how long a reload waits for CCS to accept new sessions. Together with
+// reloadTime it is less than a client of the admin API waits.
 const openTime = 15 * time.Second
 
-// open logs in what c brings, beside the sessions that it ends and that serve: a
-// key that is wrong, or a place where nobody is, costs no connection. Nothing is
-// left open when it fails.
+// open logs in the new sessions of c while the old ones still serve. So a wrong key or
+// address costs no connection. If one login fails, open closes all new sessions and
+// returns the reasons.
 func (f *fleet) open(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
@@ -101,7 +101,7 @@ func (f *fleet) open(ctx context.Context, c change) error {
 	g.Wait() //nolint:errcheck // failed has them
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		all = append(all, fmt.Errorf("session %q could not be opened with its new settings: %w; the connection that it has goes on", name, failed[name]))
+		all = append(all, fmt.Errorf("session %q could not be opened with its new settings: %w; its old connection stays open", name, failed[name]))
 	}
 	if len(all) > 0 {
 		c.close()
@@ -109,7 +109,7 @@ func (f *fleet) open(ctx context.Context, c change) error {
 	return errors.Join(all...)
 }
 
-// predecessor is whose place a session takes: its sender's, or that of its name.
+// predecessor is the running session that s replaces: of the same sender, or else of the same name.
 func (f *fleet) predecessor(s config.Session) *member {
 	for _, m := range f.all() {
 		if m.config.SenderID == s.SenderID {
@@ -119,14 +119,14 @@ func (f *fleet) predecessor(s config.Session) *member {
 	return f.member(s.Name)
 }
 
-// close drops a change that is not made.
+// close closes the sessions of a change that is not applied.
 func (c change) close() {
 	for _, m := range c.made {
 		m.session.Close()
 	}
 }
 
-// apply makes a prepared change, and returns when it is made or ctx ends.
+// apply applies a prepared change, and returns when it is done or ctx ends.
 func (f *fleet) apply(ctx context.Context, c change) error {
 	select {
 	case f.changes <- c:
@@ -142,7 +142,7 @@ func (f *fleet) apply(ctx context.Context, c change) error {
 	}
 }
 
-// run runs the sessions that apply brings until ctx ends, or one of them has.
+// run runs the sessions that apply brings until ctx ends or one of them ends.
 func (f *fleet) run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	defer func() {
@@ -166,8 +166,8 @@ func (f *fleet) run(ctx context.Context) error {
 	}
 }
 
-// change ends the sessions that are gone or changed, all at once, and starts
-// what was made for them.
+// change ends all sessions that are gone or changed at the same time, and starts the
+// new ones.
 func (f *fleet) change(ctx context.Context, c change, failed chan<- error) {
 	keep := func(m *member) bool {
 		return c.made[m.config.Name] == nil && slices.ContainsFunc(c.sessions, func(s config.Session) bool { return s.Name == m.config.Name })
@@ -241,8 +241,8 @@ func (f *fleet) sessions() []*ccs.Session {
 	return all
 }
 
-// scope holds metrics until it is opened, since those of the session before have
-// the same names; then it registers them, and can take them back.
+// scope keeps a session's metrics until it is opened, because its predecessor's have
+// the same names. Then it registers them. It can unregister them later.
 type scope struct {
 	to prometheus.Registerer
 

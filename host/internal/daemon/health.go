@@ -20,30 +20,30 @@ import (
 	"balhost/host/internal/pluginhost"
 )
 
-// look is what the parts say of themselves at one moment.
+// look is the state of all parts at one moment.
 type look struct {
 	dispatch dispatch.Status
 	plugins  []pluginhost.Status
-	ignored  map[string]string // what has a plugin's name in the folder and is none
+	ignored  map[string]string // files in the folder that have a plugin's name and are not plugins
 	awaited  []string
 	sessions []ccs.Status
-	sending  map[string]outbox.Stats // by sender id, of all sessions and of what removed ones left
+	sending  map[string]outbox.Stats // by sender id, of all sessions, and of removed ones with work left
 	counts   entry.Counts
 	full     bool
 	alarms   []string
-	stalled  time.Duration // for how long a commit has been waiting for the disk; 0: it answers
+	stalled  time.Duration // how long a commit has waited for the disk; 0: the disk answers
 	free     ledger.Space
 	freeErr  error
-	silent   []error // parts that did not answer: what they would have said is missing
+	silent   []error // parts that did not answer; their fields are empty
 }
 
-// errSilent stands for what a part would have said.
+// errSilent is the answer of a part that does not answer.
 var errSilent = errors.New("it does not answer")
 
-// look asks all parts at once, none for longer than limit.
+// look asks all parts at the same time, each for at most limit.
 func (h *host) look(limit time.Duration) *look {
 	l := look{freeErr: errSilent} // unless the disk answers
-	var mu sync.Mutex             // guards silent; each question writes what nobody else does
+	var mu sync.Mutex             // guards silent; each question writes fields of its own
 	var asking sync.WaitGroup
 	put := func(p *part, question func() func()) {
 		asking.Go(func() {
@@ -104,8 +104,8 @@ func (h *host) look(limit time.Duration) *look {
 	return &l
 }
 
-// live says why only a restart helps: a part that is stuck. A disk that doesn't
-// answer isn't mended by one.
+// live is an error when a part is stuck, because then only a restart helps. A restart
+// does not help a disk that doesn't answer.
 func (h *host) live() error {
 	for _, err := range h.look(aliveTime).silent {
 		if !strings.HasPrefix(err.Error(), h.parts.disk.name+" ") {
@@ -120,7 +120,7 @@ func (h *host) ready() (reasons, warnings []string) {
 	return l.unready(), slices.Concat(l.warnings(), l.misspelt(h.config()), h.logWarning(), h.refused.warning())
 }
 
-// unready says why the host can't do now what it did before, or is there for.
+// unready lists why /readyz answers 503; an empty list is 200.
 func (l *look) unready() []string {
 	var reasons []string
 	for _, err := range l.silent {
@@ -139,25 +139,25 @@ func (l *look) unready() []string {
 			reasons = append(reasons, fmt.Sprintf("session %q: %s", st.Name, st.Contest))
 		}
 		if until := l.sending[st.SenderID].HaltedUntil; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, then one is tried; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
+			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
 		}
 		for _, c := range st.Connections {
 			if c.Unackable > 0 {
-				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until it ends", st.Name, c.Number, c.Unackable))
+				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until the connection ends", st.Name, c.Number, c.Unackable))
 			}
 		}
 	}
 	if l.full {
-		reasons = append(reasons, "disk at its soft limit: no new upstreams are taken until there is room (ledger.disk_soft, ledger.inodes)")
+		reasons = append(reasons, "disk at its soft limit: no new upstreams are stored until there is space (ledger.disk_soft, ledger.inodes)")
 	}
 	if l.stalled > 0 {
-		reasons = append(reasons, fmt.Sprintf("the disk of data_dir does not answer: a commit has been waiting for it for %s, and nothing is acked meanwhile", l.stalled.Round(time.Second)))
+		reasons = append(reasons, fmt.Sprintf("the disk of data_dir does not answer: a commit has waited for %s, and nothing is acked meanwhile", l.stalled.Round(time.Second)))
 	}
 	if l.freeErr != nil {
-		reasons = append(reasons, "the disk can't be looked at, so the host does not stop before it is full: "+l.freeErr.Error())
+		reasons = append(reasons, "free disk space can't be read, so the host does not stop before the disk is full: "+l.freeErr.Error())
 	}
 	if l.awaited != nil {
-		reasons = append(reasons, fmt.Sprintf("the host has just started: no plugin gets events until these have said what they are, or %s have passed: %s", pluginhost.BootTime, strings.Join(l.awaited, ", ")))
+		reasons = append(reasons, fmt.Sprintf("the host has just started: plugins get events when these have introduced themselves, or after %s: %s", pluginhost.BootTime, strings.Join(l.awaited, ", ")))
 	}
 	for _, p := range l.plugins {
 		if missed(p) {
@@ -169,16 +169,16 @@ func (l *look) unready() []string {
 	return append(reasons, l.alarms...)
 }
 
-// warnings are what is wrong and leaves the host ready: it takes nothing from
-// others.
+// warnings are problems that don't make the host unready, because they harm no other
+// plugin.
 func (l *look) warnings() (warnings []string) {
 	for _, p := range l.dispatch.Plugins {
 		for _, s := range p.StuckHandlers[:min(len(p.StuckHandlers), 3)] {
-			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has gone on for %s, long after its time was up, and its lane waits: %s %s%s",
+			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, far beyond its time-out, and its lane waits: %s %s%s",
 				p.Name, time.Since(s.Started).Round(time.Second), s.Kind, s.Event, ofDevice(s.Device)))
 		}
 		if more := p.Stuck - 3; more > 0 {
-			warnings = append(warnings, fmt.Sprintf("plugin %q: so have %d handlers more", p.Name, more))
+			warnings = append(warnings, fmt.Sprintf("plugin %q: %d more handlers run beyond their time-out", p.Name, more))
 		}
 	}
 	for _, p := range l.plugins {
@@ -189,8 +189,8 @@ func (l *look) warnings() (warnings []string) {
 	return warnings
 }
 
-// misspelt tells of blocks of the config that name no plugin, and nearly one that has
-// none. Others may be written before their file comes.
+// misspelt warns of a block in the config that names no plugin, but almost a plugin
+// without a block. Other such blocks are fine: their file may come later.
 func (l *look) misspelt(c config.Config) (warnings []string) {
 	var names []string
 	for _, p := range l.plugins {
@@ -203,22 +203,22 @@ func (l *look) misspelt(c config.Config) (warnings []string) {
 			continue
 		}
 		if near := mend.Near(name, names); near != "" {
-			warnings = append(warnings, fmt.Sprintf("config.hcl has a block for plugin %q, and there is none; did you mean %q?", name, near))
+			warnings = append(warnings, fmt.Sprintf("config.hcl has a block for plugin %q, but there is no such plugin; did you mean %q?", name, near))
 		}
 	}
 	return warnings
 }
 
-// runFailures in a row make a Run that fails the host's trouble: one may fail for
-// a moment.
+// runFailures is how many failures of Run in a row make the host unready; fewer are a
+// warning, because a Run may fail for a moment.
 const runFailures = 3
 
 func runFailed(p pluginhost.Status) string {
 	f := p.RunFailure
-	return fmt.Sprintf("plugin %q: its Run has failed %d times in a row, the last %s ago: %s", p.Name, f.Failures, time.Since(f.At).Round(time.Second), f.Error)
+	return fmt.Sprintf("plugin %q: its Run failed %d times in a row, the last time %s ago: %s", p.Name, f.Failures, time.Since(f.At).Round(time.Second), f.Error)
 }
 
-// ofDevice names a device by the beginning of its token, which is long.
+// ofDevice names a device by the beginning of its token; tokens are long.
 func ofDevice(token string) string {
 	const most = 24
 	switch {
@@ -230,16 +230,16 @@ func ofDevice(token string) string {
 	return fmt.Sprintf(" of device %q", token)
 }
 
-// missed reports whether a plugin has served here and doesn't now. What has never
-// served takes nothing from the others: status names it, and that is all.
+// missed reports whether a plugin served before and doesn't now. A plugin that never
+// served harms no other one: only the status names it.
 func missed(p pluginhost.Status) bool {
 	return (p.State == pluginhost.Backoff || p.State == pluginhost.Refused) && len(p.Previous) > 0
 }
 
-// logStall is how long one write of the log may take until nobody seems to read it.
+// logStall is how long one write of the log may take before nobody seems to read it.
 const logStall = 5 * time.Second
 
-// logWarning says whether the log gets out now.
+// logWarning warns when nobody reads the log now.
 func (h *host) logWarning() []string {
 	if h.o.LogStats == nil {
 		return nil
@@ -248,10 +248,10 @@ func (h *host) logWarning() []string {
 	if s.Writing.IsZero() || time.Since(s.Writing) < logStall {
 		return nil
 	}
-	return []string{fmt.Sprintf("nobody reads the log for %s: %d lines dropped", time.Since(s.Writing).Round(time.Second), s.Dropped)}
+	return []string{fmt.Sprintf("nobody has read the log for %s: %d lines dropped", time.Since(s.Writing).Round(time.Second), s.Dropped)}
 }
 
-// logStatus tells what became of the log's lines.
+// logStatus counts the log's lines that were lost.
 func (h *host) logStatus() *admin.Log {
 	if h.o.LogStats == nil {
 		return nil

@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// softMemory is how much the Go runtime tries to stay under, in bytes. What lives
-// is up to 100 MiB at full speed, most of it badger's table builders: with much less the
-// collector never rests, and without a limit there lies as much garbage as there is that lives.
+// softMemory is the memory limit of the Go runtime, in bytes. At full speed up to 100 MiB
+// are in use, mostly badger's table builders. With a much lower limit the garbage collector
+// never rests. Without a limit there is as much garbage as memory in use.
 const softMemory = 120 << 20
 
-// leastMemory is the least that is tried: with less the collector does nothing else.
+// leastMemory is the lowest limit: with less, the collector would use all the time.
 const leastMemory = 64 << 20
 
-// limitMemory sets the limit, unless the operator has set GOMEMLIMIT. In a
-// container that may have little it is a third of that: the ledger's files, which are
-// mapped, count there too.
+// limitMemory sets the limit, unless the operator has set GOMEMLIMIT. In a small
+// container the limit is a third of the container's: the container also counts the
+// ledger's files, which are mapped.
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryFor(containers))
 	}
 }
 
-// containers are the files in which a container's limit stands, of cgroups of version 2 and 1.
+// containers are the files that hold a container's limit, for cgroups version 2 and 1.
 var containers = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
-// memoryFor is the limit where one of these files says how much there may be.
+// memoryFor is the limit when one of these files holds the container's limit.
 func memoryFor(files []string) int64 {
 	for _, name := range files {
 		text, err := os.ReadFile(name)

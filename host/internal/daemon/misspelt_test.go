@@ -13,7 +13,7 @@ import (
 func TestMisspeltBlocks(t *testing.T) {
 	l := look{plugins: []pluginhost.Status{{Name: "bla"}, {Name: "echo"}, {Name: "chat"}}}
 	got := l.misspelt(config.Config{Plugins: map[string]config.Plugin{"lba": {}, "later": {}, "chat": {}, "chats": {}}})
-	if len(got) != 1 || !strings.Contains(got[0], `plugin "lba", and there is none; did you mean "bla"?`) {
+	if len(got) != 1 || !strings.Contains(got[0], `plugin "lba", but there is no such plugin; did you mean "bla"?`) {
 		t.Errorf("%q", got)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// supervisor is systemd, or what speaks its protocol (sd_notify(3)). Without one
-// each call does nothing. Its watchdog sees what no goroutine can: a process
-// that stands still as a whole.
+// supervisor is systemd, or a program that speaks its protocol (sd_notify(3)). Without
+// one each call does nothing. Its watchdog notices what no goroutine can: a process
+// that hangs as a whole.
 type supervisor struct {
 	notify func(state string) (sent bool, err error)
 	log    hclog.Logger
@@ -29,8 +29,8 @@ func (s *supervisor) say(state string) {
 	}
 }
 
-// Run says that the host serves, that it lives for as long as live has nothing
-// against it, and that it stops when ctx ends.
+// Run tells the supervisor that the host serves, that it lives (as long as live returns
+// nil), and that it stops when ctx ends.
 func (s *supervisor) run(ctx context.Context, live func() error) error {
 	s.say(daemon.SdNotifyReady)
 	defer s.say(daemon.SdNotifyStopping)
@@ -51,7 +51,7 @@ func (s *supervisor) watchdog(ctx context.Context, every time.Duration, live fun
 	defer tick.Stop()
 	for {
 		if err := live(); err != nil {
-			s.log.Error("only a restart helps: systemd's watchdog is not told that the host lives", "err", err)
+			s.log.Error("the host is stuck and needs a restart: systemd's watchdog gets no sign of life", "err", err)
 		} else {
 			s.say(daemon.SdNotifyWatchdog)
 		}

@@ -21,30 +21,30 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Options are what a host needs beside its config.
+// Options are what a host needs besides its config.
 type Options struct {
 	Version string
 	Log     hclog.Logger
-	// Load reads the config again, for a reload. Hangup asks for one; it may be nil.
+	// Load reads the config again for a reload. Hangup asks for a reload; it may be nil.
 	Load   func() (config.Config, error)
 	Hangup <-chan os.Signal
-	// LogStats tells what became of Log's lines; nil: nobody knows.
+	// LogStats counts the lines of Log that were lost; nil: they are not counted.
 	LogStats func() outlet.Stats
-	// Exit ends the process at once, when a commit has failed; nil is os.Exit.
+	// Exit ends the process at once after a failed commit; nil is os.Exit.
 	Exit func(code int)
-	// Overdue is called when the host has not stopped StopLimit after it began to.
-	// It doesn't return; nil: the host waits on.
+	// Overdue is called when stopping takes longer than StopLimit. It doesn't return.
+	// nil: the host keeps waiting.
 	Overdue func()
-	// StopTimeout is how long plugins may finish what they hold when the host
+	// StopTimeout is how long plugins may take to finish their events when the host
 	// stops; 0 is pluginhost's 10 s.
 	StopTimeout time.Duration
-	// Make makes the parts; its zero value makes the real ones.
+	// Make makes the parts; the zero value makes the real ones.
 	Make Makers
 }
 
-// Makers make the parts of a host from the options that the wiring gives them.
-// What is nil is the constructor of that package. A simulation puts its own disk,
-// network and plugins into the options, and keeps what is made.
+// Makers make the parts of a host from the options that the wiring gives them. A nil
+// field stands for the package's constructor. A simulation puts its own disk, network
+// and plugins into the options, and keeps the parts.
 type Makers struct {
 	Ledger   func(context.Context, ledger.Options) (*ledger.Ledger, error)
 	Dispatch func(dispatch.Options) *dispatch.Dispatcher
@@ -89,7 +89,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// ledgerOptions are those of a config's ledger.
+// ledgerOptions turns a config into the ledger's options.
 func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
 	return ledger.Options{
 		Dir:         filepath.Join(cfg.DataDir, "ledger"),
@@ -163,7 +163,7 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 	}
 }
 
-// sessionOptions are a session's, but for its metrics.
+// sessionOptions are a session's options, without its metrics.
 func (h *host) sessionOptions(s config.Session) (ccs.Options, error) {
 	o := ccs.Options{
 		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(), Secrets: []string{h.config().Admin.Token.Reveal()},

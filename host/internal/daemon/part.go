@@ -9,18 +9,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// How long a part has to answer: people and scrapers, and the probe that decides
-// about the process's life.
+// How long a part may take to answer: answerTime for people and scrapers, aliveTime for
+// the probe that decides whether the process is restarted.
 const (
 	answerTime = 2 * time.Second
 	aliveTime  = 10 * time.Second
 )
 
-// parts are what a host asks of, each with its own registry. A part that is
-// stuck is named, and holds up no answer about the others.
+// parts are the parts that a host asks, each with its own registry. A stuck part is
+// reported by name, and does not delay answers about the others.
 type parts struct {
 	silent   *prometheus.GaugeVec
-	host     *part // the process, and what has no state of its own
+	host     *part // the process, and everything without a state of its own
 	dispatch *part
 	plugins  *part
 	sessions *part
@@ -29,19 +29,19 @@ type parts struct {
 	disk     *part
 }
 
-// part is one of them. One question at a time is put to it, so that one that is
-// stuck costs one goroutine.
+// part is one of them. It gets one question at a time, so a stuck part costs only one
+// goroutine.
 type part struct {
 	name    string
-	turn    chan struct{} // capacity 1: a question is put
+	turn    chan struct{} // capacity 1: full while a question is open
 	metrics *prometheus.Registry
 }
 
 func newParts() *parts {
 	p := &parts{silent: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "balhost_part_silent",
-		Help: "1 while a part of the host does not answer, so that its metrics are missing, by part.",
-	}, []string{"part"})} // label part: as the names below
+		Help: "1 while a part of the host does not answer; then its metrics are missing. By part.",
+	}, []string{"part"})} // label part: one of the names below
 	for _, one := range []struct {
 		at   **part
 		name string
@@ -55,7 +55,7 @@ func newParts() *parts {
 	return p
 }
 
-// ask gives what a part answers, or an error when that takes longer than limit.
+// ask returns a part's answer, or an error when it takes longer than limit.
 func ask[T any](p *part, limit time.Duration, question func() T) (answer T, err error) {
 	late := time.NewTimer(limit)
 	defer late.Stop()
@@ -65,7 +65,7 @@ func ask[T any](p *part, limit time.Duration, question func() T) (answer T, err 
 		return answer, fmt.Errorf("%s does not answer within %s", p.name, limit)
 	}
 	answered := make(chan T, 1)
-	go func() { //house:go ends when the part answers; until then it is the only one that waits
+	go func() { //house:go ends when the part answers; at most one waits for each part
 		defer func() { <-p.turn }()
 		answered <- question()
 	}()
@@ -77,7 +77,7 @@ func ask[T any](p *part, limit time.Duration, question func() T) (answer T, err 
 	}
 }
 
-// Gather is all parts' metrics, but for those of parts that don't answer.
+// Gather returns the metrics of all parts that answer.
 func (p *parts) Gather() ([]*dto.MetricFamily, error) {
 	var all prometheus.Gatherers
 	var gathering sync.WaitGroup
@@ -101,7 +101,7 @@ func (p *parts) Gather() ([]*dto.MetricFamily, error) {
 	return append(all, p.host.metrics).Gather()
 }
 
-// note says in the metrics whether a part answers.
+// note records in the metrics whether a part answers.
 func (p *parts) note(one *part, err error) {
 	silent := 0.0
 	if err != nil {

@@ -25,7 +25,7 @@ func (h *host) config() config.Config {
 	return h.cfg
 }
 
-// follow puts a config in force.
+// follow makes a config the one in force.
 func (h *host) follow(cfg config.Config) {
 	var named entry.Senders
 	for _, s := range cfg.Sessions {
@@ -47,7 +47,7 @@ func (h *host) pluginOptions(name string) pluginhost.PluginOptions {
 	return pluginOptions(h.config().Plugin(name))
 }
 
-// known guards an action on a plugin against names that nobody has heard of.
+// known wraps an action on a plugin: an unknown plugin name is an error.
 func (h *host) known(do func(context.Context, string) error) func(context.Context, string) error {
 	return func(ctx context.Context, name string) error {
 		if !slices.ContainsFunc(h.status().Plugins, func(p admin.Plugin) bool { return p.Name == name }) {
@@ -74,7 +74,7 @@ func (h *host) followHangups(ctx context.Context) error {
 			did, err := h.reload(ctx, admin.ReloadOrder{})
 			switch {
 			case err == nil:
-			case len(did.Changed) > 0: // the config is in force, what came after it failed
+			case len(did.Changed) > 0: // the config is in force; a later step failed
 				h.o.Log.Error("reload failed in part", "changed", did.Changed, "err", err)
 				continue
 			default:
@@ -88,8 +88,8 @@ func (h *host) followHangups(ctx context.Context) error {
 	}
 }
 
-// reload applies the config file again: all of it, or nothing and the reason.
-// Then the plugins folder is looked at.
+// reload applies the config file again. It applies everything, or nothing and returns
+// the reason. Then it looks at the plugins folder.
 func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
 	late := time.NewTimer(reloadTime)
 	defer late.Stop()
@@ -97,7 +97,7 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	case h.reloading <- struct{}{}:
 		defer func() { <-h.reloading }()
 	case <-late.C:
-		return did, admin.Refusal{Err: errors.New("another reload is under way: try again when it has ended")}
+		return did, admin.Refusal{Err: errors.New("another reload is running: try again when it has ended")}
 	case <-ctx.Done():
 		return did, ctx.Err()
 	}
@@ -107,7 +107,7 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 			return admin.Reloaded{}, err
 		}
 	} else if _, err := h.read(ctx); err != nil {
-		h.o.Log.Warn("the config file is not applied; the one in force stays", "err", err)
+		h.o.Log.Warn("the config file was not applied; the old config stays in force", "err", err)
 	}
 	if err := h.plugins.Reload(ctx, order.Plugin, order.Force); err != nil || !order.Force {
 		return did, err
@@ -116,31 +116,31 @@ func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.R
 	if order.Plugin != "" {
 		who = fmt.Sprintf("plugin %q", order.Plugin)
 	}
-	did.Changed = append(did.Changed, who+" is started anew, whatever was refused or rolled back before")
+	did.Changed = append(did.Changed, who+" is restarted, also content that was refused or rolled back before")
 	return did, nil
 }
 
-// reloadTime is how long a reload waits for another one, and for the files that
-// the config names: one of them may lie where nothing answers.
+// reloadTime is how long a reload waits for another reload, and for the files that the
+// config names: a file may lie on a mount that does not answer.
 const reloadTime = filesTime
 
-// reading is a config that was read and can be put in force.
+// reading is a config that was read and can be applied.
 type reading struct {
 	config   config.Config
 	sessions change
 }
 
-// read reads the config file, and all that it names. What doesn't answer holds
-// one goroutine and the next reading, and nothing else.
+// read reads the config file and all files that it names. A file that doesn't answer
+// holds one goroutine and makes the next reload wait, but nothing else.
 func (h *host) read(ctx context.Context) (reading, error) {
 	select {
 	case h.files <- struct{}{}:
 	default:
-		return reading{}, admin.Refusal{Err: errors.New("an earlier reload is under way: it still waits for a file that config.hcl names, or for config.hcl itself; does a mount not answer?")}
+		return reading{}, admin.Refusal{Err: errors.New("an earlier reload is running: it still waits for config.hcl or for a file that it names; does a mount not answer?")}
 	}
 	var r reading
 	done := make(chan error, 1)
-	go func() { //house:go ends when the files answer; until then it is the only one that waits
+	go func() { //house:go ends when the files answer; at most one waits
 		got, err := h.prepare()
 		<-h.files
 		if err == nil {
@@ -163,7 +163,7 @@ func (h *host) read(ctx context.Context) (reading, error) {
 	}
 }
 
-// prepare reads, checks and changes nothing.
+// prepare reads and checks. It changes nothing.
 func (h *host) prepare() (r reading, err error) {
 	if r.config, err = h.o.Load(); err != nil {
 		return r, err
@@ -175,8 +175,8 @@ func (h *host) prepare() (r reading, err error) {
 	return r, err
 }
 
-// reconfigure makes the config file's words true, and says what changed. With
-// force it doesn't ask first whether CCS lets the changed sessions in.
+// reconfigure applies the config file, and returns what changed. With force it doesn't
+// log in the changed sessions as a test first.
 func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, err error) {
 	r, err := h.read(ctx)
 	if err != nil {
@@ -189,7 +189,7 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 		}
 	}
 
-	// From here on nothing is refused.
+	// From here on nothing can be refused.
 	h.follow(now)
 	if before.Log.Level != now.Log.Level {
 		h.o.Log.SetLevel(hclog.LevelFromString(now.Log.Level))
@@ -208,9 +208,9 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 		switch name := h.labels().Name(s.SenderID); {
 		case slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }):
 		case name != s.SenderID:
-			changed = append(changed, fmt.Sprintf("session %q has the name %q now; what waits for it goes on", s.Name, name))
+			changed = append(changed, fmt.Sprintf("session %q has the name %q now; its waiting messages stay", s.Name, name))
 		default:
-			changed = append(changed, fmt.Sprintf("session %q is closed; what it left waits until its TTL", s.Name))
+			changed = append(changed, fmt.Sprintf("session %q is closed; its waiting messages stay until their TTL ends", s.Name))
 		}
 	}
 	for _, s := range now.Sessions {
@@ -224,22 +224,22 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 	for _, s := range h.sessions.sessions() {
 		st := s.Status()
 		if s.Hurry() {
-			changed = append(changed, fmt.Sprintf("session %q is tried at once; it waited to connect", st.Name))
+			changed = append(changed, fmt.Sprintf("session %q connects now instead of waiting", st.Name))
 		} else if st.Contest.Lasts(time.Now()) {
-			changed = append(changed, fmt.Sprintf("session %q counts as ready again; another client had pushed its connections off", st.Name))
+			changed = append(changed, fmt.Sprintf("session %q counts as ready again; another client had ended its connections", st.Name))
 		}
 	}
 	for _, id := range h.outbox.Lift() {
-		changed = append(changed, fmt.Sprintf("session %q is tried again; CCS refused its account", h.labels().Name(id)))
+		changed = append(changed, fmt.Sprintf("session %q sends one downstream as a test; CCS had refused its account", h.labels().Name(id)))
 	}
 	h.plugins.SessionsChanged()
 	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
-		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it was taken", name))
+		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it works", name))
 	}
 	return changed, nil
 }
 
-// fixed refuses changes of what a running host can't change.
+// fixed is an error for changed keys that a running host can't change.
 func fixed(before, now config.Config) error {
 	var problems []error
 	for _, key := range []struct {
@@ -259,22 +259,22 @@ func fixed(before, now config.Config) error {
 	return errors.Join(problems...)
 }
 
-// refusedReload is why the config file is not the one in force; kept for status,
-// since whoever sent a SIGHUP gets no answer.
+// refusedReload keeps why the config file was not applied. The status shows it,
+// because the sender of a SIGHUP gets no answer.
 type refusedReload struct {
-	mu  sync.Mutex // guards what follows
+	mu  sync.Mutex // guards the fields below
 	err error
 	at  time.Time
 }
 
-// note takes the end of a reload.
+// note records the result of a reload.
 func (r *refusedReload) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err, r.at = err, time.Now()
 }
 
-// warning is for status and /readyz.
+// warning is shown by the status and by /readyz.
 func (r *refusedReload) warning() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -282,5 +282,5 @@ func (r *refusedReload) warning() []string {
 		return nil
 	}
 	why, _, _ := strings.Cut(r.err.Error(), "\n")
-	return []string{fmt.Sprintf("the last reload was refused %s ago, so the config before it is in force: %s", time.Since(r.at).Round(time.Second), why)}
+	return []string{fmt.Sprintf("the last reload was refused %s ago, so the old config is in force: %s", time.Since(r.at).Round(time.Second), why)}
 }

@@ -44,7 +44,7 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 			t.Errorf("after %v: %s", took, said)
 		}
 		for range 3 {
-			if said, took := reload(); took != 0 || !strings.Contains(said, "an earlier reload is under way") {
+			if said, took := reload(); took != 0 || !strings.Contains(said, "an earlier reload is running") {
 				t.Errorf("after %v: %s", took, said)
 			}
 		}
@@ -61,7 +61,7 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 		}
 
 		h.reloading <- struct{}{} // one that does something else for long
-		if said, took := reload(); took != reloadTime || !strings.Contains(said, "another reload is under way") {
+		if said, took := reload(); took != reloadTime || !strings.Contains(said, "another reload is running") {
 			t.Errorf("after %v: %s", took, said)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// retries tells what waits for its next attempt, and why.
+// retries lists what waits for its next attempt, and why.
 func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.RetryPage, error) {
 	waiting, all, err := h.dispatch.Waiting(ctx, plugin, limit)
 	page := admin.RetryPage{Total: all, Now: time.Now()}
@@ -20,7 +20,7 @@ func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.Ret
 	for _, w := range waiting {
 		body, err := h.ledger.Body(w.Seq)
 		if errors.Is(err, entry.ErrUnknown) {
-			continue // it ended meanwhile
+			continue // it has ended meanwhile
 		} else if err != nil {
 			return page, err
 		}
@@ -43,8 +43,8 @@ func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.Ret
 	return page, nil
 }
 
-// retryNow has events tried now that wait for a time. Those that are named and
-// don't wait, be they handled by now, are passed over and told.
+// retryNow makes waiting events be tried now. Named events that don't wait, because
+// they were handled for example, are skipped and returned.
 func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (did admin.Ordered, err error) {
 	if o.Plugin != "" {
 		err := h.known(func(ctx context.Context, name string) (err error) {

@@ -6,8 +6,8 @@ import (
 	"balhost/host/internal/admin"
 )
 
-// today is t by the wall clock as it is set now: a time that was read before the
-// clock was set has the right distance from now all the same.
+// today is t by the wall clock as it is set now. A time that was read before the clock
+// was set still has the right distance from now.
 func today(now, t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -15,7 +15,7 @@ func today(now, t time.Time) time.Time {
 	return now.Add(t.Sub(now))
 }
 
-// tellTimes makes all times of st those of the wall clock as it is set now, which it tells too.
+// tellTimes converts all times of st to the wall clock as it is set now, and sets st.Now.
 func tellTimes(st *admin.Status, now time.Time) {
 	st.Now = now
 	times := []*time.Time{&st.Started}
