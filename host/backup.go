@@ -18,11 +18,11 @@ import (
 	"balhost/host/internal/config"
 )
 
-// syncEvery is after how many bytes a backup's file is synced: one large sync at its
-// end would keep the disk from the acks.
+// syncEvery is how many bytes are written between two syncs of a backup's file. One
+// large sync at the end would delay the acks.
 const syncEvery = 4 << 20
 
-// made is what backup did; its JSON is a contract with scripts.
+// made is the result of backup; its JSON is a contract with scripts.
 type made struct {
 	File string `json:"file"`
 	backup.Info
@@ -38,16 +38,16 @@ func backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a backup of the running host's ledger to a file",
-		Long: `Takes one moment of the running host's ledger, while it goes on, and writes it to
-FILE: what waits, what is known again, dead letters, plugins' state. FILE appears
-when it is whole and on disk, and until then is FILE.part. With - it goes to
-standard output; balhost verify tells whether what was written there is whole.
+		Long: `Writes the running host's ledger, as it is at one moment, to FILE: waiting
+messages, ids that are known as duplicates, dead letters and plugins' state. The
+host keeps running. The backup is FILE.part until it is complete and on disk. With
+- it goes to standard output; balhost verify tells whether it is complete.
 
-While a backup is taken, what is deleted takes its room in data_dir. So a higher
---rate costs the acks a little, and a lower one the disk.
+During a backup, deleted records still take space in data_dir. A higher --rate
+slows the acks a little, and a lower one needs more space.
 
-The config, the plugins and their secrets are not in it: back them up as files.
-A backup holds messages of devices, so keep it as you keep data_dir.`,
+The backup does not contain the config, the plugins and their secrets: back them
+up as files. It contains messages of devices, so protect it like data_dir.`,
 		Example: `  balhost backup /var/backups/balhost/$(date +%F).bak
   balhost backup - | zstd > today.bak.zst
   balhost backup --rate 64MiB --force balhost.bak`,
@@ -58,11 +58,11 @@ A backup holds messages of devices, so keep it as you keep data_dir.`,
 				perSecond, ok = 0, true
 			}
 			if !ok || perSecond != 0 && perSecond < admin.LeastRate {
-				return usagef("--rate %s: want a size such as 16MiB for each second, 1MiB at least, or 0 for as fast as it goes", rate)
+				return usagef("--rate %s: want a size for each second such as 16MiB, at least 1MiB, or 0 for no limit", rate)
 			}
 			path := args[0]
 			if _, err := os.Lstat(path); path != "-" && err == nil && !force {
-				return fmt.Errorf("%s is there already: give another name, or --force to replace it", path)
+				return fmt.Errorf("%s exists: give another name, or use --force to replace it", path)
 			}
 			out, err := backupTo(cmd, path)
 			if err != nil {
@@ -94,13 +94,13 @@ A backup holds messages of devices, so keep it as you keep data_dir.`,
 		},
 	}
 	where.add(cmd)
-	cmd.Flags().StringVar(&rate, "rate", "16MiB", "at most this `size` a second; 0 is as fast as it goes")
-	cmd.Flags().BoolVar(&force, "force", false, "replace a FILE that is there")
+	cmd.Flags().StringVar(&rate, "rate", "16MiB", "write at most this `size` a second; 0 means no limit")
+	cmd.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-// tellBackup goes to stderr when the backup itself has gone to standard output.
+// tellBackup prints the result, to stderr if the backup itself went to standard output.
 func tellBackup(cmd *cobra.Command, m made, asJSON bool) error {
 	if m.File == "-" {
 		cmd.SetOut(cmd.ErrOrStderr())
@@ -112,8 +112,8 @@ func tellBackup(cmd *cobra.Command, m made, asJSON bool) error {
 	return err
 }
 
-// copyBackup copies a backup, and reads it as it goes by: it is copied when it was
-// whole, not when it has come to an end.
+// copyBackup copies a backup and checks it on the way. It succeeds only if the backup is
+// complete; the end of the stream is not enough.
 func copyBackup(ctx context.Context, to io.Writer, from io.Reader, tell func(done, about int64)) (backup.Info, error) {
 	b, err := backup.NewReader(io.TeeReader(from, to))
 	for err == nil {
@@ -127,14 +127,14 @@ func copyBackup(ctx context.Context, to io.Writer, from io.Reader, tell func(don
 	case errors.Is(err, io.EOF):
 		return b.Info(), nil
 	case errors.Is(err, backup.ErrCut):
-		err = errors.New("the host has broken off; its log says why")
+		err = errors.New("the host stopped sending; its log says why")
 	}
 	return backup.Info{}, err
 }
 
-// backupFile is where a backup goes to.
+// backupFile is the file or pipe that a backup is written to.
 type backupFile struct {
-	path     string // "": w alone
+	path     string // "": only w
 	w        io.Writer
 	f        *os.File
 	unsynced int
@@ -146,10 +146,10 @@ func backupTo(cmd *cobra.Command, path string) (*backupFile, error) {
 	}
 	out := cmd.OutOrStdout()
 	if isTerminal(out) {
-		return nil, usagef("a backup is no text for a terminal: give a file, or a pipe behind -")
+		return nil, usagef("a backup is binary, so it is not written to a terminal: give a file, or - with a pipe")
 	}
 	w := behind(out)
-	if s, ok := w.(*stdout); ok { // which would take all when nobody reads
+	if s, ok := w.(*stdout); ok { // which accepts everything when nobody reads
 		w = s.file
 	}
 	return &backupFile{w: w}, nil
@@ -157,7 +157,7 @@ func backupTo(cmd *cobra.Command, path string) (*backupFile, error) {
 
 func (b *backupFile) part() string { return b.path + ".part" }
 
-// open makes the file, once the host has begun to answer.
+// open makes the file when the host begins to answer.
 func (b *backupFile) open() (err error) {
 	if b.path == "" {
 		return nil
@@ -176,7 +176,7 @@ func (b *backupFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// keep gives the whole file its name.
+// keep gives the complete file its name.
 func (b *backupFile) keep() error {
 	if b.f == nil {
 		return nil
@@ -193,7 +193,7 @@ func (b *backupFile) keep() error {
 	return err
 }
 
-// drop removes what was not kept.
+// drop removes a file that was not kept.
 func (b *backupFile) drop() {
 	if b.f != nil {
 		b.f.Close() //nolint:errcheck // it is removed
@@ -212,7 +212,7 @@ func syncFolder(dir string) error {
 	return f.Sync()
 }
 
-// watchProgress shows on a terminal how much of a backup has passed; -1 wipes it.
+// watchProgress shows on a terminal how much of a backup is done; -1 clears the line.
 func watchProgress(cmd *cobra.Command) func(done, about int64) {
 	if !isTerminal(os.Stderr) || !isStderr(cmd.ErrOrStderr()) {
 		return func(int64, int64) {}

@@ -15,13 +15,13 @@ import (
 	"balhost/host/internal/pluginhost"
 )
 
-// findings is what check found; its JSON is a contract with scripts.
+// findings is the result of check; its JSON is a contract with scripts.
 type findings struct {
 	Config   string           `json:"config"` // the file
 	Problems []config.Problem `json:"problems"`
 	Plugins  []pluginFinding  `json:"plugins"`
-	Errors   []string         `json:"errors"` // what it names and can't be used
-	Notes    []string         `json:"notes"`  // what may be meant so
+	Errors   []string         `json:"errors"` // named files that can't be used
+	Notes    []string         `json:"notes"`  // what may be intended
 }
 
 type pluginFinding struct {
@@ -38,10 +38,9 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the config and the plugins folder, without starting anything",
-		Long: `Reads the config and shows all of its mistakes at once, with file, line and
-column, and at the files that it names. Then looks at each file in the plugins
-folder, reads what its header tells, and says whether the host would run it.
-Nothing is started and nothing is written.
+		Long: `Reads the config and the files that it names, and shows all mistakes at once, with
+file, line and column. Then reads the header of each file in the plugins folder,
+and says whether the host would run it. It starts nothing and writes nothing.
 
 Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
@@ -73,11 +72,11 @@ Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 	return cmd
 }
 
-// look fills in what the plugins folder and other files say.
+// look adds what it finds in the plugins folder and in other files.
 func (f *findings) look(cfg config.Config) {
 	present, err := pluginhost.Look(cfg.PluginsDir, func(name string) string { return cfg.Plugin(name).SHA256 })
 	if err != nil {
-		f.note("%v; without it no plugin runs", err)
+		f.note("%v; without it no plugin can run", err)
 	}
 	for _, c := range present {
 		switch {
@@ -101,13 +100,13 @@ func (f *findings) look(cfg config.Config) {
 			if near := mend.Near(name, names); near != "" {
 				meant = fmt.Sprintf("; did you mean %q?", near)
 			}
-			f.note("plugin %q has a block, but there is no such plugin in %s%s", name, cfg.PluginsDir, meant)
+			f.note("plugin %q has a block, but %s has no such plugin%s", name, cfg.PluginsDir, meant)
 		}
 	}
 	f.Errors = append(f.Errors, pluginhost.Unfit(cfg.DataDir)...)
 	if _, err := os.Stat(cfg.DataDir); err == nil {
 		if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
-			f.note("for user %d, who runs this: %v", os.Geteuid(), err)
+			f.note("for user %d, who runs this command: %v", os.Geteuid(), err)
 		}
 	}
 	for _, s := range cfg.Sessions {

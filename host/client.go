@@ -17,18 +17,18 @@ import (
 // defaultConfig is the config file unless -c names another one.
 const defaultConfig = "config.hcl"
 
-// clientFlags are how a command finds the running host.
+// clientFlags say how a command finds the running host.
 type clientFlags struct {
 	config, admin string
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", defaultConfig, "the host's config `file`; its admin block says where to ask")
+	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", defaultConfig, "the host's config `file`; its admin block has the address")
 	cmd.PersistentFlags().StringVar(&f.admin, "admin", "", "ask at this `address` instead (host:port or unix:PATH); default $BALHOST_ADMIN, with $BALHOST_ADMIN_TOKEN")
 }
 
-// client finds the host: --admin, then $BALHOST_ADMIN, then the config. Without
-// any of these it is the default address.
+// client finds the host by --admin, then $BALHOST_ADMIN, then the config. Without any of
+// these it uses the default address.
 func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	if address := cmp.Or(f.admin, os.Getenv("BALHOST_ADMIN")); address != "" {
 		return admin.NewClient(address, os.Getenv("BALHOST_ADMIN_TOKEN")), nil
@@ -79,7 +79,7 @@ func shows[T any](cmd *cobra.Command, where *clientFlags, get func(context.Conte
 	})
 }
 
-// whereToAsk is what to do when no host answers a command that has clientFlags.
+// whereToAsk says what to do when no host answers a command with clientFlags.
 func whereToAsk(cmd *cobra.Command) string {
 	switch path, admin := cmd.Flag("config"), cmd.Flag("admin"); {
 	case admin != nil && admin.Changed:

@@ -84,8 +84,8 @@ func TestExitCodes(t *testing.T) {
 		{"dead delete a --all", exitUsage, "either the ids"},
 		{"dead list --limit 0", exitUsage, "want 1 to 1000"},
 		{"status --bla", exitUsage, "unknown flag: --bla"},
-		{"send", exitUsage, "want one of --to, --topic and --condition"},
-		{"send --to a --topic b", exitUsage, "want one of --to, --topic and --condition"},
+		{"send", exitUsage, "want one recipient: --to, --topic or --condition"},
+		{"send --to a --topic b", exitUsage, "want one recipient: --to, --topic or --condition"},
 		{"send --to a --data {", exitUsage, "--data is not JSON"},
 		{"send --to a --ttl 1500ms", exitUsage, "whole seconds"},
 		{"run -c nope.hcl", exitConfig, "no such file or directory; name the file with -c"},
@@ -168,10 +168,10 @@ func TestStatus(t *testing.T) {
 	for _, want := range []string{
 		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", `dial\u001b[2J refused`,
 		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", " 12.3/s ",
-		"  bad: nothing serves; its content aaaaaaaaaaaa was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload bad --force\n",
-		"  old: content bbbbbbbbbbbb serves; the new content cccccccccccc was refused 1m0s ago: exited; to mend it put another file there, change its block in the config, or try this one again: balhost reload old --force\n",
+		"  bad: nothing serves; its content aaaaaaaaaaaa was refused 1m0s ago: exited; to fix it, replace the file, change its block in the config, or try this one again: balhost reload bad --force\n",
+		"  old: content bbbbbbbbbbbb serves; the new content cccccccccccc was refused 1m0s ago: exited; to fix it, replace the file, change its block in the config, or try this one again: balhost reload old --force\n",
 		"  shy: content bbbbbbbbbbbb serves; the new content was refused 1m0s ago: anybody can change it: chmod go-w x\n",
-		"  shy: rolled back by hand: stays until its file changes, or until balhost reload shy --force\n", `9 of category "com.example.x"`,
+		"  shy: rolled back by hand: this stays until its file changes, or until balhost reload shy --force\n", `9 of category "com.example.x"`,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
@@ -218,13 +218,13 @@ func TestDead(t *testing.T) {
 		{"list", 0, "no such room"},
 		{"list --json", 0, `"id": "a2"`},
 		{"show a1", 0, `"reason": "no such room"`},
-		{"replay --all", exitUsage, "dead letters to be replayed: 2; say --yes as well"},
-		{"replay --all --yes", 0, "replayed 2\n1 can't be understood by any plugin and stay"},
+		{"replay --all", exitUsage, "dead letters to be replayed: 2; add --yes to confirm"},
+		{"replay --all --yes", 0, "replayed 2\n1 stay, because no plugin can understand them"},
 		{"replay --all --yes --json", 0, `"unusable": 1`},
 		{"replay --all --yes", 0, "replayed 1\n1 were gone"},
 		{"replay --all --yes --json", 0, `"gone": 1`},
 		{"replay a1 a2", exitFailed, "replayed 1\n1 were gone"},
-		{"replay a1 a2", exitFailed, "no such dead letter, it may have been replayed or deleted: a1"},
+		{"replay a1 a2", exitFailed, "no such dead letter; it may have been replayed or deleted: a1"},
 		{"replay a3", exitFailed, "dead letter a3: no plugin can handle it, because it is no JSON"},
 		{"delete a2 --json", 0, `"deleted": 1`},
 		{"list", 0, "DEVICE"},
@@ -352,7 +352,7 @@ func TestCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "config.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n  tls {\n    ca_file = \"ca.pem\"\n  }\n}\nplugin \"gone\" {}\n", 0o600)
 	code, out, said := line(t, "check")
-	if code != exitFailed || !strings.Contains(out, "without it no plugin runs") || !strings.Contains(out, "config.hcl can be read, but not used") || !strings.Contains(said, `session "main": ca_file: `) {
+	if code != exitFailed || !strings.Contains(out, "without it no plugin can run") || !strings.Contains(out, "config.hcl can be read, but not used") || !strings.Contains(said, `session "main": ca_file: `) {
 		t.Errorf("no folder, no ca_file: %d\n%s%s", code, out, said)
 	}
 	write(t, "ca.pem", "no certificate", 0o600)

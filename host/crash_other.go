@@ -6,6 +6,6 @@ import "os"
 
 // logFile is the process's stderr.
 //
-// Weak: a panic's trace waits here for whoever reads stderr: the descriptor can't
-// be opened anew, and what it shares with others is theirs, too.
+// Weak: here a panic's trace waits for the reader of stderr. The descriptor can't be
+// opened again, and other processes share its flags.
 func logFile() *os.File { return os.Stderr }

@@ -18,15 +18,15 @@ func deadCommand() *cobra.Command {
 	where := &clientFlags{}
 	cmd := &cobra.Command{
 		Use:   "dead",
-		Short: "Look after dead letters: messages that no plugin could handle",
-		Long: `A message goes to the dead letters when it can't be understood, when its plugin
-rejects it, or when its attempts run out. It stays there until it is replayed or
-deleted here. What can't be understood is kept to be looked at and deleted:
+		Short: "Show, replay or delete dead letters: messages that no plugin could handle",
+		Long: `A message becomes a dead letter when it can't be understood, when its plugin
+rejects it, or when its attempts run out. It stays one until you replay or delete
+it here. A message that can't be understood can only be shown and deleted:
 replaying it would change nothing.
 
-Replay and delete may be repeated, and several people may give them at once:
---all passes over what is gone by then and counts it. An id that you name and
-that is gone is told, and the status is 1; the others are done.`,
+Replay and delete may be repeated, and several people may use them at the same
+time. --all skips letters that are gone by then, and counts them. If an id that
+you name is gone, it is reported and the exit code is 1; the others are done.`,
 		Example: `  balhost dead list
   balhost dead show 01JD…
   balhost dead replay --all --yes`,
@@ -36,7 +36,7 @@ that is gone is told, and the status is 1; the others are done.`,
 	where.add(cmd)
 	cmd.AddCommand(deadListCommand(where), deadShowCommand(where),
 		deadOrderCommand(where, deadOrder{
-			verb: "replay", past: "replayed", short: "Put dead letters back at the end of their lanes, keeping their order",
+			verb: "replay", past: "replayed", short: "Put dead letters back at the end of their lanes, in their old order",
 			do: (*admin.Client).Replay, can: func(d entry.DeadLetter) bool { return !d.Unusable },
 		}),
 		deadOrderCommand(where, deadOrder{
@@ -58,13 +58,13 @@ func deadListCommand(where *clientFlags) *cobra.Command {
 		Args:    arguments(0, 0),
 		PreRunE: func(*cobra.Command, []string) error {
 			if limit < 1 || limit > 1000 {
-				return usagef("--limit %d: want 1 to 1000; go on with --after", limit)
+				return usagef("--limit %d: want 1 to 1000; use --after to see more", limit)
 			}
 			return nil
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
-	cmd.Flags().StringVar(&after, "after", "", "those behind this `id`")
+	cmd.Flags().IntVar(&limit, "limit", 100, "show at most this many")
+	cmd.Flags().StringVar(&after, "after", "", "show those after this `id`")
 	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.DeadPage, error) { return c.Dead(ctx, after, limit) }, printDead)
 	return cmd
 }
@@ -101,11 +101,11 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 	}
 }
 
-// deadOrder is what replay and delete differ in.
+// deadOrder is the difference between replay and delete.
 type deadOrder struct {
 	verb, past, short string
 	do                func(*admin.Client, context.Context, []string) (admin.Ordered, error)
-	can               func(entry.DeadLetter) bool // --all passes over others
+	can               func(entry.DeadLetter) bool // --all skips the others
 }
 
 func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
@@ -128,7 +128,7 @@ func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 					return err
 				}
 				if !yes {
-					return usagef("dead letters to be %s: %d; say --yes as well", o.past, len(ids))
+					return usagef("dead letters to be %s: %d; add --yes to confirm", o.past, len(ids))
 				}
 			}
 			did, err := o.do(client, cmd.Context(), ids)
@@ -138,16 +138,16 @@ func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
 			if err := o.tell(cmd, did, left, asJSON); err != nil || all {
 				return err
 			}
-			return wereGone("no such dead letter, it may have been replayed or deleted", did.Gone)
+			return wereGone("no such dead letter; it may have been replayed or deleted", did.Gone)
 		}),
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "all that there are now")
+	cmd.Flags().BoolVar(&all, "all", false, "all dead letters that exist now")
 	cmd.Flags().BoolVar(&yes, "yes", false, "with --all: really")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-// tell prints what was done, and how many that --all passed over are left.
+// tell prints what was done, and how many letters --all skipped.
 func (o deadOrder) tell(cmd *cobra.Command, did admin.Ordered, left int, asJSON bool) error {
 	if asJSON {
 		n := map[string]int{o.past: did.Done}
@@ -162,16 +162,16 @@ func (o deadOrder) tell(cmd *cobra.Command, did admin.Ordered, left int, asJSON 
 	out := cmd.OutOrStdout()
 	_, err := fmt.Fprintf(out, "%s %d\n", o.past, did.Done)
 	if n := len(did.Gone); n > 0 {
-		fmt.Fprintf(out, "%d were gone: replayed or deleted by somebody else, or by an order before this one\n", n)
+		fmt.Fprintf(out, "%d were gone: somebody else, or an earlier command, replayed or deleted them\n", n)
 	}
 	if left > 0 {
-		fmt.Fprintf(out, "%d can't be understood by any plugin and stay: balhost dead show ID, then balhost dead delete ID\n", left)
+		fmt.Fprintf(out, "%d stay, because no plugin can understand them: balhost dead show ID, then balhost dead delete ID\n", left)
 	}
 	return err
 }
 
-// wereGone is the error for ids that were named and are not there, as rm's for
-// files: the others are done.
+// wereGone is the error for named ids that were gone, like rm's for missing files: the
+// others are done.
 func wereGone(what string, ids []string) error {
 	const enough = 20
 	switch n := len(ids); {
@@ -183,9 +183,9 @@ func wereGone(what string, ids []string) error {
 	return fmt.Errorf("%s: %s", what, strings.Join(ids, " "))
 }
 
-// allDead collects the ids of those that can, before anything is done about
-// them, so that a letter that dies again meanwhile is not met twice, and counts
-// the others.
+// allDead collects the ids of the letters that can be ordered, and counts the others.
+// It does so before anything is done. So a letter that dies again meanwhile is not
+// found twice.
 func allDead(ctx context.Context, client *admin.Client, can func(entry.DeadLetter) bool) (ids []string, others int, err error) {
 	err = client.AllDead(ctx, func(d entry.DeadLetter) error {
 		if can(d) {

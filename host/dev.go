@@ -24,7 +24,7 @@ import (
 	"balhost/sdk/outlet"
 )
 
-// devFlags are what dev takes from its command line.
+// devFlags are the flags of dev.
 type devFlags struct {
 	config  string
 	devices int
@@ -39,14 +39,14 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run host, simulator and virtual devices together, to try plugins",
 		Long: `Runs everything that a plugin needs in one terminal: the CCS simulator at the
-address that the config's session names, the host with the plugins of its
-plugins folder, and virtual devices that send to them. Google shut its own CCS
-down in 2024; nothing here leaves this machine.
+address of the config's session, the host with the plugins in its plugins folder,
+and virtual devices that send to them. Google shut down its own CCS in 2024;
+nothing here leaves this machine.
 
-Put your own plugin into the plugins folder while it runs. What the simulator
-can do to the host (drain, cut, nack, freeze) is done over HTTP; see
-"balhost sim --help". On a terminal a live view is shown and the log goes to
-dev.log in data_dir; elsewhere both are lines.`,
+You can put your own plugin into the plugins folder while it runs. Over HTTP you
+can make the simulator drain, cut, nack or freeze; see "balhost sim --help". On a
+terminal there is a live view, and the log goes to dev.log in data_dir. Without a
+terminal both are printed as lines.`,
 		Example: `  balhost dev
   balhost dev --devices 1000 --rate 5000
   balhost dev --devices 0          # only what you send yourself:
@@ -57,7 +57,7 @@ dev.log in data_dir; elsewhere both are lines.`,
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // the terminal was closed
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // sent when the terminal is closed
 			defer stop()
 			return dev(ctx, cfg, f, cmd)
 		},
@@ -65,19 +65,19 @@ dev.log in data_dir; elsewhere both are lines.`,
 	}
 	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "the config `file`")
 	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0 for none")
-	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second, all of the first kind of devices together")
-	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "where the simulator is controlled over HTTP")
-	cmd.Flags().BoolVar(&f.plain, "plain", false, "lines instead of the live view, on a terminal too")
+	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second to com.example.echo, all devices together")
+	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "the address of the simulator's HTTP control")
+	cmd.Flags().BoolVar(&f.plain, "plain", false, "print lines instead of the live view, also on a terminal")
 	return cmd
 }
 
-// devLimits are the disk limits of a demo: it is to run on any laptop.
+// devLimits are the disk limits of a demo, which must run on any laptop.
 func devLimits(l config.Ledger) config.Ledger {
 	l.DiskSoft, l.DiskHard, l.Ballast = min(l.DiskSoft, 64<<20), min(l.DiskHard, 16<<20), 0
 	return l
 }
 
-// dev runs until ctx ends: simulator first, host last, and the other way back.
+// dev runs until ctx ends. The simulator starts first and stops last.
 func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command) (err error) {
 	cfg.Ledger = devLimits(cfg.Ledger)
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -90,7 +90,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
 	log := newLogger(cfg.Log, logTo)
-	screen := outlet.New(behind(cmd.OutOrStdout())) // takes the live view's escapes; Ctrl-S must not stop the host
+	screen := outlet.New(behind(cmd.OutOrStdout())) // passes the live view's escapes; Ctrl-S must not stop the host
 	screen.Notice(func(uint64) []byte { return nil })
 	defer screen.Close(lastWords)
 
@@ -137,10 +137,10 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	if err := g.Wait(); !errors.Is(err, errUnread) {
 		return err
 	}
-	return nil // whoever looked on has seen enough
+	return nil // the reader has seen enough
 }
 
-// devLog is where the host's log goes: in dev.log beside a live view, else where the lines go.
+// devLog is where the host's log goes: to dev.log if there is a live view, else with the lines.
 func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func() error, error) {
 	if !live {
 		return cmd.ErrOrStderr(), func() error { return nil }, nil
@@ -153,8 +153,8 @@ func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func()
 	return w, func() error { w.Close(lastWords); return file.Close() }, nil
 }
 
-// devSimulator is a simulator that every session of the config can log in to.
-// All sessions that name its address share it.
+// devSimulator is a simulator that every session of the config can log in to. All
+// sessions share it, so they must have its address.
 func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
 	first := cfg.Sessions[0]
 	o := ccssim.Options{
@@ -162,7 +162,7 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
 		Senders: map[string]string{}, Log: log,
 	}
 	if o.CAFile == "" {
-		return nil, wrongConfig{fmt.Errorf("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, for the host to trust", first.Name)}
+		return nil, wrongConfig{fmt.Errorf("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, so that the host trusts it", first.Name)}
 	}
 	for _, s := range cfg.Sessions[1:] {
 		if s.Address == first.Address {
@@ -171,20 +171,20 @@ func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
 	}
 	host, _, err := net.SplitHostPort(first.Address)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, wrongConfig{fmt.Errorf("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, as 127.0.0.1:5236", first.Name, first.Address)}
+		return nil, wrongConfig{fmt.Errorf("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, such as 127.0.0.1:5236", first.Name, first.Address)}
 	}
 	if err := os.MkdirAll(filepath.Dir(o.CAFile), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of ca_file: %w", err)
 	}
 	sim, err := ccssim.NewServer(o)
 	if err != nil {
-		return nil, fmt.Errorf("start the simulator: %w; is balhost dev running already? The address is the session's in the config", err)
+		return nil, fmt.Errorf("start the simulator: %w; is balhost dev already running? The address comes from the session in the config", err)
 	}
 	return sim, nil
 }
 
-// devTraffic has virtual devices send: a steady load to echo, and people who
-// chat in two rooms.
+// devTraffic makes virtual devices send: a steady load to echo, and people who chat in
+// two rooms.
 func devTraffic(ctx context.Context, sim *ccssim.Server, f devFlags) error {
 	if f.devices <= 0 {
 		return nil

@@ -20,11 +20,10 @@ import (
 	"balhost/host/internal/plain"
 )
 
-// view shows what dev runs: redrawn on a terminal, a line each few seconds
-// elsewhere.
+// view shows what dev runs: redrawn on a terminal, else as a line every few seconds.
 type view struct {
-	out    io.Writer // which never blocks
-	file   io.Writer // where that leads to
+	out    io.Writer // never blocks
+	file   io.Writer // where out writes to
 	live   bool
 	sim    *ccssim.Server
 	host   *admin.Client
@@ -32,10 +31,10 @@ type view struct {
 	http   string
 }
 
-// errUnread: nobody reads any more what dev shows.
+// errUnread means that nobody reads what dev shows any more.
 var errUnread = errors.New("nobody reads stdout any more")
 
-// sample is what the simulator and the host counted at one moment.
+// sample is the counts of the simulator and the host at one moment.
 type sample struct {
 	at     time.Time
 	counts ccssim.Counts
@@ -55,12 +54,12 @@ const (
 
 func (v *view) run(ctx context.Context) error {
 	every := lines
-	text := plain.Writer{W: v.out} // what comes from elsewhere goes there, or through fit
+	text := plain.Writer{W: v.out} // text from others must go through it or through fit
 	if v.live {
 		every = redraw
 		fmt.Fprint(v.out, altOn)
 	} else {
-		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut its CCS down in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
+		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut down its CCS in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
 			v.sim.Addr(), v.http, v.config.Admin.Listen, v.config.PluginsDir)
 	}
 	tick := time.NewTicker(every)
@@ -100,7 +99,7 @@ func (v *view) sample(ctx context.Context) sample {
 	return s
 }
 
-// rate is how fast a counter grew between two samples, each second.
+// rate is how much a counter grew each second between two samples.
 func rate(last, now sample, counter func(sample) uint64) float64 {
 	return float64(counter(now)-counter(last)) / max(now.at.Sub(last.at).Seconds(), 0.001)
 }
@@ -119,7 +118,7 @@ func handledBy(name string) func(sample) uint64 {
 	}
 }
 
-// summary is everything in one line, for logs and pipes.
+// summary is the whole state in one line, for logs and pipes.
 func summary(last, now sample) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "up %.0f/s (%d)  down %.0f/s (%d)", rate(last, now, acked), now.counts.Acked, rate(last, now, taken), now.counts.AckedDown)
@@ -134,8 +133,8 @@ func summary(last, now sample) string {
 	return text.String()
 }
 
-// screen is the live view, line by line, the most important first; the last
-// messages fill what is left of height.
+// screen is the live view, line by line, the most important first. The last messages
+// fill the rest of the height.
 func (v *view) screen(last, now sample, height int) (rows []string) {
 	add := func(format string, args ...any) { rows = append(rows, fmt.Sprintf(format, args...)) }
 	add("balhost dev · Ctrl-C stops it")
@@ -145,7 +144,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	for _, reason := range now.status.Reasons {
 		add("! %s", reason)
 	}
-	add("simulator  %s, control http://%s   (Google shut its CCS down in 2024; this one runs here)", v.sim.Addr(), v.http)
+	add("simulator  %s, control http://%s   (Google shut down its CCS in 2024; this one runs here)", v.sim.Addr(), v.http)
 	if now.err != nil {
 		return rows
 	}
@@ -175,8 +174,8 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	return rows
 }
 
-// fit makes rows fit a terminal, and harmless to it: blank ones go first, then the last ones; what is
-// too long is cut. The last column stays free, where terminals differ.
+// fit makes rows safe for a terminal and fit its size. It removes blank rows first, then the last ones, and
+// cuts long ones. The last column stays free, because terminals treat it differently.
 func fit(rows []string, width, height int) []string {
 	for i := len(rows) - 1; i >= 0 && len(rows) > height; i-- {
 		if rows[i] == "" {
@@ -184,7 +183,7 @@ func fit(rows []string, width, height int) []string {
 		}
 	}
 	if hidden := len(rows) - height; hidden > 0 {
-		rows = append(rows[:height-1], fmt.Sprintf("… %d lines more than fit here", hidden+1))
+		rows = append(rows[:height-1], fmt.Sprintf("… %d lines don't fit here", hidden+1))
 	}
 	for i, row := range rows {
 		rows[i] = cut(plain.Text(row), width-1)
@@ -192,15 +191,15 @@ func fit(rows []string, width, height int) []string {
 	return rows
 }
 
-// cut shortens a line to so many columns. Characters that may be two columns wide
+// cut shortens a line to that many columns. Characters that may be two columns wide
 // count as two.
 func cut(row string, width int) string {
-	used, short := 0, 0 // columns; bytes that leave room for the dots
+	used, short := 0, 0 // columns; bytes that leave space for the dots
 	for i, r := range row {
 		if used < width {
 			short = i
 		}
-		if used++; r >= 0x1100 && (r < 0x2000 || r >= 0x2300) { // between them stand dots and arrows
+		if used++; r >= 0x1100 && (r < 0x2000 || r >= 0x2300) { // dots and arrows are between these two
 			used++
 		}
 		if used > width {
@@ -210,14 +209,14 @@ func cut(row string, width int) string {
 	return row
 }
 
-// terminal is what may be one.
+// terminal is a writer that may be a terminal.
 type terminal interface {
 	Stat() (os.FileInfo, error)
 	Fd() uintptr
 }
 
-// terminalSize is how many columns and lines there are; as terminals once were,
-// where nobody says.
+// terminalSize is how many columns and lines there are; if that is unknown, the
+// traditional size.
 func terminalSize(out io.Writer) (width, height int) {
 	if f, ok := behind(out).(terminal); ok {
 		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 0 {
@@ -229,7 +228,7 @@ func terminalSize(out io.Writer) (width, height int) {
 
 var gcmText = regexp.MustCompile(`(?s)google:mobile:data[^>]*>(.*?)</`)
 
-// lastMessages are the payloads that passed last; acks are left out.
+// lastMessages are the last payloads that passed, without acks.
 func lastMessages(passed []ccssim.Line, n int) []string {
 	var rows []string
 	for i := len(passed) - 1; i >= 0 && len(rows) < n; i-- {
@@ -255,7 +254,7 @@ func lastMessages(passed []ccssim.Line, n int) []string {
 	return rows
 }
 
-// isTerminal reports whether out is one, for people to look at.
+// isTerminal reports whether out is a terminal, which people look at.
 func isTerminal(out io.Writer) bool {
 	f, ok := behind(out).(terminal)
 	if !ok {

@@ -1,7 +1,7 @@
-// Command balhost is a daemon that owns sessions with Firebase's Cloud
-// Connection Server, keeps every message on disk and feeds it to plugins, and
-// the commands that talk to it. Each command is one small file here; what the
-// daemon does is in internal/daemon. Start at [main] and run.go.
+// Command balhost is a daemon that owns sessions with Firebase's Cloud Connection
+// Server, stores every message on disk and gives it to plugins. It is also the
+// commands that talk to the daemon. Each command is one small file here. The daemon is
+// in internal/daemon. Start at [main] and run.go.
 package main
 
 import (
@@ -27,18 +27,18 @@ import (
 	"balhost/sdk/outlet"
 )
 
-// What the process exits with: 0 done, and these.
+// The exit codes of the process: 0 is done, and these.
 const (
 	exitFailed  = 1
 	exitUsage   = 2  // wrong arguments
-	exitRecover = 75 // ended by intention, to recover on the next start (P10); EX_TEMPFAIL
-	exitConfig  = 78 // a wrong config, or none; EX_CONFIG. Not 2: so Go ends what crashed
+	exitRecover = 75 // ended on purpose, to recover on the next start (P10); EX_TEMPFAIL
+	exitConfig  = 78 // a wrong config, or none; EX_CONFIG. Not 2, which Go uses after a panic
 )
 
 func main() {
 	keepSIGPIPE()
 	stderr := outlet.New(logFile())
-	log.SetOutput(plain.Writer{W: stderr}) // what libraries log, too, must wait for no reader
+	log.SetOutput(plain.Writer{W: stderr}) // logs of libraries must not wait for a reader either
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, plain.Writer{W: stderr}))
 	root := rootCommand()
 	root.SetOut(&stdout{file: os.Stdout})
@@ -61,7 +61,7 @@ func execute(ctx context.Context, root *cobra.Command) int {
 	noteRunning(root, &running)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		if err = lost(root.OutOrStdout()); err != nil { // whoever ignored it
+		if err = lost(root.OutOrStdout()); err != nil { // a command may have ignored the error
 			running = true
 		}
 	}
@@ -82,12 +82,12 @@ func execute(ctx context.Context, root *cobra.Command) int {
 	return exitCode(err)
 }
 
-// noteRunning sets running when a command's own code begins: what cobra refuses
-// before is the command line's fault.
+// noteRunning sets running when a command's own code begins. An error of cobra before
+// that is a wrong command line.
 func noteRunning(cmd *cobra.Command, running *bool) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if slices.Contains(args, "") { // such as an unset variable of a script
+			if slices.Contains(args, "") { // for example an unset variable in a script
 				return usagef("an argument is empty; want: %s", cmd.UseLine())
 			}
 			*running = true
@@ -99,7 +99,7 @@ func noteRunning(cmd *cobra.Command, running *bool) {
 	}
 }
 
-// exitCode is what an error asks for itself, else exitFailed.
+// exitCode is the exit code of an error; exitFailed if the error names none.
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
 	var refusal admin.Refusal
@@ -116,11 +116,11 @@ func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "balhost",
 		Short: "Runs plugins on the messages of a CCS session, and loses none",
-		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), keeps
-every message on disk, and feeds it to the plugins in a folder.
+		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), stores
+every message on disk, and gives it to the plugins in a folder.
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments, 78 wrong config, 75 ended by
-intention, start it again to recover.`,
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 78 wrong config, 75 ended on
+purpose: start it again to recover.`,
 		Example: `  balhost check -c config.hcl    # is everything right?
   balhost run -c config.hcl      # the daemon
   balhost status                 # of the running one`,
@@ -153,8 +153,8 @@ intention, start it again to recover.`,
 	return root
 }
 
-// subcommandOnly refuses the name of a command that there isn't, and says which
-// ones are close to it.
+// subcommandOnly is an error for an unknown command. It suggests commands with a
+// similar name.
 func subcommandOnly(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -167,7 +167,7 @@ func subcommandOnly(cmd *cobra.Command, args []string) error {
 	return err
 }
 
-// wrongConfig is what is wrong with a config beside what config.Error says.
+// wrongConfig is an error of a config that is not a config.Error.
 type wrongConfig struct{ error }
 
 func (wrongConfig) ExitCode() int { return exitConfig }
@@ -175,8 +175,8 @@ func (wrongConfig) ExitCode() int { return exitConfig }
 // loadConfig reads a whole config.
 func loadConfig(path string) (config.Config, error) { return loadWith(config.Load, path) }
 
-// loadWith reads a config, or a part of it. That its files don't answer is no mistake in it:
-// they may a moment later.
+// loadWith reads a config or a part of it. Files that don't answer are not a mistake in the
+// config: they may answer a moment later.
 func loadWith(load func(path string) (config.Config, error), path string) (config.Config, error) {
 	var cfg config.Config
 	err := daemon.Answers(path+", or a file or folder that it names,", func() error {

@@ -36,8 +36,8 @@ func pluginsCommand() *cobra.Command {
 
 func pauseCommand() *cobra.Command {
 	return pluginCommand("pause", "Give a plugin no more events until it is resumed",
-		`What the plugin has been handed goes on; everything else is stored, acked to CCS,
-and waits. A pause outlives a restart of the host.`, "paused", (*admin.Client).Pause)
+		`Events that the plugin already has go on; all others are stored, acked to CCS,
+and wait. A restart of the host keeps the pause.`, "paused", (*admin.Client).Pause)
 }
 
 func resumeCommand() *cobra.Command {
@@ -47,10 +47,10 @@ func resumeCommand() *cobra.Command {
 func rollbackCommand() *cobra.Command {
 	return pluginCommand("rollback", "Go back to a plugin's previous proven binary",
 		`Starts the content that served before this one, hands over to it, and keeps it
-until the file in the plugins folder changes. Once more, it goes one further back:
-the host keeps the last three.
+until the file in the plugins folder changes. Repeat it to go back one more
+version: the host keeps the last three.
 
-"balhost reload PLUGIN --force" undoes it: what the file holds serves again.`, "rolled back", (*admin.Client).Rollback)
+"balhost reload PLUGIN --force" undoes it: the file's content serves again.`, "rolled back", (*admin.Client).Rollback)
 }
 
 // pluginCommand is a command that does one thing to one plugin.
@@ -80,7 +80,7 @@ func logLevelCommand() *cobra.Command {
 		Use:   "log-level PLUGIN [LEVEL]",
 		Short: "Change how much a running plugin logs",
 		Long: `Changes the level of a plugin's log (trace, debug, info, warn, error) until the
-host ends; without a level it is the host's own again, from the config.`,
+host ends. Without a level, the plugin gets the host's level from the config again.`,
 		Example: "  balhost log-level chatroom debug",
 		Args:    arguments(1, 2),
 		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
@@ -101,15 +101,15 @@ func reloadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload [PLUGIN]",
 		Short: "Apply the changed config, and look at the plugins folder now",
-		Long: `Reads the running host's config file again, as SIGHUP does, and applies all of it
-or, when anything is wrong, nothing. A plugin whose block changed gets a new
-process that takes over from the old one; a session that changed is logged in
-beside the one that serves, and takes over when CCS lets it in, else the reload
-is refused. With the name of a plugin only that plugin's file is looked at.
+		Long: `Reads the running host's config file again, as SIGHUP does. It applies everything,
+or nothing if something is wrong. A plugin whose block changed gets a new process,
+which takes over from the old one. A changed session logs in while the old one
+still serves. If CCS accepts the login, the new one takes over; if not, the reload
+is refused. With the name of a plugin, only that plugin's file is looked at.
 
 A plugin whose content was refused is tried again when its file changes, or with
---force, which starts an unchanged plugin anew, too, ends a rollback, and takes
-sessions without asking first whether CCS lets them in.`,
+--force. --force also restarts an unchanged plugin, ends a rollback, and uses
+changed sessions without a test login.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    arguments(0, 1),
 		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
@@ -128,6 +128,6 @@ sessions without asking first whether CCS lets them in.`,
 		}),
 	}
 	where.add(cmd)
-	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, and start unchanged plugins anew")
+	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, and restart unchanged plugins")
 	return cmd
 }

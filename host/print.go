@@ -47,7 +47,7 @@ func (t table) row(cells ...any) {
 
 func (t table) flush() error { return t.w.Flush() }
 
-// ago is how long before now a moment was, in two units at most.
+// ago is how long a moment is before now, in at most two units.
 func ago(now, then time.Time) string {
 	if then.IsZero() {
 		return ""

@@ -20,18 +20,18 @@ func restoreCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
-		Short: "Make a ledger of a backup, where there is none",
-		Long: `Reads FILE to its end and makes the ledger in data_dir of it. There must be none,
-and no host may run on that data_dir. A file that is cut off, damaged or written by
-a newer balhost is refused, and nothing is left of it. The ledger appears at once,
-at the end: when power is cut before, do it again; no host starts in between.
+		Short: "Make a ledger from a backup, where there is none",
+		Long: `Reads FILE to its end and makes the ledger in data_dir from it. There must be no
+ledger, and no host may run on that data_dir. A file that is cut off, damaged or
+written by a newer balhost is refused, and nothing of it is left. The ledger appears
+as the last step. After a power cut before that, repeat it; no host starts until then.
 
-What waited when the backup was taken waits again: plugins hear of it once more if
-they had handled it since, with the same id, and a device may get a message twice.
-What was acked after the backup is lost. What CCS sends again is known as before.
-No id that the lost ledger has given out is given out again.
+What waited at the time of the backup waits again. If a plugin has handled it since,
+it comes again with the same id, and a device may get a message twice. What was acked
+after the backup is lost. Duplicates from CCS are found as before. An id that the lost
+ledger used is not used again.
 
-Run it as the user that the host runs as.`,
+Run it as the user that runs the host.`,
 		Example: `  balhost restore -c /etc/balhost/config.hcl /var/backups/balhost/2026-01-31.bak
   zstd -dc today.bak.zst | balhost restore -`,
 		Args: cobra.ExactArgs(1),
@@ -68,12 +68,12 @@ Run it as the user that the host runs as.`,
 	return cmd
 }
 
-// quiet logs what a person must know.
+// quiet logs only what a person must know.
 func quiet(cmd *cobra.Command) hclog.Logger {
 	return logger(hclog.LoggerOptions{Name: "balhost", Level: hclog.Warn}, cmd.ErrOrStderr())
 }
 
-// backupReader is a backup that is read, and shows how much of it was.
+// backupReader reads a backup, and shows how much was read.
 type backupReader struct {
 	io.ReadCloser
 	done, about int64

@@ -14,11 +14,11 @@ func retryCommand() *cobra.Command {
 	where := &clientFlags{}
 	cmd := &cobra.Command{
 		Use:   "retry",
-		Short: "Show what waits for its next attempt, and try it now",
+		Short: "Show messages that wait for their next attempt, or try them now",
 		Long: `A message that its plugin could not handle comes again after 1 s, 2 s, 4 s and so
-on up to 5 minutes, or when its handler wants; the messages behind it in its lane
-wait for it. When the reason is mended it can be tried at once. That takes no
-attempt back: at max_attempts a message goes to the dead letters.`,
+on up to 5 minutes, or at the time that its handler chose. The messages behind it
+in its lane wait for it. When you have fixed the reason, you can try it at once. That
+counts as an attempt: at max_attempts the message becomes a dead letter.`,
 		Example: `  balhost retry list
   balhost retry now --plugin echo
   balhost retry now 01JD…`,
@@ -47,8 +47,8 @@ func retryListCommand(where *clientFlags) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&plugin, "plugin", "", "of this plugin only, by its `name`")
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().StringVar(&plugin, "plugin", "", "only those of the plugin with this `name`")
+	cmd.Flags().IntVar(&limit, "limit", 100, "show at most this many")
 	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.RetryPage, error) {
 		return c.Retries(ctx, plugin, limit)
 	}, printRetries)
@@ -87,7 +87,7 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "now (ID… | --plugin NAME | --all)",
-		Short:   "Try messages now that wait for their next attempt",
+		Short:   "Try waiting messages now, before their next attempt is due",
 		Example: "  balhost retry now 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost retry now --plugin echo\n  balhost retry now --all",
 		PreRunE: func(_ *cobra.Command, ids []string) error {
 			o.IDs = ids
@@ -113,11 +113,11 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return wereGone("no event waits for another attempt by this id, balhost retry list shows what does", did.Gone)
+			return wereGone("no event with this id waits for another attempt; balhost retry list shows those that do", did.Gone)
 		}),
 	}
-	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all of this plugin, by its `name`")
-	cmd.Flags().BoolVar(&o.All, "all", false, "all that wait")
+	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all messages of the plugin with this `name`")
+	cmd.Flags().BoolVar(&o.All, "all", false, "all waiting messages")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -21,17 +21,17 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the host until it is told to stop",
-		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and feeds
-it to the plugins. SIGINT or SIGTERM ends it in order: plugins finish what they
-have, sessions and the ledger are closed, within 30 s in any case; a second signal
-ends it at once. Nothing waits for whoever reads the log; a crash's trace is in
-data_dir/crash.log as well. After kill -9 or a power cut the next
-start recovers everything that was acked. SIGHUP applies the changed config file,
-as balhost reload does.
+		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and gives
+it to the plugins. SIGINT or SIGTERM stops it: plugins finish what they have, and
+sessions and the ledger are closed. That takes at most 30 s. A second signal ends
+it at once. The host never waits for the reader of its log. A crash's trace is
+also in data_dir/crash.log. After kill -9 or a power cut, the next start recovers
+everything that was acked. SIGHUP applies the changed config file, as balhost
+reload does.
 
-It exits with 75 when it ended by intention, because the disk can't be trusted
-any more: nothing was acked that is not stored. Start it again, as systemd does
-with Restart=on-failure.`,
+Exit code 75 means that it ended on purpose, because the disk failed or is full.
+Nothing that was acked is lost. Start it again, as systemd does with
+Restart=on-failure.`,
 		Example: "  balhost run -c /etc/balhost/config.hcl",
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -65,12 +65,12 @@ func newLogger(l config.Log, out io.Writer) hclog.Logger {
 	}, out)
 }
 
-// logger logs to out, and tells of the lines that don't get there in its own format.
+// logger logs to out. It also logs how many lines were lost, in the same format.
 func logger(o hclog.LoggerOptions, out io.Writer) hclog.Logger {
 	if w, ok := behind(out).(*outlet.Writer); ok {
 		w.Notice(func(n uint64) []byte {
 			var line bytes.Buffer
-			told := o // whatever the level
+			told := o // logs at every level
 			told.Output, told.Level = &line, hclog.Warn
 			hclog.New(&told).Warn(fmt.Sprintf("%d lines dropped: nobody read the log, or it could not be written", n))
 			return line.Bytes()
@@ -80,7 +80,7 @@ func logger(o hclog.LoggerOptions, out io.Writer) hclog.Logger {
 	return logs.New(&o)
 }
 
-// logStats tells what became of the lines of a log.
+// logStats counts the lines of a log that were lost.
 func logStats(out io.Writer) func() outlet.Stats {
 	if w, ok := behind(out).(*outlet.Writer); ok {
 		return w.Stats

@@ -21,10 +21,10 @@ func sendCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send (--to TOKEN | --topic NAME | --condition EXPR) [--data JSON] [--notification JSON]",
 		Short: "Send a message to a device, a topic or a condition",
-		Long: `Gives a message to the running host and prints its id when the message is on
-disk. What becomes of it is the host's work from then on: balhost status counts
-the outcomes. Sending again with the same --id and content, byte for byte, is the
-same message.`,
+		Long: `Gives a message to the running host, and prints its id when the message is on disk.
+From then on the host takes care of it; balhost status counts the outcomes. If you
+send it again with the same --id and the same content, byte for byte, it is the same
+message.`,
 		Example: `  balhost send --to tokA --data '{"k":"v"}'
   balhost send --topic news --notification '{"title":"Hello"}' --ttl 1h
   balhost send --condition "'a' in topics && 'b' in topics" --data '{"k":"v"}'`,
@@ -37,7 +37,7 @@ same message.`,
 				}
 			}
 			if given != 1 {
-				return usagef("to whom? want one of --to, --topic and --condition")
+				return usagef("want one recipient: --to, --topic or --condition")
 			}
 			if m.Data, err = jsonFlag("data", data); err != nil {
 				return err
@@ -47,7 +47,7 @@ same message.`,
 			}
 			if cmd.Flags().Changed("ttl") {
 				if ttl%time.Second != 0 {
-					return usagef("--ttl %s: CCS counts whole seconds", ttl)
+					return usagef("--ttl %s: want whole seconds, as CCS counts", ttl)
 				}
 				seconds := int64(ttl / time.Second)
 				m.TimeToLive = &seconds
@@ -73,14 +73,14 @@ same message.`,
 	f.StringVar(&m.Condition, "condition", "", "`expression` over topics")
 	f.StringVar(&data, "data", "", "payload for the app: a `JSON` object with string values")
 	f.StringVar(&notification, "notification", "", "what the device shows: a `JSON` object")
-	f.DurationVar(&ttl, "ttl", 0, "how long CCS may keep trying; 0s is now or never (default CCS's four weeks)")
+	f.DurationVar(&ttl, "ttl", 0, "how long CCS keeps trying; 0s: deliver now or never (default: CCS's four weeks)")
 	f.StringVar(&m.Priority, "priority", "", "normal or high")
 	f.StringVar(&m.CollapseKey, "collapse-key", "", "`key` of messages that replace each other")
-	f.BoolVar(&m.DryRun, "dry-run", false, "let CCS check it, without delivery")
+	f.BoolVar(&m.DryRun, "dry-run", false, "let CCS check the message without delivering it")
 	f.BoolVar(&m.ReceiptRequested, "receipt", false, "ask CCS for a delivery receipt")
-	f.StringVar(&m.Group, "group", "", "`name` of messages that go out one after the other")
-	f.StringVar(&m.Session, "session", "", "`name` of the session in config.hcl (default the only one)")
-	f.StringVar(&m.MessageID, "id", "", "message `id` (default one is made)")
+	f.StringVar(&m.Group, "group", "", "`name` of a group; its messages go out one after the other")
+	f.StringVar(&m.Session, "session", "", "`name` of the session in config.hcl (default: the only one)")
+	f.StringVar(&m.MessageID, "id", "", "message `id` (default: the host makes one)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

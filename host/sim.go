@@ -18,7 +18,7 @@ import (
 	"balhost/host/internal/daemon"
 )
 
-// simFlags are what sim takes from its command line.
+// simFlags are the flags of sim.
 type simFlags struct {
 	options  ccssim.Options
 	http     string
@@ -34,15 +34,15 @@ func simCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Run the CCS simulator alone, for any CCS client",
-		Long: `Simulates Firebase's Cloud Connection Server (CCS), which Google switched off in
-2024, on this machine: direct TLS, PLAIN login, a window of un-acked upstreams,
-acks, nacks, draining. Nothing reaches a real device. Clients must trust
---ca-file, which is written at the first start and kept, its key beside it.
+		Long: `Simulates Firebase's Cloud Connection Server (CCS) on this machine: direct TLS,
+PLAIN login, a window of un-acked upstreams, acks, nacks, draining. Google switched
+the real one off in 2024. Nothing reaches a real device. Clients must trust
+--ca-file. The first start writes that file, and its key beside it.
 
-Virtual devices (device-1, device-2 …) send upstream and remember what they got.
-An upstream stays until it is acked on the connection that carries it.
+Virtual devices (device-1, device-2 …) send upstreams and remember what they got.
+An upstream is kept until it is acked on the connection that carries it.
 
-Control over HTTP, in JSON; every field may be left out but "from", "on" and
+You control it over HTTP, in JSON. Every field is optional except "from", "on" and
 "condition":
 
   curl -d '{"from":"phone-1","category":"com.example.echo","data":{"k":"v"}}' HTTP/upstream
@@ -66,7 +66,7 @@ Control over HTTP, in JSON; every field may be left out but "from", "on" and
   curl HTTP/acked                token and message id of every acked upstream, one a line
   curl HTTP/transcript           the last stanzas, without credentials
 
-with http://127.0.0.1:5280, or what --http says, for HTTP.`,
+HTTP stands for http://127.0.0.1:5280, or the address of --http.`,
 		Example: `  balhost sim --devices 100 --rate 500 --category com.example.echo
   balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json`,
 		Args:        arguments(0, 0),
@@ -75,33 +75,33 @@ with http://127.0.0.1:5280, or what --http says, for HTTP.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where CCS clients connect, with TLS")
-	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "where it is controlled; on this machine only, it asks for no password")
+	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "address of its control; only on this machine, because it asks for no password")
 	flags.StringVar(&o.CAFile, "ca-file", "data/sim-ca.pem", "the CA `file` that clients must trust")
-	flags.StringVar(&o.SenderID, "sender-id", ccssim.DefaultSenderID, "who may log in")
-	flags.StringVar(&o.ServerKey, "server-key", ccssim.DefaultServerKey, "and the password")
-	flags.StringToStringVar(&o.Senders, "sender", nil, "further senders, as `ID=KEY`")
+	flags.StringVar(&o.SenderID, "sender-id", ccssim.DefaultSenderID, "the sender id that may log in")
+	flags.StringVar(&o.ServerKey, "server-key", ccssim.DefaultServerKey, "and its password")
+	flags.StringToStringVar(&o.Senders, "sender", nil, "more senders, as `ID=KEY`")
 	flags.IntVar(&o.Devices.Count, "devices", 0, "virtual devices that send upstream from the start")
-	flags.Float64Var(&o.Devices.Rate, "rate", 10, "upstreams a second, all devices together; 0 is as fast as the window allows")
-	flags.IntVar(&o.Devices.Limit, "limit", 0, "upstreams in all; 0 is no limit")
-	flags.IntVar(&o.Devices.Size, "size", 0, "bytes of each upstream's JSON, padded to it")
+	flags.Float64Var(&o.Devices.Rate, "rate", 10, "upstreams a second, all devices together; 0: as fast as the window allows")
+	flags.IntVar(&o.Devices.Limit, "limit", 0, "upstreams in total; 0: no limit")
+	flags.IntVar(&o.Devices.Size, "size", 0, "pad each upstream's JSON to this many bytes")
 	flags.StringVar(&o.Devices.Category, "category", "com.example.echo", "the upstreams' category")
 	flags.IntVar(&o.Window, "window", 100, "upstreams un-acked on a connection")
 	flags.IntVar(&o.Pending, "pending", 100, "downstreams unanswered on a connection")
-	flags.StringVar(&f.over, "over-limit", string(ccssim.OverNack), "what a client gets that sends more: nack, stop or close")
+	flags.StringVar(&f.over, "over-limit", string(ccssim.OverNack), "what happens to a client that sends more: nack, stop or close")
 	flags.DurationSliceVar(&f.ackDelay, "ack-delay", nil, "time until a downstream is answered: `MIN` or MIN,MAX")
-	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "a space after this much silence; negative never")
-	flags.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "end connections whose client says nothing for so long; 0 never")
+	flags.DurationVar(&o.Keepalive, "keepalive", time.Minute, "send a space after this much silence; negative: never")
+	flags.DurationVar(&o.IdleTimeout, "idle-timeout", 0, "end a connection whose client sends nothing for this time; 0: never")
 	flags.IntVar(&o.Connections, "max-connections", 1000, "connections of a sender at a time")
-	flags.BoolVar(&o.Single, "single", false, "one connection of a sender at a time: a new one ends the others by conflict")
-	flags.BoolVar(&o.Receipts, "receipts", false, "send delivery receipts where they are asked for")
+	flags.BoolVar(&o.Single, "single", false, "allow one connection of a sender: a new one ends the others with a conflict")
+	flags.BoolVar(&o.Receipts, "receipts", false, "send delivery receipts when a message asks for them")
 	flags.BoolVar(&o.ReceiptFirst, "receipts-first", false, "and send them before the acks")
 	flags.BoolVar(&o.TypedControl, "typed-control", false, `write type="normal" on control messages`)
-	flags.DurationVar(&o.ResendAfter, "resend-after", 0, "write an upstream again on its connection when it is un-acked for so long; 0 never")
+	flags.DurationVar(&o.ResendAfter, "resend-after", 0, "send an upstream again on its connection if it is un-acked for this time; 0: never")
 	flags.Float64Var(&o.Duplicates, "duplicates", 0, "probability that an upstream is sent twice")
-	flags.IntVar(&o.SplitBytes, "split", 0, "write in pieces of 1 to so many bytes; 0 leaves writes whole")
-	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas kept for /transcript; negative none")
-	flags.BoolVar(&f.quiet, "quiet", false, "no lines about connections")
-	flags.BoolVar(&f.json, "json", false, "the ready line and the report at the end as JSON")
+	flags.IntVar(&o.SplitBytes, "split", 0, "write in pieces of 1 to this many bytes; 0: don't split")
+	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas kept for /transcript; negative: none")
+	flags.BoolVar(&f.quiet, "quiet", false, "print no lines about connections")
+	flags.BoolVar(&f.json, "json", false, "print the ready line and the final report as JSON")
 	return cmd
 }
 
@@ -116,12 +116,12 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	case 2:
 		o.AckDelay = ccssim.Range{Min: f.ackDelay[0], Max: f.ackDelay[1]}
 	default:
-		return usagef("--ack-delay has %d values; want one, or two as 5ms,80ms", len(f.ackDelay))
+		return usagef("--ack-delay has %d values; want one, or two such as 5ms,80ms", len(f.ackDelay))
 	}
 	if host, _, err := net.SplitHostPort(f.http); err != nil {
 		return usagef("--http: %v", err)
 	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usagef("--http %s: the control asks for no password, so its address must be on this machine, as 127.0.0.1:5280", f.http)
+		return usagef("--http %s: the control asks for no password, so its address must be on this machine, such as 127.0.0.1:5280", f.http)
 	}
 	if !f.quiet {
 		o.Log = logger(hclog.LoggerOptions{Name: "sim", JSONFormat: f.json}, cmd.ErrOrStderr())
@@ -157,7 +157,7 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	return simEnd(cmd.OutOrStdout(), s.Report(), f.json)
 }
 
-// simReady says that clients may come, and where: what a script waits for.
+// simReady prints that clients can connect, and where. Scripts wait for it.
 func simReady(out io.Writer, s *ccssim.Server, control string, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(map[string]string{
@@ -173,12 +173,12 @@ ready     %s
 	return err
 }
 
-// simEnd sums up what was.
+// simEnd prints the final report.
 func simEnd(out io.Writer, r ccssim.Report, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(map[string]any{"event": "end", "report": r})
 	}
-	_, err := fmt.Fprintf(out, `upstreams    %d made, %d acked, %d redelivered, %d acks of what was not outstanding
+	_, err := fmt.Fprintf(out, `upstreams    %d made, %d acked, %d redelivered, %d acks of upstreams that were not outstanding
 ack latency  p50 %v, p99 %v, max %v
 downstreams  %d, %d acked, %d nacked, %d over the limit
 `, r.Created, r.Acked, r.Redelivered, r.WrongAcks, r.AckLatency.P50, r.AckLatency.P99, r.AckLatency.Max,

@@ -26,7 +26,7 @@ func statusCommand() *cobra.Command {
 	return cmd
 }
 
-// printStatus is one block a part, the trouble first.
+// printStatus prints one block for each part, with problems first.
 func printStatus(out io.Writer, s admin.Status) error {
 	text, now := strings.Builder{}, s.Now
 	p := func(format string, args ...any) {
@@ -78,14 +78,14 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 			}
 			t.row(s.Name, s.Address, "", state, "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
 		}
-		waiting := 0 // of those below the first, in a row of their own
+		waiting := 0 // connections after the first that wait; they share one row
 		for i, c := range s.Connections {
 			if i > 0 && c.State == "waiting" {
 				waiting++
 				continue
 			}
 			state, since, inFlight := c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window)
-			if i > 0 { // the session's own figures stand in its first line
+			if i > 0 { // the first row has the session's own figures
 				t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "")
 				continue
 			}
@@ -105,7 +105,7 @@ func printSessions(out io.Writer, sessions []admin.Session, now time.Time) error
 	return nil
 }
 
-// printTrouble says what of a session needs a person, or patience.
+// printTrouble prints the problems of a session.
 func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	p := func(format string, args ...any) {
 		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
@@ -114,10 +114,10 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 		p("CCS refuses the account: no downstream goes out for %s", short(s.HaltedUntil.Sub(now)))
 	}
 	if !s.PushedAt.IsZero() {
-		p("another client logs in as %s and pushes its connections off: %d times in a row, the last %s ago; stop it, then balhost reload", s.SenderID, s.Pushed, ago(now, s.PushedAt))
+		p("another client logs in as %s and ends the host's connections: %d times in a row, the last time %s ago; stop it, then run balhost reload", s.SenderID, s.Pushed, ago(now, s.PushedAt))
 	}
 	if s.Later > 0 && !s.NextTry.IsZero() {
-		p("%s, the first for %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
+		p("%s, the first in %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
 	}
 	if s.TooLarge > 0 {
 		p("%d stanzas were longer than max_stanza and skipped", s.TooLarge)
@@ -125,9 +125,9 @@ func printTrouble(out io.Writer, s admin.Session, now time.Time) {
 	told := false
 	for _, c := range s.Connections {
 		if c.Unackable > 0 {
-			p("connection %d: %d from CCS can't be acked and hold slots of its window", c.Number, c.Unackable)
+			p("connection %d: %d upstreams can't be acked and hold slots of CCS's window", c.Number, c.Unackable)
 		}
-		if !c.NextTry.IsZero() && !told { // the first of those that wait
+		if !c.NextTry.IsZero() && !told { // the first connection that waits
 			told = true
 			p("connection %d: tried again at %s, in %s; balhost reload tries it at once", c.Number, c.NextTry.Local().Format(time.TimeOnly), short(c.NextTry.Sub(now)))
 		}
@@ -148,7 +148,7 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 	if l.Full {
 		full = fmt.Sprintf(", FULL: takes no upstreams below %s", size(l.DiskSoft))
 	}
-	free := fmt.Sprintf("can't be looked at: %s", l.DiskError)
+	free := fmt.Sprintf("space unknown: %s", l.DiskError)
 	if l.DiskFree != nil {
 		free = size(*l.DiskFree) + " free"
 	}
@@ -161,7 +161,7 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 
 func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 	if len(plugins) == 0 {
-		_, err := fmt.Fprintln(out, "no plugins: put an executable into the plugins folder")
+		_, err := fmt.Fprintln(out, "no plugins: put an executable file into the plugins folder")
 		return err
 	}
 	t := newTable(out, "PLUGIN", "STATE", "VERSION", "SHA256", "PID", "UP", "RESTARTS", "PENDING", "IN FLIGHT", "LANES", "HANDLED", "RATE", "DIED")
@@ -184,7 +184,7 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 	return nil
 }
 
-// printPluginTrouble says what of a plugin a person should know.
+// printPluginTrouble prints what a person should know about a plugin.
 func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	p := func(format string, args ...any) {
 		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
@@ -206,10 +206,10 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	case s.Probation.After(now):
 		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
 	default:
-		p("on probation until it has handled an event, and what it was given in its time has come back")
+		p("on probation until it has handled an event and finished what it got during the probation")
 	}
 	if s.Pinned {
-		p("rolled back by hand: stays until its file changes, or until balhost reload %s --force", s.Name)
+		p("rolled back by hand: this stays until its file changes, or until balhost reload %s --force", s.Name)
 	}
 	if !s.LastFailureAt.IsZero() {
 		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, s.LastFailureAt), s.LastFailure)
@@ -219,7 +219,7 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
 	}
 	if f := s.RunFailure; f != nil {
-		next := "it goes on since"
+		next := "it has run since"
 		if f.Next.After(now) {
 			next = "it is started again in " + short(f.Next.Sub(now))
 		} else if f.Failing {
@@ -228,27 +228,27 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, ago(now, f.At), f.Error, next)
 	}
 	if s.Reruns > 0 {
-		p("%d handlers ran again because state that they had read had changed, the last %s ago over key %q", s.Reruns, ago(now, s.RerunAt), s.RerunKey)
+		p("%d handlers ran again because a state key that they had read changed; the last %s ago, key %q", s.Reruns, ago(now, s.RerunAt), s.RerunKey)
 	}
 	if s.Turns > 0 {
-		p("%d handlers wait for keys of the state that others have", s.Turns)
+		p("%d handlers wait for state keys that others use", s.Turns)
 	}
 	if s.Stuck > 0 {
-		p("%d handlers went past their time and keep their lanes waiting", s.Stuck)
+		p("%d handlers run beyond their time-out, so their lanes wait", s.Stuck)
 	}
 	for _, h := range s.StuckHandlers {
 		p("  %s %s of device %q has been handled for %s", h.Kind, h.Event, h.Device, ago(now, h.Started))
 	}
 	if s.Suspects > 0 {
-		p("%s in flight at too many crashes and tried alone", count(s.Suspects, "event was", "events were"))
+		p("%s in flight at too many crashes, and are tried alone", count(s.Suspects, "event was", "events were"))
 	}
 	if len(s.Lost) > 0 {
-		p("another plugin has its categories %s", strings.Join(s.Lost, ", "))
+		p("another plugin already has its categories %s", strings.Join(s.Lost, ", "))
 	}
 }
 
 // refused says which content of a plugin was refused and why, which one serves
-// in its place, and what mends it.
+// instead, and how to fix it.
 func refused(s admin.Plugin, now time.Time) string {
 	serves, what := "nothing serves", "its content"
 	if s.PID != 0 {
@@ -259,10 +259,10 @@ func refused(s admin.Plugin, now time.Time) string {
 	}
 	text := fmt.Sprintf("%s; %s was refused %s ago: %s", serves, what, ago(now, s.Refusal.At), s.Refusal.Reason)
 	if s.Refusal.Tried {
-		text += fmt.Sprintf("; to mend it put another file there, change its block in the config, or try this one again: balhost reload %s --force", s.Name)
+		text += fmt.Sprintf("; to fix it, replace the file, change its block in the config, or try this one again: balhost reload %s --force", s.Name)
 	}
 	return text
 }
 
-// brief is the beginning of a sha256, enough to tell contents apart.
+// brief is the beginning of a sha256; it is enough to distinguish contents.
 func brief(sha256 string) string { return sha256[:min(len(sha256), 12)] }

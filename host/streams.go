@@ -18,15 +18,15 @@ import (
 	"balhost/sdk/outlet"
 )
 
-// lastWords is how long an ending process waits for the reader of its stderr.
+// lastWords is how long a process waits at its end for the reader of its stderr.
 const lastWords = 2 * time.Second
 
-// keepSIGPIPE makes a pipe without a reader an error of the write, which ends
-// nothing. It is not ignored: plugins would inherit that.
+// keepSIGPIPE makes a write to a pipe without a reader an error, instead of the end of
+// the process. It doesn't ignore the signal, because plugins would inherit that.
 func keepSIGPIPE() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// behind is what out writes to: execute leads all that a command writes through
-// plain text.
+// behind is the writer behind out: execute passes everything that a command writes
+// through plain text.
 func behind(out io.Writer) io.Writer {
 	if w, ok := out.(plain.Writer); ok {
 		return w.W
@@ -34,7 +34,7 @@ func behind(out io.Writer) io.Writer {
 	return out
 }
 
-// exit ends the process, when what was written to stderr has got out, or soon.
+// exit ends the process when stderr has been read, or after lastWords.
 func exit(stderr io.Writer, code int) {
 	if w, ok := behind(stderr).(*outlet.Writer); ok {
 		w.Close(lastWords)
@@ -42,16 +42,16 @@ func exit(stderr io.Writer, code int) {
 	os.Exit(code)
 }
 
-// stopsWithin is the annotation of commands that have something to bring to its
-// end; its value is a duration.
+// stopsWithin is the annotation of commands that need time to stop; its value is a
+// duration.
 const stopsWithin = "stops within"
 
-// overdue ends a process that was told to stop and doesn't. What all goroutines
-// do goes to stderr first.
+// overdue ends a process that does not stop in time. First it writes the stacks of all
+// goroutines to stderr.
 func overdue(stderr io.Writer, limit time.Duration) {
 	stacks := make([]byte, 512<<10)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	fmt.Fprintf(stderr, "%s\nbalhost: stopping has taken longer than %s, so it ends now; above is what it still did. Nothing that was acked is lost\n", stacks, limit)
+	fmt.Fprintf(stderr, "%s\nbalhost: stopping took longer than %s, so it ends now; above is what it was still doing. Nothing that was acked is lost\n", stacks, limit)
 	exit(stderr, exitFailed)
 }
 
@@ -63,13 +63,13 @@ func stopLimit(root *cobra.Command, args []string) time.Duration {
 	return time.Second
 }
 
-// stdout takes a command's answer. Once its reader has gone, who has seen enough
-// (balhost dead list | head -1), it takes everything; any other error stays, and
-// execute reports it.
+// stdout takes a command's answer. When its reader has gone (balhost dead list |
+// head -1), it accepts and drops everything. It keeps any other error, and execute
+// reports it.
 type stdout struct {
 	file *os.File
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards the fields below
 	gone bool
 	err  error
 }
@@ -81,7 +81,7 @@ func (s *stdout) Write(p []byte) (int, error) {
 	if gone || err != nil {
 		return len(p), err
 	}
-	n, err := s.file.Write(p) // which may hang, so without mu
+	n, err := s.file.Write(p) // without mu, because it may hang
 	if err == nil {
 		return n, nil
 	}
@@ -100,7 +100,7 @@ func (s *stdout) Stat() (os.FileInfo, error) { return s.file.Stat() }
 // Fd is the file's, for terminalSize.
 func (s *stdout) Fd() uintptr { return s.file.Fd() }
 
-// unread reports whether nobody reads a command's answer any more.
+// unread reports whether the reader of a command's answer has gone.
 func unread(out io.Writer) bool {
 	s, ok := behind(out).(*stdout)
 	if !ok {
@@ -111,7 +111,7 @@ func unread(out io.Writer) bool {
 	return s.gone
 }
 
-// lost is why a command's answer didn't get out, nil when it did.
+// lost is why a command's answer could not be written; nil if it was.
 func lost(out io.Writer) error {
 	s, ok := behind(out).(*stdout)
 	if !ok {

@@ -10,7 +10,7 @@ import (
 	"balhost/host/internal/mend"
 )
 
-// usageError is a command line that can't be meant.
+// usageError is an error of the command line.
 type usageError struct{ text string }
 
 func (e usageError) Error() string { return e.text }
@@ -18,7 +18,7 @@ func (e usageError) Error() string { return e.text }
 // usagef makes a usageError.
 func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
-// arguments takes least to most of them.
+// arguments accepts least to most arguments.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch n := len(args); {
@@ -33,7 +33,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// wrongFlag says what is wrong with a flag in words of ours.
+// wrongFlag turns cobra's error about a flag into our words.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
@@ -53,7 +53,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// wanted is what a flag's value looks like.
+// wanted describes the value of a flag.
 func wanted(f *pflag.Flag) string {
 	name, _ := pflag.UnquoteUsage(f)
 	switch f.Value.Type() {

@@ -13,7 +13,7 @@ import (
 	"balhost/host/internal/daemon"
 )
 
-// whole is what verify says of a backup's file; its JSON is a contract with scripts.
+// whole is the result of verify for a backup's file; its JSON is a contract with scripts.
 type whole struct {
 	File string `json:"file"`
 	backup.Info
@@ -29,15 +29,15 @@ func verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [FILE]",
 		Short: "Check the whole ledger, or a backup of it",
-		Long: `Reads every record of the ledger, and its journal, and holds them against each
-other and against the ledger's own counters. A running host is asked to do it, and
-goes on meanwhile. When none runs, the ledger in data_dir is opened here, which
-recovers it as a start of the host does, and closed again.
+		Long: `Reads every record of the ledger and of its journal, and checks that they agree
+with each other and with the ledger's counters. A running host does this itself and
+keeps running. When no host runs, this command opens the ledger in data_dir, which
+recovers it as a start of the host does, and closes it again.
 
-With FILE a backup is read to its end (- is standard input): whether it is whole,
-and whether its records agree with each other. No host and no config is needed.
+With FILE it reads a backup to its end (- is standard input). It checks that the
+backup is complete and that its records agree. This needs no host and no config.
 
-Exit codes: 0 sound, 1 not.`,
+Exit codes: 0 sound, 1 not sound.`,
 		Example: `  balhost verify -c /etc/balhost/config.hcl
   balhost verify /var/backups/balhost/2026-01-31.bak`,
 		Args: cobra.MaximumNArgs(1),
@@ -64,8 +64,8 @@ Exit codes: 0 sound, 1 not.`,
 	return cmd
 }
 
-// verifyLedger asks the running host, or opens the ledger when there is none. Who names an
-// address means a running one.
+// verifyLedger asks the running host, or opens the ledger when no host runs. With an
+// address it only asks.
 func verifyLedger(cmd *cobra.Command, where *clientFlags) (v admin.Verified, how string, err error) {
 	client, err := where.client(cmd)
 	if err != nil {
