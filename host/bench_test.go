@@ -39,7 +39,7 @@ func BenchmarkUpstream(b *testing.B) {
 	bin := buildBench(b)
 
 	ceiling := startSim(b, bin, dir, "--devices", "1000", "--rate", "0", "--limit", "400000", "--size", "300", "--category", "com.example.bench")
-	top, err := ccssim.Ceiling(b.Context(), ccssim.CeilingOptions{Messages: 400_000, Addr: ceiling.ready.CCS, SenderID: ceiling.ready.SenderID, Key: "simulator", CAPEM: ceiling.ca(b)})
+	top, err := measureCeiling(b.Context(), ceilingClient{Messages: 400_000, Addr: ceiling.ready.CCS, SenderID: ceiling.ready.SenderID, Key: "simulator", CAPEM: ceiling.ca(b)})
 	if err != nil {
 		b.Fatal(err)
 	}

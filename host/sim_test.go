@@ -38,7 +38,7 @@ func TestSim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ccssim.Ceiling(ctx, ccssim.CeilingOptions{
+	if _, err := measureCeiling(ctx, ceilingClient{
 		Messages: 500, Addr: ready.CCS, SenderID: ccssim.DefaultSenderID, Key: ccssim.DefaultServerKey, CAPEM: ca,
 	}); err != nil {
 		t.Fatal(err)

@@ -160,7 +160,8 @@ func TestMistake17Nacks(t *testing.T) { // P4
 
 // 18: the new token in an ack is thrown away.
 func TestMistake18CanonicalToken(t *testing.T) {
-	host(t, plan{server: ccssim.Options{Canonical: map[string]string{"old": "new"}}}, func(w *whole) {
+	host(t, plan{}, func(w *whole) {
+		w.srv.SetCanonical("old", "new")
 		w.send(one("old", "d-1", nil))
 		w.send(one("other", "d-2", nil))
 		w.acked(2)

@@ -147,9 +147,7 @@ func (c *conn) acked(st xmpp.Stanza, to, id []byte, now time.Time) {
 	if len(s.wrongAcks) < 1000 {
 		s.wrongAcks = append(s.wrongAcks, WrongAck{Conn: c.id, To: string(to), MessageID: string(id)})
 	}
-	if !s.opts.LenientAcks {
-		c.out = append(c.out, stanzaError(st.ID, c.jid, st.GCM, "406", "not-acceptable", "message "+string(id)+" was not sent on this connection, or is acked already"))
-	}
+	c.out = append(c.out, stanzaError(st.ID, c.jid, st.GCM, "406", "not-acceptable", "message "+string(id)+" was not sent on this connection, or is acked already"))
 }
 
 // accept acks a downstream, gives it to its device, and makes a receipt if the

@@ -30,7 +30,8 @@ func must[T any](v T, ok bool) T {
 }
 
 func TestDownstream(t *testing.T) {
-	s := newServer(t, Options{Canonical: map[string]string{"old": "new"}})
+	s := newServer(t, Options{})
+	s.SetCanonical("old", "new")
 	c := login(t, s)
 	c.downstream(`{"to":"tok","message_id":"m1","data":{"k":"<&>"},"time_to_live":0}`)
 	equal(t, "ack", fmt.Sprint(c.payload()), "map[from:tok message_id:m1 message_type:ack]")

@@ -25,8 +25,6 @@ type Options struct {
 	OverLimit    OverLimit     // what happens to a client that sends more
 	AckDelay     Range         // time from a downstream to its reply; a range also changes the order of replies
 	Keepalive    time.Duration // write a space after this much silence; 0 means 60 s, negative means never
-	Retention    time.Duration // how long an un-acked upstream is kept; 0 means 24 h
-	LenientAcks  bool          // ignore an ack of something that is not outstanding on its connection, in place of the 406
 	Receipts     bool          // send the delivery receipts that downstreams ask for
 	ReceiptFirst bool          // send a receipt before the downstream's ack, not after it
 	BareGCM      bool          // write <gcm xmlns=…> in acks, nacks and control messages; CCS writes <data:gcm …>
@@ -42,13 +40,12 @@ type Options struct {
 
 	Single bool // a sender has one connection: a login ends the others with the stream error conflict
 
-	Canonical  map[string]string // token to the registration_id in the acks of downstreams to it
-	Devices    Devices           // the load at the start
-	Seed       uint64            // of all random values; 0 means a random one
-	Run        string            // part of the message ids of the load; "" makes one from Seed
-	Remember   int               // downstreams remembered for each device; 0 means 10,000
-	Transcript int               // stanzas remembered for [Server.Transcript]; 0 means 1,000, negative means none
-	Log        hclog.Logger      // of connections and stream errors; nil means no log
+	Devices    Devices      // the load at the start
+	Seed       uint64       // of all random values; 0 means a random one
+	Run        string       // part of the message ids of the load; "" makes one from Seed
+	Remember   int          // downstreams remembered for each device; 0 means 10,000
+	Transcript int          // stanzas remembered for [Server.Transcript]; 0 means 1,000, negative means none
+	Log        hclog.Logger // of connections and stream errors; nil means no log
 }
 
 // The sender of a Server whose Options name none, as in config.hcl.
@@ -86,7 +83,6 @@ func (o Options) checked() (Options, error) {
 	o.Pending = cmp.Or(o.Pending, 100)
 	o.OverLimit = cmp.Or(o.OverLimit, OverNack)
 	o.Keepalive = cmp.Or(o.Keepalive, time.Minute)
-	o.Retention = cmp.Or(o.Retention, 24*time.Hour)
 	o.MaxStanza = cmp.Or(o.MaxStanza, 64<<10)
 	o.LoginTimeout = cmp.Or(o.LoginTimeout, 30*time.Second)
 	o.Connections = cmp.Or(o.Connections, 1000)

@@ -76,7 +76,6 @@ func New(o Options) (*Server, error) {
 		s.addAccount(id, key)
 	}
 	s.addAccount(o.SenderID, o.ServerKey)
-	maps.Copy(s.canonical, o.Canonical)
 	s.transcript.slots = make([]slot, max(o.Transcript, 0))
 	if err := s.StartDevices(o.Devices); err != nil {
 		return nil, fmt.Errorf("ccssim: %w", err)

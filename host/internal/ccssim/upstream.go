@@ -65,7 +65,7 @@ func (s *Server) Upstream(from, category string, data any) (messageID string) {
 }
 
 // Send queues an upstream for the first connection of its sender that has room. The
-// server keeps it until it is acked, or until the retention time has passed.
+// server keeps it until it is acked, or for 24 h.
 func (s *Server) Send(u Upstream) (messageID string, err error) {
 	if u.From == "" {
 		return "", errors.New("upstream without its device's token (from)")
@@ -113,6 +113,9 @@ func (s *Server) Send(u Upstream) (messageID string, err error) {
 	return u.MessageID, nil
 }
 
+// retention is how long an un-acked upstream is kept (ccs-protocol.md §5).
+const retention = 24 * time.Hour
+
 // next is the upstream to write next for a, or nil. Queued upstreams go first, then
 // new messages of the load.
 func (s *Server) next(a *account, now time.Time) *item {
@@ -120,7 +123,7 @@ func (s *Server) next(a *account, now time.Time) *item {
 		it := a.stored[0]
 		a.stored[0] = nil
 		a.stored = a.stored[1:]
-		if now.Sub(it.created) <= s.opts.Retention {
+		if now.Sub(it.created) <= retention {
 			return it
 		}
 		s.counts.Expired++

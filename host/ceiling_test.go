@@ -1,4 +1,4 @@
-package ccssim
+package main
 
 import (
 	"bytes"
@@ -8,40 +8,41 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"testing"
 	"time"
 
+	"balhost/host/internal/ccssim"
 	"balhost/host/internal/xmpp"
 )
 
-// CeilingOptions say what [Ceiling] measures.
-type CeilingOptions struct {
-	Messages int // how many messages to read
+// BenchmarkCeiling is the simulator's load at full speed. Both ends are in this
+// process, over TLS, with upstreams of 300 bytes and a window of 100.
+func BenchmarkCeiling(b *testing.B) {
+	s, err := ccssim.NewServer(ccssim.Options{
+		Transcript: -1, Devices: ccssim.Devices{Count: 100, Limit: b.N, Size: 300, Category: "com.example.bench"},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	rate, err := measureCeiling(b.Context(), ceilingClient{Messages: b.N, Addr: s.Addr(), SenderID: s.SenderID(), Key: s.Key(), CAPEM: s.CAPEM()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(rate, "upstreams/s")
+}
 
-	// For a simulator that Ceiling starts in this process, with Addr "".
-	Size   int // bytes of each payload
-	Window int // of un-acked upstreams; 0 means 100
-
-	// A simulator in another process. Its load must send at least Messages
-	// upstreams, as fast as its window allows.
-	Addr, SenderID, Key string
+// ceilingClient is the client of [measureCeiling].
+type ceilingClient struct {
+	Messages            int    // how many to read; the simulator's load must send as many
+	Addr, SenderID, Key string // of the simulator
 	CAPEM               []byte
 }
 
-// Ceiling measures how many upstreams a simulator can send in a second. Its client
-// acks each upstream at once, reads only what the ack needs, and stores nothing. No
-// measurement of a host can show a higher rate.
-func Ceiling(ctx context.Context, o CeilingOptions) (perSecond float64, err error) {
-	if o.Addr == "" {
-		s, err := NewServer(Options{
-			Window: o.Window, Transcript: -1,
-			Devices: Devices{Count: 100, Limit: o.Messages, Size: o.Size, Category: "com.example.bench"},
-		})
-		if err != nil {
-			return 0, err
-		}
-		defer s.Close()
-		o.Addr, o.SenderID, o.Key, o.CAPEM = s.Addr(), s.SenderID(), s.Key(), s.CAPEM()
-	}
+// measureCeiling measures how many upstreams a simulator can send in a second. Its
+// client acks each upstream at once, reads only what the ack needs, and stores
+// nothing. No measurement of a host can show a higher rate.
+func measureCeiling(ctx context.Context, o ceilingClient) (perSecond float64, err error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(o.CAPEM) {
 		return 0, errors.New("ceiling: no certificate in CAPEM")
@@ -54,8 +55,9 @@ func Ceiling(ctx context.Context, o CeilingOptions) (perSecond float64, err erro
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 
+	const domain = "gcm.googleapis.com"
 	r := xmpp.NewReader(nc, 1<<20)
-	if _, err := xmpp.Login(nc, r, xmpp.Credentials{Domain: gcmDomain, AuthCID: o.SenderID + "@" + gcmDomain, Password: o.Key}); err != nil {
+	if _, err := xmpp.Login(nc, r, xmpp.Credentials{Domain: domain, AuthCID: o.SenderID + "@" + domain, Password: o.Key}); err != nil {
 		return 0, err
 	}
 	start := time.Now()
@@ -78,11 +80,11 @@ func ackAll(nc net.Conn, r *xmpp.Reader, n int) error {
 		if from == nil || id == nil {
 			return fmt.Errorf("ceiling: not an upstream: %.200q", element)
 		}
-		acks = append(acks, `<message><gcm xmlns="`+nsGCM+`">{"message_type":"ack","to":"`...)
+		acks = append(acks, `<message><gcm xmlns="google:mobile:data">{"message_type":"ack","to":"`...)
 		acks = append(acks, from...)
 		acks = append(acks, `","message_id":"`...)
 		acks = append(acks, id...)
-		acks = append(acks, `"}`+tailGCM...)
+		acks = append(acks, `"}</gcm></message>`...)
 		if r.Buffered() == 0 || got == n {
 			if _, err := nc.Write(acks); err != nil {
 				return err
@@ -93,7 +95,7 @@ func ackAll(nc net.Conn, r *xmpp.Reader, n int) error {
 	return nil
 }
 
-// member is the string after name, in a payload as this package's load writes it.
+// member is the string after name, in a payload as the simulator's load writes it.
 // It is nil if there is none.
 func member(b []byte, name string) []byte {
 	i := bytes.LastIndex(b, []byte(name))
