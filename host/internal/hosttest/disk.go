@@ -118,9 +118,6 @@ func (d *Disk) dir() string {
 	return filepath.Join(d.root, fmt.Sprint(d.made))
 }
 
-// remove deletes a folder that is not in use any more.
-func (d *Disk) remove(dir string) error { return os.RemoveAll(dir) }
-
 // keep makes a copy of the folder as it is now the one that the next host
 // opens: what the host in use does to its own from here on, closing its
 // store in order for example, is not seen any more.

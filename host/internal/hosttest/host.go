@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"sync"
 
@@ -211,10 +213,7 @@ func (h *Host) kill(why error) {
 	h.dying.Do(func() {
 		h.mu.Lock()
 		h.err = why
-		processes := make([]*Process, 0, len(h.processes))
-		for p := range h.processes {
-			processes = append(processes, p)
-		}
+		processes := slices.Collect(maps.Keys(h.processes))
 		h.mu.Unlock()
 		close(h.dead)
 		h.Link.sever()
@@ -243,7 +242,7 @@ func (h *Host) wait(keep bool) error {
 		h.release()
 		h.served.Wait() //nolint:errcheck // Err has it
 		if keep {
-			h.endErr = errors.Join(h.endErr, h.o.Disk.remove(old))
+			h.endErr = errors.Join(h.endErr, os.RemoveAll(old))
 		}
 	})
 	return h.endErr

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,12 +123,7 @@ func (e *end) burn(n int) (allowed int, cut error) {
 
 func (e *end) Close() error {
 	e.link.mu.Lock()
-	for i, other := range e.link.open {
-		if other == e {
-			e.link.open = append(e.link.open[:i:i], e.link.open[i+1:]...)
-			break
-		}
-	}
+	e.link.open = slices.DeleteFunc(e.link.open, func(other *end) bool { return other == e })
 	e.link.mu.Unlock()
 	return e.Conn.Close()
 }

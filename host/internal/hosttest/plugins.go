@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"balhost/host/internal/pluginhost"
@@ -32,10 +34,7 @@ func (h *Host) runPlugins(ctx context.Context, options func(name string) pluginh
 	err := kept.Wait()
 	h.mu.Lock()
 	h.stopping = true
-	var left []*Process
-	for p := range h.processes { // second ones
-		left = append(left, p)
-	}
+	left := slices.Collect(maps.Keys(h.processes)) // second ones
 	h.mu.Unlock()
 	for _, p := range left {
 		h.retire(p)
@@ -52,8 +51,12 @@ func (h *Host) runPlugins(ctx context.Context, options func(name string) pluginh
 // keep keeps a plugin running: restarts it when it exits, and replaces it
 // when Reload says so.
 func (h *Host) keep(ctx context.Context, p *Process) error {
-	for {
+	for old := (*Process)(nil); ; {
 		h.serve(p)
+		if old != nil {
+			h.retire(old)
+			old = nil
+		}
 		select {
 		case <-p.closed:
 			p.await()
@@ -61,14 +64,7 @@ func (h *Host) keep(ctx context.Context, p *Process) error {
 				return nil
 			}
 		case <-h.reload[p.Plugin.Name]: // P9: the new one takes over, then the old one goes
-			next, err := h.spawn(p.Plugin, p.options, false)
-			if err != nil {
-				return err
-			}
-			h.serve(next)
-			h.retire(p)
-			p = next
-			continue
+			old = p
 		case <-ctx.Done():
 			h.retire(p)
 			return nil
