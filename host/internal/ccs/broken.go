@@ -22,7 +22,7 @@ func (c *conn) stray(element []byte) bool {
 			return false
 		}
 		f, err := fcm.Decode(r.Payloads[0])
-		if from, id := named(f, err); !from || !id {
+		if from, id := named(f, err); !from.Given() || !id.Given() {
 			return false
 		}
 	}
@@ -30,17 +30,16 @@ func (c *conn) stray(element []byte) bool {
 	return true
 }
 
-// named reports which names a payload from a device has. Payloads of ours have none:
+// named are the names that a payload from a device has. Payloads of ours have none:
 // they say "to", not "from".
-func named(f fcm.Frame, err error) (from, id bool) {
-	var bad *fcm.DecodeError
-	switch {
-	case errors.As(err, &bad):
-		return bad.From.Given(), bad.MessageID.Given()
-	case f.Kind == fcm.Upstream || f.Kind == fcm.Receipt:
-		return f.From.Given(), f.MessageID.Given()
+func named(f fcm.Frame, err error) (from, id fcm.Name) {
+	if bad, ok := errors.AsType[*fcm.DecodeError](err); ok {
+		return bad.From, bad.MessageID
 	}
-	return false, false
+	if f.Kind == fcm.Upstream || f.Kind == fcm.Receipt {
+		return f.From, f.MessageID
+	}
+	return fcm.Name{}, fcm.Name{}
 }
 
 // rejected handles a stanza of type "error"; stated: it has an error element. Mostly
@@ -52,13 +51,14 @@ func (c *conn) rejected(a answer, stated bool, payloads [][]byte, element []byte
 	upstream := false
 	for _, b := range payloads {
 		f, err := fcm.Decode(b)
-		if from, _ := named(f, err); !from {
+		from, id := named(f, err)
+		if !from.Given() {
 			continue
 		}
 		upstream = true
 		c.s.odd(brokenXML, why+": "+c.s.excerpt(element))
 		if stated {
-			c.rejectedUpstream(f, err, why)
+			c.hole(from, id, why+" that states an error")
 		} else {
 			c.payload(b, &wreck{bytes.Clone(element), why})
 		}
@@ -70,15 +70,6 @@ func (c *conn) rejected(a answer, stated bool, payloads [][]byte, element []byte
 		return
 	}
 	c.box.answer(a, len(element))
-}
-
-// rejectedUpstream notes a device's message that came with a stated error.
-func (c *conn) rejectedUpstream(f fcm.Frame, err error, why string) {
-	from, id := f.From, f.MessageID
-	if bad := (*fcm.DecodeError)(nil); errors.As(err, &bad) {
-		from, id = bad.From, bad.MessageID
-	}
-	c.hole(from, id, why+" that states an error")
 }
 
 // statesError reports whether a stanza that can't be parsed has an error element
@@ -130,15 +121,15 @@ func (c *conn) large(big *xmpp.TooLargeError) {
 	w := &wreck{entry.Cut(big.Head, big.Tail, int(big.Size)), big.Error()}
 	if head.Name == "message" && head.Type == "error" {
 		f, err := fcm.DecodeEnds(head.Payloads[last], tail.Payloads[0])
-		from, _ := named(f, err)
-		if !from || head.ID != "" {
+		from, id := named(f, err)
+		if !from.Given() || head.ID != "" {
 			c.box.answer(answer{id: head.ID, rejection: &xmpp.StanzaError{Text: big.Error()}}, len(big.Head))
 		}
 		switch {
-		case !from:
+		case !from.Given():
 			return
 		case statesError(big.Head) || statesError(big.Tail):
-			c.rejectedUpstream(f, err, big.Error())
+			c.hole(from, id, big.Error()+" that states an error")
 			return
 		}
 	}

@@ -35,8 +35,7 @@ func (c *conn) dial(ctx context.Context, at string) (net.Conn, error) {
 	secured := tls.Client(nc, cfg)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		nc.Close()
-		var bad *tls.CertificateVerificationError
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			return nil, &TrustError{Address: c.where(), Expected: cfg.ServerName, Presented: presented(bad), Err: bad.Err}
 		}
 		return nil, fmt.Errorf("TLS handshake with %s: %w", c.where(), err)
@@ -137,8 +136,8 @@ func (e *TrustError) Error() string {
 // dated reports whether only the date is wrong. Then our clock may be: it is set only
 // some time after a machine has started.
 func (e *TrustError) dated() bool {
-	var bad x509.CertificateInvalidError
-	return errors.As(e.Err, &bad) && bad.Reason == x509.Expired
+	bad, ok := errors.AsType[x509.CertificateInvalidError](e.Err)
+	return ok && bad.Reason == x509.Expired
 }
 
 func (e *TrustError) Unwrap() error { return e.Err }
@@ -163,8 +162,7 @@ func denies(err error) bool {
 	if errors.As(err, new(errDownstream)) {
 		return false
 	}
-	var several addressesError
-	if errors.As(err, &several) {
+	if several, ok := errors.AsType[addressesError](err); ok {
 		return !slices.ContainsFunc(several, func(err error) bool { return !denies(err) })
 	}
 	var auth *xmpp.AuthError
@@ -174,8 +172,7 @@ func denies(err error) bool {
 
 // fault says who caused the end of a connection.
 func fault(err error) flow.Fault {
-	var ended *xmpp.StreamError
-	if errors.As(err, &ended) {
+	if ended, ok := errors.AsType[*xmpp.StreamError](err); ok {
 		return flow.StreamFault(ended.Condition)
 	}
 	return flow.Link

@@ -2,6 +2,7 @@ package ccs
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,8 +52,7 @@ func (s *Session) remember(at time.Time, from, messageID, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.recent) == remembered {
-		copy(s.recent, s.recent[1:])
-		s.recent = s.recent[:remembered-1]
+		s.recent = slices.Delete(s.recent, 0, 1)
 	}
 	s.recent = append(s.recent, status.Unusable{At: at, Session: s.o.Name, Reason: reason, From: from, MessageID: messageID})
 }

@@ -1,6 +1,7 @@
 package ccs
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -115,26 +116,23 @@ func pace(perMinute int) (limit rate.Limit, burst int) {
 
 // withDefaults sets what is zero.
 func (o Options) withDefaults() Options {
-	set(&o.Domain, "gcm.googleapis.com")
-	set(&o.AuthCID, o.SenderID+"@"+o.Domain)
-	set(&o.Connections, 1)
-	set(&o.MaxConnections, ccsConnections)
-	o.MaxConnections = max(o.MaxConnections, o.Connections)
-	set(&o.Window, ccsWindow)
-	o.Window = min(o.Window, ccsWindow)
-	set(&o.PingInterval, 20*time.Second)
-	set(&o.PingTimeout, 10*time.Second)
-	set(&o.AnswerTimeout, time.Minute)
-	set(&o.MaxStanza, 1<<20)
-	set(&o.AckWarn, 100*time.Millisecond)
-	set(&o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
-	set(&o.Denied, 30*time.Second)
-	set(&o.Stable, time.Minute)
-	o.Stable = min(o.Stable, o.AnswerTimeout) // so that one that is replaced for an answer that is missing counts as stable
-	set(&o.Login, 30*time.Second)
-	set(&o.Drain, 10*time.Minute)
-	set(&o.Grace, 10*time.Second)
-	set(&o.Stop, 5*time.Second)
+	o.Domain = cmp.Or(o.Domain, "gcm.googleapis.com")
+	o.AuthCID = cmp.Or(o.AuthCID, o.SenderID+"@"+o.Domain)
+	o.Connections = cmp.Or(o.Connections, 1)
+	o.MaxConnections = max(o.Connections, cmp.Or(o.MaxConnections, ccsConnections))
+	o.Window = min(cmp.Or(o.Window, ccsWindow), ccsWindow)
+	o.PingInterval = cmp.Or(o.PingInterval, 20*time.Second)
+	o.PingTimeout = cmp.Or(o.PingTimeout, 10*time.Second)
+	o.AnswerTimeout = cmp.Or(o.AnswerTimeout, time.Minute)
+	o.MaxStanza = cmp.Or(o.MaxStanza, 1<<20)
+	o.AckWarn = cmp.Or(o.AckWarn, 100*time.Millisecond)
+	o.Backoff = cmp.Or(o.Backoff, backoff.Policy{Min: time.Second, Max: 5 * time.Minute})
+	o.Denied = cmp.Or(o.Denied, 30*time.Second)
+	o.Stable = min(cmp.Or(o.Stable, time.Minute), o.AnswerTimeout) // so that one that is replaced for an answer that is missing counts as stable
+	o.Login = cmp.Or(o.Login, 30*time.Second)
+	o.Drain = cmp.Or(o.Drain, 10*time.Minute)
+	o.Grace = cmp.Or(o.Grace, 10*time.Second)
+	o.Stop = cmp.Or(o.Stop, 5*time.Second)
 	if o.TLS == nil && o.Dial == nil {
 		o.TLS = &tls.Config{}
 	}
@@ -162,11 +160,4 @@ func (o Options) withDefaults() Options {
 func (o *Options) tick() time.Duration {
 	least := min(o.PingInterval, o.PingTimeout, o.AnswerTimeout, o.Drain, o.Grace, o.Stop)
 	return max(time.Millisecond, min(time.Second, least/4))
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

@@ -179,8 +179,7 @@ func (s *Session) note(c *conn) {
 	contested := s.admission.ended(c.slot, c.ending(), lasted, now)
 	err := c.err
 	s.mu.Unlock()
-	var said *xmpp.StreamError
-	if contested && errors.As(err, &said) {
+	if said, ok := errors.AsType[*xmpp.StreamError](err); ok && contested {
 		s.o.Log.Error("another client logs in as this sender, and the two push each other off; the wait before each connection grows while that lasts", "conn", c.number, "took", lasted, "err", said)
 	}
 }
@@ -204,9 +203,7 @@ func (s *Session) newConn(sl *slot) *conn {
 func (s *Session) forget(c *conn, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.conns, c); i >= 0 {
-		s.conns = slices.Delete(s.conns, i, i+1)
-	}
+	s.conns = slices.DeleteFunc(s.conns, func(other *conn) bool { return other == c })
 	if c.err = err; err != nil {
 		s.err, s.errAt = err, time.Now()
 	}

@@ -59,21 +59,17 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 func (w *wire) Write(p []byte) (int, error) {
-	if err := w.allow(); err != nil {
-		return 0, err
-	}
-	return w.Conn.Write(p)
-}
-
-// allow sets the deadline for the next write.
-func (w *wire) allow() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	t := w.deadline()
 	if !w.last.IsZero() && w.last.Before(t) {
 		t = w.last
 	}
-	return w.Conn.SetWriteDeadline(t)
+	err := w.Conn.SetWriteDeadline(t)
+	w.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(p)
 }
 
 func (w *wire) deadline() time.Time {
