@@ -89,11 +89,7 @@ func (b *batch) close() {
 // end empties the batch, keeping its room for the next.
 func (b *batch) end() {
 	b.err, b.freed, b.bytes, b.records = nil, 0, 0, 0
-	if cap(b.arena) > 4*batchBytes {
-		b.arena = nil
-	}
-	clear(b.arena) // a slice that outlives it by mistake shows as zeros, never as another device's message
-	b.arena = b.arena[:0]
+	b.arena = emptied(b.arena)
 	b.newEvents.reset()
 	b.newSent.reset()
 	b.summaries.reset()
@@ -109,6 +105,16 @@ func (b *batch) end() {
 		clear(b.written)
 	}
 	b.calls, b.effects, b.changes, b.owners = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0]
+}
+
+// emptied is memory for the next batch. A slice of it that outlives its batch by mistake
+// shows as zeros, never as another device's message.
+func emptied(buf []byte) []byte {
+	if cap(buf) > 4*batchBytes {
+		return nil
+	}
+	clear(buf)
+	return buf[:0]
 }
 
 // mark is where the next key or record in the arena begins.
@@ -226,12 +232,7 @@ const bodyExtra = 256
 
 // endEvent takes an event out of what is pending.
 func (b *batch) endEvent(ev *event) {
-	b.endSlot(ev.page, ev.slot)
-	b.freed += int64(ev.weight)
-	if ev.kept {
-		b.del(b.seqKey(kindTries, ev.seq), recordExtra)
-	}
-	ev.over = true
+	b.endEntry(ev.at())
 	b.tally.counts.Events--
 	b.effects = append(b.effects, effect{event: ev, what: ended})
 }

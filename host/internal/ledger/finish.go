@@ -60,12 +60,7 @@ func (o *finish) apply(b *batch) error {
 
 // endDownstream takes a downstream out of what is pending.
 func (b *batch) endDownstream(d *downstream) {
-	b.endSlot(d.page, d.slot)
-	b.freed += int64(d.weight)
-	if d.kept {
-		b.del(b.seqKey(kindTries, d.seq), recordExtra)
-	}
-	d.over = true
+	b.endEntry(d.at())
 	b.tally.counts.Downstreams--
 	b.effects = append(b.effects, effect{downstream: d, what: ended})
 }

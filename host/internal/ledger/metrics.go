@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"balhost/host/internal/entry"
 )
 
 // metrics are the ledger's, without labels. A nil one counts nothing.
@@ -38,35 +36,29 @@ func newMetrics(l *Ledger) (*metrics, error) {
 		usedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_used_bytes", Help: "Taken by the ledger."}),
 	}
 	m.collectors = []prometheus.Collector{m.seconds, m.ops, m.freeBytes, m.inodes, m.usedBytes}
-	gauge := func(name, help string, of func(entry.Counts) float64) {
-		m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
-			func() float64 { return of(l.Counts()) }))
+	gauge := func(name, help string, value func() float64) {
+		m.collectors = append(m.collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	gauge("balhost_ledger_events_pending", "Events that wait for a plugin.", func(c entry.Counts) float64 { return float64(c.Events) })
-	gauge("balhost_ledger_downstreams_pending", "Downstreams without an outcome.", func(c entry.Counts) float64 { return float64(c.Downstreams) })
-	gauge("balhost_ledger_dead_letters", "Dead letters.", func(c entry.Counts) float64 { return float64(c.Dead) })
-	counter := func(name, help string, of func(entry.Counts) uint64) {
-		m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
-			func() float64 { return float64(of(l.Counts())) }))
-	}
-	counter("balhost_ledger_accepted_total", "Upstreams and receipts stored.", func(c entry.Counts) uint64 { return c.Accepted })
-	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func(c entry.Counts) uint64 { return c.Duplicates })
-	counter("balhost_ledger_handled_total", "Events handled.", func(c entry.Counts) uint64 { return c.Handled })
-	counter("balhost_ledger_died_total", "Events that became dead letters.", func(c entry.Counts) uint64 { return c.Died })
-	m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "balhost_ledger_clock_steps_total", Help: "How often the wall clock was set by more than 10 s while the host ran.",
-	}, func() float64 { return float64(l.clock.set.Load()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "balhost_ledger_full", Help: "1 while the disk is at its soft limit.",
-	}, func() float64 {
+	gauge("balhost_ledger_events_pending", "Events that wait for a plugin.", func() float64 { return float64(l.Counts().Events) })
+	gauge("balhost_ledger_downstreams_pending", "Downstreams without an outcome.", func() float64 { return float64(l.Counts().Downstreams) })
+	gauge("balhost_ledger_dead_letters", "Dead letters.", func() float64 { return float64(l.Counts().Dead) })
+	gauge("balhost_ledger_full", "1 while the disk is at its soft limit.", func() float64 {
 		if l.Full() {
 			return 1
 		}
 		return 0
-	}), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "balhost_ledger_stalled_seconds", Help: "For how long a commit has been waiting for the disk, from 5 s on.",
-	}, func() float64 { return l.Stalled().Seconds() }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "balhost_ledger_alarms", Help: "Signs of lost data found since the start.",
-	}, func() float64 { return float64(len(l.Alarms())) }))
+	})
+	gauge("balhost_ledger_stalled_seconds", "For how long a commit has been waiting for the disk, from 5 s on.", func() float64 { return l.Stalled().Seconds() })
+	gauge("balhost_ledger_alarms", "Signs of lost data found since the start.", func() float64 { return float64(len(l.Alarms())) })
+	counter := func(name, help string, value func() uint64) {
+		m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	counter("balhost_ledger_accepted_total", "Upstreams and receipts stored.", func() uint64 { return l.Counts().Accepted })
+	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func() uint64 { return l.Counts().Duplicates })
+	counter("balhost_ledger_handled_total", "Events handled.", func() uint64 { return l.Counts().Handled })
+	counter("balhost_ledger_died_total", "Events that became dead letters.", func() uint64 { return l.Counts().Died })
+	counter("balhost_ledger_clock_steps_total", "How often the wall clock was set by more than 10 s while the host ran.", l.clock.set.Load)
 	for i, c := range m.collectors {
 		if err := m.reg.Register(c); err != nil {
 			m.collectors = m.collectors[:i]

@@ -116,21 +116,21 @@ func (b *batch) closePage(w *pageWriter) {
 	w.page = nil
 }
 
-func (w *pageWriter) reset() {
-	if cap(w.buf) > 4*batchBytes {
-		w.buf = nil
-	}
-	clear(w.buf) // as in batch.end
-	w.buf, w.page = w.buf[:0], nil
-}
+func (w *pageWriter) reset() { w.buf, w.page = emptied(w.buf), nil }
 
-// endSlot notes in the batch that an entry has ended.
-func (b *batch) endSlot(p *page, slot uint16) {
-	p.end(slot)
+// endEntry takes an entry out of what is pending.
+func (b *batch) endEntry(pl *place) {
+	p := pl.page
+	p.end(pl.slot)
 	if !p.touched {
 		p.touched = true
 		b.touched = append(b.touched, p)
 	}
+	b.freed += int64(pl.weight)
+	if pl.kept {
+		b.del(b.seqKey(kindTries, pl.seq), recordExtra)
+	}
+	pl.over = true
 }
 
 // writeEnded deletes the pages of which nothing is pending, and marks in the

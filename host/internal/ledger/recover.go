@@ -24,12 +24,17 @@ func (l *Ledger) recover(ctx context.Context) error {
 		return fmt.Errorf("the counters are those of commit %d, the last commit is %d: restore a backup", l.tally.commit, l.state.Commit())
 	}
 	err := l.state.Moment(func(m *state.Moment) error {
-		for _, load := range []func(context.Context, *state.Moment) error{l.loadEvents, l.loadDownstreams, l.loadTries, l.loadOwners} {
-			if err := load(ctx, m); err != nil {
-				return err
-			}
+		err := l.loadPages(ctx, m, &l.events, l.tally.lowEvents)
+		if err == nil {
+			err = l.loadPages(ctx, m, &l.sent, l.tally.lowSent)
 		}
-		return nil
+		if err == nil {
+			err = l.loadTries(ctx, m)
+		}
+		if err == nil {
+			err = l.loadOwners(ctx, m)
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -147,14 +152,6 @@ func (l *Ledger) loadPages(ctx context.Context, m *state.Moment, x *index, low u
 		}
 		return nil
 	})
-}
-
-func (l *Ledger) loadEvents(ctx context.Context, m *state.Moment) error {
-	return l.loadPages(ctx, m, &l.events, l.tally.lowEvents)
-}
-
-func (l *Ledger) loadDownstreams(ctx context.Context, m *state.Moment) error {
-	return l.loadPages(ctx, m, &l.sent, l.tally.lowSent)
 }
 
 // loadTries notes of which pages entries may have been tried. Whose each is

@@ -40,16 +40,14 @@ func (o *settle) apply(b *batch) error {
 			return err
 		}
 		b.finish(ev, o.Plugin)
-	case entry.Retry:
+	case entry.Retry, entry.Dead:
 		if err := b.checkReads(o.Plugin, o.Changes.Reads); err != nil {
 			return err
+		}
+		if o.Verdict == entry.Dead {
+			return b.kill(ev, o.Plugin, o.Reason)
 		}
 		b.retry(ev, o.Due, o.Reason)
-	case entry.Dead:
-		if err := b.checkReads(o.Plugin, o.Changes.Reads); err != nil {
-			return err
-		}
-		return b.kill(ev, o.Plugin, o.Reason)
 	default:
 		return fmt.Errorf("settle event %d: verdict %d is none", o.Seq, o.Verdict)
 	}

@@ -76,13 +76,7 @@ func (b *batch) closeSummaries() {
 	w.n = 0
 }
 
-func (w *summaries) reset() {
-	if cap(w.buf) > 4*batchBytes {
-		w.buf = nil
-	}
-	clear(w.buf) // as in batch.end
-	w.buf, w.n = w.buf[:0], 0
-}
+func (w *summaries) reset() { w.buf, w.n = emptied(w.buf), 0 }
 
 func appendSummary(dst []byte, last, s *summary) []byte {
 	var same byte
