@@ -105,11 +105,7 @@ func tellBackup(cmd *cobra.Command, m made, asJSON bool) error {
 	if m.File == "-" {
 		cmd.SetOut(cmd.ErrOrStderr())
 	}
-	if asJSON {
-		return printJSON(cmd, m)
-	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: commit %d, %d records, %s in %s\n", m.File, m.Commit, m.Records, size(m.Bytes), short(time.Duration(m.Took*float64(time.Second))))
-	return err
+	return printDone(cmd, asJSON, m, fmt.Sprintf("%s: commit %d, %d records, %s in %s", m.File, m.Commit, m.Records, size(m.Bytes), short(time.Duration(m.Took*float64(time.Second)))))
 }
 
 // copyBackup copies a backup and checks it on the way. It succeeds only if the backup is

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -37,11 +36,11 @@ func pluginsCommand() *cobra.Command {
 func pauseCommand() *cobra.Command {
 	return pluginCommand("pause", "Give a plugin no more events until it is resumed",
 		`Events that the plugin already has go on; all others are stored, acked to CCS,
-and wait. A restart of the host keeps the pause.`, "paused", (*admin.Client).Pause)
+and wait. A restart of the host keeps the pause.`, "paused")
 }
 
 func resumeCommand() *cobra.Command {
-	return pluginCommand("resume", "Give a paused plugin events again", "", "resumed", (*admin.Client).Resume)
+	return pluginCommand("resume", "Give a paused plugin events again", "", "resumed")
 }
 
 func rollbackCommand() *cobra.Command {
@@ -50,11 +49,11 @@ func rollbackCommand() *cobra.Command {
 until the file in the plugins folder changes. Repeat it to go back one more
 version: the host keeps the last three.
 
-"balhost reload PLUGIN --force" undoes it: the file's content serves again.`, "rolled back", (*admin.Client).Rollback)
+"balhost reload PLUGIN --force" undoes it: the file's content serves again.`, "rolled back")
 }
 
-// pluginCommand is a command that does one thing to one plugin.
-func pluginCommand(name, short, long, did string, do func(*admin.Client, context.Context, string) error) *cobra.Command {
+// pluginCommand has the host do to one plugin what the command's name says.
+func pluginCommand(name, short, long, did string) *cobra.Command {
 	where := &clientFlags{}
 	cmd := &cobra.Command{
 		Use:     name + " PLUGIN",
@@ -63,7 +62,7 @@ func pluginCommand(name, short, long, did string, do func(*admin.Client, context
 		Example: "  balhost " + name + " chatroom",
 		Args:    arguments(1, 1),
 		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
-			if err := do(client, cmd.Context(), args[0]); err != nil {
+			if err := client.Plugin(cmd.Context(), name, args[0]); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", args[0], did)

@@ -20,6 +20,15 @@ func printJSON(cmd *cobra.Command, v any) error {
 	return e.Encode(v)
 }
 
+// printDone tells what was done: a script by v, a person by a line of text.
+func printDone(cmd *cobra.Command, asJSON bool, v any, text string) error {
+	if asJSON {
+		return printJSON(cmd, v)
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+	return err
+}
+
 // table aligns columns for a person. Its first write error comes from flush.
 type table struct {
 	w *tabwriter.Writer

@@ -54,12 +54,8 @@ Run it as the user that runs the host.`,
 			for _, p := range restored.Problems {
 				fmt.Fprintf(cmd.ErrOrStderr(), "balhost: warning: the ledger was damaged when the backup was taken: %s\n", p)
 			}
-			if asJSON {
-				return printJSON(cmd, restored)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored to %s in %s: commit %d of %s, %d records\nstart the host: balhost run -c %s\n",
-				cfg.DataDir, short(time.Since(start)), restored.Commit, restored.Taken.Local().Format(time.DateTime), restored.Records, path)
-			return err
+			return printDone(cmd, asJSON, restored, fmt.Sprintf("restored to %s in %s: commit %d of %s, %d records\nstart the host: balhost run -c %s",
+				cfg.DataDir, short(time.Since(start)), restored.Commit, restored.Taken.Local().Format(time.DateTime), restored.Records, path))
 		},
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}

@@ -101,16 +101,11 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				n := map[string]int{"tried": did.Done}
-				if len(did.Gone) > 0 {
-					n["gone"] = len(did.Gone)
-				}
-				err = printJSON(cmd, n)
-			} else {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "tried now: %d\n", did.Done)
+			n := map[string]int{"tried": did.Done}
+			if len(did.Gone) > 0 {
+				n["gone"] = len(did.Gone)
 			}
-			if err != nil {
+			if err := printDone(cmd, asJSON, n, fmt.Sprint("tried now: ", did.Done)); err != nil {
 				return err
 			}
 			return wereGone("no event with this id waits for another attempt; balhost retry list shows those that do", did.Gone)

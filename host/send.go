@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,11 +58,7 @@ message.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd, map[string]string{"message_id": id})
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), id)
-			return err
+			return printDone(cmd, asJSON, map[string]string{"message_id": id}, id)
 		}),
 	}
 	where.add(cmd)

@@ -49,12 +49,8 @@ Exit codes: 0 sound, 1 not sound.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(cmd, v)
-			} else {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: commit %d, %d records, %d commits of the journal, in %s\n",
-					how, v.Commit, v.Records, v.Commits, short(time.Duration(v.Took*float64(time.Second))))
-			}
+			err = printDone(cmd, asJSON, v, fmt.Sprintf("%s: commit %d, %d records, %d commits of the journal, in %s",
+				how, v.Commit, v.Records, v.Commits, short(time.Duration(v.Took*float64(time.Second)))))
 			return errors.Join(err, unsound(v.Problems, "keep a copy of data_dir, and restore the last sound backup (balhost restore --help)"))
 		},
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
@@ -95,12 +91,8 @@ func verifyFile(cmd *cobra.Command, path string, asJSON bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if asJSON {
-		err = printJSON(cmd, whole{path, info, v.Sound, v.Problems})
-	} else {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: whole, commit %d of %s, %d records, %s\n",
-			path, info.Commit, info.Taken.Local().Format(time.DateTime), info.Records, size(info.Bytes))
-	}
+	err = printDone(cmd, asJSON, whole{path, info, v.Sound, v.Problems}, fmt.Sprintf("%s: whole, commit %d of %s, %d records, %s",
+		path, info.Commit, info.Taken.Local().Format(time.DateTime), info.Records, size(info.Bytes)))
 	return errors.Join(err, unsound(v.Problems, "the ledger was damaged when this backup was taken: take an older one, or ask for help with a copy"))
 }
 

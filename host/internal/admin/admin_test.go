@@ -421,8 +421,11 @@ func TestPluginActions(t *testing.T) {
 	c := NewClient(serve(t, h, Options{}).Addr(), "")
 	defer c.Close()
 	ctx := t.Context()
+	action := func(action string) func(context.Context, string) error {
+		return func(ctx context.Context, name string) error { return c.Plugin(ctx, action, name) }
+	}
 	for _, do := range []func(context.Context, string) error{
-		c.Pause, c.Resume, c.Rollback,
+		action("pause"), action("resume"), action("rollback"),
 		func(ctx context.Context, name string) error { return c.LogLevel(ctx, name, "debug") },
 	} {
 		if err := do(ctx, "odd/name"); err != nil {

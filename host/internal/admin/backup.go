@@ -70,12 +70,8 @@ func (d *download) Write(p []byte) (int, error) {
 
 func (a api) verify(w http.ResponseWriter, r *http.Request) {
 	v, err := a.Verify(r.Context())
-	if err != nil {
-		a.failed(w, r, err)
-		return
-	}
 	v.Problems = notNull(v.Problems)
-	answer(w, v)
+	a.answer(w, r, v, err)
 }
 
 // silence is how long a host may send nothing while it writes a backup.

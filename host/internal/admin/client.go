@@ -120,29 +120,16 @@ func (c *Client) DeleteDead(ctx context.Context, ids []string) (Ordered, error) 
 	return c.orders(ctx, "/v1/dead/delete", ids)
 }
 
-// Pause gives a plugin no more events until Resume.
-func (c *Client) Pause(ctx context.Context, plugin string) error {
-	return c.plugin(ctx, plugin, "pause")
-}
-
-// Resume undoes Pause.
-func (c *Client) Resume(ctx context.Context, plugin string) error {
-	return c.plugin(ctx, plugin, "resume")
-}
-
-// Rollback starts the plugin's previous proven content.
-func (c *Client) Rollback(ctx context.Context, plugin string) error {
-	return c.plugin(ctx, plugin, "rollback")
+// Plugin has the host do one of these to a plugin: pause, resume, or rollback (to its
+// previous proven content).
+func (c *Client) Plugin(ctx context.Context, action, name string) error {
+	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(name)+"/"+action, struct{}{})
+	return err
 }
 
 // LogLevel changes how much a plugin logs; "" is the host's level.
 func (c *Client) LogLevel(ctx context.Context, plugin, level string) error {
 	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(plugin)+"/log-level", logLevel{Level: level})
-	return err
-}
-
-func (c *Client) plugin(ctx context.Context, name, action string) error {
-	_, err := ask[done](ctx, c, http.MethodPost, "/v1/plugins/"+url.PathEscape(name)+"/"+action, struct{}{})
 	return err
 }
 
