@@ -53,11 +53,11 @@ func (h *Host) Rollback(ctx context.Context, name string) error {
 // changed: a config that is refused leaves the old process, and its options.
 func (h *Host) Configure(ctx context.Context, options func(name string) PluginOptions) (changed []string) {
 	h.mu.Lock()
-	h.chosen = options
+	h.o.Plugin = options
 	h.mu.Unlock()
 	plugins, _ := h.named("") // no error for all
 	for _, s := range plugins {
-		o := h.options(s.name)
+		o := options(s.name).filled()
 		err := s.ask(ctx, func() error {
 			if now := s.know(o); now != s.policy.Options {
 				s.policy.Configure(s.facts(), now)

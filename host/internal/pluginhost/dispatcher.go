@@ -1,10 +1,12 @@
 package pluginhost
 
 import (
-	"encoding/json"
-	"time"
+	"cmp"
+	"slices"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/route"
+	"balhost/sdk/wire"
 )
 
 // Dispatcher is what pluginhost needs from whoever gives plugins their events.
@@ -21,33 +23,21 @@ type Dispatcher interface {
 	Booted()
 }
 
-// Strategy says how a new process of a plugin follows the old one.
-type Strategy string
-
-// The strategies.
-const (
-	Handover Strategy = "handover" // the new one starts and proves itself beside the old one
-	Recreate Strategy = "recreate" // the old one ends first, for plugins that can't run twice
-)
-
-// PluginOptions are one plugin's settings from the config, defaults filled in.
-type PluginOptions struct {
-	Categories     []string        // overrides what the plugin declares; nil: doesn't
-	Order          string          // the same; "none", "device" or "key:PATH"; "": doesn't
-	MaxAttempts    int             // then dead letters; 0: for ever
-	HandlerTimeout time.Duration   // of one attempt at one event
-	DrainTimeout   time.Duration   // for Drain, unless the host stops sooner
-	MaxInFlight    int             // events held by the plugin at most
-	SuspectAfter   int             // crashes with one event in flight until it is suspect
-	RestartMin     time.Duration   // backoff after the first crash
-	RestartMax     time.Duration   // and at most
-	Probation      time.Duration   // new content is watched for so long; 0: not at all
-	Strategy       Strategy        // how one process follows another
-	KeepRemoved    bool            // a plugin whose file was removed runs on
-	SHA256         string          // hex: no other content is taken; "": any is
-	MemoryMax      int64           // bytes of the process group, then it is killed; 0: no limit
-	Config         json.RawMessage // the plugin's own config object; nil without one
-	// Env are variables beside those that every plugin gets. They may be secrets:
-	// nothing shows them. Empty, it is no part of the fingerprint, as before it was there.
-	Env map[string]string `json:",omitempty"`
+// Facts are what the dispatcher must know of a plugin that says m of itself. Where
+// the config says nothing, the plugin's own words count. What is of one process is
+// not in it: Content, Closed and Trier.
+func Facts(o PluginOptions, m *wire.Manifest) (instance.Facts, error) {
+	order, err := route.ParseOrder(cmp.Or(o.Order, m.GetOrder()))
+	if err != nil {
+		return instance.Facts{}, err
+	}
+	claim := route.Claim{Plugin: m.GetName(), Categories: o.Categories, FromConfig: o.Categories != nil}
+	if !claim.FromConfig {
+		claim.Categories = slices.Clone(m.GetCategories())
+	}
+	return instance.Facts{
+		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(),
+		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
+		Alone: o.Strategy == Recreate,
+	}, nil
 }

@@ -178,7 +178,7 @@ func TestRemovedWhileDown(t *testing.T) {
 // A supervisor that leaves does not take along what has come for it meanwhile.
 func TestForgetKeepsNews(t *testing.T) {
 	h := New(Options{})
-	s := newSupervisor(h, "echo", h.options("echo"), func() {})
+	s := newSupervisor(h, "echo", PluginOptions{}.filled(), func() {})
 	h.plugins["echo"] = s
 	s.offer(&artefact.File{Name: "echo"})
 	if h.forget(s) || h.plugins["echo"] != s {
@@ -193,7 +193,7 @@ func TestForgetKeepsNews(t *testing.T) {
 // Who asks for the status in the moment that the boot ends waits for nobody.
 func TestStatusWhileBooting(t *testing.T) {
 	h := New(Options{})
-	s := newSupervisor(h, "echo", h.options("echo"), func() {
+	s := newSupervisor(h, "echo", PluginOptions{}.filled(), func() {
 		if all := h.Status(); len(all) != 1 {
 			t.Errorf("status %+v", all)
 		}

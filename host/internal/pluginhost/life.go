@@ -24,8 +24,8 @@ type life struct {
 	host    *Host
 	name    string
 	version policy.Version
-	copy    string // path of the version's content
-	proven  bool   // its content has worked before
+	copy    string        // path of the version's content
+	places  chan struct{} // of those that are being started
 	trier   bool
 	store   *artefact.Store
 	news    func(news)    // tells the supervisor
@@ -77,7 +77,7 @@ func (l *life) run(ctx, host context.Context) error {
 	l.process = l.host.parent.New(l.copy, l.store.Work(), l.options.variables(), l.lines, process.Limits{
 		Handshake: limits.handshake, Answer: limits.answer, Grace: limits.grace, Moment: limits.moment,
 	})
-	place, err := l.host.place(ctx, l.proven) // not all at once: a machine has few processors
+	place, err := l.host.enter(l.places, ctx.Done()) // not all at once: a machine has few processors
 	if err != nil {
 		return err
 	}

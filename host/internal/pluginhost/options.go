@@ -1,6 +1,10 @@
 package pluginhost
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,4 +39,63 @@ type Options struct {
 	Log hclog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+}
+
+// Strategy says how a new process of a plugin follows the old one.
+type Strategy string
+
+// The strategies.
+const (
+	Handover Strategy = "handover" // the new one starts and proves itself beside the old one
+	Recreate Strategy = "recreate" // the old one ends first, for plugins that can't run twice
+)
+
+// PluginOptions are one plugin's settings from the config, defaults filled in.
+type PluginOptions struct {
+	Categories     []string        // overrides what the plugin declares; nil: doesn't
+	Order          string          // the same; "none", "device" or "key:PATH"; "": doesn't
+	MaxAttempts    int             // then dead letters; 0: for ever
+	HandlerTimeout time.Duration   // of one attempt at one event
+	DrainTimeout   time.Duration   // for Drain, unless the host stops sooner
+	MaxInFlight    int             // events held by the plugin at most
+	SuspectAfter   int             // crashes with one event in flight until it is suspect
+	RestartMin     time.Duration   // backoff after the first crash
+	RestartMax     time.Duration   // and at most
+	Probation      time.Duration   // new content is watched for so long; 0: not at all
+	Strategy       Strategy        // how one process follows another
+	KeepRemoved    bool            // a plugin whose file was removed runs on
+	SHA256         string          // hex: no other content is taken; "": any is
+	MemoryMax      int64           // bytes of the process group, then it is killed; 0: no limit
+	Config         json.RawMessage // the plugin's own config object; nil without one
+	// Env are variables beside those that every plugin gets. They may be secrets:
+	// nothing shows them. Empty, it is no part of the fingerprint, as before it was there.
+	Env map[string]string `json:",omitempty"`
+}
+
+// filled are the options with what must not be zero.
+func (o PluginOptions) filled() PluginOptions {
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.RestartMin = cmp.Or(o.RestartMin, time.Second)
+	o.RestartMax = max(cmp.Or(o.RestartMax, 60*time.Second), o.RestartMin)
+	o.Strategy = cmp.Or(o.Strategy, Handover)
+	return o
+}
+
+// fingerprint is the same for the same options, over restarts of the host too.
+func fingerprint(o PluginOptions) string {
+	text, err := json.Marshal(o)
+	if err != nil {
+		panic("plugin options that are no JSON: " + err.Error()) // config has made the JSON in it
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// variables is Env as a process takes it.
+func (o PluginOptions) variables() []string {
+	var env []string
+	for name, value := range o.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
 }

@@ -142,7 +142,7 @@ func TestBootHasADeadline(t *testing.T) {
 		h := New(Options{Dispatcher: over, Log: hclog.New(&hclog.LoggerOptions{Output: log})})
 		var boot sync.WaitGroup
 		boot.Add(1)
-		h.awaited("mute", true)
+		h.booting["mute"] = true
 		go h.endBoot(t.Context(), &boot)
 		time.Sleep(BootTime - 1)
 		synctest.Wait()

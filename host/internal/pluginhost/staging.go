@@ -36,7 +36,12 @@ func (s *supervisor) stage() {
 	}
 	f, asked := *s.file, s.asked
 	s.host.aside.Go(func() {
-		draft, err := s.host.stage(f, s.store)
+		var draft artefact.Copy
+		leave, err := s.host.enter(s.host.copying, s.host.stopping)
+		if err == nil {
+			draft, err = s.host.yard.Stage(f, s.store)
+			leave()
+		}
 		s.box.put(func() {
 			if asked != s.asked || s.file == nil {
 				s.discard(draft)
@@ -45,16 +50,6 @@ func (s *supervisor) stage() {
 			s.staged(f, draft, err)
 		})
 	})
-}
-
-// stage makes a copy when it is its turn among those that are made.
-func (h *Host) stage(f artefact.File, to *artefact.Store) (artefact.Copy, error) {
-	leave, err := h.enter(h.copying, h.stopping)
-	if err != nil {
-		return artefact.Copy{}, err
-	}
-	defer leave()
-	return h.yard.Stage(f, to)
 }
 
 // staged tells the policy what became of the file.

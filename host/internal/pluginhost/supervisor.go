@@ -2,9 +2,6 @@ package pluginhost
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"maps"
 	"math/rand/v2"
@@ -54,7 +51,7 @@ func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervi
 	s := &supervisor{
 		host: h, name: name, log: log, lines: process.NewOutput(log, h.limits.lines), box: mailbox{hint: make(chan struct{}, 1)},
 		first: sync.OnceFunc(first), over: make(chan struct{}),
-		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: h.store(name),
+		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: artefact.NewStore(h.o.DataDir, name),
 		status: Status{Name: name, Process: status.Process{State: Discovered}},
 	}
 	times := policy.Times{Healthy: h.limits.healthy, Verdict: h.limits.verdict}
@@ -97,14 +94,12 @@ func (s *supervisor) run(ctx context.Context) error {
 		if len(s.lives) == 0 && (ctx.Err() != nil || s.policy.Left() && s.file == nil && s.host.forget(s)) {
 			return s.tasks.Wait()
 		}
-		alarm := time.NewTimer(time.Until(d.Next))
 		select {
 		case <-s.box.hint:
-		case <-alarm.C:
+		case <-time.After(time.Until(d.Next)):
 		case <-done:
 			done = nil // the ends of the processes come by the box
 		}
-		alarm.Stop()
 	}
 }
 
@@ -203,8 +198,11 @@ func (s *supervisor) launch(ctx context.Context, p *policy.Process) {
 	l := &life{
 		host: s.host, name: s.name, log: s.log, version: p.Version, options: s.options[p.Version.Options.Print],
 		copy: s.store.Path(p.Version.SHA256), store: s.store, cancel: cancel,
-		proven: s.policy.Record.HasProven(p.Version.SHA256), trier: p.Role == policy.Trier,
+		places: s.host.others, trier: p.Role == policy.Trier,
 		level: s.lines.Level(), lines: s.lines, permit: make(chan struct{}),
+	}
+	if s.policy.Record.HasProven(p.Version.SHA256) {
+		l.places = s.host.proven
 	}
 	if l.trier {
 		s.log.Info("a second process is started to try suspects in")
@@ -258,16 +256,6 @@ func (s *supervisor) remember() {
 		s.log.Warn("old copies of the plugin stay, or its contents are not remembered over a restart", "err", err)
 	}
 	maps.DeleteFunc(s.options, func(print string, _ PluginOptions) bool { return !s.policy.Uses(print) })
-}
-
-// fingerprint is the same for the same options, over restarts of the host too.
-func fingerprint(o PluginOptions) string {
-	text, err := json.Marshal(o)
-	if err != nil {
-		panic("plugin options that are no JSON: " + err.Error()) // config has made the JSON in it
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
 }
 
 // leave tidies up after a plugin whose file is gone.
