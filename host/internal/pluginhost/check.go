@@ -10,19 +10,17 @@ import (
 // Candidate is one entry of a plugins folder.
 type Candidate = artefact.Candidate
 
-// Look says what the host would make of a plugins folder, by name, without
-// starting anything. allowed gives the sha256 of the content that the config allows
-// a plugin, in hex; "" for any.
+// Look is artefact's.
 func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 	return artefact.Look(dir, allowed)
 }
 
-// Sweep removes the unfinished copies of plugins that a killed host left in a data
-// folder. They may be what fills the disk, so it comes before the ledger's Open.
+// Sweep is artefact's. Unfinished copies may be what fills the disk, so it comes before
+// the ledger's Open, which looks for room.
 func Sweep(dataDir string) error { return artefact.Sweep(dataDir) }
 
-// Unfit says why plugins could not be run on a data folder, there yet or not,
-// with the mend; nothing is made. Empty: they could, as far as can be seen.
+// Unfit says why plugins could not be run on a data folder, there yet or not, with the
+// mend; nothing is made. Empty: they could, as far as can be seen.
 func Unfit(dataDir string) (reasons []string) {
 	for _, reason := range []string{artefact.Unfit(dataDir), process.Unfit(dataDir)} {
 		if reason != "" {

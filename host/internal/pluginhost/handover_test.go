@@ -111,7 +111,7 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.host.limits.verdict, b.host.limits.weigh = 50*time.Millisecond, 50*time.Millisecond
+			b.host.limits.Verdict, b.host.limits.weigh = 50*time.Millisecond, 50*time.Millisecond
 			if name == "hang" {
 				b.host.limits.ping = time.Second
 			}

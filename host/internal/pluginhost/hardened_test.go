@@ -97,7 +97,7 @@ func TestHungPluginIsKilled(t *testing.T) {
 // Row 3 again, while the host stops.
 func TestStopOfAHungPlugin(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.grace = 100 * time.Millisecond
+	b.host.limits.Grace = 100 * time.Millisecond
 	b.host.o.StopTimeout = 100 * time.Millisecond
 	b.put("echo", "")
 	b.put("stubborn", "") // its server stops, its process doesn't
@@ -152,7 +152,7 @@ func TestCrashesLeaveNoSockets(t *testing.T) {
 // Row 11: the deadline of the handshake is ours, and what lives on after it isn't.
 func TestNoHandshake(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.handshake = time.Second
+	b.host.limits.Handshake = time.Second
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
 	b.script("mute", "echo reading the catalogue; exec sleep 3600")
 	b.run()
@@ -167,7 +167,7 @@ func TestNoHandshake(t *testing.T) {
 // for its connection, and would leave that and the socket's folder behind.
 func TestNoConnection(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.answer = 500 * time.Millisecond
+	b.host.limits.Answer = 500 * time.Millisecond
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
 	server := httptest.NewTLSServer(nil) // for its certificate
 	defer server.Close()
@@ -307,7 +307,7 @@ func TestPluginIsNotManaged(t *testing.T) {
 func TestAskedToExit(t *testing.T) {
 	b := newBench(t)
 	b.put("tidy", "")
-	b.host.limits.grace = patience
+	b.host.limits.Grace = patience
 	b.run()
 	b.event("ready tidy", 1)
 	b.stop()
@@ -319,7 +319,7 @@ func TestAskedToExit(t *testing.T) {
 // Row 16: a plugin without go-plugin's controller gets the signal at once.
 func TestNoController(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.grace = patience // so that waiting for nothing would be seen
+	b.host.limits.Grace = patience // so that waiting for nothing would be seen
 	b.put("no-controller", "")
 	b.run()
 	b.event("ready no-controller", 1)

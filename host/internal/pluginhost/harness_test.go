@@ -32,7 +32,7 @@ const patience = 60 * time.Second
 func brisk() limits {
 	l := usual
 	l.quiet, l.absence, l.rescan = 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond
-	l.boot, l.handshake, l.answer, l.configure = patience, 30*time.Second, 30*time.Second, 30*time.Second
+	l.boot, l.Handshake, l.Answer, l.configure = patience, 30*time.Second, 30*time.Second, 30*time.Second
 	l.ping = 30 * time.Second
 	return l
 }

@@ -20,20 +20,17 @@ import (
 
 // limits are the times of this package; tests shorten them.
 type limits struct {
+	process.Limits
+	policy.Times
+
 	quiet     time.Duration // a file is stable when unchanged for so long
 	patience  time.Duration // a file that changes for longer is told of
 	absence   time.Duration // a file is gone when missing for so long
 	rescan    time.Duration // the folder is looked at this often without a hint
 	crowd     time.Duration // a start that takes longer lets another begin, and goes on
 	boot      time.Duration // the plugins that were there at the start are waited for no longer than this
-	handshake time.Duration // from the process's start to its handshake
-	answer    time.Duration // of the connection, the health check and Describe, each
 	configure time.Duration // of Configure, which runs the plugin's Start
 	ping      time.Duration // between pings, and for each
-	grace     time.Duration // for an exit after Shutdown, and again after SIGTERM
-	moment    time.Duration // between a broken connection and the exit that broke it
-	healthy   time.Duration // after so long without a failure the backoff begins anew
-	verdict   time.Duration // between looks at new content on probation
 	weigh     time.Duration // between looks at the memory of a process
 	lines     int           // log lines of a plugin in a second; more are dropped and counted
 }
@@ -43,10 +40,11 @@ type limits struct {
 const BootTime = 15 * time.Second
 
 var usual = limits{
-	quiet: 200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
-	crowd: 2 * time.Second, boot: BootTime, handshake: 10 * time.Second, answer: 5 * time.Second, configure: 30 * time.Second, ping: 10 * time.Second,
-	grace: 2 * time.Second, moment: time.Second, healthy: 5 * time.Minute,
-	verdict: 500 * time.Millisecond, weigh: 250 * time.Millisecond, lines: 1000,
+	Limits: process.Limits{Handshake: 10 * time.Second, Answer: 5 * time.Second, Grace: 2 * time.Second, Moment: time.Second},
+	Times:  policy.Times{Healthy: 5 * time.Minute, Verdict: 500 * time.Millisecond},
+	quiet:  200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
+	crowd: 2 * time.Second, boot: BootTime, configure: 30 * time.Second, ping: 10 * time.Second,
+	weigh: 250 * time.Millisecond, lines: 1000,
 }
 
 // maxStarting bounds how many plugins are started at the same time: so many whose
@@ -127,7 +125,7 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	h.aside.Go(func() { artefact.Watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
 	h.look(ctx, &plugins)
 	err = plugins.Wait()
-	if !h.aside.wait(h.limits.grace) {
+	if !h.aside.wait(h.limits.Grace) {
 		h.log.Error("the file system of the plugins folder does not answer: not waited for", "err", h.o.Dir)
 	}
 	return errors.Join(err, artefact.Sweep(h.o.DataDir)) // unfinished copies

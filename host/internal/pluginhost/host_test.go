@@ -357,7 +357,7 @@ func TestStopHurriesDrain(t *testing.T) {
 // One that hangs at its start doesn't hold up the host's stop.
 func TestStopWhileStarting(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.handshake = time.Hour
+	b.host.limits.Handshake = time.Hour
 	b.script("mute", "exec sleep 3600")
 	b.put("hangs-configure", "")
 	b.run()

@@ -24,14 +24,12 @@ type life struct {
 	host    *Host
 	name    string
 	version policy.Version
-	copy    string        // path of the version's content
 	places  chan struct{} // of those that are being started
 	trier   bool
 	store   *artefact.Store
 	news    func(news)    // tells the supervisor
 	permit  chan struct{} // closed by the supervisor: it may serve
 	cancel  context.CancelCauseFunc
-	level   string // of its log
 	lines   *process.Output
 	log     hclog.Logger
 
@@ -73,10 +71,8 @@ const (
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
-	limits := l.host.limits
-	l.process = l.host.parent.New(l.copy, l.store.Work(), l.options.variables(), l.lines, process.Limits{
-		Handshake: limits.handshake, Answer: limits.answer, Grace: limits.grace, Moment: limits.moment,
-	})
+	copy := l.store.Path(l.version.SHA256)
+	l.process = l.host.parent.New(copy, l.store.Work(), l.options.variables(), l.lines, l.host.limits.Limits)
 	place, err := l.host.enter(l.places, ctx.Done()) // not all at once: a machine has few processors
 	if err != nil {
 		return err

@@ -125,6 +125,25 @@ func TestSetLogLevel(t *testing.T) {
 	}
 }
 
+// A level that is set before the plugin has its config comes with that.
+func TestLogLevelWhileStarting(t *testing.T) {
+	b := newBench(t)
+	for range maxStarting { // so that no process can be started yet
+		b.host.others <- struct{}{}
+	}
+	b.put("echo", "")
+	b.run()
+	b.state("echo", Starting)
+	if err := b.host.SetLogLevel("echo", "debug"); err != nil {
+		t.Fatal(err)
+	}
+	<-b.host.others
+	b.event("ready echo", 1)
+	if got := b.ask("echo", "level"); got != "debug" {
+		t.Errorf("level %s", got)
+	}
+}
+
 // Copies on a file system that runs no programs: the mount is named, by check too.
 func TestNoexec(t *testing.T) {
 	b := newBench(t)

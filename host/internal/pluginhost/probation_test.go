@@ -20,7 +20,7 @@ func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.host.limits.verdict = 10 * time.Millisecond
+			b.host.limits.Verdict = 10 * time.Millisecond
 			b.probationary(100 * time.Millisecond)
 			first := b.proven()
 			second := b.put("echo", "another")
@@ -67,7 +67,7 @@ func TestProbationWaitsForHandlers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.host.limits.verdict = 10 * time.Millisecond
+			b.host.limits.Verdict = 10 * time.Millisecond
 			b.probationary(100 * time.Millisecond)
 			first := b.proven()
 			b.mu.Lock()
@@ -170,7 +170,7 @@ func TestUnknownResultsProveNothing(t *testing.T) {
 	b.host.o.Plugin = func(string) PluginOptions {
 		return PluginOptions{Probation: time.Millisecond, RestartMin: time.Millisecond}
 	}
-	b.host.limits.verdict = time.Millisecond
+	b.host.limits.Verdict = time.Millisecond
 	first := b.proven()
 	b.mu.Lock()
 	b.results[first.SHA256] = instance.Results{Handled: 1000}

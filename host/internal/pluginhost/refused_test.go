@@ -72,7 +72,7 @@ func TestRefusals(t *testing.T) {
 // What hangs is ended and tried again; the others don't notice.
 func TestHangs(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.answer, b.host.limits.configure = 5*time.Second, 5*time.Second
+	b.host.limits.Answer, b.host.limits.configure = 5*time.Second, 5*time.Second
 	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{RestartMin: time.Hour} }
 	b.put("hangs-configure", "")
 	b.put("unwell", "")
@@ -144,12 +144,12 @@ func TestBootHasADeadline(t *testing.T) {
 		boot.Add(1)
 		h.booting["mute"] = true
 		go h.endBoot(t.Context(), &boot)
-		time.Sleep(BootTime - 1)
+		time.Sleep(BootTime - time.Nanosecond)
 		synctest.Wait()
 		if got := h.Awaited(); len(over) != 0 || !slices.Equal(got, []string{"mute"}) {
 			t.Errorf("before the deadline it was over %d times, and waits for %q", len(over), got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if got := h.Awaited(); len(over) != 1 || got != nil {
 			t.Errorf("at the deadline it was over %d times, and waits for %q", len(over), got)
@@ -177,7 +177,7 @@ func (booted) Described(instance.Facts, instance.Process) instance.Dispatch { re
 // The boot waits for those that hang, no longer for those that have said what they are.
 func TestBootAwaitsThoseThatHang(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.boot, b.host.limits.handshake = time.Hour, time.Hour
+	b.host.limits.boot, b.host.limits.Handshake = time.Hour, time.Hour
 	b.host.limits.crowd = time.Millisecond // so that the good one is started soon
 	for n := range maxStarting + 1 {
 		b.script(fmt.Sprint("mute", n), "exec sleep 3600")
@@ -202,7 +202,7 @@ func TestBootAwaitsThoseThatHang(t *testing.T) {
 func TestHangingStartsMakeRoom(t *testing.T) {
 	hanging := func(b *bench) {
 		b.hasty = true
-		b.host.limits.handshake = time.Hour
+		b.host.limits.Handshake = time.Hour
 		for n := range maxStarting {
 			b.script(fmt.Sprint("mute", n), "exec sleep 3600")
 		}

@@ -174,7 +174,7 @@ func TestDamagedCopyOfTheFile(t *testing.T) {
 // nor the end of the host.
 func TestFolderHangs(t *testing.T) {
 	b := newBench(t)
-	b.host.limits.grace, b.host.limits.crowd = 100*time.Millisecond, time.Millisecond
+	b.host.limits.Grace, b.host.limits.crowd = 100*time.Millisecond, time.Millisecond
 	hang, asked := make(chan struct{}), make(chan struct{})
 	var armed atomic.Bool
 	b.host.yard.Free = func(dir string) (int64, error) {

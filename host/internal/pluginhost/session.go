@@ -16,7 +16,7 @@ import (
 
 // describe asks the plugin what it is, and refuses what can't be.
 func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
-	limit := l.host.limits.answer
+	limit := l.host.limits.Answer
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version})
@@ -92,7 +92,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	defer cancel()
 	l.sessions = l.host.o.Sessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.options.Config, LogLevel: l.level, Sessions: l.sessions,
+		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions,
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")

@@ -70,11 +70,10 @@ func (s *supervisor) staged(f artefact.File, draft artefact.Copy, err error) {
 				s.log.Warn("copy of a plugin's content may not outlive a power cut", "err", err)
 			}
 		})
-		if lost := f.Loses(); lost != "" && !s.policy.Has(draft.SHA256) {
+		s.host.complain(s.name, "")
+		if other, lost := s.policy.Staged(draft.SHA256), f.Loses(); other && lost != "" {
 			s.log.Warn("plugin's file is not run as it is", "err", lost)
 		}
-		s.host.complain(s.name, "")
-		s.policy.Staged(draft.SHA256)
 		return
 	case errors.Is(err, artefact.ErrChanging): // it is offered before, when it is stable
 	case fault: // a folder that is mended doesn't change the file

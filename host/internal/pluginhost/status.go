@@ -91,7 +91,8 @@ func (s *supervisor) show(d policy.Decision) {
 	if st.State != was.State || st.PID != was.PID && st.State == Running {
 		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])
 	}
-	if known || d.Known() {
+	// What the plugin is, or what became of its file, is known.
+	if known || d.State == Backoff || d.State == Refused || d.State == Stopped || d.State == Discovered && d.Reason != "" {
 		s.first() // without s.mu: it locks Host.mu, and Status locks these in the other order
 	}
 }

@@ -18,11 +18,9 @@ import (
 	"balhost/sdk/wire"
 )
 
-// supervisor keeps one plugin running, as its policy decides. It tells the policy
-// what happens in the folder, to processes and on the command line, and carries
-// out what that decides. It never gives a plugin up for good.
-//
-// All that happens goes through its mailbox, so that only run touches the policy.
+// supervisor keeps one plugin running, as its policy decides. It never gives a plugin
+// up for good. All that happens, in the folder, to processes and on the command line,
+// goes through its mailbox, so that only run touches the policy.
 type supervisor struct {
 	host  *Host
 	name  string
@@ -54,8 +52,7 @@ func newSupervisor(h *Host, name string, o PluginOptions, first func()) *supervi
 		options: map[string]PluginOptions{}, lives: map[*policy.Process]*life{}, store: artefact.NewStore(h.o.DataDir, name),
 		status: Status{Name: name, Process: status.Process{State: Discovered}},
 	}
-	times := policy.Times{Healthy: h.limits.healthy, Verdict: h.limits.verdict}
-	s.policy = policy.New(name, s.know(o), policy.Record{}, times, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	s.policy = policy.New(name, s.know(o), policy.Record{}, h.limits.Times, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	return s
 }
 
@@ -91,7 +88,7 @@ func (s *supervisor) run(ctx context.Context) error {
 		d := s.policy.Decide(f)
 		s.carryOut(ctx, d)
 		s.show(d)
-		if len(s.lives) == 0 && (ctx.Err() != nil || s.policy.Left() && s.file == nil && s.host.forget(s)) {
+		if len(s.lives) == 0 && (ctx.Err() != nil || d.State == Stopped && s.file == nil && s.host.forget(s)) {
 			return s.tasks.Wait()
 		}
 		select {
@@ -122,11 +119,11 @@ func (s *supervisor) facts() policy.Facts {
 
 // weigh adds what is known of the process that serves.
 func (s *supervisor) weigh(f *policy.Facts) {
-	l := s.lives[s.policy.Serves()]
+	l := s.lives[s.policy.The(policy.Serving)]
 	if l == nil || !l.known {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.moment)
+	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.Moment)
 	defer cancel()
 	if results, err := l.dispatch.Results(ctx); err == nil {
 		r := policy.Results(results)
@@ -197,9 +194,9 @@ func (s *supervisor) launch(ctx context.Context, p *policy.Process) {
 	alive, cancel := context.WithCancelCause(ctx)
 	l := &life{
 		host: s.host, name: s.name, log: s.log, version: p.Version, options: s.options[p.Version.Options.Print],
-		copy: s.store.Path(p.Version.SHA256), store: s.store, cancel: cancel,
+		store: s.store, cancel: cancel,
 		places: s.host.others, trier: p.Role == policy.Trier,
-		level: s.lines.Level(), lines: s.lines, permit: make(chan struct{}),
+		lines: s.lines, permit: make(chan struct{}),
 	}
 	if s.policy.Record.HasProven(p.Version.SHA256) {
 		l.places = s.host.proven
@@ -224,9 +221,7 @@ func (s *supervisor) hear(p *policy.Process, l *life, n news) {
 		l.known = true
 	case configured:
 		f := s.facts()
-		if !s.policy.OnProbation() {
-			s.weigh(&f)
-		}
+		s.weigh(&f)
 		s.policy.Configured(f, p)
 	case ready:
 		s.policy.Started(s.facts(), p)

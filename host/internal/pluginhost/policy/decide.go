@@ -47,12 +47,6 @@ type Decision struct {
 	Refusal   *status.Refusal // the last one; nil when a later content was taken
 }
 
-// Known reports whether it is known what became of the plugin's file, though no
-// process of it has described itself.
-func (d *Decision) Known() bool {
-	return d.State == Backoff || d.State == Refused || d.State == Stopped || d.State == Discovered && d.Reason != ""
-}
-
 // Stop is a process to end in order, and why.
 type Stop struct {
 	*Process
@@ -89,7 +83,7 @@ func (p *Policy) Decide(f Facts) (d Decision) {
 	p.replaceCopy(f)
 	state, reason := p.act(f)
 	state, reason = p.shown(f, state, reason)
-	if s := p.the(Serving); s != nil && s.Ready() && !s.ran && p.leaving() == 0 {
+	if s := p.The(Serving); s != nil && s.Ready() && !s.ran && p.leaving() == 0 {
 		s.ran, p.do.Run = true, s
 	}
 
@@ -126,7 +120,7 @@ func (p *Policy) want(f Facts) (Version, bool) {
 // in the way. It names the state that the plugin is in until something serves.
 func (p *Policy) act(f Facts) (State, string) {
 	want, wanted := p.want(f)
-	serving, candidate := p.the(Serving), p.the(Candidate)
+	serving, candidate := p.The(Serving), p.The(Candidate)
 	switch {
 	case f.Stopping:
 		return Stopped, ErrStopping.Error()
@@ -172,14 +166,14 @@ func (p *Policy) unstaged() (State, string) {
 // shown is the state with the processes that there are: what serves, serves on
 // whatever the policy waits for.
 func (p *Policy) shown(f Facts, waiting State, reason string) (State, string) {
-	serving := p.the(Serving)
+	serving := p.The(Serving)
 	switch {
 	case waiting == Stopped && len(p.processes) > 0:
 		return Draining, reason
 	case waiting == Stopped:
 	case serving != nil && (serving.Ready() || p.leaving() > 0): // the old process serves until the new one does
 		return Running, p.why
-	case serving != nil || p.the(Candidate) != nil:
+	case serving != nil || p.The(Candidate) != nil:
 		return Starting, p.why
 	case p.leaving() > 0:
 		return Draining, ErrReplaced.Error()
@@ -189,9 +183,9 @@ func (p *Policy) shown(f Facts, waiting State, reason string) (State, string) {
 
 // show says which process a person should see, and what else there is.
 func (p *Policy) show(d *Decision) {
-	candidate := p.the(Candidate)
+	candidate := p.The(Candidate)
 	for _, role := range []Role{Leaving, Candidate, Serving} {
-		if r := p.the(role); r != nil {
+		if r := p.The(role); r != nil {
 			d.Shown = r
 		}
 	}
@@ -208,7 +202,7 @@ func (p *Policy) show(d *Decision) {
 // replaceCopy has the file staged anew when the copy of what is to be started is
 // missing or damaged.
 func (p *Policy) replaceCopy(f Facts) {
-	serving := p.the(Serving)
+	serving := p.The(Serving)
 	if p.content == "" || p.removed || f.Whole[p.content] || serving != nil && serving.Version.SHA256 == p.content {
 		return
 	}

@@ -13,10 +13,12 @@ import (
 
 // What happens to the file.
 
-// Staged tells that the file's content was staged. It is what should run now.
-func (p *Policy) Staged(sha256 string) {
+// Staged tells that the file's content was staged. It is what should run now. It
+// reports whether that is another than before.
+func (p *Policy) Staged(sha256 string) (other bool) {
 	p.reloaded()
-	if sha256 != p.content || p.removed {
+	other = sha256 != p.content
+	if other || p.removed {
 		p.calm() // another content doesn't wait for the backoff of the old one
 	}
 	p.declined, p.removed, p.left, p.content, p.refusal = "", false, false, sha256, nil
@@ -29,6 +31,7 @@ func (p *Policy) Staged(sha256 string) {
 		p.refusal = &status.Refusal{SHA256: was.SHA256, Reason: was.Reason, At: was.At, Tried: true}
 		p.tell(StillRefused, errors.New(was.Reason))
 	}
+	return other
 }
 
 // Decline tells that the file can't be taken as it is, and why. What was taken
@@ -125,7 +128,7 @@ func (p *Policy) RollBack(f Facts) (to string, err error) {
 		return "", fmt.Errorf("plugin %q: config.hcl's sha256 allows one content only: change it there", p.name)
 	}
 	current := p.content
-	if s := p.the(Serving); s != nil {
+	if s := p.The(Serving); s != nil {
 		current = s.Version.SHA256
 	}
 	older := p.Record.Proven
@@ -169,7 +172,7 @@ func (p *Policy) Configured(f Facts, r *Process) {
 	case r.asked || r.Role == Leaving:
 		return
 	case r.Role == Candidate:
-		if old := p.the(Serving); old != nil {
+		if old := p.The(Serving); old != nil {
 			if p.probation == nil && f.Results != nil { // else the score stays that of the one before it
 				p.before = p.score(f, old)
 			}
@@ -200,7 +203,7 @@ func (p *Policy) Started(f Facts, r *Process) {
 // none now; then it is asked for again.
 func (p *Policy) Try(f Facts, r *Process) {
 	switch {
-	case r.Role != Serving || p.the(Trier) != nil || f.Stopping || p.alone(r.Version):
+	case r.Role != Serving || p.The(Trier) != nil || f.Stopping || p.alone(r.Version):
 	case !f.Whole[r.Version.SHA256]:
 		p.stage()
 	default:
@@ -252,7 +255,7 @@ func (p *Policy) Ended(f Facts, r *Process, x Failure) {
 // failed decides whether a version is refused for its failure or tried again.
 func (p *Policy) failed(f Facts, r *Process, x Failure) {
 	_, back := p.fallback(f, r.Version)
-	back = back || p.the(Serving) != nil
+	back = back || p.The(Serving) != nil
 	watched := p.probation != nil && p.probation.process == r
 	spared := watched && p.before.crashes > 0 // the version before it was no better
 	trial := !r.Ready() || watched && !spared

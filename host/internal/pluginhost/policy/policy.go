@@ -149,23 +149,13 @@ func (p *Policy) Uses(print string) bool {
 		slices.ContainsFunc(p.processes, func(r *Process) bool { return r.Version.Options.Print == print })
 }
 
-// the is the process of a role, Leaving excepted; nil: there is none.
-func (p *Policy) the(role Role) *Process {
+// The is the process of a role, any of Leaving; nil: there is none.
+func (p *Policy) The(role Role) *Process {
 	if i := slices.IndexFunc(p.processes, func(r *Process) bool { return r.Role == role }); i >= 0 {
 		return p.processes[i]
 	}
 	return nil
 }
-
-// Has reports whether a content is what should run.
-func (p *Policy) Has(sha256 string) bool { return p.content == sha256 }
-
-// Left reports whether the plugin's file is gone, and all that was to do about it
-// was decided.
-func (p *Policy) Left() bool { return p.left }
-
-// Serves is the process that serves; nil: there is none.
-func (p *Policy) Serves() *Process { return p.the(Serving) }
 
 // current is a content with the options and the count that are in force now.
 func (p *Policy) current(sha256 string) Version {
@@ -204,7 +194,7 @@ func (p *Policy) calm() { p.failures, p.retry = 0, time.Time{} }
 // they are known.
 func (p *Policy) fallback(f Facts, v Version) (Version, bool) {
 	var older []Version
-	if s := p.the(Serving); s != nil {
+	if s := p.The(Serving); s != nil {
 		older = append(older, s.Version)
 	}
 	older = append(older, p.proven)
@@ -250,7 +240,7 @@ func (p *Policy) refuse(f Facts, v Version, reason string) {
 	p.why, p.do.Save = reason, true
 	p.refusal = &status.Refusal{SHA256: v.SHA256, Reason: reason, At: f.Now, Tried: true}
 	verdict := GivenUp
-	if s := p.the(Serving); s != nil && s.Version != v {
+	if s := p.The(Serving); s != nil && s.Version != v {
 		verdict = KeptOld
 	} else if _, back := p.fallback(f, v); back {
 		verdict = RolledBack

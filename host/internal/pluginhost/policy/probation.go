@@ -92,9 +92,6 @@ func (p *Policy) score(f Facts, r *Process) score {
 	return score{*f.Results, p.before.crashes}
 }
 
-// OnProbation reports whether what serves is watched.
-func (p *Policy) OnProbation() bool { return p.probation != nil }
-
 // JudgesNow reports whether the next Decide looks at the Results of what serves.
 func (p *Policy) JudgesNow(now time.Time) bool {
 	return p.probation != nil && !now.Before(p.probation.next)

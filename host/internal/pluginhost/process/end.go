@@ -83,10 +83,13 @@ func (p *Process) Explain(err error) error {
 	} else if !p.died {
 		return fmt.Errorf("%w%s", err, words)
 	}
-	status, signal := p.ending()
-	ended := fmt.Sprintf("exited with status %d", status)
-	if signal != "" {
-		ended = "killed by signal: " + signal
+	var how syscall.WaitStatus // status 0 if it isn't known
+	if state := p.cmd.ProcessState; state != nil {
+		how = state.Sys().(syscall.WaitStatus)
+	}
+	ended := fmt.Sprintf("exited with status %d", how.ExitStatus())
+	if how.Signaled() {
+		ended = "killed by signal: " + how.Signal().String()
 	}
 	if p.handshake.found.Load() {
 		if reason := artefact.Flaw(p.path); reason != "" { // what it may have died of
@@ -98,8 +101,8 @@ func (p *Process) Explain(err error) error {
 		return artefact.Fault("not a plugin: it " + reason + "; " + ended + words)
 	} else if reason := artefact.Lack(p.path); reason != "" {
 		return errors.New("can't be started: it " + reason + "; " + ended + words)
-	} else if signal != "" {
+	} else if how.Signaled() {
 		return errors.New(ended + words)
 	}
-	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", status, words))
+	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", how.ExitStatus(), words))
 }

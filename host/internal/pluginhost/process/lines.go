@@ -80,7 +80,9 @@ func (l *lines) stderr(line []byte) {
 		case level >= hclog.Warn:
 			l.remember(msg)
 		case level >= hclog.Info: // below it stands what libraries say
-			l.chatter(msg)
+			l.mu.Lock()
+			l.chat = msg
+			l.mu.Unlock()
 		}
 		l.say(level, msg, pairs...)
 		return
@@ -128,12 +130,6 @@ func (l *lines) remember(s string) {
 		l.last = slices.Delete(l.last, 0, 1)
 	}
 	l.last = append(l.last, s)
-}
-
-func (l *lines) chatter(s string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.chat = s
 }
 
 // words are the last words of the process, on one line; "" for none. If it printed no

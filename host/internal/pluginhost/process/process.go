@@ -211,19 +211,6 @@ func (p *Process) PID() int {
 	return p.cmd.Process.Pid
 }
 
-// ending says how it ended, after exited: by a signal, or with a status.
-func (p *Process) ending() (status int, signal string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil || p.cmd.ProcessState == nil {
-		return 0, ""
-	}
-	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 0, ws.Signal().String()
-	}
-	return p.cmd.ProcessState.ExitCode(), ""
-}
-
 // Exited is closed when the process was awaited, its kin killed and its last words
 // read.
 func (p *Process) Exited() <-chan struct{} { return p.exited }

@@ -14,10 +14,8 @@ type asRunner struct{ *Process }
 
 var _ runner.Runner = asRunner{}
 
-// Start starts the process.
 func (p asRunner) Start(context.Context) error { return p.fork() }
 
-// Wait waits until the process was awaited.
 func (p asRunner) Wait(context.Context) error {
 	<-p.exited
 	return nil
@@ -39,7 +37,6 @@ func (p asRunner) ID() string {
 	return strconv.Itoa(p.cmd.Process.Pid)
 }
 
-// Name is the copy's path.
 func (p asRunner) Name() string { return p.path }
 
 // Stdout carries the handshake line and nothing else.
@@ -51,12 +48,12 @@ func (p asRunner) Stderr() io.ReadCloser { return p.stderr }
 // Diagnose adds nothing: the reasons are ours.
 func (p asRunner) Diagnose(context.Context) string { return "" }
 
-// PluginToHost changes nothing: both live in one file system.
+// Both live in one file system, so an address is the same to both.
+
 func (p asRunner) PluginToHost(network, addr string) (string, string, error) {
 	return network, addr, nil
 }
 
-// HostToPlugin changes nothing either.
 func (p asRunner) HostToPlugin(network, addr string) (string, string, error) {
 	return network, addr, nil
 }

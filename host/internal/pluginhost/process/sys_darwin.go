@@ -23,3 +23,18 @@ func reap(cmd *exec.Cmd, last func()) {
 func inherits() bool { return false }
 
 func reapOrphans(func(pid int) bool) {}
+
+// kill does nothing.
+//
+// Weak: macOS shows no other process's environment, so what leaves a plugin's
+// group outlives it there.
+func (k kin) kill() []int { return nil }
+
+func (k kin) restrict() {}
+
+// Weak: macOS tells this only to those who link its libraries, and sets no limits of
+// another process.
+
+func Memory(int) int64      { return 0 }
+func groupMemory(int) int64 { return 0 }
+func restrict(int) error    { return nil }
