@@ -30,15 +30,14 @@ func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
 	l.put(o, done)
 }
 
-// The bounds of what names a message, in bytes: far over what CCS and its
-// devices use, and little enough for memory and metrics.
+// Bounds of the texts that name a message, in bytes. They are far above what CCS and
+// its devices use, and small enough for memory and metrics.
 const (
 	maxCategory = 1 << 10
 	maxID       = 4 << 10 // of tokens and message ids
 )
 
-// tooLong says which part of a message is longer than anybody can handle; ""
-// when none is.
+// tooLong says which part of a message is too long; "" when none is.
 func tooLong(in entry.Inbound) string {
 	var category, token, id string
 	if u := in.Upstream; u != nil {
@@ -62,11 +61,11 @@ type acceptOp struct {
 	places   entry.Places // of upstream
 	receipt  *inboundReceipt
 	sum      digest
-	why      string // unusable: to the dead letters
-	size     int    // of the message, in bytes, at most
+	why      string // why it is unusable and becomes a dead letter
+	size     int    // upper bound of the message, in bytes
 }
 
-// measure is the size of the message, in bytes, at most.
+// measure is an upper bound of the message's size, in bytes.
 func (o *acceptOp) measure() int {
 	if u := o.upstream; u != nil {
 		size := len(u.Raw) + len(u.From) + len(u.Category) + len(u.MessageID) + len(u.Session)
@@ -79,10 +78,10 @@ func (o *acceptOp) measure() int {
 	return len(m.Session) + len(m.Category) + len(m.OriginalMessageID) + len(m.ccsID) + len(m.Device) + len(m.Status)
 }
 
-// cut makes a dead letter that fits of what no commit can hold. Sent again it
-// would be no smaller, and un-acked it would hold a slot of CCS's window for ever.
+// cut shortens a message that no commit can hold, and makes it a dead letter. If it
+// stayed un-acked, it would hold a slot of CCS's window for ever.
 func (o *acceptOp) cut() {
-	why := fmt.Sprintf("its %d bytes are more than the ledger holds of one: it is cut", o.size)
+	why := fmt.Sprintf("its %d bytes are more than the ledger can store of one message: it is cut", o.size)
 	if o.why != "" {
 		why = o.why + "; " + why
 	}
@@ -141,7 +140,7 @@ func (o *acceptOp) apply(b *batch) error {
 	return nil
 }
 
-// known reports whether a message with this dedup key was stored within the window (P6).
+// known reports whether a message with this dedup key was stored in the window (P6).
 func (b *batch) known(key []byte) bool {
 	if b.l.dedup.rulesOut(key, b.now) {
 		return false
@@ -163,7 +162,7 @@ func (b *batch) sender(session, messageID string) (plugin string, group uint64) 
 	return "", 0
 }
 
-// bury stores an event that nobody can handle as a dead letter.
+// bury stores an event that no plugin can handle as a dead letter.
 func (b *batch) bury(e envelope, why string) {
 	from := b.mark()
 	b.arena = appendEnvelope(b.arena, e)

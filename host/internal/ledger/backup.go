@@ -16,23 +16,23 @@ import (
 	"balhost/host/internal/state"
 )
 
-// ErrBacking: one backup at a time.
-var ErrBacking = errors.New("another backup is being taken: wait for its end")
+// ErrBacking means that another backup is running: there is one at a time.
+var ErrBacking = errors.New("another backup is running: wait until it ends")
 
 const (
-	// backupBlock is how many bytes of records make a block, and the largest piece that a
-	// backup takes of the disk's time at once.
+	// backupBlock is how many bytes of records make a block. A backup writes no larger
+	// piece at once.
 	backupBlock = 64 << 10
-	// An open backup keeps badger from making room, so who reads more slowly than
-	// this, on average after a minute, gets no more.
+	// An open backup keeps badger from freeing space. So a backup ends when its reader is
+	// slower than this, on average after a minute.
 	backupLeast = 256 << 10
 	backupSlow  = time.Minute
 )
 
-// Backup writes one moment of the ledger to w, at most so many bytes a second (0: as
-// fast as it goes), while all else goes on. by is who writes it. Records that were deleted meanwhile take
-// their room until it ends. After an error what was written is no backup, and a
-// [backup.Reader] says so.
+// Backup writes the ledger as it is at one moment to w, at most perSecond bytes a second
+// (0: no limit). Meanwhile the ledger works on. by is who writes it. Records that are deleted meanwhile
+// take space until it ends. After an error the output is not a backup, and a
+// [backup.Reader] reports that.
 func (l *Ledger) Backup(ctx context.Context, w io.Writer, perSecond int64, by string) (info backup.Info, err error) {
 	if !l.backing.TryLock() {
 		return info, ErrBacking
@@ -51,7 +51,7 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer, perSecond int64, by st
 		c := &copier{l: l, b: b, start: start}
 		if perSecond > 0 {
 			c.pace = rate.NewLimiter(rate.Limit(perSecond), backup.MaxBlock)
-			c.pace.ReserveN(start, backup.MaxBlock) // begins slowly, too
+			c.pace.ReserveN(start, backup.MaxBlock) // the first block is slowed down too
 		}
 		if err = m.Each(func(r state.Change) error { return c.add(ctx, r) }); err == nil {
 			err = c.flush(ctx)
@@ -68,7 +68,7 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer, perSecond int64, by st
 	return info, nil
 }
 
-// heading is what a backup of a moment begins with.
+// heading is the beginning of a backup.
 func (l *Ledger) heading(m *state.Moment, by string) (h backup.Header, err error) {
 	h = backup.Header{Schema: schema, By: by, About: l.state.Size(), Taken: time.Now().UTC().Round(time.Millisecond)}
 	get := func(key []byte, f func(*reader)) {
@@ -95,7 +95,7 @@ func (l *Ledger) heading(m *state.Moment, by string) (h backup.Header, err error
 	}
 	now := l.clock.read()
 	now.Ledger, _ = l.clock.now()
-	h.Clock, err = json.Marshal(mark{Wall: now.Wall, Ledger: now.Ledger}) // no uptime: it may be another machine's
+	h.Clock, err = json.Marshal(mark{Wall: now.Wall, Ledger: now.Ledger}) // without the uptime: the backup may be restored on another machine
 	return h, err
 }
 
@@ -127,7 +127,7 @@ func (c *copier) add(ctx context.Context, r state.Change) error {
 	return nil
 }
 
-// flush writes what there is as one block, when its time has come.
+// flush writes the collected records as one block, when its time has come.
 func (c *copier) flush(ctx context.Context) error {
 	if len(c.changes) == 0 {
 		return nil
@@ -149,7 +149,7 @@ func (c *copier) flush(ctx context.Context) error {
 	}
 	c.sent += int64(len(block))
 	if took := time.Since(c.start); took > backupSlow && float64(c.sent)/took.Seconds() < backupLeast {
-		return fmt.Errorf("who reads this backup took %d KiB in %s, which is too slow: the ledger makes no room meanwhile", c.sent>>10, took.Round(time.Second))
+		return fmt.Errorf("the reader of this backup took only %d KiB in %s, which is too slow: during a backup the ledger frees no space", c.sent>>10, took.Round(time.Second))
 	}
 	clear(c.changes)
 	c.changes, c.arena = c.changes[:0], c.arena[:0]

@@ -256,19 +256,19 @@ func TestRestoreRefused(t *testing.T) {
 			t.Errorf("%v, should say %q", err, want)
 		}
 	}
-	refuses(l.o.Dir, "there is a ledger already")
+	refuses(l.o.Dir, "there is already a ledger")
 	verify(t, l)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	refuses(l.o.Dir, "there is a ledger already")
+	refuses(l.o.Dir, "there is already a ledger")
 	if err := os.RemoveAll(l.o.db()); err != nil { // its journal is there
 		t.Fatal(err)
 	}
-	refuses(l.o.Dir, "there is a ledger already")
+	refuses(l.o.Dir, "there is already a ledger")
 	o := restoreOptions(t.TempDir())
 	o.Statfs = func(string) (Space, error) { return Space{Bytes: 1 << 29, Inodes: 1 << 40}, nil }
-	if _, err := Restore(t.Context(), o, bytes.NewReader(file)); err == nil || !strings.Contains(err.Error(), "not enough") {
+	if _, err := Restore(t.Context(), o, bytes.NewReader(file)); err == nil || !strings.Contains(err.Error(), "too little") {
 		t.Errorf("on a full disk: %v", err)
 	}
 }
@@ -420,7 +420,7 @@ func TestVerifyHoldsJournalAgainstTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = open(t, l.o.Dir)
-	if err := l.Verify(t.Context()); err == nil || !strings.Contains(err.Error(), "is not what commit") {
+	if err := l.Verify(t.Context()); err == nil || !strings.Contains(err.Error(), "differs from what commit") {
 		t.Errorf("an old record: %v", err)
 	}
 	file := backUp(t, l) // of what there is

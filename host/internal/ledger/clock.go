@@ -12,27 +12,27 @@ import (
 	"time"
 )
 
-// clock is the ledger's own. It began as the wall clock, counts on while the
-// process runs, sleeps or is started anew, and is never set: all times in the
-// store are its, so that no wait, TTL, window or order hangs on how a clock was
-// set between two of them. Those who ask get times of today's wall clock.
+// clock is the ledger's own clock. It started as the wall clock, and nobody sets it.
+// It counts on while the process runs, sleeps or restarts. All times in the store are
+// from it, so setting the wall clock changes no wait, TTL, window or order. Callers
+// get times of the wall clock as it is set now.
 //
-// Between two starts it counts on by the kernel's uptime, and when the machine
-// was started anew by the wall clock, which it follows ahead and never back.
+// Between two starts it counts by the kernel's uptime. After a restart of the machine
+// it follows the wall clock, but only forwards.
 type clock struct {
 	wall   func() time.Time
 	uptime func() (boot string, up time.Duration) // nil: not known
 	file   string
 	last   atomic.Int64 // the highest reading, in ns
 
-	mu     sync.Mutex    // guards what follows
-	base   mark          // a moment by all clocks
+	mu     sync.Mutex    // guards the fields below
+	base   mark          // one moment by all clocks
 	ahead  time.Duration // of the wall clock as it is set now; negative: behind it
 	set    atomic.Uint64 // how often the wall clock was set since Open
 	synced bool
 }
 
-// mark is one moment by all clocks; but for real it stands in the clock's file.
+// mark is one moment by all clocks. The clock's file holds all of it except real.
 type mark struct {
 	Boot   string        `json:"boot,omitempty"` // names the kernel's life
 	Up     time.Duration `json:"up,omitempty"`   // its age
@@ -42,14 +42,14 @@ type mark struct {
 }
 
 const (
-	// settable is by how much the wall clock may be off from what the others say
-	// until it counts as set: less is slewed, or a reading that was held up.
+	// settable is the largest difference between the wall clock and the others that is
+	// normal (slewing, or a delayed reading). Above it, the wall clock counts as set.
 	settable = 10 * time.Second
-	// longAgo is when the last commit is so old that the clock may be wrong.
+	// longAgo is the age of the last commit from which the clock may be wrong.
 	longAgo = 90 * 24 * time.Hour
 )
 
-// read takes all clocks; Ledger is not set.
+// read reads all clocks; it doesn't set Ledger.
 func (c *clock) read() mark {
 	m := mark{real: c.wall()}
 	m.Wall = m.real.Round(0)
@@ -59,7 +59,7 @@ func (c *clock) read() mark {
 	return m
 }
 
-// since is how much time has passed from m to now, whatever was set.
+// since is how much time has passed from m to now, even if a clock was set.
 func (now mark) since(m mark) time.Duration {
 	if now.Boot != "" && now.Boot == m.Boot {
 		return now.Up - m.Up
@@ -67,8 +67,8 @@ func (now mark) since(m mark) time.Duration {
 	return now.real.Sub(m.real)
 }
 
-// start sets the clock going: last is the last commit's time, zero for a new
-// store. It says what a person should know about the wall clock.
+// start starts the clock. last is the last commit's time, zero for a new store. It
+// returns a warning if the wall clock seems wrong.
 func (c *clock) start(last time.Time) (warning string, err error) {
 	var saved mark
 	text, err := os.ReadFile(c.file)
@@ -78,8 +78,8 @@ func (c *clock) start(last time.Time) (warning string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		saved, err = mark{}, nil
 	}
-	if err != nil { // as if there was none
-		saved, warning, err = mark{}, fmt.Sprintf("clock of the ledger is not known (%v): it goes on by the wall clock", err), nil
+	if err != nil { // continue as if there were no file
+		saved, warning, err = mark{}, fmt.Sprintf("clock of the ledger can't be read (%v): it continues from the wall clock", err), nil
 	}
 	now := c.read()
 	ahead := saved.Ledger.Sub(saved.Wall)
@@ -89,7 +89,7 @@ func (c *clock) start(last time.Time) (warning string, err error) {
 		counted := saved.Ledger.Add(now.since(saved))
 		if set := now.Ledger.Sub(counted); set.Abs() > settable {
 			now.Ledger = counted
-			warning = fmt.Sprintf("the clock was set %s while the host was not running: what waits in the ledger waits no longer or shorter for it", by(set))
+			warning = fmt.Sprintf("the clock was set %s while the host was not running: this does not change how long messages in the ledger wait", by(set))
 		}
 	}
 	switch gone := now.Ledger.Sub(last); {
@@ -97,11 +97,11 @@ func (c *clock) start(last time.Time) (warning string, err error) {
 	case gone < 0:
 		now.Ledger = last
 		if gone < -settable && !known {
-			warning = fmt.Sprintf("the last commit lies %s in the future: the clock is behind now, or was ahead then; check what sets it (chrony, systemd-timesyncd). What waits in the ledger goes on waiting from where it was",
+			warning = fmt.Sprintf("the last commit is %s in the future: the clock is behind now, or was ahead then; check what sets it (chrony, systemd-timesyncd). Messages in the ledger continue to wait from where they were",
 				-gone.Round(time.Second))
 		}
 	case gone > longAgo && !known:
-		warning = fmt.Sprintf("the last commit was %d days ago: if that can't be, the clock is ahead, and messages have expired by it; check what sets it", int(gone.Hours()/24))
+		warning = fmt.Sprintf("the last commit was %d days ago: if this is not true, the clock is ahead, and messages have expired too early; check what sets it", int(gone.Hours()/24))
 	}
 	c.base, c.ahead = now, now.Ledger.Sub(now.Wall)
 	c.last.Store(now.Ledger.UnixNano())
@@ -115,7 +115,7 @@ func by(set time.Duration) string {
 	return "ahead by " + set.Round(time.Second).String()
 }
 
-// now is the ledger's time and the wall clock's, of the same moment.
+// now is the same moment by the ledger's clock and by the wall clock.
 func (c *clock) now() (ledger, real time.Time) {
 	now := c.read()
 	c.mu.Lock()
@@ -132,8 +132,8 @@ func (c *clock) now() (ledger, real time.Time) {
 	}
 }
 
-// today makes times of the wall clock, with a monotonic reading, of the
-// ledger's: for waiting.
+// today converts the ledger's times to the wall clock with a monotonic reading, for
+// waiting.
 func (c *clock) today() func(ns int64) time.Time {
 	ledger, real := c.now()
 	from := ledger.UnixNano()
@@ -145,8 +145,8 @@ func (c *clock) today() func(ns int64) time.Time {
 	}
 }
 
-// shown is a time of the ledger's as the wall clock is set now: for showing. It
-// is the same at every call, until that is set.
+// shown converts a ledger's time to the wall clock as it is set now, for showing. Each
+// call gives the same time until the wall clock is set.
 func (c *clock) shown(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -163,7 +163,7 @@ func (c *clock) isAhead(d time.Duration) bool {
 	return -c.ahead > d
 }
 
-// look notices when the wall clock was set, and says by how much.
+// look reports whether the wall clock was set, and by how much.
 func (c *clock) look() (set time.Duration, err error) {
 	ledger, real := c.now()
 	now := c.read()
@@ -179,7 +179,7 @@ func (c *clock) look() (set time.Duration, err error) {
 	return set, c.save(now)
 }
 
-// save writes the clock's file, whole or not at all.
+// save writes the clock's file, completely or not at all.
 func (c *clock) save(m mark) error {
 	text, err := json.MarshalIndent(m, "", "\t")
 	if err != nil {
@@ -199,11 +199,11 @@ func (c *clock) save(m mark) error {
 	return os.Rename(next.Name(), c.file)
 }
 
-// startClock sets the ledger's clock going after the counters were read.
+// startClock starts the ledger's clock after the counters were read.
 func (l *Ledger) startClock() error {
 	warning, err := l.clock.start(l.tally.at)
 	if err != nil {
-		return fmt.Errorf("keep the ledger's clock: %w", err)
+		return fmt.Errorf("save the ledger's clock: %w", err)
 	}
 	if warning != "" {
 		l.o.Log.Warn(warning)
@@ -215,7 +215,7 @@ func newClock(o Options) *clock {
 	return &clock{wall: o.Now, uptime: o.Uptime, file: filepath.Join(o.Dir, "clock"), synced: !o.Light}
 }
 
-// watchClock is one look at whether the wall clock was set.
+// watchClock checks once whether the wall clock was set.
 func (l *Ledger) watchClock() {
 	set, err := l.clock.look()
 	if set != 0 {
@@ -223,9 +223,9 @@ func (l *Ledger) watchClock() {
 		if l.clock.uptime == nil || l.clock.base.Boot == "" {
 			what += ", or the machine slept"
 		}
-		l.o.Log.Warn(what + ": nothing waits or expires for that")
+		l.o.Log.Warn(what + ": this does not change when messages are tried or expire")
 	}
 	if err != nil {
-		l.o.Log.Warn("note that the clock was set", "err", err)
+		l.o.Log.Warn("save the clock after it was set", "err", err)
 	}
 }

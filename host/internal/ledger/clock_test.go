@@ -181,7 +181,7 @@ func TestClockIsSetWhileAway(t *testing.T) {
 		step, due time.Duration
 		says      string
 	}{
-		{-2 * time.Hour, time.Minute, "the last commit lies 1h59m50s in the future"},
+		{-2 * time.Hour, time.Minute, "the last commit is 1h59m50s in the future"},
 		{-3 * 365 * 24 * time.Hour, time.Minute, "in the future"},
 		{-5 * time.Second, 55 * time.Second, ""},
 		{30 * time.Second, 20 * time.Second, ""},

@@ -15,8 +15,8 @@ import (
 	"balhost/sdk/message"
 )
 
-// Dead lists up to max dead letters with an id greater than afterID, in the
-// order of ids, which is the order in which the events were stored; without Raw.
+// Dead lists up to max dead letters with an id greater than afterID, without Raw, in the
+// order of ids. That is the order in which the events were stored.
 func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
 	prefix := []byte{kindDead}
 	start := prefix
@@ -54,7 +54,7 @@ func (l *Ledger) DeadLetter(id string) (entry.DeadLetter, error) {
 	return d.public(l.clock, true), nil
 }
 
-// findDead is errGone for an id that is no dead letter, and entry.ErrUnknown for one that can't be.
+// findDead is errGone if there is no dead letter with this id, and entry.ErrUnknown if it isn't an id.
 func (l *Ledger) findDead(id string) (d dead, size int, err error) {
 	parsed, err := ulid.ParseStrict(id)
 	if err != nil {
@@ -110,33 +110,32 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 	return out
 }
 
-// Replay makes dead letters pending again, at the end and in their old order
-// (P5), with attempts 0 and their ids. It returns how many when they are on
-// disk. Ids that are no dead letters are passed over and returned as gone:
-// somebody else, or this caller's first try, may have replayed or deleted them. When an id can
-// be none (entry.ErrUnknown), or is one that was stored because nobody can
-// handle it (entry.ErrUnusable), the error says which and none is replayed.
-// Many are replayed in several commits: after an error in between, those not
-// replayed are still dead letters.
+// Replay makes dead letters pending again, at the end and in their old order (P5), with
+// attempts 0 and the same ids. It returns how many when they are on disk. It skips ids
+// that are not dead letters and returns them as gone: somebody else, or an earlier try,
+// may have replayed or deleted them. It replays none and names the id when a text is not
+// an id (entry.ErrUnknown), or when no plugin can handle the letter (entry.ErrUnusable).
+// Many are replayed in several commits: after an error in between, those not replayed
+// are still dead letters.
 func (l *Ledger) Replay(ids []string) (done int, gone []string, err error) {
 	return l.eachDead(ids, usable, func(o *deadOp) op { return &replay{o} })
 }
 
-// usable refuses what would only wait for ever, or die again.
+// usable is an error for a letter that would only wait for ever or die again.
 func usable(d dead) error {
 	if d.unusable {
-		return fmt.Errorf("dead letter %s can't be replayed: %w, because %s; look at it, mend what sends it, and delete it", d.event.id, entry.ErrUnusable, d.reason)
+		return fmt.Errorf("dead letter %s can't be replayed: %w, because %s; look at it, fix its sender, and delete it", d.event.id, entry.ErrUnusable, d.reason)
 	}
 	return nil
 }
 
-// DeleteDead deletes dead letters for good; gone and errors as in Replay, but for entry.ErrUnusable.
+// DeleteDead deletes dead letters for good. Gone ids and errors are as in Replay, without entry.ErrUnusable.
 func (l *Ledger) DeleteDead(ids []string) (done int, gone []string, err error) {
 	return l.eachDead(ids, func(dead) error { return nil }, func(o *deadOp) op { return &deleteDead{o} })
 }
 
-// eachDead submits dead letters in their old order, in parts that fit a
-// transaction, if check has no objection to any.
+// eachDead submits dead letters in their old order, in parts that fit a transaction. It
+// submits none if check returns an error for one.
 func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(*deadOp) op) (did int, gone []string, err error) {
 	type found struct {
 		seq   uint64
@@ -159,7 +158,7 @@ func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(*dea
 		all = append(all, found{d.seq, d.event.id, bytes})
 	}
 	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
-	all = slices.Compact(all) // an id that was given twice
+	all = slices.Compact(all) // removes repeated ids
 	for len(all) > 0 {
 		n, bytes := 0, 0
 		var part []ulid.ULID
@@ -181,14 +180,14 @@ func (l *Ledger) eachDead(ids []string, check func(dead) error, submit func(*dea
 	return did, slices.Compact(gone), nil
 }
 
-// deadOp is what Replay and DeleteDead have in common.
+// deadOp is the common part of Replay and DeleteDead.
 type deadOp struct {
 	ids   []ulid.ULID
 	bytes int
-	gone  []string // set by load: of ids, those that have gone meanwhile
+	gone  []string // set by load: the ids that are gone by now
 }
 
-// load reads the letters that are there.
+// load reads the letters that exist.
 func (o *deadOp) load(b *batch) ([]dead, error) {
 	var out []dead
 	o.gone = nil

@@ -8,10 +8,10 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// What lies deep in a backlog is on the disk alone: this is how it is read.
+// Entries deep in a backlog are only on the disk. This file reads them.
 
-// fetch reads what is pending of a page that memory does not hold. It is errGone
-// when the page is not as the stub says: the committer has changed it meanwhile.
+// fetch reads the pending entries of a page that is not in memory. It is errGone when
+// the page no longer matches the stub: the committer has changed it meanwhile.
 func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
 	p := &page{seq: s.seq, kind: kind, marked: s.marked, tried: s.tried}
 	if s.marked {
@@ -19,7 +19,7 @@ func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
 			p.ended = readEnded(r)
 			return r.done()
 		}); err != nil {
-			return nil, fmt.Errorf("read what of page %d has ended: %w", s.seq, err)
+			return nil, fmt.Errorf("read which entries of page %d have ended: %w", s.seq, err)
 		}
 	}
 	err := l.read(appendSeqKey(nil, kind, s.seq), func(r *reader) error {
@@ -63,7 +63,7 @@ func readItem(kind byte, seq uint64, r *reader) item {
 	return newDownstream(seq, readParcel(r))
 }
 
-// readTried lays what changed about an entry over what was stored.
+// readTried applies an entry's later changes to what was stored.
 func (l *Ledger) readTried(pl *place) error {
 	err := l.read(appendSeqKey(nil, kindTries, pl.seq), func(r *reader) error {
 		s := readTries(r)
@@ -76,8 +76,8 @@ func (l *Ledger) readTried(pl *place) error {
 	return err
 }
 
-// find returns a pending entry, nil when there is none. Only the committer calls
-// it, and may change what it gets until the batch ends.
+// find returns a pending entry, or nil. Only the committer calls it. It may change the
+// entry until the batch ends.
 func (l *Ledger) find(x *index, seq uint64) (item, error) {
 	s := x.stub(seq)
 	if s == nil {
@@ -89,8 +89,8 @@ func (l *Ledger) find(x *index, seq uint64) (item, error) {
 	return s.page.get(seq), nil
 }
 
-// load has memory hold a page. Only the committer calls it, which alone changes
-// pages, so the disk has it as the stub says.
+// load reads a page into memory. Only the committer calls it. Nobody else changes pages,
+// so the page on the disk matches the stub.
 func (l *Ledger) load(x *index, s *stub) error {
 	if s.page != nil {
 		return nil
@@ -105,8 +105,8 @@ func (l *Ledger) load(x *index, s *stub) error {
 	return nil
 }
 
-// event finds a pending event for the committer; nil when there is none, or
-// when it can't be read, which ends the batch.
+// event finds a pending event for the committer. It is nil when there is none, or when
+// it can't be read, which also fails the batch.
 func (b *batch) event(seq uint64) *event {
 	it, err := b.l.find(&b.l.events, seq)
 	b.fail(err)
@@ -114,7 +114,7 @@ func (b *batch) event(seq uint64) *event {
 	return ev
 }
 
-// downstream is to downstreams what event is to events.
+// downstream does for downstreams what event does for events.
 func (b *batch) downstream(seq uint64) *downstream {
 	it, err := b.l.find(&b.l.sent, seq)
 	b.fail(err)
@@ -122,8 +122,8 @@ func (b *batch) downstream(seq uint64) *downstream {
 	return d
 }
 
-// weight is about how many bytes the record of a pending entry has. Only the
-// committer calls it; what can't be read apply complains of.
+// weight is about how many bytes the record of a pending entry has. Only the committer
+// calls it. If the entry can't be read, apply reports the error.
 func (l *Ledger) weight(x *index, seq uint64) int {
 	if it, err := l.find(x, seq); err == nil && it != nil {
 		return int(it.at().weight)
@@ -131,8 +131,8 @@ func (l *Ledger) weight(x *index, seq uint64) int {
 	return 0
 }
 
-// each gives up to limit pending entries that follow after to f, in seq order.
-// What f gets it must not keep: it may lie in memory, which changes then.
+// each gives f up to limit pending entries with a seq above after, in seq order. f must
+// not keep them: they may lie in memory that changes later.
 func (l *Ledger) each(x *index, after uint64, limit int, f func(item)) error {
 	give := func(p *page) {
 		at, found := p.find(after)
@@ -145,7 +145,7 @@ func (l *Ledger) each(x *index, after uint64, limit int, f func(item)) error {
 		}
 	}
 	from := after
-	at := func() *stub { return cmp.Or(x.stub(from), x.follow(from)) } // then the first page, from then on the next one
+	at := func() *stub { return cmp.Or(x.stub(from), x.follow(from)) } // first the page of from, later the next one
 	for limit > 0 {
 		seq, err := l.visit(x, at, give)
 		if seq == 0 || err != nil {
@@ -157,7 +157,7 @@ func (l *Ledger) each(x *index, after uint64, limit int, f func(item)) error {
 	return nil
 }
 
-// peek gives one pending entry to f, as each does, or returns entry.ErrUnknown.
+// peek gives f one pending entry, as each does, or returns entry.ErrUnknown.
 func (l *Ledger) peek(x *index, seq uint64, f func(page uint64, it item)) error {
 	known := false
 	_, err := l.visit(x, func() *stub { return x.stub(seq) }, func(p *page) {
@@ -172,7 +172,7 @@ func (l *Ledger) peek(x *index, seq uint64, f func(page uint64, it item)) error 
 	return err
 }
 
-// visit gives the page that at finds to f, wherever it is, and returns its seq; 0: at finds none.
+// visit gives f the page that at finds, from memory or disk, and returns its seq; 0: there is none.
 func (l *Ledger) visit(x *index, at func() *stub, f func(*page)) (seq uint64, err error) {
 	for {
 		l.mu.RLock()
@@ -200,13 +200,13 @@ func (l *Ledger) visit(x *index, at func() *stub, f func(*page)) (seq uint64, er
 	}
 }
 
-// deepPage is a page that was read last without its becoming part of the index.
+// deepPage is the page that was read last. It does not become part of the index.
 type deepPage struct {
 	stub stub
 	page *page
 }
 
-// deep reads a page from the disk; nil when it is not as the stub says any more.
+// deep reads a page from the disk; nil when it no longer matches the stub.
 func (l *Ledger) deep(x *index, s stub) (*page, error) {
 	last := &l.deepEvents
 	if x.kind == kindDownstream {

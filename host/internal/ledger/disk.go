@@ -18,7 +18,7 @@ import (
 // Space is what a file system has left for an unprivileged user.
 type Space struct {
 	Bytes  int64
-	Inodes uint64 // math.MaxUint64 where the file system has no limit
+	Inodes uint64 // math.MaxUint64 if the file system has no limit
 }
 
 func statfs(dir string) (Space, error) {
@@ -28,14 +28,14 @@ func statfs(dir string) (Space, error) {
 	}
 	free := Space{Bytes: int64(s.Bavail) * int64(s.Bsize), Inodes: s.Ffree}
 	if s.Files == 0 {
-		free.Inodes = math.MaxUint64 // btrfs and others make them as they need them
+		free.Inodes = math.MaxUint64 // btrfs and others make inodes when they need them
 	}
 	return free, nil
 }
 
-// A full disk does not give badger an error but kills the process (SIGBUS in a
-// mapped file), and one without inodes makes compaction lose keys in silence.
-// So intake stops long before (soft), and everything stops before (hard).
+// On a full disk badger gets no error: the process dies (SIGBUS in a mapped file). On a
+// disk without inodes, compaction silently loses keys. So intake stops long before that
+// (soft), and later everything stops (hard).
 func (o *Options) soft(s Space, used int64) bool {
 	return s.Bytes < o.DiskSoft+used || s.Inodes < o.Inodes
 }
@@ -45,17 +45,17 @@ func (o *Options) hard(s Space) error {
 	case s.Bytes < o.DiskHard:
 		return fmt.Errorf("the disk of %s has %d MiB free, less than the %d MiB of ledger.disk_hard: free some and start again", o.Dir, s.Bytes>>20, o.DiskHard>>20)
 	case s.Inodes < o.Inodes/10:
-		return fmt.Errorf("the disk of %s has %d inodes free, less than the %d that are a tenth of ledger.inodes: free some and start again", o.Dir, s.Inodes, o.Inodes/10)
+		return fmt.Errorf("the disk of %s has %d inodes free, less than %d (a tenth of ledger.inodes): free some and start again", o.Dir, s.Inodes, o.Inodes/10)
 	}
 	return nil
 }
 
-// roomy is the way back from soft: half as much again, lest it flutter.
+// roomy is the limit at which intake starts again: half above soft, so it doesn't flap.
 func (o *Options) roomy(s Space, used int64) bool {
 	return s.Bytes >= o.DiskSoft+o.DiskSoft/2+used && s.Inodes/3 >= o.Inodes/2
 }
 
-// room is whether the ledger is full, and a channel to wait for room.
+// room says whether the ledger is full, and has a channel to wait for space.
 type room struct {
 	mu   sync.Mutex
 	full bool
@@ -91,8 +91,8 @@ func (r *room) wait() <-chan struct{} {
 	return r.c
 }
 
-// openDisk prepares the folder: it gives up the ballast when nothing else
-// lets badger open, and makes it when there is plenty of room.
+// openDisk prepares the folder. It deletes the ballast if badger could not open
+// otherwise, and makes it when there is plenty of space.
 func (l *Ledger) openDisk() (err error) {
 	if err := os.MkdirAll(l.o.Dir, 0o700); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (l *Ledger) openDisk() (err error) {
 	}
 	if l.o.hard(free) != nil {
 		if info, err := os.Lstat(l.ballast()); err == nil && info.Mode().IsRegular() && os.Remove(l.ballast()) == nil {
-			l.o.Log.Warn("disk is full, ballast given up: free some space", "state", "full")
+			l.o.Log.Warn("disk is full, ballast deleted: free some space", "state", "full")
 		}
 		if free, err = l.o.Statfs(l.o.Dir); err != nil {
 			return err
@@ -123,7 +123,7 @@ func (l *Ledger) openDisk() (err error) {
 
 func (l *Ledger) ballast() string { return filepath.Join(l.o.Dir, "ballast") }
 
-// makeBallast makes a file of real blocks, unless it is there.
+// makeBallast makes a file of real blocks if there is none.
 func (l *Ledger) makeBallast() error {
 	if info, err := os.Stat(l.ballast()); l.o.Ballast == 0 || err == nil && info.Size() == l.o.Ballast {
 		return nil
@@ -138,7 +138,7 @@ func (l *Ledger) makeBallast() error {
 	return nil
 }
 
-// fillZeros is fill for file systems that can't reserve: it writes.
+// fillZeros is fill for file systems that can't reserve blocks: it writes zeros.
 func fillZeros(f *os.File, size int64) error {
 	zeros := make([]byte, 1<<20)
 	for size > 0 {
@@ -151,8 +151,8 @@ func fillZeros(f *os.File, size int64) error {
 	return nil
 }
 
-// used is what the ledger's files take on disk, in bytes; many have holes. It is what
-// it was when they can't be looked at.
+// used is how much disk the ledger's files take, in bytes; many have holes. If they
+// can't be read, it is the last known size.
 func (l *Ledger) used() (sum int64) {
 	for _, dir := range []string{l.o.db(), l.o.log()} {
 		files, err := os.ReadDir(dir)
@@ -161,7 +161,7 @@ func (l *Ledger) used() (sum int64) {
 			return l.lastUsed.Load()
 		}
 		for _, f := range files {
-			if info, err := f.Info(); err == nil { // else deleted meanwhile
+			if info, err := f.Info(); err == nil { // an error: it was deleted meanwhile
 				if s, ok := info.Sys().(*syscall.Stat_t); ok {
 					sum += s.Blocks * 512
 				}
@@ -177,18 +177,18 @@ func (l *Ledger) look(free Space) {
 	used := l.used()
 	switch full := l.full.is(); {
 	case !full && l.o.soft(free, used):
-		l.o.Log.Error("disk is at its soft limit: no new messages are taken until there is room", "state", "full",
+		l.o.Log.Error("disk is at its soft limit: no new messages are stored until there is space", "state", "full",
 			"err", fmt.Sprintf("%d MiB and %d inodes are free", free.Bytes>>20, free.Inodes))
 		l.full.set(true)
 	case full && l.o.roomy(free, used):
-		l.o.Log.Info("disk has room again", "state", "open")
+		l.o.Log.Info("disk has space again", "state", "open")
 		l.full.set(false)
 	}
 	l.metrics.disk(free, used)
 }
 
-// watchDisk looks every second whether there is room on the disk, and whether
-// the clock was set.
+// watchDisk checks every second whether the disk has space, and whether the clock was
+// set.
 func (l *Ledger) watchDisk(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -207,7 +207,7 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 		switch free, err := l.o.Statfs(l.o.Dir); {
 		case err != nil:
 			if !broken {
-				l.o.Log.Error("watch disk: what is free is not known, so the ledger does not stop in time", "err", err)
+				l.o.Log.Error("watch disk: free space can't be read, so the ledger does not stop before the disk is full", "err", err)
 			}
 			broken = true
 			l.metrics.diskUnknown()
@@ -216,7 +216,7 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 			return nil
 		default:
 			if broken {
-				l.o.Log.Info("the disk can be watched again")
+				l.o.Log.Info("free space of the disk can be read again")
 			}
 			broken = false
 			l.look(free)
@@ -224,5 +224,5 @@ func (l *Ledger) watchDisk(ctx context.Context) error {
 	}
 }
 
-// Space is what is free where the ledger is.
+// Space is the free space of the ledger's disk.
 func (l *Ledger) Space() (Space, error) { return l.o.Statfs(l.o.Dir) }

@@ -11,40 +11,40 @@ import (
 	"balhost/host/internal/state"
 )
 
-// filter rules out that a message was stored before, for most that were not,
-// without a look into the store: it has the dedup keys of the last window in Bloom
-// filters. What it does not rule out is looked up. The committer owns it.
+// filter recognizes most new messages without a read of the store. It holds the dedup
+// keys of the last window in Bloom filters. A message that may be known is looked up
+// in the store. The committer owns it.
 //
-// Each generation takes so many keys. The oldest is used again when its newest key
-// has left the window; when none is that old keys are left out, and as long as one
-// of these is in the window, everything is looked up.
+// Each generation holds a fixed number of keys. The oldest is reused when its newest key
+// has left the window. If none is that old, new keys are not added. As long as such a
+// missing key is in the window, every message is looked up.
 type filter struct {
 	window      time.Duration
 	generations []*generation // oldest first; the last is being filled
-	most, each  int           // how many there may be, and keys in one
-	missing     time.Time     // when the newest key was stored that is in none; zero: all are
+	most, each  int           // how many generations there may be, and keys in one
+	missing     time.Time     // when the newest missing key was stored; zero: none is missing
 	began       time.Time
 }
 
-// generation says of a key that it is not among its own, or may be.
+// generation is a Bloom filter: a key is not in it, or may be in it.
 type generation struct {
 	keys   *z.Bloom
 	n      int
 	newest time.Time // of its keys
 }
 
-// They take 4 MiB in all, each made when it is needed. Once they are full, one new
-// message in twelve is looked up for nothing (TestFilterIsMostlyRight); more bits
-// to a key would make it fewer, and the messages that find room fewer too.
+// All generations take 4 MiB; each is made when it is needed. When they are full, one
+// new message in twelve is looked up for nothing (TestFilterIsMostlyRight). More bits for
+// each key would make that rarer, but then fewer keys fit.
 const (
 	maxGenerations = 4
 	generationKeys = 1 << 20
 	bitsForAKey    = 8
-	bitsOfAKey     = 5 // that it sets; more are no better
+	bitsOfAKey     = 5 // set for each key; more are no better
 )
 
-// newFilter has none of the keys that were stored until now. Until learn, it leaves
-// room for them.
+// newFilter makes a filter without the keys that were stored before. It reserves space
+// for them until learn.
 func newFilter(window time.Duration, now time.Time) *filter {
 	return &filter{window: window, most: 1, each: generationKeys, missing: now, began: now}
 }
@@ -62,7 +62,7 @@ func (f *filter) rulesOut(key []byte, now time.Time) bool {
 	return true
 }
 
-// add takes the key of what is stored now, which is never before the last one's.
+// add adds the key of a message that is stored now. Time never goes back between calls.
 func (f *filter) add(key []byte, now time.Time) {
 	n := len(f.generations)
 	if n == 0 || f.generations[n-1].n == f.each {
@@ -86,7 +86,7 @@ func (f *filter) add(key []byte, now time.Time) {
 	g.newest = now
 }
 
-// learn takes over the keys from before f began. Does old lack some, they stay missing.
+// learn adds the keys from before f began. Keys that old lacks stay missing.
 func (f *filter) learn(old *filter) {
 	f.most = maxGenerations
 	if !old.missing.IsZero() {
@@ -98,11 +98,11 @@ func (f *filter) learn(old *filter) {
 	}
 }
 
-// hash is a part of the digest in which the key ends.
+// hash is a part of the digest at the end of the key.
 func hash(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
-// The keys from before the start are read while the ledger is in use, in looks at
-// so many, with a pause for others: until then everything is looked up.
+// The keys from before the start are read while the ledger is in use, in portions with a
+// pause between them. Until all are read, every message is looked up.
 const (
 	rememberKeys  = 1 << 16
 	rememberPause = 100 * time.Millisecond
@@ -115,7 +115,7 @@ func (l *Ledger) remember(ctx context.Context) error {
 	for next := []byte{kindDedup}; ; time.Sleep(rememberPause) {
 		var err error
 		if next, err = l.dedupKeys(next, rememberKeys, func(key []byte) { old.add(key, now) }); err != nil {
-			l.o.Log.Warn("read dedup keys, to know what is new: all is looked up", "err", err)
+			l.o.Log.Warn("read dedup keys: every message is looked up on disk", "err", err)
 			return nil
 		}
 		if next == nil || !old.missing.IsZero() {
@@ -128,8 +128,8 @@ func (l *Ledger) remember(ctx context.Context) error {
 	}
 }
 
-// dedupKeys gives so many keys from start on to f, and returns where to go on, nil
-// at the end. It gives whatever batch.known could find, and may give more.
+// dedupKeys gives f a portion of the keys from start on, and returns where to continue,
+// nil at the end. f gets all keys that batch.known can find, and maybe more.
 func (l *Ledger) dedupKeys(start []byte, most int, f func(key []byte)) (next []byte, err error) {
 	err = closedAs(l.state.Moment(func(m *state.Moment) error {
 		m.Keys(start[:1], start, func(key []byte) bool {
@@ -145,7 +145,7 @@ func (l *Ledger) dedupKeys(start []byte, most int, f func(key []byte)) (next []b
 	return next, err
 }
 
-// learn gives the filter, in its owner's goroutine, the keys from before the start.
+// learn gives the filter the keys from before the start, in its owner's goroutine.
 type learn struct{ old *filter }
 
 func (o *learn) weigh() (bytes, records int) { return 0, 0 }

@@ -6,11 +6,11 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// nextID makes the id of an event that is stored after the one with the id last. Ids
-// grow in that order, over restarts and when the clock is set back, so that id order
-// is ledger order. The entropy is for the first id of a millisecond; the others count on from it.
+// nextID makes the id of the event after the one with the id last. Ids always grow, also
+// over restarts and when the clock is set back. So the order of ids is the ledger's order.
+// The first id of a millisecond uses the entropy; the next ones count up from it.
 func nextID(last ulid.ULID, now time.Time, entropy [10]byte) (id ulid.ULID) {
-	if ms := ulid.Timestamp(now); ms > last.Time() && id.SetTime(ms) == nil { // which fails from the year 10889 on
+	if ms := ulid.Timestamp(now); ms > last.Time() && id.SetTime(ms) == nil { // fails from the year 10889 on
 		copy(id[6:], entropy[:])
 		return id
 	}

@@ -5,31 +5,30 @@ import (
 	"sort"
 )
 
-// index knows what is pending of one kind, in seq order. Of every page that has
-// something pending memory holds a stub of 24 bytes; of the pages that were
-// stored or used last it holds the entries too, and the bodies of those that
-// were stored since the start: as much as limit allows. What lies deeper is
-// read from the disk when its turn comes (see deep.go), so that no backlog decides how much memory the
-// host needs.
+// index knows all pending entries of one kind, in seq order. For every page with a
+// pending entry it holds a stub of 24 bytes. For the pages that were stored or used last
+// it also holds the entries, and the bodies that were stored since the start, up to
+// limit. Other entries are read from the disk when they are needed (see deep.go). So the
+// host's memory does not grow with the backlog.
 //
 // Only the committer changes it, under Ledger.mu, so the committer reads it
 // without the lock.
 type index struct {
 	kind  byte
-	stubs []stub // what has ended leaves a hole, with n 0
+	stubs []stub // a page that has ended leaves a hole, with n 0
 	pages int    // stubs that are no holes
 	live  int    // entries
 
 	held, limit int     // bytes of entries and bodies in memory
-	open        []*page // whose entries are in memory, in the order in which they came; may have ended
+	open        []*page // pages in memory, in the order in which they were loaded; some may have ended
 }
 
-// stub is what memory holds about each page.
+// stub is what memory holds for each page.
 type stub struct {
 	seq     uint64
-	page    *page  // nil: it is on the disk alone, and the rest is as it was written
+	page    *page  // nil: it is only on the disk, and the other fields are as it was written
 	n, live uint16 // as in page; 0: a hole
-	turn    uint16 // grows when the page leaves memory, so that who read the disk sees that it has changed
+	turn    uint16 // grows when the page leaves memory, so that a reader of the disk notices the change
 	marked  bool   // as in page
 	tried   bool   // as in page
 }
@@ -45,8 +44,8 @@ func (l *Ledger) index(kind byte) *index {
 	return &l.events
 }
 
-// place is where a pending entry is stored, and what of it changes. What the
-// committer alone uses needs no lock.
+// place is where a pending entry is stored, and its fields that change. Fields that only
+// the committer uses need no lock.
 type place struct {
 	seq      uint64
 	due      int64 // nanoseconds, 0: at once; Ledger.mu guards it
@@ -61,16 +60,16 @@ type place struct {
 
 func (p *place) at() *place { return p }
 
-// itemExtra is about what memory holds of a pending entry besides texts and body.
+// itemExtra is about how much memory a pending entry needs besides texts and body.
 const itemExtra = 192
 
-// find is where in stubs the page is that seq would be in.
+// find is the position in stubs of the page for seq.
 func (x *index) find(seq uint64) (at int, found bool) {
 	at = sort.Search(len(x.stubs), func(i int) bool { return x.stubs[i].seq > seq }) - 1
 	return at, at >= 0 && x.stubs[at].n > 0
 }
 
-// stub is that of the page that seq would be in; nil when there is none.
+// stub is the stub of the page for seq; nil when there is none.
 func (x *index) stub(seq uint64) *stub {
 	if at, found := x.find(seq); found {
 		return &x.stubs[at]
@@ -78,7 +77,7 @@ func (x *index) stub(seq uint64) *stub {
 	return nil
 }
 
-// follow is the first page with a greater seq that something is pending of; nil for none.
+// follow is the first page with a greater seq and a pending entry; nil for none.
 func (x *index) follow(seq uint64) *stub {
 	at, _ := x.find(seq)
 	for at++; at < len(x.stubs); at++ {
@@ -89,14 +88,14 @@ func (x *index) follow(seq uint64) *stub {
 	return nil
 }
 
-// list notes a page that is on the disk.
+// list adds a page that is on the disk.
 func (x *index) list(s stub) {
 	x.stubs = append(x.stubs, s)
 	x.pages++
 	x.live += int(s.live)
 }
 
-// add makes an entry pending, the newest so far.
+// add adds a pending entry, which is the newest.
 func (x *index) add(it item) {
 	p := it.at().page
 	if len(x.stubs) == 0 || x.stubs[len(x.stubs)-1].page != p {
@@ -108,7 +107,7 @@ func (x *index) add(it item) {
 	x.live++
 }
 
-// load has memory hold the entries of a page, as they are on the disk.
+// load puts the entries of a page into memory, as they are on the disk.
 func (x *index) load(s *stub, p *page) {
 	s.page = p
 	x.open = append(x.open, p)
@@ -117,7 +116,7 @@ func (x *index) load(s *stub, p *page) {
 	}
 }
 
-// end takes an entry out. Its page is in memory: the committer ended it there.
+// end removes an entry. Its page is in memory, because the committer ended it there.
 func (x *index) end(it item) {
 	pl := it.at()
 	p := pl.page
@@ -143,8 +142,8 @@ func (x *index) end(it item) {
 	}
 }
 
-// shed lets memory forget the pages that came first, until it holds less than
-// the limit. Between two batches alone: a batch changes the entries that it has found.
+// shed drops the pages that were loaded first from memory, until it holds less than the
+// limit. It runs only between two batches: a batch changes the entries that it has found.
 func (x *index) shed() {
 	gone := 0
 	for ; gone < len(x.open) && (x.held > x.limit || len(x.open[gone].items) == 0); gone++ {
@@ -165,10 +164,10 @@ func (x *index) shed() {
 	}
 }
 
-// low is the key before which no page is pending; next when none is.
+// low is the key of the first pending page; next when there is none.
 func (x *index) low(next uint64) uint64 {
 	if len(x.stubs) == 0 {
 		return next
 	}
-	return x.stubs[0].seq // end leaves no hole at the front
+	return x.stubs[0].seq // end removes holes at the front
 }

@@ -18,43 +18,43 @@ import (
 	"balhost/host/internal/state"
 )
 
-// Options says where a ledger is and how careful it is. Only Dir is needed.
+// Options says where a ledger is and which limits it has. Only Dir is required.
 type Options struct {
-	Dir         string        // made when it is missing; for one process at a time
-	DedupWindow time.Duration // how long an upstream is known again (P6); 48 h when 0
-	Retention   time.Duration // how long summaries of what ended are kept; 24 h when 0
+	Dir         string        // made if it is missing; only one process at a time can use it
+	DedupWindow time.Duration // how long a repeated upstream is recognized (P6); 48 h when 0
+	Retention   time.Duration // how long summaries of ended messages are kept; 24 h when 0
 
-	DiskSoft int64  // bytes that must be free besides as many as the ledger has now, or ErrFull; 1 GiB when 0
-	DiskHard int64  // bytes that must be free, or the ledger stops for good; 256 MiB when 0, or half of DiskSoft when that is less
-	Ballast  int64  // size of a file that the next start gives up when the disk is full; 0: none
-	Inodes   uint64 // inodes that must be free, or ErrFull; with a tenth of them it stops for good; 10,000 when 0
+	DiskSoft int64  // intake stops (ErrFull) when fewer bytes plus the ledger's current size are free; 1 GiB when 0
+	DiskHard int64  // the ledger stops for good when fewer bytes are free; 256 MiB when 0, or half of DiskSoft when that is less
+	Ballast  int64  // size of a spare file, which the next start deletes if the disk is full; 0: none
+	Inodes   uint64 // intake stops when fewer inodes are free; below a tenth of it the ledger stops for good; 10,000 when 0
 
 	Log     hclog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
-	// Poison is called once, from any goroutine, when a commit failed or the store
-	// cannot be trusted any more. Nothing is acknowledged afterwards (P10): the
-	// process should end, for the next Open to recover. nil: it is only logged.
+	// Poison is called once, from any goroutine, when a commit failed or the store can't
+	// be trusted any more. Nothing is acked afterwards (P10). The process should end, so
+	// that the next Open recovers. nil: the failure is only logged.
 	Poison func(error)
 	Now    func() time.Time                       // the wall clock; nil: time.Now
-	Uptime func() (boot string, up time.Duration) // a clock that nobody sets, such as [Uptime]; nil: none
+	Uptime func() (boot string, up time.Duration) // a clock that nobody can set, such as [Uptime]; nil: none
 	Statfs func(dir string) (Space, error)        // nil: the operating system
 
-	// Light and Commit are for simulations. A Light store opens in milliseconds:
-	// it syncs nothing, so that a power cut loses commits, has small files, and
-	// never compacts. Commit is called for each commit, which it makes by calling
-	// commit; it may take its time, or fail before or after. nil: commits are made.
+	// Light and Commit are for simulations. A Light store opens in milliseconds. It has
+	// small files, never compacts, and syncs nothing, so a power cut loses commits. Commit
+	// is called for each commit. It makes it by calling commit; it may wait, or fail before
+	// or after that. nil: commits are just made.
 	Light  bool
 	Commit func(commit func() error) error
 	Sizes  Sizes
 }
 
-// Sizes are how much of what there is before it becomes something else, in bytes;
-// 0: as is good for a server. Tests make them small, so that it happens often.
+// Sizes are the sizes, in bytes, at which a file or buffer is full; 0: a good size for a
+// server. Tests make them small, so that it happens often.
 type Sizes struct {
-	Segment  int // a file of the journal
-	Layer    int // frames of commits, before what they changed is written to badger
-	MemTable int // one of badger's
-	Rotate   int // frames of commits, before what they changed is made a table
+	Segment  int // one file of the journal
+	Layer    int // frames of commits, after which their changes are written to badger
+	MemTable int // one of badger's memtables
+	Rotate   int // frames of commits, after which their changes become a table
 }
 
 func (o Options) withDefaults() Options {
@@ -90,23 +90,23 @@ type Ledger struct {
 	box     *mailbox
 	calls   *callbacks
 	clock   *clock
-	dedup   *filter // what was stored within the window
+	dedup   *filter // the messages that were stored in the window
 	metrics *metrics
-	folders []folder // of the files, as they were opened
+	folders []folder // the folders of the files, as they were opened
 
-	replayed atomic.Bool // the journal is
+	replayed atomic.Bool // whether the journal has been applied
 	closing  atomic.Bool
 	backing  sync.Mutex // held while a backup is taken
 
-	// append makes a commit durable: Log.Append, or what a test wants of it.
+	// append makes a commit durable: Log.Append, or a test's replacement.
 	append func(commit uint64, frame []byte) error
-	stamp  func() stamp // for a batch that begins now
+	stamp  func() stamp // makes the stamp of a batch that begins now
 
 	full       *room
 	failure    atomic.Pointer[error] // why the ledger is poisoned
 	poisoned   sync.Once
 	lastUsed   atomic.Int64
-	committing atomic.Pointer[time.Time] // when the commit under way began; nil: none is
+	committing atomic.Pointer[time.Time] // when the current commit began; nil: there is none
 
 	lastSent, lastEvents atomic.Pointer[lastPage]
 	deepSent, deepEvents atomic.Pointer[deepPage]
@@ -117,8 +117,8 @@ type Ledger struct {
 	closed               sync.Once
 	closeErr             error
 
-	// mu guards what follows. The committer alone changes events, sent, tally,
-	// freed and owners, and so reads them without it.
+	// mu guards the fields below. Only the committer changes events, sent, tally, freed
+	// and owners, so it reads them without mu.
 	mu            sync.RWMutex
 	events        index
 	sent          index
@@ -130,14 +130,14 @@ type Ledger struct {
 	alarms        []string
 }
 
-// What memory may hold of pending entries and their bodies, in bytes: 32 MiB in all.
+// How much memory pending entries and their bodies may take, in bytes: 32 MiB in total.
 const (
 	hotEvents = 24 << 20
 	hotSent   = 8 << 20
 )
 
-// Open opens or makes the ledger in o.Dir, and recovers what a crash left. Its
-// goroutines end with Close.
+// Open opens or makes the ledger in o.Dir, and recovers it after a crash. Its goroutines
+// end with Close.
 func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l := &Ledger{
 		o: o.withDefaults(), box: newMailbox(), full: newRoom(), owners: map[string]string{},
@@ -184,13 +184,13 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 // compacts on a busy machine may take more than ten seconds.
 const closeTime = 20 * time.Second
 
-// Close commits what is waiting, calls what is to be called back, and closes
-// the files. What comes later gets entry.ErrClosed. It must not be called from
-// a callback. Its error is the ledger's failure, if it has one.
+// Close commits all waiting operations, calls their callbacks, and closes the files.
+// Later operations get entry.ErrClosed. A callback must not call Close. Its error is the
+// ledger's failure, if there is one.
 func (l *Ledger) Close() error {
 	l.closed.Do(func() {
 		ended := make(chan error, 1)
-		go func() { ended <- l.shutdown() }() //house:go awaited below, but for a badger that hangs
+		go func() { ended <- l.shutdown() }() //house:go awaited below, unless badger hangs
 		limit := time.NewTimer(closeTime)
 		defer limit.Stop()
 		select {
@@ -205,7 +205,7 @@ func (l *Ledger) Close() error {
 func (l *Ledger) shutdown() error {
 	l.closing.Store(true) // ends a backup
 	l.stop()
-	l.box.close()      // before the keepers are awaited: one may wait for a commit that is not made any more
+	l.box.close()      // before waiting for the keepers: one may wait for a commit that will not be made
 	l.keepers.Wait()   //nolint:errcheck // they return nil
 	l.committer.Wait() //nolint:errcheck // it returns nil
 	l.calls.wait()
@@ -226,8 +226,8 @@ func (l *Ledger) put(o op, done func(error)) {
 	}
 }
 
-// poison ends the ledger: from here on no callback hears of success, so that
-// nobody acks what may not be on disk (P10).
+// poison ends the ledger. From now on every callback gets an error, so that nobody acks a
+// message that may not be on disk (P10).
 func (l *Ledger) poison(err error) {
 	l.poisoned.Do(func() {
 		l.failure.Store(&err)
@@ -258,17 +258,17 @@ func (l *Ledger) alarm(text string) {
 	l.alarms = append(l.alarms, text)
 }
 
-// Alarms tells what a person must know: signs of lost data that were found at
-// the start or by Verify.
+// Alarms lists signs of lost data that were found at the start or by Verify. A person
+// must know them.
 func (l *Ledger) Alarms() []string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return append([]string(nil), l.alarms...)
 }
 
-// Full reports whether the disk is at its soft limit: Accept and Update give
-// entry.ErrFull, what ends, retries or deletes goes on.
+// Full reports whether the disk is at its soft limit. Then Accept and Update give
+// entry.ErrFull; operations that end, retry or delete still work.
 func (l *Ledger) Full() bool { return l.full.is() }
 
-// Room returns a channel that is closed as soon as, or while, the ledger is not full.
+// Room returns a channel that is closed while the ledger is not full.
 func (l *Ledger) Room() <-chan struct{} { return l.full.wait() }

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the ledger's, without labels. A nil one counts nothing.
+// metrics are the ledger's metrics, without labels. A nil one counts nothing.
 type metrics struct {
 	reg        prometheus.Registerer
 	collectors []prometheus.Collector
@@ -25,15 +25,15 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	m := &metrics{
 		reg: l.o.Metrics,
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "balhost_ledger_commit_seconds", Help: "How long a commit took, from the call to the sync's end.",
+			Name: "balhost_ledger_commit_seconds", Help: "How long a commit took, from the call to the end of the sync.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
 		}),
 		ops: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "balhost_ledger_commit_ops", Help: "Operations in one commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
 		}),
-		freeBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_bytes", Help: "Free on the ledger's disk."}),
-		inodes:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_inodes", Help: "Free on the ledger's disk."}),
-		usedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_used_bytes", Help: "Taken by the ledger."}),
+		freeBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_bytes", Help: "Free bytes on the ledger's disk."}),
+		inodes:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_free_inodes", Help: "Free inodes on the ledger's disk."}),
+		usedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "balhost_ledger_disk_used_bytes", Help: "Bytes of disk that the ledger uses."}),
 	}
 	m.collectors = []prometheus.Collector{m.seconds, m.ops, m.freeBytes, m.inodes, m.usedBytes}
 	gauge := func(name, help string, value func() float64) {
@@ -48,7 +48,7 @@ func newMetrics(l *Ledger) (*metrics, error) {
 		}
 		return 0
 	})
-	gauge("balhost_ledger_stalled_seconds", "For how long a commit has been waiting for the disk, from 5 s on.", func() float64 { return l.Stalled().Seconds() })
+	gauge("balhost_ledger_stalled_seconds", "How long a commit has waited for the disk, from 5 s on.", func() float64 { return l.Stalled().Seconds() })
 	gauge("balhost_ledger_alarms", "Signs of lost data found since the start.", func() float64 { return float64(len(l.Alarms())) })
 	counter := func(name, help string, value func() uint64) {
 		m.collectors = append(m.collectors, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
@@ -85,7 +85,7 @@ func (m *metrics) commit(took time.Duration, ops int) {
 	}
 }
 
-// diskUnknown: no figure is better than an old one.
+// diskUnknown removes the figures: no figure is better than an old one.
 func (m *metrics) diskUnknown() {
 	if m != nil {
 		m.freeBytes.Set(math.NaN())

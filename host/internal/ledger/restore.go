@@ -21,25 +21,25 @@ import (
 	"balhost/host/internal/state"
 )
 
-// restoring is where a restore makes the tables. While it is there no ledger opens.
+// restoring is the folder where a restore makes the tables. While it exists, no ledger opens.
 func (o *Options) restoring() string { return o.db() + ".restoring" }
 
-// seqsAhead is how many seqs a restore leaves out: the ledger that was lost may
-// have given them out after the backup was taken. It takes 282 days at 45,000 a second to use so many.
+// seqsAhead is how many seqs a restore skips: the lost ledger may have used them after the
+// backup. At 45,000 a second it would have needed 282 days to use that many.
 const seqsAhead = 1 << 40
 
-// Restored is what a restore has made.
+// Restored describes what a restore has made.
 type Restored struct {
 	backup.Info
-	Problems []string `json:"problems"` // those that the ledger had when the backup was taken
+	Problems []string `json:"problems"` // problems that the ledger had at the time of the backup
 }
 
-// Restore makes a ledger in o.Dir, where there must be none, of a backup. It appears by one
-// rename, after all was read, found whole, and synced: whatever ends it before leaves nothing
-// that opens, and it can be done again. The journal begins with the backup's commit.
+// Restore makes a ledger in o.Dir from a backup. There must be no ledger. The new one appears
+// by one rename, after everything was read, found complete, and synced. If it ends earlier,
+// nothing is left that opens, and it can be repeated. The journal begins with the backup's commit.
 //
-// What the lost ledger gave out after the backup is not given out again: seqs go on far behind
-// its last one, ids from a random one. Where it was in its clock is restored, too.
+// What the lost ledger used after the backup is not used again: seqs continue far above its last
+// one, and ids from a random one. The ledger's clock continues, too.
 func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error) {
 	o = o.withDefaults()
 	defer func() {
@@ -61,7 +61,7 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	if free, err := o.Statfs(o.Dir); err != nil {
 		return Restored{}, err
 	} else if o.soft(free, about) {
-		return Restored{}, fmt.Errorf("its disk has %d MiB and %d inodes free, which is not enough for %d MiB of records and what ledger.disk_soft and ledger.inodes keep free", free.Bytes>>20, free.Inodes, about>>20)
+		return Restored{}, fmt.Errorf("its disk has %d MiB and %d inodes free, which is too little: it needs %d MiB for records, besides what ledger.disk_soft and ledger.inodes keep free", free.Bytes>>20, free.Inodes, about>>20)
 	}
 	at := state.Options{Dir: o.restoring(), Schema: schema, Light: o.Light, Log: o.Log.Named("badger"), MemTable: o.Sizes.MemTable}
 	v := newVerifier(ctx)
@@ -78,7 +78,7 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 		}
 	}()
 	err = state.Load(at, b.Header().Commit, func(put func(state.Change) error) error {
-		mine = true // and nobody else's: badger has its lock
+		mine = true // no other process uses it: badger has locked it
 		return readAll(b, v, func(c state.Change) error {
 			if string(c.Key) == string(keyCounter) {
 				c.Value = ahead(c.Value, now)
@@ -90,8 +90,8 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	if err != nil {
 		return Restored{}, err
 	}
-	mine = false // what fails from here on is left, for the next try
-	if known {   // else it goes on by the wall clock
+	mine = false // after a failure from here on, the folder stays for the next try
+	if known {   // else it continues from the wall clock
 		if err := newClock(o).save(clock); err != nil {
 			return Restored{}, err
 		}
@@ -102,7 +102,7 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	return Restored{b.Info(), v.Problems}, nil
 }
 
-// CheckBackup reads a backup to its end, and looks for what Examine looks for.
+// CheckBackup reads a backup to its end, and checks it like Examine.
 func CheckBackup(ctx context.Context, r io.Reader) (backup.Info, Examined, error) {
 	v := newVerifier(ctx)
 	b, err := newReader(r)
@@ -121,7 +121,7 @@ func newReader(r io.Reader) (*backup.Reader, error) {
 	return b, err
 }
 
-// readAll gives the records of a backup to f, and returns nil when it was whole.
+// readAll gives f the records of a backup, and returns nil if the backup is complete.
 func readAll(b *backup.Reader, v *verifier, f func(state.Change) error) error {
 	for {
 		block, err := b.Next()
@@ -147,7 +147,7 @@ func readAll(b *backup.Reader, v *verifier, f func(state.Change) error) error {
 	}
 	v.end()
 	if n := b.Info().Records; n != v.Records || v.Commit != b.Header().Commit {
-		return fmt.Errorf("%w (%d records up to commit %d, there should be %d up to %d)", backup.ErrDamaged, v.Records, v.Commit, n, b.Header().Commit)
+		return fmt.Errorf("%w (%d records up to commit %d, expected %d up to %d)", backup.ErrDamaged, v.Records, v.Commit, n, b.Header().Commit)
 	}
 	return nil
 }
@@ -157,11 +157,11 @@ func clockOf(h backup.Header) (m mark, known bool) {
 	return m, known
 }
 
-// ahead are the counters from which a restored ledger goes on, at a time of its clock.
+// ahead are the counters with which a restored ledger continues, at a time of its clock.
 func ahead(record []byte, now time.Time) []byte {
 	r, err := unseal(keyCounter, record)
 	if err != nil {
-		return record // which Open refuses
+		return record // Open will refuse it
 	}
 	t := readTally(&r)
 	t.seq += seqsAhead
@@ -174,8 +174,8 @@ func ahead(record []byte, now time.Time) []byte {
 	return sealRecord(appendTally(nil, t, t.at), 0, keyCounter)
 }
 
-// vacant refuses a folder in which there is a ledger, or a part of one. What an
-// unfinished restore has left is none: it began in a vacant one.
+// vacant is an error if the folder has a ledger or a part of one. The rest of an unfinished
+// restore does not count: it began in a vacant folder.
 func (o *Options) vacant() error {
 	parts := []string{o.db(), o.log(), filepath.Join(o.Dir, "commits")} // the last is schema 2's
 	if o.unfinished() != nil {
@@ -197,19 +197,19 @@ func (o *Options) vacant() error {
 				continue
 			}
 		}
-		return fmt.Errorf("there is a ledger already (%s): stop the host if one runs, move the folder %s away, and restore again", path, o.Dir)
+		return fmt.Errorf("there is already a ledger (%s): stop the host if one runs, move the folder %s away, and restore again", path, o.Dir)
 	}
 	return nil
 }
 
-// Exists reports whether there is a ledger in a folder, or a part of one.
+// Exists reports whether a folder has a ledger or a part of one.
 func Exists(dir string) bool {
 	o := Options{Dir: dir}
 	return o.unfinished() != nil || o.vacant() != nil
 }
 
-// reveal makes the restored tables the ledger's. All else of it is there before
-// they are. The journal begins with the commit that they end with.
+// reveal makes the restored tables the ledger's, after all its other files are there. The
+// journal begins with the last commit in the tables.
 func (o *Options) reveal(commit uint64, counters []byte) error {
 	if err := o.vacant(); err != nil {
 		return fmt.Errorf("another host was started meanwhile: %w", err)
@@ -231,12 +231,12 @@ func (o *Options) reveal(commit uint64, counters []byte) error {
 	return cmp.Or(state.SyncFolder(o.Dir), state.SyncFolder(filepath.Dir(o.Dir)))
 }
 
-// unfinished refuses a folder in which a restore has not ended.
+// unfinished is an error if a restore in the folder has not ended.
 func (o *Options) unfinished() error {
 	if _, err := os.Lstat(o.restoring()); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return fmt.Errorf("a restore has not ended: let it end, or repeat balhost restore; or remove %s to begin with an empty ledger", o.restoring())
+	return fmt.Errorf("a restore has not ended: wait for it, or repeat balhost restore; or remove %s to start with an empty ledger", o.restoring())
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// How long a commit may take: from commitSlow on the disk counts as stalled,
-// after commitLimit the commit will not end.
+// How long a commit may take. From commitSlow on, the disk counts as stalled. After
+// commitLimit, the ledger doesn't wait for the commit any more.
 const (
 	commitSlow  = 5 * time.Second
 	commitLimit = 60 * time.Second
 )
 
-// Stalled is for how long the commit under way has been waiting for the disk, once
-// that is commitSlow or more; else 0. It waits for nothing itself.
+// Stalled is how long the current commit has waited for the disk, if that is commitSlow or
+// more; else 0. It never blocks.
 func (l *Ledger) Stalled() time.Duration {
 	began := l.committing.Load()
 	if began == nil {
@@ -26,12 +26,12 @@ func (l *Ledger) Stalled() time.Duration {
 	return 0
 }
 
-// watchCommits looks every second whether a commit hangs. It touches no disk, so
-// that a disk that answers nothing does not silence it.
+// watchCommits checks every second whether a commit hangs. It does not use the disk, so
+// it works while the disk does not answer.
 //
-// Weak: a page fault in one of badger's mapped files is no system call to Go. On a
-// disk that answers nothing it stops the next garbage collection, and with it
-// all of the process, until the disk is back. Only another process sees that (daemon's notify.go).
+// Weak: for Go, a page fault in one of badger's mapped files is not a system call. If the
+// disk doesn't answer, it blocks the next garbage collection, and so the whole process,
+// until the disk is back. Only another process notices that (daemon's notify.go).
 func (l *Ledger) watchCommits(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

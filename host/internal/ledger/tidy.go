@@ -9,14 +9,14 @@ import (
 const (
 	tidyEvery    = time.Minute
 	purgeChunk   = 500
-	purgePause   = 2 * time.Millisecond // for others: purging is never urgent
+	purgePause   = 2 * time.Millisecond // lets others work: purging is never urgent
 	flattenEvery = 10 * time.Minute
 	flattenFrom  = 64 << 20 // bytes of records deleted
 )
 
-// tidy deletes summaries that are older than the retention time, rewrites
-// pages of which little is pending, and has badger rewrite its tables when much of what is in them was deleted: by
-// itself it does not, for keys that only grow (notes/badger.md D8).
+// tidy deletes summaries that are older than the retention time, and rewrites pages with few
+// pending entries. When much was deleted, it makes badger rewrite its tables: for keys that only
+// grow, badger does not do this by itself (notes/badger.md D8).
 func (l *Ledger) tidy(ctx context.Context) error {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
@@ -47,7 +47,7 @@ func (l *Ledger) tidy(ctx context.Context) error {
 	}
 }
 
-// worthFlattening: enough was deleted, and there is room for old and new tables at once.
+// worthFlattening: enough was deleted, and the disk has space for old and new tables.
 func (l *Ledger) worthFlattening() bool {
 	l.mu.RLock()
 	freed := l.freed
@@ -60,14 +60,14 @@ func (l *Ledger) worthFlattening() bool {
 func (l *Ledger) flatten() {
 	l.mu.Lock()
 	freed := l.freed
-	l.freed = 0 // what is deleted meanwhile counts for the next
+	l.freed = 0 // what is deleted from now on counts for the next time
 	l.mu.Unlock()
 	start := time.Now()
 	if err := l.state.Flatten(); err != nil {
 		l.o.Log.Warn("rewrite tables", "err", err)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.freed += freed // it still takes its room
+		l.freed += freed // it still takes space
 		return
 	}
 	l.o.Log.Debug("tables rewritten", "took", time.Since(start))
@@ -99,7 +99,7 @@ func (l *Ledger) wait(o op) error {
 	return <-done
 }
 
-// old finds some records of summaries from before cut.
+// old finds some records of summaries that are older than cut.
 func (l *Ledger) old(from, cut uint64) (*purge, error) {
 	p := &purge{}
 	start := binary.BigEndian.AppendUint64([]byte{kindSummary}, from)
@@ -121,7 +121,7 @@ func (l *Ledger) old(from, cut uint64) (*purge, error) {
 		for _, s := range r.summaries() {
 			if s.kind != 0 {
 				p.events++
-			} else { // its message id is free again
+			} else { // its message id may be used again
 				p.ids = append(p.ids, appendHashKey(nil, kindSent, sumSent(s.session, s.messageID)))
 			}
 		}
@@ -130,7 +130,7 @@ func (l *Ledger) old(from, cut uint64) (*purge, error) {
 	return p, err
 }
 
-// purge deletes records of summaries; all before to are gone then.
+// purge deletes records of summaries; after it, all before to are gone.
 type purge struct {
 	keys   [][]byte
 	ids    [][]byte // of downstreams
@@ -157,7 +157,7 @@ func (o *purge) apply(b *batch) error {
 	return nil
 }
 
-// squeeze has sparse pages rewritten that were there at the last tidy, when before was the next seq.
+// squeeze rewrites sparse pages that existed at the last tidy, when before was the next seq.
 func (l *Ledger) squeeze(ctx context.Context, before uint64) error {
 	for _, kind := range []byte{kindEvent, kindDownstream} {
 		for after := uint64(0); ctx.Err() == nil; {

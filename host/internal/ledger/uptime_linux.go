@@ -10,12 +10,12 @@ import (
 )
 
 var bootID = sync.OnceValue(func() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "": it is not known
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // "": unknown
 	return strings.TrimSpace(string(id))
 })
 
-// Uptime names the kernel's life and says how long it has lasted, sleep
-// included; "" when it isn't known. Nobody sets that clock.
+// Uptime gives the kernel's boot id and how long the kernel has run, including sleep; ""
+// when that isn't known. Nobody can set this clock.
 func Uptime() (boot string, up time.Duration) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {

@@ -9,20 +9,20 @@ import (
 	"balhost/host/internal/state"
 )
 
-// journaled is what the journal says of each record: the last change, by a hash of the key.
+// journaled is the last change of each record in the journal, by a hash of the key.
 type journaled struct {
 	seed maphash.Seed
 	by   map[uint64]change
 }
 
-// change is the last one of a record.
+// change is the last change of a record.
 type change struct {
 	commit, value uint64 // value is a hash
 	deleted       bool
-	mayGo         bool // badger may have forgotten it by now
+	mayGo         bool // badger may have dropped it by now
 }
 
-// journal reads all of the journal up to the moment's commit, and notes what the records must be after it.
+// journal reads the whole journal up to the moment's commit, and notes what the records must be.
 func (v *verifier) journal(log Log) error {
 	v.last = journaled{maphash.MakeSeed(), map[uint64]change{}}
 	enough := errors.New("enough")
@@ -37,11 +37,11 @@ func (v *verifier) journal(log Log) error {
 		return v.ctx.Err()
 	})
 	if last := log.Last(); last > 0 && last < v.Commit {
-		v.wrong("the journal ends with commit %d, the counters are those of commit %d", last, v.Commit)
+		v.wrong("the journal ends with commit %d, but the counters are those of commit %d", last, v.Commit)
 	}
 	if err != nil && !errors.Is(err, enough) && v.ctx.Err() == nil {
 		v.wrong("the journal can't be read: %v", err)
-		v.last.by = nil // of some records it may have a change that was not read
+		v.last.by = nil // changes of some records may not have been read
 		return nil
 	}
 	return v.ctx.Err()
@@ -56,7 +56,7 @@ func (v *verifier) frame(commit uint64, frame []byte) error {
 		}
 		counted = true
 		if r, err := unseal(c.Key, c.Value); err != nil || readTally(&r).commit != commit {
-			v.wrong("the counters in commit %d of the journal are those of another one", commit)
+			v.wrong("the counters in commit %d of the journal are those of another commit", commit)
 		}
 	})
 	if err == nil && !counted {
@@ -67,7 +67,7 @@ func (v *verifier) frame(commit uint64, frame []byte) error {
 
 func (j *journaled) hash(b []byte) uint64 { return maphash.Bytes(j.seed, b) }
 
-// met holds a record against its last change, if the journal has one.
+// met compares a record with its last change, if the journal has one.
 func (j *journaled) met(v *verifier, c state.Change) {
 	if len(j.by) == 0 {
 		return
@@ -80,13 +80,13 @@ func (j *journaled) met(v *verifier, c state.Change) {
 	delete(j.by, key)
 	switch {
 	case last.deleted:
-		v.wrong("record %q is there, commit %d has deleted it", c.Key, last.commit)
+		v.wrong("record %q exists, but commit %d deleted it", c.Key, last.commit)
 	case last.value != j.hash(c.Value):
-		v.wrong("record %q is not what commit %d has made it", c.Key, last.commit)
+		v.wrong("record %q differs from what commit %d wrote", c.Key, last.commit)
 	}
 }
 
-// missed is told of what the journal has and the tables have not.
+// missed reports records that the journal has and the tables don't have.
 func (j *journaled) missed(v *verifier) {
 	for _, last := range j.by {
 		if !last.deleted && !last.mayGo {

@@ -18,11 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// badgerOptions are reasoned in notes/badger.md §4: values in the tree and never
-// in the value log, small memtables for little memory and quick recovery, checksums
-// read when a table is opened. No write is synced: the journal is. Eight tables gather
-// before they are compacted, since each time all of the level below is written anew: for
-// a million messages 250 MB of tables are written so, and 470 MB when it is two tables.
+// badgerOptions: notes/badger.md §4 has the reasons. Values are in the tree, never in the
+// value log. Memtables are small, for little memory and quick recovery. Opening a table
+// reads its checksums. No write is synced, because the journal is. Compaction waits for
+// eight tables, since each one rewrites the whole level below: for a million messages that
+// writes 250 MB of tables; with two tables it would be 470 MB.
 func badgerOptions(o *Options, w *watch) badger.Options {
 	b := badger.DefaultOptions(o.Dir).WithLogger(w).WithSyncWrites(false).WithDetectConflicts(false).WithNumVersionsToKeep(1).
 		WithMemTableSize(int64(o.MemTable)).WithNumMemtables(2).WithNumLevelZeroTables(8).WithNumLevelZeroTablesStall(20).WithNumCompactors(2).
@@ -36,7 +36,7 @@ func badgerOptions(o *Options, w *watch) badger.Options {
 	return b
 }
 
-// openBadger throws away what proves nothing, checks what would make badger panic or leave tables out, then opens it.
+// openBadger removes files that prove nothing, checks for what would make badger panic or leave tables out, and opens it.
 func openBadger(o *Options, w *watch) (_ *badger.DB, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func open(o badger.Options, w *watch) (_ *badger.DB, err error) {
 }
 
 func errBusy(err error) error {
-	return fmt.Errorf("another balhost runs on this data_dir, or may not yet have ended: %w", err)
+	return fmt.Errorf("another balhost runs on this data_dir, or has not ended yet: %w", err)
 }
 
 // lock takes the lock that badger takes, for as long as badger does not run.
@@ -92,10 +92,10 @@ func lock(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// memtableLog is what badger calls the logs of its memtables.
+// memtableLog matches badger's names for the logs of its memtables.
 var memtableLog = regexp.MustCompile(`^[0-9]{5,}\.mem$`)
 
-// dropLogs removes the logs of memtables, which prove nothing (see doc.go). Only badger's own names go.
+// dropLogs removes the logs of memtables, which prove nothing (see doc.go). It removes only badger's own names.
 func dropLogs(dir string) (err error) {
 	unlock, err := lock(dir)
 	if err != nil {
@@ -116,12 +116,12 @@ func dropLogs(dir string) (err error) {
 	return nil
 }
 
-// logName is what badger calls the files that keep it from opening when they are empty.
+// logName matches badger's names for files that prevent opening when they are empty.
 var logName = regexp.MustCompile(`^([0-9]{5,}\.mem|[0-9]{6,}\.vlog|` + badger.KeyRegistryFileName + `)$`)
 
-// preflight looks for damage of which badger makes too much or too little:
-// empty files, which hold nothing, keep it from opening; a damaged table makes it
-// panic where nobody can recover, or is left out with what it holds.
+// preflight looks for damage that badger handles badly. Empty files hold nothing, but
+// prevent opening. With a damaged table badger panics where nobody can recover, or leaves
+// the table out with all its records.
 func preflight(dir string, o badger.Options) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -163,7 +163,7 @@ func preflight(dir string, o badger.Options) error {
 	return nil
 }
 
-// noTables refuses a store whose MANIFEST is gone: badger would delete its tables.
+// noTables is an error if MANIFEST is gone but tables exist: badger would delete them.
 func noTables(files []os.DirEntry) error {
 	for _, f := range files {
 		if strings.HasSuffix(f.Name(), ".sst") || memtableLog.MatchString(f.Name()) {
@@ -173,8 +173,8 @@ func noTables(files []os.DirEntry) error {
 	return nil
 }
 
-// schemaOf reads the schema that stands in MANIFEST, which begins with "Bdgr",
-// our version, badger's version.
+// schemaOf reads the schema from MANIFEST. The file begins with "Bdgr", our version and
+// badger's version.
 func schemaOf(manifest io.ReaderAt) (uint16, error) {
 	var head [8]byte
 	if _, err := manifest.ReadAt(head[:], 0); err != nil || string(head[:4]) != "Bdgr" {
@@ -195,7 +195,7 @@ func Schema(dir string) (uint16, error) {
 	return schemaOf(manifest)
 }
 
-// checkSchema refuses other schemas before badger does, in words that help.
+// checkSchema refuses other schemas before badger does, with an error that helps.
 func checkSchema(found, known uint16) error {
 	switch {
 	case found > known:
@@ -206,7 +206,7 @@ func checkSchema(found, known uint16) error {
 	return nil
 }
 
-// checkTable opens a table as badger will, where a panic can be caught.
+// checkTable opens a table like badger does, but here a panic can be caught.
 func checkTable(path string, o badger.Options) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -9,10 +9,10 @@ import (
 type Change struct {
 	Key     []byte
 	Value   []byte // of a put
-	Expires uint64 // Unix time in seconds after which a put may be forgotten; 0: never
+	Expires uint64 // Unix time in seconds after which badger may drop a put; 0: never
 	Delete  bool
-	// New says that no record had this key before the commit. What is new and deleted
-	// before it was written to badger need not be written at all.
+	// New says that no record had this key before the commit. A new record that is deleted
+	// before it was written to badger is never written.
 	New bool
 }
 
@@ -20,17 +20,17 @@ type Change struct {
 // Frames of format 1 do not say what is new.
 const frameFormat = 2
 
-// What stands in the low bits of a change's first number; the key's length is above them.
+// The low bits of a change's first number are these; the key's length is above them.
 const (
 	flagDelete = 1 << iota
 	flagNew
 	flagBits = iota
 )
 
-// errFrame: the bytes are no frame.
+// errFrame means that the bytes are not a frame.
 var errFrame = errors.New("a commit's frame can't be read: it was written by a newer balhost, or is damaged")
 
-// Frame makes one commit's changes the bytes that the journal keeps and Apply takes.
+// Frame encodes one commit's changes as the bytes that the journal keeps and Apply takes.
 func Frame(changes []Change) []byte {
 	size := 1
 	for i := range changes {
@@ -55,7 +55,7 @@ func Frame(changes []Change) []byte {
 	return frame
 }
 
-// Changes gives the changes of a frame to f, in order; their bytes are the frame's.
+// Changes gives f the changes of a frame, in order; their bytes belong to the frame.
 func Changes(frame []byte, f func(Change)) error {
 	bits, known := flagBits, uint64(flagDelete|flagNew)
 	switch {

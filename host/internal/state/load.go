@@ -13,11 +13,11 @@ import (
 // ownKeys is the first byte of the keys that are the state's own.
 const ownKeys = 0xff
 
-// letGo is after how many bytes Each begins a new iterator: the old one keeps files and memtables that
-// were replaced since. The moment stays the same.
+// letGo is how many bytes Each reads before it begins a new iterator of the same moment. An old iterator
+// keeps files and memtables that were replaced since.
 const letGo = 32 << 20
 
-// Each gives all records to f, in the order of keys, as puts. They are valid until f returns.
+// Each gives f all records as puts, in the order of keys. They are valid until f returns.
 func (m *Moment) Each(f func(Change) error) error {
 	var next []byte
 	for more := true; more; {
@@ -29,7 +29,7 @@ func (m *Moment) Each(f func(Change) error) error {
 	return nil
 }
 
-// some gives records to f from a key on, and says where to go on.
+// some gives f records from a key on, and returns where to continue.
 func (m *Moment) some(from []byte, f func(Change) error) (next []byte, more bool, err error) {
 	it := m.txn.NewIterator(badger.IteratorOptions{})
 	defer it.Close()
@@ -55,7 +55,7 @@ func (m *Moment) some(from []byte, f func(Change) error) (next []byte, more bool
 	return nil, false, nil
 }
 
-// Size is about how many bytes the records of the state have, those that were deleted lately among them.
+// Size is about how many bytes the records of the state have, including recently deleted ones.
 func (s *State) Size() (sum int64) {
 	for _, t := range s.db.Tables() {
 		sum += int64(t.UncompressedSize)
@@ -63,9 +63,9 @@ func (s *State) Size() (sum int64) {
 	return sum
 }
 
-// Load makes a state of records, all up to a commit, in o.Dir. What is in that folder is
-// thrown away: it is what an earlier try has left. fill calls put for each record, which copies it.
-// The state counts once Load has returned nil; what is there before must not be opened.
+// Load makes a state in o.Dir from the records up to a commit. It first removes what is in that
+// folder, the rest of an earlier try. fill calls put for each record; put copies it. The state is
+// valid only when Load has returned nil; do not open it before.
 func Load(o Options, commit uint64, fill func(put func(Change) error) error) (err error) {
 	o = o.withDefaults()
 	if err := empty(o.Dir); err != nil {
@@ -79,7 +79,7 @@ func Load(o Options, commit uint64, fill func(put func(Change) error) error) (er
 	batch := db.NewWriteBatch()
 	err = fill(func(c Change) error {
 		if len(c.Key) == 0 || c.Key[0] == ownKeys || c.Delete {
-			return fmt.Errorf("record %q can't be one of a backup's", c.Key)
+			return fmt.Errorf("record %q can't be from a backup", c.Key)
 		}
 		return batch.SetEntry(&badger.Entry{Key: append([]byte(nil), c.Key...), Value: append([]byte(nil), c.Value...), ExpiresAt: c.Expires})
 	})
@@ -90,7 +90,7 @@ func Load(o Options, commit uint64, fill func(put func(Change) error) error) (er
 		err = batch.Flush()
 	}
 	batch.Cancel()
-	if err = errors.Join(err, db.Close()); err != nil { // makes tables of the memtables
+	if err = errors.Join(err, db.Close()); err != nil { // turns the memtables into tables
 		return err
 	}
 	if err := w.seen(); err != nil {
@@ -99,7 +99,7 @@ func Load(o Options, commit uint64, fill func(put func(Change) error) error) (er
 	return SyncFolder(o.Dir)
 }
 
-// empty makes a folder, or removes what is in it while nobody else uses it.
+// empty makes a folder, or empties it while nobody else uses it.
 func empty(dir string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

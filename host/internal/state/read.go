@@ -23,7 +23,7 @@ func (s *State) Get(key []byte, f func(value []byte) error) (found bool, err err
 		if r.value == nil {
 			return false, nil
 		}
-		return true, f(r.value) // a frame's: it stays
+		return true, f(r.value) // part of a frame: it stays valid
 	}
 	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
@@ -38,25 +38,25 @@ func (s *State) Get(key []byte, f func(value []byte) error) (found bool, err err
 	return found, err
 }
 
-// View is the state as the committer sees it between two calls of Apply. Values
-// are valid until End.
+// View is the state that the committer sees between two calls of Apply. Values are
+// valid until End.
 type View struct {
 	s              *State
 	active, frozen *layer
-	txn            *badger.Txn // nil: badger was not asked yet
+	txn            *badger.Txn // nil: badger was not read yet
 }
 
 // View makes a view for the committer; Begin starts it.
 func (s *State) View() *View { return &View{s: s} }
 
-// Begin looks at the state as it is now.
+// Begin starts to read the state as it is now.
 func (v *View) Begin() {
 	v.s.mu.RLock()
 	defer v.s.mu.RUnlock()
 	v.active, v.frozen = v.s.active, v.s.frozen
 }
 
-// End lets go of what was read.
+// End releases what was read.
 func (v *View) End() {
 	if v.txn != nil {
 		v.txn.Discard()
@@ -64,7 +64,7 @@ func (v *View) End() {
 	v.active, v.frozen, v.txn = nil, nil, nil
 }
 
-// Get reads a record. It takes no lock: the layers that Begin found are changed by the committer alone.
+// Get reads a record. It takes no lock: only the committer changes the layers that Begin found.
 func (v *View) Get(key []byte) (value []byte, found bool, err error) {
 	r, known := v.active.records[text(key)]
 	if !known && v.frozen != nil {
@@ -79,12 +79,12 @@ func (v *View) Get(key []byte) (value []byte, found bool, err error) {
 	} else if err != nil {
 		return nil, false, err
 	}
-	err = item.Value(func(b []byte) error { value = b; return nil }) // valid until End: nothing is in the value log
+	err = item.Value(func(b []byte) error { value = b; return nil }) // valid until End, because nothing is in the value log
 	return value, err == nil, err
 }
 
-// GetExpired reads a record that badger takes for expired, by a wall clock that
-// is ahead: until it rewrites the table, the record is there.
+// GetExpired reads a record that badger considers expired, when the wall clock is ahead.
+// The record is there until badger rewrites its table.
 func (v *View) GetExpired(key []byte) (value []byte, found bool, err error) {
 	it := v.badger().NewKeyIterator(key, badger.IteratorOptions{AllVersions: true})
 	defer it.Close()
@@ -102,11 +102,11 @@ func (v *View) badger() *badger.Txn {
 	return v.txn
 }
 
-// Moment is the state of one moment.
+// Moment is the state at one moment.
 type Moment struct{ txn *badger.Txn }
 
-// Moment writes what there is to badger, and gives that moment to f, all of each commit or
-// nothing of it. While f runs badger makes no room of what is deleted.
+// Moment writes all layers to badger, and gives f the state at this moment. It has complete
+// commits only. While f runs, badger can't free the space of deleted records.
 func (s *State) Moment(f func(*Moment) error) error {
 	if !s.reading.enter() {
 		return ErrClosed
@@ -120,11 +120,11 @@ func (s *State) Moment(f func(*Moment) error) error {
 	return f(&Moment{txn})
 }
 
-// moment looks at badger between two layers: of one that is being written it would see a part.
+// moment reads badger between two layers, because it would see only a part of a layer being written.
 func (s *State) moment() (*badger.Txn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looking++ // Apply begins no layer that we would have to wait for
+	s.looking++ // Apply freezes no layer that this would have to wait for
 	defer func() {
 		s.looking--
 		s.ended.Broadcast()
@@ -146,8 +146,8 @@ func (m *Moment) Get(key []byte, f func(value []byte) error) (found bool, err er
 	return true, item.Value(f)
 }
 
-// Scan gives the records from start on to f, in the order of keys, while they have
-// the prefix and f returns true. Keys and values are valid until f returns.
+// Scan gives f the records from start on, in the order of keys, while they have the
+// prefix and f returns true. Keys and values are valid until f returns.
 func (m *Moment) Scan(prefix, start []byte, f func(key, value []byte) (more bool, err error)) error {
 	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
 	defer it.Close()
@@ -165,8 +165,8 @@ func (m *Moment) Scan(prefix, start []byte, f func(key, value []byte) (more bool
 	return nil
 }
 
-// Keys gives the keys from start on to f as Scan does, and among them those of records
-// that are deleted or that badger takes for expired, see GetExpired.
+// Keys gives f the keys from start on, as Scan does. They include keys of records that are
+// deleted, or that badger considers expired (see GetExpired).
 func (m *Moment) Keys(prefix, start []byte, f func(key []byte) (more bool)) {
 	it := m.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, AllVersions: true})
 	defer it.Close()
@@ -174,8 +174,8 @@ func (m *Moment) Keys(prefix, start []byte, f func(key []byte) (more bool)) {
 	}
 }
 
-// gate lets readers of badger in until it is shut, and shut wait for those inside:
-// badger must not be closed under them.
+// gate lets readers use badger until it is shut. shut waits for those inside, because
+// badger must not be closed while they read.
 type gate struct {
 	mu     sync.RWMutex
 	isShut bool

@@ -13,22 +13,22 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options says where a state is. Dir, Schema and the functions are needed.
+// Options says where a state is. Dir, Schema and the functions are required.
 type Options struct {
-	Dir    string       // of badger's files; made when it is missing; for one process at a time
-	Schema uint16       // the version of keys and records: a state of another one is refused
+	Dir    string       // of badger's files; made if it is missing; only one process at a time can use it
+	Schema uint16       // the version of keys and records; Open refuses other versions
 	Light  bool         // for simulations: small files, no compaction
 	Log    hclog.Logger // badger's
 
-	// Bad is called, from any goroutine, when badger cannot be trusted any more.
+	// Bad is called, from any goroutine, when badger can't be trusted any more.
 	Bad func(error)
-	// Durable is called when the commits up to one are in synced tables: they need
-	// not be replayed any more. An error of it is told to Bad.
+	// Durable is called when all commits up to one are in synced tables and need no
+	// replay any more. Bad gets its error.
 	Durable func(commit uint64) error
 
 	Layer    int // bytes of frames from which a layer is written to badger; 4 MiB when 0
 	MemTable int // bytes of one of badger's memtables, of which there are two; 8 MiB when 0
-	Rotate   int // bytes of frames after which what was applied is made durable at the latest; 64 MiB when 0
+	Rotate   int // after so many bytes of frames at the latest, what was applied is made durable; 64 MiB when 0
 }
 
 func (o Options) withDefaults() Options {
@@ -38,28 +38,28 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// ErrClosed is for those who read after Close.
+// ErrClosed is the error of reads after Close.
 var ErrClosed = errors.New("the state is closed")
 
-// keyApplied is the record of the last commit of what badger was given: the
-// last write of each group. No key of the ledger's begins with this byte.
+// keyApplied is the record of the last commit that badger got: the last write of each
+// group. No key of the ledger begins with this byte.
 var keyApplied = []byte{0xff, 'c'}
 
-// State is records by key. One goroutine, the committer, calls Apply and has a
-// View; all other methods may be called from any.
+// State is records by key. One goroutine, the committer, calls Apply and has a View. Any
+// goroutine may call the other methods.
 type State struct {
 	o       Options
 	db      *badger.DB
 	watch   *watch
-	reading gate // who reads badger
+	reading gate // the readers of badger
 
-	mu     sync.RWMutex // guards what follows, and the map of the active layer
+	mu     sync.RWMutex // guards the fields below, and the map of the active layer
 	active *layer
 	frozen *layer // being written to badger; nil: none is
-	err    error  // badger could not be written: the frozen layer stays
+	err    error  // a write to badger failed, and the frozen layer stays
 	ended  sync.Cond
-	// looking is how many wait for a moment between two layers; while there are any,
-	// Apply freezes none.
+	// looking is how many callers wait for a moment between two layers. While there are
+	// any, Apply freezes no layer.
 	looking int
 
 	writers errgroup.Group // at most one writes a layer
@@ -67,7 +67,7 @@ type State struct {
 	since   int            // bytes of frames since the mark; the writer's
 }
 
-// layer is what some commits changed, the last change of each key.
+// layer holds the last change of each key that some commits changed.
 type layer struct {
 	records map[string]record // keys and values are the frames'
 	bytes   int               // of the frames
@@ -80,20 +80,20 @@ type record struct {
 	isNew   bool // no older layer, and nothing in badger, has the key
 }
 
-// newLayer is one after another, and probably as large.
+// newLayer follows another layer, and is probably as large.
 func newLayer(last *layer) *layer {
 	return &layer{records: make(map[string]record, len(last.records)), commit: last.commit}
 }
 
-// origin is where a commit comes from.
+// origin says where a commit comes from.
 type origin int
 
 const (
 	fresh    origin = iota // it was made just now
-	replayed               // the journal had it at the start
+	replayed               // it was in the journal at the start
 )
 
-// change notes a change in the layer.
+// change records a change in the layer.
 func (l *layer) change(c Change, of origin) {
 	r := record{expires: c.Expires, isNew: c.New && of == fresh}
 	if last, found := l.records[text(c.Key)]; found {
@@ -109,8 +109,8 @@ func (l *layer) change(c Change, of origin) {
 	l.records[text(c.Key)] = r
 }
 
-// Open opens or makes the state, as it stands in badger's tables. What comes
-// after Commit must be applied again, by Replay.
+// Open opens or makes the state as it is in badger's tables. Commits after Commit must be
+// applied again, by Replay.
 func Open(o Options) (*State, error) {
 	s := &State{o: o.withDefaults(), active: newLayer(&layer{})}
 	s.ended.L = &s.mu
@@ -129,7 +129,7 @@ func Open(o Options) (*State, error) {
 	return s, nil
 }
 
-// Commit is the last commit that was applied; after Open, the last one that is whole in badger's tables.
+// Commit is the last commit that was applied; after Open, the last one that badger's tables have completely.
 func (s *State) Commit() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -156,14 +156,14 @@ func (s *State) applied() (commit uint64, err error) {
 	return commit, err
 }
 
-// Apply makes the changes of one commit, which is on disk, seen. The frame
-// belongs to the state from now on. It waits while two layers are full and the first is
-// not yet written.
+// Apply makes the changes of one commit visible; the commit is on disk already. The frame
+// belongs to the state from now on. Apply waits while two layers are full and the first
+// is not written yet.
 func (s *State) Apply(commit uint64, frame []byte) error { return s.apply(commit, frame, fresh) }
 
-// Replay is Apply for a commit that was in the journal at the start. What was new in it
-// then may be in badger by now: the tables may have parts of what came after their last
-// whole commit. So its deletion is written in any case.
+// Replay is Apply for a commit that was in the journal at the start. A record that was new
+// then may be in badger now: the tables may have parts of commits after their last
+// complete one. So Replay writes every deletion.
 func (s *State) Replay(commit uint64, frame []byte) error { return s.apply(commit, frame, replayed) }
 
 func (s *State) apply(commit uint64, frame []byte, of origin) error {
@@ -194,13 +194,13 @@ func (s *State) apply(commit uint64, frame []byte, of origin) error {
 	return nil
 }
 
-// free is whether a layer may be frozen. State.mu is held.
+// free reports whether a layer may be frozen. State.mu is held.
 func (s *State) free() bool { return s.frozen == nil && s.looking == 0 }
 
-// text is a key as a map wants it. The bytes are a frame's, which nobody changes.
+// text is a key as a string, without a copy. The bytes belong to a frame, which nobody changes.
 func text(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
-// Close applies what there is, so that the next Open finds it in tables, and
+// Close writes everything that was applied, so that the next Open finds it in tables, and
 // closes badger.
 func (s *State) Close() error {
 	err := s.Flush()
@@ -209,12 +209,12 @@ func (s *State) Close() error {
 	return errors.Join(err, s.db.Close())
 }
 
-// Abandon closes badger as it is, for a ledger that has failed.
+// Abandon closes badger as it is, when the ledger has failed.
 func (s *State) Abandon() error {
 	s.writers.Wait() //nolint:errcheck // it returns nil
 	s.reading.shut()
 	return s.db.Close()
 }
 
-// Flatten has badger rewrite its tables without what was deleted.
+// Flatten makes badger rewrite its tables without deleted records.
 func (s *State) Flatten() error { return s.db.Flatten(1) }

@@ -10,10 +10,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Upgrade makes a state of an older schema, whose memtable logs were synced
-// and hold commits, one of o.Schema, where tables alone count. last finds the number of the
-// last commit. The schema changes in one write, the last one: a power cut before it
-// leaves a state of the old schema, to be upgraded again.
+// Upgrade turns a state of an older schema into one of o.Schema. In the old one the memtable
+// logs were synced and hold commits; in the new one only tables count. last finds the number
+// of the last commit. The last write changes the schema. A power cut before it leaves a
+// state of the old schema, which is upgraded again.
 func Upgrade(o Options, last func(*Moment) (commit uint64, err error)) error {
 	o = o.withDefaults()
 	old, err := Schema(o.Dir)
@@ -48,7 +48,7 @@ func Upgrade(o Options, last func(*Moment) (commit uint64, err error)) error {
 	return setSchema(o.Dir, o.Schema)
 }
 
-// setSchema writes the two bytes of MANIFEST that say it; no checksum covers them.
+// setSchema writes the schema's two bytes in MANIFEST; no checksum covers them.
 func setSchema(dir string, schema uint16) error {
 	f, err := os.OpenFile(filepath.Join(dir, badger.ManifestFilename), os.O_RDWR, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func setSchema(dir string, schema uint16) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("note the new schema: %w", err)
+		return fmt.Errorf("write the new schema: %w", err)
 	}
 	return nil
 }

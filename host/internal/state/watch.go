@@ -8,14 +8,14 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// watch is badger's logger. Badger tells some of its worst news to its log
-// alone: a table left out, a memtable that cannot be flushed, a compaction that
-// failed. Any of these ends the ledger.
+// watch is badger's logger. Badger reports some of its worst errors only in its log: a
+// table that was left out, a memtable that can't be flushed, a failed compaction. Any
+// of these ends the ledger.
 type watch struct {
 	log hclog.Logger
 
 	mu    sync.Mutex
-	first error // the worst news before there was anybody to tell
+	first error // the first bad news, before tell was called
 	told  func(error)
 }
 
@@ -61,7 +61,7 @@ func (w *watch) Errorf(format string, args ...any) {
 	w.bad(text)
 }
 
-// Warningf is badger.Logger's. A failed compaction is only a warning to badger.
+// Warningf is badger.Logger's. For badger a failed compaction is only a warning.
 func (w *watch) Warningf(format string, args ...any) {
 	text := line(format, args)
 	w.log.Warn("badger warns", "err", text)

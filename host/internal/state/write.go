@@ -11,8 +11,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// mark is a moment of what was written to badger: when its tables hold the
-// version, they hold all up to the commit.
+// mark pairs a version of badger with a commit: when its tables hold the version, they hold
+// everything up to the commit.
 type mark struct{ commit, version uint64 }
 
 // freeze hands the active layer to the writer. State.mu is held, and no layer is frozen.
@@ -37,14 +37,14 @@ func (s *State) freeze() {
 	})
 }
 
-// Flush writes to badger what there is now.
+// Flush writes all layers to badger.
 func (s *State) Flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.flush()
 }
 
-// flush writes to badger what there is now; no layer is being written when it returns. State.mu is held.
+// flush writes all layers to badger; none is being written when it returns. State.mu is held.
 func (s *State) flush() error {
 	s.writing()
 	if s.err == nil && s.active.bytes > 0 {
@@ -54,19 +54,19 @@ func (s *State) flush() error {
 	return s.err
 }
 
-// writing waits for the end of what is being written. State.mu is held.
+// writing waits until no layer is being written. State.mu is held.
 func (s *State) writing() {
 	for s.frozen != nil && s.err == nil {
 		s.ended.Wait()
 	}
 }
 
-// together is how many keys are one transaction of badger's.
+// together is how many keys go into one transaction of badger.
 const together = 128
 
-// write puts a layer into badger, its commit last, and looks what has become durable. Badger
-// puts the keys of a transaction into its skiplist in any order. So a transaction has a few that
-// are neighbours, and the places where they go are in the processor's cache.
+// write puts a layer into badger, its commit last, and checks what has become durable. Badger
+// inserts the keys of a transaction into its skiplist in any order. So a transaction has only a
+// few neighbouring keys, and their places in the skiplist are in the processor's cache.
 func (s *State) write(l *layer) error {
 	var err error
 	for keys := range slices.Chunk(slices.Sorted(maps.Keys(l.records)), together) {
@@ -105,8 +105,8 @@ func (s *State) writeSome(l *layer, keys []string) error {
 	return batch.Flush()
 }
 
-// look tells which commits have become durable, and sees to it that they do.
-// All up to applied is written.
+// look reports which commits have become durable, and makes old ones durable if needed.
+// Everything up to applied has been written.
 func (s *State) look(applied uint64) error {
 	durable := uint64(0)
 	for _, t := range s.db.Tables() {
@@ -118,7 +118,7 @@ func (s *State) look(applied uint64) error {
 		}
 		return s.rotate(applied)
 	}
-	if err := SyncFolder(s.o.Dir); err != nil { // badger doesn't, for the first tables
+	if err := SyncFolder(s.o.Dir); err != nil { // badger doesn't do it for the first tables
 		return err
 	}
 	if err := s.o.Durable(s.mark.commit); err != nil {
@@ -128,8 +128,8 @@ func (s *State) look(applied uint64) error {
 	return nil
 }
 
-// rotate fills the memtable up, so that it becomes a table: badger has no call for that. What it
-// writes is gone with the next compaction.
+// rotate fills the memtable up, so that it becomes a table: badger has no call for that. The next
+// compaction removes what it writes.
 func (s *State) rotate(applied uint64) error {
 	key, filler := []byte{0xff, 'f'}, make([]byte, min(256<<10, s.o.MemTable/16))
 	s.mark, s.since = mark{applied, s.db.MaxVersion()}, 0
