@@ -5,9 +5,9 @@ import "fmt"
 // Append adds one commit, which is durable when it returns. The first commit may
 // have any number but 0, each later one follows the last.
 //
-// A commit that doesn't follow, a record that is too large and a disk without
-// room for another segment are refused, and nothing has happened. After any other
-// error nobody knows what is on disk, so the journal is not written any more.
+// If a commit doesn't follow, a record is too large, or the disk has no space for
+// another segment, Append returns an error and changes nothing. After any other error
+// nobody knows what is on disk, so the journal is not written any more.
 func (j *Journal) Append(commit uint64, record []byte) error {
 	j.write.Lock()
 	defer j.write.Unlock()
@@ -17,9 +17,9 @@ func (j *Journal) Append(commit uint64, record []byte) error {
 	return err
 }
 
-// AppendAll adds several commits in as few writes as they fit in, each of which is
-// synced before the next. After an error or a power cut a part of them may be
-// there, without gaps from the first on.
+// AppendAll adds several commits in as few writes as possible. Each write is synced
+// before the next. After an error or a power cut, the first few of them may be there,
+// without gaps.
 func (j *Journal) AppendAll(first uint64, records ...[]byte) error {
 	j.write.Lock()
 	defer j.write.Unlock()
@@ -65,7 +65,7 @@ func (j *Journal) append(commit uint64, records [][]byte) error {
 	return nil
 }
 
-// fitting is how many records one write takes, into so much room.
+// fitting is how many records fit into one write of that size.
 func fitting(records [][]byte, room int64) (n int) {
 	room = min(room, maxAppend-page)
 	for _, r := range records {
@@ -80,8 +80,8 @@ func fitting(records [][]byte, room int64) (n int) {
 // keepBuffer is the largest buffer that is kept from one append to the next.
 const keepBuffer = 1 << 20
 
-// writeFrames writes records behind the last frame of a segment, in one write and
-// one sync. What readers see is durable, so they hear of it behind that.
+// writeFrames writes records after the last frame of a segment, with one write and one
+// sync. Readers see the records only after the sync, when they are durable.
 func (j *Journal) writeFrames(s *segment, commit uint64, records [][]byte) error {
 	b := j.buf[:0]
 	for i, r := range records {

@@ -141,11 +141,11 @@ func TestRecordsThatLookLikeFrames(t *testing.T) {
 
 func TestOtherFiles(t *testing.T) {
 	for name, want := range map[string]string{
-		"notes.txt":              "journal/notes.txt is no file of a journal: move it",
-		"1.seg":                  "journal/1.seg is no file",
-		"00000000000000AA.seg":   "is no file",
-		"0000000000000000.seg":   "is no file",
-		"0000000000000003.seg.1": "is no file",
+		"notes.txt":              "journal/notes.txt is not a file of the journal: move it",
+		"1.seg":                  "journal/1.seg is not a file",
+		"00000000000000AA.seg":   "is not a file",
+		"0000000000000000.seg":   "is not a file",
+		"0000000000000003.seg.1": "is not a file",
 		"new.tmp":                "",
 		"0000000000000001.spare": "",
 	} {

@@ -12,8 +12,8 @@ var (
 	ErrBroken   = errors.New("the journal is not written any more") // after an operation that failed half way
 )
 
-// DamageError says that bytes which were durable are not there any more: neither
-// a power cut nor a crash leaves a journal like this.
+// DamageError means that bytes which were durable are not there any more. Neither a
+// power cut nor a crash leaves a journal like this.
 type DamageError struct {
 	File   string
 	Offset int64

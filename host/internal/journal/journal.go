@@ -23,14 +23,14 @@ const (
 	maxSpares = 4
 )
 
-// Journal is a log of commits. Appends come one after another; all else may be
-// called at any time, by any goroutine.
+// Journal is a log of commits. Appends come one after another. Any goroutine may call
+// the other methods at any time.
 type Journal struct {
 	o    Options
 	disk disk
 
-	// write is held by Append, AppendAll, Cut and Close, so that there is one of
-	// them at a time. It guards the fields below it.
+	// Append, AppendAll, Cut and Close hold write, so only one of them runs at a time.
+	// It guards the fields below it.
 	write  sync.Mutex
 	buf    []byte
 	one    [1][]byte
@@ -56,8 +56,8 @@ type Journal struct {
 	unlock func() error
 }
 
-// Open opens the journal in a folder, and recovers it: what a power cut left of
-// the last append is dropped, all else must be there. Damage anywhere else is a
+// Open opens the journal in a folder and recovers it. It drops what a power cut left of
+// the last append. Everything else must be there; other damage is a
 // [*DamageError].
 func Open(o Options) (*Journal, error) {
 	var d disk = folder(o.Dir)
@@ -173,15 +173,15 @@ func (j *Journal) Size() (n int64) {
 	return n + int64(len(j.spares))*j.o.SegmentSize
 }
 
-// usable is the error that keeps the journal from being written, if any.
+// usable is the error that prevents writes to the journal, or nil.
 func (j *Journal) usable() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.broken
 }
 
-// broke keeps the journal from being written any more, since nobody knows what
-// of the failed operation is on disk. The next Open finds out.
+// broke stops all writes to the journal, because nobody knows which part of the failed
+// operation is on disk. The next Open finds out.
 func (j *Journal) broke(err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -21,8 +21,8 @@ func (j *Journal) prepareAll() {
 	}
 }
 
-// ask has the segment behind the last one prepared. j.write is held, or the
-// journal is not open yet.
+// ask makes the preparer prepare the next segment. j.write is held, or the journal is
+// not open yet.
 func (j *Journal) ask() {
 	if j.asked {
 		return
@@ -37,8 +37,8 @@ func (j *Journal) ask() {
 	j.want <- number
 }
 
-// next makes the prepared segment the last one. When it could not be prepared
-// then, it may be possible now. j.write is held.
+// next makes the prepared segment the last one. If preparing failed before, it tries
+// again. j.write is held.
 func (j *Journal) next() (*segment, error) {
 	var p prepared
 	for range 2 {
@@ -56,8 +56,8 @@ func (j *Journal) next() (*segment, error) {
 	return nil, p.err
 }
 
-// prepare makes a segment without frames. It gets its name when all of it is
-// durable, so whatever has such a name has a whole head.
+// prepare makes a segment without frames. The segment gets its name when all of it is
+// durable, so every segment with a name has a whole head.
 func (j *Journal) prepare(number uint64) (*segment, error) {
 	f, name, err := j.blank(j.o.SegmentSize)
 	if err != nil {
@@ -78,8 +78,8 @@ func (j *Journal) install(s *segment, from string) error {
 	return errors.Join(j.disk.rename(from, s.name), j.disk.syncDir())
 }
 
-// blank is a file of real blocks, with a name that no segment has. It is a spare
-// one, with old frames in it, or a new one full of zeros, which is not synced.
+// blank is a file of real blocks with a name that no segment has. It is a spare file
+// with old frames, or a new file full of zeros that is not synced yet.
 func (j *Journal) blank(size int64) (f file, name string, err error) {
 	piece := hasty
 	j.mu.Lock()
@@ -105,16 +105,16 @@ func (j *Journal) blank(size int64) (f file, name string, err error) {
 	return f, making, nil
 }
 
-// How much of a new file is written between two syncs. Beside appends little, lest
-// they queue behind it: measured on ext4, their p99 beside pieces of 128 KiB was that
-// without any, beside 1 MiB twice, beside 16 MiB four times that.
+// How much of a new file is written between two syncs. It is little while there are
+// appends, so that they don't wait. Measured on ext4: pieces of 128 KiB did not change
+// the p99 of appends, 1 MiB doubled it, 16 MiB made it four times as long.
 const (
 	gentle int64 = 128 << 10
 	hasty  int64 = 1 << 20 // the first append waits for the first segment
 )
 
-// fill writes zeros. Blocks that are written are the file system's last word: a
-// write into them changes no metadata, and never finds the disk full.
+// fill writes zeros. When blocks have been written, a later write into them changes no
+// metadata and never finds the disk full.
 func fill(f file, size, piece int64) error {
 	b := make([]byte, min(piece, size))
 	for at := int64(0); at < size; at += piece {
@@ -128,9 +128,9 @@ func fill(f file, size, piece int64) error {
 	return nil
 }
 
-// giveUp takes the name of a segment that is in no list any more, and keeps the
-// file to be used again, unless there are enough or a reader has it open. The
-// folder is synced: before that, the file must not be written to.
+// giveUp removes the name of a segment that is in no list any more. It keeps the file as
+// a spare, unless there are enough or a reader has it open. It syncs the folder: before
+// that, the file must not be written to.
 func (j *Journal) giveUp(s *segment) error {
 	j.mu.Lock()
 	name := segmentName(s.number, spare)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// Read calls f with each commit from the given one on, up to the last one when it
-// was called; 0 is from the first one on. The record is valid during the call
-// only. A commit before the first one is [ErrNotFound], lest a gap pass unseen; one
-// behind the last is no error. f may append and trim; what it trims is still read.
+// Read calls f with each commit from the given one on (0: from the first), up to the
+// last one at the time of the call. The record is valid only during f. A commit before
+// the first one is [ErrNotFound], so that no gap is missed; one after the last is no
+// error. f may append and trim; what it trims is still read.
 func (j *Journal) Read(from uint64, f func(commit uint64, record []byte) error) (err error) {
 	spans, first := j.lend(from)
 	defer func() {

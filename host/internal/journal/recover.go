@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// recover finds out what there is. All of it is judged before anything is changed,
-// so that a journal which is refused stays as it was found.
+// recover reads what is there. It judges everything before it changes anything, so a
+// journal that it refuses stays as it was.
 func (j *Journal) recover() error {
-	// Names that a killed process changed may not be durable yet. What follows
-	// writes to files because of their names.
+	// Names that a killed process changed may not be durable yet. The code below writes
+	// to files because of their names.
 	if err := j.disk.syncDir(); err != nil {
 		return fmt.Errorf("sync %s: %w", j.o.Dir, err)
 	}
@@ -38,8 +38,8 @@ func (j *Journal) recover() error {
 			return err
 		}
 	}
-	// What has no frame may have a part of one, so it becomes a spare: its next use
-	// has another generation.
+	// A segment without a whole frame may have a part of one. So it becomes a spare: its
+	// next use has another generation.
 	for i := len(j.segments) - 1; i > tail; i-- {
 		s := j.segments[i]
 		j.segments = j.segments[:i]
@@ -60,8 +60,8 @@ func (j *Journal) recover() error {
 	return nil
 }
 
-// openAll opens the segments in order and notes the spare files. Names that nothing
-// needs any more are for recover to remove.
+// openAll opens the segments in order and lists the spare files. recover removes names
+// that nobody needs any more.
 func (j *Journal) openAll() (unwanted []string, err error) {
 	names, err := j.disk.list()
 	if err != nil {
@@ -75,7 +75,7 @@ func (j *Journal) openAll() (unwanted []string, err error) {
 			unwanted = append(unwanted, name)
 			continue
 		case !ok:
-			return nil, fmt.Errorf("%s is no file of a journal: move it out of the folder", j.path(name))
+			return nil, fmt.Errorf("%s is not a file of the journal: move it out of the folder", j.path(name))
 		}
 		f, err := j.disk.open(name)
 		if err != nil {
@@ -131,8 +131,8 @@ func (j *Journal) scan(s *segment) (start int64, err error) {
 	}
 }
 
-// judge finds the tail, which is the last segment with a frame (-1 when there is
-// none), and whether all that is before it and nothing that is behind it is there.
+// judge finds the tail, which is the last segment with a frame (-1 when there is none).
+// It checks that everything before the tail is there, and nothing after it.
 func (j *Journal) judge() (tail int, err error) {
 	tail = -1
 	for i, s := range j.segments {
@@ -161,9 +161,9 @@ func (j *Journal) judge() (tail int, err error) {
 	return tail, nil
 }
 
-// onlyRemains is whether what lies behind a segment's last whole frame can be what
-// a power cut left of one append. Each append begins after the one before it is
-// durable: so a whole frame of a later append proves that the expected one was.
+// onlyRemains reports whether the bytes after a segment's last whole frame can be the
+// remains of one append after a power cut. Each append begins when the one before is
+// durable. So a whole frame of a later append proves that the expected one was durable.
 func (j *Journal) onlyRemains(s *segment, expected *uint64) error {
 	c := s.cursor(s.end, s.size, readChunk)
 	for {
@@ -194,10 +194,10 @@ func (j *Journal) missing(s *segment, what string) *DamageError {
 	return e
 }
 
-// mend makes durable what was read at the end of the last segment, and wipes what
-// may be left of a torn append behind it. The last append is written again, since
-// its sync may never have happened or have failed, and after a failed one the
-// operating system takes pages for written that are not.
+// mend makes the end of the last segment durable, and overwrites the remains of a torn
+// append after it. It writes the last append again, because its sync may have failed or
+// never happened. After a failed sync the operating system marks pages as written that
+// are not.
 func (j *Journal) mend(s *segment, start int64) error {
 	c := s.cursor(start, s.end, readChunk)
 	for c.at < c.limit {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datasync makes a file's bytes durable. The length is among them, the times are
-// not: a write into a segment, whose blocks are all there, changes nothing else.
+// datasync makes a file's bytes and length durable, but not its times. A write into a
+// segment changes nothing else, because all its blocks exist.
 func datasync(f *os.File) error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {

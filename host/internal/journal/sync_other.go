@@ -4,6 +4,6 @@ package journal
 
 import "os"
 
-// datasync makes a file's bytes durable. On macOS that is F_FULLFSYNC, which
-// os.File.Sync asks for: a bare fsync there leaves them in the drive's cache.
+// datasync makes a file's bytes durable. On macOS os.File.Sync uses F_FULLFSYNC for
+// that: a plain fsync leaves the bytes in the drive's cache.
 func datasync(f *os.File) error { return f.Sync() }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Trim gives up the segments of which all commits are up to the given one. The one
-// with the last commit stays, so that the next one is known. Appends go on
-// meanwhile; readers that are inside a segment read it to its end.
+// Trim removes the segments that have only commits up to the given one. The segment
+// with the last commit stays, so that the next number is known. Appends continue
+// meanwhile; a reader inside a segment can read it to its end.
 func (j *Journal) Trim(upTo uint64) error {
 	j.shape.Lock()
 	defer j.shape.Unlock()
@@ -16,8 +16,8 @@ func (j *Journal) Trim(upTo uint64) error {
 		if s == nil {
 			return j.usable()
 		}
-		// One after the other, the folder synced between: a younger one that is
-		// gone while an older one is there would be a hole.
+		// One by one, with a sync of the folder between: if a younger one were gone while
+		// an older one is there, there would be a hole.
 		if err := j.giveUp(s); err != nil {
 			return j.broke(fmt.Errorf("trim to commit %d: %w", upTo, err))
 		}
@@ -37,8 +37,8 @@ func (j *Journal) takeOldest(upTo uint64) *segment {
 	return s
 }
 
-// Cut drops all commits from the given one on; what is before stays. When power is
-// cut meanwhile, any number of them may be gone, from the last one downwards.
+// Cut drops all commits from the given one on and keeps those before. After a power cut
+// meanwhile, any number of them may be gone, from the last one downwards.
 func (j *Journal) Cut(from uint64) error {
 	j.write.Lock()
 	defer j.write.Unlock()
@@ -57,8 +57,8 @@ func (j *Journal) Cut(from uint64) error {
 	return nil
 }
 
-// cut drops segments from the last one downwards, and writes the one that the
-// commit is in anew, without it.
+// cut drops segments from the last one downwards. It writes the segment of the given
+// commit again, without that commit and those after it.
 func (j *Journal) cut(from uint64) error {
 	j.ask()
 	p := <-j.ready // the preparer rests from here on
@@ -95,7 +95,7 @@ func (j *Journal) cut(from uint64) error {
 	return j.release(old)
 }
 
-// takeNewest takes the last segment out of the list, if nothing of it is to stay.
+// takeNewest takes the last segment out of the list, if all of it must go.
 func (j *Journal) takeNewest(from uint64) *segment {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -109,9 +109,9 @@ func (j *Journal) takeNewest(from uint64) *segment {
 	return s
 }
 
-// copyBefore replaces a segment by one with its frames before a commit, of a new
-// generation. The rename is the moment at which the others are gone: zeros over
-// them could be torn, and what is torn in the middle is damage.
+// copyBefore replaces a segment by one of a new generation that has only the frames
+// before a commit. The rename removes the others at one moment. Zeros over them could
+// be torn, and a torn middle is damage.
 func (j *Journal) copyBefore(old *segment, from uint64) (*segment, error) {
 	f, name, err := j.blank(old.size)
 	if err != nil {
