@@ -58,6 +58,7 @@ type bench struct {
 	triers   map[string]*heard
 	ran      map[*heard]bool
 	results  map[string]instance.Results // by sha256
+	serving  map[string]int              // by name: the PID of the process that was ready last
 	mute     bool                        // Results fails
 	asked    int                         // how often Results was asked for
 }
@@ -87,6 +88,7 @@ func newBench(t *testing.T) *bench {
 		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
 		live: map[*heard]bool{}, latest: map[string]*heard{}, draining: map[*heard]chan struct{}{},
 		triers: map[string]*heard{}, ran: map[*heard]bool{}, results: map[string]instance.Results{},
+		serving: map[string]int{},
 	}
 	b.host = New(Options{
 		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: func() []string { return []string{"main"} }, Dispatcher: b,
@@ -286,12 +288,17 @@ func (b *bench) poll(what string, ok func() bool) {
 	}
 }
 
-// state waits until a plugin is in a state, and returns its status.
+// state waits until a plugin is in a state, and returns its status. A status follows
+// what the dispatcher is told, so for Running it waits until the status tells of the
+// process that was ready last.
 func (b *bench) state(name string, state State) (s Status) {
 	b.t.Helper()
 	b.poll(fmt.Sprintf("%s to be %s", name, state), func() bool {
+		b.mu.Lock()
+		serving := b.serving[name]
+		b.mu.Unlock()
 		s = b.status(name)
-		return s.State == state
+		return s.State == state && (state != Running || serving == 0 || s.PID == serving)
 	})
 	if s.State != Backoff && !s.NextStart.IsZero() {
 		b.t.Errorf("%s is %s, and would be started at %s", name, s.State, s.NextStart)
@@ -355,6 +362,7 @@ func (p *heard) Ready() {
 		b.add("trying %s", p.Name)
 		return
 	}
+	b.serving[p.Name] = p.PID
 	b.add("ready %s", p.Name)
 }
 

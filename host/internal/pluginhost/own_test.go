@@ -209,9 +209,7 @@ func TestUnreadableIsNotRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.event("removed other", 1) // which takes as long as it would have taken for echo
-	if s := b.status("echo"); s.State != Running {
-		t.Errorf("%+v", s)
-	}
+	b.state("echo", Running)
 	if n := b.only("removed echo", "drain echo"); len(n) != 0 {
 		t.Errorf("%q", n)
 	}

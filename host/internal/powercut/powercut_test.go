@@ -26,7 +26,7 @@ var small = []Change{
 	{ledgerDir + "tidy.go", "= time.Minute\n", "= 100 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 10 * time.Minute\n", "= 300 * time.Millisecond\n"},
 	{ledgerDir + "tidy.go", "= 64 << 20 ", "= 1 << 20 "},
-	{ledgerDir + "ledger.go", "closeTime = 10 * time.Second", "closeTime = time.Hour"},
+	{ledgerDir + "ledger.go", "closeTime = 20 * time.Second", "closeTime = time.Hour"},
 	{ledgerDir + "stall.go", "age > commitLimit", "age > time.Hour+commitLimit"},
 }
 
