@@ -108,12 +108,21 @@ func (s *scribe) run(ctx context.Context, h *sdk.Host) error {
 	}
 }
 
-// note writes one line by one call: kill -9 leaves it whole or absent.
+// lineBytes is how long each line of the book is. It divides a page, and the kernel
+// writes page by page: so kill -9 leaves a line whole or absent, and whoever reads
+// meanwhile sees whole lines.
+const lineBytes = 128
+
+// note writes one line.
 func (s *scribe) note(what string, m sdk.Upstream, n string) error {
 	if s.book == nil {
 		return nil
 	}
-	_, err := fmt.Fprintln(s.book, what, s.instance, m.From, n, m.ID)
+	line := fmt.Sprintf("%-*s\n", lineBytes-1, fmt.Sprint(what, " ", s.instance, " ", m.From, " ", n, " ", m.ID))
+	if len(line) != lineBytes {
+		return fmt.Errorf("a line of the book has %d bytes: %q", len(line), line)
+	}
+	_, err := s.book.WriteString(line)
 	return err
 }
 
