@@ -101,6 +101,9 @@ func TestAppendReadReopen(t *testing.T) {
 			t.Errorf("get %d: %v", c, err)
 		}
 	}
+	if err := j.Close(); err != nil { // or segments are prepared meanwhile
+		t.Fatal(err)
+	}
 	err := filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
 		if err == nil && !info.IsDir() && (info.Mode().Perm() != 0o600 || info.Size() != small) {
 			t.Errorf("%s has mode %v, %d bytes", name, info.Mode(), info.Size())
