@@ -37,7 +37,7 @@ type Instance struct {
 	dead       bool            // it has exited; it stays until its results are committed
 	draining   bool            // Drain was called: what it takes along to its death is not to blame
 	drains     []chan struct{} // Drain waits
-	done       instance.Results
+	done       entry.Results
 	outside    []*outside // updates that have lost, and run again with their keys
 	held       int64      // bytes of updates that wait for a turn
 }
@@ -91,7 +91,7 @@ func (d *Dispatcher) serves(in *Instance) {
 
 // Results tells what came of the process's events so far. It fails when ctx
 // ends, Run has ended, or the process is gone.
-func (in *Instance) Results(ctx context.Context) (results instance.Results, err error) {
+func (in *Instance) Results(ctx context.Context) (results entry.Results, err error) {
 	err = in.d.ask(ctx, func(*Dispatcher) error {
 		if in.dead {
 			return entry.ErrUnknown

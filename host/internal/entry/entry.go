@@ -244,3 +244,14 @@ type Counts struct {
 	Downstreams int    `json:"downstreams"` // pending now
 	Dead        int    `json:"dead"`        // dead letters now
 }
+
+// Results are what came of the events that one process was handed.
+type Results struct {
+	Handled uint64
+	Failed  uint64    // errors, panics and timeouts; not rejections
+	Old     uint64    // of these, of events that had failed before they came to this process
+	Holds   int       // handed out, and nothing came of it yet
+	Oldest  time.Time // when the one of these that waits longest was handed out
+	Stuck   int       // of these, handlers that went on after their time was up
+	Ended   int       // of these, of events that another process did not let go of until it was ended
+}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
@@ -36,7 +37,7 @@ type Dispatch interface { //house:wide the whole life of a process, and what cam
 	Gone(reason string)
 	// Results tells what came of the events so far. It fails when ctx ends or
 	// dispatch has ended.
-	Results(ctx context.Context) (Results, error)
+	Results(ctx context.Context) (entry.Results, error)
 }
 
 // Process is pluginhost's end of an instance: dispatch asks this of it. No call
@@ -70,15 +71,4 @@ type Facts struct {
 	SuspectAfter   int           // an event in flight at so many deaths is tried alone; 0: never
 	Alone          bool          // no second process can run beside it: suspects are tried in this one
 	Trier          bool          // it is a second process, for suspects only
-}
-
-// Results are what came of the events that one process was handed.
-type Results struct {
-	Handled uint64
-	Failed  uint64    // errors, panics and timeouts; not rejections
-	Old     uint64    // of these, of events that had failed before they came to this process
-	Holds   int       // handed out, and nothing came of it yet
-	Oldest  time.Time // when the one of these that waits longest was handed out
-	Stuck   int       // of these, handlers that went on after their time was up
-	Ended   int       // of these, of events that another process did not let go of until it was ended
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/instance"
+	"balhost/host/internal/entry"
 )
 
 // probationary makes the bench's plugins stay on probation for so long.
@@ -104,7 +104,7 @@ func TestRollback(t *testing.T) {
 		"errors": {func(b *bench) {
 			sum := b.status("echo").SHA256
 			b.mu.Lock()
-			b.results[sum] = instance.Results{Handled: 75, Failed: 25}
+			b.results[sum] = entry.Results{Handled: 75, Failed: 25}
 			b.mu.Unlock()
 		}, "25 of its first 100 attempts failed (25 %), of the one's before it 10.0 %"},
 		"memory": {func(b *bench) { b.tell("echo", "grow") }, "uses "},
@@ -124,7 +124,7 @@ func TestRollback(t *testing.T) {
 			}
 			first := b.proven()
 			b.mu.Lock()
-			b.results[first.SHA256] = instance.Results{Handled: 900, Failed: 100}
+			b.results[first.SHA256] = entry.Results{Handled: 900, Failed: 100}
 			b.mu.Unlock()
 			b.put("echo", "another")
 			b.event("gone echo", 1)

@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
 	"balhost/host/internal/pluginhost/process"
 	"balhost/sdk/wire"
@@ -57,10 +58,10 @@ type bench struct {
 	stuck    bool                     // Drain waits for its context
 	triers   map[string]*heard
 	ran      map[*heard]bool
-	results  map[string]instance.Results // by sha256
-	serving  map[string]int              // by name: the PID of the process that was ready last
-	mute     bool                        // Results fails
-	asked    int                         // how often Results was asked for
+	results  map[string]entry.Results // by sha256
+	serving  map[string]int           // by name: the PID of the process that was ready last
+	mute     bool                     // Results fails
+	asked    int                      // how often Results was asked for
 }
 
 // buffer is a log that can be read while it is written.
@@ -87,7 +88,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{
 		t: t, dir: t.TempDir(), data: t.TempDir(), log: &buffer{}, changed: make(chan struct{}),
 		live: map[*heard]bool{}, latest: map[string]*heard{}, draining: map[*heard]chan struct{}{},
-		triers: map[string]*heard{}, ran: map[*heard]bool{}, results: map[string]instance.Results{},
+		triers: map[string]*heard{}, ran: map[*heard]bool{}, results: map[string]entry.Results{},
 		serving: map[string]int{},
 	}
 	b.host = New(Options{
@@ -419,12 +420,12 @@ func (p *heard) Drain(ctx context.Context) error {
 	}
 }
 
-func (p *heard) Results(context.Context) (instance.Results, error) {
+func (p *heard) Results(context.Context) (entry.Results, error) {
 	b := p.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.asked++; b.mute {
-		return instance.Results{}, errors.New("does not answer")
+		return entry.Results{}, errors.New("does not answer")
 	}
 	return b.results[p.SHA256], nil
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
@@ -319,10 +320,10 @@ type printer struct{ pid int }
 func (printer) Described(_ instance.Facts, p instance.Process) instance.Dispatch {
 	return printer{p.(*life).process.PID()}
 }
-func (p printer) Ready()                                          { fmt.Println("ready", p.pid) }
-func (printer) Frame(*wire.PluginFrame)                           {}
-func (printer) Drain(context.Context) error                       { return nil }
-func (printer) Gone(string)                                       {}
-func (printer) Results(context.Context) (instance.Results, error) { return instance.Results{}, nil }
-func (printer) Removed(string)                                    {}
-func (printer) Booted()                                           {}
+func (p printer) Ready()                                       { fmt.Println("ready", p.pid) }
+func (printer) Frame(*wire.PluginFrame)                        {}
+func (printer) Drain(context.Context) error                    { return nil }
+func (printer) Gone(string)                                    {}
+func (printer) Results(context.Context) (entry.Results, error) { return entry.Results{}, nil }
+func (printer) Removed(string)                                 {}
+func (printer) Booted()                                        {}

@@ -4,19 +4,19 @@ import (
 	"testing"
 	"time"
 
-	"balhost/host/internal/instance"
+	"balhost/host/internal/entry"
 )
 
 // P9: a new version that was handed events and handled none is not proven by time.
 func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 	for name, c := range map[string]struct {
-		first, then instance.Results
+		first, then entry.Results
 		reason      string // "": it is proven
 	}{
-		"hangs, then fails":   {instance.Results{Holds: 40}, instance.Results{Failed: 40}, "40 of its first 40 attempts failed (100 %), of the one's before it 0.0 %"},
-		"fails now and then":  {instance.Results{Failed: 3}, instance.Results{Failed: 5}, "5 of its first 5 attempts failed (100 %), of the one's before it 0.0 %"},
-		"is slow":             {instance.Results{Holds: 40}, instance.Results{Handled: 1, Holds: 39}, ""},
-		"fails at first only": {instance.Results{Failed: 4}, instance.Results{Handled: 1, Failed: 4}, ""},
+		"hangs, then fails":   {entry.Results{Holds: 40}, entry.Results{Failed: 40}, "40 of its first 40 attempts failed (100 %), of the one's before it 0.0 %"},
+		"fails now and then":  {entry.Results{Failed: 3}, entry.Results{Failed: 5}, "5 of its first 5 attempts failed (100 %), of the one's before it 0.0 %"},
+		"is slow":             {entry.Results{Holds: 40}, entry.Results{Handled: 1, Holds: 39}, ""},
+		"fails at first only": {entry.Results{Failed: 4}, entry.Results{Handled: 1, Failed: 4}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -55,15 +55,15 @@ func TestProbationWaitsForTheFirstHandled(t *testing.T) {
 func TestProbationWaitsForHandlers(t *testing.T) {
 	before := time.Unix(1, 0)
 	for name, c := range map[string]struct {
-		old, first, then instance.Results
+		old, first, then entry.Results
 		reason           string // "": it is proven
 		waits            bool   // neither
 	}{
-		"hangs":                             {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
-		"is slow":                           {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 10}, "", false},
-		"hangs where the old one was ended": {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1, Ended: 1}, "", true},
-		"hangs elsewhere, too":              {instance.Results{Handled: 9}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 2, Oldest: before, Stuck: 2, Ended: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
-		"hangs as before":                   {instance.Results{Holds: 1, Stuck: 1}, instance.Results{Handled: 9, Holds: 1, Oldest: before}, instance.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
+		"hangs":                             {entry.Results{Handled: 9}, entry.Results{Handled: 9, Holds: 1, Oldest: before}, entry.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"is slow":                           {entry.Results{Handled: 9}, entry.Results{Handled: 9, Holds: 1, Oldest: before}, entry.Results{Handled: 10}, "", false},
+		"hangs where the old one was ended": {entry.Results{Handled: 9}, entry.Results{Handled: 9, Holds: 1, Oldest: before}, entry.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1, Ended: 1}, "", true},
+		"hangs elsewhere, too":              {entry.Results{Handled: 9}, entry.Results{Handled: 9, Holds: 1, Oldest: before}, entry.Results{Handled: 9, Holds: 2, Oldest: before, Stuck: 2, Ended: 1}, "hung: 1 of its handlers went on after their time was up, of the one's before it 0", false},
+		"hangs as before":                   {entry.Results{Holds: 1, Stuck: 1}, entry.Results{Handled: 9, Holds: 1, Oldest: before}, entry.Results{Handled: 9, Holds: 1, Oldest: before, Stuck: 1}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -173,7 +173,7 @@ func TestUnknownResultsProveNothing(t *testing.T) {
 	b.host.limits.Verdict = time.Millisecond
 	first := b.proven()
 	b.mu.Lock()
-	b.results[first.SHA256] = instance.Results{Handled: 1000}
+	b.results[first.SHA256] = entry.Results{Handled: 1000}
 	b.mu.Unlock()
 	b.poll("the old one to be proven", func() bool { return b.status("echo").Probation.IsZero() })
 	b.mu.Lock()
@@ -189,7 +189,7 @@ func TestUnknownResultsProveNothing(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	b.mu.Lock()
-	b.mute, b.results[second] = false, instance.Results{Handled: 1}
+	b.mute, b.results[second] = false, entry.Results{Handled: 1}
 	b.mu.Unlock()
 	b.poll("it to be proven", func() bool { return b.status("echo").Probation.IsZero() })
 }

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-) // What can't be executed, and what dies of how it is made, says so in words with
+)
+
+// What can't be executed, and what dies of how it is made, says so in words with
 // the mend, not in the system's.
 func TestWhyItDoesNotRun(t *testing.T) {
 	if runtime.GOOS != "linux" {

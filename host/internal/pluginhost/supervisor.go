@@ -126,8 +126,7 @@ func (s *supervisor) weigh(f *policy.Facts) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.host.limits.Moment)
 	defer cancel()
 	if results, err := l.dispatch.Results(ctx); err == nil {
-		r := policy.Results(results)
-		f.Results, f.RunFails = &r, failing(l.failure.Load(), f.Now)
+		f.Results, f.RunFails = &results, failing(l.failure.Load(), f.Now)
 	}
 }
 

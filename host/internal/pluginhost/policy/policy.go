@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/status"
 )
 
@@ -58,7 +59,7 @@ type Facts struct {
 	Stopping bool            // the host is stopping; all processes are ended
 	File     bool            // the folder holds a file of the plugin
 	Whole    map[string]bool // the contents whose copies can be run, by sha256; see Contents
-	Results  *Results        // of the process that serves, if JudgesNow; nil: they are not known
+	Results  *entry.Results  // of the process that serves, if JudgesNow; nil: they are not known
 	RunFails bool            // Plugin.Run of that process has failed lately
 }
 

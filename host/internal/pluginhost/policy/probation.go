@@ -3,18 +3,9 @@ package policy
 import (
 	"fmt"
 	"time"
-)
 
-// Results are what came of the events that one process was handed.
-type Results struct {
-	Handled uint64
-	Failed  uint64    // errors, panics and timeouts; not rejections
-	Old     uint64    // of these, of events that had failed before they came to this process
-	Holds   int       // handed out, and nothing came of it yet
-	Oldest  time.Time // when the one of these that waits longest was handed out
-	Stuck   int       // of these, handlers that went on after their time was up
-	Ended   int       // of these, of events that another process did not let go of until it was ended
-}
+	"balhost/host/internal/entry"
+)
 
 // probation watches a new version that serves. While it lasts, a crash, a hang or
 // too many errors bring the old version back; so does a handler that hangs, unless
@@ -30,7 +21,7 @@ type probation struct {
 
 // score is how well a version does.
 type score struct {
-	Results
+	entry.Results
 	crashes int // in a row, that the next version may have too before it is rolled back
 }
 

@@ -1,6 +1,10 @@
 package policy
 
-import "testing"
+import (
+	"testing"
+
+	"balhost/host/internal/entry"
+)
 
 func TestWorse(t *testing.T) {
 	for _, c := range []struct {
@@ -19,7 +23,7 @@ func TestWorse(t *testing.T) {
 		{849, 151, 9, 1, true, true},
 		{50, 50, 1, 99, false, false}, // better than before
 	} {
-		now, old := score{Results: Results{Handled: c.handled, Failed: c.failed}}, score{Results: Results{Handled: c.before, Failed: c.lost}}
+		now, old := score{Results: entry.Results{Handled: c.handled, Failed: c.failed}}, score{Results: entry.Results{Handled: c.before, Failed: c.lost}}
 		if reason := now.worse(old, enoughEvents); (reason != "") != c.worse {
 			t.Errorf("%+v: %q", c, reason)
 		}
@@ -31,11 +35,11 @@ func TestWorse(t *testing.T) {
 
 // What failed with the version before says nothing of this one.
 func TestOldFailuresAreNoVerdict(t *testing.T) {
-	old := score{Results: Results{Handled: 100, Failed: 18}}
-	if reason := (score{Results: Results{Failed: 13, Old: 13}}).worse(old, 0); reason != "" {
+	old := score{Results: entry.Results{Handled: 100, Failed: 18}}
+	if reason := (score{Results: entry.Results{Failed: 13, Old: 13}}).worse(old, 0); reason != "" {
 		t.Errorf("only what had failed before: %q", reason)
 	}
-	if reason := (score{Results: Results{Failed: 23, Old: 13, Handled: 2}}).worse(old, 0); reason != "10 of its first 12 attempts failed (83 %), of the one's before it 15.3 %" {
+	if reason := (score{Results: entry.Results{Failed: 23, Old: 13, Handled: 2}}).worse(old, 0); reason != "10 of its first 12 attempts failed (83 %), of the one's before it 15.3 %" {
 		t.Errorf("with others: %q", reason)
 	}
 }

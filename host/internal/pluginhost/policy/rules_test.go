@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"balhost/host/internal/entry"
 )
 
 var update = flag.Bool("update", false, "write what comes out into testdata/rules.txt")
@@ -60,7 +62,7 @@ func newRule(t *testing.T) *rule {
 	return &rule{
 		t: t, processes: map[string][]*Process{}, names: map[*Process]string{},
 		policy: New("echo", o, Record{}, Times{Healthy: 5 * time.Minute, Verdict: time.Second}, rand.New(rand.NewPCG(1, 2))),
-		facts:  Facts{Now: time.Unix(1e9, 0), Whole: map[string]bool{}, Results: &Results{}},
+		facts:  Facts{Now: time.Unix(1e9, 0), Whole: map[string]bool{}, Results: &entry.Results{}},
 	}
 }
 
@@ -238,11 +240,11 @@ func (r *rule) options(o Options, words []string) Options {
 	return o
 }
 
-func (r *rule) results(words []string) *Results {
+func (r *rule) results(words []string) *entry.Results {
 	if words[0] == "unknown" {
 		return nil
 	}
-	var x Results
+	var x entry.Results
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
 		n, _ := strconv.Atoi(value)
