@@ -8,26 +8,26 @@ import (
 	"balhost/host/internal/state"
 )
 
-// store is what the rules read: records by key, valid until the batch ends.
+// store gives records by key to the rules. A record is valid until the batch ends.
 type store interface {
 	Get(key []byte) (value []byte, found bool, err error)
-	// GetExpired finds also what the store takes for expired, by a clock that may be wrong.
+	// GetExpired also finds records that the store treats as expired. Its clock may be wrong.
 	GetExpired(key []byte) (value []byte, found bool, err error)
 }
 
-// stamp is what the rules must not find out for themselves, so that the same
-// operations with the same stamps make the same commits, wherever they are applied.
+// stamp holds what the rules must not look up themselves. So the same operations with
+// the same stamps make the same commits, wherever they are applied.
 type stamp struct {
-	now     time.Time // the ledger's, as every time that is stored
+	now     time.Time // by the ledger's clock, as all times that are stored
 	real    time.Time // the same moment by the wall clock, with a monotonic reading
-	forget  uint64    // when badger may forget a dedup key that is stored now, in Unix seconds of the wall clock
+	forget  uint64    // when badger may drop a dedup key that is stored now, in Unix seconds of the wall clock
 	ahead   bool      // the wall clock is so far ahead that badger may hide dedup keys
 	full    bool      // the disk is at its soft limit
 	entropy [10]byte  // for ids
 }
 
-// batch is one commit in the making, and what it will mean for memory
-// once it is on disk. The committer has one and uses it again and again.
+// batch is a commit that is being built, with the changes of memory that follow when it
+// is on disk. The committer has one batch and reuses it.
 type batch struct {
 	stamp
 	l     *Ledger
@@ -35,21 +35,21 @@ type batch struct {
 	tally tally
 	err   error // the store cannot be trusted: nothing of the batch may be committed
 
-	arena   []byte         // keys and values until they are in the frame; handed out as lent
-	changes []state.Change // of the arena, and of the pages and summaries being written
-	written map[string]int // by key, where in changes
-	most    int            // keys that were in written since it was made
+	arena   []byte         // keys and values until they are in the frame; given out as lent
+	changes []state.Change // they point into the arena, and into the pages and summaries that are being written
+	written map[string]int // key to position in changes
+	most    int            // the most keys that written has had since it was made
 	freed   int64          // bytes of records deleted
 
 	newEvents pageWriter
 	newSent   pageWriter
 	summaries summaries
-	touched   []*page // of which entries have ended
+	touched   []*page // entries of these have ended in this batch
 
 	calls          []call
 	effects        []effect
 	owners         []setOwner
-	bytes, records int // upper bounds, by weigh
+	bytes, records int // upper bounds; weigh gives them
 }
 
 func newBatch(l *Ledger, s store) *batch {
@@ -62,7 +62,7 @@ func newBatch(l *Ledger, s store) *batch {
 // begin starts the next commit.
 func (b *batch) begin(s stamp) { b.stamp, b.tally = s, b.l.tally }
 
-// until is the ledger's time of a moment that was reckoned from now on; 0 for zero.
+// until converts a moment of the wall clock to the ledger's time; 0 for the zero time.
 func (b *batch) until(due time.Time) int64 {
 	if due.IsZero() {
 		return 0
@@ -70,7 +70,7 @@ func (b *batch) until(due time.Time) int64 {
 	return b.now.UnixNano() + int64(due.Sub(b.real))
 }
 
-// close writes what the batch's operations share, and the counters.
+// close writes the records that the batch's operations share, and the counters.
 func (b *batch) close() {
 	b.closePage(&b.newEvents)
 	b.closePage(&b.newSent)
@@ -86,7 +86,7 @@ func (b *batch) close() {
 	b.set(keyCounter, from)
 }
 
-// end empties the batch, keeping its room for the next.
+// end empties the batch. It keeps the memory for the next one.
 func (b *batch) end() {
 	b.err, b.freed, b.bytes, b.records = nil, 0, 0, 0
 	b.arena = emptied(b.arena)
@@ -99,7 +99,7 @@ func (b *batch) end() {
 	clear(b.effects)
 	clear(b.changes)
 	if len(b.written)*16 < b.most {
-		b.written, b.most = map[string]int{}, 0 // to empty a large one takes longer
+		b.written, b.most = map[string]int{}, 0 // to clear a large map takes longer
 	} else {
 		b.most = max(b.most, len(b.written))
 		clear(b.written)
@@ -107,8 +107,8 @@ func (b *batch) end() {
 	b.calls, b.effects, b.changes, b.owners = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0]
 }
 
-// emptied is memory for the next batch. A slice of it that outlives its batch by mistake
-// shows as zeros, never as another device's message.
+// emptied clears buf for the next batch. If a slice of it outlives its batch by mistake,
+// it shows zeros, and never another device's message.
 func emptied(buf []byte) []byte {
 	if cap(buf) > 4*batchBytes {
 		return nil
@@ -117,14 +117,14 @@ func emptied(buf []byte) []byte {
 	return buf[:0]
 }
 
-// mark is where the next key or record in the arena begins.
+// mark returns where the next key or record in the arena begins.
 func (b *batch) mark() int { return len(b.arena) }
 
-// since returns what was appended to the arena after mark. It stays as it is
+// since returns what was appended to the arena after the mark from. It stays as it is
 // when the arena grows and moves.
 func (b *batch) since(from int) lent { return b.arena[from:len(b.arena):len(b.arena)] }
 
-// seqKey, hashKey make keys in the arena.
+// seqKey and hashKey make keys in the arena.
 func (b *batch) seqKey(kind byte, seq uint64) lent {
 	from := b.mark()
 	b.arena = appendSeqKey(b.arena, kind, seq)
@@ -140,16 +140,16 @@ func (b *batch) hashKey(kind byte, d digest) lent {
 // set seals the record that was appended to the arena after from, and writes it.
 func (b *batch) set(key []byte, from int) { b.setUntil(key, from, 0) }
 
-// setUntil is set with a time in Unix seconds after which badger may forget the record; 0: never.
+// setUntil does what set does. After expires, in Unix seconds, badger may drop the record; 0: never.
 func (b *batch) setUntil(key []byte, from int, expires uint64) {
 	b.arena = sealRecord(b.arena, from, key)
 	b.put(state.Change{Key: key, Value: b.since(from), Expires: expires})
 }
 
-// put writes a sealed record, which must stay as it is until the commit.
+// put writes a sealed record. Nobody may change its bytes until the commit.
 func (b *batch) put(c state.Change) {
 	if len(c.Value)+len(c.Key) >= maxRecord {
-		b.fail(fmt.Errorf("record %q of %d bytes passed the checks", c.Key[:1], len(c.Value)))
+		b.fail(fmt.Errorf("record %q of %d bytes is too large, and no check found it", c.Key[:1], len(c.Value)))
 		return
 	}
 	b.note(c)
@@ -161,9 +161,9 @@ func (b *batch) del(key []byte, size int) {
 	b.freed += int64(size)
 }
 
-// note notes one change; it takes the place of an earlier one of the same key.
+// note adds one change. It replaces an earlier change of the same key.
 func (b *batch) note(c state.Change) {
-	key := unsafe.String(unsafe.SliceData(c.Key), len(c.Key)) // stays as it is until the commit
+	key := unsafe.String(unsafe.SliceData(c.Key), len(c.Key)) // nobody changes it until the commit
 	if at, found := b.written[key]; found {
 		c.New = b.changes[at].New
 		b.changes[at] = c
@@ -173,8 +173,8 @@ func (b *batch) note(c state.Change) {
 	b.changes = append(b.changes, c)
 }
 
-// get reads a record as the batch's earlier operations left it: what is in the
-// arena, at times.
+// get reads a record as the batch's earlier operations left it. The record may lie in
+// the arena.
 func (b *batch) get(key []byte) (r reader, found bool) {
 	if at, found := b.written[string(key)]; found {
 		c := b.changes[at]
@@ -188,7 +188,7 @@ func (b *batch) get(key []byte) (r reader, found bool) {
 	return b.unseal(key, b.store.Get)
 }
 
-// expired reads a record that the store takes for expired.
+// expired reads a record even if the store treats it as expired.
 func (b *batch) expired(key []byte) (r reader, found bool) { return b.unseal(key, b.store.GetExpired) }
 
 func (b *batch) unseal(key []byte, get func(key []byte) ([]byte, bool, error)) (r reader, found bool) {
@@ -200,7 +200,7 @@ func (b *batch) unseal(key []byte, get func(key []byte) ([]byte, bool, error)) (
 	return r, found && err == nil
 }
 
-// fail notes an error of the store itself: the batch, and the process, are lost.
+// fail notes an error of the store itself. The batch is not committed, and the process ends.
 func (b *batch) fail(err error) {
 	if b.err == nil {
 		b.err = err
@@ -227,17 +227,17 @@ func (b *batch) addEvent(e envelope) *event {
 	return ev
 }
 
-// bodyExtra is about what a decoded body needs besides its bytes.
+// bodyExtra is about how much memory a decoded body needs besides its bytes.
 const bodyExtra = 256
 
-// endEvent takes an event out of what is pending.
+// endEvent removes an event from the pending ones.
 func (b *batch) endEvent(ev *event) {
 	b.endEntry(ev.at())
 	b.tally.counts.Events--
 	b.effects = append(b.effects, effect{event: ev, what: ended})
 }
 
-// keep writes what has changed about an event or a downstream.
+// keep writes what has changed about a pending event or downstream.
 func (b *batch) keep(seq uint64, s tries) {
 	key := b.seqKey(kindTries, seq)
 	from := b.mark()

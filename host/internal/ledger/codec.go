@@ -11,12 +11,12 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// format is the first byte of every record. A new layout gets a new number,
-// and readers keep knowing the old one.
+// format is the first byte of every record. A new layout gets a new number, and readers
+// still know the old one.
 const format = 1
 
-// Every record ends in the CRC-32C of its key and what precedes, so that a
-// record is never taken for another's, whatever became of the files.
+// Every record ends with a CRC-32C over its key and the bytes before. So no record is
+// taken for that of another key, even if the files are damaged.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const crcSize = 4
@@ -27,7 +27,7 @@ func sealRecord(buf []byte, from int, key []byte) []byte {
 	return binary.BigEndian.AppendUint32(buf, c)
 }
 
-// corrupt is the error for a record that is not what was written.
+// corrupt is the error for a record that differs from what was written.
 func corrupt(key []byte) error {
 	return fmt.Errorf("record %q is damaged: restore a backup, or ask for help with a copy of the ledger", key)
 }
@@ -45,25 +45,25 @@ func unseal(key, record []byte) (reader, error) {
 	return reader{key: key, b: record[1:n]}, nil
 }
 
-// lent are bytes that belong to somebody else: to the arena of a batch, which
-// the next batch writes over, or to the state. They are valid until the batch's
-// commit, or until the read ends. What outlives that is a copy: own, or string,
-// is how it is made, since no message and no index holds lent bytes.
+// lent bytes belong to somebody else: to the arena of a batch, which the next batch
+// overwrites, or to the state. They are valid until the batch's commit, or until the
+// read ends. No message and no index holds lent bytes. What must live longer is copied
+// with own or string.
 type lent []byte
 
-// own copies; nil stays nil.
+// own returns a copy; nil stays nil.
 func (b lent) own() []byte { return bytes.Clone(b) }
 
-// reader takes fields off a record in the order they were appended. The
-// first field that is not there makes all that follow zero, and done an error.
-// The record is lent; what the read functions of records.go return is the caller's own.
+// reader reads the fields of a record in the order in which they were appended. If a
+// field is missing, it and all later ones are zero, and done returns an error. The
+// record is lent. What the read functions of records.go return belongs to the caller.
 type reader struct {
 	key []byte
 	b   lent
 	bad bool
 }
 
-// own is a reader that may be kept.
+// own returns a reader with a copy of the bytes, which may be kept.
 func (r reader) own() reader { return reader{bytes.Clone(r.key), r.b.own(), r.bad} }
 
 func (r *reader) done() error {
@@ -122,7 +122,7 @@ func appendTime(dst []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(toNanos(t)))
 }
 
-// toNanos keeps the zero time apart: 0 is "at once", "unknown".
+// toNanos returns 0 for the zero time, which means "at once" or "unknown".
 func toNanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -154,8 +154,8 @@ func appendRaw(dst []byte, raw json.RawMessage) []byte {
 	return append(dst, raw...)
 }
 
-// A part of a payload is stored as where it is in the payload: upstreams hold
-// each of their fields once. 0 is nil, 1 the bytes themselves, else offset+2.
+// A part of a payload is stored as its place in the payload, so an upstream's fields
+// are stored once. The first number is 0 for nil, 1 before the bytes themselves, else offset+2.
 func appendPart(dst, whole []byte, part string, noted int) []byte {
 	if at := find(whole, part, noted); at >= 0 {
 		return appendPlace(dst, at, len(part))
@@ -174,8 +174,8 @@ func appendRawPart(dst, whole, part []byte, noted int) []byte {
 	return appendText(append(dst, 1), part)
 }
 
-// find is where part is in whole, or -1. Where it was noted is looked at first:
-// there it is, unless nothing was noted, or whole or part was changed since.
+// find returns where part is in whole, or -1. It looks at the noted place first. part is
+// there, unless no place was noted, or whole or part has changed since.
 func find[T ~string | ~[]byte](whole []byte, part T, noted int) int {
 	if noted > 0 && noted <= len(whole)-len(part) && string(whole[noted:noted+len(part)]) == string(part) {
 		return noted
@@ -188,8 +188,8 @@ func appendPlace(dst []byte, at, n int) []byte {
 	return binary.AppendUvarint(dst, uint64(n))
 }
 
-// part reads what appendPart wrote: a part of whole, or bytes of its own. The part's
-// capacity is that of whole behind it, by which sdk/wire sees where it lies.
+// part reads what appendPart wrote. It returns a part of whole, or bytes of its own. The
+// capacity of a part reaches to the end of whole, so sdk/wire can see where the part lies.
 func (r *reader) part(whole []byte) []byte {
 	switch at := r.uvarint(); at {
 	case 0:

@@ -16,7 +16,7 @@ import (
 type index struct {
 	kind  byte
 	stubs []stub // a page that has ended leaves a hole, with n 0
-	pages int    // stubs that are no holes
+	pages int    // stubs that are not holes
 	live  int    // entries
 
 	held, limit int     // bytes of entries and bodies in memory
@@ -26,7 +26,7 @@ type index struct {
 // stub is what memory holds for each page.
 type stub struct {
 	seq     uint64
-	page    *page  // nil: it is only on the disk, and the other fields are as it was written
+	page    *page  // nil: the page is only on the disk, and the other fields say how it was written
 	n, live uint16 // as in page; 0: a hole
 	turn    uint16 // grows when the page leaves memory, so that a reader of the disk notices the change
 	marked  bool   // as in page
@@ -36,7 +36,7 @@ type stub struct {
 // item is a pending event or downstream.
 type item interface{ at() *place }
 
-// index is that of a kind.
+// index returns the index of a kind.
 func (l *Ledger) index(kind byte) *index {
 	if kind == kindDownstream {
 		return &l.sent
@@ -54,8 +54,8 @@ type place struct {
 	size     uint32 // of what memory holds, in bytes
 	attempts uint32 // Ledger.mu guards it
 	slot     uint16 // in page; the committer's
-	kept     bool   // has a state record; the committer's
-	over     bool   // settled by an earlier operation of the batch; the committer's
+	kept     bool   // has a record of its attempts; the committer's
+	over     bool   // ended by an earlier operation of the batch; the committer's
 }
 
 func (p *place) at() *place { return p }
@@ -63,13 +63,13 @@ func (p *place) at() *place { return p }
 // itemExtra is about how much memory a pending entry needs besides texts and body.
 const itemExtra = 192
 
-// find is the position in stubs of the page for seq.
+// find returns the position in stubs of the page for seq.
 func (x *index) find(seq uint64) (at int, found bool) {
 	at = sort.Search(len(x.stubs), func(i int) bool { return x.stubs[i].seq > seq }) - 1
 	return at, at >= 0 && x.stubs[at].n > 0
 }
 
-// stub is the stub of the page for seq; nil when there is none.
+// stub returns the stub of the page for seq; nil when there is none.
 func (x *index) stub(seq uint64) *stub {
 	if at, found := x.find(seq); found {
 		return &x.stubs[at]
@@ -77,7 +77,7 @@ func (x *index) stub(seq uint64) *stub {
 	return nil
 }
 
-// follow is the first page with a greater seq and a pending entry; nil for none.
+// follow returns the first page with a greater seq and a pending entry; nil for none.
 func (x *index) follow(seq uint64) *stub {
 	at, _ := x.find(seq)
 	for at++; at < len(x.stubs); at++ {
@@ -164,7 +164,7 @@ func (x *index) shed() {
 	}
 }
 
-// low is the key of the first pending page; next when there is none.
+// low returns the seq of the first page with a pending entry; next when there is none.
 func (x *index) low(next uint64) uint64 {
 	if len(x.stubs) == 0 {
 		return next

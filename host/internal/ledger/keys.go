@@ -12,13 +12,13 @@ import (
 	"balhost/sdk/message"
 )
 
-// The first byte of a key says what its record is; doc.go has the table.
+// The first byte of a key is the kind of its record. doc.go has the table.
 const (
 	kindMeta       = 0x00
 	kindDedup      = 'D'
 	kindEvent      = 'M'
 	kindDownstream = 'N'
-	kindEnded      = 'E' // what of a page of events or downstreams has ended
+	kindEnded      = 'E' // which entries of a page of events or downstreams have ended
 	kindTries      = 'S' // what changed about an event or a downstream since it was stored
 	kindSent       = 'I'
 	kindSummary    = 'F'
@@ -32,15 +32,15 @@ var (
 	keyCounter = []byte{kindMeta, 'c'}
 )
 
-// maxName bounds what becomes part of a key as it is: state keys, plugin
-// names and categories, in bytes. Badger's own limit is 65,000.
+// maxName limits, in bytes, each text that is part of a key without being hashed: state
+// keys, plugin names and categories. Badger's own limit is 65,000.
 const maxName = 1 << 10
 
-// digest is a truncated SHA-256: 128 bits keep chance collisions out of reach
-// and forged ones costly.
+// digest is a truncated SHA-256. With 128 bits, collisions by chance are too rare to
+// happen, and forged ones are costly.
 type digest [16]byte
 
-// appendText appends s so that no two lists of texts have the same bytes.
+// appendText appends the length of s and s, so different lists of texts have different bytes.
 func appendText[T ~string | ~[]byte](dst []byte, s T) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(s)))
 	return append(dst, s...)
@@ -56,10 +56,10 @@ func sum(domain byte, parts ...string) digest {
 	return digest(full[:])
 }
 
-// sumUpstream identifies an upstream for the dedup window: the same id with
-// other data is another message (P6, ccs-protocol.md §5: ids are small
-// counters of the device). An unusable one has no data, so all of it counts.
-// Session is the sender id here as everywhere inside the host ([entry.Sender]).
+// sumUpstream identifies an upstream for the dedup window (P6). The same id with other
+// data is another message, because ids are small counters of the device
+// (ccs-protocol.md §5). An unusable upstream has no data, so its whole payload counts.
+// Session is the sender id here, as everywhere inside the host ([entry.Sender]).
 func sumUpstream(u *message.Upstream, names string, unusable bool) digest {
 	data := u.Data
 	if unusable {
@@ -84,8 +84,8 @@ func sumReceipt(session, ccsID string) digest { return sum('R', session, ccsID) 
 // sumSent identifies a downstream: its id is unique in its session.
 func sumSent(session, messageID string) digest { return sum(kindSent, session, messageID) }
 
-// lane hashes what the index need not spell out: FNV-1a, so that it is the
-// same in every run and every release. Never 0, which means "none".
+// lane hashes texts that the index does not need in full. It is FNV-1a, so the hash is
+// the same in every run and every release. It is never 0, which means "none".
 func lane(parts ...string) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)
@@ -101,8 +101,8 @@ func lane(parts ...string) uint64 {
 // device is the lane key of an upstream.
 func device(session, token string) uint64 { return lane(session, token) }
 
-// target is what a downstream is slowed down by. That of a token is the lane key
-// of the device's upstreams.
+// target is the key of a downstream's receiver, for slowing down downstreams to it. The
+// key of a token is the lane key of the device's upstreams.
 func target(session string, to message.Target) uint64 {
 	switch {
 	case to.Topic != "":
@@ -113,7 +113,7 @@ func target(session string, to message.Target) uint64 {
 	return device(session, to.Token)
 }
 
-// group is the lane key of a downstream and of what it leads to; 0 without a group.
+// group is the lane key of a downstream, its outcome and its receipts; 0 without a group.
 func group(session, owner, name string) uint64 {
 	if name == "" {
 		return 0
@@ -133,12 +133,12 @@ func appendDeadKey(dst []byte, id ulid.ULID) []byte {
 	return append(append(dst, kindDead), id[:]...)
 }
 
-// appendTimeKey starts the key of the summaries of what ended at a time.
+// appendTimeKey appends the first part of the key of summaries: when the entries ended.
 func appendTimeKey(dst []byte, t time.Time) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kindSummary), uint64(max(0, t.UnixMilli())))
 }
 
-// appendValueKey makes a state key; a plugin's name is a file name, which has no zero byte.
+// appendValueKey makes a state key. A plugin's name is a file name, so it has no zero byte.
 func appendValueKey(dst []byte, plugin, key string) []byte {
 	dst = append(append(dst, kindValue), plugin...)
 	return append(append(dst, 0), key...)
@@ -148,7 +148,7 @@ func appendOwnerKey(dst []byte, category string) []byte {
 	return append(append(dst, kindOwner), category...)
 }
 
-// checkState says whether a plugin's state key can be part of a key.
+// checkState returns an error when a plugin's state key can't be part of a key.
 func checkState(plugin, key string) error {
 	switch {
 	case plugin == "":

@@ -11,30 +11,29 @@ import (
 	"balhost/host/internal/state"
 )
 
-// Pending entries are stored by the page, not one by one: what a commit takes
-// in is one record or a few, and when all of it has ended one deletion. That
-// is most of what a message costs in badger, where each key pays for its way
-// through log, memtable and tables. Which entries of a page have ended stands
-// in a small record beside it ('E').
+// Pending entries are stored in pages, not one by one. The new entries of a commit are
+// one record or a few. When all entries of a page have ended, the page is one deletion.
+// Most of a message's cost in badger is per key, as each key goes through log, memtable and
+// tables. A small record beside the page ('E') says which of its entries have ended.
 const (
 	pageBytes = 32 << 10 // small, because reading one entry reads its page
 	pageSlots = 256
 )
 
-// page is one record of pending events ('M') or downstreams ('N'), while memory
-// holds what is pending of it. All but seq and items is the committer's.
+// page is one record of pending events ('M') or downstreams ('N') whose pending entries
+// are in memory. Only the committer uses the fields other than seq and items.
 type page struct {
-	seq     uint64 // of its first entry, and its key
-	items   []item // what is pending of it, by seq; Ledger.mu guards it
+	seq     uint64 // of its first entry; the page's key has it
+	items   []item // its pending entries, sorted by seq; Ledger.mu guards them
 	kind    byte
-	marked  bool                    // has a record of what has ended
-	tried   bool                    // entries of it may have records of their attempts
+	marked  bool                    // has a record of which entries have ended
+	tried   bool                    // its entries may have records of their attempts
 	touched bool                    // is in batch.touched
-	n, live uint16                  // entries in the record, and not ended
-	ended   *[pageSlots / 64]uint64 // by slot; nil: none
+	n, live uint16                  // entries in the record, and those that have not ended
+	ended   *[pageSlots / 64]uint64 // one bit for each slot; nil: none has ended
 }
 
-// find is where in items an entry is, or would be.
+// find returns where an entry is in items, or would be.
 func (p *page) find(seq uint64) (at int, found bool) {
 	return slices.BinarySearchFunc(p.items, seq, func(it item, seq uint64) int { return cmp.Compare(it.at().seq, seq) })
 }
@@ -76,7 +75,7 @@ func readEnded(r *reader) *[pageSlots / 64]uint64 {
 	return out
 }
 
-// pageWriter gathers a batch's new entries of one kind.
+// pageWriter collects a batch's new entries of one kind.
 type pageWriter struct {
 	kind byte
 	buf  []byte // the pages of this batch; the one being written begins at from
@@ -84,7 +83,7 @@ type pageWriter struct {
 	page *page // nil: none has begun
 }
 
-// addToPage adds an entry to the page being written.
+// addToPage adds an entry to the page that is being written.
 func (b *batch) addToPage(w *pageWriter, seq uint64, entry []byte) (p *page, slot uint16) {
 	if w.page != nil && (len(w.buf)-w.from+len(entry) > pageBytes || w.page.n == pageSlots) {
 		b.closePage(w)
@@ -105,20 +104,20 @@ func appendSlot(dst []byte, first, seq uint64, entry []byte) []byte {
 	return appendText(dst, entry)
 }
 
-// closePage writes the page, when there is one.
+// closePage writes the page, if one has begun.
 func (b *batch) closePage(w *pageWriter) {
 	if w.page == nil {
 		return
 	}
 	key := b.seqKey(w.kind, w.page.seq)
 	w.buf = sealRecord(w.buf, w.from, key)
-	b.put(state.Change{Key: key, Value: w.buf[w.from:len(w.buf):len(w.buf)], New: true}) // its seq was given out just now
+	b.put(state.Change{Key: key, Value: w.buf[w.from:len(w.buf):len(w.buf)], New: true}) // its seq was given out in this batch
 	w.page = nil
 }
 
 func (w *pageWriter) reset() { w.buf, w.page = emptied(w.buf), nil }
 
-// endEntry takes an entry out of what is pending.
+// endEntry removes an entry from the pending ones.
 func (b *batch) endEntry(pl *place) {
 	p := pl.page
 	p.end(pl.slot)
@@ -133,8 +132,8 @@ func (b *batch) endEntry(pl *place) {
 	pl.over = true
 }
 
-// writeEnded deletes the pages of which nothing is pending, and marks in the
-// others what has ended.
+// writeEnded deletes the touched pages that have no pending entry. For the others it
+// writes which entries have ended.
 func (b *batch) writeEnded() {
 	for _, p := range b.touched {
 		p.touched = false
@@ -144,7 +143,7 @@ func (b *batch) writeEnded() {
 			if p.marked {
 				b.del(b.seqKey(kindEnded, p.seq), recordExtra)
 			}
-		case p.ended != nil: // else squeezed meanwhile
+		case p.ended != nil: // nil: the page was squeezed meanwhile
 			key := b.seqKey(kindEnded, p.seq)
 			from := b.mark()
 			b.arena = appendEnded(b.arena, p.ended)
@@ -168,7 +167,7 @@ func (r *reader) slots(first uint64, f func(slot int, seq uint64, entry lent) bo
 	}
 }
 
-// errGone: an entry, or any record, is not on the disk.
+// errGone means that an entry or a record is not on the disk.
 var errGone = errors.New("is gone from the disk")
 
 // slot finds an entry of a page and returns a reader of it, after its format byte.
@@ -191,18 +190,18 @@ func (r *reader) slot(first, seq uint64) (reader, error) {
 	return reader{key: r.key, b: found[1:]}, nil
 }
 
-// squeeze rewrites pages of which half or more has ended, lest a few entries
-// that nobody takes keep the disk full of others. It looks at pages of a kind that
-// follow after and come before, as many as one operation should.
+// squeeze rewrites pages of which half or more has ended. Otherwise a few entries that
+// nobody takes would keep the ended ones on the disk. It looks at pages of one kind with
+// a seq above after and below before, up to the limits of one operation.
 type squeeze struct {
 	kind          byte
 	after, before uint64
-	next          uint64 // where the next squeeze goes on; 0: nowhere
+	next          uint64 // where the next squeeze continues; 0: no page is left
 }
 
 const (
 	squeezeLook  = 10_000 // pages
-	squeezePages = 3      // of several entries, so none is larger than pageBytes
+	squeezePages = 3      // pages of several entries, so none is larger than pageBytes
 )
 
 func (o *squeeze) weigh() (bytes, records int) { return squeezePages * pageBytes, 3 * squeezePages }
@@ -233,7 +232,7 @@ func (o *squeeze) apply(b *batch) error {
 	return nil
 }
 
-// squeeze writes a page again without what has ended.
+// squeeze writes a page again, without the entries that have ended.
 func (b *batch) squeeze(p *page) {
 	key := b.seqKey(p.kind, p.seq)
 	r, found := b.get(key)

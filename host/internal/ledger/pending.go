@@ -12,7 +12,7 @@ import (
 	"balhost/sdk/message"
 )
 
-// name is a text of which many entries have the same: one word each.
+// name is a text that many entries share. It takes one word of memory in each.
 type name = unique.Handle[string]
 
 // event is what memory holds about one pending event.
@@ -20,15 +20,15 @@ type event struct {
 	place
 	id        ulid.ULID
 	lane      uint64 // the device of an upstream, else the group
-	messageID string // for the summary, so its start: the device's, CCS's or the downstream's
+	messageID string // its start, for the summary; it comes from the device, CCS or the downstream
 	session   name
 	category  name
 	plugin    name
-	body      any // as in envelope; nil when it came from the disk
+	body      any // as in envelope; nil if the event was read from the disk
 	kind      entry.Kind
 }
 
-// heading is what memory needs of an event, in texts that it may keep a part of.
+// heading is what memory needs of an event. newEvent copies its texts.
 type heading struct {
 	id                                   ulid.ULID
 	kind                                 entry.Kind
@@ -53,7 +53,7 @@ func (e *envelope) heading() heading {
 func newEvent(seq uint64, h heading) *event {
 	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin)}
 	ev.seq = seq
-	ev.messageID = strings.Clone(clip(h.messageID, maxName)) // lets go of the message
+	ev.messageID = strings.Clone(clip(h.messageID, maxName)) // a copy, so that the message can be freed
 	ev.session, ev.category = unique.Make(h.session), unique.Make(h.category)
 	ev.size = uint32(itemExtra + len(ev.messageID))
 	return ev
@@ -102,7 +102,7 @@ func (d *downstream) public(today func(int64) time.Time) entry.Downstream {
 	}
 }
 
-// leases are who holds which event (P5). They are of this start alone.
+// leases say who holds which event (P5). They are not stored: a start has none.
 type leases struct {
 	mu sync.Mutex
 	by map[uint64]uint64

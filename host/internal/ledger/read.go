@@ -9,8 +9,8 @@ import (
 	"balhost/sdk/message"
 )
 
-// changed is a hint that can be waited for: the channel is closed and
-// replaced, and made only when someone asks. Ledger.mu guards it.
+// changed is a hint that can be waited for. fire closes the channel, and the next wait
+// makes a new one. Ledger.mu guards it.
 type changed struct{ c chan struct{} }
 
 func (c *changed) wait() <-chan struct{} {
@@ -27,9 +27,9 @@ func (c *changed) fire() {
 	}
 }
 
-// Events returns up to max pending events with a seq greater than after, in
-// seq order. Their times are today's wall clock's. What lies deep in a backlog it
-// reads from the disk.
+// Events returns up to max pending events with a seq greater than after, in seq order.
+// Their times are those of today's wall clock. It reads events deep in a backlog from
+// the disk.
 func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	today := l.clock.today()
 	out := make([]entry.Event, 0, l.room(&l.events, after, max))
@@ -38,7 +38,7 @@ func (l *Ledger) Events(after uint64, max int) []entry.Event {
 	return out
 }
 
-// room is how many entries with a greater seq there can be, and max at most.
+// room returns how many entries with a seq greater than after there can be, at most max.
 func (l *Ledger) room(x *index, after uint64, max int) int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -48,8 +48,8 @@ func (l *Ledger) room(x *index, after uint64, max int) int {
 	return int(min(uint64(min(max, x.live)), l.tally.seq-after))
 }
 
-// unreadable poisons the ledger when it can't read what is pending: nobody would
-// hear of it ever (P8).
+// unreadable poisons the ledger when a pending entry can't be read. Otherwise nobody
+// would ever hear of that entry (P8).
 func (l *Ledger) unreadable(err error) {
 	if err != nil && !errors.Is(err, entry.ErrClosed) {
 		l.poison(err)
@@ -57,12 +57,12 @@ func (l *Ledger) unreadable(err error) {
 }
 
 // EventsChanged returns a channel that is closed when events come, go, or are
-// due at another time. Fetch it before looking, so that no change is missed.
+// due at another time. Call it before Events, so that no change is missed.
 func (l *Ledger) EventsChanged() <-chan struct{} { return l.changed(&l.eventsChanged) }
 
-// Downstreams returns up to max pending downstreams with a seq greater than
-// after, in seq order. Their times are today's wall clock's. What lies deep in a backlog it
-// reads from the disk.
+// Downstreams returns up to max pending downstreams with a seq greater than after, in seq
+// order. Their times are those of today's wall clock. It reads downstreams deep in a
+// backlog from the disk.
 func (l *Ledger) Downstreams(after uint64, max int) []entry.Downstream {
 	today := l.clock.today()
 	out := make([]entry.Downstream, 0, l.room(&l.sent, after, max))
@@ -80,8 +80,8 @@ func (l *Ledger) changed(c *changed) <-chan struct{} {
 	return c.wait()
 }
 
-// Body returns the content of a pending event, or entry.ErrUnknown. Its bytes
-// are shared: read only. It reads the disk when the cache has let go of it.
+// Body returns the content of a pending event, or entry.ErrUnknown. Its bytes are shared
+// and must not be changed. It reads the disk if memory does not have the body.
 func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 	var e envelope
 	var attempt int
@@ -123,8 +123,8 @@ func (e *envelope) public(c *clock, attempt int) entry.Body {
 	return entry.Body{}
 }
 
-// Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are
-// shared: read only.
+// Downstream returns a pending downstream, or entry.ErrUnknown. Its bytes are shared and
+// must not be changed.
 func (l *Ledger) Downstream(seq uint64) (message.Checked, error) {
 	var m *message.Checked
 	var page uint64
@@ -140,7 +140,7 @@ func (l *Ledger) Downstream(seq uint64) (message.Checked, error) {
 	return *m, nil
 }
 
-// Lease notes who holds an event, for Settle to check (P5); 0: nobody.
+// Lease notes who holds an event; 0: nobody. Settle checks it (P5).
 func (l *Ledger) Lease(seq, lease uint64) {
 	l.mu.RLock() // so that the committer does not end it meanwhile
 	defer l.mu.RUnlock()
@@ -196,9 +196,9 @@ func (l *Ledger) Counts() entry.Counts {
 	return c
 }
 
-// lastPage is a page as it was read last: who reads one entry from the disk
-// mostly reads the next one too. What it holds is right for ever, but a squeeze
-// may have put more entries under the same key.
+// lastPage is the page that was read last. Who reads one entry from the disk mostly reads
+// the next one too. Entries never change, so what it holds stays right. If it lacks an
+// entry, the disk is read.
 type lastPage struct {
 	first  uint64
 	record reader
@@ -228,7 +228,7 @@ func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error 
 	})
 }
 
-// Get reads one key of a plugin's state: version 0 and no value when there is none.
+// Get reads one key of a plugin's state. A key that does not exist has version 0 and no value.
 func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64, err error) {
 	if err := checkState(plugin, key); err != nil {
 		return nil, 0, fmt.Errorf("read state %q: %w", clip(key, 64), err)

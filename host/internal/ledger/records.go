@@ -12,16 +12,16 @@ import (
 	"balhost/sdk/message"
 )
 
-// The layouts, each as an append function and the function that reads it
-// back. What begins a layout is what the index needs; bodies come last.
+// Each layout has an append function, and a function that reads it back. A layout begins
+// with what the index needs. Bodies come last.
 
 // envelope is the immutable record of an event ('M').
 type envelope struct {
 	id     ulid.ULID
-	plugin string       // the owner: outcomes, and receipts of known messages
-	group  uint64       // the lane of these
+	plugin string       // the owner of outcomes, and of receipts of known messages
+	group  uint64       // their lane
 	body   any          // *message.Upstream, *message.Outcome or *inboundReceipt
-	places entry.Places // of an upstream that came in just now
+	places entry.Places // of an upstream that has just come in
 }
 
 func appendEnvelope(dst []byte, e envelope) []byte {
@@ -80,7 +80,7 @@ func readEnvelope(r *reader) envelope {
 	switch kind {
 	case entry.Upstream:
 		m := &message.Upstream{Session: session, Received: ulid.Time(e.id.Time())}
-		m.Raw = r.text().own() // what follows are parts of it
+		m.Raw = r.text().own() // the next fields are parts of it
 		m.From = string(r.part(m.Raw))
 		m.Category = string(r.part(m.Raw))
 		m.MessageID = string(r.part(m.Raw))
@@ -115,7 +115,7 @@ func readEnvelope(r *reader) envelope {
 	return e
 }
 
-// readHeading reads of an event what memory needs, after the format byte.
+// readHeading reads what memory needs of an event, after the format byte.
 func readHeading(r *reader) heading {
 	if len(r.b) == 0 || entry.Kind(r.b[0]) != entry.Upstream {
 		e := readEnvelope(r)
@@ -131,8 +131,8 @@ func readHeading(r *reader) heading {
 	return h
 }
 
-// tries is what changed about a pending event or downstream since it was
-// stored ('S'); most are never retried and have none.
+// tries is what has changed about a pending event or downstream since it was stored
+// ('S'). Most entries are never retried and have no such record.
 type tries struct {
 	attempts uint32
 	due      int64  // nanoseconds, 0: at once
@@ -149,12 +149,12 @@ func readTries(r *reader) tries {
 	return tries{attempts: uint32(r.uvarint()), due: int64(r.u64()), note: r.string()}
 }
 
-// dead is a dead letter ('X'): why, and the event's envelope.
+// dead is a dead letter ('X'): why it died, and the event's envelope.
 type dead struct {
-	seq      uint64 // of the event that died: the order in which replays go
+	seq      uint64 // of the event that died; replays go in this order
 	died     time.Time
 	attempts uint32
-	unusable bool // it was never pending: nobody can handle it
+	unusable bool // it was never pending, because no plugin can handle it
 	plugin   string
 	reason   string
 	event    envelope
@@ -184,8 +184,8 @@ func appendBool(dst []byte, b bool) []byte {
 	return append(dst, 0)
 }
 
-// parcel is the immutable record of a downstream ('N'). content is what the
-// message is: equal content under the same id is the same message.
+// parcel is the immutable record of a downstream ('N'). It ends with the content, which is
+// the encoded message. Equal content under the same id is the same message.
 type parcel struct {
 	tell     bool
 	accepted time.Time
@@ -206,7 +206,7 @@ func readParcel(r *reader) parcel {
 	return parcel{tell: r.u8() == 1, accepted: r.time(), expires: r.time(), owner: r.string(), message: readContent(r)}
 }
 
-// appendContent encodes a downstream: equal messages have equal bytes.
+// appendContent encodes a downstream. Equal messages have equal bytes.
 func appendContent(dst []byte, m *message.Checked) []byte {
 	dst = appendText(dst, m.Session)
 	dst = appendText(dst, m.MessageID)
@@ -259,8 +259,8 @@ func readTarget(r *reader) message.Target {
 	return message.Target{Token: r.string(), Topic: r.string(), Condition: r.string()}
 }
 
-// sent says that a message id is taken ('I'), by whom and for what. It stays
-// as long as the downstream and its outcome are known.
+// sent says that a message id is taken ('I'), by which owner and for which content. It
+// stays until the outcome of the downstream is purged.
 type sent struct {
 	seq     uint64
 	content digest // of owner and content
@@ -297,8 +297,8 @@ func readValue(r *reader) value {
 	return value{version: r.u64(), json: r.bytes(uint64(len(r.b))).own()}
 }
 
-// maxNote bounds the error texts that are kept with a record, in bytes.
+// maxNote limits, in bytes, the error texts that are stored in a record.
 const maxNote = 1 << 10
 
-// clip cuts a text at a limit of bytes; what it cuts may be half a character.
+// clip cuts a text to a number of bytes. It may cut through a character.
 func clip(s string, limit int) string { return s[:min(len(s), limit)] }

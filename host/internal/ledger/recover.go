@@ -11,8 +11,7 @@ import (
 	"balhost/host/internal/state"
 )
 
-// recover makes memory say what the disk says, and checks that against what
-// the ledger was told to remember.
+// recover fills memory from the disk, and compares what it finds with the counters.
 func (l *Ledger) recover(ctx context.Context) error {
 	if err := l.loadMeta(); err != nil {
 		return err
@@ -21,7 +20,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 		return err
 	}
 	if l.tally.commit != l.state.Commit() {
-		return fmt.Errorf("the counters are those of commit %d, the last commit is %d: restore a backup", l.tally.commit, l.state.Commit())
+		return fmt.Errorf("the counters are those of commit %d, but the last commit is %d: restore a backup", l.tally.commit, l.state.Commit())
 	}
 	err := l.state.Moment(func(m *state.Moment) error {
 		err := l.loadPages(ctx, m, &l.events, l.tally.lowEvents)
@@ -47,7 +46,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 		{"pending downstreams", l.sent.live, l.tally.counts.Downstreams},
 	} {
 		if c.got != c.want {
-			l.alarm(fmt.Sprintf("%d %s are on disk, %d should be", c.got, c.what, c.want))
+			l.alarm(fmt.Sprintf("there are %d %s on disk, there should be %d", c.got, c.what, c.want))
 		}
 	}
 	l.tally.counts.Events, l.tally.counts.Downstreams = l.events.live, l.sent.live
@@ -58,7 +57,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 func (l *Ledger) loadMeta() error {
 	err := l.read(keySchema, func(r *reader) error {
 		found := r.uvarint()
-		if found != schema && found != 2 { // MANIFEST has the one that counts
+		if found != schema && found != 2 { // the one in MANIFEST decides
 			return errSchema(uint16(found))
 		}
 		return nil
@@ -78,7 +77,7 @@ func (l *Ledger) loadMeta() error {
 	return nil
 }
 
-// makeMeta is the first commit.
+// makeMeta makes the first commit.
 func (l *Ledger) makeMeta() error {
 	b := newBatch(l, nil)
 	b.begin(l.stamp())
@@ -99,7 +98,7 @@ func (l *Ledger) makeMeta() error {
 	return l.sync(b)
 }
 
-// load gives each record of a kind, from start on, to f.
+// load gives f each record of a kind, from start on.
 func load(ctx context.Context, m *state.Moment, start []byte, f func(key []byte, r *reader) error) error {
 	return m.Scan(start[:1], start, func(key, record []byte) (bool, error) {
 		r, err := unseal(key, record)
@@ -120,7 +119,7 @@ func seqOf(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
-// loadPages lists the pages of one kind, and counts what of them is pending.
+// loadPages lists the pages of one kind, and counts their pending entries.
 func (l *Ledger) loadPages(ctx context.Context, m *state.Moment, x *index, low uint64) error {
 	return load(ctx, m, appendSeqKey(nil, x.kind, low), func(key []byte, r *reader) error {
 		first, err := seqOf(key)
@@ -129,7 +128,7 @@ func (l *Ledger) loadPages(ctx context.Context, m *state.Moment, x *index, low u
 		}
 		s := stub{seq: first}
 		r.slots(first, func(int, uint64, lent) bool { s.n++; return true })
-		if s.live = s.n; s.n > 1 { // else it would be gone
+		if s.live = s.n; s.n > 1 { // a page of one entry is deleted when that ends
 			ended := appendSeqKey(nil, kindEnded, first)
 			if _, err := m.Get(ended, func(v []byte) error {
 				s.marked = true
@@ -148,14 +147,14 @@ func (l *Ledger) loadPages(ctx context.Context, m *state.Moment, x *index, low u
 		if s.live > 0 {
 			x.list(s)
 		} else if !r.bad {
-			l.alarm(fmt.Sprintf("page %d holds nothing pending", first))
+			l.alarm(fmt.Sprintf("page %d exists, but none of its entries is pending", first))
 		}
 		return nil
 	})
 }
 
-// loadTries notes of which pages entries may have been tried. Whose each is
-// shows when the page is read: pages of events and of downstreams lie among each other.
+// loadTries notes which pages may have entries that were tried. Events and downstreams
+// share the seqs, so the kind of an entry is known only when its page is read.
 func (l *Ledger) loadTries(ctx context.Context, m *state.Moment) error {
 	low := min(l.tally.lowEvents, l.tally.lowSent)
 	return load(ctx, m, appendSeqKey(nil, kindTries, low), func(key []byte, r *reader) error {
@@ -171,7 +170,7 @@ func (l *Ledger) loadTries(ctx context.Context, m *state.Moment) error {
 			}
 		}
 		if !found {
-			l.alarm(fmt.Sprintf("entry %d has attempts but is not there", seq))
+			l.alarm(fmt.Sprintf("entry %d has attempts but does not exist", seq))
 		}
 		return nil
 	})

@@ -15,38 +15,38 @@ import (
 	"balhost/host/internal/state"
 )
 
-// Log makes commits durable, in the order of their numbers, which follow each
-// other. [journal.Journal] is one, on this machine's disk.
+// Log makes commits durable, in the order of their numbers, which have no gaps.
+// [journal.Journal] is a Log on this machine's disk.
 type Log interface { //house:wide a log that can only be written, or only be read, is of no use
-	// Append returns nil when the commit is durable. After an error it is not
-	// known whether it is, and nothing may be appended any more.
+	// Append returns nil when the commit is durable. After an error the commit may be
+	// durable or not, and nothing may be appended any more.
 	Append(commit uint64, frame []byte) error
-	// Read gives the commits from one on, in order; a frame is valid until f returns.
+	// Read gives f the commits from the number from on, in order. A frame is valid until f returns.
 	Read(from uint64, f func(commit uint64, frame []byte) error) error
-	// Trim may give up the commits up to one: nobody will read them.
+	// Trim may give up the commits up to upTo. Nobody will read them.
 	Trim(upTo uint64) error
-	First() uint64 // the first commit that is there; 0 when none is
+	First() uint64 // the first commit that it has; 0: it has none
 	Last() uint64
 	Close() error
 }
 
-// schema is the version of keys and records. It stands in badger's MANIFEST,
-// so that an older program does not open what it cannot read, and in the
-// ledger's own record. Records carry a format of their own besides.
+// schema is the version of keys and records. Badger's MANIFEST has it, so that an older
+// program does not open what it cannot read. A record of the ledger has it too. Besides,
+// each record has a format of its own.
 const schema = 3
 
 // db and log are the folders of badger's files and of the journal's.
 func (o *Options) db() string  { return filepath.Join(o.Dir, "db") }
 func (o *Options) log() string { return filepath.Join(o.Dir, "journal") }
 
-// folder is one that must stay where it is while its files are open.
+// folder is a folder that must stay where it is while its files are open.
 type folder struct {
-	path, file string // file: one that is always in it; "": any may go
+	path, file string // file is one that must stay in it; "": none must
 	info       fs.FileInfo
 }
 
-// openStore opens the state as its tables have it, and the journal, and applies what the
-// tables do not have. A power cut may come at any moment of it.
+// openStore opens the state, which has what its tables hold, and the journal. It applies
+// the commits that the tables do not hold. A power cut may come at any moment.
 func (l *Ledger) openStore() (err error) {
 	if err := l.o.unfinished(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (l *Ledger) openStore() (err error) {
 	}()
 	applied := l.state.Commit()
 	if _, err := os.Stat(l.o.log()); errors.Is(err, fs.ErrNotExist) && applied > 0 { // else Open makes it
-		return fmt.Errorf("%s is missing: what came after commit %d is in it; put it back, or restore a backup", l.o.log(), applied)
+		return fmt.Errorf("%s is missing: it has the commits after commit %d; put it back, or restore a backup", l.o.log(), applied)
 	}
 	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
 	if err != nil {
@@ -102,14 +102,14 @@ func (l *Ledger) openStore() (err error) {
 	return nil
 }
 
-// replay applies the commits that came after the one up to which the tables have all.
+// replay applies the commits after applied. Up to that one the tables have all.
 func (l *Ledger) replay(applied uint64) error {
 	first, last := l.journal.First(), l.journal.Last()
 	switch {
 	case first > applied+1:
-		return fmt.Errorf("the tables of %s have all up to commit %d, the journal begins with %d: what is between is missing; restore a backup", l.o.db(), applied, first)
+		return fmt.Errorf("the tables of %s have all up to commit %d, but the journal begins with commit %d: the commits between them are missing; restore a backup", l.o.db(), applied, first)
 	case last < applied:
-		return fmt.Errorf("the tables of %s have all up to commit %d, the journal ends with %d: it is damaged, or older than they are; put the right one back, or restore a backup", l.o.db(), applied, last)
+		return fmt.Errorf("the tables of %s have all up to commit %d, but the journal ends with commit %d: it is damaged, or older than the tables; put the right one back, or restore a backup", l.o.db(), applied, last)
 	case last == applied:
 		return nil
 	}
@@ -124,9 +124,9 @@ func (l *Ledger) replay(applied uint64) error {
 	return nil
 }
 
-// trim is told which commits are in synced tables.
+// trim lets the journal give up the commits up to commit, which synced tables hold.
 func (l *Ledger) trim(commit uint64) error {
-	if !l.replayed.Load() { // Open is reading it
+	if !l.replayed.Load() { // Open still reads the journal
 		return nil
 	}
 	if err := l.journal.Trim(commit); err != nil {
@@ -135,10 +135,10 @@ func (l *Ledger) trim(commit uint64) error {
 	return nil
 }
 
-// there is whether the folders of the store, and the list of badger's files, are still where
-// they were opened. What is written to files that have no name any more is gone
-// when they are closed, so nothing may be acked for it. What can't be looked at is
-// not taken for gone.
+// there returns an error when the folders of the store, or badger's list of files, are not
+// where they were opened any more. What is written to a file without a name is lost when
+// the file is closed, so nothing may be acked for it. A folder that can't be looked at
+// does not count as gone.
 func (l *Ledger) there() error {
 	for _, f := range l.folders {
 		now, err := os.Stat(f.path)
@@ -149,7 +149,7 @@ func (l *Ledger) there() error {
 			_, err = os.Stat(filepath.Join(f.path, f.file))
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: it was removed or moved while it was in use; put it back before the next start, which makes an empty ledger otherwise", err)
+			return fmt.Errorf("%w: it was removed or moved while it was in use; put it back before the next start, or that start makes an empty ledger", err)
 		}
 	}
 	return nil
@@ -170,9 +170,9 @@ func (l *Ledger) read(key []byte, f func(*reader) error) error {
 	return closedAs(err)
 }
 
-// scan gives records from start on to f, keys and values valid until it
-// returns, while they have the prefix and f returns true. It looks at one moment, for at
-// most a few seconds: an open look keeps badger from making room.
+// scan gives f the records from start on, while they have the prefix and f returns true.
+// Keys and values are valid until f returns. It reads one moment of the state, for at
+// most scanTime, because badger can't free space meanwhile.
 func (l *Ledger) scan(prefix, start []byte, f func(key, record []byte) (bool, error)) error {
 	until := time.Now().Add(scanTime)
 	return closedAs(l.state.Moment(func(m *state.Moment) error {
@@ -183,7 +183,7 @@ func (l *Ledger) scan(prefix, start []byte, f func(key, record []byte) (bool, er
 	}))
 }
 
-// scanTime is how long one look at many records may take.
+// scanTime is how long one scan may take.
 const scanTime = 5 * time.Second
 
 func closedAs(err error) error {
@@ -193,7 +193,7 @@ func closedAs(err error) error {
 	return err
 }
 
-// upgrade makes a ledger of schema 2, which had no journal, one of this schema.
+// upgrade turns a ledger of schema 2, which had no journal, into one of this schema.
 func (l *Ledger) upgrade() error {
 	found, err := state.Schema(l.o.db())
 	if err != nil || found == 0 || found == schema {
@@ -236,8 +236,8 @@ func (l *Ledger) upgrade() error {
 	return nil
 }
 
-// beginJournal makes a journal go on where tables end that did not come from it: it says so
-// in a commit of the counters as they are. A try before this one may have done it.
+// beginJournal makes an empty journal go on where tables end that were made without it.
+// It appends one commit, with the counters as they are. An earlier try may have done it.
 func beginJournal(j Log, commit uint64, counters []byte) error {
 	switch last := j.Last(); last {
 	case commit:
@@ -245,7 +245,7 @@ func beginJournal(j Log, commit uint64, counters []byte) error {
 	case 0:
 		return j.Append(commit, state.Frame([]state.Change{{Key: keyCounter, Value: counters}}))
 	default:
-		return fmt.Errorf("the tables end with commit %d and were made without a journal, and there is one that ends with %d: it is another ledger's; move it away", commit, last)
+		return fmt.Errorf("the tables end with commit %d and were made without a journal, but there is a journal that ends with commit %d: it belongs to another ledger; move it away", commit, last)
 	}
 }
 
@@ -253,5 +253,5 @@ func errSchema(found uint16) error {
 	if found > schema {
 		return fmt.Errorf("it was written by a newer balhost (schema %d, this one knows %d): run that one", found, schema)
 	}
-	return fmt.Errorf("it was written by a balhost of before the first release (schema %d, this one reads 2 and %d): finish its messages with that one, then move the folder away", found, schema)
+	return fmt.Errorf("it was written by a balhost from before the first release (schema %d, this one reads 2 and %d): finish its messages with that balhost, then move the folder away", found, schema)
 }

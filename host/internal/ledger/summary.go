@@ -10,8 +10,8 @@ import (
 	"balhost/sdk/message"
 )
 
-// summary tells the life of an event or a downstream that has ended, for the
-// retention time. The payload is gone and the device a hash.
+// summary tells how an event or a downstream has ended. It is kept for the retention
+// time. It has no payload, and only a hash of the device.
 type summary struct {
 	kind      entry.Kind // 0: a downstream
 	id        ulid.ULID  // of an event
@@ -27,27 +27,27 @@ type summary struct {
 	detail    string
 }
 
-// summaries gathers those of one batch. They become one record ('F', the time
-// in milliseconds, a seq), so that they cost next to nothing to write and to purge. Found
-// they are by the time that an event's id begins with, and on from there.
+// summaries collects the summaries of one batch. They become one record (its key is 'F',
+// the time in milliseconds, a seq), so it costs little to write and to purge them. A search
+// for an event starts at the time in the event's id.
 type summaries struct {
 	buf  []byte // the records of this batch; the one being written begins at from
 	from int
 	n    int
-	last summary // whose names the next may share
+	last summary // the next one may share its names
 }
 
-// summaryBytes is when a record of summaries is large enough.
+// summaryBytes is the size above which a record of summaries takes no more.
 const summaryBytes = 256 << 10
 
-// What a summary shares with the one before it, in its second byte.
+// The bits of a summary's second byte say what it shares with the summary before it.
 const (
 	sameSession = 1 << iota
 	sameCategory
 	samePlugin
 )
 
-// sumUp adds one; a record that has grown is written.
+// sumUp adds a summary. A record that is large enough is written first.
 func (b *batch) sumUp(s summary) {
 	w := &b.summaries
 	if w.n > 0 && len(w.buf)-w.from > summaryBytes {
@@ -111,7 +111,7 @@ func appendSummary(dst []byte, last, s *summary) []byte {
 	return appendText(dst, s.messageID)
 }
 
-// summaries reads a record.
+// summaries reads a record of summaries.
 func (r *reader) summaries() (out []summary) {
 	var last summary
 	for len(r.b) > 0 && !r.bad {

@@ -9,21 +9,21 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// tally is what every commit records along with its operations: the ledger's
-// counters, to be compared with what is there, and where to go on.
+// tally is what every commit stores besides its operations: the ledger's counters, to be
+// compared with the records, and where the next commit goes on.
 type tally struct {
 	commit     uint64 // number of this commit
-	seq        uint64 // the last one given out, to events, downstreams and versions
+	seq        uint64 // the last one that was given out, to an event, a downstream or a version
 	lastID     ulid.ULID
-	lowEvents  uint64 // no event before it is pending: recovery starts there, not among tombstones
+	lowEvents  uint64 // no event before it is pending, so recovery starts there and skips the tombstones
 	lowSent    uint64 // the same for downstreams
 	purgedTo   uint64 // no summary from before it is left, in milliseconds
 	counts     entry.Counts
 	finished   uint64    // summaries of events now
 	outcomes   uint64    // summaries of downstreams now
 	values     uint64    // state keys now
-	duplicates uint64    // since this start, so not recorded
-	at         time.Time // of the last commit that is on disk; read at the start alone
+	duplicates uint64    // since this start, so not stored
+	at         time.Time // of the last commit that is on disk; only read at the start
 }
 
 func appendTally(dst []byte, t tally, now time.Time) []byte {

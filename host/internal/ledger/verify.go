@@ -17,7 +17,7 @@ type Examined struct {
 	Problems []string `json:"problems"`
 }
 
-// Err is what is wrong, as one error.
+// Err returns the problems as one error; nil when there are none.
 func (e Examined) Err() error {
 	var errs []error
 	for _, p := range e.Problems {
@@ -26,7 +26,7 @@ func (e Examined) Err() error {
 	return errors.Join(errs...)
 }
 
-// Verify is Examine with what is wrong as an error.
+// Verify is Examine, with the problems as an error.
 func (l *Ledger) Verify(ctx context.Context) error {
 	e, err := l.Examine(ctx)
 	if err == nil {
@@ -38,11 +38,10 @@ func (l *Ledger) Verify(ctx context.Context) error {
 	return nil
 }
 
-// Examine reads the journal and every record of one moment, and holds them against each
-// other and against the ledger's own counters: badger can lose keys without an error
-// (notes/badger.md D1). What it finds is an alarm, too. Half a million records took 1.3 s
-// on a busy machine; it holds one view of the store for that time, which costs disk space while much is
-// written.
+// Examine reads the journal and every record of one moment. It compares them with each
+// other and with the ledger's own counters, because badger can lose keys without an error
+// (notes/badger.md D1). Each problem also becomes an alarm. Half a million records took 1.3 s
+// on a busy machine. The view of that moment costs disk space if much is written meanwhile.
 func (l *Ledger) Examine(ctx context.Context) (Examined, error) {
 	v := newVerifier(ctx)
 	err := l.state.Moment(func(m *state.Moment) error {
@@ -69,19 +68,19 @@ func (l *Ledger) Examine(ctx context.Context) (Examined, error) {
 	return v.Examined, nil
 }
 
-// verifier is shown all records of a moment, in the order of their keys, and
-// collects what is wrong with them. Of a file, too, which can't be searched.
+// verifier is given all records of a moment, in the order of their keys, and collects what
+// is wrong. It looks up no record, because it also checks files, which can't be searched.
 type verifier struct {
 	Examined
 	ctx      context.Context
 	tally    tally
-	marks    map[uint64]*[pageSlots / 64]uint64 // by page, what has ended
+	marks    map[uint64]*[pageSlots / 64]uint64 // by page: which entries have ended
 	live     map[uint64]bool                    // pending events and downstreams
 	pending  map[byte]uint64
 	n        map[byte]uint64 // records, by kind
 	finished uint64
 	outcomes uint64
-	ids      uint64 // sum of message ids that are known, less those of downstreams
+	ids      uint64 // sum of the message ids that are stored, minus those of the downstreams
 	last     journaled
 }
 
@@ -99,8 +98,8 @@ func (v *verifier) wrong(format string, args ...any) {
 	}
 }
 
-// see looks at one record. Its kinds come in the order of their bytes, so that the
-// counters are first, and what has ended of a page before the page.
+// see checks one record. The kinds come in the order of their bytes. So the counters come
+// first, and the record of what has ended of a page comes before the page.
 func (v *verifier) see(c state.Change) error {
 	v.Records++
 	v.last.met(v, c)
@@ -138,7 +137,7 @@ func (v *verifier) record(key []byte, r *reader) {
 	case kindTries:
 		skip(r)
 		if seq := v.seq(key); !v.live[seq] {
-			v.wrong("entry %d has attempts but is not there", seq)
+			v.wrong("entry %d has attempts but does not exist", seq)
 		}
 	case kindDead:
 		readDead(r)
@@ -146,7 +145,7 @@ func (v *verifier) record(key []byte, r *reader) {
 		v.summaries(r.summaries())
 	case kindSent:
 		if s := readSent(r); s.seq > t.seq {
-			v.wrong("message id %x leads to %d, which is not yet", key, s.seq)
+			v.wrong("message id %x leads to seq %d, which was not given out yet", key, s.seq)
 		}
 		if len(key) == 1+len(digest{}) {
 			v.ids += idOf(digest(key[1:]))
@@ -155,15 +154,15 @@ func (v *verifier) record(key []byte, r *reader) {
 		skip(r)
 	default:
 		skip(r)
-		v.wrong("record %q is of no kind that this balhost knows", key)
+		v.wrong("record %q has a kind that this balhost does not know", key)
 	}
 }
 
-// end holds what was seen against the counters.
+// end compares what was seen with the counters.
 func (v *verifier) end() {
 	t := &v.tally
 	for first := range v.marks {
-		v.wrong("what has ended of page %d is known, but the page is not there", first)
+		v.wrong("page %d does not exist, but there is a record of what has ended of it", first)
 	}
 	for _, c := range []struct {
 		what      string
@@ -182,7 +181,7 @@ func (v *verifier) end() {
 		}
 	}
 	if v.ids != 0 {
-		v.wrong("the message ids that are known are not those of the downstreams that are pending or have ended")
+		v.wrong("the stored message ids are not those of the downstreams that are pending or have ended")
 	}
 	v.last.missed(v)
 }
@@ -198,8 +197,8 @@ func (v *verifier) summaries(all []summary) {
 	}
 }
 
-// idOf is a message id as a number. The sum of those that are known is that of all downstreams, or
-// they are not the same ones.
+// idOf returns a message id as a number. If the stored ids and those of all downstreams
+// have different sums, they are not the same ids.
 func idOf(d digest) uint64 { return binary.BigEndian.Uint64(d[:]) }
 
 func skip(r *reader) { r.bytes(uint64(len(r.b))) }
@@ -216,7 +215,7 @@ func (v *verifier) seq(key []byte) uint64 {
 func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
 	first := v.seq(key)
 	if first < low {
-		v.wrong("page %d comes before %d", first, low)
+		v.wrong("page %d comes before %d, where the pending pages should begin", first, low)
 	}
 	p := page{seq: first, ended: v.marks[first]}
 	delete(v.marks, first)
