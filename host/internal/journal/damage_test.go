@@ -46,7 +46,7 @@ func TestDamage(t *testing.T) {
 		{"all frames of a segment", func(d *memDisk) { d.flip(3, frameAt(0)); d.flip(3, frameAt(1)); d.flip(3, frameAt(2)) }, []string{"0000000000000003.seg", "its first frame is not whole"}, 0},
 		{"first frame of all", func(d *memDisk) { d.flip(1, frameAt(0)) }, []string{"0000000000000001.seg"}, 0},
 		{"last frame of a segment", func(d *memDisk) { d.flip(2, frameAt(2)+99) }, []string{"(commit 6)", "commit 7"}, 6},
-		{"head", func(d *memDisk) { d.flip(3, 25) }, []string{"0000000000000003.seg", "its head is not one of a journal's segment"}, 0},
+		{"head", func(d *memDisk) { d.flip(3, 25) }, []string{"0000000000000003.seg", "its head is not that of a segment"}, 0},
 		{"head of the prepared one", func(d *memDisk) { d.flip(5, 1) }, []string{"0000000000000005.seg", "head"}, 0},
 		{"empty file", func(d *memDisk) { d.names[segmentName(3, live)].bytes = nil }, []string{"0000000000000003.seg", "the file is empty"}, 0},
 		{"file that ends in its head", func(d *memDisk) {
@@ -63,7 +63,7 @@ func TestDamage(t *testing.T) {
 		{"swapped segments", func(d *memDisk) {
 			a, b := segmentName(2, live), segmentName(3, live)
 			d.names[a], d.names[b] = d.names[b], d.names[a]
-		}, []string{"by its head it is segment 3"}, 0},
+		}, []string{"its head says that it is segment 3"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := damagedDisk(t)
@@ -173,7 +173,7 @@ func TestNewerVersion(t *testing.T) {
 	binary.LittleEndian.PutUint32(b[8:], 2)
 	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
 	_, err := open(Options{Dir: "journal", SegmentSize: small}, d)
-	if err == nil || !strings.Contains(err.Error(), "0000000000000004.seg has version 2 of the journal's format, this balhost knows version 1") {
+	if err == nil || !strings.Contains(err.Error(), "0000000000000004.seg has version 2 of the journal's format, but this balhost knows version 1") {
 		t.Error(err)
 	}
 }

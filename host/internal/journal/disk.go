@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is one folder of files, with no more than the journal does to it. It is
-// an interface so that a test can record every operation and cut the power.
+// disk is one folder of files, with only the operations that the journal needs. It is an
+// interface, so that a test can record every operation and cut the power.
 type disk interface { //house:wide the calls of an operating system, one for one
-	lock() (unlock func() error, err error) // makes the folder when it is missing; one owner at a time
+	lock() (unlock func() error, err error) // makes the folder if it is missing; it has one owner at a time
 	list() ([]string, error)
 	open(name string) (file, error)   // to read and write
-	create(name string) (file, error) // empty, also when it was there
+	create(name string) (file, error) // the file is empty, even if it existed
 	rename(from, to string) error     // replaces to
 	remove(name string) error
-	syncDir() error // what was created, renamed and removed stays so
+	syncDir() error // what was created, renamed and removed is durable
 }
 
 type file interface { //house:wide the same
@@ -28,10 +28,10 @@ type file interface { //house:wide the same
 	io.WriterAt
 	io.Closer
 	size() (int64, error)
-	sync() error // all written bytes are durable, and the file's length
+	sync() error // all written bytes and the file's length are durable
 }
 
-// folder is a disk of the operating system.
+// folder is a disk in the operating system's file system.
 type folder string
 
 func (d folder) path(name string) string { return filepath.Join(string(d), name) }
@@ -95,14 +95,14 @@ func (f osFile) size() (int64, error) {
 		return 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("%s is no regular file", f.Name())
+		return 0, fmt.Errorf("%s is not a regular file", f.Name())
 	}
 	return info.Size(), nil
 }
 
 func (f osFile) sync() error { return datasync(f.File) }
 
-// unsynced is a disk that leaves to the operating system what is durable when.
+// unsynced is a disk without syncs. The operating system decides when a write is durable.
 type unsynced struct{ disk }
 
 func (d unsynced) syncDir() error { return nil }

@@ -23,18 +23,18 @@ const (
 	// MaxRecord is the size of the largest record.
 	MaxRecord = 4 << 20
 
-	// page is what the operating system reads before it changes a part of it.
-	// Each append writes zeros up to the end of its last page, so that it never
-	// waits for the page of a reused file to be read.
+	// The operating system reads a page of a file before it changes a part of it. So each
+	// append writes zeros up to the end of its last page. Then it never waits until the
+	// page of a reused file is read.
 	page = 4096
 
-	// maxAppend is the most that one write may span: what a torn one can leave.
+	// maxAppend is the most bytes that one write may span, and that a torn one can leave.
 	maxAppend = MaxRecord + 2*page
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// frame is one that is whole.
+// frame is a frame that is whole.
 type frame struct {
 	commit uint64
 	place  uint32
@@ -42,7 +42,7 @@ type frame struct {
 	size   int64 // in the file
 }
 
-// begins is the first commit of the append that it came with.
+// begins returns the first commit of the append that wrote the frame.
 func (f frame) begins() uint64 { return f.commit - uint64(f.place) }
 
 func frameSize(record int) int64 { return roundUp(frameHead+int64(record), frameAlign) }
@@ -77,21 +77,21 @@ type cursor struct {
 	f          io.ReaderAt
 	generation uint64
 	at         int64 // where the next frame is, if any
-	limit      int64 // bytes from here on are not looked at
-	chunk      int   // bytes a read
+	limit      int64 // bytes from here on are not read
+	chunk      int   // bytes of one read
 	buf        []byte
 	base       int64 // where buf begins
 }
 
 const readChunk = 256 << 10
 
-// peek is up to n bytes at the cursor, fewer at the limit or the file's end.
+// peek returns up to n bytes from the cursor on; fewer at the limit or the file's end.
 func (c *cursor) peek(n int) ([]byte, error) {
 	b, err := c.window(n)
 	return b[:min(n, len(b))], err
 }
 
-// window is what the buffer has from the cursor on, filled when that is less than n.
+// window returns the buffer from the cursor on. It reads first if that is less than n bytes.
 func (c *cursor) window(n int) ([]byte, error) {
 	n = int(min(int64(n), max(c.limit-c.at, 0)))
 	if skip := c.at - c.base; skip >= 0 && skip+int64(n) <= int64(len(c.buf)) {
@@ -110,8 +110,8 @@ func (c *cursor) window(n int) ([]byte, error) {
 	return c.buf, nil
 }
 
-// head is the first bytes of the frame at the cursor, as far as they can be
-// judged alone: of this generation, and not larger than what is left.
+// head reads the first bytes of the frame at the cursor. It checks what can be checked
+// without the record: the generation, and that the frame is not larger than what is left.
 func (c *cursor) head() (f frame, length int, ok bool, err error) {
 	b, err := c.peek(frameHead)
 	if err != nil || len(b) < frameHead || binary.LittleEndian.Uint64(b) != c.generation {
@@ -126,7 +126,7 @@ func (c *cursor) head() (f frame, length int, ok bool, err error) {
 	return f, int(n), c.at+f.size <= c.limit, nil
 }
 
-// frame is the whole frame at the cursor, which stays where it is. The record is
+// frame reads the whole frame at the cursor. The cursor stays where it is. The record is
 // valid until the next call.
 func (c *cursor) frame() (f frame, ok bool, err error) {
 	f, length, ok, err := c.head()
@@ -142,7 +142,7 @@ func (c *cursor) frame() (f frame, ok bool, err error) {
 	return f, sum == binary.LittleEndian.Uint32(b[frameHead-4:]), nil
 }
 
-// find goes to the next whole frame at or behind the cursor, wherever it begins.
+// find moves the cursor to the next whole frame at or after it, wherever that begins.
 func (c *cursor) find() (f frame, ok bool, err error) {
 	var mark [8]byte
 	binary.LittleEndian.PutUint64(mark[:], c.generation)

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// A segment begins with a page of its own, which no append touches:
+// A segment begins with a page that no append touches:
 //
 //	 0  magic
 //	 8  format version
 //	12  zero
 //	16  number, as in its name
-//	24  generation: random, drawn anew at each use of the file
+//	24  generation: a random number, a new one for each use of the file
 //	32  CRC-32C of the 32 bytes before
 //
-// These 36 bytes stay as they are in every later version.
+// Every later version keeps the layout of these 36 bytes.
 const (
 	segmentHead = page
 	headBytes   = 36
@@ -30,7 +30,7 @@ const (
 
 const (
 	live   = ".seg"    // number.seg: in use, or prepared to be the next
-	spare  = ".spare"  // number.spare: given up, to be used again
+	spare  = ".spare"  // number.spare: given up, kept for the next use
 	making = "new.tmp" // being made
 )
 
@@ -40,16 +40,16 @@ type segment struct {
 	number     uint64
 	generation uint64
 	f          file
-	size       int64 // where its last frame must end
+	size       int64 // its last frame must not reach beyond this
 
 	// Journal.mu guards these.
 	first, last uint64 // 0 when it has no frame
 	end         int64  // of the last durable frame
 	marks       []mark // ascending
-	refs        int    // one of the journal's, one of each reader
+	refs        int    // one for the journal, one for each reader
 }
 
-// mark says where a frame begins, one for each markEvery bytes.
+// mark says where a frame begins. There is one about every markEvery bytes.
 type mark struct {
 	commit uint64
 	at     int64
@@ -66,7 +66,7 @@ func newSegment(number uint64, f file, size int64) *segment {
 
 func segmentName(number uint64, kind string) string { return fmt.Sprintf("%016x%s", number, kind) }
 
-// parseName is the number and kind of a name that segmentName made.
+// parseName returns the number and kind of a name that segmentName made.
 func parseName(name string) (number uint64, kind string, ok bool) {
 	for _, kind := range []string{live, spare} {
 		if hex, found := strings.CutSuffix(name, kind); found {
@@ -90,7 +90,7 @@ func (s *segment) added(commit uint64, size int64) {
 	s.last, s.end = commit, s.end+size
 }
 
-// near is a frame at or before a commit's.
+// near returns the mark of a frame at or before the frame of commit.
 func (s *segment) near(commit uint64) mark {
 	i, found := slices.BinarySearchFunc(s.marks, commit, func(m mark, c uint64) int { return cmp.Compare(m.commit, c) })
 	if !found {
@@ -103,13 +103,13 @@ func (s *segment) cursor(at, limit int64, chunk int) *cursor {
 	return &cursor{f: s.f, generation: s.generation, at: at, limit: limit, chunk: chunk}
 }
 
-// begin draws a generation and writes the head. Not synced.
+// begin draws a generation and writes the head. It does not sync.
 func (s *segment) begin() error {
 	var b [segmentHead]byte
 	if _, err := rand.Read(b[24:32]); err != nil {
 		return err
 	}
-	b[24] |= 1 // never 0, which is what a new file is full of
+	b[24] |= 1 // never 0, because a new file is full of zeros
 	copy(b[:], magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint64(b[16:], s.number)
@@ -119,7 +119,7 @@ func (s *segment) begin() error {
 	return err
 }
 
-// readHead takes over what begin wrote.
+// readHead reads and checks what begin wrote.
 func (s *segment) readHead(path string) error {
 	c := cursor{f: s.f, limit: s.size}
 	b, err := c.peek(headBytes)
@@ -130,15 +130,15 @@ func (s *segment) readHead(path string) error {
 	case len(b) == 0:
 		return &DamageError{File: path, What: "the file is empty"}
 	case s.size < segmentHead:
-		return &DamageError{File: path, Offset: s.size, What: "the file ends there, inside its head"}
+		return &DamageError{File: path, Offset: s.size, What: "the file ends inside its head"}
 	case len(b) < headBytes || string(b[:8]) != magic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]):
-		return &DamageError{File: path, What: "its head is not one of a journal's segment"}
+		return &DamageError{File: path, What: "its head is not that of a segment"}
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
-		return fmt.Errorf("%s has version %d of the journal's format, this balhost knows version %d: start the balhost that wrote it, or a newer one", path, v, version)
+		return fmt.Errorf("%s has version %d of the journal's format, but this balhost knows version %d: start the balhost that wrote it, or a newer one", path, v, version)
 	}
 	if n := binary.LittleEndian.Uint64(b[16:]); n != s.number {
-		return &DamageError{File: path, What: fmt.Sprintf("by its head it is segment %d: a file was renamed or copied", n)}
+		return &DamageError{File: path, What: fmt.Sprintf("its head says that it is segment %d: a file was renamed or copied", n)}
 	}
 	s.generation = binary.LittleEndian.Uint64(b[24:])
 	return nil
