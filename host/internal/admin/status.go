@@ -7,9 +7,9 @@ import (
 	"balhost/host/internal/status"
 )
 
-// Status is the answer to `GET /v1/status`: what a person asks a running host first.
-// Later versions only add fields. Counters count since this start, if nothing else is
-// said. The ledger's totals count since the ledger was made.
+// Status is the answer to `GET /v1/status`, the first question to a running host. Later
+// versions only add fields. Counters count since this start, if no comment says otherwise.
+// The ledger's totals count since the ledger was made.
 type Status struct {
 	Version       string            `json:"version"`
 	PID           int               `json:"pid"`
@@ -18,7 +18,7 @@ type Status struct {
 	UptimeSeconds int64             `json:"uptime_seconds"`
 	Ready         bool              `json:"ready"`
 	Reasons       []string          `json:"reasons,omitempty"`  // why it is not ready, each with what to do
-	Warnings      []string          `json:"warnings,omitempty"` // what is wrong and leaves the host ready
+	Warnings      []string          `json:"warnings,omitempty"` // what is wrong although the host is ready
 	Sessions      []Session         `json:"sessions"`
 	Ledger        Ledger            `json:"ledger"`
 	Plugins       []Plugin          `json:"plugins"`
@@ -31,10 +31,10 @@ type Status struct {
 
 // Log counts the lines of the host's log that were lost.
 type Log struct {
-	Dropped uint64    `json:"dropped"`          // lines: nobody read those before them
+	Dropped uint64    `json:"dropped"`          // lines that were dropped because nobody read the log
 	Failed  uint64    `json:"failed"`           // lines that could not be written
-	Error   string    `json:"error,omitempty"`  // the last reason for that
-	Stalled time.Time `json:"stalled,omitzero"` // since then nobody has read
+	Error   string    `json:"error,omitempty"`  // why the last of them could not
+	Stalled time.Time `json:"stalled,omitzero"` // nobody has read the log since then
 }
 
 // Session is one CCS sender.
@@ -48,9 +48,9 @@ type Session struct {
 	Unusable    uint64              `json:"unusable"`              // not understood; those with an id are dead letters
 	TooLarge    uint64              `json:"too_large"`             // stanzas over max_stanza, skipped
 	Waiting     int                 `json:"waiting"`               // downstreams without an outcome
-	Later       int                 `json:"later"`                 // of these, wait for a time: for a retry, or because their target gets too many
+	Later       int                 `json:"later"`                 // of these, those that wait for a time: for a retry, or because their target gets too many
 	NextTry     time.Time           `json:"next_try,omitzero"`     // when the first of them may go
-	HaltedUntil time.Time           `json:"halted_until,omitzero"` // CCS refuses the account: no downstream goes before
+	HaltedUntil time.Time           `json:"halted_until,omitzero"` // CCS refuses the account: no downstream goes out before this time
 	AckP50      float64             `json:"ack_p50_ms"`            // from reading an upstream to writing its ack
 	AckP99      float64             `json:"ack_p99_ms"`
 	AckMax      float64             `json:"ack_max_ms"`
@@ -67,7 +67,7 @@ type Ledger struct {
 	entry.Counts
 	Full       bool    `json:"full"`                      // below the soft limit: takes no new upstreams
 	DiskFree   *int64  `json:"disk_free_bytes,omitempty"` // absent if the disk can't be read
-	DiskError  string  `json:"disk_error,omitempty"`      // and why
+	DiskError  string  `json:"disk_error,omitempty"`      // why it can't be read
 	DiskSoft   int64   `json:"disk_soft_bytes"`           // full below this
 	InodesFree *uint64 `json:"inodes_free,omitempty"`
 }

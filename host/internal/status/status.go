@@ -1,7 +1,7 @@
-// Package status has the words in which engines say how they are. An engine fills
-// them in and package admin shows them, so their JSON is the API's: fields are only
-// ever added. A time that is zero stands for never, and is absent in the JSON. The
-// package starts nothing and keeps nothing. Start at [Work].
+// Package status has the types in which engines report their state. An engine fills them
+// in, and package admin shows them. Their JSON is a part of the API, so fields are only
+// added. A zero time means never, and is absent in the JSON. The package starts nothing
+// and keeps nothing. Start at [Work].
 package status
 
 import "time"
@@ -13,26 +13,26 @@ type Work struct {
 	Order         string         `json:"order,omitempty"`
 	Waiting       int            `json:"waiting"`                  // events that wait for their next attempt, each with its lane
 	NextTry       time.Time      `json:"next_try,omitzero"`        // when the first of them is tried again
-	LastTry       time.Time      `json:"last_try,omitzero"`        // and the last
+	LastTry       time.Time      `json:"last_try,omitzero"`        // when the last of them is tried again
 	Pending       int            `json:"pending"`                  // events stored and not handled
 	InFlight      int            `json:"in_flight"`                // of these, given to the plugin
 	Lanes         int            `json:"lanes"`                    // lanes with something pending
-	Stuck         int            `json:"stuck"`                    // handlers that went on past handler_timeout
+	Stuck         int            `json:"stuck"`                    // handlers that run longer than handler_timeout
 	StuckHandlers []StuckHandler `json:"stuck_handlers,omitempty"` // of these, the ten that began first
 	Suspects      int            `json:"suspects"`                 // events that were in flight at too many crashes, to be tried alone
-	LastFailure   string         `json:"last_failure,omitempty"`   // why an event was not handled last
+	LastFailure   string         `json:"last_failure,omitempty"`   // why the last event that failed was not handled
 	LastFailureAt time.Time      `json:"last_failure_at,omitzero"`
 	Handled       uint64         `json:"handled"`
-	Rate          float64        `json:"rate"` // handled a second, over the last few
+	Rate          float64        `json:"rate"` // events handled per second, over the last few seconds
 	Retried       uint64         `json:"retried"`
 	Died          uint64         `json:"died"`   // events that it sent to the dead letters
 	Reruns        uint64         `json:"reruns"` // handlers and updates that ran again because state that they had read had changed
 	RerunKey      string         `json:"last_rerun_key,omitempty"`
 	RerunAt       time.Time      `json:"last_rerun_at,omitzero"`
-	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys which others have
+	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys that others have
 }
 
-// State says where a plugin or a connection to CCS is in its life.
+// State is the state of a plugin or of a connection to CCS.
 type State string
 
 // Process is the content of a plugin's file and the process that runs it.
@@ -40,37 +40,37 @@ type Process struct {
 	State      State       `json:"state"`             // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
 	Reason     string      `json:"reason,omitempty"`  // why it is not running, with what to do
 	Version    string      `json:"version,omitempty"` // of the content that runs or ran last
-	SHA256     string      `json:"sha256,omitempty"`  // and its own
+	SHA256     string      `json:"sha256,omitempty"`  // of that content
 	PID        int         `json:"pid,omitempty"`
 	Started    time.Time   `json:"started,omitzero"`
 	Restarts   int         `json:"restarts"`               // since the host's start; a changed file doesn't count
 	Candidate  string      `json:"candidate,omitempty"`    // sha256 of content that is being started to take over
 	NextStart  time.Time   `json:"next_start,omitzero"`    // in state backoff: when it is started again
-	Probation  time.Time   `json:"probation,omitzero"`     // new content is watched until then, and on until it has handled what there is; when it does badly it is rolled back
+	Probation  time.Time   `json:"probation,omitzero"`     // new content is watched until then, and until it has handled an event if there is one; if it does badly, it is rolled back
 	Previous   []string    `json:"previous,omitempty"`     // sha256 of contents that rollback can go to, the newest first
 	Pinned     bool        `json:"pinned,omitempty"`       // rolled back by a person: stays until the file changes
 	Memory     int64       `json:"memory_bytes,omitempty"` // resident, of the process alone
-	Refusal    *Refusal    `json:"last_refusal,omitempty"` // nil when a later content was taken
+	Refusal    *Refusal    `json:"last_refusal,omitempty"` // nil if later content was accepted
 	Categories []string    `json:"categories,omitempty"`
 	RunFailure *RunFailure `json:"run_failure,omitempty"` // of the plugin's Run in the process that serves
 }
 
-// RunFailure tells of a Run that failed; the SDK starts it again.
+// RunFailure tells of a Run that failed. The SDK starts it again.
 type RunFailure struct {
-	Failing  bool      `json:"failing"`  // it has not gone on for a minute since
+	Failing  bool      `json:"failing"`  // since then it has not run for a minute
 	Failures int       `json:"failures"` // in a row
 	Error    string    `json:"error"`
 	At       time.Time `json:"at"`
 	Next     time.Time `json:"next"` // when it is or was started again
 }
 
-// Refusal says which content of a plugin was not taken, or was rolled back, and why.
+// Refusal says which content of a plugin was not accepted, or was rolled back, and why.
 type Refusal struct {
 	SHA256 string    `json:"sha256,omitempty"` // "": it was not even read
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
-	// Tried: it was run, and isn't again until the file or the config changes, or
-	// by a reload with force. Else the reason says what to mend; that is noticed.
+	// Tried: it was run. It is run again when the file or the config changes, or by a
+	// reload with force. If not Tried, Reason says what to mend, and the host notices that.
 	Tried bool `json:"tried"`
 }
 
@@ -79,26 +79,26 @@ type Connection struct {
 	Number    int       `json:"number"`                        // counts up over the host's life
 	State     State     `json:"state"`                         // dialing, opening, ready, draining, waiting
 	Since     time.Time `json:"since"`                         // of this state
-	Address   string    `json:"address,omitempty"`             // where it goes: one of those that the session's address has
-	NextTry   time.Time `json:"next_try,omitzero"`             // of one that waits: when it is tried, if that is known
-	NextTryIn float64   `json:"next_try_in_seconds,omitempty"` // and in how long
-	Window    int       `json:"window"`                        // most downstreams unanswered at a time
+	Address   string    `json:"address,omitempty"`             // what it connects to: one of the addresses behind the session's address
+	NextTry   time.Time `json:"next_try,omitzero"`             // in state waiting: when it is tried again, if that is known
+	NextTryIn float64   `json:"next_try_in_seconds,omitempty"` // the same, in seconds from now
+	Window    int       `json:"window"`                        // how many downstreams may be unanswered at a time
 	InFlight  int       `json:"in_flight"`
-	Unacked   int       `json:"unacked"`           // upstreams read and not acked yet: each holds a slot of CCS's window
-	Unackable int       `json:"unackable"`         // upstreams that can't be acked: each holds one until the connection ends
+	Unacked   int       `json:"unacked"`           // upstreams that were read and are not acked yet; each holds a slot of CCS's window
+	Unackable int       `json:"unackable"`         // upstreams that can't be acked; each holds a slot until the connection ends
 	Refused   string    `json:"refused,omitempty"` // why upstreams are not stored now; CCS sends them again
 }
 
-// Unusable is one payload from CCS that could not be understood, or not stored.
+// Unusable is one payload from CCS that could not be understood, or could not be stored.
 type Unusable struct {
 	At        time.Time `json:"at"`
 	Session   string    `json:"session"`
 	Reason    string    `json:"reason"`
-	From      string    `json:"from,omitempty"` // with both it is a dead letter and acked, unless Reason says otherwise
+	From      string    `json:"from,omitempty"` // with From and MessageID it is acked and a dead letter, unless Reason says otherwise
 	MessageID string    `json:"message_id,omitempty"`
 }
 
-// StuckHandler is a handler that went on after its time was up. Its lane waits.
+// StuckHandler is a handler that still runs after its time-out. Its lane waits.
 type StuckHandler struct {
 	Event   string    `json:"event"` // its id
 	Kind    string    `json:"kind"`
@@ -106,7 +106,7 @@ type StuckHandler struct {
 	Started time.Time `json:"started"`
 }
 
-// Holding is a category that no plugin claims: its upstreams are stored and wait.
+// Holding is a category that no plugin claims. Its upstreams are stored and wait.
 type Holding struct {
 	Category string    `json:"category"` // "" for upstreams without one
 	Pending  int       `json:"pending"`
