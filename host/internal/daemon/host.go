@@ -38,10 +38,10 @@ type host struct {
 	plugins  *pluginhost.Host
 	sessions *fleet
 	parts    *parts
-	connects *rate.Limiter // of all sessions
+	connects *rate.Limiter // shared by all sessions
 
-	reloading chan struct{} // capacity 1: a reload
-	files     chan struct{} // capacity 1: the config and the files that it names are being read
+	reloading chan struct{} // capacity 1: full while a reload runs
+	files     chan struct{} // capacity 1: full while the config and the files that it names are read
 	refused   refusedReload
 
 	mu    sync.Mutex // guards what follows
@@ -106,7 +106,7 @@ func (h *host) send(ctx context.Context, m message.Checked) (string, error) {
 	}
 }
 
-// chosen is the sender of the session that a caller of the API names, or of the only one.
+// chosen returns the sender of the session with a name, or with "" that of the only session.
 func chosen(senders entry.Senders, name string) (senderID string, err error) {
 	id, ok := senders.ID(name)
 	switch {
@@ -135,7 +135,7 @@ func (h *host) deadLetter(id string) (entry.DeadLetter, error) {
 
 func (h *host) status() admin.Status { return h.tell(h.look(answerTime)) }
 
-// tell says in the API's words what the parts have said.
+// tell puts the answers of the parts into the API's types.
 func (h *host) tell(l *look) admin.Status {
 	reasons := l.unready()
 	st := admin.Status{
@@ -149,7 +149,7 @@ func (h *host) tell(l *look) admin.Status {
 	}
 	labels := h.labels()
 	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
-		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // what it left is to be seen
+		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // no session any more, but its downstreams still wait
 			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: l.sending[id].Pending})
 		}
 	}
@@ -188,9 +188,9 @@ func sessionStatus(s ccs.Status, o outbox.Stats) admin.Session {
 	return session
 }
 
-// pluginStatus joins what is known of the processes and of their work. A plugin
-// may have events and no process, and the other way round; one that has neither
-// a file nor anything left to do is not told of.
+// pluginStatus joins what is known of the processes and of their work. A plugin may have
+// events but no process, or a process but no events. A plugin that has no file and
+// nothing to do is left out.
 func (l *look) pluginStatus() []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {

@@ -33,7 +33,7 @@ type parts struct {
 // goroutine.
 type part struct {
 	name    string
-	turn    chan struct{} // capacity 1: full while a question is open
+	asking  chan struct{} // capacity 1: full while a question is open
 	metrics *prometheus.Registry
 }
 
@@ -49,7 +49,7 @@ func newParts() *parts {
 		{&p.host, "host"}, {&p.dispatch, "dispatch"}, {&p.plugins, "plugins"}, {&p.sessions, "sessions"},
 		{&p.outbox, "outbox"}, {&p.ledger, "ledger"}, {&p.disk, "disk"},
 	} {
-		*one.at = &part{name: one.name, turn: make(chan struct{}, 1), metrics: prometheus.NewRegistry()}
+		*one.at = &part{name: one.name, asking: make(chan struct{}, 1), metrics: prometheus.NewRegistry()}
 	}
 	p.host.metrics.MustRegister(p.silent)
 	return p
@@ -60,13 +60,13 @@ func ask[T any](p *part, limit time.Duration, question func() T) (answer T, err 
 	late := time.NewTimer(limit)
 	defer late.Stop()
 	select {
-	case p.turn <- struct{}{}:
+	case p.asking <- struct{}{}:
 	case <-late.C:
 		return answer, fmt.Errorf("%s does not answer within %s", p.name, limit)
 	}
 	answered := make(chan T, 1)
 	go func() { //house:go ends when the part answers; at most one waits for each part
-		defer func() { <-p.turn }()
+		defer func() { <-p.asking }()
 		answered <- question()
 	}()
 	select {
