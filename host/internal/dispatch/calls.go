@@ -9,8 +9,8 @@ import (
 	"balhost/sdk/wire"
 )
 
-// call answers one call of a plugin. What writes is answered after the commit (P2), on
-// the ledger's callback goroutine.
+// call answers one call of a plugin. A call that writes is answered after its commit (P2),
+// on the ledger's callback goroutine.
 func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
@@ -29,12 +29,12 @@ func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	}
 }
 
-// maxWaiting is, in bytes, what one process may have waiting for commits that it asked
-// for outside of events. A process that has more is not read: other plugins' results
-// and CCS's acks must not wait behind it.
+// maxWaiting is how many bytes of changes outside of events one process may have waiting for
+// their commits. A process that has more is not read, because other plugins' results and
+// CCS's acks must not wait behind it.
 const maxWaiting = 4 << 20
 
-// weigh is about what changes take while they wait.
+// weigh returns about how many bytes changes take while they wait.
 func weigh(c entry.Changes) int64 {
 	n := 4096
 	for _, s := range c.Sends {
@@ -70,7 +70,7 @@ func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, e
 		return
 	}
 	weight := min(weigh(changes), maxWaiting)
-	if err := in.waiting.Acquire(context.Background(), weight); err != nil { // never: every commit ends
+	if err := in.waiting.Acquire(context.Background(), weight); err != nil { // never happens, because every commit ends
 		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
 		return
 	}
@@ -88,12 +88,12 @@ func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, e
 	}
 }
 
-// translate gives the ledger's errors their names on the wire.
+// translate turns the ledger's errors into those of the wire.
 func translate(err error) error {
 	switch {
 	case errors.Is(err, entry.ErrConflict):
 		return wire.ErrConflict
-	case errors.Is(err, entry.ErrExists), errors.Is(err, entry.ErrTooLarge): // as it is it will never be taken
+	case errors.Is(err, entry.ErrExists), errors.Is(err, entry.ErrTooLarge): // it will never be accepted as it is
 		return fmt.Errorf("%w: %w", wire.ErrInvalid, err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", wire.ErrUnavailable, err)

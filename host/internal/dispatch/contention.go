@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	wholeAfter  = 4           // after so many losses a run gets the whole state for itself: its keys can't be foreseen
-	vainAfter   = 6           // after so many, nobody else can be the cause: it waits between runs, as an endless loop does
+	wholeAfter  = 4           // after this many losses a run gets the whole state for itself, because its keys can't be foreseen
+	vainAfter   = 6           // after more losses nobody else can be the cause: it waits between runs, as an endless loop does
 	getPatience = 10          // a Get waits for its turn for at most a tenth of the handler's time
-	maxOutside  = 256         // updates of one process outside of events whose keys are kept for them
-	unnumbered  = time.Second // that keys are kept for an update without a number
+	maxOutside  = 256         // a process's updates outside of events whose keys are kept for their next runs
+	unnumbered  = time.Second // how long keys are kept for an update without a number
 )
 
-// watchlist are the keys of a plugin's state for which a handler's Get waits for its
-// turn. Run changes it. The goroutines that read the streams look.
+// watchlist holds the keys of a plugin's state for which a handler's Get waits for its
+// turn. Run changes it. The goroutines that read the streams look into it.
 type watchlist struct {
 	mu   sync.RWMutex
 	keys map[string]bool
@@ -41,14 +41,14 @@ func (w *watchlist) has(key string) bool {
 	return w.keys[key]
 }
 
-// watchlist finds or makes a plugin's; any goroutine may.
+// watchlist returns a plugin's watchlist, and makes it if there is none. Any goroutine may call it.
 func (d *Dispatcher) watchlist(name string) *watchlist {
 	w, _ := d.watched.LoadOrStore(name, &watchlist{keys: map[string]bool{}})
 	return w.(*watchlist)
 }
 
-// loss is what is known of an event, or of an update outside of one, from its runs
-// that ended in a conflict: how many, and which keys they used.
+// loss is about an event, or an update outside of events. It says how many of its runs
+// ended in a conflict, and which keys they used.
 type loss struct {
 	times int
 	keys  map[string]turns.Mode
@@ -75,14 +75,14 @@ func (l *loss) claim(t *turns.Table, r *turns.Run, grant func()) *turns.Turn {
 	return t.Claim(r, l.keys, grant)
 }
 
-// wait is something that waits for a turn, and goes on without it at a time.
+// wait is something that waits for a turn. When until comes, it goes on without one.
 type wait struct {
 	until time.Time
-	over  func() bool // it need not any more
+	over  func() bool // reports that it need not wait any more
 	goOn  func()
 	in    *Instance
-	call  uint64 // of in, that may be abandoned; 0: none
-	drop  func() // ends it without going on; nil: it can't be abandoned
+	call  uint64 // the call of in that waits, and that may be abandoned; 0: none
+	drop  func() // ends the wait without going on; nil: it can't be abandoned
 }
 
 // waitFor notes that w waits for a turn.
@@ -101,8 +101,8 @@ func (p *plugin) waitFor(t *turns.Turn, w wait) {
 	p.waiters = append(p.waiters, &w)
 }
 
-// pass grants turns whose keys have become free, and lets those go on that have waited
-// too long.
+// pass grants the turns whose keys have become free. What has waited too long goes on
+// without a turn.
 func (d *Dispatcher) pass(p *plugin, now time.Time) {
 	if len(p.waiters) > 0 {
 		due := p.waiters
@@ -126,7 +126,7 @@ func (d *Dispatcher) pass(p *plugin, now time.Time) {
 	}
 }
 
-// nextWait is when the first wait has waited too long. Nothing else wakes Run for it.
+// nextWait returns when the first wait is too long. Nothing else wakes Run at that time.
 func (p *plugin) nextWait() (at time.Time, ok bool) {
 	for _, w := range p.waiters {
 		if !ok || w.until.Before(at) {
@@ -136,7 +136,7 @@ func (p *plugin) nextWait() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// lost has the head of a lane run again, without an attempt (P7).
+// lost makes the head of a lane run again. That counts as no attempt (P7).
 func (d *Dispatcher) lost(p *plugin, e *ending, err error) {
 	l := e.lane
 	if l.loss == nil {
@@ -151,7 +151,7 @@ func (d *Dispatcher) lost(p *plugin, e *ending, err error) {
 	d.release(p, l)
 }
 
-// contended notes over which keys a run has lost.
+// contended notes and returns the keys over which a run has lost.
 func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []string) {
 	keys = changed(err)
 	p.turns.Lost(keys, func(key string) bool {
@@ -160,8 +160,8 @@ func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []st
 	return keys
 }
 
-// enlist lets lanes whose heads have lost ask for their keys, as far as there is credit
-// to hand them out: whoever has keys that others wait for must be able to run.
+// enlist lets lanes whose heads have lost ask for their keys, but only as many as the
+// credit can hand out: whoever has keys that others wait for must be able to run.
 func (d *Dispatcher) enlist(p *plugin, in *Instance) {
 	p.turns.MaxGets = in.credit / 2
 	for p.losers.len() > 0 && len(in.out)+len(p.enlisted) < in.credit && len(p.enlisted) < max(1, in.credit/4) {
@@ -198,7 +198,7 @@ func (p *plugin) withdraw() {
 	clear(p.enlisted)
 }
 
-// getInTurn answers a handler's Get of a watched key.
+// getInTurn answers a handler's Get of a watched key when its turn has come.
 func (d *Dispatcher) getInTurn(in *Instance, c *wire.Call) {
 	if in.dead {
 		return
@@ -224,7 +224,7 @@ func (d *Dispatcher) getInTurn(in *Instance, c *wire.Call) {
 	}
 }
 
-// writes are the keys that a commit changes.
+// writes returns the keys that a commit changes.
 func writes(c entry.Changes) []string {
 	var keys []string
 	for _, w := range c.Writes {
@@ -233,7 +233,7 @@ func writes(c entry.Changes) []string {
 	return keys
 }
 
-// saw tells the turns who read which keys, and who wrote them, too.
+// saw tells the turns which keys a run has read, and which of them it has also written.
 func (p *plugin) saw(c entry.Changes) {
 	for _, r := range c.Reads {
 		p.turns.Saw(r.Key, slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == r.Key }))

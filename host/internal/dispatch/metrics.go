@@ -2,8 +2,8 @@ package dispatch
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are dispatch's. Label values: plugin is a file name in the plugins
-// folder; kind is upstream, outcome, receipt, and update in reruns; end is handled, retried or dead.
+// metrics are dispatch's. The label plugin is a file name in the plugins folder; kind is
+// upstream, outcome or receipt, in reruns also update; end is handled, retried or dead.
 type metrics struct {
 	ends      *prometheus.CounterVec
 	waits     *prometheus.HistogramVec
@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// measure makes a plugin's series, if it has none.
+// measure makes the series of a plugin, if it has none.
 func (m *metrics) measure(p *plugin) {
 	if !p.measured {
 		p.measured, p.waits, p.handlings = true, m.waits.WithLabelValues(p.name), m.handlings.WithLabelValues(p.name)

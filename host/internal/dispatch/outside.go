@@ -10,13 +10,13 @@ import (
 	"balhost/sdk/wire"
 )
 
-// outside is an update of the state outside of events, with its runs.
+// outside is one run of an update of the state outside of events.
 type outside struct {
 	call    uint64
-	number  uint64 // the same in all its runs; 0: it has none
+	number  uint64 // the same in all runs of the update; 0: it has none
 	changes entry.Changes
 	weight  int64
-	held    bool // it waits for a turn: it counts in held, no longer in waiting
+	held    bool // it waits for a turn: its weight counts in held of the instance, and no longer in waiting
 	answer  func(*wire.Reply)
 
 	run  *turns.Run // has the keys that it used before; nil before it has lost
@@ -24,7 +24,7 @@ type outside struct {
 	over bool // it has no keys any more: they are given back, or its next run has them
 }
 
-// updateInTurn commits an update, after those who have its keys.
+// updateInTurn commits an update after those who have its keys, unless it waits too long.
 func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 	if in.dead {
 		in.waiting.Release(u.weight)
@@ -34,7 +34,7 @@ func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 	if was := in.ranBefore(u); was != nil {
 		u.run, u.loss, was.over = was.run, was.loss, true
 	}
-	if u.changes.Empty() { // it gives up
+	if u.changes.Empty() { // the plugin gives up the update
 		p.turns.End(u.run)
 		in.waiting.Release(u.weight)
 		u.answer(wire.NewReply(u.call, nil))
@@ -62,7 +62,7 @@ func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 	}
 }
 
-// ranBefore returns the run of u before this one, if its keys are kept; else nil.
+// ranBefore returns the run of u before this one if its keys are kept, else nil.
 func (in *Instance) ranBefore(u *outside) *outside {
 	i := slices.IndexFunc(in.outside, func(was *outside) bool {
 		if u.number != 0 || was.number != 0 {
@@ -96,7 +96,7 @@ func (d *Dispatcher) storeUpdate(in *Instance, u *outside) {
 }
 
 // updated gives back the keys after the commit. An update that has lost first gets the
-// keys it used, and only then its answer, upon which the plugin runs it again.
+// keys that it used. Only then it is answered, and the plugin runs it again.
 func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	p := in.of
 	p.turns.Landed(writes(u.changes))
@@ -145,7 +145,7 @@ func (in *Instance) forget(u *outside) {
 	in.of.turns.End(u.run)
 }
 
-// abandon ends the waits for calls whose answers nobody waits for any more.
+// abandon ends the waits of calls that are gone: nobody waits for their answers any more.
 func (in *Instance) abandon(gone func(call uint64) bool) {
 	p := in.of
 	for _, u := range slices.Clone(in.outside) {

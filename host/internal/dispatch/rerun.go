@@ -8,18 +8,18 @@ import (
 	"balhost/host/internal/plain"
 )
 
-// sayEvery is how often a plugin's re-runs are logged, and its stuck handlers.
+// sayEvery is how often a plugin's re-runs are logged, and how often its stuck handlers.
 const sayEvery = 30 * time.Second
 
 // contest is what the operator is told of a plugin's conflicts.
 type contest struct {
-	key    string    // the last one that was lost over
+	key    string    // the last key over which a run has lost
 	at     time.Time // when
 	saidAt time.Time
 	unsaid int
 }
 
-// changed are the keys over which a commit has lost.
+// changed returns the keys over which a commit has lost.
 func changed(err error) []string {
 	if c, ok := errors.AsType[*entry.Conflict](err); ok {
 		return c.Keys
@@ -27,8 +27,7 @@ func changed(err error) []string {
 	return nil
 }
 
-// rerun counts that a handler or an update runs again. It reports whether that is to
-// be logged.
+// rerun counts that a handler or an update runs again. It reports whether to log that.
 func (d *Dispatcher) rerun(p *plugin, kind string, keys []string) (say bool, unsaid int) {
 	p.reruns++
 	if p.measured {
@@ -47,7 +46,7 @@ func (d *Dispatcher) rerun(p *plugin, kind string, keys []string) (say bool, uns
 	return true, unsaid
 }
 
-// reran tells of an event's handler that runs again.
+// reran counts that an event's handler runs again, and logs it.
 func (d *Dispatcher) reran(p *plugin, l *lane, e *ending, err error) {
 	keys := d.contended(p, e.Changes, err)
 	say, unsaid := d.rerun(p, l.head().Kind.String(), keys)
@@ -58,7 +57,7 @@ func (d *Dispatcher) reran(p *plugin, l *lane, e *ending, err error) {
 		"plugin", p.name, "lane", d.laneName(p, l), "seq", e.Seq, "key", plain.Text(p.contest.key), "runs", l.loss.times, "unsaid", unsaid)...)
 }
 
-// rerunUpdate tells of an update outside of events that runs again.
+// rerunUpdate counts that an update outside of events runs again, and logs it.
 func (d *Dispatcher) rerunUpdate(p *plugin, u *outside, keys []string) {
 	if say, unsaid := d.rerun(p, "update", keys); say {
 		d.log.Warn("an update runs again, because state that it had read has changed",
@@ -66,8 +65,8 @@ func (d *Dispatcher) rerunUpdate(p *plugin, u *outside, keys []string) {
 	}
 }
 
-// laneName is what a person calls a lane: its device, the value of its ordering
-// key, or its group.
+// laneName is the name of a lane in the log: its device, the value of its ordering key,
+// or its group.
 func (d *Dispatcher) laneName(p *plugin, l *lane) string {
 	body, err := d.o.Ledger.Body(l.head().Seq)
 	switch {

@@ -8,7 +8,7 @@ import (
 	"balhost/host/internal/route"
 )
 
-// hold says that nobody claims a category.
+// hold notes that nobody claims a category. It logs that, but not during the boot.
 func (d *Dispatcher) hold(pl *pile, category string) {
 	pl.since = time.Now()
 	if d.booted {
@@ -16,8 +16,8 @@ func (d *Dispatcher) hold(pl *pile, category string) {
 	}
 }
 
-// warnHeld names a category that nobody claims: ten at once, then one in a
-// second, because devices choose them.
+// warnHeld logs a category that nobody claims. It logs at most ten at once, then one a
+// second, because devices choose the categories.
 func (d *Dispatcher) warnHeld(category string) {
 	if !d.naming.Allow() {
 		d.unnamed++
@@ -27,7 +27,7 @@ func (d *Dispatcher) warnHeld(category string) {
 	d.unnamed = 0
 }
 
-// enlane puts an event at the end of its lane, or leaves it out when that is full.
+// enlane puts an event at the end of its lane. If the lane is full, it only notes that more follow.
 func (d *Dispatcher) enlane(p *plugin, e entry.Event) {
 	key, shared := d.laneOf(p, e)
 	if !shared {
@@ -54,8 +54,8 @@ func (d *Dispatcher) append(p *plugin, l *lane, e entry.Event) {
 	}
 }
 
-// laneOf gives an event's lane (design.md §4, Lanes): upstreams by the plugin's
-// order, outcomes and receipts by their group.
+// laneOf returns an event's lane (design.md §4, Lanes). The plugin's order decides the
+// lane of an upstream, and the group that of an outcome or a receipt.
 func (d *Dispatcher) laneOf(p *plugin, e entry.Event) (key laneKey, shared bool) {
 	if e.Kind != entry.Upstream {
 		return laneKey{kind: entry.Outcome, hash: e.Group}, e.Group != 0
@@ -72,8 +72,8 @@ func (d *Dispatcher) laneOf(p *plugin, e entry.Event) (key laneKey, shared bool)
 	return laneKey{kind: entry.Upstream, hash: hash}, shared
 }
 
-// retable settles all claims anew, after a plugin described itself or was
-// removed, and moves what has another owner now.
+// retable decides all claims again, after a plugin described itself or was removed. It
+// moves the events whose owner is another one now.
 func (d *Dispatcher) retable() {
 	var claims []route.Claim
 	for _, p := range d.plugins {
@@ -93,8 +93,8 @@ func (d *Dispatcher) retable() {
 	}
 }
 
-// keepOwners stores who has which category now, but not while plugins are yet to
-// describe themselves: the first one there is not the owner.
+// keepOwners stores who owns which category now. It does nothing during the boot, because
+// the first plugin that describes itself need not be the owner.
 func (d *Dispatcher) keepOwners() {
 	if !d.booted {
 		return
@@ -103,15 +103,15 @@ func (d *Dispatcher) keepOwners() {
 		if d.o.Ledger.Owner(category) != owner {
 			d.o.Ledger.SetOwner(category, owner, func(err error) {
 				if err != nil {
-					d.log.Warn("owner of a category not stored", "category", category, "plugin", owner, "err", err)
+					d.log.Warn("the owner of a category was not stored", "category", category, "plugin", owner, "err", err)
 				}
 			})
 		}
 	}
 }
 
-// everyLane is every lane of p that has an event which is not handed out, and
-// every shared lane.
+// everyLane returns every shared lane of p, and every other lane that has an event which
+// is not handed out.
 func (p *plugin) everyLane() []*lane {
 	var all []*lane
 	for _, l := range p.lanes {

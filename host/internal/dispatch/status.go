@@ -13,7 +13,7 @@ import (
 type Status struct {
 	Plugins []PluginStatus   // sorted by name
 	Holding []status.Holding // sorted by category; the maxHolding with the most events
-	More    status.Rest      // what is not in Holding
+	More    status.Rest      // the categories that are not in Holding
 	Recent  []status.Recent  // the last events that ended, newest first
 }
 
@@ -23,13 +23,13 @@ type PluginStatus struct {
 	status.Work
 }
 
-// maxStucks bounds the stuck handlers that a status names.
+// maxStucks limits the stuck handlers that a status names.
 const maxStucks = 10
 
-// maxHolding bounds the categories that a status names: they come from outside.
+// maxHolding limits the categories that a status names, because devices choose them.
 const maxHolding = 100
 
-// Status asks Run for its state. It fails when ctx ends or Run has.
+// Status asks Run for its state. It fails when ctx ends or when Run has ended.
 func (d *Dispatcher) Status(ctx context.Context) (s Status, err error) {
 	err = d.ask(ctx, func(d *Dispatcher) error { s = d.status(); return nil })
 	return s, err
@@ -51,7 +51,7 @@ func (d *Dispatcher) status() Status {
 			Reruns: p.reruns, RerunKey: p.contest.key, RerunAt: p.contest.at, Turns: p.turns.Waiting() + p.losers.len(),
 		}}
 		if p.unread != nil {
-			st.LastFailure, st.LastFailureAt = "it can't be read whether it is paused, so it is: "+p.unread.Error(), time.Now()
+			st.LastFailure, st.LastFailureAt = "whether it is paused can't be read, so it is paused: "+p.unread.Error(), time.Now()
 		}
 		st.Waiting = len(p.due)
 		st.NextTry, st.LastTry = p.wait()

@@ -10,7 +10,7 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// Waiting is one event that waits for a time, and its lane with it.
+// Waiting is one event that waits for its next attempt. Its lane waits with it.
 type Waiting struct {
 	Seq      uint64
 	Plugin   string
@@ -21,8 +21,8 @@ type Waiting struct {
 	Behind   int       // events of its lane that wait for it
 }
 
-// Waiting tells of the events of a plugin, or of all with "", that wait for a
-// time, soonest first: at most max of them, and how many there are.
+// Waiting returns events of a plugin, or with "" of all plugins, that wait for their next
+// attempt. The soonest come first. It returns at most max of them, and how many there are.
 func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some []Waiting, all int, err error) {
 	err = d.ask(ctx, func(d *Dispatcher) error {
 		for name, p := range d.plugins {
@@ -44,9 +44,9 @@ func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some 
 	return some[:min(max, len(some))], all, err
 }
 
-// Try hands out now events that wait for a time: those of a plugin, or with "" of all
-// plugins, that which says. It returns how many they are. Their attempts stay counted.
-// After a restart of the host, those that were not handled wait as before.
+// Try hands out events now that wait for their next attempt: those of a plugin, or with ""
+// of all plugins, that which selects. It returns how many they are. Their attempts stay
+// counted. After a restart of the host, those that were not handled wait as before.
 func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint64) bool) (tried int, err error) {
 	err = d.ask(ctx, func(d *Dispatcher) error {
 		now := time.Now()
@@ -67,9 +67,9 @@ func (d *Dispatcher) Try(ctx context.Context, plugin string, which func(seq uint
 	return tried, err
 }
 
-// wake hands out now what failed and waits for the host's backoff. What waits for a
-// time that its handler named goes on waiting.
-// Weak: where the new content has another order, lanes are read anew, and wait as the ledger has it.
+// wake hands out events now that failed and wait for the host's backoff. An event that
+// waits for a time that its handler named goes on waiting.
+// Weak: if the new content has another order, lanes are read again, and wait as the ledger says.
 func (d *Dispatcher) wake(p *plugin) {
 	now, woken := time.Now(), 0
 	for _, l := range p.due {
@@ -84,7 +84,7 @@ func (d *Dispatcher) wake(p *plugin) {
 	}
 }
 
-// wait is when the first and the last of what waits are handed out again.
+// wait returns when the first and the last of the waiting events are handed out again.
 func (p *plugin) wait() (first, last time.Time) {
 	for _, l := range p.due {
 		due := l.head().Due
