@@ -62,6 +62,7 @@ func (c Checked) Downstream() Downstream {
 // Target is where a downstream goes. Exactly one field is set.
 type Target struct {
 	Token     string // registration token, or the notification key of a device group
+	FID       string // Firebase installation id, of an app that registers by it; only FCM's HTTP v1 knows it
 	Topic     string // without the "/topics/" prefix
 	Condition string // "'a' in topics && 'b' in topics"
 }
@@ -69,6 +70,11 @@ type Target struct {
 // Token targets one device by its registration token, or a device group by its
 // notification key.
 func Token(t string) Target { return Target{Token: t} }
+
+// FID targets one installation of an app by its Firebase installation id. Only FCM's
+// HTTP v1 knows such ids. An installation answers to a token or to its FID, never to
+// both: use the kind that the app gave (fcm-v1-and-gateway.md A2).
+func FID(id string) Target { return Target{FID: id} }
 
 // Topic targets the subscribers of a topic; the name has no "/topics/" prefix.
 func Topic(name string) Target { return Target{Topic: name} }
@@ -115,6 +121,7 @@ type Outcome struct {
 	Code        string          // for Failed: CCS's error code, or one of the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
 	Description string          // for Failed: CCS's words
 	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one
+	Gone        bool            // for Failed: the target does not exist any more, so forget it
 	Attempts    int             // how often the downstream was written to CCS
 	Attempt     int             // of this event; 1 at the first attempt
 	Context     json.RawMessage // as given to Send

@@ -207,7 +207,8 @@ type End struct {
 	Code        string
 	Description string
 	NewToken    string
-	Attempts    int // how often it was written to the wire
+	Gone        bool // the target does not exist any more
+	Attempts    int  // how often it was written to the wire
 }
 
 // DeadLetter is one event that nobody could handle. It is kept until a person

@@ -1,6 +1,10 @@
 package entry
 
-import "slices"
+import (
+	"slices"
+
+	"balhost/sdk/message"
+)
 
 // Sender is one session block of config.hcl. Its ID, the sender_id, is what identifies it: the ID
 // stands in the field Session of every message inside the host, and on disk. So a
@@ -10,6 +14,8 @@ type Sender struct {
 	Name, ID string
 	// Former are the names that the block had before a reload. Plugins may still use them.
 	Former []string
+	// Transport carries its messages.
+	Transport message.Transport
 }
 
 // Senders are those of the config in force, in its order.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Verdict says what to do with a downstream that CCS refused, or left unanswered.
+// Verdict says what to do with a downstream after its answer, or when it was left
+// unanswered.
 type Verdict uint8
 
 // The verdicts. Retry and SlowDown count an attempt, the others do not.
@@ -17,11 +18,13 @@ const (
 	SlowDown                    // send nothing to this token or topic for minutes, then go on
 	Fail                        // it never works: record the outcome
 	Halt                        // the sender's account is at fault: stop sending, and tell a person
+	Rest                        // the sender is sent too much: send nothing for it for some time, then go on
+	Acked                       // the peer took it: record the outcome
 )
 
 // String is the verdict in lower case.
 func (v Verdict) String() string {
-	return [...]string{"unknown", "retry", "resend", "isolate", "hold", "slow down", "fail", "halt"}[v]
+	return [...]string{"unknown", "retry", "resend", "isolate", "hold", "slow down", "fail", "halt", "rest", "acked"}[v]
 }
 
 // After is the verdict on a downstream that has been tried so often, this time
