@@ -53,6 +53,7 @@ var place = map[string]tier{
 	"host/internal/mend":                pure,
 	"host/internal/backup":              pure,
 	"host/internal/secret":              pure,
+	"host/internal/serviceaccount":      pure,
 	"host/internal/latency":             pure,
 	"host/internal/instance":            seam,
 	"host/internal/ccs":                 engine,
