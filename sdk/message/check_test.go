@@ -53,6 +53,11 @@ func TestCheckedTakes(t *testing.T) {
 		{"topic", Downstream{To: Topic("news-1_2.3~4%5"), Data: json.RawMessage(`{}`)}, `{}`, ""},
 		{"condition", Downstream{To: Condition("'a' in topics && ('b' in topics || !('c' in topics))")}, "", ""},
 		{"one topic as a condition", Downstream{To: Condition(" ( 'a'  in topics ) ")}, "", ""},
+		{"fid", Downstream{To: FID("cX-_22"), Data: map[string]string{"k": strings.Repeat("x", 4095)}}, `{"k":"` + strings.Repeat("x", 4095) + `"}`, ""},
+		{"what XML cannot carry", data(map[string]string{"a": "\uFFFE"}), "{\"a\":\"\uFFFE\"}", ""},
+		{"what v1 cannot carry", notification(map[string]string{"tittle": "x"}), "", `{"tittle":"x"}`},
+		{"many topics", Downstream{To: Condition(strings.Repeat("'a' in topics || ", 9) + "'b' in topics")}, "", ""},
+		{"raw blocks", options(Options{Android: json.RawMessage(`{}`), APNS: json.RawMessage(`{"payload":{ }}`), Webpush: json.RawMessage(`{"x":[1,[2],{"y":[]}]}`)}), `{"k":"v"}`, ""},
 		{"TTL 0", options(Options{TTL: TTL(0)}), `{"k":"v"}`, ""},
 		{"longest TTL", options(Options{TTL: TTL(MaxTTL)}), `{"k":"v"}`, ""},
 		{"high", options(Options{Priority: PriorityHigh, CollapseKey: "ride", DryRun: true}), `{"k":"v"}`, ""},
@@ -91,22 +96,20 @@ func TestCheckedRefuses(t *testing.T) {
 		in   Downstream
 		want string // the whole error
 	}{
-		{"no target", Downstream{}, "to has 0 targets: set exactly one: a token, a topic or a condition"},
-		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: a token, a topic or a condition"},
+		{"no target", Downstream{}, "to has 0 targets: set exactly one: a token, an fid, a topic or a condition"},
+		{"two targets", Downstream{To: Target{Token: "a", Topic: "b"}}, "to has 2 targets: set exactly one: a token, an fid, a topic or a condition"},
 		{"topic as token", Downstream{To: Token("/topics/news")}, "to.token is a topic: use Topic with the name after /topics/"},
 		{"token with a space", Downstream{To: Token("a b")}, "to.token has a space: use the registration token exactly as the app got it"},
-		{"token with a control", Downstream{To: Token("a\x00")}, "to.token has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
+		{"token with a control", Downstream{To: Token("a\x00")}, "to.token has U+0000 at byte 1, which nobody can read: leave it out"},
 		{"token too long", Downstream{To: Token(strings.Repeat("t", MaxTarget+1))}, "to.token has 4097 bytes: use at most 4096"},
 		{"prefixed topic", Downstream{To: Topic("/topics/news")}, `to.topic starts with /topics/: use the name alone, "news"`},
 		{"odd topic", Downstream{To: Topic("news today")}, `to.topic "news today" is not a topic's name: use only letters, digits and - _ . ~ %`},
-		{"three operators", Downstream{To: Condition("'a' in topics || 'b' in topics || 'c' in topics || 'd' in topics")},
-			"to.condition has 3 operators, and CCS takes at most 2: write it like 'a' in topics && ('b' in topics || 'c' in topics)"},
 
-		{"number", data(map[string]any{"count": 3}), "data.count is a number: CCS takes strings only; marshal it into one"},
-		{"boolean", data(json.RawMessage(`{"a":true}`)), "data.a is a boolean: CCS takes strings only; marshal it into one"},
-		{"null value", data(json.RawMessage(`{"a":null}`)), "data.a is null: CCS takes strings only; marshal it into one"},
-		{"array value", data(map[string]any{"a": []int{}}), "data.a is an array: CCS takes strings only; marshal it into one"},
-		{"object value", data(map[string]any{"a": ride{}}), "data.a is an object: CCS takes strings only; marshal it into one"},
+		{"number", data(map[string]any{"count": 3}), "data.count is a number: FCM takes strings only; marshal it into one"},
+		{"boolean", data(json.RawMessage(`{"a":true}`)), "data.a is a boolean: FCM takes strings only; marshal it into one"},
+		{"null value", data(json.RawMessage(`{"a":null}`)), "data.a is null: FCM takes strings only; marshal it into one"},
+		{"array value", data(map[string]any{"a": []int{}}), "data.a is an array: FCM takes strings only; marshal it into one"},
+		{"object value", data(map[string]any{"a": ride{}}), "data.a is an object: FCM takes strings only; marshal it into one"},
 		{"array", data([]string{"a"}), `data is not a JSON object: "[\"a\"]": use a struct or map with string values`},
 		{"string", data("a"), `data is not a JSON object: "\"a\"": use a struct or map with string values`},
 		{"broken JSON", data(json.RawMessage(`{"a":`)), `data is not a JSON object: "{\"a\":": use a struct or map with string values`},
@@ -114,11 +117,10 @@ func TestCheckedRefuses(t *testing.T) {
 		{"channel", data(make(chan int)), "data cannot be marshalled (json: unsupported type: chan int): use a struct or map with string values"},
 		{"infinite", data(map[string]float64{"a": math.Inf(1)}), "data cannot be marshalled (json: unsupported value: +Inf): use a struct or map with string values"},
 		{"key twice", data(json.RawMessage(`{"a":"1","a":"2"}`)), "data.a is there twice: leave one out"},
-		{"from", data(map[string]string{"from": "x"}), "data.from is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
-		{"message_type", data(map[string]string{"message_type": "x"}), "data.message_type is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
-		{"google", data(map[string]string{"google.x": "x"}), "data.google.x is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
-		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key that CCS reserves: choose another; from, message_type, google… and gcm… are reserved"},
-		{"U+FFFE", data(map[string]string{"a": "\uFFFE"}), `data has U+FFFE or U+FFFF at byte 6, which XML cannot carry: leave it out, or write it as \ufffe or \uffff`},
+		{"from", data(map[string]string{"from": "x"}), "data.from is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"message_type", data(map[string]string{"message_type": "x"}), "data.message_type is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"google", data(map[string]string{"google.x": "x"}), "data.google.x is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"gcm", data(map[string]string{"gcm": "x"}), "data.gcm is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
 		{"raw, not UTF-8", data(json.RawMessage("{\"a\":\"\xff\"}")), "data is not UTF-8: encode it, base64 for bytes"},
 		{"half a pair", data(json.RawMessage(`{"a":"\ud800"}`)), `data has half a surrogate pair at byte 6, \ud800: write both halves; do not cut text inside a character`},
 		{"half a pair in a key", data(json.RawMessage(`{"\\\uDC00":"x"}`)), `data has half a surrogate pair at byte 4, \uDC00: write both halves; do not cut text inside a character`},
@@ -127,41 +129,49 @@ func TestCheckedRefuses(t *testing.T) {
 		{"half a pair in a notification", notification(json.RawMessage(`{"title":"\ud83d x"}`)), `notification has half a surrogate pair at byte 10, \ud83d: write both halves; do not cut text inside a character`},
 		{"text cut inside a character", data(map[string]string{"a": "漢"[:2]}), "data has a string that is not UTF-8: encode it, base64 for bytes; do not cut text inside a character"},
 		{"too much", data(map[string]string{"k": strings.Repeat("é", 2048)}),
-			"data and notification have 4097 bytes of keys and values: CCS takes at most 4096 to a token; send less, or an address from which the app can fetch it"},
+			"data and notification have 4097 bytes of keys and values: FCM takes at most 4096 to a device; send less, or an address from which the app can fetch it"},
 		{"too much together", toToken(func(d *Downstream) {
 			d.Data, d.Notification = map[string]string{"k": strings.Repeat("x", 4000)}, map[string]string{"title": strings.Repeat("x", 100)}
-		}), "data and notification have 4106 bytes of keys and values: CCS takes at most 4096 to a token; send less, or an address from which the app can fetch it"},
+		}), "data and notification have 4106 bytes of keys and values: FCM takes at most 4096 to a device; send less, or an address from which the app can fetch it"},
 		{"too much for a topic", Downstream{To: Topic("a"), Data: map[string]string{"k": strings.Repeat("x", 2048)}},
-			"data and notification have 2049 bytes of keys and values: CCS takes at most 2048 to a topic or condition; send less, or an address from which the app can fetch it"},
-		{"white space without end", data(json.RawMessage("{" + strings.Repeat(" ", maxText) + "}")), "data is 32770 bytes of JSON text: use at most 32768; leave out white space"},
-		{"loc_args as array", notification(map[string]any{"body_loc_args": []string{"a"}}), "notification.body_loc_args is an array: CCS takes strings only; marshal it into one"},
+			"data and notification have 2049 bytes of keys and values: FCM takes at most 2048 to a topic or condition; send less, or an address from which the app can fetch it"},
+		{"white space without end", data(json.RawMessage("{" + strings.Repeat(" ", MaxText) + "}")), "data is 32770 bytes of JSON text: use at most 32768; leave out white space"},
+		{"loc_args as array", notification(map[string]any{"body_loc_args": []string{"a"}}), "notification.body_loc_args is an array: FCM takes strings only; marshal it into one"},
 		{"loc_args not JSON", notification(map[string]string{"title_loc_args": "Ann"}),
 			`notification.title_loc_args is "Ann", not a JSON array in a string: write it like "[\"Ann\",\"3\"]"`},
 		{"loc_args null", notification(map[string]string{"title_loc_args": "null"}),
 			`notification.title_loc_args is "null", not a JSON array in a string: write it like "[\"Ann\",\"3\"]"`},
-		{"badge", notification(map[string]any{"badge": 1}), "notification.badge is a number: CCS takes strings only; marshal it into one"},
+		{"badge", notification(map[string]any{"badge": 1}), "notification.badge is a number: FCM takes strings only; marshal it into one"},
 
 		{"negative TTL", options(Options{TTL: TTL(-time.Second)}), "options.ttl is -1s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
 		{"long TTL", options(Options{TTL: TTL(MaxTTL + time.Second)}), "options.ttl is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks"},
-		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: CCS takes whole seconds only; round it"},
+		{"TTL in milliseconds", options(Options{TTL: TTL(1500 * time.Millisecond)}), "options.ttl is 1.5s: use whole seconds; round it"},
 		{"priority", options(Options{Priority: "HIGH"}), `options.priority is "HIGH": use "normal" or "high", or leave it unset`},
 		{"collapse key", options(Options{CollapseKey: strings.Repeat("k", MaxID+1)}), "options.collapse_key has 256 bytes: use at most 255, for example a hash"},
-		{"android", options(Options{Android: json.RawMessage("{}")}), "options.android is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
-		{"apns", options(Options{APNS: json.RawMessage("{}")}), "options.apns is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
-		{"webpush", options(Options{Webpush: json.RawMessage("{}")}), "options.webpush is set, but CCS has no blocks per platform: leave it out; use Options and Notification"},
+		{"block that is no object", options(Options{Android: json.RawMessage("[]")}), `options.android is not a JSON object: "[]": give the block of one platform, as FCM's HTTP v1 has it`},
+		{"broken block", options(Options{APNS: json.RawMessage(`{"payload":`)}), `options.apns is not a JSON object: "{\"payload\":": give the block of one platform, as FCM's HTTP v1 has it`},
+		{"long block", options(Options{Webpush: json.RawMessage("{" + strings.Repeat(" ", MaxText) + "}")}), "options.webpush is 32770 bytes of JSON text: use at most 32768; leave out white space"},
+		{"block of bytes", options(Options{Webpush: json.RawMessage("{\"a\":\"\xff\"}")}), "options.webpush is not UTF-8: encode it, base64 for bytes"},
+		{"half a pair in a block", options(Options{APNS: json.RawMessage(`{"a":"\ud800"}`)}), `options.apns has half a surrogate pair at byte 6, \ud800: write both halves; do not cut text inside a character`},
+		{"key twice in a block", options(Options{APNS: json.RawMessage(`{"payload":{"a":[{"b":1,"b":[2]}]},"payload":{}}`)}),
+			"options.apns.payload.a[0].b is there twice: leave one out\noptions.apns.payload is there twice: leave one out"},
+		{"deep block", options(Options{APNS: json.RawMessage(`{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`)}),
+			"options.apns.a" + strings.Repeat("[0]", 31) + " is more than 32 objects and arrays deep: make it flatter"},
+		{"fid beside a token", Downstream{To: Target{Token: "a", FID: "b"}}, "to has 2 targets: set exactly one: a token, an fid, a topic or a condition"},
+		{"fid with a space", Downstream{To: FID("a b")}, "to.fid has a space: use the installation id exactly as the app got it"},
 
 		{"message id", toToken(func(d *Downstream) { d.MessageID = strings.Repeat("i", MaxID+1) }), "message_id has 256 bytes: use at most 255, for example a hash"},
-		{"group", toToken(func(d *Downstream) { d.Group = "a\x00" }), "group has U+0000 at byte 1, which XML cannot carry or nobody can read: leave it out"},
+		{"group", toToken(func(d *Downstream) { d.Group = "a\x00" }), "group has U+0000 at byte 1, which nobody can read: leave it out"},
 		{"group of bytes", toToken(func(d *Downstream) { d.Group = "\xff" }), "group is not UTF-8: encode it, base64 for bytes"},
 		{"context", toToken(func(d *Downstream) { d.Context = json.RawMessage("x") }), "context is not JSON: marshal it"},
 		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: use at most 65536, and keep the rest in the plugin's state"},
 
 		{"all at once", Downstream{Data: map[string]any{"a": 1, "b": 2}, Options: Options{Priority: "x"}, Group: "\n"},
-			"to has 0 targets: set exactly one: a token, a topic or a condition\n" +
+			"to has 0 targets: set exactly one: a token, an fid, a topic or a condition\n" +
 				`options.priority is "x": use "normal" or "high", or leave it unset` + "\n" +
-				"group has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out\n" +
-				"data.a is a number: CCS takes strings only; marshal it into one\n" +
-				"data.b is a number: CCS takes strings only; marshal it into one"},
+				"group has U+000A at byte 0, which nobody can read: leave it out\n" +
+				"data.a is a number: FCM takes strings only; marshal it into one\n" +
+				"data.b is a number: FCM takes strings only; marshal it into one"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.in.Checked()
@@ -210,7 +220,7 @@ func TestConditions(t *testing.T) {
 		"\"a\" in topics || 'b' in topics": `has "\"a\" in topics || 'b'" where a 'topic' should be`,
 	} {
 		got := ""
-		if err := checkCondition(in); err != nil {
+		if _, err := readCondition(in); err != nil {
 			got = err.Error()
 		}
 		if got != want {

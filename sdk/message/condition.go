@@ -6,8 +6,12 @@ import (
 	"strings"
 )
 
-// maxOperators is how many && and || a condition may have (ccs-protocol.md §3.1).
-const maxOperators = 2
+// How many && and || a condition may have: CCS's limit (ccs-protocol.md §3.1), and
+// that of five topics in FCM's HTTP v1 (fcm-v1-and-gateway.md A2).
+const (
+	maxOperatorsCCS = 2
+	maxOperators    = 4
+)
 
 // isTopic reports whether s can be a topic's name.
 func isTopic(s string) bool {
@@ -27,21 +31,20 @@ func isTopic(s string) bool {
 //	unary = "!" unary | "(" expr ")" | "'" topic "'" "in" "topics"
 type condition struct {
 	rest      string
-	operators int
+	operators int      // read so far
+	topics    []string // read so far
 }
 
-func checkCondition(s string) error {
-	c := condition{rest: s}
+// readCondition reads all of s, or says what is wrong with it.
+func readCondition(s string) (*condition, error) {
+	c := &condition{rest: s}
 	if err := c.expr(); err != nil {
-		return err
+		return nil, err
 	}
 	if c.space(); c.rest != "" {
-		return fmt.Errorf("has %.20q where && or || should be", c.rest)
+		return nil, fmt.Errorf("has %.20q where && or || should be", c.rest)
 	}
-	if c.operators > maxOperators {
-		return fmt.Errorf("has %d operators, and CCS takes at most %d", c.operators, maxOperators)
-	}
-	return nil
+	return c, nil
 }
 
 func (c *condition) expr() error {
@@ -75,6 +78,7 @@ func (c *condition) unary() error {
 	if !ok || !isTopic(name) {
 		return fmt.Errorf("has %.20q, which is not a topic's name", name)
 	}
+	c.topics = append(c.topics, name)
 	if c.rest = rest; !c.is("in") || !c.is("topics") {
 		return fmt.Errorf("lacks \"in topics\" after '%s'", name)
 	}

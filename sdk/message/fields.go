@@ -25,6 +25,19 @@ func eachField(object []byte, field func(key string, value []byte)) {
 	}
 }
 
+// eachItem calls item for each item of an array, in order. The array must be valid JSON.
+func eachItem(array []byte, item func(i int, value []byte)) {
+	b := array[1:]
+	for i := 0; ; i++ {
+		if b = bytes.TrimLeft(b, space+","); b[0] == ']' {
+			return
+		}
+		value := b[:valueEnd(b)]
+		item(i, value)
+		b = b[len(value):]
+	}
+}
+
 // valueEnd is the length of the value at the start of b.
 func valueEnd(b []byte) int {
 	switch b[0] {
@@ -44,7 +57,7 @@ func valueEnd(b []byte) int {
 			}
 		}
 	}
-	return bytes.IndexAny(b, space+",}")
+	return bytes.IndexAny(b, space+",}]")
 }
 
 // stringEnd is the length of the string at the start of b, with its quotes.
@@ -101,9 +114,11 @@ func utf16Unit(b []byte) uint64 {
 	return unit
 }
 
-// typeName names the type of a value that is not a string.
+// typeName names the type of a value.
 func typeName(value []byte) string {
 	switch value[0] {
+	case '"':
+		return "a string"
 	case 'n':
 		return "null"
 	case 't', 'f':

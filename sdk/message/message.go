@@ -22,13 +22,14 @@ type Upstream struct {
 }
 
 // Downstream is one message to a device, a topic or a condition
-// (ccs-protocol.md §3). [Downstream.Checked] checks it, and makes the [Checked] that
-// the host works with.
+// (ccs-protocol.md §3, fcm-v1-and-gateway.md B1). [Downstream.Checked] checks it, and
+// makes the [Checked] that the host works with. [Checked.Fits] says whether a session's
+// transport can carry it.
 type Downstream struct {
 	To           Target
 	Data         any             // marshalled to a JSON object with string values; nil: none
-	Notification any             // marshalled to a JSON object (ccs-protocol.md §3.2); nil: none
-	Options      Options         // zero: CCS's defaults
+	Notification any             // marshalled to a JSON object with string values (ccs-protocol.md §3.2; [NotificationKeys]); nil: none
+	Options      Options         // zero: FCM's defaults
 	Group        string          // messages of one group go out one after the other (P5); "": no group
 	MessageID    string          // 1 to MaxID bytes of UTF-8 without control characters; "": the host makes one
 	Session      string          // "": the session of the event, or the host's only session
@@ -83,17 +84,20 @@ func Topic(name string) Target { return Target{Topic: name} }
 // "'a' in topics && 'b' in topics".
 func Condition(expr string) Target { return Target{Condition: expr} }
 
-// Options are CCS's delivery options (ccs-protocol.md §3.1).
+// Options are FCM's delivery options (ccs-protocol.md §3.1, fcm-v1-and-gateway.md B1).
+// Every transport knows all but the raw blocks.
 type Options struct {
-	TTL              *time.Duration // whole seconds up to MaxTTL; nil: CCS's default of four weeks; 0: now or never. See [TTL]
-	Priority         Priority
-	CollapseKey      string
-	DryRun           bool
-	ReceiptRequested bool
-	ContentAvailable bool
-	MutableContent   bool
+	TTL              *time.Duration // whole seconds up to MaxTTL; nil: FCM's default of four weeks; 0: now or never. See [TTL]
+	Priority         Priority       // "": FCM decides
+	CollapseKey      string         // of several with one key that wait for a device, the last one reaches it
+	DryRun           bool           // FCM checks the message, and delivers nothing
+	ReceiptRequested bool           // CCS reports the delivery; with FCM's HTTP v1 the app does, see [DataReceipt]
+	ContentAvailable bool           // wakes an app of Apple's
+	MutableContent   bool           // an app of Apple's may change the notification before it is shown
 
-	// Raw JSON for one platform. CCS has no such blocks, so Checked refuses them.
+	// Raw JSON objects for one platform: message.android, message.apns and
+	// message.webpush of FCM's HTTP v1, their fields in snake_case. What they set wins;
+	// the host adds what they lack. CCS has no such blocks.
 	Android, APNS, Webpush json.RawMessage
 }
 
@@ -103,7 +107,7 @@ func TTL(d time.Duration) *time.Duration { return &d }
 // Priority is "", "normal" or "high".
 type Priority string
 
-// The priorities of CCS. With the zero value "" CCS decides.
+// The priorities. With the zero value "" FCM decides.
 const (
 	PriorityNormal Priority = "normal"
 	PriorityHigh   Priority = "high"
@@ -118,11 +122,11 @@ type Outcome struct {
 	Group       string // of the downstream
 	To          Target // of the downstream
 	Status      OutcomeStatus
-	Code        string          // for Failed: CCS's error code, or one of the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
-	Description string          // for Failed: CCS's words
-	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one
-	Gone        bool            // for Failed: the target does not exist any more, so forget it
-	Attempts    int             // how often the downstream was written to CCS
+	Code        string          // for Failed: FCM's error code, in the words of the session's transport, or one of the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
+	Description string          // for Failed: FCM's words
+	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one; FCM's HTTP v1 never sets it
+	Gone        bool            // for Failed: the target does not exist any more, so forget it; the same with every transport
+	Attempts    int             // how often the downstream was sent to FCM
 	Attempt     int             // of this event; 1 at the first attempt
 	Context     json.RawMessage // as given to Send
 }
@@ -132,9 +136,9 @@ type OutcomeStatus uint8
 
 // The three ends of a downstream.
 const (
-	Acked   OutcomeStatus = iota + 1 // CCS took the downstream; the device need not have it yet
-	Failed                           // CCS refused it for good, or its attempts ran out
-	Expired                          // its TTL passed before CCS took it
+	Acked   OutcomeStatus = iota + 1 // FCM took the downstream; the device need not have it yet
+	Failed                           // FCM refused it for good, or its attempts ran out
+	Expired                          // its TTL passed before FCM took it
 )
 
 // String is the status in lower case.

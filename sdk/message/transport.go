@@ -8,3 +8,18 @@ const (
 	CCS   Transport = "ccs"    // Cloud Connection Server (XMPP), both ways; Google shut its own down in 2024
 	FCMv1 Transport = "fcm_v1" // FCM's HTTP v1, downstream only; it reaches today's phones
 )
+
+// Fits returns why t cannot carry the downstream, all reasons in one error as
+// [Downstream.Checked] does. The zero Transport is [CCS]: a host from before there were
+// others does not name it. A transport that this package does not know has no rules
+// here; the host that knows it checks.
+func (c Checked) Fits(t Transport) error {
+	var found checker
+	switch t {
+	case CCS, "":
+		found.ccs(&c)
+	case FCMv1:
+		found.fcmV1(&c)
+	}
+	return found.all()
+}
