@@ -21,17 +21,17 @@ type (
 	// Notification, Options, Group, MessageID, Session, Context.
 	// See go doc balhost/sdk/message.Checked.
 	Checked = message.Checked
-	// Target is where a downstream goes. [Token], [Topic] and [Condition] make one.
+	// Target is where a downstream goes. [Token], [FID], [Topic] and [Condition] make one.
 	// See go doc balhost/sdk/message.Target.
 	Target = message.Target
-	// Options are CCS's delivery options. Its fields: TTL, Priority, CollapseKey,
+	// Options are FCM's delivery options. Its fields: TTL, Priority, CollapseKey,
 	// DryRun, ReceiptRequested, ContentAvailable, MutableContent, Android, APNS,
 	// Webpush. See go doc balhost/sdk/message.Options.
 	Options = message.Options
 	// Priority is "", [PriorityNormal] or [PriorityHigh].
 	Priority = message.Priority
 	// Outcome tells how one downstream ended. Its fields: ID, Session, MessageID,
-	// Group, To, Status, Code, Description, NewToken, Attempts, Attempt, Context.
+	// Group, To, Status, Code, Description, NewToken, Gone, Attempts, Attempt, Context.
 	// See go doc balhost/sdk/message.Outcome.
 	Outcome = message.Outcome
 	// OutcomeStatus is [Acked], [Failed] or [Expired].
@@ -56,6 +56,11 @@ const (
 // notification key.
 func Token(t string) Target { return message.Token(t) }
 
+// FID targets one installation of an app by its Firebase installation id. Only a session
+// with FCM's HTTP v1 takes it. An installation answers to a token or to its FID, never to
+// both: use the kind that the app gave.
+func FID(id string) Target { return message.FID(id) }
+
 // Topic targets the subscribers of a topic; the name has no "/topics/" prefix.
 func Topic(name string) Target { return message.Topic(name) }
 
@@ -64,5 +69,5 @@ func Topic(name string) Target { return message.Topic(name) }
 func Condition(expr string) Target { return message.Condition(expr) }
 
 // TTL makes the value for Options.TTL. TTL(0) means now or never. An unset TTL is
-// CCS's default of four weeks.
+// FCM's default of four weeks.
 func TTL(d time.Duration) *time.Duration { return message.TTL(d) }

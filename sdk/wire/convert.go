@@ -64,7 +64,7 @@ func OutcomeToProto(o *message.Outcome) *Outcome {
 	return &Outcome{
 		Id: o.ID, Session: clean(o.Session), MessageId: clean(o.MessageID), Group: clean(o.Group), To: targetToProto(o.To),
 		Status: o.Status.String(), Code: clean(o.Code), Description: clean(o.Description), NewToken: clean(o.NewToken),
-		Attempts: uint32(o.Attempts), Context: o.Context,
+		Gone: o.Gone, Attempts: uint32(o.Attempts), Context: o.Context,
 	}
 }
 
@@ -73,7 +73,7 @@ func OutcomeFromProto(o *Outcome, attempt uint32) message.Outcome {
 	return message.Outcome{
 		ID: o.GetId(), Session: o.GetSession(), MessageID: o.GetMessageId(), Group: o.GetGroup(), To: targetFromProto(o.GetTo()),
 		Status: statusFromProto(o.GetStatus()), Code: o.GetCode(), Description: o.GetDescription(), NewToken: o.GetNewToken(),
-		Attempts: int(o.GetAttempts()), Attempt: int(attempt), Context: raw(o.GetContext()),
+		Gone: o.GetGone(), Attempts: int(o.GetAttempts()), Attempt: int(attempt), Context: raw(o.GetContext()),
 	}
 }
 
@@ -121,6 +121,8 @@ func targetToProto(t message.Target) *Target {
 	switch {
 	case t.Token != "":
 		return &Target{To: &Target_Token{clean(t.Token)}}
+	case t.FID != "":
+		return &Target{To: &Target_Fid{clean(t.FID)}}
 	case t.Topic != "":
 		return &Target{To: &Target_Topic{clean(t.Topic)}}
 	case t.Condition != "":
@@ -130,7 +132,7 @@ func targetToProto(t message.Target) *Target {
 }
 
 func targetFromProto(t *Target) message.Target {
-	return message.Target{Token: t.GetToken(), Topic: t.GetTopic(), Condition: t.GetCondition()}
+	return message.Target{Token: t.GetToken(), FID: t.GetFid(), Topic: t.GetTopic(), Condition: t.GetCondition()}
 }
 
 func optionsToProto(o message.Options) *Options {

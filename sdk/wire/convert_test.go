@@ -95,7 +95,7 @@ func TestConversions(t *testing.T) {
 	for _, d := range []message.Checked{
 		fill[message.Checked](t), {},
 		{To: message.Topic("news"), Options: message.Options{TTL: message.TTL(0)}}, // 0 is not unset
-		{To: message.Condition("'a' in topics")},
+		{To: message.Condition("'a' in topics")}, {To: message.FID("cX-_22")},
 	} {
 		same(t, DownstreamFromProto(carried(t, DownstreamToProto(d))), d.Downstream())
 	}

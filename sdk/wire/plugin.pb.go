@@ -288,10 +288,13 @@ func (x *Manifest) GetReceipt() bool {
 }
 
 type ConfigureRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`                     // JSON object; empty if config.hcl has no config for the plugin
-	LogLevel      string                 `protobuf:"bytes,2,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // one of hclog's levels; the plugin does not send lines below it
-	Sessions      []string               `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // names of the host's sessions; a HostFrame tells of changes
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Config   []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`                     // JSON object; empty if config.hcl has no config for the plugin
+	LogLevel string                 `protobuf:"bytes,2,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // one of hclog's levels; the plugin does not send lines below it
+	Sessions []string               `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // names of the host's sessions; a HostFrame tells of changes
+	// The transport of each of the sessions, "ccs" or "fcm_v1", in their order. A host from
+	// before there were several does not say it: then all are "ccs".
+	Transports    []string `protobuf:"bytes,4,rep,name=transports,proto3" json:"transports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,6 +346,13 @@ func (x *ConfigureRequest) GetLogLevel() string {
 func (x *ConfigureRequest) GetSessions() []string {
 	if x != nil {
 		return x.Sessions
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetTransports() []string {
+	if x != nil {
+		return x.Transports
 	}
 	return nil
 }
@@ -401,6 +411,7 @@ type HostFrame struct {
 	Run           bool                   `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`                          // no other instance runs: start Run
 	LogLevel      string                 `protobuf:"bytes,7,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // not empty: the new log level
 	Sessions      []string               `protobuf:"bytes,8,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // not empty: the new names of the host's sessions
+	Transports    []string               `protobuf:"bytes,9,rep,name=transports,proto3" json:"transports,omitempty"`             // of these sessions, as in ConfigureRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +498,13 @@ func (x *HostFrame) GetLogLevel() string {
 func (x *HostFrame) GetSessions() []string {
 	if x != nil {
 		return x.Sessions
+	}
+	return nil
+}
+
+func (x *HostFrame) GetTransports() []string {
+	if x != nil {
+		return x.Transports
 	}
 	return nil
 }
@@ -740,6 +758,7 @@ type Target struct {
 	//	*Target_Token
 	//	*Target_Topic
 	//	*Target_Condition
+	//	*Target_Fid
 	To            isTarget_To `protobuf_oneof:"to"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -809,6 +828,15 @@ func (x *Target) GetCondition() string {
 	return ""
 }
 
+func (x *Target) GetFid() string {
+	if x != nil {
+		if x, ok := x.To.(*Target_Fid); ok {
+			return x.Fid
+		}
+	}
+	return ""
+}
+
 type isTarget_To interface {
 	isTarget_To()
 }
@@ -825,11 +853,17 @@ type Target_Condition struct {
 	Condition string `protobuf:"bytes,3,opt,name=condition,proto3,oneof"`
 }
 
+type Target_Fid struct {
+	Fid string `protobuf:"bytes,4,opt,name=fid,proto3,oneof"` // Firebase installation id
+}
+
 func (*Target_Token) isTarget_To() {}
 
 func (*Target_Topic) isTarget_To() {}
 
 func (*Target_Condition) isTarget_To() {}
+
+func (*Target_Fid) isTarget_To() {}
 
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -844,6 +878,7 @@ type Outcome struct {
 	NewToken      string                 `protobuf:"bytes,9,opt,name=new_token,json=newToken,proto3" json:"new_token,omitempty"`
 	Attempts      uint32                 `protobuf:"varint,10,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	Context       []byte                 `protobuf:"bytes,11,opt,name=context,proto3" json:"context,omitempty"`
+	Gone          bool                   `protobuf:"varint,12,opt,name=gone,proto3" json:"gone,omitempty"` // "failed", and the target does not exist any more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -953,6 +988,13 @@ func (x *Outcome) GetContext() []byte {
 		return x.Context
 	}
 	return nil
+}
+
+func (x *Outcome) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
 }
 
 type Receipt struct {
@@ -1965,13 +2007,16 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05order\x18\x05 \x01(\tR\x05order\x12\x1a\n" +
 	"\bupstream\x18\x06 \x01(\bR\bupstream\x12\x18\n" +
 	"\aoutcome\x18\a \x01(\bR\aoutcome\x12\x18\n" +
-	"\areceipt\x18\b \x01(\bR\areceipt\"c\n" +
+	"\areceipt\x18\b \x01(\bR\areceipt\"\x83\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tlog_level\x18\x02 \x01(\tR\blogLevel\x12\x1a\n" +
-	"\bsessions\x18\x03 \x03(\tR\bsessions\"&\n" +
+	"\bsessions\x18\x03 \x03(\tR\bsessions\x12\x1e\n" +
+	"\n" +
+	"transports\x18\x04 \x03(\tR\n" +
+	"transports\"&\n" +
 	"\x0eConfigureReply\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05error\"\x99\x02\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\"\xb9\x02\n" +
 	"\tHostFrame\x125\n" +
 	"\adeliver\x18\x01 \x03(\v2\x1b.balhost.plugin.v1.DeliveryR\adeliver\x12\x16\n" +
 	"\x06revoke\x18\x02 \x03(\x04R\x06revoke\x12.\n" +
@@ -1980,7 +2025,10 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04ping\x18\x05 \x01(\x04R\x04ping\x12\x10\n" +
 	"\x03run\x18\x06 \x01(\bR\x03run\x12\x1b\n" +
 	"\tlog_level\x18\a \x01(\tR\blogLevel\x12\x1a\n" +
-	"\bsessions\x18\b \x03(\tR\bsessions\"\x93\x02\n" +
+	"\bsessions\x18\b \x03(\tR\bsessions\x12\x1e\n" +
+	"\n" +
+	"transports\x18\t \x03(\tR\n" +
+	"transports\"\x93\x02\n" +
 	"\bDelivery\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1d\n" +
@@ -2004,12 +2052,13 @@ const file_plugin_proto_rawDesc = "" +
 	"data_start\x18\t \x01(\rR\tdataStart\x12\x19\n" +
 	"\bdata_end\x18\n" +
 	" \x01(\rR\adataEnd\x12\x12\n" +
-	"\x04data\x18\x06 \x01(\fR\x04data\"^\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"r\n" +
 	"\x06Target\x12\x16\n" +
 	"\x05token\x18\x01 \x01(\tH\x00R\x05token\x12\x16\n" +
 	"\x05topic\x18\x02 \x01(\tH\x00R\x05topic\x12\x1e\n" +
-	"\tcondition\x18\x03 \x01(\tH\x00R\tconditionB\x04\n" +
-	"\x02to\"\xb4\x02\n" +
+	"\tcondition\x18\x03 \x01(\tH\x00R\tcondition\x12\x12\n" +
+	"\x03fid\x18\x04 \x01(\tH\x00R\x03fidB\x04\n" +
+	"\x02to\"\xc8\x02\n" +
 	"\aOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x1d\n" +
@@ -2023,7 +2072,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\tnew_token\x18\t \x01(\tR\bnewToken\x12\x1a\n" +
 	"\battempts\x18\n" +
 	" \x01(\rR\battempts\x12\x18\n" +
-	"\acontext\x18\v \x01(\fR\acontext\"\xc8\x01\n" +
+	"\acontext\x18\v \x01(\fR\acontext\x12\x12\n" +
+	"\x04gone\x18\f \x01(\bR\x04gone\"\xc8\x01\n" +
 	"\aReceipt\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12.\n" +
@@ -2210,6 +2260,7 @@ func file_plugin_proto_init() {
 		(*Target_Token)(nil),
 		(*Target_Topic)(nil),
 		(*Target_Condition)(nil),
+		(*Target_Fid)(nil),
 	}
 	file_plugin_proto_msgTypes[18].OneofWrappers = []any{}
 	file_plugin_proto_msgTypes[19].OneofWrappers = []any{
