@@ -84,8 +84,8 @@ func TestExitCodes(t *testing.T) {
 		{"dead delete a --all", exitUsage, "either the ids"},
 		{"dead list --limit 0", exitUsage, "want 1 to 1000"},
 		{"status --bla", exitUsage, "unknown flag: --bla"},
-		{"send", exitUsage, "want one recipient: --to, --topic or --condition"},
-		{"send --to a --topic b", exitUsage, "want one recipient: --to, --topic or --condition"},
+		{"send", exitUsage, "want one recipient: --to, --fid, --topic or --condition"},
+		{"send --to a --topic b", exitUsage, "want one recipient: --to, --fid, --topic or --condition"},
 		{"send --to a --data {", exitUsage, "--data is not JSON"},
 		{"send --to a --ttl 1500ms", exitUsage, "whole seconds"},
 		{"run -c nope.hcl", exitConfig, "no such file or directory; name the file with -c"},
@@ -339,6 +339,10 @@ func TestSend(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	blocks := message.Options{Android: json.RawMessage(`{"a":1}`), APNS: json.RawMessage(`{"b":1}`), Webpush: json.RawMessage(`{"c":1}`)}
+	if _, _, _ = line(t, "send", "--fid", "f", "--android", `{"a":1}`, "--apns", `{"b":1}`, "--webpush", `{"c":1}`); !cmp.Equal(got, message.Checked{To: message.FID("f"), Options: blocks}) {
+		t.Errorf("to an installation: %+v", got)
 	}
 	if _, _, _ = line(t, "send", "--topic", "news", "--data", "{}"); got.Options.TTL != nil || got.To != message.Topic("news") {
 		t.Errorf("without --ttl: %+v", got)

@@ -47,6 +47,8 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		}
 	case errors.As(err, &missing):
 		return usagef("--%s needs a value: %s", missing.GetFlag().Name, wanted(missing.GetFlag()))
+	case errors.As(err, &invalid) && invalid.GetFlag().Value.Type() == "JSON":
+		return usagef("--%s is not JSON (%v); write for example --%[1]s '{\"k\":\"v\"}'", invalid.GetFlag().Name, invalid.Unwrap())
 	case errors.As(err, &invalid):
 		return usagef("--%s %s: want %s", invalid.GetFlag().Name, invalid.GetValue(), wanted(invalid.GetFlag()))
 	}

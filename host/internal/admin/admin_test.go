@@ -231,6 +231,25 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// What the session's transport cannot carry is the caller's mistake, and each field has
+// the name that it has here.
+func TestSendThatDoesNotFit(t *testing.T) {
+	h := &host{}
+	s := serve(t, h, Options{})
+	m, err := message.Downstream{To: message.FID("cX"), Options: message.Options{APNS: json.RawMessage(`{}`)}}.Checked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.fails = entry.Senders{{Name: "main", ID: "1"}}.Fits("1", m)
+	code, answer := request(t, s, http.MethodPost, "/v1/messages", nil, `{"fid":"cX","apns":{}}`)
+	const want = `session "main" (ccs) cannot carry it: fid is set, but CCS knows no installation ids: use the registration token, or a session with fcm_v1
+apns is set, but CCS has no blocks per platform: leave it out and use Options and Notification, or a session with fcm_v1`
+	var f failure
+	if err := json.Unmarshal([]byte(answer), &f); err != nil || code != http.StatusBadRequest || f.Error != want {
+		t.Errorf("%d\ngot  %s\nwant %s", code, f.Error, want)
+	}
+}
+
 func TestSend(t *testing.T) {
 	h := &host{}
 	c := client(t, serve(t, h, Options{}), "")
@@ -257,6 +276,11 @@ func TestSend(t *testing.T) {
 	}
 	if len(h.sent) != 1 {
 		t.Errorf("%d messages reached the host", len(h.sent))
+	}
+	blocks := Message{FID: "cX", Android: json.RawMessage(`{"priority":"HIGH"}`), APNS: json.RawMessage(`{"payload":{}}`), Webpush: json.RawMessage(`{}`)}
+	want = message.Checked{To: message.FID("cX"), Options: message.Options{Android: blocks.Android, APNS: blocks.APNS, Webpush: blocks.Webpush}}
+	if _, err := c.Send(t.Context(), blocks); err != nil || !cmp.Equal(h.sent[len(h.sent)-1], want) {
+		t.Errorf("to an installation: %v, %+v", err, h.sent)
 	}
 }
 
@@ -335,12 +359,12 @@ func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mis
 		`{"token":"t","time_to_live":1.5}`:                           "time_to_live is 1.5: want a whole number",
 		`{"token":"t","time_to_live":1e30}`:                          "time_to_live is 1e30: want a whole number",
 		`{"token":"t","token":"u"}`:                                  "token is there twice: leave one out",
-		`{"TOKEN":"t"}`:                                              `"TOKEN" is not a field: there are token, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, message_id, group, session`,
+		`{"TOKEN":"t"}`:                                              `"TOKEN" is not a field: there are token, fid, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, android, apns, webpush, message_id, group, session`,
 
-		`{}`: "message has 0 targets: set exactly one: a token, a topic or a condition",
+		`{}`: "message has 0 targets: set exactly one: a token, an fid, a topic or a condition",
 		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token exactly as the app got it\n" +
 			"time_to_live is 2419201s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks\n" +
-			"collapse_key has U+000A at byte 0, which XML cannot carry or nobody can read: leave it out",
+			"collapse_key has U+000A at byte 0, which nobody can read: leave it out",
 		`{"token":"t","time_to_live":9223372036854775807}`:  "time_to_live is 9223372036854775807s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks",
 		`{"token":"t","time_to_live":-9223372036854775808}`: "time_to_live is -9223372036854775808s: use 0 (now or never) to 2419200s (four weeks), or leave it unset for four weeks",
 	} {

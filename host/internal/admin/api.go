@@ -14,6 +14,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
+	"balhost/sdk/message"
 )
 
 // Bounds of one request.
@@ -74,6 +75,7 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, err := a.Send(r.Context(), d)
+	m.name(err)
 	a.answer(w, r, sent{MessageID: id}, err)
 }
 
@@ -195,6 +197,8 @@ func (a api) failed(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case r.Context().Err() != nil: // the caller has gone: not the host's fault, and nobody reads the answer
 		code = http.StatusServiceUnavailable
+	case errors.As(err, new(*message.Problem)):
+		code = http.StatusBadRequest
 	case errors.Is(err, entry.ErrUnknown):
 		code = http.StatusNotFound
 	case errors.As(err, new(Refusal)), errors.Is(err, entry.ErrUnusable):

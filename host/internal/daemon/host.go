@@ -94,6 +94,9 @@ func (h *host) send(ctx context.Context, m message.Checked) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := h.labels().Fits(id, m); err != nil {
+		return "", err
+	}
 	m.Session = id
 	m.MessageID = cmp.Or(m.MessageID, ulid.Make().String())
 	stored := make(chan error, 1)

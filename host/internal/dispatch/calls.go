@@ -38,7 +38,8 @@ const maxWaiting = 4 << 20
 func weigh(c entry.Changes) int64 {
 	n := 4096
 	for _, s := range c.Sends {
-		n += 512 + len(s.Message.Data) + len(s.Message.Notification) + len(s.Message.Context)
+		m, o := &s.Message, &s.Message.Options
+		n += 512 + len(m.Data) + len(m.Notification) + len(m.Context) + len(o.Android) + len(o.APNS) + len(o.Webpush)
 	}
 	for _, w := range c.Writes {
 		n += 128 + len(w.Key) + len(w.Value)

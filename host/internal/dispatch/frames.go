@@ -126,7 +126,7 @@ func clip(text string) string {
 }
 
 // downstream checks one downstream off the wire, and puts its session's sender
-// id in place of its name. It may stay empty in a handler: the event's is filled in.
+// id in place of its name. It may stay empty in a handler: addressed fills in the event's.
 func (d *Dispatcher) downstream(in *Instance, m *wire.Downstream) (entry.Send, error) {
 	checked, err := wire.DownstreamFromProto(m).Checked()
 	if err != nil {
@@ -141,5 +141,8 @@ func (d *Dispatcher) downstream(in *Instance, m *wire.Downstream) (entry.Send, e
 		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, senders.Names())
 	}
 	checked.Session = id
+	if err := senders.Fits(id, checked); err != nil {
+		return entry.Send{}, fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, checked.MessageID, err)
+	}
 	return entry.Send{Message: checked, Tell: in.Outcome}, nil
 }

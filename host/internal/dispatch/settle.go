@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"balhost/host/internal/backoff"
@@ -9,6 +10,7 @@ import (
 	"balhost/host/internal/plain"
 	"balhost/host/internal/status"
 	"balhost/host/internal/turns"
+	"balhost/sdk/wire"
 )
 
 // ending is the end of one handing out: from the plugin's result, or without one,
@@ -37,10 +39,10 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	e.Seq, e.Plugin = l.head().Seq, in.of.name
 	switch e.Verdict {
 	case entry.Done:
-		for i := range e.Changes.Sends {
-			if m := &e.Changes.Sends[i].Message; m.Session == "" {
-				m.Session = l.head().Session
-			}
+		if err := d.addressed(e.Changes.Sends, l.head().Session); err != nil {
+			e.Changes = entry.Changes{}
+			d.retry(in, e, 0, err.Error())
+			return
 		}
 		d.commit(in, e)
 	case entry.Dead:
@@ -54,6 +56,21 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 		in.of.turns.End(e.run)
 		d.loop(in.of, l)
 	}
+}
+
+// addressed sends what names no session by that of the event.
+func (d *Dispatcher) addressed(sends []entry.Send, session string) error {
+	for i := range sends {
+		m := &sends[i].Message
+		if m.Session != "" {
+			continue
+		}
+		m.Session = session
+		if err := d.o.Senders().Fits(session, *m); err != nil {
+			return fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, m.MessageID, err)
+		}
+	}
+	return nil
 }
 
 // retry has the head wait for another attempt, or makes it a dead letter when it has

@@ -1,6 +1,8 @@
 package entry
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 
 	"balhost/sdk/message"
@@ -14,7 +16,7 @@ type Sender struct {
 	Name, ID string
 	// Former are the names that the block had before a reload. Plugins may still use them.
 	Former []string
-	// Transport carries its messages.
+	// Transport carries its messages; "" is CCS.
 	Transport message.Transport
 }
 
@@ -76,6 +78,34 @@ func (s Senders) Name(id string) string {
 		}
 	}
 	return id
+}
+
+// Misfit is why a session cannot carry a downstream. Its text is made when it is asked
+// for, so the fields of its problems can still get other names.
+type Misfit struct {
+	Session   string // its name
+	Transport message.Transport
+	Problems  error // of [message.Checked.Fits]
+}
+
+func (m *Misfit) Error() string {
+	return fmt.Sprintf("session %q (%s) cannot carry it: %v", m.Session, m.Transport, m.Problems)
+}
+func (m *Misfit) Unwrap() error { return m.Problems }
+
+// Fits says why the session of the sender with this ID cannot carry m. A session that the
+// config no longer has, or a handler that names none (ID ""), is not judged here.
+// The error is a [*Misfit].
+func (s Senders) Fits(id string, m message.Checked) error {
+	for _, known := range s {
+		if known.ID != id {
+			continue
+		}
+		if err := m.Fits(known.Transport); err != nil {
+			return &Misfit{known.Name, cmp.Or(known.Transport, message.CCS), err}
+		}
+	}
+	return nil
 }
 
 // Names are the names of all.

@@ -1,6 +1,11 @@
 package entry
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"balhost/sdk/message"
+)
 
 // A sender is known by its ID, whatever its name; one that was removed is shown by its ID.
 func TestSenders(t *testing.T) {
@@ -54,6 +59,25 @@ func TestFormerNames(t *testing.T) {
 		}
 		if _, ok := now.ID("never"); ok {
 			t.Error("a name that never was is known")
+		}
+	}
+}
+
+// Each session has the rules of its own transport; what the config does not have is not judged.
+func TestSendersFit(t *testing.T) {
+	senders := Senders{{Name: "old", ID: "1"}, {Name: "main", ID: "2", Transport: message.CCS}, {Name: "phones", ID: "3", Transport: message.FCMv1}}
+	m := message.Checked{To: message.FID("cX"), MessageID: "d"}
+	for id, want := range map[string]string{
+		"1": `session "old" (ccs) cannot carry it: to.fid is set, but CCS knows no installation ids: use the registration token, or a session with fcm_v1`,
+		"2": `session "main" (ccs) cannot carry it: to.fid is set, but CCS knows no installation ids: use the registration token, or a session with fcm_v1`,
+		"3": "", "4": "", "": "",
+	} {
+		err, got := senders.Fits(id, m), ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want || (err != nil) != errors.As(err, new(*Misfit)) {
+			t.Errorf("%q: %v, want %q", id, err, want)
 		}
 	}
 }

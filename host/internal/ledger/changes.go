@@ -71,7 +71,7 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 
 func weighMessage(m *message.Checked) int {
 	o := &m.Options
-	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
+	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.FID) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
 		len(m.Data) + len(m.Notification) + len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
 }
 
