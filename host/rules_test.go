@@ -71,6 +71,8 @@ var place = map[string]tier{
 	"host/internal/hangup":              wiring,
 	"host":                              wiring,
 	"host/internal/ccssim":              peer,
+	"host/internal/fcmsim":              peer,
+	"host/internal/simnet":              peer,
 	"host/internal/hosttest":            peer,
 	"host/internal/clocktest":           peer,
 	"host/internal/powercut":            peer,

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"balhost/host/internal/simnet"
 	"balhost/host/internal/xmpp"
 )
 
@@ -29,7 +30,7 @@ const (
 type conn struct {
 	srv  *Server
 	id   int
-	wire *wire
+	wire *simnet.Wire
 	rw   net.Conn // TLS over wire, or wire
 	r    *xmpp.Reader
 	rnd  *rand.Rand // used by the writer only
@@ -59,7 +60,7 @@ type conn struct {
 }
 
 func newConn(s *Server, id int, nc net.Conn, conf *tls.Config) *conn {
-	w := newWire(nc, &s.gate)
+	w := simnet.NewWire(nc, &s.gate)
 	c := &conn{
 		srv: s, id: id, wire: w, rw: w,
 		rnd:      rand.New(rand.NewPCG(s.opts.Seed, uint64(id))),
@@ -96,7 +97,7 @@ func (c *conn) serve() error {
 		return err
 	}
 	c.wire.SetDeadline(time.Time{})
-	c.wire.idle.Store(int64(c.srv.opts.IdleTimeout))
+	c.wire.LimitIdle(c.srv.opts.IdleTimeout)
 
 	var g errgroup.Group
 	g.Go(func() error {
@@ -132,7 +133,7 @@ const linger = time.Second
 
 // limitRead ends all reads after linger.
 func (c *conn) limitRead() {
-	c.wire.idle.Store(0)
+	c.wire.LimitIdle(0)
 	c.wire.SetReadDeadline(time.Now().Add(linger))
 }
 
@@ -217,7 +218,7 @@ func (c *conn) readError(err error) error {
 		c.endWith("invalid-xml", err)
 	case errors.As(err, &end):
 		c.endWith(end.condition, err)
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.wire.idle.Load() > 0:
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.wire.IdleLimit() > 0:
 		c.endWith("connection-timeout", err)
 	default:
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"balhost/host/internal/simnet"
 	"balhost/host/internal/xmpp"
 )
 
@@ -35,17 +36,7 @@ type Drain struct {
 }
 
 // Duration is a time.Duration. In JSON it is a text such as "1.5s".
-type Duration time.Duration
-
-// MarshalText writes it as time.Duration.String does.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText reads it as time.ParseDuration does.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	*d = Duration(v)
-	return err
-}
+type Duration = simnet.Duration
 
 // pick is the bound connection with that number; 0 picks all of them. s.mu must be held.
 func (s *Server) pick(number int) []*conn {
@@ -111,7 +102,7 @@ func (s *Server) CutWith(cut Cut) (int, error) {
 			c.kill(cut.Mode)
 		case cut.Below:
 			s.counts.Cut++
-			c.wire.fuse.Store(int64(cut.After) + 1)
+			c.wire.CutAfter(cut.After)
 		default:
 			mine := cut
 			c.cut = &mine
@@ -126,9 +117,9 @@ func (c *conn) kill(mode CutMode) {
 	c.unbind()
 	switch mode {
 	case CutRST:
-		c.wire.reset()
+		c.wire.Reset()
 	case CutBlackhole:
-		c.wire.hole.Store(true)
+		c.wire.Blackhole()
 	default:
 		c.wire.Close()
 	}
@@ -136,7 +127,7 @@ func (c *conn) kill(mode CutMode) {
 
 // Freeze stops all reading and writing until Freeze(false). All connections stay
 // open, and new ones are accepted.
-func (s *Server) Freeze(on bool) { s.gate.freeze(on) }
+func (s *Server) Freeze(on bool) { s.gate.Freeze(on) }
 
 // StreamError ends all connections with a stream error such as "system-shutdown"
 // (RFC 6120 §4.9.3). It returns how many.

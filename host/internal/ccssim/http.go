@@ -3,8 +3,9 @@ package ccssim
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
+
+	"balhost/host/internal/simnet"
 )
 
 // Handler controls the server over HTTP. Bodies and answers are JSON. A request
@@ -28,18 +29,18 @@ import (
 //	GET    /transcript      the last stanzas, each a Line as JSON
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	post(mux, "/upstream", func(u Upstream) (any, error) {
+	simnet.Post(mux, "/upstream", func(u Upstream) (any, error) {
 		id, err := s.Send(u)
 		return map[string]string{"message_id": id}, err
 	})
-	post(mux, "/nack", func(n Nack) (any, error) { s.Nack(n); return nil, nil })
-	handle(mux, "DELETE /nack", func(*http.Request) (any, error) { s.ClearNacks(); return nil, nil })
-	post(mux, "/drain", func(d Drain) (any, error) { return connections(s.DrainWith(d)), nil })
-	post(mux, "/cut", func(c Cut) (any, error) {
+	simnet.Post(mux, "/nack", func(n Nack) (any, error) { s.Nack(n); return nil, nil })
+	simnet.Handle(mux, "DELETE /nack", func(*http.Request) (any, error) { s.ClearNacks(); return nil, nil })
+	simnet.Post(mux, "/drain", func(d Drain) (any, error) { return simnet.Connections(s.DrainWith(d)), nil })
+	simnet.Post(mux, "/cut", func(c Cut) (any, error) {
 		n, err := s.CutWith(c)
-		return connections(n), err
+		return simnet.Connections(n), err
 	})
-	post(mux, "/freeze", func(f struct {
+	simnet.Post(mux, "/freeze", func(f struct {
 		On *bool `json:"on"`
 	}) (any, error) {
 		if f.On == nil {
@@ -48,29 +49,29 @@ func (s *Server) Handler() http.Handler {
 		s.Freeze(*f.On)
 		return nil, nil
 	})
-	post(mux, "/stream-error", func(e struct {
+	simnet.Post(mux, "/stream-error", func(e struct {
 		Condition string `json:"condition"`
 	}) (any, error) {
 		if e.Condition == "" {
 			return nil, errors.New(`"condition" is missing; "system-shutdown" is one`)
 		}
-		return connections(s.StreamError(e.Condition)), nil
+		return simnet.Connections(s.StreamError(e.Condition)), nil
 	})
-	post(mux, "/inject", func(i struct {
+	simnet.Post(mux, "/inject", func(i struct {
 		Raw string `json:"raw"`
 	}) (any, error) {
-		return connections(s.Inject(i.Raw)), nil
+		return simnet.Connections(s.Inject(i.Raw)), nil
 	})
-	post(mux, "/canonical", func(c struct {
+	simnet.Post(mux, "/canonical", func(c struct {
 		Token          string `json:"token"`
 		RegistrationID string `json:"registration_id"`
 	}) (any, error) {
 		s.SetCanonical(c.Token, c.RegistrationID)
 		return nil, nil
 	})
-	post(mux, "/devices", func(d Devices) (any, error) { return nil, s.StartDevices(d) })
-	handle(mux, "DELETE /devices", func(*http.Request) (any, error) { s.StopDevices(); return nil, nil })
-	handle(mux, "GET /devices/{token...}", func(r *http.Request) (any, error) {
+	simnet.Post(mux, "/devices", func(d Devices) (any, error) { return nil, s.StartDevices(d) })
+	simnet.Handle(mux, "DELETE /devices", func(*http.Request) (any, error) { s.StopDevices(); return nil, nil })
+	simnet.Handle(mux, "GET /devices/{token...}", func(r *http.Request) (any, error) {
 		d, ok := s.Device(r.PathValue("token"))
 		if !ok {
 			d, ok = s.Device("/" + r.PathValue("token")) // net/http makes /devices/topics/x of /devices//topics/x
@@ -80,8 +81,8 @@ func (s *Server) Handler() http.Handler {
 		}
 		return d, nil
 	})
-	handle(mux, "GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
-	handle(mux, "GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
+	simnet.Handle(mux, "GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
+	simnet.Handle(mux, "GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
 	mux.HandleFunc("GET /acked", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		s.WriteAcked(w) // it fails only if the client has gone
@@ -94,36 +95,4 @@ func (s *Server) Handler() http.Handler {
 		}
 	})
 	return mux
-}
-
-func connections(n int) any { return map[string]int{"connections": n} }
-
-// handle answers requests with what f returns.
-func handle(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		v, err := f(r)
-		code := http.StatusOK
-		if err != nil {
-			v, code = map[string]string{"error": err.Error()}, http.StatusBadRequest
-		} else if v == nil {
-			v = struct{}{}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(code)
-		json.NewEncoder(w).Encode(v)
-	})
-}
-
-// post calls f with the JSON object in a request's body. An empty body is the zero
-// value. An unknown field is an error.
-func post[T any](mux *http.ServeMux, path string, f func(T) (any, error)) {
-	handle(mux, "POST "+path, func(r *http.Request) (any, error) {
-		var v T
-		d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, 8<<20))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&v); err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		return f(v)
-	})
 }

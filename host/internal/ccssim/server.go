@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"balhost/host/internal/latency"
+	"balhost/host/internal/simnet"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -21,10 +22,10 @@ import (
 // Server is a simulated CCS. Any goroutine may call its methods.
 type Server struct {
 	opts  Options
-	ca    *authority   // nil for a server made by New
-	ln    net.Listener // nil for a server made by New
+	ca    *simnet.Authority // nil for a server made by New
+	ln    net.Listener      // nil for a server made by New
 	group errgroup.Group
-	gate  gate
+	gate  simnet.Gate
 
 	mu         sync.Mutex // guards all fields below, all of account, load, item and device, and a part of conn
 	closed     bool
@@ -90,10 +91,10 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.ca, err = openAuthority(o.CAFile); err != nil {
+	if s.ca, err = simnet.OpenAuthority(o.CAFile); err != nil {
 		return nil, err
 	}
-	leaf, err := s.ca.leaf()
+	leaf, err := s.ca.Leaf()
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,7 @@ func (s *Server) CAPEM() []byte {
 	if s.ca == nil {
 		return nil
 	}
-	return slices.Clone(s.ca.pem)
+	return s.ca.PEM()
 }
 
 // CAFile is Options.CAFile.

@@ -1,4 +1,4 @@
-package ccssim
+package simnet
 
 import (
 	"crypto/ecdsa"
@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,16 +23,16 @@ import (
 // slack is how far a client's clock may be behind the simulator's.
 const slack = 30 * 24 * time.Hour
 
-// authority is the simulator's own CA. It signs only for this machine.
-type authority struct {
+// Authority is the simulators' own CA. It signs only for this machine.
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
 }
 
-// openAuthority reads the CA that an earlier run left in file. If there is none,
+// OpenAuthority reads the CA that an earlier run left in file. If there is none,
 // it makes one and writes it there. With file "" the CA is only in memory.
-func openAuthority(file string) (*authority, error) {
+func OpenAuthority(file string) (*Authority, error) {
 	if file == "" {
 		ca, _, err := newAuthority()
 		return ca, err
@@ -74,7 +75,7 @@ func keyFile(caFile string) string {
 	return key
 }
 
-func loadAuthority(file string) (*authority, error) {
+func loadAuthority(file string) (*Authority, error) {
 	certPEM, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -95,10 +96,10 @@ func loadAuthority(file string) (*authority, error) {
 	if !ok || !pair.Leaf.IsCA || time.Now().Add(24*time.Hour).After(pair.Leaf.NotAfter) {
 		return nil, fmt.Errorf("CA file %s is not an ECDSA CA that is valid for another day: delete it and %s to get a new CA", file, keyFile(file))
 	}
-	return &authority{cert: pair.Leaf, key: key, pem: certPEM}, nil
+	return &Authority{cert: pair.Leaf, key: key, pem: certPEM}, nil
 }
 
-func newAuthority() (ca *authority, keyPEM []byte, err error) {
+func newAuthority() (ca *Authority, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -106,7 +107,7 @@ func newAuthority() (ca *authority, keyPEM []byte, err error) {
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
-		Subject:               pkix.Name{CommonName: "balhost CCS simulator, for tests only"},
+		Subject:               pkix.Name{CommonName: "balhost simulator, for tests only"},
 		NotBefore:             now.Add(-slack),
 		NotAfter:              now.AddDate(10, 0, 0),
 		IsCA:                  true,
@@ -126,12 +127,15 @@ func newAuthority() (ca *authority, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ca = &authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+	ca = &Authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 	return ca, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }
 
-// leaf makes a certificate for this machine's loopback names, signed by the CA.
-func (ca *authority) leaf() (tls.Certificate, error) {
+// PEM is the certificate that clients must trust.
+func (ca *Authority) PEM() []byte { return slices.Clone(ca.pem) }
+
+// Leaf makes a certificate for this machine's loopback names, signed by the CA.
+func (ca *Authority) Leaf() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
