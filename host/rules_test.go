@@ -313,6 +313,7 @@ var wallClock = map[string]string{
 	"host/internal/pluginhost/artefact/folder.go": "a file's time, which is only compared for equality",
 	"host/internal/fcm/decode.go":                 "CCS's time of a receipt",
 	"host/internal/ccssim/downstream.go":          "and the simulator's",
+	"host/internal/fcmsim/token.go":               "the times in a JWT",
 	"host/testdata/laps/main.go":                  "a book of the tests",
 	"host/testdata/scribe/main.go":                "a name",
 	"sdk/wire/convert.go":                         "times on the wire, which are only shown",
