@@ -9,31 +9,48 @@
 # balhost check -c config.hcl shows all mistakes at once.
 
 data_dir     = "data"                       # the ledger, copies of plugins, the admin socket; one running host per folder
-connect_rate = 400                          # new connections to CCS per minute at most, all sessions together; a tenth of them at once
+connect_rate = 400                          # new connections to CCS per minute at most, all sessions together; a tenth of them at once; fcm_v1 doesn't count
 
-session "main" {                            # one CCS sender, with a name for logs and the API; one block for each sender
-  address         = "127.0.0.1:5236"        # example: the simulator; Google's was fcm-xmpp.googleapis.com:5235; all addresses of a name are tried
-  sender_id       = "482915730064"          # example: the project number; the ledger stores messages under it, so the block can be renamed
-  server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: a real sender has a key of its own
-  connections     = 1                       # connections to CCS at a time; each has its own window
-  max_connections = 1000                    # the same, with those that drain and their replacements; CCS allows 1000 at most
-  window          = 100                     # unanswered downstreams on each connection; CCS allows 100 at most
-  ping_interval   = "20s"                   # after this long without a stanza, ping CCS
-  ping_timeout    = "10s"                   # after this long without a stanza following the ping, replace the connection
-  answer_timeout  = "1m"                    # after this long without an ack or nack for a downstream, replace the connection and send it again; after 18 times it fails, if CCS answered others meanwhile
-  max_stanza      = "1MiB"                  # a longer one is skipped and counted; 1MiB at most
-  ack_warn        = "100ms"                 # log each upstream whose ack took longer
+session "main" {                            # one sender, with a name for logs and the API; one block for each sender
+  sender_id = "482915730064"                # example: the Firebase project number; the ledger stores messages under it, so the block can be renamed, and can change its transport
 
-  connect_backoff {                         # the wait between tries to connect; it grows, and has jitter
-    min = "1s"
-    max = "5m"
-  }
+  ccs {                                     # the transport: both ways, to a server that speaks CCS; or fcm_v1, as below
+    address         = "127.0.0.1:5236"      # example: the simulator; Google's was fcm-xmpp.googleapis.com:5235; all addresses of a name are tried
+    server_key      = env("BALHOST_SERVER_KEY", "simulator") # example: a real sender has a key of its own
+    connections     = 1                     # connections to CCS at a time; each has its own window
+    max_connections = 1000                  # the same, with those that drain and their replacements; CCS allows 1000 at most
+    window          = 100                   # unanswered downstreams on each connection; CCS allows 100 at most
+    ping_interval   = "20s"                 # after this long without a stanza, ping CCS
+    ping_timeout    = "10s"                 # after this long without a stanza following the ping, replace the connection
+    answer_timeout  = "1m"                  # after this long without an ack or nack for a downstream, replace the connection and send it again; after 18 times it fails, if CCS answered others meanwhile
+    max_stanza      = "1MiB"                # a longer one is skipped and counted; 1MiB at most
+    ack_warn        = "100ms"               # log each upstream whose ack took longer
 
-  tls {                                     # CCS's certificate is always verified
-    ca_file     = "data/sim-ca.pem"         # example: the simulator writes it; without this key the system's roots are used; read again at a reload, and after a refused certificate
-    server_name = "localhost"               # example: the name in the certificate; without it the address's host
+    connect_backoff {                       # the wait between tries to connect; it grows, and has jitter
+      min = "1s"
+      max = "5m"
+    }
+
+    tls {                                   # CCS's certificate is always verified
+      ca_file     = "data/sim-ca.pem"       # example: the simulator writes it; without this key the system's roots are used; read again at a reload, and after a refused certificate
+      server_name = "localhost"             # example: the name in the certificate; without it the address's host
+    }
   }
 }
+
+# A session for today's phones. It is a comment, because it needs a Firebase project.
+#
+# session "phones" {
+#   sender_id = "739201846512"              # example: the project number (Firebase console: Project settings, Cloud Messaging, Sender ID)
+#
+#   fcm_v1 {                                # the transport: FCM's HTTP v1, downstream only; nothing comes up through it
+#     credentials = file("service-account.json") # example: a service account's key file, watched and read again; "adc": the platform's own
+#     endpoint    = "https://fcm.googleapis.com" # another one is for tests
+#     ca_file     = ""                      # for tests; the system's roots without it
+#     connections = 4                       # HTTP/2 connections at most, each with 100 requests at a time
+#     rate        = 8000                    # messages a second at most; a project may send 600,000 a minute
+#   }
+# }
 
 plugins {
   dir = "plugins"                           # every executable file in it is a plugin; the file's name (letters, digits, '_', '-') is the plugin's; must not be inside data_dir, nor contain it

@@ -284,17 +284,15 @@ type hostProcess struct {
 func startHost(b *testing.B, bin, dir string, sim *simProcess) *hostProcess {
 	b.Helper()
 	socket := filepath.Join(dir, "admin.sock")
-	config := fmt.Sprintf(`
+	session := fmt.Sprintf(`    address    = %q
+    server_key = "simulator"
+    tls {
+      ca_file     = %q
+      server_name = "localhost"
+    }
+`, sim.ready.CCS, sim.ready.CAFile)
+	rest := fmt.Sprintf(`
 data_dir = "data"
-session "main" {
-  address    = %q
-  sender_id  = %q
-  server_key = "simulator"
-  tls {
-    ca_file     = %q
-    server_name = "localhost"
-  }
-}
 plugins {
   dir = %q
 }
@@ -309,10 +307,16 @@ ledger {
 log {
   level = "warn"
 }
-`, sim.ready.CCS, sim.ready.SenderID, sim.ready.CAFile, filepath.Join(bin, "plugins"), "unix:"+socket)
+`, filepath.Join(bin, "plugins"), "unix:"+socket)
 	path := filepath.Join(dir, "config.hcl")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		b.Fatal(err)
+	for _, form := range []string{"  ccs {\n%s  }\n", "%s"} { // the second one is for a host from before there were other transports
+		config := fmt.Sprintf("session \"main\" {\n  sender_id = %q\n"+form+"}\n", sim.ready.SenderID, session) + rest
+		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if exec.Command(filepath.Join(bin, "balhost"), "check", "-c", path).Run() == nil {
+			break
+		}
 	}
 	h := &hostProcess{child: child{exec.Command(filepath.Join(bin, "balhost"), "run", "-c", path)}, client: admin.NewClient("unix:"+socket, ""), admin: socket}
 	h.cmd.Stdout, h.cmd.Stderr = os.Stderr, os.Stderr

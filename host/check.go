@@ -110,7 +110,7 @@ func (f *findings) look(cfg config.Config) {
 		}
 	}
 	for _, s := range cfg.Sessions {
-		if _, err := s.TLS.Roots(); err != nil {
+		if _, err := s.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: ca_file: %v", s.Name, err))
 		}
 	}

@@ -84,7 +84,7 @@ func clocked(t *testing.T) *stage {
 	}
 	s.env = []string{"WORK=" + s.dir}
 	t.Cleanup(s.clear)
-	config := strings.Replace(usualConfig, `session "main" {`, `session "main" {
+	config := strings.Replace(usualConfig, `  ccs {`, `  ccs {
   ping_interval = "2s"
   ping_timeout  = "20s"`, 1) + fmt.Sprintf(`
 plugin "scribe" {

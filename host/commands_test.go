@@ -106,7 +106,7 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	t.Setenv("BALHOST_ADMIN", "")
-	write(t, "mine.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n}\nadmin {\n  listen = \"unix:none.sock\"\n}\n", 0o600)
+	write(t, "mine.hcl", "session \"main\" {\n  sender_id = \"1\"\n  ccs {\n    address = \"127.0.0.1:5236\"\n    server_key = \"k\"\n  }\n}\nadmin {\n  listen = \"unix:none.sock\"\n}\n", 0o600)
 	if _, _, said := line(t, "pause", "echo", "-c", "mine.hcl"); !strings.HasSuffix(said, "; start it with: balhost run -c mine.hcl\n") {
 		t.Errorf("with -c: %s", said)
 	}
@@ -354,7 +354,7 @@ func TestSend(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "config.hcl", "session \"main\" {\n  address = \"127.0.0.1:5236\"\n  sender_id = \"1\"\n  server_key = \"k\"\n  tls {\n    ca_file = \"ca.pem\"\n  }\n}\nplugin \"gone\" {}\n", 0o600)
+	write(t, "config.hcl", "session \"main\" {\n  sender_id = \"1\"\n  ccs {\n    address = \"127.0.0.1:5236\"\n    server_key = \"k\"\n    tls {\n      ca_file = \"ca.pem\"\n    }\n  }\n}\nplugin \"gone\" {}\n", 0o600)
 	code, out, said := line(t, "check")
 	if code != exitFailed || !strings.Contains(out, "without it no plugin can run") || !strings.Contains(out, "config.hcl can be read, but not used") || !strings.Contains(said, `session "main": ca_file: `) {
 		t.Errorf("no folder, no ca_file: %d\n%s%s", code, out, said)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -153,25 +154,29 @@ func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func()
 	return w, func() error { w.Close(lastWords); return file.Close() }, nil
 }
 
-// devSimulator is a simulator that every session of the config can log in to. All
-// sessions share it, so they must have its address.
+// devSimulator is a simulator that every session with a block ccs can log in to. All
+// of them share it, so they must have its address.
 func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
-	first := cfg.Sessions[0]
+	sessions := slices.DeleteFunc(slices.Clone(cfg.Sessions), func(s config.Session) bool { return s.CCS == nil })
+	if len(sessions) == 0 {
+		return nil, wrongConfig{errors.New("no session has a block ccs: balhost dev runs a simulator of CCS, so one is needed")}
+	}
+	first := sessions[0]
 	o := ccssim.Options{
-		Listen: first.Address, CAFile: first.TLS.CAFile, SenderID: first.SenderID, ServerKey: first.ServerKey.Reveal(),
+		Listen: first.CCS.Address, CAFile: first.CCS.TLS.CAFile, SenderID: first.SenderID, ServerKey: first.CCS.ServerKey.Reveal(),
 		Senders: map[string]string{}, Log: log,
 	}
 	if o.CAFile == "" {
-		return nil, wrongConfig{fmt.Errorf("session %q has no tls.ca_file: balhost dev writes the simulator's certificate there, so that the host trusts it", first.Name)}
+		return nil, wrongConfig{fmt.Errorf("session %q has no ccs.tls.ca_file: balhost dev writes the simulator's certificate there, so that the host trusts it", first.Name)}
 	}
-	for _, s := range cfg.Sessions[1:] {
-		if s.Address == first.Address {
-			o.Senders[s.SenderID] = s.ServerKey.Reveal()
+	for _, s := range sessions[1:] {
+		if s.CCS.Address == o.Listen {
+			o.Senders[s.SenderID] = s.CCS.ServerKey.Reveal()
 		}
 	}
-	host, _, err := net.SplitHostPort(first.Address)
+	host, _, err := net.SplitHostPort(o.Listen)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, wrongConfig{fmt.Errorf("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, such as 127.0.0.1:5236", first.Name, first.Address)}
+		return nil, wrongConfig{fmt.Errorf("session %q connects to %s: balhost dev runs a simulator, so the address must be on this machine, such as 127.0.0.1:5236", first.Name, o.Listen)}
 	}
 	if err := os.MkdirAll(filepath.Dir(o.CAFile), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of ca_file: %w", err)

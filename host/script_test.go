@@ -78,17 +78,19 @@ func TestScript(t *testing.T) {
 const usualConfig = `
 data_dir = "data"
 session "main" {
-  address    = env("CCS")
-  sender_id  = "482915730064"
-  server_key = "simulator"
-  max_stanza = "128KiB"
-  connect_backoff {
-    min = "10ms"
-    max = "200ms"
-  }
-  tls {
-    ca_file     = "data/sim-ca.pem"
-    server_name = "localhost"
+  sender_id = "482915730064"
+  ccs {
+    address    = env("CCS")
+    server_key = "simulator"
+    max_stanza = "128KiB"
+    connect_backoff {
+      min = "10ms"
+      max = "200ms"
+    }
+    tls {
+      ca_file     = "data/sim-ca.pem"
+      server_name = "localhost"
+    }
   }
 }
 ledger {

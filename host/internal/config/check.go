@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"net"
 	"regexp"
 	"strings"
@@ -34,71 +32,6 @@ func (c *checker) config(f file) Config {
 		Admin:       c.admin(orEmpty(f.Admin)),
 		Log:         c.log(orEmpty(f.Log)),
 	}
-}
-
-func (c *checker) sessions(blocks []fileSession) []Session {
-	var out []Session
-	labels, senders := map[string]hcl.Range{}, map[string]hcl.Range{}
-	for _, b := range blocks {
-		s := c.session(b)
-		if c.unique(labels, s.Name, b.Range, "session label %q is already used by the session at %s; logs and the API use it as the name, so choose another") && s.SenderID != "" {
-			c.unique(senders, s.SenderID, b.Range, "sender_id %q is already used by the session at %s; keep one session for a sender, and raise its connections")
-		}
-		out = append(out, s)
-	}
-	if len(blocks) == 0 {
-		c.problem(hcl.Range{Filename: c.name, Start: hcl.InitialPos, End: hcl.InitialPos}, `there is no session block; the host needs at least one CCS sender: session "main" { … }`)
-	}
-	return out
-}
-
-// label matches a session's name. The name becomes the label of a metric and an
-// argument on the command line.
-var label = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
-
-// senderID allows only what the local part of a JID can hold. Spec: RFC 6122 §2.3.
-var senderID = regexp.MustCompile(`^[^\s"&'/:<>@\x00-\x1f\x7f]{1,256}$`)
-
-func (c *checker) session(b fileSession) Session {
-	if !label.MatchString(b.Name) {
-		c.problem(b.Range, "session label %q: give letters, digits, '_', '.' and '-' only, 64 at most", b.Name)
-	}
-	c.required(b.Range, b.Address, "session", b.Name, "address")
-	c.required(b.Range, b.SenderID, "session", b.Name, "sender_id")
-	c.required(b.Range, b.ServerKey, "session", b.Name, "server_key")
-	s := Session{
-		Name:           b.Name,
-		Address:        c.text(b.Address, ""),
-		SenderID:       c.text(b.SenderID, ""),
-		ServerKey:      c.secret(b.ServerKey),
-		Connections:    int(c.number(b.Connections, 1, 1, 1000)), // Spec: ccs-protocol.md §1.4, CCS allows a sender no more
-		MaxConnections: int(c.number(b.MaxConnections, 1000, 1, 1000)),
-		Window:         int(c.number(b.Window, 100, 1, 100)), // Spec: ccs-protocol.md §8, CCS allows no more
-		PingInterval:   c.duration(b.PingInterval, 20*time.Second, time.Millisecond, day),
-		PingTimeout:    c.duration(b.PingTimeout, 10*time.Second, time.Millisecond, day),
-		AnswerTimeout:  c.duration(b.AnswerTimeout, time.Minute, time.Millisecond, day),
-		MaxStanza:      c.size(b.MaxStanza, mib, 16*kib, mib), // the ledger can't store much larger messages
-		ConnectBackoff: c.backoff(b.ConnectBackoff, Backoff{Min: time.Second, Max: 5 * time.Minute}),
-		AckWarn:        c.duration(b.AckWarn, 100*time.Millisecond, time.Microsecond, day),
-	}
-	if b.TLS != nil {
-		s.TLS = TLS{CAFile: c.path(b.TLS.CAFile, ""), ServerName: c.serverName(b.TLS.ServerName)}
-		if _, err := s.TLS.Roots(); err != nil && !errors.Is(err, fs.ErrNotExist) { // the simulator may write a missing file later
-			c.bad(b.TLS.CAFile, "%v", err)
-		}
-	}
-	if address, ok := c.given(b.Address); ok {
-		if host, ok := c.hostPort(b.Address, address, 1); ok && host == "" {
-			c.bad(b.Address, "%q names no host: write host:port", address)
-		}
-	}
-	if id, ok := c.given(b.SenderID); ok && (!senderID.MatchString(id) || unprintable(id) != "") {
-		c.bad(b.SenderID, "%q can't be a sender id: it is the project number, digits like 482915730064", s.SenderID)
-	}
-	if b.MaxConnections != nil && s.Connections > s.MaxConnections {
-		c.bad(b.MaxConnections, "%d is less than connections (%d): it also counts connections that CCS drains", s.MaxConnections, s.Connections)
-	}
-	return s
 }
 
 func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"balhost/sdk/message"
 )
 
 // Config is a checked config.hcl. Its paths are absolute, its durations and sizes
@@ -38,23 +40,61 @@ func (c Config) Plugin(name string) Plugin {
 	return defaultPlugin(name)
 }
 
-// Session is one CCS sender.
+// Session is one sender: the Firebase project with the number SenderID. It has exactly
+// one of CCS and FCMv1.
 type Session struct {
-	Name           string // the block's label
+	Name     string // the block's label
+	SenderID string
+	CCS      *CCS
+	FCMv1    *FCMv1
+}
+
+// Transport is what carries its messages.
+func (s Session) Transport() message.Transport {
+	if s.FCMv1 != nil {
+		return message.FCMv1
+	}
+	return message.CCS
+}
+
+// Roots reads the CA certificates that verify the session's server. Without a ca_file it
+// is nil, which means the system's.
+func (s Session) Roots() (*x509.CertPool, error) {
+	if s.FCMv1 != nil {
+		return roots(s.FCMv1.CAFile)
+	}
+	return s.CCS.TLS.Roots()
+}
+
+// CCS says how a session connects to a server that speaks CCS.
+type CCS struct {
 	Address        string // host:port
-	SenderID       string
 	ServerKey      Secret
 	Connections    int
-	MaxConnections int // at a time, including those that CCS drains
-	TLS            TLS
+	MaxConnections int           // at a time, including those that CCS drains
 	Window         int           // most downstreams unanswered on a connection (P3)
 	PingInterval   time.Duration // of silence before a ping
 	PingTimeout    time.Duration // for the answer; after it the connection is replaced
 	AnswerTimeout  time.Duration // for the ack or nack of a downstream
 	MaxStanza      int64         // bytes; longer ones are skipped and counted
-	ConnectBackoff Backoff
 	AckWarn        time.Duration // a slower ack to CCS is logged
+	ConnectBackoff Backoff
+	TLS            TLS
 }
+
+// FCMv1 says how a session sends by FCM's HTTP v1. Nothing comes up through it.
+type FCMv1 struct {
+	Credentials     Secret // the text of a service account's key file, or [ADC]
+	CredentialsFile string // absolute path, if the text comes from file(); "": it does not
+	Endpoint        string // scheme and host, without a path
+	CAFile          string // PEM; "" for the system's roots
+	Connections     int    // HTTP/2 connections at most
+	Rate            int    // messages a second at most
+}
+
+// ADC as credentials means the platform's own, as Google's libraries find them
+// (Application Default Credentials).
+const ADC = "adc"
 
 // TLS is how CCS's certificate is verified. It always is.
 type TLS struct {
@@ -62,27 +102,29 @@ type TLS struct {
 	ServerName string // "" for the address's host
 }
 
+// Roots reads the CA certificates that verify the server. Without a ca_file it is
+// nil, which means the system's.
+func (t TLS) Roots() (*x509.CertPool, error) { return roots(t.CAFile) }
+
 // maxRoots bounds a ca_file. A system's whole list of CAs is a quarter of it.
 const maxRoots = 1 << 20
 
-// Roots reads the CA certificates that verify the server. Without a ca_file it is
-// nil, which means the system's.
-func (t TLS) Roots() (*x509.CertPool, error) {
-	if t.CAFile == "" {
+func roots(file string) (*x509.CertPool, error) {
+	if file == "" {
 		return nil, nil
 	}
-	pem, err := readBounded(t.CAFile, maxRoots)
+	pem, err := readBounded(file, maxRoots)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; the simulator writes its own when it starts", err)
 		}
 		return nil, err
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate in PEM", t.CAFile)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate in PEM", file)
 	}
-	return roots, nil
+	return pool, nil
 }
 
 // Backoff bounds the waits between tries; they grow from Min to Max with jitter.

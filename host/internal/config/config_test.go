@@ -11,13 +11,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"balhost/sdk/message"
 )
 
 // least is the smallest legal file; tests put more behind it.
 const least = `session "main" {
-  address    = "127.0.0.1:5236"
-  sender_id  = "482915730064"
-  server_key = "k"
+  sender_id = "482915730064"
+  ccs {
+    address    = "127.0.0.1:5236"
+    server_key = "k"
+  }
 }
 `
 
@@ -26,30 +30,50 @@ func TestEveryKeyArrives(t *testing.T) {
 data_dir     = "/var/lib/balhost"
 connect_rate = 60
 session "a" {
-  connections     = 3
-  max_connections = 5
-  address        = "ccs.example:5235"
-  sender_id      = "1"
-  server_key     = env("KEY")
-  window         = env("WINDOW")
-  ping_interval  = "1s"
-  ping_timeout   = "2s"
-  answer_timeout = "3s"
-  max_stanza     = "64KiB"
-  ack_warn       = "4ms"
-  connect_backoff {
-    min = "5ms"
-    max = "6ms"
-  }
-  tls {
-    ca_file     = "ca.pem"
-    server_name = "ccs"
+  sender_id = "1"
+  ccs {
+    connections     = 3
+    max_connections = 5
+    address         = "ccs.example:5235"
+    server_key      = env("KEY")
+    window          = env("WINDOW")
+    ping_interval   = "1s"
+    ping_timeout    = "2s"
+    answer_timeout  = "3s"
+    max_stanza      = "64KiB"
+    ack_warn        = "4ms"
+    connect_backoff {
+      min = "5ms"
+      max = "6ms"
+    }
+    tls {
+      ca_file     = "ca.pem"
+      server_name = "ccs"
+    }
   }
 }
 session "b" {
-  address    = "[::1]:5235"
-  sender_id  = "2"
-  server_key = "b"
+  sender_id = "2"
+  ccs {
+    address    = "[::1]:5235"
+    server_key = "b"
+  }
+}
+session "c" {
+  sender_id = "3"
+  fcm_v1 {
+    credentials = "adc"
+    endpoint    = "http://localhost:8080/"
+    ca_file     = "fcm.pem"
+    connections = 5
+    rate        = env("WINDOW")
+  }
+}
+session "d" {
+  sender_id = "4"
+  fcm_v1 {
+    credentials = "adc"
+  }
 }
 plugins {
   dir = "../plugins"
@@ -100,16 +124,20 @@ log {
 	want := Config{
 		File:    "/etc/balhost/config.hcl",
 		DataDir: "/var/lib/balhost", ConnectRate: 60,
-		Sessions: []Session{{
-			Name: "a", Address: "ccs.example:5235", SenderID: "1", ServerKey: "from env", Connections: 3, MaxConnections: 5, Window: 50,
+		Sessions: []Session{{Name: "a", SenderID: "1", CCS: &CCS{
+			Address: "ccs.example:5235", ServerKey: "from env", Connections: 3, MaxConnections: 5, Window: 50,
 			TLS:          TLS{CAFile: "/etc/balhost/ca.pem", ServerName: "ccs"},
 			PingInterval: time.Second, PingTimeout: 2 * time.Second, AnswerTimeout: 3 * time.Second,
 			MaxStanza: 64 << 10, ConnectBackoff: Backoff{5 * time.Millisecond, 6 * time.Millisecond}, AckWarn: 4 * time.Millisecond,
-		}, {
-			Name: "b", Address: "[::1]:5235", SenderID: "2", ServerKey: "b", Connections: 1, MaxConnections: 1000, Window: 100,
+		}}, {Name: "b", SenderID: "2", CCS: &CCS{
+			Address: "[::1]:5235", ServerKey: "b", Connections: 1, MaxConnections: 1000, Window: 100,
 			PingInterval: 20 * time.Second, PingTimeout: 10 * time.Second, AnswerTimeout: time.Minute,
 			MaxStanza: 1 << 20, ConnectBackoff: Backoff{time.Second, 5 * time.Minute}, AckWarn: 100 * time.Millisecond,
-		}},
+		}}, {Name: "c", SenderID: "3", FCMv1: &FCMv1{
+			Credentials: "adc", Endpoint: "http://localhost:8080", CAFile: "/etc/balhost/fcm.pem", Connections: 5, Rate: 50,
+		}}, {Name: "d", SenderID: "4", FCMv1: &FCMv1{
+			Credentials: "adc", Endpoint: "https://fcm.googleapis.com", Connections: 4, Rate: 8000,
+		}}},
 		PluginsDir: "/etc/plugins",
 		Plugins: map[string]Plugin{"echo": {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
@@ -133,19 +161,45 @@ log {
 // One bad value each: what is said, and where.
 func TestProblems(t *testing.T) {
 	for _, tc := range []struct{ name, src, want string }{
-		{"unknown key", least + "data_dri = 1", `6,1-9: Unsupported argument: An argument named "data_dri" is not expected here. Did you mean "data_dir"?`},
-		{"unknown block", least + "plugni \"x\" {}", "6,1-7: Unsupported block type"},
-		{"duplicate block", least + "log {}\nlog {}", "7,1-4: Duplicate log block"},
-		{"duplicate key", least + "data_dir = \"a\"\ndata_dir = \"b\"", "7,1-9: Attribute redefined"},
+		{"unknown key", least + "data_dri = 1", `8,1-9: Unsupported argument: An argument named "data_dri" is not expected here. Did you mean "data_dir"?`},
+		{"unknown block", least + "plugni \"x\" {}", "8,1-7: Unsupported block type"},
+		{"duplicate block", least + "log {}\nlog {}", "9,1-4: Duplicate log block"},
+		{"duplicate key", least + "data_dir = \"a\"\ndata_dir = \"b\"", "9,1-9: Attribute redefined"},
 		{"no session", "", "1,1-1: there is no session block"},
-		{"missing keys", "session \"main\" {\n}", `1,1-15: session "main" has no address`},
-		{"same label", least + strings.Replace(least, "482915730064", "2", 1), `6,1-15: session label "main" is already used by the session at config.hcl:1,1-15`},
-		{"same sender", least + strings.Replace(least, "main", "two", 1), `6,1-14: sender_id "482915730064" is already used by the session at config.hcl:1,1-15`},
+		{"missing keys", "session \"main\" {\n  ccs {}\n}", `2,3-6: session "main" has no address`},
+		{"no transport", "session \"main\" {\n  sender_id = \"1\"\n}", `1,1-15: session "main" has no transport: give it a block fcm_v1 { credentials`},
+		{"two transports", strings.Replace(least, "  ccs {", "  fcm_v1 {\n    credentials = \"adc\"\n  }\n  ccs {", 1), `3,3-9: session "main" has both ccs and fcm_v1: keep the one`},
+		{"twice the same", strings.Replace(least, "  ccs {", "  ccs {}\n  ccs {", 1), "Duplicate ccs block"},
+		{"its key in ccs", session(`sender_id = "1"`), "6,5-20: sender_id stands in the session, not in its block ccs: move the line up"},
+		{"credentials for ccs", session(`credentials = "adc"`), "credentials is a key of fcm_v1: in ccs write server_key"},
+		{"rate for ccs", session("rate = 1"), "rate is a key of fcm_v1, and ccs has nothing like it: remove it"},
+		{"server_key for fcm_v1", fcm(`server_key = "k"`), "5,5-21: server_key is a key of ccs: in fcm_v1 write credentials, the text of a service account's key file"},
+		{"tls for fcm_v1", fcm("tls {}"), "tls is a key of ccs: in fcm_v1 write ca_file"},
+		{"window for fcm_v1", fcm("window = 1"), "window is a key of ccs, and fcm_v1 has nothing like it: remove it"},
+		{"unknown for fcm_v1", fcm("rat = 1"), `Did you mean "rate"?`},
+		{"no credentials", strings.Replace(fcm(""), "credentials", "# ", 1), `3,3-9: session "main" has no credentials`},
+		{"a name as sender", strings.Replace(fcm(""), "482915730064", "courier-7", 1), `sender_id: "courier-7" is no project number: fcm_v1 needs its digits`},
+		{"many connections to FCM", fcm("connections = 101"), "connections: 101 is out of range: between 1 and 100"},
+		{"no rate", fcm("rate = 0"), "rate: 0 is out of range: between 1 and 100000"},
+		{"an endpoint without https", fcm(`endpoint = "http://fcm.googleapis.com"`), `endpoint: "http://fcm.googleapis.com" would send credentials without encryption`},
+		{"an endpoint's path", fcm(`endpoint = "https://fcm.googleapis.com/v1/projects/x/messages:send"`), "endpoint: has more than a host and a port: write https://fcm.googleapis.com; the host adds the path"},
+		{"an endpoint's password", fcm(`endpoint = "https://me:hunter2@fcm.googleapis.com"`), "endpoint: has more than a host and a port: write https://fcm.googleapis.com;"},
+		{"an endpoint without a scheme", fcm(`endpoint = "fcm.googleapis.com:443"`), "endpoint: is no URL: write one like https://fcm.googleapis.com"},
+		{"another scheme", fcm(`endpoint = "ftp://fcm.googleapis.com"`), "is no https URL"},
+		{"no host", fcm(`endpoint = "https://:443"`), "is no address: its host has an empty part"},
+		{"no port", fcm(`endpoint = "https://fcm.googleapis.com:99999"`), "has no port number between 1 and 65535"},
+		{"no key file", fcm(`credentials = "service-account.json"`), `credentials: is the name of a file, not its text: write file("…") around it`},
+		{"half a key file", fcm(`credentials = "{\"type\": \"service_account\"}"`), "credentials: has no project_id, no client_email, no private_key, no token_uri, so it is half a key file"},
+		{"a user's credentials", fcm(`credentials = "{\"type\": \"authorized_user\"}"`), `credentials: has the type "authorized_user", not "service_account": write credentials = "adc"`},
+		{"no credentials in it", fcm(`credentials = ""`), "credentials: is empty: download a key file"},
+		{"a number as credentials", fcm("credentials = 1"), "credentials: want a string in quotes, not a number"},
+		{"same label", least + strings.Replace(least, "482915730064", "2", 1), `8,1-15: session label "main" is already used by the session at config.hcl:1,1-15`},
+		{"same sender", least + strings.Replace(least, "main", "two", 1), `8,1-14: sender_id "482915730064" is already used by the session at config.hcl:1,1-15`},
 		{"bad label", strings.Replace(least, "main", "a b", 1), `1,1-14: session label "a b"`},
-		{"bad address", strings.Replace(least, ":5236", "", 1), `2,3-27: address: "127.0.0.1" is not an address: write host:port`},
+		{"bad address", strings.Replace(least, ":5236", "", 1), `4,5-29: address: "127.0.0.1" is not an address: write host:port`},
 		{"bad port", strings.Replace(least, "5236", "0", 1), `address: "127.0.0.1:0" has no port number between 1 and 65535`},
-		{"bad sender", strings.Replace(least, "482915730064", "x@y", 1), `3,3-21: sender_id: "x@y" can't be a sender id`},
-		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "4,3-18: server_key: is empty"},
+		{"bad sender", strings.Replace(least, "482915730064", "x@y", 1), `2,3-20: sender_id: "x@y" can't be a sender id`},
+		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "5,5-20: server_key: is empty"},
 		{"missing variable", strings.Replace(least, `"k"`, `env("NOPE")`, 1), "the environment variable NOPE is not set; set it, or give env a default as its second argument"},
 		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), "no such file or directory"},
 		{"too many connections", session("connections = 1001"), "connections: 1001 is out of range"},
@@ -162,7 +216,7 @@ func TestProblems(t *testing.T) {
 		{"huge size", session(`max_stanza = "9223372036854775807TiB"`), "is not a size"},
 		{"small stanza", session(`max_stanza = "1KiB"`), "max_stanza: 1KiB is out of range: between 16KiB and 1MiB"},
 		{"backoff", session("connect_backoff {\n min = \"2s\"\n max = \"1s\"\n}"), "min (2s) is more than max (1s)"},
-		{"disk", least + "ledger {\n  disk_hard = \"2GiB\"\n}", "6,1-7: disk_hard (2GiB) is more than disk_soft (1GiB)"},
+		{"disk", least + "ledger {\n  disk_hard = \"2GiB\"\n}", "8,1-7: disk_hard (2GiB) is more than disk_soft (1GiB)"},
 		{"order", plugin(`order = "key:"`), `order: order "key:": a name in the path is empty`},
 		{"categories", plugin(`categories = "x"`), `categories: want a list of strings like ["a", "b"], not a string`},
 		{"category", plugin(`categories = ["x", 1]`), "but it has a number in it"},
@@ -181,18 +235,18 @@ func TestProblems(t *testing.T) {
 		{"env theirs", plugin(`env = { PLUGIN_MIN_PORT = "x" }`), `env: PLUGIN_MIN_PORT is go-plugin's own`},
 		{"env systemd", plugin(`env = { NOTIFY_SOCKET = "x" }`), `env: NOTIFY_SOCKET is between systemd and the host`},
 		{"env unset", plugin(`env = { A = env("NOPE") }`), `the environment variable NOPE is not set`},
-		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" already has a block at config.hcl:6,1-11`},
+		{"same plugin", least + "plugin \"x\" {}\nplugin \"x\" {}", `plugin "x" already has a block at config.hcl:8,1-11`},
 		{"plugin path", least + `plugin "../x" {}`, `plugin label "../x": give the name of a file in the plugins folder`},
 		{"plugin leftover", least + `plugin "echo.bak" {}`, `plugin label "echo.bak": give the name of a file in the plugins folder; a plugin's name has only letters`},
-		{"adopts", plugin(`adopts = ["a"]`), "7,3-17: adopts: not supported by this version of balhost"},
+		{"adopts", plugin(`adopts = ["a"]`), "9,3-17: adopts: not supported by this version of balhost"},
 		{"strategy", plugin(`strategy = "hope"`), `strategy: "hope" is not one of handover, recreate`},
 		{"on_remove", plugin(`on_remove = "cry"`), `on_remove: "cry" is not one of stop, keep`},
 		{"probation", plugin(`probation = "-1s"`), "probation: -1s is out of range"},
 		{"sha256", plugin(`sha256 = "abc"`), `sha256: "abc" is not a sha256: give 64 hex digits`},
 		{"memory_max", plugin(`memory_max = "1MiB"`), "memory_max: 1MiB is less than an empty plugin needs"},
-		{"open admin", least + "admin {\n  listen = \":8765\"\n}", "7,3-19: listen: :8765 can be reached from other machines, so the admin block needs a token"},
+		{"open admin", least + "admin {\n  listen = \":8765\"\n}", "9,3-19: listen: :8765 can be reached from other machines, so the admin block needs a token"},
 		{"level", least + "log {\n  level = \"loud\"\n}", `level: "loud" is not one of trace, debug, info, warn, error`},
-		{"not hcl", least + "{", "6,1-2: Argument or block definition required"},
+		{"not hcl", least + "{", "8,1-2: Argument or block definition required"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := Parse("config.hcl", []byte(tc.src), noEnv)
@@ -207,7 +261,16 @@ func TestProblems(t *testing.T) {
 }
 
 func session(line string) string {
-	return strings.Replace(least, "}\n", "  "+line+"\n}\n", 1)
+	return strings.Replace(least, "  }\n", "    "+line+"\n  }\n", 1)
+}
+
+// fcm is a file with a session by fcm_v1. If line has credentials, they are the only ones.
+func fcm(line string) string {
+	credentials := "    credentials = \"adc\"\n"
+	if strings.HasPrefix(line, "credentials") {
+		credentials = ""
+	}
+	return "session \"main\" {\n  sender_id = \"482915730064\"\n  fcm_v1 {\n" + credentials + "    " + line + "\n  }\n}\n"
 }
 
 func plugin(line string) string { return least + "plugin \"x\" {\n  " + line + "\n}\n" }
@@ -299,8 +362,10 @@ func TestAddressesThatCanBeNone(t *testing.T) { // P10
 func TestAllProblemsAtOnce(t *testing.T) {
 	_, err := Parse("config.hcl", []byte(`data_dri = "x"
 session "main" {
-  address = 5
-  window  = 0
+  ccs {
+    address = 5
+    window  = 0
+  }
 }
 log {
   level = "loud" # of course
@@ -310,13 +375,13 @@ log {
     data_dri = "x"
 config.hcl:2,1-15: session "main" has no sender_id
     session "main" {
-config.hcl:2,1-15: session "main" has no server_key
-    session "main" {
-config.hcl:3,3-14: address: want a string in quotes, not a number
+config.hcl:3,3-6: session "main" has no server_key
+    ccs {
+config.hcl:4,5-16: address: want a string in quotes, not a number
     address = 5
-config.hcl:4,3-14: window: 0 is out of range: between 1 and 100
+config.hcl:5,5-16: window: 0 is out of range: between 1 and 100
     window  = 0
-config.hcl:7,3-17: level: "loud" is not one of trace, debug, info, warn, error
+config.hcl:9,3-17: level: "loud" is not one of trace, debug, info, warn, error
     level = "loud" # of course`
 	if err == nil || err.Error() != want {
 		t.Errorf("%s", cmp.Diff(want, fmt.Sprint(err)))
@@ -333,6 +398,12 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		session(`window = 0, server_key = "hunter2"`),
 		"session \"main\" {\n  server_key = [\"hunter2\"]\n}",
 		"session \"main\" { server_key = [\"hunter2\"] }",
+		"session \"main\" { ccs { server_key = [\"hunter2\"] } }",
+		"session \"main\" {\n  address = \"ccs:1\"\n  server_key = \"hunter2\"\n}",
+		"session \"main\" {\n  address = \"ccs:1\"\n  server_key = \"hunter2${1}\"\n}",
+		fcm(`credentials = "hunter2"`),
+		fcm(`credentials = "{\"type\": \"service_account\", \"private_key\": \"hunter2\"}"`),
+		fcm("credentials = <<END\n{\"private_key\":\n\"hunter2\"}\nEND"),
 		"session \"main\" {\n  server_key = \"hunter2\n}",
 		plugin(`config = [{ api_key = "hunter2" }]`),
 		plugin(`config = [{ "Password": "hunter2" }]`),
@@ -370,7 +441,7 @@ func TestLoadReadsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := cfg.Sessions[0].ServerKey.Reveal(); got != "the key" {
+	if got := cfg.Sessions[0].CCS.ServerKey.Reveal(); got != "the key" {
 		t.Errorf("server_key is %q", got)
 	}
 	if cfg.DataDir != filepath.Join(dir, "data") {
@@ -405,6 +476,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(src)
 	f.Add([]byte(least))
+	f.Add([]byte(fcm("rate = 1")))
+	f.Add([]byte("session \"main\" {\n  address = \"a:1\"\n  tls {}\n}"))
 	f.Add([]byte(plugin(`config = { a = [for x in [1, 2] : "${x}" if x > 1], b = <<EOT` + "\nx\nEOT\n}")))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if len(src) > 4<<10 {
@@ -415,10 +488,17 @@ func FuzzParse(f *testing.F) {
 		if err != nil && (!errors.As(err, &e) || len(e.Problems) == 0) {
 			t.Fatalf("want an *Error with problems, got %v", err)
 		}
-		if err == nil && (len(cfg.Sessions) == 0 || cfg.Sessions[0].Window < 1 || cfg.Sessions[0].Address == "") {
+		if err == nil && (len(cfg.Sessions) == 0 || !usable(cfg.Sessions[0])) {
 			t.Fatalf("taken, but unusable: %+v", cfg)
 		}
 	})
+}
+
+func usable(s Session) bool {
+	if s.Transport() == message.FCMv1 {
+		return s.CCS == nil && s.FCMv1.Connections > 0 && s.FCMv1.Endpoint != "" && s.FCMv1.Credentials != ""
+	}
+	return s.FCMv1 == nil && s.CCS.Window > 0 && s.CCS.Address != ""
 }
 
 // P10: a file of the greatest size in which almost every byte is a problem. The

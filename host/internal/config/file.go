@@ -15,22 +15,39 @@ type file struct {
 	Log         *fileLog       `hcl:"log,block"`
 }
 
+// fileSession has one of the blocks. The file's older form, with the keys of ccs directly
+// in the session, is read too, and reported (see transports).
 type fileSession struct {
-	Name           string         `hcl:"name,label"`
+	Name     string         `hcl:"name,label"`
+	Range    hcl.Range      `hcl:",def_range"`
+	SenderID *hcl.Attribute `hcl:"sender_id,optional"`
+	CCS      *fileCCS       `hcl:"ccs,block"`
+	FCMv1    *fileFCMv1     `hcl:"fcm_v1,block"`
+}
+
+type fileCCS struct {
 	Range          hcl.Range      `hcl:",def_range"`
 	Address        *hcl.Attribute `hcl:"address,optional"`
-	SenderID       *hcl.Attribute `hcl:"sender_id,optional"`
 	ServerKey      *hcl.Attribute `hcl:"server_key,optional"`
 	Connections    *hcl.Attribute `hcl:"connections,optional"`
 	MaxConnections *hcl.Attribute `hcl:"max_connections,optional"`
-	TLS            *fileTLS       `hcl:"tls,block"`
 	Window         *hcl.Attribute `hcl:"window,optional"`
 	PingInterval   *hcl.Attribute `hcl:"ping_interval,optional"`
 	PingTimeout    *hcl.Attribute `hcl:"ping_timeout,optional"`
 	AnswerTimeout  *hcl.Attribute `hcl:"answer_timeout,optional"`
 	MaxStanza      *hcl.Attribute `hcl:"max_stanza,optional"`
-	ConnectBackoff *fileBackoff   `hcl:"connect_backoff,block"`
 	AckWarn        *hcl.Attribute `hcl:"ack_warn,optional"`
+	ConnectBackoff *fileBackoff   `hcl:"connect_backoff,block"`
+	TLS            *fileTLS       `hcl:"tls,block"`
+}
+
+type fileFCMv1 struct {
+	Range       hcl.Range      `hcl:",def_range"`
+	Credentials *hcl.Attribute `hcl:"credentials,optional"`
+	Endpoint    *hcl.Attribute `hcl:"endpoint,optional"`
+	CAFile      *hcl.Attribute `hcl:"ca_file,optional"`
+	Connections *hcl.Attribute `hcl:"connections,optional"`
+	Rate        *hcl.Attribute `hcl:"rate,optional"`
 }
 
 type fileTLS struct {

@@ -36,14 +36,28 @@ func (c *checker) folders(f file, cfg Config) {
 			c.problem(c.placeOf(f.DataDir, dir), "this file lies in %s, which is the host's own folder: move it out, or change data_dir", own)
 		}
 		for i, s := range f.Sessions {
-			if s.TLS != nil && s.TLS.CAFile != nil && within(own, cfg.Sessions[i].TLS.CAFile) {
-				c.bad(s.TLS.CAFile, "%s lies in the host's own folder: move the file; %s itself is a good place", cfg.Sessions[i].TLS.CAFile, data)
+			for a, file := range caFiles(s, cfg.Sessions[i]) {
+				if within(own, file) {
+					c.bad(a, "%s lies in the host's own folder: move the file; %s itself is a good place", file, data)
+				}
 			}
 		}
 		if path, unix := strings.CutPrefix(cfg.Admin.Listen, "unix:"); unix && within(own, path) {
 			c.bad(f.Admin.Listen, "%s lies in the host's own folder: choose another path, such as %s", path, filepath.Join(data, "admin.sock"))
 		}
 	}
+}
+
+// caFiles are the keys that name a session's CA certificates, each with its path.
+func caFiles(b fileSession, s Session) map[*hcl.Attribute]string {
+	files := map[*hcl.Attribute]string{}
+	if b.CCS != nil && b.CCS.TLS != nil && b.CCS.TLS.CAFile != nil {
+		files[b.CCS.TLS.CAFile] = s.CCS.TLS.CAFile
+	}
+	if b.FCMv1 != nil && b.FCMv1.CAFile != nil {
+		files[b.FCMv1.CAFile] = s.FCMv1.CAFile
+	}
+	return files
 }
 
 // placeOf is the place of the first attribute that exists, or the file's beginning.

@@ -31,7 +31,7 @@ func TestFoldersApart(t *testing.T) {
 	config := func(file, data, plugins, ca, listen string) error {
 		text := least
 		if ca != "" {
-			text = strings.TrimSuffix(least, "}\n") + fmt.Sprintf("  tls {\n    ca_file = %q\n  }\n}\n", ca)
+			text = session(fmt.Sprintf("tls {\n    ca_file = %q\n  }", ca))
 		}
 		text = fmt.Sprintf("data_dir = %q\nplugins {\n  dir = %q\n}\n", data, plugins) + text
 		if listen != "" {
@@ -59,9 +59,9 @@ func TestFoldersApart(t *testing.T) {
 		"this file":                  {file: "data/ledger/config.hcl", data: ".", plugins: "../../p"},
 		"this file in the host's":    {file: "data/ledger/config.hcl", data: "..", plugins: "../../p", want: ":1,1-16: this file lies in ROOT/data/ledger, which is the host's own folder"},
 		"this file, by a link":       {file: "conf/up/config.hcl", data: "../../data", plugins: "../../p", want: "this file lies in "},
-		"ca_file in the host's":      {data: "data", plugins: "p", ca: "data/run/ca.pem", want: ":10,5-32: ca_file: ROOT/data/run/ca.pem lies in the host's own folder"},
+		"ca_file in the host's":      {data: "data", plugins: "p", ca: "data/run/ca.pem", want: ":11,5-32: ca_file: ROOT/data/run/ca.pem lies in the host's own folder"},
 		"ca_file where run leads to": {data: "data", plugins: "p", ca: "other/ca.pem", want: "ca_file: ROOT/other/ca.pem lies in the host's own folder"},
-		"socket in the host's":       {data: "data", plugins: "p", listen: "unix:data/run/admin.sock", want: ":11,3-38: listen: ROOT/data/run/admin.sock lies in the host's own folder"},
+		"socket in the host's":       {data: "data", plugins: "p", listen: "unix:data/run/admin.sock", want: ":13,3-38: listen: ROOT/data/run/admin.sock lies in the host's own folder"},
 		"socket in place of a file":  {data: "data", plugins: "p", listen: "unix:notes", want: "listen: ROOT/notes exists and is not a socket"},
 		"socket without a path":      {data: "data", plugins: "p", listen: "unix:", want: `listen: a path is missing after "unix:"`},
 		"socket with too long a one": {data: "data", plugins: "p", listen: "unix:/" + strings.Repeat("x", 99), want: "has 100 bytes, but the system allows 99"},

@@ -28,7 +28,8 @@ func Load(path string) (Config, error) {
 }
 
 // LoadAdmin reads only the admin block, for commands that ask a running host. The
-// rest may have mistakes, and its secrets may be missing.
+// rest may have mistakes, and its secrets may be missing. The host may be of an older
+// version, so the sessions may have the older form.
 func LoadAdmin(path string) (Admin, error) {
 	return loadPart(path, func(c *checker, f file) Admin {
 		c.problems = nil
@@ -37,7 +38,8 @@ func LoadAdmin(path string) (Admin, error) {
 }
 
 // LoadData reads data_dir and the ledger block, for commands that run without a host. They
-// need no secrets. An unknown key is an error here: it may be a misspelled data_dir.
+// need no secrets. An unknown key is an error here: it may be a misspelled data_dir. The
+// sessions may have the older form, as for LoadAdmin.
 func LoadData(path string) (Config, error) {
 	return loadPart(path, func(c *checker, f file) Config {
 		return Config{File: path, DataDir: c.path(f.DataDir, "data"), Ledger: c.ledger(orEmpty(f.Ledger))}
@@ -53,6 +55,7 @@ func loadPart[T any](path string, part func(*checker, file) T) (none T, err erro
 	if err != nil {
 		return none, err
 	}
+	c.anyForm = true
 	f, ok := c.decode()
 	if !ok {
 		return none, c.err()
@@ -119,6 +122,7 @@ func (c *checker) decode() (f file, ok bool) {
 		c.add(diags)
 		return f, false
 	}
+	c.transports(syntax.Body.(*hclsyntax.Body))
 	c.add(gohcl.DecodeBody(syntax.Body, c.ctx, &f))
 	return f, true
 }

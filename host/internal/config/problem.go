@@ -24,11 +24,14 @@ type Problem struct {
 	Place string `json:"place"` // "config.hcl:12,3-15"
 	Text  string `json:"text"`  // what, and what to do
 	Line  string `json:"line"`  // the line at Place, with secrets hidden; "" when there is none
+	// Write is what to write there instead, in lines; "" when Text says it all.
+	Write string `json:"write,omitempty"`
 
 	line, column int
 }
 
-// Error writes each problem as its place and text, with the line below.
+// Error writes each problem as its place and text. Below it is the line, or what to write
+// instead.
 func (e *Error) Error() string {
 	var b strings.Builder
 	for i, p := range e.Problems {
@@ -36,8 +39,8 @@ func (e *Error) Error() string {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(&b, "%s: %s", p.Place, p.Text)
-		if p.Line != "" {
-			fmt.Fprintf(&b, "\n    %s", p.Line)
+		for line := range strings.Lines(cmp.Or(p.Write, p.Line)) {
+			b.WriteString("\n" + strings.TrimRight("    "+line, " \n"))
 		}
 	}
 	return b.String()

@@ -40,7 +40,7 @@ func TestOnlyFilesAreRead(t *testing.T) {
 		}
 	}
 	session := func(key, more string) string {
-		return fmt.Sprintf("session \"main\" {\n  address = \"fcm:1\"\n  sender_id = \"1\"\n  server_key = %s\n%s}\n", key, more)
+		return fmt.Sprintf("session \"main\" {\n  sender_id = \"1\"\n  ccs {\n  address = \"fcm:1\"\n  server_key = %s\n%s}\n}\n", key, more)
 	}
 	for _, c := range []struct{ name, file, ca string }{
 		{"fifo", "it is a pipe (FIFO)", "it is a pipe (FIFO)"},
@@ -57,11 +57,11 @@ func TestOnlyFilesAreRead(t *testing.T) {
 			}
 		}
 		write(session(fmt.Sprintf("file(%q)", c.name), ""))
-		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "config.hcl:4,") || !strings.Contains(err.Error(), c.file) {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "config.hcl:5,") || !strings.Contains(err.Error(), c.file) {
 			t.Errorf("file(%s): %v", c.name, err)
 		}
 		write(session(`"k"`, fmt.Sprintf("  tls {\n    ca_file = %q\n  }\n", c.name)))
-		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "config.hcl:6,") || !strings.Contains(err.Error(), c.ca) {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "config.hcl:7,") || !strings.Contains(err.Error(), c.ca) {
 			t.Errorf("ca_file %s: %v", c.name, err)
 		}
 		for _, load := range []func(string) error{

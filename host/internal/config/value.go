@@ -22,6 +22,7 @@ type checker struct {
 	name     string   // of the file
 	dir      string   // its folder, absolute
 	ctx      *hcl.EvalContext
+	anyForm  bool // sessions may have the older form, which is an error else
 	problems []Problem
 }
 

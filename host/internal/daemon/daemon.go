@@ -115,11 +115,19 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 func fewFiles(cfg config.Config, log hclog.Logger) {
 	least := uint64(1024)
 	for _, s := range cfg.Sessions {
-		least += 2 * uint64(s.Connections)
+		least += 2 * uint64(connections(s))
 	}
 	if most := mend.Files(); most < least {
 		log.Warn(fmt.Sprintf("the host may open %d files, but may need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
 	}
+}
+
+// connections are those of a session at most, without their successors.
+func connections(s config.Session) int {
+	if s.FCMv1 != nil {
+		return s.FCMv1.Connections
+	}
+	return s.CCS.Connections
 }
 
 // countLines adds metrics for the log's lines that were lost.

@@ -165,19 +165,23 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 
 // sessionOptions are a session's options, without its metrics.
 func (h *host) sessionOptions(s config.Session) (ccs.Options, error) {
+	c := s.CCS
+	if c == nil {
+		return ccs.Options{}, fmt.Errorf("session %q: fcm_v1 is not supported by this version of balhost", s.Name)
+	}
 	o := ccs.Options{
-		Name: s.Name, Address: s.Address, SenderID: s.SenderID, Key: s.ServerKey.Reveal(), Secrets: []string{h.config().Admin.Token.Reveal()},
-		Connections: s.Connections, MaxConnections: s.MaxConnections, Window: s.Window,
-		PingInterval: s.PingInterval, PingTimeout: s.PingTimeout, AnswerTimeout: s.AnswerTimeout,
-		MaxStanza: int(s.MaxStanza), AckWarn: s.AckWarn,
-		Backoff: backoff.Policy{Min: s.ConnectBackoff.Min, Max: s.ConnectBackoff.Max},
-		TLS:     &tls.Config{ServerName: s.TLS.ServerName},
+		Name: s.Name, Address: c.Address, SenderID: s.SenderID, Key: c.ServerKey.Reveal(), Secrets: []string{h.config().Admin.Token.Reveal()},
+		Connections: c.Connections, MaxConnections: c.MaxConnections, Window: c.Window,
+		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, AnswerTimeout: c.AnswerTimeout,
+		MaxStanza: int(c.MaxStanza), AckWarn: c.AckWarn,
+		Backoff: backoff.Policy{Min: c.ConnectBackoff.Min, Max: c.ConnectBackoff.Max},
+		TLS:     &tls.Config{ServerName: c.TLS.ServerName},
 		Inbox:   h.ledger, Outbox: h.outbox, Connects: h.connects, Log: h.o.Log.Named("ccs").With("session", s.Name),
 	}
-	if s.TLS.CAFile != "" {
-		o.Roots = s.TLS.Roots
+	if c.TLS.CAFile != "" {
+		o.Roots = c.TLS.Roots
 	}
-	roots, err := s.TLS.Roots()
+	roots, err := c.TLS.Roots()
 	if err != nil {
 		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
 	}

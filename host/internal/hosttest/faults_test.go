@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -395,7 +396,9 @@ func (w *world) reconfigure() string {
 	w.rename() // a slice of its own
 	for i := range w.options.Sessions {
 		if s := &w.options.Sessions[i]; chance(w.rnd, 50) {
-			s.Connections, s.Window = 1+w.rnd.IntN(3), 1+w.rnd.IntN(w.options.Sessions[i].Window)
+			changed := *s.CCS // the running host has the old one
+			changed.Connections, changed.Window = 1+w.rnd.IntN(3), 1+w.rnd.IntN(changed.Window)
+			s.CCS = &changed
 		}
 	}
 	h, sessions, force := w.host, w.options.Sessions, chance(w.rnd, 30)
@@ -415,7 +418,8 @@ func (w *world) reconfigure() string {
 		}
 		return nil
 	})
-	return fmt.Sprintf(" force %v: %+v", force, sessions)
+	text, _ := json.Marshal(sessions)
+	return fmt.Sprintf(" force %v: %s", force, text)
 }
 
 // checkNames: after a reload plugins are told the names of its config, unless

@@ -55,7 +55,7 @@ func simple(t *testing.T, dir string, pl *Plugin) Options {
 	}
 	return Options{
 		Disk: NewDisk(dir), Server: server, Plugins: []*Plugin{pl},
-		Sessions: []config.Session{{Name: "main", Address: "ccs.test:5235", SenderID: server.SenderID(), ServerKey: config.Secret(server.Key())}},
+		Sessions: []config.Session{{Name: "main", SenderID: server.SenderID(), CCS: &config.CCS{Address: "ccs.test:5235", ServerKey: config.Secret(server.Key())}}},
 	}
 }
 

@@ -142,10 +142,12 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	}
 	for i := range 1 + r.IntN(100)/70 {
 		w.options.Sessions = append(w.options.Sessions, config.Session{
-			Name: "first-" + senderID + fmt.Sprint(i), Address: "ccs.test:5235", SenderID: senderID + fmt.Sprint(i), ServerKey: ccssim.DefaultServerKey,
-			Connections: 1 + r.IntN(3), Window: window,
-			PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
-			ConnectBackoff: config.Backoff{Min: 100 * time.Millisecond, Max: 3 * time.Second},
+			Name: "first-" + senderID + fmt.Sprint(i), SenderID: senderID + fmt.Sprint(i), CCS: &config.CCS{
+				Address: "ccs.test:5235", ServerKey: ccssim.DefaultServerKey,
+				Connections: 1 + r.IntN(3), Window: window,
+				PingInterval: 5 * time.Second, PingTimeout: 3 * time.Second, AnswerTimeout: 8 * time.Second,
+				ConnectBackoff: config.Backoff{Min: 100 * time.Millisecond, Max: 3 * time.Second},
+			},
 		})
 	}
 	return w
