@@ -106,6 +106,7 @@ func (c *conn) giveBack(win *flow.Window, err error) error {
 	case c.ours:
 		end.Fault = flow.Ours
 	}
+	end.Code = lossCode(end.Fault)
 	if c.vague != "" {
 		end.Vague, end.Why = true, end.Why+"; before, CCS refused one without saying which: "+c.vague
 	}

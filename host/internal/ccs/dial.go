@@ -173,7 +173,7 @@ func denies(err error) bool {
 // fault says who caused the end of a connection.
 func fault(err error) flow.Fault {
 	if ended, ok := errors.AsType[*xmpp.StreamError](err); ok {
-		return flow.StreamFault(ended.Condition)
+		return streamFault(ended.Condition)
 	}
 	return flow.Link
 }

@@ -131,7 +131,7 @@ func TestStanzaErrorFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md §4.2
 		w.srv.Inject(`<message id="d-1" type="error"><gcm xmlns="google:mobile:data">{}</gcm><error code="400" type="modify"><bad-request xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error></message>`)
 		w.until("the second", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		w.outbox.look(func(b *outbox) {
-			if b.refused[1] != "modify" || !slices.Equal(b.acked, []uint64{2}) {
+			if b.refused[1] != flow.Fail || !slices.Equal(b.acked, []uint64{2}) {
 				t.Errorf("refused %v, acked %v", b.refused, b.acked)
 			}
 		})
@@ -156,7 +156,7 @@ func TestStanzaErrorWithoutIDFreesItsSlot(t *testing.T) { // P3; ccs-protocol.md
 		}
 		synctest.Wait()
 		w.outbox.look(func(b *outbox) {
-			if len(b.refused) != 1 || b.refused[2] != "modify" || len(b.taken) != 1 {
+			if len(b.refused) != 1 || b.refused[2] != flow.Fail || len(b.taken) != 1 {
 				t.Errorf("refused %v, unanswered %v", b.refused, b.taken)
 			}
 		})
@@ -176,7 +176,7 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
 		w.outbox.send(2, 1, "tokA")
 		w.until("the good one", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
 		w.outbox.look(func(b *outbox) {
-			if b.refused[1] != "modify" {
+			if b.refused[1] != flow.Fail {
 				t.Errorf("refused %v", b.refused)
 			}
 		})

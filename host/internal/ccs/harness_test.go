@@ -184,8 +184,8 @@ type outbox struct {
 	taken    map[uint64]entry.Outgoing
 	acked    []uint64
 	tokens   map[uint64]string
-	nacked   map[uint64]string // code
-	refused  map[uint64]string
+	nacked   map[uint64]string       // code
+	refused  map[uint64]flow.Verdict // of stanzas
 	returned []uint64
 	ends     []flow.End
 	words    []string // CCS's, of nacks and refusals
@@ -193,7 +193,7 @@ type outbox struct {
 
 func newOutbox() *outbox {
 	return &outbox{changed: make(chan struct{}), taken: map[uint64]entry.Outgoing{},
-		tokens: map[uint64]string{}, nacked: map[uint64]string{}, refused: map[uint64]string{}}
+		tokens: map[uint64]string{}, nacked: map[uint64]string{}, refused: map[uint64]flow.Verdict{}}
 }
 
 // send queues n downstreams to token, with ids made of their seqs.
@@ -236,34 +236,26 @@ func (b *outbox) Take(_ string, _, n int) []entry.Outgoing {
 	return out
 }
 
-func (b *outbox) Acked(_ string, seq uint64, token string) {
+func (b *outbox) Answered(_ string, seq uint64, a flow.Answer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.taken, seq)
-	b.acked = append(b.acked, seq)
-	if token != "" {
-		b.tokens[seq] = token
+	switch {
+	case a.Verdict == flow.Acked:
+		b.acked = append(b.acked, seq)
+		if a.NewToken != "" {
+			b.tokens[seq] = a.NewToken
+		}
+	case a.Code == CodeStanza:
+		b.refused[seq] = a.Verdict
+	default:
+		b.nacked[seq] = a.Code
 	}
-}
-
-func (b *outbox) Nacked(_ string, seq uint64, code, description string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.words = append(b.words, code, description)
-	b.nacked[seq] = code
-	if code == "CONNECTION_DRAINING" {
+	b.words = append(b.words, a.Code, a.Description)
+	if a.Verdict == flow.Resend {
 		b.again(seq)
 		return
 	}
 	delete(b.taken, seq)
-}
-
-func (b *outbox) Refused(_ string, seq uint64, errorType, condition, description string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.words = append(b.words, errorType, condition, description)
-	delete(b.taken, seq)
-	b.refused[seq] = errorType
 }
 
 func (b *outbox) Return(_ string, seqs []uint64, end flow.End) (blamed bool) {

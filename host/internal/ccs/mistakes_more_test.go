@@ -388,14 +388,12 @@ func TestMistake25TLS(t *testing.T) {
 // nobody is a ledger and an outbox that do nothing.
 type nobody struct{}
 
-func (nobody) Accept(_ entry.Inbound, done func(error))   { done(nil) }
-func (nobody) Room() <-chan struct{}                      { return nil }
-func (nobody) Changed(string) <-chan struct{}             { return nil }
-func (nobody) Take(string, int, int) []entry.Outgoing     { return nil }
-func (nobody) Acked(_ string, _ uint64, _ string)         {}
-func (nobody) Nacked(_ string, _ uint64, _, _ string)     {}
-func (nobody) Refused(_ string, _ uint64, _, _, _ string) {}
-func (nobody) Return(string, []uint64, flow.End) bool     { return false }
+func (nobody) Accept(_ entry.Inbound, done func(error)) { done(nil) }
+func (nobody) Room() <-chan struct{}                    { return nil }
+func (nobody) Changed(string) <-chan struct{}           { return nil }
+func (nobody) Take(string, int, int) []entry.Outgoing   { return nil }
+func (nobody) Answered(string, uint64, flow.Answer)     {}
+func (nobody) Return(string, []uint64, flow.End) bool   { return false }
 
 // 26: lone surrogates and raw controls in the XML, sizes counted in characters.
 func TestMistake26EmojiAndControls(t *testing.T) {

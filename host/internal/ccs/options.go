@@ -29,15 +29,13 @@ type Inbox interface {
 	Room() <-chan struct{}
 }
 
-// Outbox is where downstreams come from and where their answers go; see
-// package outbox for what each call means.
-type Outbox interface { //house:wide each downstream that is taken is answered or returned, so the calls belong together
-	Changed(session string) <-chan struct{}
-	Take(session string, conn, n int) []entry.Outgoing
-	Acked(session string, seq uint64, newToken string)
-	Nacked(session string, seq uint64, code, description string)
-	Refused(session string, seq uint64, errorType, condition, description string)
-	Return(session string, seqs []uint64, end flow.End) (blamed bool)
+// Outbox is where downstreams come from and where their answers go. Each that is
+// taken is answered or returned; see package outbox for what each call means.
+type Outbox interface {
+	Changed(sender string) <-chan struct{}
+	Take(sender string, conn, n int) []entry.Outgoing
+	Answered(sender string, seq uint64, a flow.Answer)
+	Return(sender string, seqs []uint64, end flow.End) (blamed bool)
 }
 
 // Options describe one session. Name, Address, SenderID, Key, Inbox and Outbox are

@@ -9,7 +9,6 @@ import (
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/ccssim"
-	"balhost/host/internal/outbox"
 	"balhost/sdk/message"
 )
 
@@ -26,7 +25,7 @@ type poison struct {
 	twice uint64        // others that a device gets again
 }
 
-const lost, blamed = outbox.CodeConnectionLost, outbox.CodeStreamError
+const lost, blamed = ccs.CodeConnectionLost, ccs.CodeStreamError
 
 // On one connection, which is the worst case. The time without one is mostly
 // the backoff: up to 1, 2 and 4 s after the three ends that have no explanation

@@ -159,17 +159,12 @@ func (v *writer) resolve(a answer, now time.Time) bool {
 	}
 	v.useful = true
 	v.s.metrics.answer.Observe(now.Sub(since).Seconds())
-	switch {
-	case a.rejection != nil:
+	if a.nack || a.rejection != nil {
 		v.s.counts.nacked.Add(1)
-		o.Outbox.Refused(o.SenderID, seq, a.rejection.Type, a.rejection.Condition, a.rejection.Error())
-	case a.nack:
-		v.s.counts.nacked.Add(1)
-		o.Outbox.Nacked(o.SenderID, seq, a.code, a.description)
-	default:
+	} else {
 		v.s.counts.acked.Add(1)
-		o.Outbox.Acked(o.SenderID, seq, a.token)
 	}
+	o.Outbox.Answered(o.SenderID, seq, a.judged())
 	return true
 }
 
@@ -221,7 +216,7 @@ func (v *writer) fill(now time.Time) (more bool) {
 	taken := o.Outbox.Take(o.SenderID, v.number, n)
 	for _, g := range taken {
 		if err := v.append(g); err != nil { // then out has nothing of it
-			o.Outbox.Refused(o.SenderID, g.Seq, "modify", "bad-request", err.Error())
+			o.Outbox.Answered(o.SenderID, g.Seq, flow.Answer{Verdict: flow.Fail, Code: CodeStanza, Description: err.Error()})
 			continue
 		}
 		v.win.Add(g.Message.MessageID, target(g.Message.To), g.Seq, now)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/flow"
 )
 
 const (
@@ -32,14 +33,14 @@ func TestRefusalWithoutAnID(t *testing.T) { // P4
 		tokens  string
 		inject  []string
 		nacked  map[uint64]string
-		refused map[uint64]string
+		refused map[uint64]flow.Verdict
 		unnamed bool // is it said that it can't be told
 	}{
 		"one in flight":                     {"A", []string{nackWithoutID}, map[uint64]string{1: "DEVICE_UNREGISTERED"}, nil, false},
 		"with an empty id":                  {"A", []string{nackNumber}, map[uint64]string{1: "INVALID_JSON"}, nil, false},
-		"a stanza error":                    {"A", []string{errorWithoutID}, nil, map[uint64]string{1: "modify"}, false},
+		"a stanza error":                    {"A", []string{errorWithoutID}, nil, map[uint64]flow.Verdict{1: flow.Fail}, false},
 		"one to its target":                 {"ABA", []string{nackFromB}, map[uint64]string{2: "DEVICE_UNREGISTERED"}, nil, false},
-		"a stanza error with its target":    {"ABA", []string{errorWithTarget}, nil, map[uint64]string{2: "modify"}, false},
+		"a stanza error with its target":    {"ABA", []string{errorWithTarget}, nil, map[uint64]flow.Verdict{2: flow.Fail}, false},
 		"of three":                          {"AAA", []string{nackWithoutID}, nil, nil, true},
 		"the one that is left":              {"AAA", []string{nackWithoutID, ackOf(1), ackOf(3)}, map[uint64]string{2: "DEVICE_UNREGISTERED"}, nil, true},
 		"all":                               {"AAA", []string{nackWithoutID, nackWithoutID, nackWithoutID}, map[uint64]string{1: "DEVICE_UNREGISTERED", 2: "DEVICE_UNREGISTERED", 3: "DEVICE_UNREGISTERED"}, nil, true},

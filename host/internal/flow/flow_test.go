@@ -68,33 +68,26 @@ func TestWindowRefusesOneTooMany(t *testing.T) {
 	}
 }
 
-// Every row of ccs-protocol.md §4.1.
-func TestJudge(t *testing.T) {
-	for code, want := range map[string]Verdict{
-		"INVALID_JSON": Fail, "BAD_REGISTRATION": Fail, "DEVICE_UNREGISTERED": Fail, "SENDER_ID_MISMATCH": Fail, "BAD_ACK": Fail,
-		"SERVICE_UNAVAILABLE": Retry, "INTERNAL_SERVER_ERROR": Retry,
-		"DEVICE_MESSAGE_RATE_EXCEEDED": SlowDown, "TOPICS_MESSAGE_RATE_EXCEEDED": SlowDown, "QUOTA_EXCEEDED": SlowDown,
-		"CONNECTION_DRAINING": Resend, "INVALID_APNS_CREDENTIAL": Fail, "AUTHENTICATION_FAILED": Halt,
-		"INVALID_TTL": Fail, "JSON_TYPE_ERROR": Fail, "InvalidJson": Fail,
-		"": Retry, "SOMETHING_NEW": Retry, "internal_server_error": Retry,
-	} {
+// Attempts count for the verdicts that time heals, and for no other.
+func TestAfter(t *testing.T) {
+	for v := range Acked + 1 {
 		for _, attempts := range []int{1, 14, 15, 1000} {
-			got, last := Judge(code).After(attempts, 15), want
-			if attempts >= 15 && (want == Retry || want == SlowDown) {
-				last = Fail
+			want := v
+			if attempts >= 15 && (v == Retry || v == SlowDown) {
+				want = Fail
 			}
-			if got != last {
-				t.Errorf("Judge(%q).After(%d, 15) = %v, want %v", code, attempts, got, last)
+			if got := v.After(attempts, 15); got != want {
+				t.Errorf("%v after %d of 15 attempts: %v, want %v", v, attempts, got, want)
 			}
-			if got := Judge(code).After(attempts, 0); got != want {
-				t.Errorf("Judge(%q).After(%d, 0) = %v, want %v", code, attempts, got, want)
+			if got := v.After(attempts, 0); got != v {
+				t.Errorf("%v after %d attempts without a limit: %v", v, attempts, got)
 			}
 		}
 	}
 }
 
 func TestVerdictNames(t *testing.T) {
-	if got := fmt.Sprint(Retry, Resend, Isolate, Hold, SlowDown, Fail, Halt, Verdict(0)); got != "retry resend isolate hold slow down fail halt unknown" {
+	if got := fmt.Sprint(Retry, Resend, Isolate, Hold, SlowDown, Fail, Halt, Rest, Acked, Verdict(0)); got != "retry resend isolate hold slow down fail halt rest acked unknown" {
 		t.Error(got)
 	}
 }

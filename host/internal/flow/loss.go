@@ -3,9 +3,10 @@ package flow
 // End is how a connection ended that left downstreams unanswered.
 type End struct {
 	Fault  Fault
-	Why    string // CCS's words, or the network's; outcomes repeat them
+	Code   string // the transport's, for the outcome of a downstream that fails because of such ends
+	Why    string // the peer's words, or the network's; outcomes repeat them
 	Useful bool   // the connection had carried an answer or an ack before
-	Vague  bool   // CCS refused one of the downstreams without saying which; when each goes alone, that is clear
+	Vague  bool   // the peer refused one of the downstreams without saying which; when each goes alone, that is clear
 }
 
 // Loss is the end of a connection that left a downstream unanswered.
@@ -21,19 +22,19 @@ type Loss struct {
 }
 
 // Suspicion is what is remembered of a downstream whose connections ended before
-// CCS answered it. Any answer of CCS ends the suspicion: CCS could read the message.
+// it was answered. Any answer ends the suspicion: the peer could read the message.
 type Suspicion struct {
 	Suspect bool // the downstream goes alone
 	Holds   int  // waits in a row that counted as no attempt
 
 	losses   int    // connections in a row that ended so
-	answers  uint64 // CCS's answers to the sender at the last of these
+	answers  uint64 // the sender's answers at the last of these
 	compared bool   // another downstream has had its answer since the first
 	proofs   int    // of the losses, those with it alone since then
 }
 
 // Lose notes the end of a connection. only says that nothing else was unanswered on
-// it, and answers how many answers of CCS the sender has had so far.
+// it, and answers how many answers the sender has had so far.
 func (s *Suspicion) Lose(end End, only bool, answers uint64) Loss {
 	if end.Fault.Acquits() { // as if the downstream had not been sent
 		return Loss{End: end, Times: s.losses, Suspect: s.Suspect}
@@ -52,30 +53,30 @@ const (
 	// are put down to a bad link.
 	mostLosses = 3
 	// enoughProofs is how many connections must end over bytes of ours with this
-	// downstream alone on them until it fails. One is not enough: CCS may have been
+	// downstream alone on them until it fails. One is not enough: the peer may have been
 	// unable to read an ack of ours.
 	enoughProofs = 2
 )
 
 // compared reports whether something shows that connections live without the
 // downstream. A quota may be free again later, so there only what happened since
-// the last loss counts. Bytes that CCS can't read stay so.
+// the last loss counts. Bytes that the peer can't read stay so.
 func (l Loss) compared() bool { return l.Compared || l.Ever && l.Fault == Bytes }
 
 // JudgeLoss says what to do with a downstream after a loss; attempts and limit are
 // those of [Verdict.After]. A downstream is blamed by comparison alone: connections end while it is
 // in flight and nothing else is, and the answers to others show that connections
-// live without it. If CCS said that it can't read our bytes, two such ends are
+// live without it. If the peer said that it can't read our bytes, two such ends are
 // enough. Any other end may have another reason, such as a bad link or a quota. So
 // it counts as an attempt, like a nack that time heals. A good message gets through
 // at one of the attempts, and one that ends every connection fails at the last.
 // Without a comparison no attempt counts, because the account or the server may be
 // at fault. Then the message waits, longer each time, until its TTL.
 //
-// So a message over which CCS ends every connection, without saying why, costs 18
+// So a message over which the peer ends every connection, without saying why, costs 18
 // connections: three with whatever else is in flight, which goes again, and 15 with it alone,
 // after longer and longer waits. After about 50 minutes it has failed. A sender with one connection is
-// without it for 8 to 13 s in all, and for 24 s at most. Where CCS says that it can't read our
+// without it for 8 to 13 s in all, and for 24 s at most. Where the peer says that it can't read our
 // bytes, the message has failed after three. ccs.TestPoisonHarmsNoOther has the figures.
 func JudgeLoss(l Loss, attempts, limit int) Verdict {
 	switch {
@@ -96,7 +97,7 @@ func JudgeLoss(l Loss, attempts, limit int) Verdict {
 }
 
 // Blames reports whether the loss is put down to the downstream. Then the
-// connection's end says nothing of CCS, the link or the account. If that is not
+// connection's end says nothing of the peer, the link or the account. If that is not
 // clear yet, and all was well before, the downstream is blamed once: that costs one
 // short wait, and the next connection shows what it was.
 func (l Loss) Blames() bool {

@@ -13,8 +13,8 @@ import "time"
 // others get as much time as it took, so that any number of suspects takes half of
 // the time at most.
 //
-// A probe shows whether CCS takes the account again that it has refused. The
-// whole sender waits for its answer, as long as that takes.
+// A probe shows whether the peer takes the account again that it has refused. The
+// whole sender waits for its answer, as long as that takes. See [Trial.Accused].
 //
 // The caller asks ([Trial.Next]), and says what happened. testdata/trial.txt and
 // testdata/account.txt show what follows from what.
@@ -27,8 +27,24 @@ type Trial struct {
 	seq   uint64        // Alone, ProbeSent: the downstream in flight
 	conn  int           // and its connection
 
-	answers uint64 // that show that CCS knows the account
-	refused uint64 // answers when CCS last refused the account
+	answers uint64  // of the peer
+	vouches uint64  // of these, those that show that it knows the account
+	refused refusal // the last one of the account
+}
+
+// refusal is when the peer refused the account.
+type refusal struct {
+	times   uint64 // that it has done so
+	at      time.Time
+	vouches uint64 // until then
+}
+
+// Accusation is what is remembered of a downstream over which the peer refused the
+// account.
+type Accusation struct {
+	Times   int    // that it did so
+	Blamed  int    // of these, those where the message was at fault
+	vouches uint64 // at the last of them
 }
 
 // TrialState names what a [Trial] waits for.
@@ -41,8 +57,8 @@ const (
 	Alone                       // a suspect is in flight, with nothing beside it
 	Owed                        // one of the others goes before the next suspect
 	Pause                       // the others have as much time as the last trial took
-	Halted                      // CCS refuses the account: nothing goes
-	ProbeDue                    // the next one goes alone, and shows whether CCS takes the account again
+	Halted                      // the peer refuses the account: nothing goes
+	ProbeDue                    // the next one goes alone, and shows whether the peer takes the account again
 	ProbeSent                   // that one is in flight
 )
 
@@ -65,9 +81,13 @@ type Asking struct {
 	Suspects bool // a suspect is ready
 }
 
+// inTransit is how long after a refusal of the account an answer may come that was
+// given before: to a downstream that went out before, by another of the peer's servers.
+const inTransit = 10 * time.Second
+
 // patience is how long a suspect may hold others up: while it waits for an empty
 // connection, and then while it waits for its answer. A connection that ends over
-// a message does so as soon as CCS has read it.
+// a message does so as soon as the peer has read it.
 const patience = 2 * time.Second
 
 // State is where the trial stands.
@@ -139,18 +159,46 @@ func (t *Trial) Isolated(now time.Time) {
 	}
 }
 
-// Nacked notes that CCS refused a downstream, but not because of the account.
-func (t *Trial) Nacked() { t.answers++ }
+// Answered notes that the peer answered a downstream, whatever it said. It could read it.
+func (t *Trial) Answered() { t.answers++ }
 
-// Answers is how many answers of CCS there were that show that it knows the account.
+// Answers is how many answers there were.
 func (t *Trial) Answers() uint64 { return t.answers }
 
-// Accused notes that CCS refused the account over a downstream. It reports whether
-// the account is at fault, as far as is known: if CCS has given another answer since
-// the last time, the message is.
-func (t *Trial) Accused() (account bool) {
-	account = t.answers == t.refused
-	t.refused = t.answers
+// Refusals is how often the peer has refused the account. A downstream that goes out
+// keeps it for [Trial.Vouched] and [Trial.Acked].
+func (t *Trial) Refusals() uint64 { return t.refused.times }
+
+// Vouched notes an answer that shows that the peer knows the account. The downstream
+// went out after so many refusals.
+func (t *Trial) Vouched(now time.Time, refusals uint64) {
+	if !t.early(now, refusals) {
+		t.vouches++
+	}
+}
+
+// early reports whether the answer to a downstream may have been given before the
+// account was refused. Then it shows nothing. Where many requests are in flight, their
+// answers come in any order.
+func (t *Trial) early(now time.Time, refusals uint64) bool {
+	return refusals != t.refused.times && now.Sub(t.refused.at) < inTransit
+}
+
+// Accused notes that the peer refused the account over a downstream. It reports
+// whether the account is at fault, as far as is known. If an answer has vouched for the
+// account since the peer last refused it, the message is. If the peer refused it over this
+// message before, only the answers since then count.
+func (t *Trial) Accused(now time.Time, a *Accusation) (account bool) {
+	before := t.refused.vouches
+	if a.Times > 0 {
+		before = a.vouches
+	}
+	account = t.vouches == before
+	if a.Times++; !account {
+		a.Blamed++
+	}
+	a.vouches = t.vouches
+	t.refused = refusal{times: t.refused.times + 1, at: now, vouches: t.vouches}
 	return account
 }
 
@@ -174,10 +222,18 @@ func (t *Trial) Lift() bool {
 	return true
 }
 
-// Acked notes that CCS took a downstream, and so the account. It reports whether
-// CCS had refused the account until then.
-func (t *Trial) Acked() bool {
+// Acked notes that the peer took a downstream, and so the account. The downstream went
+// out after so many refusals. Acked reports whether the account was refused until then.
+// An ack that may have been given before the refusal ends no halt, but the next probe is soon.
+func (t *Trial) Acked(now time.Time, refusals uint64) bool {
 	t.answers++
+	if t.early(now, refusals) {
+		if soon := t.refused.at.Add(inTransit); t.state == Halted && soon.Before(t.until) {
+			t.until = soon
+		}
+		return false
+	}
+	t.vouches++
 	switch t.state {
 	case Halted, ProbeDue:
 		t.enter(Owed, time.Time{})

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -44,14 +45,16 @@ func TestTranscripts(t *testing.T) { // P10
 func replay(t *testing.T, transcript string) string {
 	var out strings.Builder
 	var trial Trial
+	accusations := map[string]*Accusation{}
 	for line := range strings.Lines(transcript) {
 		line = strings.TrimSuffix(line, "\n")
 		did, _, found := strings.Cut(line, "|")
 		switch {
 		case strings.HasPrefix(line, "=="):
 			trial = Trial{}
+			clear(accusations)
 		case found:
-			line = fmt.Sprintf("%-44s| %s", strings.TrimRight(did, " "), step(t, &trial, strings.Fields(did)))
+			line = fmt.Sprintf("%-44s| %s", strings.TrimRight(did, " "), step(t, &trial, accusations, strings.Fields(did)))
 		}
 		fmt.Fprintln(&out, line)
 	}
@@ -59,7 +62,7 @@ func replay(t *testing.T, transcript string) string {
 }
 
 // step does what one line says, and returns what comes of it.
-func step(t *testing.T, trial *Trial, words []string) string {
+func step(t *testing.T, trial *Trial, accusations map[string]*Accusation, words []string) string {
 	passed, err := time.ParseDuration(words[0])
 	if err != nil || len(words) < 2 {
 		t.Fatalf("%q: want a time and what happens: %v", words, err)
@@ -92,9 +95,15 @@ func step(t *testing.T, trial *Trial, words []string) string {
 	case "isolated":
 		trial.Isolated(now)
 	case "nacked":
-		trial.Nacked()
+		trial.Answered()
+		trial.Vouched(now, trial.Refusals())
 	case "accused":
-		account := trial.Accused()
+		over := &Accusation{}
+		if len(rest) > 0 {
+			over = cmp.Or(accusations[rest[0]], over)
+			accusations[rest[0]] = over
+		}
+		account := trial.Accused(now, over)
 		say(account, "the account")
 		say(!account, "the message")
 	case "halt":
@@ -102,7 +111,11 @@ func step(t *testing.T, trial *Trial, words []string) string {
 	case "lift":
 		say(!trial.Lift(), "no halt")
 	case "acked":
-		say(trial.Acked(), "taken again")
+		refusals := trial.Refusals()
+		if slices.Contains(rest, "early") {
+			refusals--
+		}
+		say(trial.Acked(now, refusals), "taken again")
 		trial.Left(now, number(0))
 	case "tick":
 		trial.Tick(now)

@@ -1,7 +1,8 @@
 // Package flow decides about downstreams: how many more may go out (P3), which of
 // them have to go alone, what a refusal or a lost connection means, and when one is
-// too old. It starts nothing and reads no clock. Start at [Window], [Judge] and
-// [Trial].
+// too old. It knows no transport: a transport judges what its peer says, and reports an
+// [Answer] with its [Verdict], or the [End] of a connection. It starts nothing and reads no clock. Start at [Window],
+// [Verdict] and [Trial].
 package flow
 
 import (
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// Window holds the downstreams that one connection has written and CCS has not
+// Window holds the downstreams that one connection has written and its peer has not
 // answered. It belongs to one goroutine. All that it says follows from that list:
 // there is no counter that could drift (ccs-protocol.md §11 no. 9).
 type Window struct {

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"balhost/host/internal/ccs"
 	"balhost/host/internal/entry"
-	"balhost/host/internal/outbox"
 )
 
 func decode(b []byte, v any) {
@@ -355,8 +355,8 @@ func (b *books) checkOutcome(d *downstream, outcome string) {
 			b.bad("P4: %s is acked, and CCS never took it", d.mid)
 		}
 	case "failed":
-		blamed := code == outbox.CodeStreamError && (d.poison || b.blamed)
-		if !slices.Contains(nackCodes, code) && !blamed && code != outbox.CodeConnectionLost { // which cuts can bring about too
+		blamed := code == ccs.CodeStreamError && (d.poison || b.blamed)
+		if !slices.Contains(nackCodes, code) && !blamed && code != ccs.CodeConnectionLost { // which cuts can bring about too
 			b.bad("P4: %s failed with %q", d.mid, code)
 		}
 	case "expired":

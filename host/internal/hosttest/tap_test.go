@@ -71,19 +71,9 @@ func (t *tap) back(seqs ...uint64) {
 	}
 }
 
-func (t *tap) Acked(session string, seq uint64, newToken string) {
+func (t *tap) Answered(session string, seq uint64, a flow.Answer) {
 	t.back(seq)
-	t.Outbox.Acked(session, seq, newToken)
-}
-
-func (t *tap) Nacked(session string, seq uint64, code, description string) {
-	t.back(seq)
-	t.Outbox.Nacked(session, seq, code, description)
-}
-
-func (t *tap) Refused(session string, seq uint64, errorType, condition, description string) {
-	t.back(seq)
-	t.Outbox.Refused(session, seq, errorType, condition, description)
+	t.Outbox.Answered(session, seq, a)
 }
 
 func (t *tap) Return(session string, seqs []uint64, end flow.End) (blamed bool) {

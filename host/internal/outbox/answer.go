@@ -10,78 +10,75 @@ import (
 	"balhost/sdk/message"
 )
 
-// What a connection says about the downstreams that it took.
+// What a transport says about the downstreams that it took.
 
-// Codes of failed outcomes that are the host's own, beside CCS's.
-const (
-	CodeStanza         = "STANZA_ERROR"    // CCS refused the stanza, not the message in it
-	CodeStreamError    = "STREAM_ERROR"    // CCS ends each stream that carries this message, and takes others
-	CodeConnectionLost = "CONNECTION_LOST" // each connection ends before CCS answers this message, and others get through
-)
-
-// Acked says that CCS took the downstream; newToken replaces its target's when
-// not empty. A downstream that is unknown, or was answered before, is ignored.
-func (b *Outbox) Acked(sender string, seq uint64, newToken string) {
+// Answered says what became of a downstream that the transport took. One that is
+// unknown, or was answered before, is ignored. An ack counts even if it comes after
+// the downstream was returned.
+func (b *Outbox) Answered(sender string, seq uint64, a flow.Answer) {
 	now := time.Now()
 	b.mu.Lock()
 	it := b.items[seq]
-	if it == nil || it.state == ending {
-		b.mu.Unlock()
-		return
+	var record func()
+	switch {
+	case it == nil || it.state == ending:
+		record = func() {}
+	case a.Verdict == flow.Acked:
+		record = b.acked(it, a, now)
+	case it.state == taken:
+		record = b.refused(it, a, now)
+	default:
+		record = func() {}
 	}
+	b.mu.Unlock()
+	record()
+}
+
+// acked ends a downstream that the peer took. The caller holds mu, and calls record without it.
+func (b *Outbox) acked(it *item, a flow.Answer, now time.Time) (record func()) {
 	q := it.queue
 	if r, ok := q.rests[it.Target]; ok && !r.until.After(now) {
 		delete(q.rests, it.Target)
 	}
-	if q.trial.Acked() {
-		b.log.Info("CCS takes this sender again: downstreams go on", "session", b.named(q.sender))
+	if q.trial.Acked(now, it.refusals) {
+		b.log.Info("this sender is taken again: downstreams go on", "session", b.named(q.sender))
 	}
-	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: newToken})
-	b.mu.Unlock()
-	b.record(e)
+	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: a.NewToken})
+	return func() { b.record(e) }
 }
 
-// Nacked says that CCS refused the downstream with code (ccs-protocol.md §4.1).
-// A downstream that is unknown, or was answered before, is ignored.
-func (b *Outbox) Nacked(sender string, seq uint64, code, description string) {
-	b.answered(seq, flow.Judge(code), reason{code, description})
-}
-
-// Refused says that CCS refused the stanza that carried the downstream, or that
-// no stanza can carry it; errorType and condition are the stanza error's
-// (ccs-protocol.md §4.2).
-func (b *Outbox) Refused(sender string, seq uint64, errorType, condition, description string) {
-	b.answered(seq, flow.JudgeStanza(errorType, condition), reason{CodeStanza, description})
-}
-
-// reason is why a downstream was not taken: a code, and the peer's words.
-type reason struct{ code, description string }
-
-// answered does what the verdict on a refusal asks for.
-func (b *Outbox) answered(seq uint64, verdict flow.Verdict, why reason) {
-	now := time.Now()
-	b.mu.Lock()
-	it := b.items[seq]
-	if it == nil || it.state != taken {
-		b.mu.Unlock()
-		return
-	}
-	it.suspicion = nil // CCS could read it
+// refused does what the verdict on a refusal asks for. The caller holds mu, and calls
+// record without it.
+func (b *Outbox) refused(it *item, a flow.Answer, now time.Time) (record func()) {
+	it.suspicion = nil // the peer could read it
+	verdict, trial := a.Verdict, &it.queue.trial
 	switch verdict {
 	case flow.Resend: // says nothing of the message, or of the account
 	case flow.Halt:
-		it.accused++
-		if !it.queue.trial.Accused() {
-			verdict = flow.Retry
-		}
+		verdict = b.accuse(it, now)
+	case flow.Fail, flow.SlowDown: // the peer looked at the message, so it knows the account
+		trial.Vouched(now, it.refusals)
+		fallthrough
 	default:
-		it.queue.trial.Nacked()
+		trial.Answered()
+		verdict = verdict.After(it.Attempts+1, b.o.Attempts)
 	}
-	verdict = verdict.After(it.Attempts+1, b.o.Attempts)
 	b.metrics.nacks.WithLabelValues(verdict.String()).Inc()
-	record := b.obey(it, verdict, why, now)
-	b.mu.Unlock()
-	record()
+	return b.obey(it, verdict, a, now)
+}
+
+// accuse is the verdict when the peer refuses the account over one downstream. If the
+// message is at fault, it is tried again, and fails when it has been at fault as often as
+// the limit of attempts says. Attempts that had other reasons don't count here: an
+// account that is wrong fails no message.
+func (b *Outbox) accuse(it *item, now time.Time) flow.Verdict {
+	if it.accusation == nil {
+		it.accusation = &flow.Accusation{}
+	}
+	if it.queue.trial.Accused(now, it.accusation) {
+		return flow.Halt
+	}
+	return flow.Retry.After(it.accusation.Blamed, b.o.Attempts)
 }
 
 // Return takes back what a connection that has ended left unanswered. It goes
@@ -105,7 +102,7 @@ func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool
 		why, attempt := lost(loss), it.Attempts+1
 		if loss.Suspect && !end.Fault.Acquits() {
 			records = append(records, func() {
-				b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", attempt, "code", why.code, "err", end.Why)
+				b.log.Warn("connection ended over one downstream", "msg_id", it.MessageID, "attempt", attempt, "code", why.Code, "err", end.Why)
 			})
 		}
 		records = append(records, b.obey(it, flow.JudgeLoss(loss, attempt, b.o.Attempts), why, now))
@@ -117,29 +114,26 @@ func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool
 	return blamed
 }
 
-// lost is the reason of an outcome that a loss brings about.
-func lost(l flow.Loss) reason {
-	code, what := CodeConnectionLost, "its connection ended before CCS answered"
-	if l.Fault == flow.Bytes || l.Fault == flow.Policy {
-		code, what = CodeStreamError, "CCS ended the stream before it answered"
-	}
+// lost is the answer that a loss amounts to.
+func lost(l flow.Loss) flow.Answer {
 	others := "while others got through"
 	if !l.Ever {
 		others = "and nothing else got through meanwhile"
 	}
-	return reason{code, fmt.Sprintf("%s, %d times in a row, the last ones with this message alone, %s; at last: %s", what, l.Times, others, l.Why)}
+	return flow.Answer{Code: l.Code, Description: fmt.Sprintf(
+		"its connection ended before it was answered, %d times in a row, the last ones with this message alone, %s; at last: %s", l.Times, others, l.Why)}
 }
 
 // obey does what a verdict asks for. The caller holds mu. What it returns is to be
 // called without mu: it tells the ledger.
-func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (record func()) {
+func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) (record func()) {
 	q := it.queue
 	switch v {
 	case flow.Fail:
 		return b.giveUp(it, message.Failed, why, now)
 	case flow.Halt: // the account is at fault: the sender waits, the message has no attempt
 		if q.trial.Halt(now, now.Add(b.o.Halt)) {
-			b.log.Error("CCS refuses this sender: downstreams stop; check its key and account", append([]any{"session", b.named(q.sender)}, why.pairs()...)...)
+			b.log.Error("this sender is refused: downstreams stop; check its credentials and account", append([]any{"session", b.named(q.sender)}, pairs(why)...)...)
 		}
 		q.putBack(it, now)
 		return func() {}
@@ -150,15 +144,22 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 	case flow.Resend: // the connection is at fault: at once, and no attempt
 		q.putBack(it, now)
 		return func() {}
+	case flow.Rest: // the sender is sent too much: it waits, the message has no attempt
+		q.rest(now, why.Imposed())
+		if flow.Expired(q.resting, it.Expires) {
+			return b.giveUp(it, message.Expired, why, now)
+		}
+		q.putBack(it, now)
+		return func() {}
 	case flow.Hold:
 		it.suspicion.Holds++
 		it.Due = now.Add(b.o.Retry.DelayAtLeast(it.suspicion.Holds, b.rnd))
 	default:
 		it.Attempts++
-		it.Due = now.Add(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd))
+		it.Due = now.Add(max(b.o.Retry.DelayAtLeast(it.Attempts, b.rnd), q.spread(why.Imposed())))
 	}
 	if v == flow.SlowDown {
-		q.slow(it.Target, now, func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
+		q.slow(it.Target, now, why.Imposed(), func(times int) time.Duration { return b.o.Slow.DelayAtLeast(times, b.rnd) })
 		q.delay(it, now)
 	}
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
@@ -167,7 +168,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 	q.putBack(it, now)
 	seq, due, attempts := it.Seq, it.Due, it.Attempts
 	return func() {
-		b.o.Ledger.Postpone(seq, due, attempts, why.code, func(err error) {
+		b.o.Ledger.Postpone(seq, due, attempts, why.Code, func(err error) {
 			if err != nil && !errors.Is(err, entry.ErrUnknown) && !errors.Is(err, entry.ErrClosed) {
 				// Nothing is lost: after a restart of the host it goes earlier.
 				b.log.Warn("retry schedule not recorded", "seq", seq, "err", err)
@@ -177,9 +178,9 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why reason, now time.Time) (reco
 }
 
 // giveUp ends an item that did not reach anybody. It says so in the log.
-func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why reason, now time.Time) (record func()) {
+func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why flow.Answer, now time.Time) (record func()) {
 	say := b.tell(it, status, why, now)
-	e := it.queue.end(it, now, entry.End{Status: status, Code: why.code, Description: why.description})
+	e := it.queue.end(it, now, entry.End{Status: status, Code: why.Code, Description: why.Description, Gone: why.Gone})
 	return func() {
 		say() // first: it reads the message
 		b.record(e)

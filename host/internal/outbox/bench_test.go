@@ -29,7 +29,7 @@ func BenchmarkGroups(b *testing.B) {
 			o.load()
 			for done := 0; b.Loop(); {
 				for _, g := range o.Take("main", 1, 1) {
-					o.Acked("main", g.Seq, "")
+					o.Answered("main", g.Seq, acked)
 					done++
 				}
 				accept()

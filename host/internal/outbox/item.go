@@ -20,16 +20,25 @@ const (
 // item is one pending downstream.
 type item struct {
 	entry.Downstream
-	queue     *queue
-	group     *group          // nil without one
-	suspicion *flow.Suspicion // nil: CCS answered it, or it never left
-	conn      int             // the connection that took it last
-	writes    int             // how often it was handed out
-	accused   int             // how often CCS refused the account over it
-	unsaved   *unsaved        // of an ending one: the ledger did not take its end
-	place     int             // its index in ready, suspects or later; -1 in none
-	expiry    int             // its index in expiring; -1 when it is not there
-	state     state
+	queue      *queue
+	group      *group           // nil without one
+	suspicion  *flow.Suspicion  // nil: it was answered, or it never left
+	accusation *flow.Accusation // nil: the account was not refused over it
+	refusals   uint64           // those of the account when it was handed out last
+	conn       int              // the connection that took it last
+	writes     int              // how often it was handed out
+	unsaved    *unsaved         // of an ending one: the ledger did not take its end
+	place      int              // its index in ready, suspects or later; -1 in none
+	expiry     int              // its index in expiring; -1 when it is not there
+	state      state
+}
+
+// accused is how often the account was refused over it.
+func (it *item) accused() int {
+	if it.accusation == nil {
+		return 0
+	}
+	return it.accusation.Times
 }
 
 // suspect reports whether it goes alone.
@@ -80,7 +89,8 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 
 // longest is the longest wait that is ever imposed.
 func (b *Outbox) longest() time.Duration {
-	return max(b.o.Retry.Max, b.o.Slow.Max+b.o.Slow.Max/2, b.o.Halt)
+	slow := max(b.o.Slow.Max, flow.MostImposed)
+	return max(b.o.Retry.Max, slow+slow/2, b.o.Halt)
 }
 
 // remove forgets an item whose end is on disk, and frees the next of its group.

@@ -21,10 +21,29 @@ import (
 
 // How connections end.
 var (
-	cut     = flow.End{Why: "EOF"}
-	garbled = flow.End{Fault: flow.Bytes, Why: "invalid-xml"}
-	policy  = flow.End{Fault: flow.Policy, Why: "policy-violation (quota exceeded)"}
+	cut     = flow.End{Code: "CONNECTION_LOST", Why: "EOF"}
+	garbled = flow.End{Fault: flow.Bytes, Code: "STREAM_ERROR", Why: "invalid-xml"}
+	policy  = flow.End{Fault: flow.Policy, Code: "STREAM_ERROR", Why: "policy-violation (quota exceeded)"}
 )
+
+// What a transport says.
+var (
+	acked        = flow.Answer{Verdict: flow.Acked}
+	unavailable  = flow.Answer{Verdict: flow.Retry, Code: "SERVICE_UNAVAILABLE"}
+	internal     = flow.Answer{Verdict: flow.Retry, Code: "INTERNAL_SERVER_ERROR"}
+	draining     = flow.Answer{Verdict: flow.Resend, Code: "CONNECTION_DRAINING"}
+	tooFast      = flow.Answer{Verdict: flow.SlowDown, Code: "DEVICE_MESSAGE_RATE_EXCEEDED"}
+	unregistered = flow.Answer{Verdict: flow.Fail, Code: "DEVICE_UNREGISTERED", Gone: true}
+	malformed    = flow.Answer{Verdict: flow.Fail, Code: "BAD_REGISTRATION"}
+	stanza       = flow.Answer{Verdict: flow.Fail, Code: "STANZA_ERROR"}
+	denied       = flow.Answer{Verdict: flow.Halt, Code: "AUTHENTICATION_FAILED"}
+)
+
+// saying is a with the peer's words.
+func saying(a flow.Answer, words string) flow.Answer {
+	a.Description = words
+	return a
+}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

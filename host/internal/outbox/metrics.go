@@ -16,7 +16,7 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 		}, []string{"status"}),
 		nacks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "balhost_outbox_nacks_total",
-			Help: "Nacks from CCS, by the verdict on them.",
+			Help: "Refusals by the peers of transports, by the verdict on them.",
 		}, []string{"verdict"}),
 	}
 	if reg == nil {
@@ -31,8 +31,9 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 		gauge("balhost_outbox_pending", "Downstreams without an outcome.", func(s Stats) int { return s.Pending }),
 		gauge("balhost_outbox_ready", "Of these, those that may go now.", func(s Stats) int { return s.Ready }),
 		gauge("balhost_outbox_taken", "Of these, those with a connection.", func(s Stats) int { return s.Taken }),
-		gauge("balhost_outbox_slowed_targets", "Devices and topics that rest because CCS wants them slower.", func(s Stats) int { return s.Slowed }),
-		gauge("balhost_outbox_halted_sessions", "Senders that CCS refuses, so that nothing goes out for them.", func(s Stats) int { return s.Halted }),
+		gauge("balhost_outbox_slowed_targets", "Devices and topics that rest because their peer wants them slower.", func(s Stats) int { return s.Slowed }),
+		gauge("balhost_outbox_halted_sessions", "Senders whose account is refused, so that nothing goes out for them.", func(s Stats) int { return s.Halted }),
+		gauge("balhost_outbox_resting_sessions", "Senders that rest because their peer wants fewer messages.", func(s Stats) int { return s.Resting }),
 	)
 	return m
 }

@@ -5,10 +5,11 @@
 // unanswered goes again with the same id. It holds no message (P0): its index
 // is rebuilt from the ledger at every start.
 //
-// A downstream waits in the queue of its sender. A connection takes it
-// ([Outbox.Take]) and says what became of it: [Outbox.Acked], [Outbox.Nacked],
-// [Outbox.Refused] or [Outbox.Return]. Package flow has the verdict on that, and
-// decides which downstreams have to go alone.
+// A downstream waits in the queue of its sender. A connection of the sender's transport
+// takes it ([Outbox.Take]), and says what became of it ([Outbox.Answered]), or that it
+// ended before there was an answer ([Outbox.Return]). The outbox knows no transport and
+// none of its codes: an answer comes with its verdict. Package flow has the verdict on an
+// end, and decides which downstreams have to go alone.
 //
 // [Outbox.Run] is the only goroutine here. It reads what is new, and looks after
 // what is due or has expired. Transports call the other methods from their
@@ -206,7 +207,9 @@ func (b *Outbox) Changed(sender string) <-chan struct{} {
 
 // Take hands out up to n downstreams of a sender that may go now, oldest first,
 // to one of its connections; conn is that one's number. The connection has each
-// until it says what became of it, or returns it.
+// until it says what became of it, or returns it. The number matters only where one
+// downstream may end a connection that others share. A transport whose requests can't
+// harm each other gives a new one at each call.
 func (b *Outbox) Take(sender string, conn, n int) []entry.Outgoing {
 	var out []entry.Outgoing
 	for len(out) < n {

@@ -23,15 +23,15 @@ func TestOldestFirst(t *testing.T) { // P3
 		b.Return("main", []uint64{4, 2}, cut)
 		l.accept("tokA", 0, -1)
 		expect(t, "what came back goes before what is new", take(b, 10), 2, 4, 6)
-		b.Acked("main", 1, "tokB")
-		b.Acked("main", 1, "")                  // twice
-		b.Nacked("main", 99, "WHAT", "")        // unknown
+		b.Answered("main", 1, flow.Answer{Verdict: flow.Acked, NewToken: "tokB"})
+		b.Answered("main", 1, acked)            // twice
+		b.Answered("main", 99, unavailable)     // unknown
 		b.Return("main", []uint64{1, 500}, cut) // late
 		synctest.Wait()
 		if e := l.end(t, 1); e.Status != message.Acked || e.NewToken != "tokB" || e.Attempts != 1 {
 			t.Errorf("outcome %+v", e)
 		}
-		b.Acked("main", 2, "")
+		b.Answered("main", 2, acked)
 		if e := l.end(t, 2); e.Attempts != 2 {
 			t.Errorf("written twice, but the outcome says %d", e.Attempts)
 		}
@@ -47,7 +47,7 @@ func TestRefusedEndIsRecordedLater(t *testing.T) { // P4, P5
 		l.accept("tokB", 0, time.Second)
 		expect(t, "the head", take(b, 1), 1)
 		l.refuse = 3
-		b.Acked("main", 1, "tokB")
+		b.Answered("main", 1, flow.Answer{Verdict: flow.Acked, NewToken: "tokB"})
 		time.Sleep(10 * time.Minute) // the third expires meanwhile
 		if e := l.end(t, 1); e.Status != message.Acked || e.NewToken != "tokB" || e.Attempts != 1 || l.refused != 3 {
 			t.Errorf("outcome %+v after %d refusals", e, l.refused)
@@ -78,11 +78,11 @@ func TestChangedIsClosedWhenThereIsMore(t *testing.T) { // P0
 		hint("accept", func() { l.accept("tokA", 7, -1) })
 		l.accept("tokA", 7, -1)
 		expect(t, "head", take(b, 10), 1)
-		hint("the end of a group's head", func() { b.Acked("main", 1, "") })
+		hint("the end of a group's head", func() { b.Answered("main", 1, acked) })
 		expect(t, "next", take(b, 10), 2)
 		hint("return", func() { b.Return("main", []uint64{2}, cut) })
 		take(b, 10)
-		hint("retry", func() { b.Nacked("main", 2, "SERVICE_UNAVAILABLE", ""); time.Sleep(3 * time.Second) })
+		hint("retry", func() { b.Answered("main", 2, unavailable); time.Sleep(3 * time.Second) })
 		expect(t, "again", take(b, 10), 2)
 	})
 }
@@ -98,14 +98,14 @@ func TestGroupsGoOneAfterTheOther(t *testing.T) { // P5
 		expect(t, "heads", take(b, 10), 1, 2)
 		expect(t, "nobody else", take(b, 10))
 
-		b.Nacked("main", 1, "SERVICE_UNAVAILABLE", "") // a head that waits holds its group alone
-		b.Nacked("main", 2, "DEVICE_UNREGISTERED", "") // any outcome frees the next
+		b.Answered("main", 1, unavailable)  // a head that waits holds its group alone
+		b.Answered("main", 2, unregistered) // any outcome frees the next
 		expect(t, "the other group's next", take(b, 10), 4)
 
 		l.mu.Lock()
 		l.hold = true
 		l.mu.Unlock()
-		b.Acked("main", 4, "")
+		b.Answered("main", 4, acked)
 		expect(t, "not before the commit", take(b, 10))
 		l.release()
 		expect(t, "after the commit", take(b, 10), 6)
@@ -114,7 +114,7 @@ func TestGroupsGoOneAfterTheOther(t *testing.T) { // P5
 		expect(t, "the first again", take(b, 10), 1)
 		b.Return("main", []uint64{1}, cut)
 		expect(t, "and again", take(b, 10), 1)
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "its next", take(b, 10), 3)
 	})
 }
@@ -129,7 +129,7 @@ func TestExpiredInsideAGroup(t *testing.T) { // P4, P5
 		if e := l.end(t, 2); e.Status != message.Expired || e.Attempts != 0 {
 			t.Errorf("outcome %+v", e)
 		}
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "the one after the expired", take(b, 10), 3)
 	})
 }
@@ -155,10 +155,10 @@ func TestManyGroups(t *testing.T) { // P5
 					t.Fatalf("P5: %d of group %d, want %d", seq, g, next[g])
 				}
 				if b.items[seq].Attempts == 0 && g%2 == 0 {
-					b.Nacked("main", seq, "SERVICE_UNAVAILABLE", "")
+					b.Answered("main", seq, unavailable)
 					continue
 				}
-				b.Acked("main", seq, "")
+				b.Answered("main", seq, acked)
 				next[g] += groups
 			}
 			if len(l.outcomes()) == groups/2*each { // all of the odd groups, while the even ones wait
@@ -191,7 +191,7 @@ func TestExpiryBehindAHead(t *testing.T) { // P4, P5
 		if n := len(l.outcomes()); n != all-2 {
 			t.Errorf("%d expired, want %d", n, all-2)
 		}
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "the last", take(b, 10), all)
 	})
 }
@@ -209,7 +209,7 @@ func TestRetryThenFail(t *testing.T) { // P4
 				t.Errorf("attempt %d came after %v", i, wait)
 			}
 			last = time.Now()
-			b.Nacked("main", 1, "SERVICE_UNAVAILABLE", "busy")
+			b.Answered("main", 1, saying(unavailable, "busy"))
 		}
 		if len(l.postponed) != 14 {
 			t.Fatalf("postponed %d times, want 14", len(l.postponed))
@@ -230,7 +230,7 @@ func TestScheduleOutlivesARestart(t *testing.T) { // P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("tokA", 0, -1)
 		expect(t, "first", take(b, 1), 1)
-		b.Nacked("main", 1, "INTERNAL_SERVER_ERROR", "")
+		b.Answered("main", 1, internal)
 		again := New(Options{Ledger: l})
 		again.load()
 		if n := len(again.Take("main", 1, 1)); n != 0 {
@@ -252,9 +252,9 @@ func TestRefusedStanza(t *testing.T) { // ccs-protocol.md §4.2
 		l.accept("tokA", 0, -1)
 		l.accept("tokA", 0, -1)
 		take(b, 2)
-		b.Refused("main", 1, "modify", "bad-request", "400 bad-request")
-		b.Refused("main", 2, "wait", "resource-constraint", "resource-constraint")
-		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStanza || e.Description != "400 bad-request" {
+		b.Answered("main", 1, saying(stanza, "400 bad-request"))
+		b.Answered("main", 2, flow.Answer{Verdict: flow.Retry, Code: "STANZA_ERROR", Description: "resource-constraint"})
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != "STANZA_ERROR" || e.Description != "400 bad-request" {
 			t.Errorf("outcome %+v", e)
 		}
 		time.Sleep(3 * time.Second)
@@ -268,8 +268,8 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 		l.accept("busy", 0, -1)
 		l.accept("busy", 0, -1)
 		expect(t, "two", take(b, 10), 1, 2)
-		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
-		b.Nacked("main", 2, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // in flight already: the rest grows no longer
+		b.Answered("main", 1, tooFast)
+		b.Answered("main", 2, tooFast) // in flight already: the rest grows no longer
 		if r := b.queues["main"].rests[hash(message.Token("busy"))]; r.times != 1 {
 			t.Errorf("%d rests, want 1", r.times)
 		}
@@ -282,7 +282,7 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 		got := take(b, 10)
 		slices.Sort(got)
 		expect(t, "then all", got, 1, 2, 3)
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		if n := len(b.queues["main"].rests); n != 0 {
 			t.Errorf("%d targets rest after an ack", n)
 		}
@@ -298,7 +298,7 @@ func TestEachTargetRestsAlone(t *testing.T) {
 		simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 			l.acceptTo(busy, 0, -1)
 			expect(t, "the first", take(b, 1), 1)
-			b.Nacked("main", 1, "TOPICS_MESSAGE_RATE_EXCEEDED", "")
+			b.Answered("main", 1, tooFast)
 			var want []uint64
 			for j, to := range targets {
 				if seq := l.acceptTo(to, 0, -1); j != i {
@@ -323,7 +323,7 @@ func TestRestingTargetIsNoHeadOfLine(t *testing.T) {
 		}
 		calm := l.accept("calm", 0, -1)
 		synctest.Wait()
-		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "") // the others are ready by now
+		b.Answered("main", 1, tooFast) // the others are ready by now
 		l.reads = 0
 		for range looks - 1 {
 			changed := b.Changed("main")
@@ -350,15 +350,15 @@ func TestRestingSuspectIsNotTried(t *testing.T) {
 		}
 		expect(t, "all", take(b, 3), 1, 2, 3)
 		b.Return("main", []uint64{2}, garbled)
-		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
-		b.Acked("main", 3, "")
+		b.Answered("main", 1, tooFast)
+		b.Answered("main", 3, acked)
 		expect(t, "no suspect", take(b, 9))
 		l.accept("calm", 0, -1)
 		expect(t, "the calm one on a connection", take(b, 1), 4)
 		l.accept("calm", 0, -1)
 		expect(t, "and another beside it", take(b, 1), 5)
-		b.Acked("main", 4, "")
-		b.Acked("main", 5, "")
+		b.Answered("main", 4, acked)
+		b.Answered("main", 5, acked)
 		time.Sleep(time.Hour)
 		expect(t, "alone, when it has rested", take(b, 9), 2)
 	})
@@ -371,11 +371,11 @@ func TestRestingProbe(t *testing.T) {
 			l.accept(token, 0, -1)
 		}
 		expect(t, "two", take(b, 2), 1, 2)
-		b.Nacked("main", 1, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
-		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "") // CCS knows the account: it has said so of the first
+		b.Answered("main", 1, tooFast)
+		b.Answered("main", 2, denied) // CCS knows the account: it has said so of the first
 		time.Sleep(3 * time.Second)
 		expect(t, "the calm one again", take(b, 1), 2)
-		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		b.Answered("main", 2, denied)
 		if lifted := b.Lift(); len(lifted) != 1 {
 			t.Fatal("it was not halted")
 		}
@@ -431,7 +431,7 @@ func TestRetryNeverGoesPastTheTTL(t *testing.T) { // P4
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
 		l.accept("tokA", 0, 0)
 		take(b, 1)
-		b.Nacked("main", 1, "INTERNAL_SERVER_ERROR", "sorry")
+		b.Answered("main", 1, saying(internal, "sorry"))
 		if e := l.end(t, 1); e.Status != message.Expired || e.Code != "INTERNAL_SERVER_ERROR" {
 			t.Errorf("outcome %+v", e)
 		}
@@ -452,7 +452,7 @@ func TestTTLZero(t *testing.T) { // P4
 			t.Fatalf("got %+v, want one without TTL", got)
 		}
 		time.Sleep(time.Hour) // in flight
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		if e := l.end(t, 1); e.Status != message.Acked {
 			t.Errorf("outcome %+v", e)
 		}
@@ -536,13 +536,13 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 		seq := out[i]
 		switch rnd.IntN(12) {
 		case 0:
-			b.Nacked("main", seq, "SERVICE_UNAVAILABLE", "")
+			b.Answered("main", seq, unavailable)
 		case 1:
-			b.Nacked("main", seq, "DEVICE_UNREGISTERED", "")
+			b.Answered("main", seq, unregistered)
 		case 2:
-			b.Nacked("main", seq, "DEVICE_MESSAGE_RATE_EXCEEDED", "")
+			b.Answered("main", seq, tooFast)
 		case 3:
-			b.Nacked("main", seq, "CONNECTION_DRAINING", "")
+			b.Answered("main", seq, draining)
 		case 4:
 			b.Return("main", out, cut)
 			out = nil
@@ -550,7 +550,7 @@ func churn(t *testing.T, seed uint64, l *ledger, b *Outbox) {
 			b.Return("main", out, garbled)
 			out = nil
 		default:
-			b.Acked("main", seq, "")
+			b.Answered("main", seq, acked)
 		}
 		if out != nil {
 			out = slices.Delete(out, i, i+1)
@@ -595,7 +595,7 @@ func BenchmarkTakeAndAck(b *testing.B) {
 			b.ResetTimer()
 			for done := 0; done < b.N; {
 				for _, g := range o.Take("main", 1, 16) {
-					o.Acked("main", g.Seq, "")
+					o.Answered("main", g.Seq, acked)
 					done++
 				}
 			}

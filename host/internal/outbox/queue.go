@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -26,17 +27,19 @@ type queue struct {
 	pending  int         // without an outcome on disk
 	held     map[int]int // of these, in flight, by connection; none is 0
 
-	trial flow.Trial      // which of them may go
-	seen  flow.TrialState // the state of trial when connections were last woken over it
-	rests map[uint64]rest // by target
-	sweep time.Time       // when rests is looked through again
+	trial   flow.Trial      // which of them may go
+	seen    flow.TrialState // the state of trial when connections were last woken over it
+	until   time.Time       // and until when it was to last
+	resting time.Time       // none goes until then: the sender is sent too much; zero: it does not rest
+	rests   map[uint64]rest // by target
+	sweep   time.Time       // when rests is looked through again
 }
 
 // mostMoved is how many items whose target rests one look moves at most.
 const mostMoved = 1000
 
-// rest is the pause of a target that CCS wants slower. It is not on disk: after a
-// restart CCS says so again.
+// rest is the pause of a target whose peer wants it slower. It is not on disk: after a
+// restart the peer says so again.
 type rest struct {
 	until time.Time
 	times int // pauses in a row
@@ -73,15 +76,21 @@ func (q *queue) signal() {
 
 // heed wakes the connections and Run when the state of the trial has changed.
 func (q *queue) heed() {
+	if until := q.trial.Until(); !until.Equal(q.until) {
+		q.until = until
+		q.look()
+	}
 	if now := q.trial.State(); now != q.seen {
 		q.seen = now
-		q.look()
 		q.signal()
 	}
 }
 
 // pick hands a connection what it may have now: up to n, or one that goes alone.
 func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
+	if q.resting.After(now) {
+		return nil
+	}
 	defer q.heed()
 	next := q.trial.Next(now, flow.Asking{
 		Conn: conn, Empty: q.held[conn] == 0, Others: q.first(&q.ready, now) != nil, Suspects: q.first(&q.suspects, now) != nil,
@@ -124,12 +133,12 @@ func (q *queue) first(h *heap, now time.Time) *item {
 	return it
 }
 
-// probe returns the ready one that shows best whether CCS takes the account again:
-// the one over which CCS has refused the account least often.
+// probe returns the ready one that shows best whether the account is taken again:
+// the one over which it was refused least often.
 func (q *queue) probe(now time.Time) *item {
 	best := q.ready.top()
 	for _, it := range q.ready.items { // once in a halt
-		better := it.accused < best.accused || it.accused == best.accused && it.Seq < best.Seq
+		better := it.accused() < best.accused() || it.accused() == best.accused() && it.Seq < best.Seq
 		if better && !q.rests[it.Target].until.After(now) {
 			best = it
 		}
@@ -141,7 +150,7 @@ func (q *queue) probe(now time.Time) *item {
 func (q *queue) take(it *item, conn int) {
 	q.unqueue(it)
 	q.expiring.remove(it)
-	it.state, it.conn = taken, conn
+	it.state, it.conn, it.refusals = taken, conn, q.trial.Refusals()
 	it.writes++
 	q.held[conn]++
 }
@@ -199,9 +208,14 @@ func (q *queue) delay(it *item, now time.Time) {
 	if left <= 0 {
 		return
 	}
-	if until := now.Add(left + time.Duration(q.rnd.Int64N(int64(left)/2+1))); until.After(it.Due) {
+	if until := now.Add(q.spread(left)); until.After(it.Due) {
 		it.Due = until
 	}
+}
+
+// spread is d, and up to half of it more.
+func (q *queue) spread(d time.Duration) time.Duration {
+	return d + time.Duration(q.rnd.Int64N(int64(max(0, d))/2+1))
 }
 
 // putBack makes a taken item wait again. If it has expired in flight, Run ends it
@@ -249,6 +263,13 @@ func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End
 		}
 		q.put(it, now)
 	}
+	switch {
+	case q.resting.After(now):
+		sooner(q.resting)
+	case !q.resting.IsZero():
+		q.resting = time.Time{}
+		q.signal()
+	}
 	q.trial.Tick(now)
 	q.heed()
 	if until := q.trial.Until(); !until.IsZero() {
@@ -257,16 +278,38 @@ func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End
 	return ends
 }
 
-// slow makes a target rest; wait says how long after so many pauses in a row. Refusals
-// of what was in flight when a pause began don't make the pause longer.
-func (q *queue) slow(target uint64, now time.Time, wait func(times int) time.Duration) {
+// slow makes a target rest, for least at least; wait says how long after so many pauses
+// in a row. Refusals of what was in flight when a pause began don't make the pause longer,
+// unless the peer asks for that.
+func (q *queue) slow(target uint64, now time.Time, least time.Duration, wait func(times int) time.Duration) {
 	r := q.rests[target]
-	if r.until.After(now) {
+	if !r.until.After(now) {
+		r.times++
+		r.until = now.Add(wait(r.times))
+	}
+	if until := now.Add(least); until.After(r.until) {
+		r.until = until
+	}
+	q.rests[target] = r
+}
+
+// unasked is how long a sender rests when its peer doesn't say how long.
+// Spec: fcm-v1-and-gateway.md A5.
+const unasked = time.Minute
+
+// rest makes the whole sender rest, for least if that is not zero. Refusals of what was
+// in flight when the rest began don't make it longer, unless the peer asks for that. It is
+// not on disk: after a restart the peer says so again.
+func (q *queue) rest(now time.Time, least time.Duration) {
+	switch {
+	case !q.resting.After(now):
+		q.resting = now.Add(q.spread(cmp.Or(least, unasked)))
+	case now.Add(least).After(q.resting):
+		q.resting = now.Add(q.spread(least))
+	default:
 		return
 	}
-	r.times++
-	r.until = now.Add(wait(r.times))
-	q.rests[target] = r
+	q.look()
 }
 
 // forget drops the rests that ended more than keep ago, so that the map doesn't grow.
@@ -278,9 +321,10 @@ func (q *queue) forget(now time.Time, keep time.Duration) {
 	maps.DeleteFunc(q.rests, func(_ uint64, r rest) bool { return now.Sub(r.until) > keep })
 }
 
-// Lift ends the halts of senders whose account CCS refused, because a person says
+// Lift ends the halts of senders whose account was refused, because a person says
 // that the account is in order. One downstream of each is tried now. It returns the
-// ids of these senders.
+// ids of these senders. A sender that rests goes on resting: no person can say that its
+// peer takes more now.
 func (b *Outbox) Lift() (senders []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

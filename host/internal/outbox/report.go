@@ -1,22 +1,24 @@
 package outbox
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode"
 
+	"balhost/host/internal/flow"
 	"balhost/host/internal/plain"
 	"balhost/sdk/message"
 )
 
 // Each downstream that fails is named in the log: its id, the beginning of its
-// target, and what CCS said. Where very many fail with one code, the first few
+// target, and what the peer said. Where very many fail with one code, the first few
 // are named, and later a line says how many more there were.
 const (
 	reportLines  = 10               // of one code
 	reportEvery  = 30 * time.Second // in so long
 	reportCodes  = 64               // that are told apart; a peer can make up any number
-	reportLength = 300              // of what CCS said, in bytes
+	reportLength = 300              // of what the peer said, in bytes
 )
 
 // report is what was said of one code lately.
@@ -29,12 +31,12 @@ type report struct {
 
 // tell makes the log line for an item that ends without having reached anybody,
 // or counts it. The caller holds mu. It calls say without mu.
-func (b *Outbox) tell(it *item, status message.OutcomeStatus, why reason, now time.Time) (say func()) {
+func (b *Outbox) tell(it *item, status message.OutcomeStatus, why flow.Answer, now time.Time) (say func()) {
 	what := "downstream failed"
 	if status == message.Expired {
 		what = "downstream expired after a refusal"
 	}
-	key := what + " " + why.code
+	key := what + " " + why.Code
 	if b.reports[key] == nil && len(b.reports) >= reportCodes {
 		key = what
 	}
@@ -44,7 +46,7 @@ func (b *Outbox) tell(it *item, status message.OutcomeStatus, why reason, now ti
 		b.reports[key] = r
 		b.hint() // Run drops it when its time is over
 	}
-	r.code = printable(why.code, 64)
+	r.code = printable(why.Code, 64)
 	if r.said == reportLines {
 		r.left++
 		return func() {}
@@ -55,26 +57,23 @@ func (b *Outbox) tell(it *item, status message.OutcomeStatus, why reason, now ti
 		if m, err := b.o.Ledger.Downstream(it.Seq); err == nil { // else the line goes without it
 			to = plain.Brief(target(m.To))
 		}
-		b.log.Warn(what, append([]any{"msg_id", it.MessageID, "to", to}, why.pairs()...)...)
+		b.log.Warn(what, append([]any{"msg_id", it.MessageID, "to", to}, pairs(why)...)...)
 	}
 }
 
-// target is a target as CCS writes it.
+// target is a target for a log line.
 func target(t message.Target) string {
-	switch {
-	case t.Topic != "":
-		return "/topics/" + t.Topic
-	case t.Condition != "":
-		return t.Condition
+	if t.Topic != "" {
+		return "topic " + t.Topic
 	}
-	return t.Token
+	return cmp.Or(t.Token, t.FID, t.Condition)
 }
 
-// pairs are the reason as pairs of a log line: the code, and the words if there are any.
-func (r reason) pairs() []any {
-	pairs := []any{"code", printable(r.code, 64)}
-	if r.description != "" {
-		pairs = append(pairs, "err", printable(r.description, reportLength))
+// pairs are an answer as pairs of a log line: the code, and the words if there are any.
+func pairs(a flow.Answer) []any {
+	pairs := []any{"code", printable(a.Code, 64)}
+	if a.Description != "" {
+		pairs = append(pairs, "err", printable(a.Description, reportLength))
 	}
 	return pairs
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/flow"
+
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -19,7 +21,7 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 		const token = "fJx0_pmQRE-2aVtUo1234567890abcdefghijklmnopqrstuvwxyz"
 		l.accept(token, 0, -1)
 		take(b, 1)
-		b.Nacked("main", 1, "DEVICE_UNREGISTERED", "gone\nfor good\x1b[2J")
+		b.Answered("main", 1, saying(unregistered, "gone\nfor good\x1b[2J"))
 		want := "[WARN]  downstream failed: msg_id=d-1 to=\"fJx0_pmQRE-2aVtU…\" code=DEVICE_UNREGISTERED err=\"gone·for good·[2J\"\n"
 		if log.String() != want {
 			t.Errorf("logged\n%swant\n%s", log.String(), want)
@@ -34,11 +36,11 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 			l.accept("tokA", 0, -1)
 		}
 		for _, seq := range take(b, storm) {
-			b.Nacked("main", seq, "BAD_REGISTRATION", "")
+			b.Answered("main", seq, malformed)
 		}
 		l.accept("tokB", 0, -1)
 		take(b, 1)
-		b.Refused("main", storm+2, "modify", "bad-request", "stanza error 400: bad-request") // another code has lines of its own
+		b.Answered("main", storm+2, saying(stanza, "stanza error 400: bad-request")) // another code has lines of its own
 		if n := strings.Count(log.String(), "code=BAD_REGISTRATION"); n != reportLines {
 			t.Errorf("%d lines for one code, want %d", n, reportLines)
 		}
@@ -57,7 +59,7 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 		log.Reset()
 		l.accept("tokA", 0, -1)
 		take(b, 1)
-		b.Nacked("main", storm+3, "BAD_REGISTRATION", "")
+		b.Answered("main", storm+3, malformed)
 		if !strings.Contains(log.String(), "msg_id=d-503") {
 			t.Errorf("later ones are not named: %s", log.String())
 		}
@@ -71,7 +73,7 @@ func TestMadeUpCodesAreBounded(t *testing.T) { // P10
 		for i := range 10 * reportCodes {
 			l.accept("tokA", 0, -1)
 			take(b, 1)
-			b.Nacked("main", uint64(i+1), fmt.Sprint("CODE_", i), "")
+			b.Answered("main", uint64(i+1), flow.Answer{Verdict: flow.Retry, Code: fmt.Sprint("CODE_", i)})
 		}
 		if n := len(b.reports); n > reportCodes+1 {
 			t.Errorf("%d codes are kept", n)

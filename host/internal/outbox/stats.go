@@ -17,13 +17,17 @@ type Stats struct {
 	Taken   int       // with a connection
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
-	Halted  int       // senders whose account CCS refuses
+	Halted  int       // senders whose account is refused
 	// HaltedUntil is when such a sender tries again; of several, the last.
 	HaltedUntil time.Time
+	Resting     int // senders that rest: they were sent too much
+	// RestsUntil is when such a sender goes on; of several, the last.
+	RestsUntil time.Time
 }
 
 // Stats are those of these senders, by id, or of all.
 func (b *Outbox) Stats(senders ...string) Stats {
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(senders) == 0 {
@@ -47,6 +51,12 @@ func (b *Outbox) Stats(senders ...string) Stats {
 			all.Halted++
 			if until := q.trial.Until(); until.After(all.HaltedUntil) {
 				all.HaltedUntil = until
+			}
+		}
+		if q.resting.After(now) {
+			all.Resting++
+			if q.resting.After(all.RestsUntil) {
+				all.RestsUntil = q.resting
 			}
 		}
 	}

@@ -48,13 +48,13 @@ func TestPoisonNeverLoops(t *testing.T) { // P10; ccs-protocol.md §12 (e)
 			if want == poison {
 				b.Return("main", []uint64{want}, garbled)
 			} else {
-				b.Acked("main", want, "")
+				b.Answered("main", want, acked)
 			}
 		}
 		time.Sleep(3 * time.Second)
 		expect(t, "alone again", take(b, 100), poison)
 		b.Return("main", []uint64{poison}, garbled)
-		if e := l.end(t, poison); e.Status != message.Failed || e.Code != CodeStreamError || e.Attempts != 3 || !strings.Contains(e.Description, garbled.Why) {
+		if e := l.end(t, poison); e.Status != message.Failed || e.Code != "STREAM_ERROR" || e.Attempts != 3 || !strings.Contains(e.Description, garbled.Why) {
 			t.Errorf("outcome %+v", e)
 		}
 		if len(l.outcomes()) != 5 {
@@ -71,13 +71,13 @@ func TestRivalIsNoMessagesFault(t *testing.T) { // P4
 		for next := uint64(2); next < 60; next++ {
 			accept(l, 1)
 			expect(t, "together", take(b, 2), 1, next)
-			b.Acked("main", next, "")
+			b.Answered("main", next, acked)
 			if b.Return("main", []uint64{1}, flow.End{Fault: flow.Rival, Why: "conflict"}) {
 				t.Fatal("it is blamed")
 			}
 		}
 		expect(t, "it goes again", take(b, 1), 1)
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 	})
 }
 
@@ -92,10 +92,10 @@ func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
 		expect(t, "the others first, on 3", takeOn(b, 3, 2), 3, 4)
 		expect(t, "then nothing on 3", takeOn(b, 3, 9))
 		expect(t, "nor on 2", takeOn(b, 2, 9))
-		b.Acked("main", 3, "")
+		b.Answered("main", 3, acked)
 		expect(t, "it is not empty", takeOn(b, 3, 9))
 		changed := b.Changed("main")
-		b.Acked("main", 4, "")
+		b.Answered("main", 4, acked)
 		if !hinted(changed) {
 			t.Error("no hint that one is empty")
 		}
@@ -107,7 +107,7 @@ func TestSuspectGoesAloneOnItsConnection(t *testing.T) { // P10
 		expect(t, "nothing beside it", takeOn(b, 3, 9))
 		expect(t, "2 goes on", takeOn(b, 2, 2), 5, 6)
 		changed = b.Changed("main")
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		if !hinted(changed) {
 			t.Error("no hint that it is over")
 		}
@@ -124,9 +124,9 @@ func TestSuspectPassesADrainingConnection(t *testing.T) { // P10
 		expect(t, "on the next", takeOn(b, 2, 1), 2)
 		b.Return("main", []uint64{2}, garbled)
 		expect(t, "the others first", takeOn(b, 3, 1), 3)
-		b.Acked("main", 3, "")
+		b.Answered("main", 3, acked)
 		expect(t, "the suspect", takeOn(b, 3, 9), 2)
-		b.Acked("main", 2, "")
+		b.Answered("main", 2, acked)
 		expect(t, "the rest", takeOn(b, 3, 9), 4, 5, 6)
 	})
 }
@@ -138,7 +138,7 @@ func TestProbePassesWhatIsInFlight(t *testing.T) {
 		accept(l, 6)
 		expect(t, "never answered", takeOn(b, 1, 1), 1)
 		expect(t, "on another", takeOn(b, 2, 1), 2)
-		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		b.Answered("main", 2, denied)
 		time.Sleep(6 * time.Minute)
 		expect(t, "the probe", takeOn(b, 1, 9), 3)
 		time.Sleep(time.Minute)
@@ -147,7 +147,7 @@ func TestProbePassesWhatIsInFlight(t *testing.T) {
 		b.Return("main", []uint64{1, 3}, cut)
 		expect(t, "it was lost: another", takeOn(b, 2, 9), 1)
 		expect(t, "alone too", takeOn(b, 3, 9))
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "then all", takeOn(b, 2, 9), 2, 3, 4, 5, 6)
 	})
 }
@@ -159,11 +159,11 @@ func TestProbeOvertakenByAnAnswer(t *testing.T) {
 		accept(l, 5)
 		expect(t, "slow", takeOn(b, 1, 1), 1)
 		expect(t, "on another", takeOn(b, 2, 1), 2)
-		b.Nacked("main", 2, "AUTHENTICATION_FAILED", "")
+		b.Answered("main", 2, denied)
 		time.Sleep(6 * time.Minute)
 		expect(t, "the probe", takeOn(b, 2, 9), 3)
 		time.Sleep(time.Minute)
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "others", takeOn(b, 1, 2), 2, 4)
 		expect(t, "beside the probe", takeOn(b, 2, 9), 5)
 	})
@@ -192,7 +192,7 @@ func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
 		}
 		for _, innocent := range []uint64{2, 3} {
 			expect(t, "alone", take(b, 9), innocent)
-			b.Acked("main", innocent, "")
+			b.Answered("main", innocent, acked)
 		}
 		time.Sleep(time.Until(l.postponed[0].due))
 		l.postponed = nil
@@ -205,7 +205,7 @@ func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
 			if attempt == attempts {
 				break
 			}
-			if n := len(l.postponed); n != attempt || l.postponed[n-1].attempts != attempt || l.postponed[n-1].code != CodeConnectionLost {
+			if n := len(l.postponed); n != attempt || l.postponed[n-1].attempts != attempt || l.postponed[n-1].code != "CONNECTION_LOST" {
 				t.Fatalf("attempt %d: postponed %+v", attempt, l.postponed)
 			}
 			if wait := time.Until(l.postponed[attempt-1].due); wait < time.Second {
@@ -213,11 +213,11 @@ func TestMessageThatEndsItsConnections(t *testing.T) { // P4, P10
 			}
 			accept(l, 1)
 			expect(t, "another meanwhile", take(b, 9), next)
-			b.Acked("main", next, "")
+			b.Answered("main", next, acked)
 			next++
 			time.Sleep(time.Until(l.postponed[attempt-1].due))
 		}
-		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeConnectionLost || !strings.Contains(e.Description, "at last: EOF") || e.Attempts != 4+attempts {
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != "CONNECTION_LOST" || !strings.Contains(e.Description, "at last: EOF") || e.Attempts != 4+attempts {
 			t.Errorf("outcome %+v", e)
 		}
 		time.Sleep(time.Hour)
@@ -237,15 +237,15 @@ func TestAnswerEndsSuspicion(t *testing.T) { // P3
 			lose()
 			lose()
 			expect(t, "together", take(b, 9), 1, 2)
-			b.Nacked("main", 1, "CONNECTION_DRAINING", "")
-			b.Nacked("main", 2, "CONNECTION_DRAINING", "")
+			b.Answered("main", 1, draining)
+			b.Answered("main", 2, draining)
 		}
 		expect(t, "together", take(b, 9), 1, 2)
 		b.Return("main", []uint64{1, 2}, garbled)
 		expect(t, "alone", take(b, 9), 1)
-		b.Nacked("main", 1, "CONNECTION_DRAINING", "")
+		b.Answered("main", 1, draining)
 		expect(t, "the one that was acquitted goes first", take(b, 9), 1)
-		b.Acked("main", 1, "")
+		b.Answered("main", 1, acked)
 		expect(t, "alone", take(b, 9), 2)
 	})
 }
@@ -275,12 +275,12 @@ func TestSuspectThatIsNeverAnswered(t *testing.T) { // P4, P10
 			expect(t, "until then", take(b, 9), next)
 			accept(l, 1)
 			expect(t, "and another", take(b, 9), next+1)
-			b.Acked("main", next+1, "")
+			b.Answered("main", next+1, acked)
 			b.Return("main", []uint64{1, next}, garbled)
 			expect(t, "who came later is suspected too", take(b, 9), next)
-			b.Acked("main", next, "")
+			b.Answered("main", next, acked)
 		}
-		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStreamError || e.Attempts != 4 {
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != "STREAM_ERROR" || e.Attempts != 4 {
 			t.Errorf("outcome %+v", e)
 		}
 	})
@@ -306,7 +306,7 @@ func TestSuspectWithoutAnEmptyConnection(t *testing.T) { // P10
 					first = pause
 				}
 				for _, seq := range got {
-					b.Acked("main", seq, "")
+					b.Answered("main", seq, acked)
 				}
 			} else {
 				pause += 50 * time.Millisecond
@@ -336,7 +336,7 @@ func TestSuspectBesideSlowAnswers(t *testing.T) { // P10
 			accept(l, 1)
 			for seq, at := range due {
 				if !at.After(time.Now()) {
-					b.Acked("main", seq, "")
+					b.Answered("main", seq, acked)
 					delete(due, seq)
 				}
 			}
@@ -378,7 +378,7 @@ func TestSuspectsAndOthersShareTheTime(t *testing.T) { // P10
 				} else {
 					others++
 				}
-				b.Acked("main", seq, "")
+				b.Answered("main", seq, acked)
 			}
 			if time.Since(start) > time.Minute {
 				t.Fatalf("%d suspects are left after a minute, %d others went", left, others)
@@ -403,7 +403,7 @@ func TestSuspectKeepsItsGroup(t *testing.T) { // P5
 		expect(t, "other connections find only the other head", takeOn(b, 2, 9))
 		b.Return("main", []uint64{1}, cut) // it waits for its next attempt now
 		expect(t, "the other head", take(b, 9), 4)
-		b.Acked("main", 4, "")
+		b.Answered("main", 4, acked)
 		expect(t, "nothing of its group", take(b, 9))
 		for round := range 2 {
 			time.Sleep(time.Until(l.postponed[round].due))
@@ -415,11 +415,11 @@ func TestSuspectKeepsItsGroup(t *testing.T) { // P5
 					b.Return("main", []uint64{2}, cut)
 					continue
 				}
-				b.Acked("main", other, "")
+				b.Answered("main", other, acked)
 			}
 		}
 		expect(t, "the next", take(b, 9), 2)
-		b.Acked("main", 2, "")
+		b.Answered("main", 2, acked)
 		expect(t, "and the last", take(b, 9), 3)
 	})
 }
@@ -470,7 +470,7 @@ func TestFlappingNetworkFailsNothing(t *testing.T) { // P3, P4
 				b.Return("main", got, cut)
 			} else {
 				for _, seq := range got {
-					b.Acked("main", seq, "")
+					b.Answered("main", seq, acked)
 				}
 			}
 			time.Sleep(time.Second)
@@ -512,7 +512,7 @@ func TestQuotaFailsNoGoodMessage(t *testing.T) { // P4, P10
 					time.Sleep(time.Minute)
 					for got := take(b, 9); len(got) > 0; got = take(b, 9) {
 						for _, seq := range got {
-							b.Acked("main", seq, "")
+							b.Answered("main", seq, acked)
 						}
 					}
 				}
@@ -542,13 +542,13 @@ func TestOldestSuspectIsThePoison(t *testing.T) { // P10
 		}
 		for _, seq := range []uint64{2, 3, 4, 5} {
 			expect(t, "another", take(b, 9), seq)
-			b.Acked("main", seq, "")
+			b.Answered("main", seq, acked)
 		}
 		for i := 0; !slices.ContainsFunc(l.outcomes(), func(e entry.End) bool { return e.Seq == 1 }); i++ {
 			accept(l, 1)
 			for _, seq := range take(b, 9) {
 				if seq != 1 {
-					b.Acked("main", seq, "")
+					b.Answered("main", seq, acked)
 				} else if !b.Return("main", []uint64{1}, policy) {
 					t.Error("not blamed, although others get through")
 				}
@@ -557,7 +557,7 @@ func TestOldestSuspectIsThePoison(t *testing.T) { // P10
 				t.Fatal("it never ends")
 			}
 		}
-		if e := l.end(t, 1); e.Status != message.Failed || e.Code != CodeStreamError || e.Attempts != 17 {
+		if e := l.end(t, 1); e.Status != message.Failed || e.Code != "STREAM_ERROR" || e.Attempts != 17 {
 			t.Errorf("outcome %+v", e)
 		}
 	})

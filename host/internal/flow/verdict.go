@@ -1,10 +1,5 @@
 package flow
 
-import (
-	"strings"
-	"time"
-)
-
 // Verdict says what to do with a downstream after its answer, or when it was left
 // unanswered.
 type Verdict uint8
@@ -34,41 +29,4 @@ func (v Verdict) After(attempts, limit int) Verdict {
 		return Fail
 	}
 	return v
-}
-
-// Judge says what a nack's code means. An unknown code is treated as
-// INTERNAL_SERVER_ERROR. The table is that of ccs-protocol.md §4.1.
-func Judge(code string) Verdict {
-	switch code {
-	case "CONNECTION_DRAINING":
-		return Resend
-	case "DEVICE_MESSAGE_RATE_EXCEEDED", "TOPICS_MESSAGE_RATE_EXCEEDED", "QUOTA_EXCEEDED":
-		return SlowDown
-	case "AUTHENTICATION_FAILED":
-		return Halt
-	case "BAD_REGISTRATION", "DEVICE_UNREGISTERED", "SENDER_ID_MISMATCH", "BAD_ACK",
-		"INVALID_JSON", "INVALID_TTL", "JSON_TYPE_ERROR", "INVALID_APNS_CREDENTIAL":
-		return Fail
-	}
-	if strings.EqualFold(code, "InvalidJson") { // the spelling of 2013, see ccs-protocol.md §4
-		return Fail
-	}
-	return Retry // SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR
-}
-
-// Expired reports whether a downstream's time is over; without expires it never is.
-// TTLs are whole seconds, and the last second passes first: a TTL of 0, "now or
-// never", leaves one second to send the downstream.
-func Expired(now, expires time.Time) bool {
-	return !expires.IsZero() && now.Sub(expires) >= time.Second
-}
-
-// Remaining is the TTL to send at this moment, in whole seconds rounded down;
-// nil for a zero expires.
-func Remaining(now, expires time.Time) *time.Duration {
-	if expires.IsZero() {
-		return nil
-	}
-	d := max(0, expires.Sub(now)).Truncate(time.Second)
-	return &d
 }
