@@ -57,6 +57,7 @@ var place = map[string]tier{
 	"host/internal/latency":             pure,
 	"host/internal/instance":            seam,
 	"host/internal/ccs":                 engine,
+	"host/internal/fcmv1":               engine,
 	"host/internal/outbox":              engine,
 	"host/internal/ledger":              engine,
 	"host/internal/journal":             files,

@@ -1,0 +1,2 @@
+// Package fcmv1 x.
+package fcmv1
