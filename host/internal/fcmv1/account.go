@@ -1,0 +1,121 @@
+package fcmv1
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"balhost/host/internal/flow"
+	"balhost/host/internal/serviceaccount"
+)
+
+// account is what is known of who we are for FCM.
+type account struct {
+	key   serviceaccount.Key // zero with ADC, or if it can't be read
+	wrong string             // why FCM does not serve this account; "": it does, or has not said
+	known bool               // it has served it
+	file  string             // why the changed key file is not used; "": it is
+}
+
+// halted notes that FCM does not serve the account, and says what to do.
+func (a *account) halted(j *judgement, project string) string {
+	a.wrong = advised(j, project, a.key)
+	return a.wrong
+}
+
+// served notes that FCM serves the account.
+func (a *account) served() { a.wrong, a.known = "", true }
+
+// advised is what FCM said, with what to do about it.
+func advised(j *judgement, project string, key serviceaccount.Key) string {
+	who := "these credentials"
+	if key.Private != nil {
+		who = fmt.Sprintf("%v of project %s", key, key.ProjectID)
+	}
+	what := ""
+	switch {
+	case j.Code == "SERVICE_DISABLED":
+		what = fmt.Sprintf("enable the Firebase Cloud Messaging API for project %s (console.cloud.google.com, APIs)", project)
+	case j.sign == badToken:
+		what = fmt.Sprintf("FCM takes no access token of %s, not even a new one: does the key belong to this project, and is this machine's clock right?", who)
+	default:
+		what = fmt.Sprintf("%s may not send for project %s: is sender_id the number of that project, is endpoint right, "+
+			"and has the account the permission cloudmessaging.messages.create (role Firebase Cloud Messaging API Admin)?", who, project)
+	}
+	return j.Description + ": " + what
+}
+
+// introduce asks FCM once whether it serves the account, so that a wrong one is known
+// before the first message.
+func (s *Session) introduce(ctx context.Context) {
+	s.mu.Lock()
+	known := s.account.known
+	s.mu.Unlock()
+	if known { // Open has asked
+		return
+	}
+	if _, err := s.bearer.get(ctx); err != nil {
+		return // we stop
+	}
+	switch err := s.check(ctx); {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.o.Log.Error("FCM does not serve this account, or can't be asked", "err", err)
+	default:
+		s.o.Log.Info("FCM serves this account", "addr", s.url.Host)
+	}
+}
+
+// checkRequest is a message that FCM checks and does not send. Nobody has the topic.
+// Spec: fcm-v1-and-gateway.md A10.
+const checkRequest = `{"validate_only":true,"message":{"topic":"balhost-check","data":{"bal_id":"check"}}}`
+
+// check asks FCM whether it serves the account.
+func (s *Session) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	j := s.authorized(ctx, func(time.Time) ([]byte, error) { return []byte(checkRequest), nil })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case j.Verdict == flow.Acked, j.sign == quota, j.sign == targetRate:
+		s.account.served()
+		return nil
+	case j.Verdict == flow.Halt:
+		return fmt.Errorf("%s: %s", j.Code, s.account.halted(&j, s.o.SenderID))
+	}
+	return fmt.Errorf("%s: %s", cmp.Or(j.Code, "no answer"), j.Description)
+}
+
+// Open fetches an access token and asks FCM whether it serves the account, before Run.
+// So a wrong key, project or endpoint is known while the session that s is to succeed
+// goes on. No message passes.
+func (s *Session) Open(ctx context.Context) error {
+	s.bearer.renew(ctx)
+	if _, err := s.bearer.state(); err != nil {
+		return err
+	}
+	if a, _ := s.bearer.look(); a.token == "" {
+		return context.Cause(ctx)
+	}
+	return s.check(ctx)
+}
+
+// Close lets go of what Open holds, if Run has not taken it over.
+func (s *Session) Close() { s.close() }
+
+// Stands reports whether FCM serves the account.
+func (s *Session) Stands() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.account.known && s.account.wrong == ""
+}
+
+// Probe reports whether FCM would take messages with these options. It sends none. Of
+// the options it needs no Outbox.
+func Probe(ctx context.Context, o Options) error {
+	s := New(o)
+	defer s.Close()
+	return s.Open(ctx)
+}

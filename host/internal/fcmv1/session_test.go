@@ -1,0 +1,443 @@
+package fcmv1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/flow"
+)
+
+// real leaves out the session's own question about its account.
+func real(body string) bool { return !strings.Contains(body, "balhost-check") }
+
+// Each downstream goes out once, and its answer comes back to it.
+func TestSends(t *testing.T) { // P4
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newBox(downstreams(50)...), 0
+		var mu sync.Mutex
+		sent := map[string]int{}
+		s := newSession(Options{Outbox: b, Transport: wire(func(r *http.Request, body string) (int, string) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent[body]++
+			if r.URL.String() != "https://fcm.googleapis.com/v1/projects/482915730064/messages:send" || r.Method != "POST" || r.Header.Get("Authorization") != "Bearer 1" ||
+				r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Idempotency-Key") != "" {
+				t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
+			}
+			if strings.Contains(body, `"t:7"`) {
+				return 404, fail("NOT_FOUND", "x", fcmError("UNREGISTERED"))
+			}
+			return 200, accepted
+		})}, tokens(&n))
+		stop := start(t, s)
+		until(t, "all answers", func() bool { return len(b.answers()) == 50 })
+		stop()
+		for _, a := range b.answers() {
+			if a.Gone != (a.seq == 7) || (a.Verdict == flow.Acked) == (a.seq == 7) {
+				t.Errorf("%d: %+v", a.seq, a.Answer)
+			}
+		}
+		if len(sent) < 50 || len(sent) > 51 || n != 1 { // perhaps with the question about the account
+			t.Errorf("%d bodies, %d tokens", len(sent), n)
+		}
+		if once := slices.Compact(slices.Sorted(slices.Values(b.takes))); len(once) != len(b.takes) {
+			t.Errorf("two takes are of one connection: %v", b.takes)
+		}
+		st := s.Status()
+		if st.Acked != 49 || st.Refused != 1 || st.InFlight != 0 || st.Downstreams != 50 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// Never more are in flight than connections carry.
+func TestWindow(t *testing.T) { // P3
+	for major, total := range map[int]int{2: 2000, 1: 500} {
+		synctest.Test(t, func(t *testing.T) {
+			b, n := newBox(downstreams(total)...), 0
+			var now, most atomic.Int64
+			s := newSession(Options{Outbox: b, Connections: 2, Rate: 1e6, Transport: trip(func(r *http.Request) (*http.Response, error) {
+				if c := now.Add(1); c > most.Load() && s1(b) {
+					most.Store(c)
+				}
+				time.Sleep(50 * time.Millisecond)
+				now.Add(-1)
+				response := reply2(r, 200, accepted)
+				response.ProtoMajor = major
+				return response, nil
+			})}, tokens(&n))
+			start(t, s)
+			until(t, "all answers", func() bool { return len(b.answers()) == total })
+			if want := int64(map[int]int{2: 200, 1: 2}[major]); most.Load() != want {
+				t.Errorf("HTTP/%d: %d in flight, want %d", major, most.Load(), want)
+			}
+		})
+	}
+}
+
+// s1 reports whether the first answers have come, by which the version of HTTP is known.
+func s1(b *box) bool { return len(b.answers()) > 250 }
+
+// A 401 in mid-flight: one token is fetched for all, each downstream goes again at once,
+// and no attempt is counted. Sheet G 5.
+func TestTokenThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newBox(), 0
+		var old atomic.Bool
+		s := newSession(Options{Outbox: b, Rate: 1e6, Transport: wire(func(r *http.Request, body string) (int, string) {
+			time.Sleep(50 * time.Millisecond)
+			if old.Load() && r.Header.Get("Authorization") == "Bearer 1" {
+				return 401, fail("UNAUTHENTICATED", "x", expired)
+			}
+			return 200, accepted
+		})}, tokens(&n))
+		start(t, s)
+		time.Sleep(time.Minute)
+		old.Store(true)
+		b.put(downstreams(100)...)
+		until(t, "all answers", func() bool { return len(b.answers()) == 100 })
+		if v := b.verdicts(); v[flow.Acked] != 100 || n != 2 {
+			t.Errorf("%v with %d tokens", v, n)
+		}
+	})
+}
+
+// When FCM takes no new token either, the account is at fault: each downstream is tried
+// twice at most. A later one gets another new token.
+func TestEveryTokenIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newBox(downstreams(10)...), 0
+		var posts atomic.Int64
+		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
+			if real(body) {
+				posts.Add(1)
+			}
+			return 401, html
+		})}, tokens(&n))
+		start(t, s)
+		until(t, "all answers", func() bool { return len(b.answers()) == 10 })
+		for _, a := range b.answers() {
+			if a.Verdict != flow.Halt || !strings.Contains(a.Description, "clock") {
+				t.Errorf("%+v", a.Answer)
+			}
+		}
+		if posts.Load() > 20 {
+			t.Errorf("%d posts for 10 downstreams", posts.Load())
+		}
+		if st := s.Status(); len(st.Unready) == 0 || s.Stands() {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// Apple's key is wrong in the console: Apple's messages fail with Apple's reason, the
+// others flow, and no token is fetched. Sheet G 4.
+func TestAppleKeyIsWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newBox(downstreams(20)...), 0
+		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
+			if strings.Contains(body, `"t:1`) {
+				return 401, fail("UNAUTHENTICATED", "Expected OAuth 2 access token", apnsKey, fcmError("THIRD_PARTY_AUTH_ERROR"))
+			}
+			return 200, accepted
+		})}, tokens(&n))
+		start(t, s)
+		until(t, "all answers", func() bool { return len(b.answers()) == 20 })
+		if v := b.verdicts(); v[flow.Fail] != 11 || v[flow.Acked] != 9 || n != 1 {
+			t.Errorf("%v with %d tokens", v, n)
+		}
+		st := s.Status()
+		if len(st.Warnings) != 1 || !strings.Contains(st.Warnings[0], "InvalidProviderToken") || len(st.Unready) != 0 {
+			t.Errorf("%q, %q", st.Warnings, st.Unready)
+		}
+		time.Sleep(2 * time.Hour)
+		if st := s.Status(); len(st.Warnings) != 0 {
+			t.Errorf("hours later: %q", st.Warnings)
+		}
+	})
+}
+
+// A wrong project makes no target gone, and the status says what to look at. Sheet G 8.
+func TestWrongProject(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		body   string
+		says   string
+	}{
+		{404, html, "is sender_id the number of that project"},
+		{403, fail("PERMISSION_DENIED", "x", iam), "cloudmessaging.messages.create"},
+		{403, fail("PERMISSION_DENIED", "x", disabled), "enable the Firebase Cloud Messaging API for project 482915730064"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, n := newBox(downstreams(20)...), 0
+			s := newSession(Options{Outbox: b, Transport: wire(func(*http.Request, string) (int, string) { return c.status, c.body })}, tokens(&n))
+			start(t, s)
+			until(t, "all answers", func() bool { return len(b.answers()) == 20 })
+			for _, a := range b.answers() {
+				if a.Verdict != flow.Halt || a.Gone || !strings.Contains(a.Description, c.says) {
+					t.Errorf("%+v", a.Answer)
+				}
+			}
+			if st := s.Status(); len(st.Unready) != 1 || !strings.Contains(st.Unready[0], c.says) {
+				t.Errorf("%q", st.Unready)
+			}
+		})
+	}
+}
+
+// The project's quota rests the session, and halves its rate once; another session goes
+// on. Sheet G 3.
+func TestProjectQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		resting, other := newBox(downstreams(100)...), newBox()
+		full := wire(func(_ *http.Request, body string) (int, string) {
+			time.Sleep(time.Millisecond)
+			if !real(body) {
+				return 200, accepted
+			}
+			return 429, fail("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric", perProject)
+		})
+		s := newSession(Options{Outbox: resting, Transport: full}, tokens(&n))
+		start(t, s)
+		start(t, newSession(Options{Name: "other", Outbox: other, Transport: wire(func(*http.Request, string) (int, string) { return 200, accepted })}, tokens(new(int))))
+		until(t, "the first answers", func() bool { return len(resting.answers()) > 0 })
+		time.Sleep(time.Second)
+		sent := len(resting.answers())
+		if v := resting.verdicts(); v[flow.Rest] != sent || sent == 100 {
+			t.Errorf("%v of 100", v)
+		}
+		other.put(downstreams(10)...)
+		time.Sleep(50 * time.Second)
+		if len(resting.answers()) != sent || len(other.answers()) != 10 {
+			t.Errorf("%d and %d answers", len(resting.answers()), len(other.answers()))
+		}
+		st := s.Status()
+		if st.RestingUntil.IsZero() || s.pace.most != 4000 {
+			t.Errorf("rests until %v, then %v a second at most", st.RestingUntil, s.pace.most)
+		}
+		time.Sleep(20 * time.Second)
+		if len(resting.answers()) == sent {
+			t.Error("it rests for more than a minute")
+		}
+	})
+}
+
+// A topic that is sent too much rests, and others go; three targets at once are the
+// project. Sheet G 9; A6.
+func TestTargetRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(2)...)
+		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
+			if !real(body) || strings.Contains(body, `"t:9`) {
+				return 200, accepted
+			}
+			return 429, fail("RESOURCE_EXHAUSTED", "Topic quota exceeded.", fcmError("QUOTA_EXCEEDED"), violation)
+		})}, tokens(new(int)))
+		start(t, s)
+		until(t, "two answers", func() bool { return len(b.answers()) == 2 })
+		b.put(downstream(9), downstream(1))
+		until(t, "four answers", func() bool { return len(b.answers()) == 4 })
+		if v := b.verdicts(); v[flow.SlowDown] != 3 || v[flow.Acked] != 1 {
+			t.Errorf("two targets: %v", v)
+		}
+		time.Sleep(11 * time.Second)
+		b.put(downstreams(3)...)
+		until(t, "seven answers", func() bool { return len(b.answers()) == 7 })
+		if v := b.verdicts(); v[flow.SlowDown] != 5 || v[flow.Rest] != 1 {
+			t.Errorf("three targets: %v", v)
+		}
+	})
+}
+
+// While nothing gets through, the session pauses; the outbox is not asked in vain, and
+// no attempt is counted. Then all goes out.
+func TestNothingGetsThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(500)...)
+		var up atomic.Bool
+		s := newSession(Options{Outbox: b, Rate: 1e6, Transport: trip(func(r *http.Request) (*http.Response, error) {
+			if !up.Load() {
+				return nil, errors.New("dial tcp 192.0.2.1:443: connection refused")
+			}
+			return reply2(r, 200, accepted), nil
+		})}, tokens(new(int)))
+		start(t, s)
+		time.Sleep(time.Hour)
+		down := b.verdicts()
+		if down[flow.Resend] < 60 || down[flow.Resend] > 400*3+100 || len(down) != 1 {
+			t.Errorf("in an hour: %v", down)
+		}
+		st := s.Status()
+		if len(st.Unready) != 1 || !strings.Contains(st.Unready[0], "connection refused") || st.RestingUntil.IsZero() {
+			t.Errorf("%+v", st)
+		}
+		if len(st.Warnings) == 0 {
+			t.Error("no alarm after an hour")
+		}
+		up.Store(true)
+		time.Sleep(time.Minute) // the longest pause
+		until(t, "all are taken", func() bool { return b.verdicts()[flow.Acked] == 500 })
+		if st := s.Status(); len(st.Unready) != 0 || len(st.Warnings) != 0 {
+			t.Errorf("%q, %q", st.Unready, st.Warnings)
+		}
+	})
+}
+
+// A person who has mended the network need not wait.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(1)...)
+		var up atomic.Bool
+		s := newSession(Options{Outbox: b, Transport: trip(func(r *http.Request) (*http.Response, error) {
+			if !up.Load() {
+				return nil, errors.New("no route to host")
+			}
+			return reply2(r, 200, accepted), nil
+		})}, tokens(new(int)))
+		start(t, s)
+		time.Sleep(10 * time.Minute)
+		for synctest.Wait(); time.Now().Before(s.health.until) == false; synctest.Wait() {
+			time.Sleep(time.Millisecond)
+		}
+		up.Store(true)
+		began := time.Now()
+		if !s.Hurry() {
+			t.Error("nothing waited")
+		}
+		synctest.Wait()
+		if b.verdicts()[flow.Acked] != 1 || time.Since(began) != 0 {
+			t.Errorf("%v after %v", b.verdicts(), time.Since(began))
+		}
+	})
+}
+
+// FCM in trouble: each downstream is tried again after 10 s or more, and the session
+// rests when that is so for several targets. Sheet A5, A6, G 11.
+func TestTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(1000)...)
+		var up atomic.Bool
+		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
+			if !up.Load() && real(body) {
+				return 503, fail("UNAVAILABLE", "x", fcmError("UNAVAILABLE"))
+			}
+			return 200, accepted
+		})}, tokens(new(int)))
+		start(t, s)
+		time.Sleep(5 * time.Minute)
+		for _, a := range b.answers() {
+			if a.Verdict != flow.Retry || a.RetryAfter < 10*time.Second {
+				t.Fatalf("%+v", a.Answer)
+			}
+		}
+		if n := len(b.answers()); n < 5 || n > 200 {
+			t.Errorf("%d attempts in 5 minutes", n)
+		}
+		up.Store(true)
+		left := 1000 - len(b.answers())
+		time.Sleep(time.Minute) // the longest pause
+		until(t, "the rest is taken", func() bool { return b.verdicts()[flow.Acked] == left })
+	})
+}
+
+// A stop takes nothing more, and lets what is in flight end; what has no answer by then
+// is ambiguous if it was written, and goes back if not.
+func TestStop(t *testing.T) { // P3, P4
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(3)...)
+		s := newSession(Options{Outbox: b, Transport: trip(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			switch {
+			case !real(string(body)):
+				return reply2(r, 200, accepted), nil
+			case strings.Contains(string(body), `"t:1"`):
+				time.Sleep(2 * time.Second)
+				return reply2(r, 200, accepted), nil
+			case strings.Contains(string(body), `"t:2"`):
+				httptrace.ContextClientTrace(r.Context()).WroteHeaders()
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}, tokens(new(int)))
+		stop := start(t, s)
+		time.Sleep(time.Second)
+		began := time.Now()
+		go b.put(downstream(4)) // too late
+		stop()
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("it took %v to stop", took)
+		}
+		got := map[uint64]flow.Verdict{}
+		for _, a := range b.answers() {
+			got[a.seq] = a.Verdict
+		}
+		if got[1] != flow.Acked || got[2] != flow.Retry || got[3] != flow.Resend {
+			t.Errorf("%v", got)
+		}
+		if st := s.Status(); st.InFlight != 0 || st.Ambiguous != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// A request without an answer ends after 30 s: a written one counts as an attempt.
+func TestTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(downstreams(1)...)
+		s := newSession(Options{Outbox: b, Transport: trip(func(r *http.Request) (*http.Response, error) {
+			httptrace.ContextClientTrace(r.Context()).WroteHeaders()
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}, tokens(new(int)))
+		began := time.Now()
+		start(t, s)
+		until(t, "an answer", func() bool { return len(b.answers()) == 1 })
+		a := b.answers()[0]
+		if a.Verdict != flow.Retry || a.Code != CodeNoAnswer || a.at.Sub(began) != 30*time.Second {
+			t.Errorf("%+v after %v", a.Answer, a.at.Sub(began))
+		}
+	})
+}
+
+// The TTL that is sent is what remains when the request is written, however long the
+// access token took.
+func TestRemainingTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, n := newBox(), 0
+		bodies := make(chan string, 10)
+		slow := func(ctx context.Context) (access, error) {
+			if n > 0 {
+				time.Sleep(10 * time.Second)
+			}
+			return tokens(&n)(ctx)
+		}
+		s := newSession(Options{Outbox: b, Transport: wire(func(r *http.Request, body string) (int, string) {
+			if real(body) {
+				bodies <- body
+				if r.Header.Get("Authorization") == "Bearer 1" {
+					return 401, html
+				}
+			}
+			return 200, accepted
+		})}, slow)
+		start(t, s)
+		time.Sleep(time.Second)
+		g, ttl := downstream(1), time.Minute
+		g.TTL = &ttl
+		b.put(g)
+		if one, two := <-bodies, <-bodies; !strings.Contains(one, `"ttl":"60s"`) || !strings.Contains(two, `"ttl":"50s"`) {
+			t.Errorf("%s\n%s", one, two)
+		}
+	})
+}
