@@ -22,6 +22,7 @@ type session struct {
 	window  int64  // what the client allows on the connection
 	initial int64  // and on a new stream
 	credit  uint32 // read bytes that the client does not know of
+	agreed  bool   // the client has acked the settings
 	pinged  time.Time
 	strikes int   // pings that came too early
 	closing error // end when out is empty; all has been said
@@ -116,8 +117,10 @@ func (c *conn) frame(f http2.Frame, now time.Time) error {
 			x.window += int64(f.Increment)
 		}
 	case *http2.SettingsFrame:
-		if !f.IsAck() {
-			return c.settings(f)
+		if f.IsAck() {
+			h.agreed = true
+		} else {
+			c.settings(f)
 		}
 	case *http2.PingFrame:
 		if !f.IsAck() {
@@ -146,7 +149,9 @@ func (c *conn) headers(f *http2.MetaHeadersFrame, now time.Time) error {
 	}
 	h.lastID = f.StreamID
 	if len(h.streams) >= s.opts.MaxStreams {
-		s.counts.OverStreams++
+		if h.agreed { // before, a client can't know the limit
+			s.counts.OverStreams++
+		}
 		c.reset(f.StreamID, http2.ErrCodeRefusedStream, now)
 		return nil
 	}
@@ -200,7 +205,8 @@ func (c *conn) decide(x *exchange, now time.Time) {
 	}
 }
 
-func (c *conn) settings(f *http2.SettingsFrame) error {
+// settings takes what the client wants.
+func (c *conn) settings(f *http2.SettingsFrame) {
 	h := &c.h2
 	if v, ok := f.Value(http2.SettingInitialWindowSize); ok {
 		for _, x := range h.streams {
@@ -209,7 +215,6 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		h.initial = int64(v)
 	}
 	h.out = append(h.out, (*http2.Framer).WriteSettingsAck)
-	return nil
 }
 
 // ping answers a ping. A client that pings too often has to calm down.

@@ -88,9 +88,6 @@ func (w *h2writer) start() {
 	}
 	w.fr.WriteSettings(settings...)
 	w.fr.WriteWindowUpdate(0, ourWindow-defaultWindow)
-	if o.Grease {
-		w.fr.WriteRawFrame(0x2b, 0, 0, []byte("grease"))
-	}
 }
 
 // fill makes the frames that may be written now. An error ends the connection after them.
@@ -164,9 +161,6 @@ func (w *h2writer) head(x *exchange, now time.Time, end bool) {
 		w.enc.WriteField(hpack.HeaderField{Name: h.name, Value: h.value})
 	}
 	w.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: x.stream, BlockFragment: w.block.Bytes(), EndStream: end, EndHeaders: true})
-	if w.c.srv.opts.Grease {
-		w.fr.WriteRawFrame(0x2b, 0, x.stream, []byte("grease"))
-	}
 }
 
 // bodies writes as much of the bodies as the client allows.

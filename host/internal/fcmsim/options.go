@@ -33,7 +33,7 @@ type Options struct {
 	TargetQuota int  // messages a minute to one token or FID (FCM: 240); 0 means no limit
 	TopicQuota  int  // messages a minute to one topic or condition; 0 means no limit
 	Throttle    bool // delay collapsible messages over 20 to one device, as FCM does; one more is free every 3 min
-	Grease      bool // add details, fields, headers and frames that no client knows
+	Grease      bool // add details, fields, headers and settings that no client knows
 
 	Seed       uint64       // of all random values; 0 means a random one
 	Remember   int          // messages remembered for each device; 0 means 1,000
