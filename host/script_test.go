@@ -27,18 +27,18 @@ import (
 // and plugins that are real processes. Beside testscript's own commands, which
 // come first where names are equal, there are
 //
-//	start sim|host|dev [FLAGS] in the background; returns when it is ready
-//	finish sim|host|dev        by SIGTERM; it must exit with 0 and leave no plugin and no socket
-//	crash sim|host             by SIGKILL
+//	start sim|fcm|host|dev [FLAGS] in the background; returns when it is ready. fcm is sim --fcm
+//	finish sim|fcm|host|dev    by SIGTERM; it must exit with 0 and leave no plugin and no socket
+//	crash sim|fcm|host         by SIGKILL
 //	hangup host                SIGHUP
 //	dies host CODE             wait for an end that nobody asked for
-//	ask sim|host PATH [BODY]   HTTP; with a body it is a POST. The answer is stdout
+//	ask sim|fcm|host PATH [BODY]  HTTP; with a body it is a POST. The answer is stdout
 //	[!] until PATTERN COMMAND  repeat ask or a program until its output matches, for a minute
 //	answered                   wait until the simulator's devices have one answer for each message (checkAnswers)
 //	exits CODE COMMAND         a program's exit code
 //	drop PROGRAM [NAME]        copy a program into the plugins folder: echo, scribe, or a script's own file
 //
-// $CCS and $BALHOST_ADMIN are the addresses of the two, $SHIPPED is config.hcl
+// $CCS, $FCM and $BALHOST_ADMIN are their addresses, $SHIPPED is config.hcl
 // as shipped. A script without a config.hcl of its own has usualConfig with its
 // more.hcl behind.
 func TestScript(t *testing.T) {
@@ -113,9 +113,11 @@ type stage struct {
 	env     []string            // of its processes, beside the test's
 	plugins string              // a folder of them
 	program map[string]string   // what runs as sim and as host; balhost when it is not there
-	running map[string]*process // sim, host
-	sim     string              // the simulator's HTTP control
+	running map[string]*process // sim, fcm, host
+	sim     string              // the CCS simulator's HTTP control
 	ccs     string              // its address, kept over restarts
+	control string              // the FCM simulator's HTTP control
+	fcm     string              // its URL, kept over restarts
 	admin   string              // the host's HTTP API
 }
 
@@ -128,6 +130,7 @@ func onStage(f func(s *stage, args []string) (out string, err error)) func(*test
 		out, err := f(s, args)
 		ts.Check(err)
 		ts.Setenv("CCS", s.ccs)
+		ts.Setenv("FCM", s.fcm)
 		ts.Setenv("BALHOST_ADMIN", s.admin)
 		io.WriteString(ts.Stdout(), out)
 	}
@@ -169,9 +172,11 @@ func (s *stage) a(args []string) (*process, error) {
 func (s *stage) startCmd(args []string) (string, error) {
 	switch {
 	case len(args) == 0 || s.running[args[0]] != nil && !s.running[args[0]].over():
-		return "", fmt.Errorf("start %v: want sim, host or dev, and not twice", args)
+		return "", fmt.Errorf("start %v: want sim, fcm, host or dev, and not twice", args)
 	case args[0] == "sim":
 		return "", s.startSim(args[1:])
+	case args[0] == "fcm":
+		return "", s.startFCM(args[1:])
 	case args[0] == "dev":
 		return "", s.startDev(args[1:])
 	}
@@ -191,6 +196,23 @@ func (s *stage) startSim(flags []string) error {
 	}
 	s.ccs, s.sim = ready[1], ready[2]
 	s.env = append(s.env, "CCS="+s.ccs)
+	return nil
+}
+
+func (s *stage) startFCM(flags []string) error {
+	listen := cmp.Or(strings.TrimPrefix(s.fcm, "https://"), "127.0.0.1:0")
+	args := append([]string{"sim", "--fcm", "--json", "--listen", listen, "--http", "127.0.0.1:0", "--ca-file", "data/sim-ca.pem", "--key-file", "data/fcm-key.json"}, flags...)
+	p, err := startProgram("balhost", s.dir, "fcm.log", s.env, args...)
+	if err != nil {
+		return err
+	}
+	s.running["fcm"] = p
+	ready, err := p.says(`"fcm":"([^"]+)".*"http":"http://([^"]+)"`)
+	if err != nil {
+		return err
+	}
+	s.fcm, s.control = ready[1], ready[2]
+	s.env = append(s.env, "FCM="+s.fcm)
 	return nil
 }
 
@@ -233,7 +255,7 @@ func (s *stage) finishCmd(args []string) (string, error) {
 		return "", err
 	}
 	var r leftovers
-	if args[0] != "sim" {
+	if args[0] != "sim" && args[0] != "fcm" {
 		status, err := adminOf(s.admin)
 		if err != nil {
 			return "", err
@@ -277,9 +299,9 @@ func (s *stage) diesCmd(args []string) (string, error) {
 
 func (s *stage) askCmd(args []string) (string, error) {
 	if len(args) < 2 {
-		return "", errors.New("usage: ask sim|host PATH [BODY]")
+		return "", errors.New("usage: ask sim|fcm|host PATH [BODY]")
 	}
-	url := "http://" + map[string]string{"sim": s.sim, "host": s.admin}[args[0]] + args[1]
+	url := "http://" + map[string]string{"sim": s.sim, "fcm": s.control, "host": s.admin}[args[0]] + args[1]
 	method, body := http.MethodGet, strings.Join(args[2:], " ")
 	if body != "" {
 		method = http.MethodPost

@@ -21,6 +21,7 @@ import (
 // simFlags are the flags of sim.
 type simFlags struct {
 	options  ccssim.Options
+	fcm      fcmFlags
 	http     string
 	ackDelay []time.Duration
 	over     string
@@ -33,8 +34,10 @@ func simCommand() *cobra.Command {
 	o := &f.options
 	cmd := &cobra.Command{
 		Use:   "sim",
-		Short: "Run the CCS simulator alone, for any CCS client",
-		Long: `Simulates Firebase's Cloud Connection Server (CCS) on this machine: direct TLS,
+		Short: "Run a simulator alone: CCS for any CCS client, or FCM's HTTP v1 for any FCM sender",
+		Long: `Without --fcm it is CCS, with --fcm it is FCM's HTTP v1 API: see below.
+
+CCS. Simulates Firebase's Cloud Connection Server (CCS) on this machine: direct TLS,
 PLAIN login, a window of un-acked upstreams, acks, nacks, draining. Google switched
 the real one off in 2024. Nothing reaches a real device. Clients must trust
 --ca-file. The first start writes that file, and its key beside it.
@@ -66,18 +69,22 @@ You control it over HTTP, in JSON. Every field is optional except "from", "on" a
   curl HTTP/acked                token and message id of every acked upstream, one a line
   curl HTTP/transcript           the last stanzas, without credentials
 
-HTTP stands for http://127.0.0.1:5280, or the address of --http.`,
+HTTP stands for http://127.0.0.1:5280, or the address of --http.
+
+` + fcmHelp,
 		Example: `  balhost sim --devices 100 --rate 500 --category com.example.echo
-  balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json`,
+  balhost sim --devices 100 --rate 0 --limit 1000000 --size 300 --json
+  balhost sim --fcm
+  balhost sim --fcm --answer-delay 50ms --quota 60000 --grease`,
 		Args:        arguments(0, 0),
 		RunE:        func(cmd *cobra.Command, _ []string) error { return sim(cmd.Context(), f, cmd) },
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where CCS clients connect, with TLS")
-	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "address of its control; only on this machine, because it asks for no password")
-	flags.StringVar(&o.CAFile, "ca-file", "data/sim-ca.pem", "the CA `file` that clients must trust")
-	flags.StringVar(&o.SenderID, "sender-id", ccssim.DefaultSenderID, "the sender id that may log in")
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:5236", "where clients connect, with TLS; with --fcm the default is "+fcmListen)
+	flags.StringVar(&f.http, "http", "127.0.0.1:5280", "address of its control; with --fcm the default is "+fcmControl+"; only on this machine, because it asks for no password")
+	flags.StringVar(&o.CAFile, "ca-file", "data/sim-ca.pem", "the CA `file` that clients must trust; both simulators may share it")
+	flags.StringVar(&o.SenderID, "sender-id", ccssim.DefaultSenderID, "the sender id that may log in; the project's number with --fcm")
 	flags.StringVar(&o.ServerKey, "server-key", ccssim.DefaultServerKey, "and its password")
 	flags.StringToStringVar(&o.Senders, "sender", nil, "more senders, as `ID=KEY`")
 	flags.IntVar(&o.Devices.Count, "devices", 0, "virtual devices that send upstream from the start")
@@ -99,7 +106,8 @@ HTTP stands for http://127.0.0.1:5280, or the address of --http.`,
 	flags.DurationVar(&o.ResendAfter, "resend-after", 0, "send an upstream again on its connection if it is un-acked for this time; 0: never")
 	flags.Float64Var(&o.Duplicates, "duplicates", 0, "probability that an upstream is sent twice")
 	flags.IntVar(&o.SplitBytes, "split", 0, "write in pieces of 1 to this many bytes; 0: don't split")
-	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas kept for /transcript; negative: none")
+	flags.IntVar(&o.Transcript, "transcript", 1000, "stanzas or requests kept for /transcript; negative: none")
+	f.fcm.add(flags)
 	flags.BoolVar(&f.quiet, "quiet", false, "print no lines about connections")
 	flags.BoolVar(&f.json, "json", false, "print the ready line and the final report as JSON")
 	return cmd
@@ -107,25 +115,22 @@ HTTP stands for http://127.0.0.1:5280, or the address of --http.`,
 
 // sim runs until ctx ends, and reports.
 func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
+	if err := f.fcm.check(cmd.Flags()); err != nil {
+		return err
+	}
+	if f.fcm.on {
+		return simFCM(ctx, f, cmd)
+	}
 	o := f.options
 	o.OverLimit = ccssim.OverLimit(f.over)
-	switch len(f.ackDelay) {
-	case 0:
-	case 1:
-		o.AckDelay.Min = f.ackDelay[0]
-	case 2:
-		o.AckDelay = ccssim.Range{Min: f.ackDelay[0], Max: f.ackDelay[1]}
-	default:
-		return usagef("--ack-delay has %d values; want one, or two such as 5ms,80ms", len(f.ackDelay))
+	var err error
+	if o.AckDelay.Min, o.AckDelay.Max, err = span("ack-delay", f.ackDelay); err != nil {
+		return err
 	}
-	if host, _, err := net.SplitHostPort(f.http); err != nil {
-		return usagef("--http: %v", err)
-	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return usagef("--http %s: the control asks for no password, so its address must be on this machine, such as 127.0.0.1:5280", f.http)
+	if err := onlyHere(f.http); err != nil {
+		return err
 	}
-	if !f.quiet {
-		o.Log = logger(hclog.LoggerOptions{Name: "sim", JSONFormat: f.json}, cmd.ErrOrStderr())
-	}
+	o.Log = simLog(f, cmd)
 	if err := o.Check(); err != nil {
 		return usagef("%v", err)
 	}
@@ -134,27 +139,64 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 		return fmt.Errorf("start the simulator: %w", err)
 	}
 	defer s.Close()
-	control, err := net.Listen("tcp", f.http)
+	out := cmd.OutOrStdout()
+	ready := func(control string) error { return simReady(out, s, control, f.json) }
+	if err := serveSim(ctx, f.http, s.Handler(), ready); err != nil {
+		return err
+	}
+	return simEnd(out, s.Report(), f.json)
+}
+
+// span is what a flag with one or two times means.
+func span(flag string, times []time.Duration) (least, most time.Duration, err error) {
+	switch len(times) {
+	case 0:
+		return 0, 0, nil
+	case 1:
+		return times[0], 0, nil
+	case 2:
+		return times[0], times[1], nil
+	}
+	return 0, 0, usagef("--%s has %d values; want one, or two such as 5ms,80ms", flag, len(times))
+}
+
+// onlyHere refuses an address of the control that others can reach.
+func onlyHere(address string) error {
+	if host, _, err := net.SplitHostPort(address); err != nil {
+		return usagef("--http: %v", err)
+	} else if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usagef("--http %s: the control asks for no password, so its address must be on this machine, such as 127.0.0.1:5280", address)
+	}
+	return nil
+}
+
+// simLog is the log of a simulator's connections; nil if it is to be quiet.
+func simLog(f simFlags, cmd *cobra.Command) hclog.Logger {
+	if f.quiet {
+		return nil
+	}
+	return logger(hclog.LoggerOptions{Name: "sim", JSONFormat: f.json}, cmd.ErrOrStderr())
+}
+
+// serveSim serves a simulator's control until ctx ends. ready is told its address.
+func serveSim(ctx context.Context, address string, control http.Handler, ready func(string) error) error {
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
 	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	if err := simReady(cmd.OutOrStdout(), s, control.Addr().String(), f.json); err != nil {
+	server := &http.Server{Handler: control, ReadHeaderTimeout: 10 * time.Second}
+	if err := ready(ln.Addr().String()); err != nil {
 		return err
 	}
-
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := server.Serve(control); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
 	})
 	g.Go(func() error { <-ctx.Done(); return server.Close() })
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return simEnd(cmd.OutOrStdout(), s.Report(), f.json)
+	return g.Wait()
 }
 
 // simReady prints that clients can connect, and where. Scripts wait for it.
