@@ -52,7 +52,7 @@ func ids(d *wire.Delivery) []any {
 // call runs the handler for the event. An event without a handler is done.
 func (l *link) call(h *handling) error {
 	d := h.delivery
-	h.tx.calls, h.tx.delivery = l.calls, d.Delivery
+	h.tx.calls, h.tx.sessions, h.tx.delivery = l.calls, l.host.sessions, d.Delivery
 	switch e := d.Event.(type) {
 	case *wire.Delivery_Upstream:
 		h.tx.event, h.tx.session = e.Upstream.GetId(), e.Upstream.GetSession()

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"balhost/sdk/wire"
@@ -21,7 +19,7 @@ import (
 type Host struct {
 	log      hclog.Logger
 	calls    *calls
-	sessions atomic.Pointer[[]string] // never changed in place
+	sessions *sessions
 }
 
 // Log is the plugin's log. The host shows its lines among its own. The host sets
@@ -30,16 +28,19 @@ func (h *Host) Log() hclog.Logger { return h.log }
 
 // Sessions are the names of the host's sessions, in the order of config.hcl. A
 // reload of the config can change them.
-func (h *Host) Sessions() []string {
-	if names := h.sessions.Load(); names != nil {
-		return slices.Clone(*names)
-	}
-	return nil
+func (h *Host) Sessions() []string { return h.sessions.names() }
+
+// Transport is how a session's messages travel: [CCS] or [FCMv1]. The empty name means
+// the host's only session. It returns "" if the host has no such session.
+func (h *Host) Transport(session string) Transport {
+	_, t, _ := h.sessions.transport(session)
+	return t
 }
 
 // Send gives one downstream to the host, outside of any event. It returns when the
 // downstream is on disk (P2). If d.Session is empty, the host's only session is
-// used; if the host has several, the error is ErrInvalid.
+// used; if the host has several, the error is ErrInvalid. So it is if the session's
+// transport cannot carry the downstream.
 //
 // After an ErrInvalid nothing is stored. After any other error nobody knows whether
 // the host has stored the downstream. Send then returns its id as well: put it into
@@ -49,7 +50,7 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 	if d.MessageID == "" {
 		d.MessageID = ulid.Make().String()
 	}
-	p, _, err := encode(d)
+	p, _, err := encode(d, h.sessions)
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +81,7 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	number := h.calls.number()
 	for attempt := 1; ; attempt++ {
-		tx := &Tx{calls: h.calls} // an empty Session is as in Send
+		tx := &Tx{calls: h.calls, sessions: h.sessions} // an empty Session is as in Send
 		err := fn(tx)
 		changes := tx.end()
 		failed := err

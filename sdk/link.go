@@ -26,7 +26,7 @@ type link struct {
 	log    hclog.Logger
 	stream *wire.PluginStream
 	calls  *calls
-	host   *Host
+	host   *Host // has the host's sessions too
 	work   *work
 
 	started chan struct{}    // closed when Start has succeeded
@@ -37,7 +37,7 @@ type link struct {
 func newLink(p *Plugin, log hclog.Logger, stream *wire.PluginStream) *link {
 	c := &calls{send: stream.Send, open: map[uint64]chan<- *wire.Reply{}}
 	l := &link{
-		plugin: p, log: log, stream: stream, calls: c, host: &Host{log: log, calls: c},
+		plugin: p, log: log, stream: stream, calls: c, host: &Host{log: log, calls: c, sessions: &sessions{}},
 		started: make(chan struct{}), run: make(chan struct{}, 1), stop: make(chan *wire.Drain, 1),
 	}
 	l.work = newWork(p.inFlight(), l.start, l.release)
@@ -149,7 +149,7 @@ func (l *link) read(handlers context.Context) error {
 			setLevel(l.log, f.LogLevel)
 		}
 		if f.Sessions != nil {
-			l.host.sessions.Store(&f.Sessions)
+			l.host.sessions.set(f.Sessions, f.Transports)
 		}
 		if f.Ping != 0 {
 			l.stream.Send(&wire.PluginFrame{Pong: f.Ping})

@@ -34,6 +34,8 @@ type (
 	// Group, To, Status, Code, Description, NewToken, Gone, Attempts, Attempt, Context.
 	// See go doc balhost/sdk/message.Outcome.
 	Outcome = message.Outcome
+	// Transport is how a session's messages travel: [CCS] or [FCMv1].
+	Transport = message.Transport
 	// OutcomeStatus is [Acked], [Failed] or [Expired].
 	OutcomeStatus = message.OutcomeStatus
 	// Receipt tells that a device has got a downstream. Its fields: ID, Session,
@@ -42,7 +44,7 @@ type (
 	Receipt = message.Receipt
 )
 
-// The values of [OutcomeStatus] and of [Priority].
+// The values of [OutcomeStatus], [Priority] and [Transport].
 const (
 	Acked   = message.Acked
 	Failed  = message.Failed
@@ -50,6 +52,9 @@ const (
 
 	PriorityNormal = message.PriorityNormal
 	PriorityHigh   = message.PriorityHigh
+
+	CCS   = message.CCS
+	FCMv1 = message.FCMv1
 )
 
 // Token targets one device by its registration token, or a device group by its

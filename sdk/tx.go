@@ -42,6 +42,7 @@ const (
 // for example the event's id. Or make the call from Outcome or Run.
 type Tx struct {
 	calls    *calls // for Get
+	sessions *sessions
 	event    string // id of the event; "" in Host.Update
 	session  string // of the event: the default for downstreams
 	delivery uint64 // of the event; 0 in Host.Update
@@ -57,9 +58,9 @@ type Tx struct {
 var errEnded = errors.New("this Tx has ended: its handler has returned")
 
 // Send adds a downstream and returns the id that it will have. The id is the same
-// at every attempt of the event. If CCS would refuse the downstream, Send returns
-// ErrInvalid, and the Tx stays as it was. Nothing leaves the host before the
-// commit.
+// at every attempt of the event. If the session's transport cannot carry the
+// downstream, Send returns ErrInvalid, and the Tx stays as it was. Nothing leaves the
+// host before the commit.
 func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -69,7 +70,7 @@ func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	if d.Session == "" {
 		d.Session = tx.session
 	}
-	p, size, err := encode(d)
+	p, size, err := encode(d, tx.sessions)
 	if err != nil {
 		return "", err
 	}
@@ -197,8 +198,11 @@ func (tx *Tx) end() *wire.Changes {
 }
 
 // encode checks a downstream, and returns its form on the wire and its size there.
-func encode(d Downstream) (*wire.Downstream, int, error) {
+func encode(d Downstream, among *sessions) (*wire.Downstream, int, error) {
 	checked, err := d.Checked()
+	if err == nil {
+		err = among.fit(checked)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("send: %w downstream: %w", ErrInvalid, err)
 	}

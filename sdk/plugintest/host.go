@@ -18,6 +18,7 @@
 package plugintest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,6 +46,10 @@ type Options struct {
 	Config         any           // marshalled to the plugin's config object; nil: no config
 	Sessions       []string      // names of the host's sessions; nil: one session, "main"
 	HandlerTimeout time.Duration // after this a handler's ctx ends; 0: 30 s
+
+	// Transports are those of the sessions, by their names. A session that is not there
+	// has sdk.CCS.
+	Transports map[string]sdk.Transport
 }
 
 // Host runs one plugin. Its methods may be called from any goroutine.
@@ -90,7 +95,7 @@ func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
 	if o.Sessions == nil {
 		o.Sessions = []string{"main"}
 	}
-	h := &Host{t: t, opts: o, plugin: p, store: newStore(o.Sessions), changed: make(chan struct{})}
+	h := &Host{t: t, opts: o, plugin: p, store: newStore(o.Sessions, o.Transports), changed: make(chan struct{})}
 	if o.HandlerTimeout == 0 {
 		h.opts.HandlerTimeout = 30 * time.Second
 	}
@@ -112,7 +117,11 @@ func open(t testing.TB, p sdk.Plugin, o Options) (*Host, error) {
 func (h *Host) start(p sdk.Plugin) (*instance, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("no answer within %v", patience))
 	defer cancel()
-	return openInstance(ctx, p, h.log, h.store, &wire.ConfigureRequest{Config: h.config, LogLevel: "debug", Sessions: h.opts.Sessions})
+	c := &wire.ConfigureRequest{Config: h.config, LogLevel: "debug", Sessions: h.opts.Sessions}
+	for _, name := range h.opts.Sessions {
+		c.Transports = append(c.Transports, string(cmp.Or(h.opts.Transports[name], sdk.CCS)))
+	}
+	return openInstance(ctx, p, h.log, h.store, c)
 }
 
 // Stop drains the plugin and ends it. This happens at the end of the test too.

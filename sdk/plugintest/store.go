@@ -18,7 +18,8 @@ var errConflict = fmt.Errorf("%w: run again", wire.ErrConflict)
 
 // store is what a plugin sees of a ledger: its state, and what it has sent.
 type store struct {
-	sessions []string // names of the host's sessions
+	sessions   []string // names of the host's sessions
+	transports map[string]sdk.Transport
 
 	mu      sync.Mutex // guards what follows
 	state   map[string]value
@@ -34,8 +35,8 @@ type value struct {
 	version uint64
 }
 
-func newStore(sessions []string) *store {
-	return &store{sessions: sessions, state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
+func newStore(sessions []string, transports map[string]sdk.Transport) *store {
+	return &store{sessions: sessions, transports: transports, state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
 }
 
 func (s *store) get(key string) value {
@@ -61,8 +62,12 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 		} else if d.Session == "" {
 			d.Session = s.sessions[0]
 		}
-		if _, err := wire.DownstreamFromProto(d).Checked(); err != nil {
-			return nil, fmt.Errorf("%w downstream: %w", wire.ErrInvalid, err)
+		m, err := wire.DownstreamFromProto(d).Checked()
+		if err == nil {
+			err = m.Fits(s.transports[d.Session])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w downstream to session %q: %w", wire.ErrInvalid, d.Session, err)
 		}
 		switch old := s.ids[d.MessageId]; {
 		case old == nil:

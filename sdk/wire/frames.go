@@ -30,7 +30,7 @@ func mergeHost(pending, f *HostFrame) {
 		pending.LogLevel = f.LogLevel
 	}
 	if f.Sessions != nil {
-		pending.Sessions = f.Sessions
+		pending.Sessions, pending.Transports = f.Sessions, f.Transports
 	}
 }
 
@@ -41,8 +41,8 @@ func cutHost(pending *HostFrame) *HostFrame {
 		pending.Drain == nil && !pending.Run && pending.Ping == 0 && pending.LogLevel == "" && pending.Sessions == nil {
 		return nil
 	}
-	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Sessions: pending.Sessions, Run: pending.Run}
-	pending.Ping, pending.LogLevel, pending.Sessions, pending.Run = 0, "", nil, false
+	f := &HostFrame{Ping: pending.Ping, LogLevel: pending.LogLevel, Sessions: pending.Sessions, Transports: pending.Transports, Run: pending.Run}
+	pending.Ping, pending.LogLevel, pending.Sessions, pending.Transports, pending.Run = 0, "", nil, nil, false
 	room := maxBytes
 	f.Deliver = front(&pending.Deliver, &room, (*Delivery).weight)
 	f.Reply = front(&pending.Reply, &room, (*Reply).weight)

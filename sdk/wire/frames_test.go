@@ -48,7 +48,7 @@ func TestHostFramesAreCut(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pending := &HostFrame{}
-			mergeHost(pending, &HostFrame{Ping: 3, Run: true, LogLevel: "debug", Sessions: []string{"main"}})
+			mergeHost(pending, &HostFrame{Ping: 3, Run: true, LogLevel: "debug", Sessions: []string{"main"}, Transports: []string{"fcm_v1"}})
 			mergeHost(pending, &HostFrame{Deliver: deliveries(c.size, upTo(c.number)[:1]...), Ping: 4})
 			mergeHost(pending, &HostFrame{Deliver: deliveries(c.size, upTo(c.number)[1:]...), Revoke: []uint64{1}})
 			mergeHost(pending, &HostFrame{Drain: &Drain{Reason: "x"}, Revoke: []uint64{2}})
@@ -69,7 +69,7 @@ func TestHostFramesAreCut(t *testing.T) {
 			if !slices.Equal(ids, upTo(c.number)) {
 				t.Errorf("deliveries %v", ids)
 			}
-			if f := frames[0]; f.Ping != 4 || !f.Run || f.LogLevel != "debug" || len(f.Sessions) != 1 {
+			if f := frames[0]; f.Ping != 4 || !f.Run || f.LogLevel != "debug" || len(f.Sessions) != 1 || len(f.Transports) != 1 {
 				t.Errorf("first frame: %v", f)
 			}
 		})

@@ -126,7 +126,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 		DataDir:     cfg.DataDir,
 		DiskSoft:    cfg.Ledger.DiskSoft,
 		Version:     h.o.Version,
-		Sessions:    func() []string { return h.labels().Names() },
+		Sessions:    h.labels,
 		Plugin:      h.pluginOptions,
 		StopTimeout: h.o.StopTimeout,
 		Dispatcher:  h.dispatch,

@@ -165,7 +165,7 @@ func (h *Host) makers() daemon.Makers {
 			return s
 		},
 		Plugins: func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
-			h.to, h.names = o.Dispatcher, o.Sessions
+			h.to, h.names = o.Dispatcher, func() []string { return o.Sessions().Names() }
 			return pluginhost.New(o), func(ctx context.Context) error { return h.runPlugins(ctx, o.Plugin) }
 		},
 		API: func(o admin.Options) (daemon.API, error) {

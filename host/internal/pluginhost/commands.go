@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
 
@@ -94,7 +96,18 @@ func (h *Host) SetLogLevel(name, level string) error {
 	return err
 }
 
-// SessionsChanged tells the plugins that run of the names that the host's
+// toldSessions are the host's sessions as plugins know them.
+type toldSessions struct{ names, transports []string }
+
+func (h *Host) toldSessions() (now toldSessions) {
+	for _, s := range h.o.Sessions() {
+		now.names = append(now.names, s.Name)
+		now.transports = append(now.transports, string(cmp.Or(s.Transport, message.CCS)))
+	}
+	return now
+}
+
+// SessionsChanged tells the plugins that run of the names and transports that the host's
 // sessions have now.
 func (h *Host) SessionsChanged() {
 	plugins, _ := h.named("") // no error for all
@@ -111,10 +124,12 @@ func (h *Host) SessionsChanged() {
 
 // tellSessions tells a process that runs, unless it knows.
 func (s *supervisor) tellSessions(l *life) {
-	if now := s.host.o.Sessions(); now != nil && !slices.Equal(l.sessions, now) {
-		l.sessions = now
-		l.session.Send(&wire.HostFrame{Sessions: now})
+	now, was := s.host.toldSessions(), l.sessions
+	if now.names == nil || slices.Equal(was.names, now.names) && slices.Equal(was.transports, now.transports) {
+		return
 	}
+	l.sessions = now
+	l.session.Send(&wire.HostFrame{Sessions: now.names, Transports: now.transports})
 }
 
 // named finds one plugin, or with "" all.

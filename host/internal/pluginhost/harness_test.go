@@ -92,7 +92,7 @@ func newBench(t *testing.T) *bench {
 		serving: map[string]int{},
 	}
 	b.host = New(Options{
-		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: func() []string { return []string{"main"} }, Dispatcher: b,
+		Dir: b.dir, DataDir: b.data, Version: "test", Sessions: func() entry.Senders { return entry.Senders{{Name: "main", ID: "1"}} }, Dispatcher: b,
 		StopTimeout: patience,
 		Log:         hclog.New(&hclog.LoggerOptions{Output: b.log, Level: hclog.Info, DisableTime: true}),
 		Plugin: func(string) PluginOptions {

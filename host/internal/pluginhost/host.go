@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
@@ -91,7 +92,7 @@ func New(o Options) *Host {
 		o.Plugin = func(string) PluginOptions { return PluginOptions{} }
 	}
 	if o.Sessions == nil {
-		o.Sessions = func() []string { return nil }
+		o.Sessions = func() entry.Senders { return nil }
 	}
 	return &Host{
 		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),

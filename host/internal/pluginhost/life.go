@@ -49,8 +49,8 @@ type life struct {
 	facts    instance.Facts                    // what the dispatcher knows of it; from open on
 	dispatch instance.Dispatch                 // hears what the process says; nil before open
 	began    time.Time                         // when it was described
-	// sessions are the names that it was told, the supervisor's from ready on.
-	sessions []string
+	// sessions are what it was told, the supervisor's from ready on.
+	sessions toldSessions
 	place    func() // lets the next process start; may be called again
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"balhost/host/internal/entry"
 )
 
 // Options are what a [Host] needs.
@@ -25,9 +27,9 @@ type Options struct {
 	DiskSoft int64
 	// Version is the host's, told to plugins.
 	Version string
-	// Sessions are the names of the host's sessions now, told to plugins; nil:
-	// none are. See [Host.SessionsChanged].
-	Sessions func() []string
+	// Sessions are the host's now: plugins are told their names and transports. nil:
+	// they are told nothing. See [Host.SessionsChanged].
+	Sessions func() entry.Senders
 	// Plugin gives the options for the plugin of a name, defaults filled in.
 	Plugin func(name string) PluginOptions
 	// Dispatcher gets the plugins that are ready.

@@ -90,9 +90,9 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	limit := l.host.limits.configure
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	l.sessions = l.host.o.Sessions()
+	l.sessions = l.host.toldSessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions,
+		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions.names, Transports: l.sessions.transports,
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
