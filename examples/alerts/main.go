@@ -139,9 +139,9 @@ func (a *alert) send(ctx context.Context, h *sdk.Host, number int, to sdk.Target
 	return err
 }
 
-// outcome is told how each alert ended. It remembers dead tokens.
+// outcome is told how each alert ended. It remembers tokens that are gone.
 func (a *alert) outcome(_ context.Context, tx *sdk.Tx, o sdk.Outcome) error {
-	if o.Status == sdk.Failed && o.To.Token != "" && (o.Code == "DEVICE_UNREGISTERED" || o.Code == "BAD_REGISTRATION") {
+	if o.Gone && o.To.Token != "" {
 		return tx.Put(deadKey(o.To.Token), o.Code)
 	}
 	return nil

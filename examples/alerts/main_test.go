@@ -35,7 +35,7 @@ func TestAlerts(t *testing.T) {
 func TestDeadTokensAreLeftOut(t *testing.T) {
 	h := plugintest.New(t, alerts(), often(map[string]any{"tokens": []string{"dead", "live"}}))
 	h.AwaitSent(1)
-	if r := h.Outcome(sdk.Outcome{To: sdk.Token("dead"), Status: sdk.Failed, Code: "DEVICE_UNREGISTERED"}); r.Err() != nil {
+	if r := h.Outcome(sdk.Outcome{To: sdk.Token("dead"), Status: sdk.Failed, Code: "DEVICE_UNREGISTERED", Gone: true}); r.Err() != nil {
 		t.Fatal(r.Err())
 	}
 	if r := h.Outcome(sdk.Outcome{To: sdk.Token("live"), Status: sdk.Failed, Code: "INTERNAL_SERVER_ERROR"}); r.Err() != nil {

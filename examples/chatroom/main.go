@@ -95,11 +95,10 @@ func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 	return refuse(tx, m, "do: it must be join, say or leave")
 }
 
-// outcome is told how each downstream ended. A token that CCS does not know any more
-// leaves the room. If CCS has replaced a token, the member gets the new one.
+// outcome is told how each downstream ended. A token that is gone leaves the room. If
+// CCS has replaced a token, the member gets the new one.
 func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
-	gone := o.Status == sdk.Failed && (o.Code == "DEVICE_UNREGISTERED" || o.Code == "BAD_REGISTRATION")
-	if !gone && o.NewToken == "" {
+	if !o.Gone && o.NewToken == "" {
 		return nil
 	}
 	var name string // of the room; tell has put it into Context
@@ -114,7 +113,7 @@ func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
 	if _, inside := members[old]; !inside {
 		return nil
 	}
-	if gone {
+	if o.Gone {
 		return leave(tx, name, members, old)
 	}
 	members[o.NewToken] = members[old]

@@ -92,7 +92,7 @@ func TestTokensThatChange(t *testing.T) {
 		t.Fatal(r.Err())
 	}
 	expect(t, say(t, h, "a", "do", "say", "text", "hi"), "b2: said a hi")
-	if r := h.Outcome(sdk.Outcome{To: sdk.Token("b2"), Status: sdk.Failed, Code: "DEVICE_UNREGISTERED", Context: about}); r.Err() != nil {
+	if r := h.Outcome(sdk.Outcome{To: sdk.Token("b2"), Status: sdk.Failed, Code: "DEVICE_UNREGISTERED", Gone: true, Context: about}); r.Err() != nil {
 		t.Fatal(r.Err())
 	}
 	expect(t, say(t, h, "a", "do", "say", "text", "hi"))

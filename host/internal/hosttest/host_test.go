@@ -99,7 +99,7 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 			Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
 				switch o, r := d.GetOutcome(), d.GetReceipt(); {
 				case o != nil:
-					heard <- fmt.Sprintf("%s: %s, %q for %q, %s %s, written %d, %s", o.GetMessageId(), o.GetStatus(), o.GetNewToken(), o.GetTo().GetToken(), o.GetCode(), o.GetDescription(), o.GetAttempts(), o.GetContext())
+					heard <- fmt.Sprintf("%s: %s, gone %v, %q for %q, %s %s, written %d, %s", o.GetMessageId(), o.GetStatus(), o.GetGone(), o.GetNewToken(), o.GetTo().GetToken(), o.GetCode(), o.GetDescription(), o.GetAttempts(), o.GetContext())
 				case r != nil:
 					heard <- fmt.Sprintf("receipt of %s: %s at %s of %s", r.GetOriginalMessageId(), r.GetStatus(), r.GetDevice(), r.GetCategory())
 				}
@@ -122,9 +122,9 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 		o.Server.SetCanonical("old", "new")
 		o.Server.Nack(ccssim.Nack{Count: 1, Token: "gone", Code: "DEVICE_UNREGISTERED", Description: "it left"})
 		for _, c := range []struct{ token, want string }{
-			{"old", `d-old: acked, "new" for "old",  , written 1, {"about":"old"}`},
-			{"fine", `d-fine: acked, "" for "fine",  , written 1, {"about":"fine"}`},
-			{"gone", `d-gone: failed, "" for "gone", DEVICE_UNREGISTERED it left, written 1, {"about":"gone"}`},
+			{"old", `d-old: acked, gone false, "new" for "old",  , written 1, {"about":"old"}`},
+			{"fine", `d-fine: acked, gone false, "" for "fine",  , written 1, {"about":"fine"}`},
+			{"gone", `d-gone: failed, gone true, "" for "gone", DEVICE_UNREGISTERED it left, written 1, {"about":"gone"}`},
 		} {
 			m, err := message.Downstream{MessageID: "d-" + c.token, To: message.Token(c.token), Context: json.RawMessage(`{"about":"` + c.token + `"}`)}.Checked()
 			if err != nil {

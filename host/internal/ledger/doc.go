@@ -118,7 +118,8 @@
 // again, and what was acked after it is gone. Examine holds journal, tables and
 // counters against each other, CheckBackup a file's records.
 //
-// A ledger of schema 2, from before there was a journal, is upgraded by Open (see upgrade).
+// Open upgrades a ledger of schema 2, from before there was a journal, and of schema 3,
+// whose records are read as they are (see upgrade).
 //
 // Weak: a damaged record among the pending ones keeps Open from working until a
 // person restores a backup; tables on file systems other than ext4 were not put to

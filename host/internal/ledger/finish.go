@@ -100,7 +100,7 @@ func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,
 		body: &message.Outcome{
 			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Status: end.Status, Code: end.Code,
-			Description: end.Description, NewToken: end.NewToken, Attempts: end.Attempts, Context: m.Context,
+			Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts, Context: m.Context,
 		},
 	})
 }

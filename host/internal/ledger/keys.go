@@ -105,6 +105,8 @@ func device(session, token string) uint64 { return lane(session, token) }
 // key of a token is the lane key of the device's upstreams.
 func target(session string, to message.Target) uint64 {
 	switch {
+	case to.FID != "":
+		return lane(session, "fid", to.FID)
 	case to.Topic != "":
 		return lane(session, "topic", to.Topic)
 	case to.Condition != "":

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -41,7 +42,7 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = appendText(dst, m.MessageID)
 		dst = appendText(dst, m.Group)
 		dst = appendTarget(dst, m.To)
-		dst = append(dst, byte(m.Status))
+		dst = append(dst, byte(m.Status)|set(m.Gone, statusGone)|set(m.To.FID != "", statusFID))
 		dst = appendText(dst, m.Code)
 		dst = appendText(dst, m.Description)
 		dst = appendText(dst, m.NewToken)
@@ -59,6 +60,20 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		return appendTime(dst, m.SentAt)
 	}
 	panic(fmt.Sprintf("ledger: event body %T", e.body))
+}
+
+// Flags beside an outcome's status. Schema 3 has none.
+const (
+	statusGone = 1 << 7 // the target does not exist any more
+	statusFID  = 1 << 6 // the target's token is an FID
+)
+
+// set is flag, if it is on.
+func set(on bool, flag byte) byte {
+	if on {
+		return flag
+	}
+	return 0
 }
 
 // inboundReceipt is a receipt with CCS's own id, which no plugin sees.
@@ -91,8 +106,9 @@ func readEnvelope(r *reader) envelope {
 		m := &message.Outcome{Session: session}
 		m.MessageID = r.string()
 		m.Group = r.string()
-		m.To = readTarget(r)
-		m.Status = message.OutcomeStatus(r.u8())
+		to, status := readTarget(r), r.u8()
+		m.To = named(to, status&statusFID != 0)
+		m.Status, m.Gone = message.OutcomeStatus(status&^(statusGone|statusFID)), status&statusGone != 0
 		m.Code = r.string()
 		m.Description = r.string()
 		m.NewToken = r.string()
@@ -206,7 +222,9 @@ func readParcel(r *reader) parcel {
 	return parcel{tell: r.u8() == 1, accepted: r.time(), expires: r.time(), owner: r.string(), message: readContent(r)}
 }
 
-// appendContent encodes a downstream. Equal messages have equal bytes.
+// appendContent encodes a downstream. Equal messages have equal bytes, in each schema: a
+// message that is sent again after an upgrade is the same message. So what is new gets a
+// flag, and what was there before keeps its bytes.
 func appendContent(dst []byte, m *message.Checked) []byte {
 	dst = appendText(dst, m.Session)
 	dst = appendText(dst, m.MessageID)
@@ -217,10 +235,8 @@ func appendContent(dst []byte, m *message.Checked) []byte {
 	dst = appendRaw(dst, m.Context)
 	o := m.Options
 	var flags byte
-	for i, on := range []bool{o.TTL != nil, o.DryRun, o.ReceiptRequested, o.ContentAvailable, o.MutableContent} {
-		if on {
-			flags |= 1 << i
-		}
+	for i, on := range []bool{o.TTL != nil, o.DryRun, o.ReceiptRequested, o.ContentAvailable, o.MutableContent, m.To.FID != ""} {
+		flags |= set(on, 1<<i)
 	}
 	dst = append(dst, flags)
 	if o.TTL != nil {
@@ -237,6 +253,7 @@ func readContent(r *reader) *message.Checked {
 	m := &message.Checked{Session: r.string(), MessageID: r.string(), Group: r.string(), To: readTarget(r)}
 	m.Data, m.Notification, m.Context = r.raw(), r.raw(), r.raw()
 	flags := r.u8()
+	m.To = named(m.To, flags&32 != 0)
 	o := &m.Options
 	if flags&1 != 0 {
 		o.TTL = message.TTL(time.Duration(r.u64()))
@@ -249,14 +266,23 @@ func readContent(r *reader) *message.Checked {
 	return m
 }
 
+// appendTarget writes an FID like a token. A flag of the record tells them apart, see named.
 func appendTarget(dst []byte, t message.Target) []byte {
-	dst = appendText(dst, t.Token)
+	dst = appendText(dst, cmp.Or(t.Token, t.FID))
 	dst = appendText(dst, t.Topic)
 	return appendText(dst, t.Condition)
 }
 
 func readTarget(r *reader) message.Target {
 	return message.Target{Token: r.string(), Topic: r.string(), Condition: r.string()}
+}
+
+// named is a target as it was before appendTarget.
+func named(t message.Target, isFID bool) message.Target {
+	if isFID {
+		t.Token, t.FID = "", t.Token
+	}
+	return t
 }
 
 // sent says that a message id is taken ('I'), by which owner and for which content. It

@@ -57,6 +57,9 @@ func TestRecords(t *testing.T) {
 			Session: "main", MessageID: "d", Group: "g", To: message.Condition("'a' in topics"), Status: message.Failed,
 			Code: "C", Description: "D", NewToken: "N", Attempts: 3, Context: json.RawMessage(`1`),
 		}},
+		"outcome of an FID that is gone":  {id: id, plugin: "p", body: &message.Outcome{Session: "main", MessageID: "d", To: message.FID("cX"), Status: message.Failed, Gone: true}},
+		"outcome of a token that is gone": {id: id, plugin: "p", body: &message.Outcome{Session: "main", MessageID: "d", To: message.Token("cX"), Status: message.Failed, Gone: true}},
+		"outcome of an FID":               {id: id, plugin: "p", body: &message.Outcome{Session: "main", MessageID: "d", To: message.FID("cX"), Status: message.Expired}},
 		"receipt": {id: id, plugin: "p", group: 5, body: &inboundReceipt{ccsID: "dr2:d", Receipt: message.Receipt{
 			Session: "main", OriginalMessageID: "d", Device: "tokA", Category: "c", Status: "S", SentAt: at,
 		}}},
@@ -74,7 +77,7 @@ func TestRecords(t *testing.T) {
 			ContentAvailable: true, MutableContent: true, Android: json.RawMessage(`1`), APNS: json.RawMessage(`2`), Webpush: json.RawMessage(`3`),
 		},
 	}
-	for _, m := range []*message.Checked{m, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
+	for _, m := range []*message.Checked{m, {To: message.FID("cX"), MessageID: "d", Session: "s"}, {To: message.Token("cX"), MessageID: "d", Session: "s"}, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
 		p := parcel{tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
 		roundTrip(t, "parcel", p, appendParcel(nil, p, appendContent(nil, m)), readParcel)
 	}

@@ -57,7 +57,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 func (l *Ledger) loadMeta() error {
 	err := l.read(keySchema, func(r *reader) error {
 		found := r.uvarint()
-		if found != schema && found != 2 { // the one in MANIFEST decides
+		if found < 2 || found > schema { // the one in MANIFEST decides
 			return errSchema(uint16(found))
 		}
 		return nil

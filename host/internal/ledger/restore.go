@@ -115,7 +115,7 @@ func CheckBackup(ctx context.Context, r io.Reader) (backup.Info, Examined, error
 
 func newReader(r io.Reader) (*backup.Reader, error) {
 	b, err := backup.NewReader(r)
-	if err == nil && b.Header().Schema != schema {
+	if err == nil && (b.Header().Schema < sameRecords || b.Header().Schema > schema) {
 		err = errSchema(b.Header().Schema)
 	}
 	return b, err

@@ -33,7 +33,13 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 // schema is the version of keys and records. Badger's MANIFEST has it, so that an older
 // program does not open what it cannot read. A record of the ledger has it too. Besides,
 // each record has a format of its own.
-const schema = 3
+//
+// Schema 2 had no journal. Schema 3 knew neither FIDs nor outcomes whose target is gone;
+// its records are read as they are.
+const (
+	schema      = 4
+	sameRecords = 3 // the oldest schema whose records are read as they are
+)
 
 // db and log are the folders of badger's files and of the journal's.
 func (o *Options) db() string  { return filepath.Join(o.Dir, "db") }
@@ -193,15 +199,26 @@ func closedAs(err error) error {
 	return err
 }
 
-// upgrade turns a ledger of schema 2, which had no journal, into one of this schema.
+// upgrade turns a ledger of an older schema into one of this schema.
 func (l *Ledger) upgrade() error {
 	found, err := state.Schema(l.o.db())
-	if err != nil || found == 0 || found == schema {
+	switch {
+	case err != nil || found == 0 || found == schema:
 		return err
-	}
-	if found != 2 {
+	case found == 2:
+		return l.addJournal()
+	case found < sameRecords || found > schema:
 		return errSchema(found)
 	}
+	if err := state.Relabel(l.o.db(), schema); err != nil {
+		return fmt.Errorf("upgrade from schema %d to %d: %w", found, schema, mend.With(err))
+	}
+	l.o.Log.Info("ledger upgraded", "schema", schema)
+	return nil
+}
+
+// addJournal turns a ledger of schema 2, which had no journal, into one of this schema.
+func (l *Ledger) addJournal() error {
 	start := time.Now() // for the log
 	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
 	if err != nil {
@@ -227,7 +244,7 @@ func (l *Ledger) upgrade() error {
 		return t.commit, err
 	})
 	if err = errors.Join(err, j.Close()); err != nil {
-		return fmt.Errorf("upgrade from schema %d to %d: %w", found, schema, mend.With(err))
+		return fmt.Errorf("upgrade from schema 2 to %d: %w", schema, mend.With(err))
 	}
 	if err := os.Remove(filepath.Join(l.o.Dir, "commits")); err != nil && !errors.Is(err, fs.ErrNotExist) { // schema 2's
 		l.o.Log.Warn("remove a file of the old schema", "err", err)
@@ -253,5 +270,5 @@ func errSchema(found uint16) error {
 	if found > schema {
 		return fmt.Errorf("it was written by a newer balhost (schema %d, this one knows %d): run that one", found, schema)
 	}
-	return fmt.Errorf("it was written by a balhost from before the first release (schema %d, this one reads 2 and %d): finish its messages with that balhost, then move the folder away", found, schema)
+	return fmt.Errorf("it was written by a balhost from before the first release (schema %d, this one reads 2 to %d): finish its messages with that balhost, then move the folder away", found, schema)
 }

@@ -26,7 +26,7 @@ func TestTargets(t *testing.T) {
 	var sends []entry.Send
 	for i, to := range []message.Target{
 		message.Token("news"), message.Token("news"), message.Token("sport"), message.Topic("news"), message.Topic("sport"),
-		message.Condition("'news' in topics"), message.Condition("news"),
+		message.Condition("'news' in topics"), message.Condition("news"), message.FID("news"), message.FID("sport"),
 	} {
 		sends = append(sends, entry.Send{Message: message.Checked{To: to, MessageID: fmt.Sprint("d-", i), Session: "main"}})
 	}
@@ -36,10 +36,10 @@ func TestTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := targets(l)
-	if len(want) != 8 || want[0] != want[1] || want[0] != l.Events(0, 1)[0].Device {
+	if len(want) != 10 || want[0] != want[1] || want[0] != l.Events(0, 1)[0].Device {
 		t.Fatalf("targets %x of device %x", want, l.Events(0, 1)[0].Device)
 	}
-	if apart := slices.Sorted(slices.Values(want[1:])); apart[0] == 0 || len(slices.Compact(apart)) != 7 {
+	if apart := slices.Sorted(slices.Values(want[1:])); apart[0] == 0 || len(slices.Compact(apart)) != 9 {
 		t.Errorf("of two targets the hash is the same, or there is none: %x", want)
 	}
 	file := backUp(t, l)

@@ -18,9 +18,11 @@ import (
 // schemaTwo unpacks a ledger as a process of the last program with schema 2 left
 // it when it was killed: a table, and a log of badger's with what came after. Its clock
 // said 1_790_000_000_000 ms.
-func schemaTwo(t testing.TB) (dir string) {
+func schemaTwo(t testing.TB) (dir string) { return unpack(t, "testdata/schema2.tar.gz") }
+
+func unpack(t testing.TB, archive string) (dir string) {
 	t.Helper()
-	f, err := os.Open("testdata/schema2.tar.gz")
+	f, err := os.Open(archive)
 	if err != nil {
 		t.Fatal(err)
 	}

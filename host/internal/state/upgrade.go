@@ -48,6 +48,10 @@ func Upgrade(o Options, last func(*Moment) (commit uint64, err error)) error {
 	return setSchema(o.Dir, o.Schema)
 }
 
+// Relabel gives a state another schema, and changes nothing else: the program of that schema
+// reads the records as they are. A power cut leaves the old schema or the new one.
+func Relabel(dir string, schema uint16) error { return setSchema(dir, schema) }
+
 // setSchema writes the schema's two bytes in MANIFEST; no checksum covers them.
 func setSchema(dir string, schema uint16) error {
 	f, err := os.OpenFile(filepath.Join(dir, badger.ManifestFilename), os.O_RDWR, 0)
