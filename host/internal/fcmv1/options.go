@@ -2,7 +2,9 @@ package fcmv1
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"time"
 
@@ -38,6 +40,8 @@ type Options struct {
 
 	// TLS has the RootCAs that FCM and the token endpoint are verified by. nil: the system's.
 	TLS *tls.Config
+	// Dial opens connections, to the token endpoint too. nil: net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Transport carries the requests to FCM. nil: one with Connections connections.
 	Transport http.RoundTripper
 
@@ -52,10 +56,6 @@ type Options struct {
 	Metrics prometheus.Registerer // nil: none
 }
 
-// streams is how many requests FCM allows on one connection.
-// Spec: fcm-v1-and-gateway.md A8.
-const streams = 100
-
 // withDefaults sets what is zero.
 func (o Options) withDefaults() Options {
 	o.Endpoint = cmp.Or(o.Endpoint, "https://fcm.googleapis.com")
@@ -66,6 +66,9 @@ func (o Options) withDefaults() Options {
 	o.Backoff = cmp.Or(o.Backoff, backoff.Policy{Min: time.Second, Max: time.Minute})
 	if o.TLS == nil {
 		o.TLS = &tls.Config{}
+	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: 10 * time.Second}).DialContext // with TCP keepalive, as is its default
 	}
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()

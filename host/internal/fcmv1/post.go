@@ -75,8 +75,10 @@ func (s *Session) post(ctx context.Context, token access, body []byte) exchange 
 		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 		ContentLength: int64(len(body)),
 	}).WithContext(ctx)
+	lane, done := s.lanes.pick()
+	defer done() // after the body is closed
 	began := time.Now()
-	response, err := s.transport.RoundTrip(request)
+	response, err := lane.RoundTrip(request)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
 			err = cause
@@ -86,6 +88,8 @@ func (s *Session) post(ctx context.Context, token access, body []byte) exchange 
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	s.metrics.answer.Observe(time.Since(began).Seconds())
-	s.spoke(response.ProtoMajor)
+	s.mu.Lock()
+	s.window.spoke(response.ProtoMajor)
+	s.mu.Unlock()
 	return exchange{sent: true, status: response.StatusCode, header: response.Header, body: answer, cut: err != nil}
 }

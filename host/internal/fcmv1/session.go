@@ -19,21 +19,21 @@ import (
 
 // Session is one Firebase project's way to the phones.
 type Session struct {
-	o         Options
-	url       *url.URL // of messages:send
-	transport http.RoundTripper
-	tokens    *http.Client
-	links     links
-	bearer    *bearer
-	metrics   *metrics
-	said      said
-	counts    counts
-	freed     chan struct{} // hint for serve: a request has ended, or a pause
+	o       Options
+	url     *url.URL // of messages:send
+	lanes   *lanes
+	tokens  *http.Client
+	links   links
+	bearer  *bearer
+	metrics *metrics
+	said    said
+	counts  counts
+	freed   chan struct{} // hint for serve: a request has ended, or a pause
 
 	mu       sync.Mutex // guards what follows
 	taken    int        // how often the outbox was asked
 	inFlight int
-	streams  int // requests that a connection carries at a time
+	window   window
 	pace     *pace
 	health   *health
 	alarms   alarms
@@ -51,13 +51,12 @@ type counts struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), freed: make(chan struct{}, 1), streams: streams}
+	s := &Session{o: o.withDefaults(), freed: make(chan struct{}, 1)}
 	s.url = endpoint(s.o)
+	s.window = newWindow(s.o.Connections)
 	s.pace, s.health = newPace(s.o.Rate), newHealth(s.o.Backoff)
-	if s.transport = s.o.Transport; s.transport == nil {
-		s.transport = s.links.newTransport(s.o.Connections, s.o.TLS)
-	}
-	s.tokens = tokenClient(s.o.TLS, fetchLimit)
+	s.lanes = newLanes(&s.links, &s.o)
+	s.tokens = tokenClient(&s.o)
 	fetch, err := s.fetcherOf(s.o.Credentials)
 	if err != nil { // config has read them before; the session says so
 		fetch = func(context.Context) (access, error) { return access{}, err }
@@ -67,12 +66,13 @@ func New(o Options) *Session {
 	return s
 }
 
+// endpoint is where downstreams are posted. Spec: fcm-v1-and-gateway.md A1.
 func endpoint(o Options) *url.URL {
-	u, err := url.Parse(strings.TrimSuffix(o.Endpoint, "/"))
+	u, err := url.Parse(strings.TrimSuffix(o.Endpoint, "/") + "/v1/projects/" + url.PathEscape(o.SenderID) + "/messages:send")
 	if err != nil { // config has read it before; no request will get out
-		u = &url.URL{}
+		return &url.URL{}
 	}
-	return u.JoinPath("v1", "projects", o.SenderID, "messages:send")
+	return u
 }
 
 // Run sends what the outbox has until ctx ends. Then it takes no more, waits a little
@@ -142,16 +142,13 @@ func (s *Session) room(now time.Time) (n int, wait time.Duration) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	window, paused := s.health.room(s.window(), now)
-	if n = min(window-s.inFlight, most); n <= 0 {
+	limit, paused := s.health.room(s.window.size(s.links.crowded.Load(), now), now)
+	if n = min(limit-s.inFlight, most); n <= 0 {
 		return 0, paused
 	}
 	allowed, wait := s.pace.room(now)
 	return min(n, allowed), wait
 }
-
-// window is how many requests may be in flight. The caller holds mu.
-func (s *Session) window() int { return s.o.Connections * s.streams }
 
 // take takes up to n downstreams.
 func (s *Session) take(n int) []entry.Outgoing {
@@ -196,17 +193,6 @@ func (s *Session) hint() {
 	}
 }
 
-// spoke notes the version of HTTP that FCM speaks: over HTTP/1.1 a connection carries
-// one request at a time.
-func (s *Session) spoke(major int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.streams = 1
-	if major > 1 {
-		s.streams = streams
-	}
-}
-
 // Hurry ends waits: a person says that what was wrong is mended. It reports whether
 // there were any.
 func (s *Session) Hurry() (waited bool) {
@@ -221,9 +207,7 @@ func (s *Session) Hurry() (waited bool) {
 // close lets go of connections that idle.
 func (s *Session) close() {
 	s.tokens.CloseIdleConnections()
-	if own, ok := s.transport.(*http.Transport); ok {
-		own.CloseIdleConnections()
-	}
+	s.lanes.close()
 }
 
 // hidden hides our secrets in what a peer says.

@@ -307,7 +307,7 @@ func TestHurry(t *testing.T) {
 		})}, tokens(new(int)))
 		start(t, s)
 		time.Sleep(10 * time.Minute)
-		for synctest.Wait(); time.Now().Before(s.health.until) == false; synctest.Wait() {
+		for synctest.Wait(); s.Status().RestingUntil.IsZero(); synctest.Wait() {
 			time.Sleep(time.Millisecond)
 		}
 		up.Store(true)

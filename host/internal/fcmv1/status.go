@@ -38,7 +38,7 @@ func (s *Session) Status() Status {
 		Name: s.o.Name, SenderID: s.o.SenderID, Address: s.url.Host,
 		Downstreams: s.counts.sent.Load(), Acked: s.counts.acked.Load(), Refused: s.counts.refused.Load(),
 		Ambiguous: s.counts.ambiguous.Load(), Odd: s.counts.odd.Load(),
-		InFlight: s.inFlight, Window: s.window(), Connections: int(s.links.open.Load()), Dialled: s.links.dialled.Load(),
+		InFlight: s.inFlight, Window: s.window.connections * s.window.streams, Connections: int(s.links.open.Load()), Dialled: s.links.dialled.Load(),
 		Rate: s.pace.rate(now), TokenUntil: until, LastError: s.err, LastErrorAt: s.errAt,
 		Warnings: s.alarms.warnings(now),
 	}
