@@ -13,7 +13,7 @@ var androidBlock = fields{
 	"direct_boot_ok":           boolean,
 	"bandwidth_constrained_ok": boolean,
 	"restricted_satellite_ok":  boolean,
-	"data":                     overriding,
+	"data":                     anyObject, // see replacing
 	"notification":             androidNotification.check,
 	"fcm_options":              fields{"analytics_label": label}.check,
 }
@@ -67,27 +67,7 @@ var webpushBlock = fields{
 		"TTL":     matching(`[0-9]{1,11}`, "write seconds, from 0 on"),
 		"Urgency": oneOf("very-low", "low", "normal", "high"),
 	}.check,
-	"data":         overriding,
+	"data":         anyObject, // see replacing
 	"notification": anyObject,
 	"fcm_options":  fields{"link": textThat(isLink, "use an address that begins with https://"), "analytics_label": label}.check,
-}
-
-// overriding is the data of a block, which replaces the message's data. What the host
-// puts there is lost, so the message's id must be in it.
-func overriding(c *checker, path string, value []byte) {
-	if !c.kind(path, value, '{') {
-		return
-	}
-	hasID := false
-	size := c.strings(path, value, func(key, text string) {
-		hasID = hasID || key == DataID && text != ""
-		c.dataKey(path+"."+key, key)
-	})
-	if !hasID {
-		c.add(path, `replaces Data, and lacks "`+DataID+`", by which the app knows a message that comes again`,
-			"use Data for it, or set MessageID yourself and repeat it there")
-	}
-	if size > MaxPayload {
-		c.add(path, "has "+sizeOf(size), tooMuch(MaxPayload, "to a device"))
-	}
 }

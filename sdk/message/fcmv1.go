@@ -25,11 +25,7 @@ func (c *checker) fcmV1(m *Checked) {
 	c.conditionWithin(m.To, maxOperators, "FCM")
 	c.topicNames(m.To)
 	size := m.added()
-	size += c.strings("data", m.Data, func(key, _ string) {
-		if key == DataID || key == DataSeq || key == DataReceipt {
-			c.add("data."+key, "is the host's own key", "choose another; the host sets it in every message to FCM's HTTP v1")
-		}
-	})
+	size += c.strings("data", m.Data, func(key, _ string) { c.ownKey("data", key) })
 	size += c.strings("notification", m.Notification, c.notificationV1)
 	android := field(m.Options.Android, "notification")
 	c.locArgs("notification", m.Notification, android)
@@ -42,6 +38,28 @@ func (c *checker) fcmV1(m *Checked) {
 	}
 	if limit, to := m.To.limit(); size > limit {
 		c.add("data and notification", "have "+sizeOf(size)+", "+own, tooMuch(limit, to))
+	}
+}
+
+// ownKey refuses a key of data that the host sets itself.
+func (c *checker) ownKey(path, key string) {
+	if key == DataID || key == DataSeq || key == DataReceipt {
+		c.add(path+"."+key, "is the host's own key", "choose another; the host sets it in every message to FCM's HTTP v1")
+	}
+}
+
+// replacing checks the data of a raw block. It replaces the message's data on one
+// platform, so the host adds its keys there too.
+func (c *checker) replacing(path string, data json.RawMessage, m *Checked) {
+	if data == nil || data[0] != '{' {
+		return
+	}
+	size := m.added() + c.strings(path, data, func(key, _ string) {
+		c.ownKey(path, key)
+		c.dataKey(path+"."+key, key)
+	})
+	if limit, to := m.To.limit(); size > limit {
+		c.add(path, "has "+sizeOf(size)+", "+DataID+" included", tooMuch(limit, to))
 	}
 }
 
@@ -79,16 +97,18 @@ func (c *checker) blocks(m *Checked) {
 	o := m.Options
 	if o.Android != nil {
 		androidBlock.check(c, "options.android", o.Android)
+		c.replacing("options.android.data", field(o.Android, "data"), m)
 	}
 	if o.APNS != nil {
 		apnsBlock.check(c, "options.apns", o.APNS)
-		if string(field(o.APNS, "headers", "apns-priority")) == `"10"` && !m.shown() {
+		if string(field(o.APNS, "headers", "apns-priority")) == `"10"` && m.DataOnly() {
 			c.add("options.apns.headers.apns-priority", `is "10", but the message shows nothing on an Apple device`,
 				`use "5", or add a notification: FCM refuses the whole message`)
 		}
 	}
 	if o.Webpush != nil {
 		webpushBlock.check(c, "options.webpush", o.Webpush)
+		c.replacing("options.webpush.data", field(o.Webpush, "data"), m)
 	}
 }
 
@@ -103,12 +123,19 @@ func (c *checker) locArgs(path string, notification, other json.RawMessage) {
 	}
 }
 
-// shown reports whether an Apple device shows something of the message. Data alone must
-// go with priority 5 (A1).
-func (m *Checked) shown() bool {
-	if !isEmpty(m.Notification) || field(m.Options.APNS, "live_activity_token") != nil {
-		return true
+// DataOnly reports whether Apple's devices show nothing of the message. FCM refuses it with
+// another apns-priority than 5, for all platforms. Spec: fcm-v1-and-gateway.md A1.
+func (c *Checked) DataOnly() bool {
+	for _, key := range shownByApple {
+		if field(c.Notification, key) != nil {
+			return false
+		}
 	}
-	aps := field(m.Options.APNS, "payload", "aps")
-	return field(aps, "alert") != nil || field(aps, "badge") != nil || field(aps, "sound") != nil
+	aps := field(c.Options.APNS, "payload", "aps")
+	return field(c.Options.APNS, "live_activity_token") == nil &&
+		field(aps, "alert") == nil && field(aps, "badge") == nil && field(aps, "sound") == nil
 }
+
+// shownByApple are the keys of a flat notification that have a place in Apple's alert, or
+// are its badge and its sound.
+var shownByApple = []string{"title", "body", "image", "subtitle", "badge", "sound", "title_loc_key", "body_loc_key"}

@@ -29,7 +29,6 @@ const (
 	noField  = "is not a field that FCM's HTTP v1 has there: leave it out, or correct its name"
 	noKey    = "is a key that FCM's HTTP v1 has no place for: leave it out, or put it into Data or into the raw block of one platform"
 	own      = "is the host's own key: choose another; the host sets it in every message to FCM's HTTP v1"
-	noID     = `replaces Data, and lacks "bal_id", by which the app knows a message that comes again: use Data for it, or set MessageID yourself and repeat it there`
 	tooLong  = "FCM takes at most 4096 to a device; send less, or an address from which the app can fetch it"
 )
 
@@ -133,7 +132,7 @@ func TestFitsBlocks(t *testing.T) {
 		want string // the whole error
 	}{
 		{"all of android", android(`{"collapse_key":"ride","priority":"HIGH","ttl":"3600s","restricted_package_name":"com.example.courier","direct_boot_ok":false,
-			"bandwidth_constrained_ok":false,"restricted_satellite_ok":true,"data":{"bal_id":"m-1","k":"v"},"fcm_options":{"analytics_label":"x-_.~%9"},
+			"bandwidth_constrained_ok":false,"restricted_satellite_ok":true,"data":{"k":"v"},"fcm_options":{"analytics_label":"x-_.~%9"},
 			"notification":{"title":"","body":"","icon":"","color":"#00ff00","sound":"","tag":"","click_action":"","body_loc_key":"","body_loc_args":["a"],"title_loc_key":"",
 			"title_loc_args":[],"channel_id":"","image":"","ticker":"","sticky":true,"event_time":"2026-11-01T00:00:00Z","local_only":false,"notification_priority":"PRIORITY_LOW",
 			"default_sound":true,"default_vibrate_timings":false,"default_light_settings":true,"vibrate_timings":["0s","1.5s"],"light_settings":{"color":{"red":1}},
@@ -165,11 +164,11 @@ func TestFitsBlocks(t *testing.T) {
 		{"arguments whose key is in the notification", toToken(func(d *Downstream) {
 			d.Notification, d.Options.Android = map[string]string{"body_loc_key": "k", "title_loc_args": "[]"}, json.RawMessage(`{"notification":{"body_loc_args":["a"],"title_loc_key":"k"}}`)
 		}), ""},
-		{"data without the id", android(`{"data":{"k":"v"}}`), "options.android.data " + noID},
-		{"data with no id in it", webpush(`{"data":{"bal_id":""}}`), "options.webpush.data " + noID},
-		{"data", android(`{"data":{"bal_id":"m","n":1,"from":"x"}}`),
-			"options.android.data.n is a number: FCM takes strings only; marshal it into one\noptions.android.data.from is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
-		{"much data", webpush(`{"data":{"bal_id":"m","k":"` + strings.Repeat("x", 4089) + `"}}`), "options.webpush.data has 4097 bytes of keys and values: " + tooLong},
+		{"the host's keys in data", android(`{"data":{"bal_id":"m","bal_seq":"","k":"v"}}`), "options.android.data.bal_id " + own + "\noptions.android.data.bal_seq " + own},
+		{"data", webpush(`{"data":{"n":1,"from":"x"}}`),
+			"options.webpush.data.n is a number: FCM takes strings only; marshal it into one\noptions.webpush.data.from is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved"},
+		{"most data", webpush(`{"data":{"k":"` + strings.Repeat("x", 4096-6-26-1) + `"}}`), ""},
+		{"too much data", webpush(`{"data":{"k":"` + strings.Repeat("x", 4096-6-26) + `"}}`), "options.webpush.data has 4097 bytes of keys and values, bal_id included: " + tooLong},
 
 		{"all of apns", apns(`{"headers":{"apns-priority":"5","apns-expiration":"0","apns-collapse-id":"` + strings.Repeat("i", 64) + `","apns-topic":"x"},
 			"payload":{"aps":{"content-available":1},"any":[{"thing":null}]},"live_activity_token":"t","fcm_options":{"analytics_label":"x","image":"https://example.com/i"}}`), ""},
@@ -187,10 +186,13 @@ func TestFitsBlocks(t *testing.T) {
 		{"an empty notification at priority 10", toToken(func(d *Downstream) {
 			d.Notification, d.Options.APNS = map[string]string{}, json.RawMessage(`{"headers":{"apns-priority":"10"}}`)
 		}), `options.apns.headers.apns-priority is "10", but the message shows nothing on an Apple device: use "5", or add a notification: FCM refuses the whole message`},
+		{"a tag at priority 10", toToken(func(d *Downstream) {
+			d.Notification, d.Options.APNS = map[string]string{"tag": "x"}, json.RawMessage(`{"headers":{"apns-priority":"10"}}`)
+		}), `options.apns.headers.apns-priority is "10", but the message shows nothing on an Apple device: use "5", or add a notification: FCM refuses the whole message`},
 		{"aps", apns(`{"payload":{"aps":"x"}}`), "options.apns.payload.aps is a string: give an object"},
 		{"payload", apns(`{"payload":1}`), "options.apns.payload is a number: give an object"},
 
-		{"all of webpush", webpush(`{"headers":{"TTL":"0","Urgency":"very-low","Topic":"x","other":"y"},"data":{"bal_id":"m"},
+		{"all of webpush", webpush(`{"headers":{"TTL":"0","Urgency":"very-low","Topic":"x","other":"y"},"data":{},
 			"notification":{"title":"x","actions":[{"requireInteraction":true}]},"fcm_options":{"link":"https://example.com/a?b","analytics_label":"x"}}`), ""},
 		{"web headers", webpush(`{"headers":{"TTL":"1s","Urgency":"HIGH","Topic":null}}`),
 			`options.webpush.headers.TTL is "1s": write seconds, from 0 on` + "\n" + `options.webpush.headers.Urgency is "HIGH": use very-low, low, normal, high` + "\n" +
@@ -209,7 +211,7 @@ func TestFitsBlocks(t *testing.T) {
 
 // What fits is of known shape, whatever the blocks are, and fits again as it was.
 func FuzzFits(f *testing.F) {
-	f.Add([]byte(`{"title":"x","badge":"3"}`), []byte(`{"ttl":"3.5s","notification":{"body_loc_key":"k","body_loc_args":["a"]}}`), []byte(`{"headers":{"apns-priority":"5"},"payload":{"aps":{}}}`), []byte(`{"data":{"bal_id":"m"}}`))
+	f.Add([]byte(`{"title":"x","badge":"3"}`), []byte(`{"ttl":"3.5s","notification":{"body_loc_key":"k","body_loc_args":["a"]}}`), []byte(`{"headers":{"apns-priority":"5"},"payload":{"aps":{}}}`), []byte(`{"data":{"k":"v"}}`))
 	f.Add([]byte(`null`), []byte(`{"a":[{"b":[1,2,{}]}]}`), []byte(`{"payload":{"\u0061ps":[ ]}}`), []byte(`{"headers":{}}`))
 	f.Fuzz(func(t *testing.T, notification, android, apns, webpush []byte) {
 		d := Downstream{To: Token("t"), Notification: json.RawMessage(notification), Options: Options{Android: android, APNS: apns, Webpush: webpush}}

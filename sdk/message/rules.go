@@ -152,12 +152,3 @@ func field(object json.RawMessage, path ...string) (value json.RawMessage) {
 	}
 	return value
 }
-
-// isEmpty reports whether an object has no field, or is nil.
-func isEmpty(object json.RawMessage) bool {
-	empty := true
-	if object != nil {
-		eachField(object, func(string, []byte) { empty = false })
-	}
-	return empty
-}

@@ -12,13 +12,6 @@ import (
 	"balhost/sdk/message"
 )
 
-// The keys that the host adds to data. Spec: fcm-v1-and-gateway.md B1.
-const (
-	dataID      = "bal_id"      // the message id: the app drops what it has seen
-	dataSeq     = "bal_seq"     // grows within a group: FCM keeps no order
-	dataReceipt = "bal_receipt" // "1": the app is asked to post a receipt
-)
-
 // outgoing is one downstream as it is sent at this moment.
 type outgoing struct {
 	message message.Checked
@@ -84,12 +77,12 @@ func (d *outgoing) data() []byte {
 // own has the keys of the host.
 func (d *outgoing) own() *object {
 	o := &object{}
-	o.text(dataID, d.message.MessageID)
+	o.text(message.DataID, d.message.MessageID)
 	if d.message.Group != "" {
-		o.text(dataSeq, strconv.FormatUint(d.seq, 10))
+		o.text(message.DataSeq, strconv.FormatUint(d.seq, 10))
 	}
 	if d.message.Options.ReceiptRequested {
-		o.text(dataReceipt, "1")
+		o.text(message.DataReceipt, "1")
 	}
 	return o
 }
@@ -126,7 +119,7 @@ func (d *outgoing) android(o *object, n notification, _ time.Time) error {
 func (d *outgoing) apns(o *object, n notification, now time.Time) error {
 	options := &d.message.Options
 	headers, aps := o.in("headers"), o.in("payload").in("aps")
-	alone := n == nil && !shows(options.APNS) // FCM refuses data alone with another priority than 5 (A1)
+	alone := d.message.DataOnly() // FCM refuses data alone with another priority than 5 (A1)
 	switch {
 	case alone, options.Priority == message.PriorityNormal:
 		headers.text("apns-priority", "5")
@@ -172,18 +165,6 @@ func (d *outgoing) webpush(o *object, n notification, _ time.Time) error {
 		n.text(o.in("fcm_options"), "click_action", "link")
 	}
 	return o.lay(options.Webpush)
-}
-
-// shows reports whether a raw block makes Apple's devices show something.
-func shows(apns json.RawMessage) bool {
-	for _, path := range [][]string{
-		{"live_activity_token"}, {"payload", "aps", "alert"}, {"payload", "aps", "badge"}, {"payload", "aps", "sound"},
-	} {
-		if inside(apns, path...) != nil {
-			return true
-		}
-	}
-	return false
 }
 
 func seconds(ttl time.Duration) string { return strconv.FormatInt(int64(max(0, ttl)/time.Second), 10) }

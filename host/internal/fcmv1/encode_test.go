@@ -70,11 +70,11 @@ func TestAppendRequest(t *testing.T) {
 				`"apns":{"headers":{"apns-collapse-id":"d-1"},"payload":{"aps":{"category":"https://x/"}}},"webpush":{"fcm_options":{"link":"https://x/"}}}}`},
 		{"raw blocks win, and get what they lack", message.Downstream{To: message.Token("t"), Group: "g", Data: map[string]string{"a": "b"}, Options: message.Options{
 			TTL: ttl, Priority: message.PriorityHigh, CollapseKey: "ride", ReceiptRequested: true,
-			Android: json.RawMessage(`{"collapse_key":"own","ttl":"5s","notification":{"title":"x"},"data":{"k":"v","bal_id":"mine"}}`),
+			Android: json.RawMessage(`{"collapse_key":"own","ttl":"5s","notification":{"title":"x"},"data":{"k":"v"}}`),
 			APNS:    json.RawMessage(`{"headers":{"apns-priority":"10"},"payload":{"aps":{"alert":"x"},"mine":[1]}}`),
 			Webpush: json.RawMessage(`{"headers":{"Urgency":"low"},"fcm_options":{"analytics_label":"l"}}`)}}, 9, ttl,
 			`{"message":{"token":"t","data":{"a":"b",` + id + `,"bal_seq":"9","bal_receipt":"1"},` +
-				`"android":{"collapse_key":"own","priority":"HIGH","ttl":"5s","data":{"bal_id":"mine","bal_seq":"9","bal_receipt":"1","k":"v"},"notification":{"tag":"d-1","title":"x"}},` +
+				`"android":{"collapse_key":"own","priority":"HIGH","ttl":"5s","data":{` + id + `,"bal_seq":"9","bal_receipt":"1","k":"v"},"notification":{"tag":"d-1","title":"x"}},` +
 				`"apns":{"headers":{"apns-priority":"10","apns-expiration":"1793710800","apns-collapse-id":"ride"},"payload":{"aps":{"alert":"x"},"mine":[1]}},` +
 				`"webpush":{"headers":{"TTL":"3600","Urgency":"low","Topic":"ride"},"fcm_options":{"analytics_label":"l"}}}}`},
 	} {
@@ -135,7 +135,7 @@ func TestCollapseID(t *testing.T) {
 
 // FuzzAppendRequest: what is accepted is JSON with exactly one bal_id, last in data.
 func FuzzAppendRequest(f *testing.F) {
-	f.Add(`{"a":"b"}`, `{"title":"x"}`, `{"data":{"bal_id":"x"}}`, `{"payload":{"aps":{}}}`, "d-1", "ride", int64(5))
+	f.Add(`{"a":"b"}`, `{"title":"x"}`, `{"data":{"k":"x"}}`, `{"payload":{"aps":{}}}`, "d-1", "ride", int64(5))
 	f.Fuzz(func(t *testing.T, data, shown, android, apns, id, key string, ttl int64) {
 		d := message.Downstream{To: message.Token("t"), Data: json.RawMessage(data), Notification: json.RawMessage(shown), MessageID: id,
 			Options: message.Options{Android: json.RawMessage(android), APNS: json.RawMessage(apns), CollapseKey: key}}
@@ -159,10 +159,10 @@ func FuzzAppendRequest(f *testing.F) {
 		if err := json.Unmarshal(got, &back); err != nil {
 			t.Fatalf("%v: %s", err, got)
 		}
-		if back.Message.Data[dataID] != id || bytes.Count(got, []byte(`"data":{`)) == 0 {
+		if back.Message.Data[message.DataID] != id || bytes.Count(got, []byte(`"data":{`)) == 0 {
 			t.Fatalf("%s", got)
 		}
-		if p := back.Message.APNS.Headers["apns-priority"]; m.Notification == nil && !shows(m.Options.APNS) && p != "5" && p != "1" {
+		if p := back.Message.APNS.Headers["apns-priority"]; m.DataOnly() && p != "5" && p != "1" {
 			t.Fatalf("data alone with priority %q: %s", p, got)
 		}
 	})
