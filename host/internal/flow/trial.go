@@ -30,6 +30,7 @@ type Trial struct {
 	answers uint64  // of the peer
 	vouches uint64  // of these, those that show that it knows the account
 	refused refusal // the last one of the account
+	faults  uint64  // of the refusals, those where the account was at fault
 }
 
 // refusal is when the peer refused the account.
@@ -43,8 +44,9 @@ type refusal struct {
 // account.
 type Accusation struct {
 	Times   int    // that it did so
-	Blamed  int    // of these, those where the message was at fault
+	Blamed  int    // of these, those where the message was at fault, since the account last was
 	vouches uint64 // at the last of them
+	faults  uint64 // of the account, until then
 }
 
 // TrialState names what a [Trial] waits for.
@@ -187,17 +189,24 @@ func (t *Trial) early(now time.Time, refusals uint64) bool {
 // Accused notes that the peer refused the account over a downstream. It reports
 // whether the account is at fault, as far as is known. If an answer has vouched for the
 // account since the peer last refused it, the message is. If the peer refused it over this
-// message before, only the answers since then count.
+// message before, only the answers since then count. When the account is at fault, it may
+// have been so before, too: then no message has been at fault so far.
 func (t *Trial) Accused(now time.Time, a *Accusation) (account bool) {
 	before := t.refused.vouches
 	if a.Times > 0 {
 		before = a.vouches
 	}
-	account = t.vouches == before
-	if a.Times++; !account {
+	if account = t.vouches == before; account {
+		t.faults++
+	}
+	if a.faults != t.faults {
+		a.Blamed = 0
+	}
+	if !account {
 		a.Blamed++
 	}
-	a.vouches = t.vouches
+	a.Times++
+	a.vouches, a.faults = t.vouches, t.faults
 	t.refused = refusal{times: t.refused.times + 1, at: now, vouches: t.vouches}
 	return account
 }

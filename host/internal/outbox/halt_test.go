@@ -99,6 +99,48 @@ func TestWrongProjectFailsNothing(t *testing.T) { // P4; fcm-v1-and-gateway.md G
 	}
 }
 
+// A permission that comes and goes fails no message, although each time the same one is
+// refused while others get through.
+func TestAccountThatComesAndGoes(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		b.o.Attempts = 3
+		accept(l, 1)
+		conn, blamed := 0, 0
+		for range 30 {
+			for refused := false; !refused; time.Sleep(time.Second) { // it works, but not for the first
+				if accept(l, 1); l.pending[1].Seq == 0 {
+					t.Fatalf("after %d times: %+v", blamed, l.end(t, 1))
+				}
+				for _, seq := range slices.Backward(requests(b, &conn, inFlight)) {
+					if refused = refused || seq == 1; seq == 1 {
+						b.Answered("main", seq, denied)
+					} else {
+						b.Answered("main", seq, acked)
+					}
+				}
+			}
+			if b.Stats().Halted == 0 {
+				blamed++
+			}
+			for b.Stats().Halted == 0 { // it works for none
+				accept(l, 1)
+				for _, seq := range requests(b, &conn, inFlight) {
+					b.Answered("main", seq, denied)
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		if blamed < 10 {
+			t.Errorf("the first was blamed %d times", blamed)
+		}
+		for _, e := range l.outcomes() {
+			if e.Status != message.Acked {
+				t.Fatalf("%d: %+v", e.Seq, e)
+			}
+		}
+	})
+}
+
 // An ack that was on its way when the account was refused does not end the halt, but
 // brings the next probe nearer.
 func TestLateAckBringsTheProbeNearer(t *testing.T) {
