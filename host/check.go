@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +16,35 @@ import (
 	"balhost/host/internal/daemon"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/serviceaccount"
+	"balhost/host/internal/status"
+	"balhost/sdk/message"
 )
 
 // findings is the result of check; its JSON is a contract with scripts.
 type findings struct {
 	Config   string           `json:"config"` // the file
 	Problems []config.Problem `json:"problems"`
+	Sessions []sessionFinding `json:"sessions"`
 	Plugins  []pluginFinding  `json:"plugins"`
 	Errors   []string         `json:"errors"` // named files that can't be used
 	Notes    []string         `json:"notes"`  // what may be intended
+}
+
+type sessionFinding struct {
+	Name      string            `json:"name"`
+	SenderID  string            `json:"sender_id"`
+	Transport message.Transport `json:"transport"`
+	Server    string            `json:"server"`            // where it connects to
+	Account   string            `json:"account,omitempty"` // the service account of fcm_v1
+	Upstream  bool              `json:"upstream"`          // it brings messages up
+	Online    *online           `json:"online,omitempty"`  // only with --online
+}
+
+// online is what a session's server says.
+type online struct {
+	Accepted bool   `json:"accepted"`
+	Reason   string `json:"reason,omitempty"` // why not
 }
 
 type pluginFinding struct {
@@ -32,8 +55,8 @@ type pluginFinding struct {
 
 func checkCommand() *cobra.Command {
 	var (
-		path   string
-		asJSON bool
+		path          string
+		asJSON, asked bool
 	)
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -42,12 +65,16 @@ func checkCommand() *cobra.Command {
 file, line and column. Then reads the header of each file in the plugins folder,
 and says whether the host would run it. It starts nothing and writes nothing.
 
-Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
-		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --json",
+With --online it also asks the server of each session whether it accepts the session:
+CCS by one more login, FCM by a message that is checked and not sent.
+
+Exit codes: 0 all is well, 1 a file can't be used or a server accepts a session not,
+78 the config is wrong.`,
+		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --online\n  balhost check --json",
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(path)
-			f := findings{Config: path, Problems: []config.Problem{}, Plugins: []pluginFinding{}, Errors: []string{}, Notes: []string{}}
+			f := findings{Config: path, Problems: []config.Problem{}, Sessions: []sessionFinding{}, Plugins: []pluginFinding{}, Errors: []string{}, Notes: []string{}}
 			if wrong := (*config.Error)(nil); errors.As(err, &wrong) && asJSON {
 				f.Problems = wrong.Problems
 				return errors.Join(printJSON(cmd, f), err)
@@ -59,6 +86,9 @@ Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 				return err
 			}
 			f = seen
+			if asked {
+				f.ask(cmd.Context(), cfg)
+			}
 			if asJSON {
 				err = printJSON(cmd, f)
 			} else {
@@ -69,7 +99,36 @@ Exit codes: 0 all is well, 1 a file can't be used, 78 the config is wrong.`,
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "the config `file`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&asked, "online", false, "also ask the sessions' servers")
 	return cmd
+}
+
+// found is what the config says of a session.
+func found(s config.Session) sessionFinding {
+	f := sessionFinding{Name: s.Name, SenderID: s.SenderID, Transport: s.Transport()}
+	if s.CCS != nil {
+		f.Server, f.Upstream = s.CCS.Address, true
+		return f
+	}
+	f.Server, f.Account = s.FCMv1.Endpoint, "the platform's own"
+	if key, err := serviceaccount.Parse(s.FCMv1.Credentials.Reveal()); err == nil {
+		f.Account = fmt.Sprintf("%s of project %s", key.ClientEmail, key.ProjectID)
+	}
+	return f
+}
+
+// ask asks the servers of all sessions at the same time.
+func (f *findings) ask(ctx context.Context, cfg config.Config) {
+	var asking sync.WaitGroup
+	for i, s := range cfg.Sessions {
+		asking.Go(func() {
+			f.Sessions[i].Online = &online{Accepted: true}
+			if err := daemon.Probe(ctx, s); err != nil {
+				*f.Sessions[i].Online = online{Reason: err.Error()}
+			}
+		})
+	}
+	asking.Wait()
 }
 
 // look adds what it finds in the plugins folder and in other files.
@@ -110,6 +169,7 @@ func (f *findings) look(cfg config.Config) {
 		}
 	}
 	for _, s := range cfg.Sessions {
+		f.Sessions = append(f.Sessions, found(s))
 		if _, err := s.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: ca_file: %v", s.Name, err))
 		}
@@ -126,6 +186,11 @@ func (f *findings) refusal() error {
 	var errs []error
 	for _, e := range f.Errors {
 		errs = append(errs, errors.New(e))
+	}
+	for _, s := range f.Sessions {
+		if s.Online != nil && !s.Online.Accepted {
+			errs = append(errs, fmt.Errorf("session %q: %s does not accept it: %s", s.Name, status.Server(s.Transport), s.Online.Reason))
+		}
 	}
 	var names []string
 	for _, p := range f.Plugins {
@@ -146,6 +211,9 @@ func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 		verdict = "can be read, but not used"
 	}
 	fmt.Fprintf(out, "%s %s: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, verdict, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
+	if err := f.printSessions(out); err != nil {
+		return err
+	}
 	if len(f.Plugins) > 0 {
 		t := newTable(out, "FILE", "WOULD BE", "BECAUSE")
 		for _, p := range f.Plugins {
@@ -161,4 +229,19 @@ func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 		}
 	}
 	return nil
+}
+
+func (f *findings) printSessions(out io.Writer) error {
+	t := newTable(out, "SESSION", "TRANSPORT", "SERVER", "MESSAGES", "ACCOUNT", "ONLINE")
+	for _, s := range f.Sessions {
+		way, answer := "down only: nothing comes up through it", "not asked"
+		if s.Upstream {
+			way = "up and down"
+		}
+		if s.Online != nil {
+			answer = map[bool]string{true: "accepted", false: "not accepted"}[s.Online.Accepted]
+		}
+		t.row(s.Name, s.Transport, s.Server, way, s.Account, answer)
+	}
+	return t.flush()
 }

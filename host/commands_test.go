@@ -144,7 +144,7 @@ func TestStatus(t *testing.T) {
 	now := time.Now()
 	status := admin.Status{
 		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3723, Reasons: []string{`session "main" is not connected`},
-		Sessions: []admin.Session{{
+		Sessions: []status.Session{{
 			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12,
 			Connections: []status.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
 			LastError:   "dial\x1b[2J refused", LastErrorAt: now,
@@ -255,7 +255,7 @@ func TestTerminalIsSafe(t *testing.T) {
 	now := time.Now()
 	status := admin.Status{
 		Reasons: []string{evil}, Version: evil,
-		Sessions: []admin.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: now, Connections: []status.Connection{{State: status.State(evil), Refused: evil}}}},
+		Sessions: []status.Session{{Name: evil, Address: evil, LastError: evil, LastErrorAt: now, Connections: []status.Connection{{State: status.State(evil), Refused: evil}}}},
 		Ledger:   admin.Ledger{DiskError: evil},
 		Plugins:  []admin.Plugin{{Name: evil, Process: status.Process{State: status.State(evil), Reason: evil, Version: evil}, Work: status.Work{LastFailure: evil, LastFailureAt: now, Lost: []string{evil}, Paused: true}}},
 		Holding:  []status.Holding{{Category: evil, Pending: 1}},

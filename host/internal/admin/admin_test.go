@@ -169,7 +169,7 @@ func TestStatusArrives(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
 	want := Status{
 		Version: "v1", PID: 7, Started: now, Now: now, UptimeSeconds: 3, Ready: true,
-		Sessions: []Session{{Name: "main", Connections: []status.Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
+		Sessions: []status.Session{{Name: "main", Connections: []status.Connection{{State: "ready", Since: now, Window: 100, InFlight: 3}}}},
 		Ledger:   Ledger{Counts: entry.Counts{Accepted: 5, Dead: 1}, DiskFree: new(int64(9))},
 		Plugins:  []Plugin{{Name: "echo", Process: status.Process{State: "running", Categories: []string{"c"}}}},
 		Holding:  []status.Holding{{Category: "x", Pending: 2, Since: now}},

@@ -19,7 +19,7 @@ type Status struct {
 	Ready         bool              `json:"ready"`
 	Reasons       []string          `json:"reasons,omitempty"`  // why it is not ready, each with what to do
 	Warnings      []string          `json:"warnings,omitempty"` // what is wrong although the host is ready
-	Sessions      []Session         `json:"sessions"`
+	Sessions      []status.Session  `json:"sessions"`
 	Ledger        Ledger            `json:"ledger"`
 	Plugins       []Plugin          `json:"plugins"`
 	Holding       []status.Holding  `json:"holding,omitempty"`     // upstreams that no plugin claims: the 100 categories with the most
@@ -35,31 +35,6 @@ type Log struct {
 	Failed  uint64    `json:"failed"`           // lines that could not be written
 	Error   string    `json:"error,omitempty"`  // why the last of them could not
 	Stalled time.Time `json:"stalled,omitzero"` // nobody has read the log since then
-}
-
-// Session is one CCS sender.
-type Session struct {
-	Name        string              `json:"name"` // the block's label in config.hcl; empty: the block is gone, but downstreams still wait
-	SenderID    string              `json:"sender_id"`
-	Address     string              `json:"address"`
-	Upstreams   uint64              `json:"upstreams"`             // stored and acked, including duplicates
-	Downstreams uint64              `json:"downstreams"`           // written to CCS, including repeats
-	Answered    uint64              `json:"answered"`              // of these, acked or nacked by CCS
-	Unusable    uint64              `json:"unusable"`              // not understood; those with an id are dead letters
-	TooLarge    uint64              `json:"too_large"`             // stanzas over max_stanza, skipped
-	Waiting     int                 `json:"waiting"`               // downstreams without an outcome
-	Later       int                 `json:"later"`                 // of these, those that wait for a time: for a retry, or because their target gets too many
-	NextTry     time.Time           `json:"next_try,omitzero"`     // when the first of them may go
-	HaltedUntil time.Time           `json:"halted_until,omitzero"` // CCS refuses the account: no downstream goes out before this time
-	AckP50      float64             `json:"ack_p50_ms"`            // from reading an upstream to writing its ack
-	AckP99      float64             `json:"ack_p99_ms"`
-	AckMax      float64             `json:"ack_max_ms"`
-	Connections []status.Connection `json:"connections"`
-	LastError   string              `json:"last_error,omitempty"` // why a connection last ended unexpectedly
-	LastErrorAt time.Time           `json:"last_error_at,omitzero"`
-	Pushed      int                 `json:"pushed,omitempty"`      // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
-	PushedAt    time.Time           `json:"pushed_at,omitzero"`    // the last time
-	PushedUntil time.Time           `json:"pushed_until,omitzero"` // not ready until then, or until a reload
 }
 
 // Ledger is the store: its totals, and how much space is left.

@@ -10,12 +10,12 @@ import (
 )
 
 // Open logs in beside old, the session that s is to succeed: if CCS does not let s in,
-// old goes on. No message passes before Run, which takes the connection over; old must
+// old goes on. old is nil if it has another transport. No message passes before Run, which takes the connection over; old must
 // have ended by then (P3, P5). A session that is opened and not run is closed with
 // Close. Two sessions of one sender share old's max_connections: if old has that many,
 // it gives one up for the time being.
 func (s *Session) Open(ctx context.Context, old *Session) error {
-	if old.o.SenderID == s.o.SenderID {
+	if old != nil && old.o.SenderID == s.o.SenderID {
 		if err := old.place(ctx, func() { old.lent++ }, Draining, Ready); err != nil {
 			return fmt.Errorf("wait for a place among max_connections: %w", context.Cause(ctx))
 		}

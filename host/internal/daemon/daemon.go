@@ -64,7 +64,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, h.ledger.Close()) }() // closed last: all parts below write to it
 	h.outbox = o.Make.Outbox(h.outboxOptions())
-	h.sessions = newFleet(h.parts.sessions.metrics, h.sessionOptions, o.Make.Session)
+	h.sessions = newFleet(h.parts.sessions.metrics, h.newSession)
 	h.dispatch = o.Make.Dispatch(h.dispatchOptions())
 	var runPlugins func(context.Context) error
 	h.plugins, runPlugins = o.Make.Plugins(h.pluginsOptions())

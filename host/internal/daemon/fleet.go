@@ -2,26 +2,24 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
 
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
 
-// fleet runs a ccs.Session for each session of the config, and applies changes of the
+// fleet runs a transport for each session of the config, and applies changes of the
 // config. A session that fails ends the fleet.
 type fleet struct {
-	options    func(config.Session) (ccs.Options, error)
-	newSession func(ccs.Options) *ccs.Session
+	newSession newSession
 	metrics    prometheus.Registerer
 	changes    chan change
 
@@ -29,11 +27,15 @@ type fleet struct {
 	members []*member  // in the config's order
 }
 
+// newSession makes what carries the messages of a session; roots verify its server,
+// nil: the system's.
+type newSession func(s config.Session, roots *x509.CertPool, metrics prometheus.Registerer) transport
+
 // member is one running session.
 type member struct {
 	config  config.Session
-	options ccs.Options
-	session *ccs.Session
+	roots   *x509.CertPool
+	session transport
 	metrics *scope
 	cancel  context.CancelFunc
 	ended   chan error // gets the one result of Run
@@ -46,8 +48,8 @@ type change struct {
 	done     chan struct{}
 }
 
-func newFleet(metrics prometheus.Registerer, options func(config.Session) (ccs.Options, error), newSession func(ccs.Options) *ccs.Session) *fleet {
-	return &fleet{options: options, newSession: newSession, metrics: metrics, changes: make(chan change)}
+func newFleet(metrics prometheus.Registerer, made newSession) *fleet {
+	return &fleet{newSession: made, metrics: metrics, changes: make(chan change)}
 }
 
 // prepare makes what apply needs, or returns what is wrong with the config. It changes
@@ -57,25 +59,24 @@ func (f *fleet) prepare(sessions []config.Session) (change, error) {
 	for _, s := range sessions {
 		m := &member{config: s, metrics: &scope{to: f.metrics}, ended: make(chan error, 1)}
 		var err error
-		if m.options, err = f.options(s); err != nil {
-			return c, err
+		if m.roots, err = s.Roots(); err != nil {
+			return c, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
 		}
-		if old := f.member(s.Name); old != nil && reflect.DeepEqual(old.config, s) && old.options.TLS.RootCAs.Equal(m.options.TLS.RootCAs) {
+		if old := f.member(s.Name); old != nil && same(old.config, s) && old.roots.Equal(m.roots) {
 			continue
 		}
-		m.options.Metrics = m.metrics
-		m.session = f.newSession(m.options)
+		m.session = f.newSession(s, m.roots, m.metrics)
 		c.made[s.Name] = m
 	}
 	return c, nil
 }
 
-// openTime bounds how long a reload waits for CCS to accept new sessions. Together with
-// reloadTime it is less than a client of the admin API waits.
+// openTime bounds how long a reload waits for servers to accept new sessions. Together
+// with reloadTime it is less than a client of the admin API waits.
 const openTime = 15 * time.Second
 
-// open logs in the new sessions of c while the old ones still serve. So a wrong key or
-// address costs no connection. If one login fails, open closes all new sessions and
+// open tries the new sessions of c while the old ones still serve. So a wrong key or
+// address costs nothing. If one is not accepted, open closes all new sessions and
 // returns the reasons.
 func (f *fleet) open(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
@@ -85,11 +86,15 @@ func (f *fleet) open(ctx context.Context, c change) error {
 	failed := map[string]error{}
 	for name, m := range c.made {
 		old := f.predecessor(m.config)
-		if old == nil || !old.session.Stands() {
+		if old == nil || !old.stands() {
+			continue
+		}
+		tried, ok := m.session.(opener)
+		if !ok {
 			continue
 		}
 		g.Go(func() error {
-			err := m.session.Open(ctx, old.session)
+			err := tried.Open(ctx, old.session)
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -101,12 +106,18 @@ func (f *fleet) open(ctx context.Context, c change) error {
 	g.Wait() //nolint:errcheck // failed has them
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		all = append(all, fmt.Errorf("session %q could not be opened with its new settings: %w; its old connection stays open", name, failed[name]))
+		all = append(all, fmt.Errorf("session %q could not be opened with its new settings: %w; the old session goes on", name, failed[name]))
 	}
 	if len(all) > 0 {
 		c.close()
 	}
 	return errors.Join(all...)
+}
+
+// stands reports whether the session serves now.
+func (m *member) stands() bool {
+	s, ok := m.session.(stander)
+	return ok && s.Stands()
 }
 
 // predecessor is the running session that s replaces: of the same sender, or else of the same name.
@@ -122,7 +133,9 @@ func (f *fleet) predecessor(s config.Session) *member {
 // close closes the sessions of a change that is not applied.
 func (c change) close() {
 	for _, m := range c.made {
-		m.session.Close()
+		if s, ok := m.session.(opener); ok {
+			s.Close()
+		}
 	}
 }
 
@@ -233,8 +246,8 @@ func (f *fleet) member(name string) *member {
 }
 
 // sessions are those that run now.
-func (f *fleet) sessions() []*ccs.Session {
-	var all []*ccs.Session
+func (f *fleet) sessions() []transport {
+	var all []transport
 	for _, m := range f.all() {
 		all = append(all, m.session)
 	}

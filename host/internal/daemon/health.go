@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
@@ -18,6 +17,8 @@ import (
 	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/status"
+	"balhost/sdk/message"
 )
 
 // look is the state of all parts at one moment.
@@ -26,7 +27,7 @@ type look struct {
 	plugins  []pluginhost.Status
 	ignored  map[string]string // files in the folder that have a plugin's name and are not plugins
 	awaited  []string
-	sessions []ccs.Status
+	sessions []status.Session
 	sending  map[string]outbox.Stats // by sender id, of all sessions, and of removed ones with work left
 	counts   entry.Counts
 	full     bool
@@ -72,7 +73,7 @@ func (h *host) look(limit time.Duration) *look {
 		return func() { l.plugins, l.ignored, l.awaited = all, ignored, awaited }
 	})
 	put(h.parts.sessions, func() func() {
-		var all []ccs.Status
+		var all []status.Session
 		for _, s := range h.sessions.sessions() {
 			all = append(all, s.Status())
 		}
@@ -127,24 +128,9 @@ func (l *look) unready() []string {
 		reasons = append(reasons, err.Error())
 	}
 	for _, st := range l.sessions {
-		ready := slices.ContainsFunc(st.Connections, func(c ccs.Connection) bool { return c.State == ccs.Ready })
-		if !ready {
-			reason := fmt.Sprintf("session %q has no connection to CCS", st.Name)
-			if st.LastError != nil {
-				reason += ": " + st.LastError.Error()
-			}
-			reasons = append(reasons, reason)
-		}
-		if st.Contest.Lasts(time.Now()) {
-			reasons = append(reasons, fmt.Sprintf("session %q: %s", st.Name, st.Contest))
-		}
+		reasons = append(reasons, st.Unready...)
 		if until := l.sending[st.SenderID].HaltedUntil; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: CCS refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, today(time.Now(), until).Format(time.TimeOnly)))
-		}
-		for _, c := range st.Connections {
-			if c.Unackable > 0 {
-				reasons = append(reasons, fmt.Sprintf("session %q, connection %d: %d upstreams can't be acked and hold slots of CCS's window until the connection ends", st.Name, c.Number, c.Unackable))
-			}
+			reasons = append(reasons, fmt.Sprintf("session %q: %s refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, status.Server(st.Transport), today(time.Now(), until).Format(time.TimeOnly)))
 		}
 	}
 	if l.full {
@@ -169,9 +155,15 @@ func (l *look) unready() []string {
 	return append(reasons, l.alarms...)
 }
 
-// warnings are problems that don't make the host unready, because they harm no other
-// plugin.
+// warnings are problems that don't make the host unready, because its sessions work all
+// the same, and they harm no other plugin.
 func (l *look) warnings() (warnings []string) {
+	if len(l.sessions) > 0 && !slices.ContainsFunc(l.sessions, func(s status.Session) bool { return s.Transport != message.FCMv1 }) {
+		warnings = append(warnings, "no session brings messages up: fcm_v1 sends downstreams only, so plugins get no upstreams")
+	}
+	for _, st := range l.sessions {
+		warnings = append(warnings, st.Warnings...)
+	}
 	for _, p := range l.dispatch.Plugins {
 		for _, s := range p.StuckHandlers[:min(len(p.StuckHandlers), 3)] {
 			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, far beyond its time-out, and its lane waits: %s %s%s",

@@ -38,7 +38,7 @@ type host struct {
 	plugins  *pluginhost.Host
 	sessions *fleet
 	parts    *parts
-	connects *rate.Limiter // shared by all sessions
+	connects *rate.Limiter // of connections to CCS; shared by all sessions
 
 	reloading chan struct{} // capacity 1: full while a reload runs
 	files     chan struct{} // capacity 1: full while the config and the files that it names are read
@@ -147,13 +147,18 @@ func (h *host) tell(l *look) admin.Status {
 		Plugins: l.pluginStatus(), Holding: l.dispatch.Holding, HoldingMore: l.dispatch.More, Recent: l.dispatch.Recent, Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {
-		st.Sessions = append(st.Sessions, sessionStatus(s, l.sending[s.SenderID]))
+		o := l.sending[s.SenderID]
+		s.Waiting, s.Later, s.NextTry, s.HaltedUntil = o.Pending, o.Later, o.Next, o.HaltedUntil
+		if o.RestsUntil.After(s.RestingUntil) {
+			s.RestingUntil = o.RestsUntil
+		}
+		st.Sessions = append(st.Sessions, s)
 		st.Unusable = append(st.Unusable, s.Recent...)
 	}
 	labels := h.labels()
 	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
 		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // no session any more, but its downstreams still wait
-			st.Sessions = append(st.Sessions, admin.Session{SenderID: id, Waiting: l.sending[id].Pending})
+			st.Sessions = append(st.Sessions, status.Session{SenderID: id, Waiting: l.sending[id].Pending})
 		}
 	}
 	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}
@@ -170,25 +175,6 @@ func tellSpace(l *admin.Ledger, look func() (ledger.Space, error)) {
 		return
 	}
 	l.DiskFree, l.InodesFree = &free.Bytes, &free.Inodes
-}
-
-func sessionStatus(s ccs.Status, o outbox.Stats) admin.Session {
-	session := admin.Session{
-		Name: s.Name, SenderID: s.SenderID, Address: s.Address,
-		Upstreams: s.UpstreamsAcked, Downstreams: s.Downstreams, Answered: s.Acked + s.Nacked, Unusable: s.Unusable, TooLarge: s.TooLarge,
-		Waiting: o.Pending, Later: o.Later, NextTry: o.Next, HaltedUntil: o.HaltedUntil,
-		AckP50: s.AckLatency.P50.Seconds() * 1000, AckP99: s.AckLatency.P99.Seconds() * 1000, AckMax: s.AckLatency.Max.Seconds() * 1000,
-	}
-	if s.LastError != nil {
-		session.LastError, session.LastErrorAt = s.LastError.Error(), s.LastErrorAt
-	}
-	if c := s.Contest; c.Lasts(time.Now()) {
-		session.Pushed, session.PushedAt, session.PushedUntil = c.Times, c.At, c.Until
-	}
-	for _, c := range s.Connections {
-		session.Connections = append(session.Connections, c.Connection)
-	}
-	return session
 }
 
 // pluginStatus joins what is known of the processes and of their work. A plugin may have

@@ -2,17 +2,15 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/backoff"
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -49,7 +47,8 @@ type Makers struct {
 	Ledger   func(context.Context, ledger.Options) (*ledger.Ledger, error)
 	Dispatch func(dispatch.Options) *dispatch.Dispatcher
 	Outbox   func(outbox.Options) *outbox.Outbox
-	Session  func(ccs.Options) *ccs.Session
+	CCS      func(ccs.Options) *ccs.Session
+	FCMv1    func(fcmv1.Options) *fcmv1.Session
 	Plugins  func(pluginhost.Options) (h *pluginhost.Host, run func(context.Context) error)
 	API      func(admin.Options) (API, error)
 }
@@ -74,8 +73,11 @@ func (o Options) withDefaults() Options {
 	if m.Outbox == nil {
 		m.Outbox = outbox.New
 	}
-	if m.Session == nil {
-		m.Session = ccs.New
+	if m.CCS == nil {
+		m.CCS = ccs.New
+	}
+	if m.FCMv1 == nil {
+		m.FCMv1 = fcmv1.New
 	}
 	if m.Plugins == nil {
 		m.Plugins = func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
@@ -161,30 +163,4 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 		Config:         p.Config,
 		Env:            p.Env.Reveal(),
 	}
-}
-
-// sessionOptions are a session's options, without its metrics.
-func (h *host) sessionOptions(s config.Session) (ccs.Options, error) {
-	c := s.CCS
-	if c == nil {
-		return ccs.Options{}, fmt.Errorf("session %q: fcm_v1 is not supported by this version of balhost", s.Name)
-	}
-	o := ccs.Options{
-		Name: s.Name, Address: c.Address, SenderID: s.SenderID, Key: c.ServerKey.Reveal(), Secrets: []string{h.config().Admin.Token.Reveal()},
-		Connections: c.Connections, MaxConnections: c.MaxConnections, Window: c.Window,
-		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout, AnswerTimeout: c.AnswerTimeout,
-		MaxStanza: int(c.MaxStanza), AckWarn: c.AckWarn,
-		Backoff: backoff.Policy{Min: c.ConnectBackoff.Min, Max: c.ConnectBackoff.Max},
-		TLS:     &tls.Config{ServerName: c.TLS.ServerName},
-		Inbox:   h.ledger, Outbox: h.outbox, Connects: h.connects, Log: h.o.Log.Named("ccs").With("session", s.Name),
-	}
-	if c.TLS.CAFile != "" {
-		o.Roots = c.TLS.Roots
-	}
-	roots, err := c.TLS.Roots()
-	if err != nil {
-		return o, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
-	}
-	o.TLS.RootCAs = roots
-	return o, nil
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/pluginhost"
@@ -201,37 +200,14 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 		changed = append(changed, "log level is "+now.Log.Level)
 	}
 	if before.ConnectRate != now.ConnectRate {
-		ccs.Pace(h.connects, now.ConnectRate)
+		h.pace(now.ConnectRate)
 		changed = append(changed, fmt.Sprintf("connect_rate is %d", now.ConnectRate))
 	}
-	for _, s := range before.Sessions {
-		switch name := h.labels().Name(s.SenderID); {
-		case slices.ContainsFunc(now.Sessions, func(n config.Session) bool { return n.Name == s.Name }):
-		case name != s.SenderID:
-			changed = append(changed, fmt.Sprintf("session %q has the name %q now; its waiting messages stay", s.Name, name))
-		default:
-			changed = append(changed, fmt.Sprintf("session %q is closed; its waiting messages stay until their TTL ends", s.Name))
-		}
-	}
-	for _, s := range now.Sessions {
-		if sessions.made[s.Name] != nil {
-			changed = append(changed, fmt.Sprintf("session %q is opened with its new settings", s.Name))
-		}
-	}
+	changed = append(changed, h.sessionsChanged(before.Sessions, now.Sessions, sessions)...)
 	if err := h.sessions.apply(ctx, sessions); err != nil {
 		return changed, err
 	}
-	for _, s := range h.sessions.sessions() {
-		st := s.Status()
-		if s.Hurry() {
-			changed = append(changed, fmt.Sprintf("session %q connects now instead of waiting", st.Name))
-		} else if st.Contest.Lasts(time.Now()) {
-			changed = append(changed, fmt.Sprintf("session %q counts as ready again; another client had ended its connections", st.Name))
-		}
-	}
-	for _, id := range h.outbox.Lift() {
-		changed = append(changed, fmt.Sprintf("session %q sends one downstream as a test; CCS had refused its account", h.labels().Name(id)))
-	}
+	changed = append(changed, h.hurry()...)
 	h.plugins.SessionsChanged()
 	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
 		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it works", name))

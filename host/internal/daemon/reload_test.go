@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"balhost/host/internal/admin"
-	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
 )
 
@@ -29,7 +28,7 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 				<-dead
 				return config.Config{Admin: config.Admin{Listen: "elsewhere"}}, nil
 			}},
-			sessions:  newFleet(prometheus.NewRegistry(), func(config.Session) (ccs.Options, error) { return ccs.Options{}, nil }, ccs.New),
+			sessions:  newFleet(prometheus.NewRegistry(), nil),
 			reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
 		}
 		reload := func() (string, time.Duration) {

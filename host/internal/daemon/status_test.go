@@ -12,6 +12,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/latency"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
@@ -29,7 +30,7 @@ func TestStatusJSON(t *testing.T) {
 	h := &host{o: Options{Version: "v", LogStats: func() outlet.Stats {
 		return outlet.Stats{Dropped: 1, Failed: 2, Err: errors.New("log error"), Writing: at(1)}
 	}}}
-	h.follow(config.Config{Sessions: []config.Session{{Name: "main", SenderID: "100"}}, Ledger: config.Ledger{DiskSoft: 3}})
+	h.follow(config.Config{Sessions: []config.Session{{Name: "main", SenderID: "100"}, {Name: "phones", SenderID: "400"}}, Ledger: config.Ledger{DiskSoft: 3}})
 	full := &look{
 		dispatch: dispatch.Status{
 			Plugins: []dispatch.PluginStatus{
@@ -56,8 +57,8 @@ func TestStatusJSON(t *testing.T) {
 			{Name: "idle", Process: status.Process{State: pluginhost.Running}},
 		},
 		ignored: map[string]string{"ignored": "not a program", "both": "never shown"},
-		sessions: []ccs.Status{
-			{
+		sessions: []status.Session{
+			tellCCS(ccs.Status{
 				Name: "main", SenderID: "100", Address: "ccs:5235", Upstreams: 41, UpstreamsAcked: 42, Downstreams: 43, Acked: 44, Nacked: 45, Unusable: 46, TooLarge: 47,
 				AckLatency: latency.Summary{P50: time.Millisecond, P99: 2 * time.Millisecond, Max: 3 * time.Millisecond},
 				Connections: []ccs.Connection{
@@ -66,12 +67,18 @@ func TestStatusJSON(t *testing.T) {
 				},
 				LastError: errors.New("last error"), LastErrorAt: at(19),
 				Recent: []status.Unusable{{At: at(20), Session: "main", Reason: "odd", From: "device", MessageID: "id"}},
-			},
-			{Name: "quiet", SenderID: "200"},
+			}, at(0)),
+			tellCCS(ccs.Status{Name: "quiet", SenderID: "200"}, at(0)),
+			tellFCMv1(fcmv1.Status{
+				Name: "phones", SenderID: "400", Address: "fcm.googleapis.com", Downstreams: 101, Acked: 102, Refused: 103, Ambiguous: 104, Odd: 105,
+				Account: "a@p.iam.gserviceaccount.com", InFlight: 106, Window: 107, Connections: 108, Dialled: 109, Rate: 110.5, TokenUntil: at(23), RestingUntil: at(24),
+				LastError: "last answer", LastErrorAt: at(25), Unready: []string{"never shown"}, Warnings: []string{"never shown"},
+			}),
 		},
 		sending: map[string]outbox.Stats{
 			"100": {Pending: 61, Ready: 62, Later: 63, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
 			"300": {Pending: 67},
+			"400": {Pending: 68, RestsUntil: at(26)},
 		},
 		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81},
 		full:   true, alarms: []string{"alarm"}, free: ledger.Space{Bytes: 82, Inodes: 83},

@@ -24,7 +24,10 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		times = append(times, &s.LastErrorAt, &s.HaltedUntil, &s.NextTry, &s.PushedAt, &s.PushedUntil)
+		times = append(times, &s.LastErrorAt, &s.HaltedUntil, &s.NextTry, &s.PushedAt, &s.PushedUntil, &s.RestingUntil)
+		if s.FCMv1 != nil {
+			times = append(times, &s.FCMv1.TokenUntil)
+		}
 		for j := range s.Connections {
 			times = append(times, &s.Connections[j].Since, &s.Connections[j].NextTry)
 		}

@@ -45,7 +45,9 @@ func visit(v reflect.Value, name string, f func(string, *time.Time)) {
 		visit(v.Index(0), name, f)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			visit(v.Field(i), name+"."+v.Type().Field(i).Name, f)
+			if field := v.Type().Field(i); field.Tag.Get("json") != "-" { // such a field is not in the answer
+				visit(v.Field(i), name+"."+field.Name, f)
+			}
 		}
 	}
 }

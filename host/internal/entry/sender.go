@@ -108,6 +108,16 @@ func (s Senders) Fits(id string, m message.Checked) error {
 	return nil
 }
 
+// Transport carries the messages of the sender with this ID; "": no session has it.
+func (s Senders) Transport(id string) message.Transport {
+	for _, known := range s {
+		if known.ID == id {
+			return known.Transport
+		}
+	}
+	return ""
+}
+
 // Names are the names of all.
 func (s Senders) Names() []string {
 	var names []string

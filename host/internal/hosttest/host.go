@@ -153,7 +153,7 @@ func (h *Host) makers() daemon.Makers {
 			}
 			return outbox.New(o)
 		},
-		Session: func(o ccs.Options) *ccs.Session {
+		CCS: func(o ccs.Options) *ccs.Session {
 			o.TLS, o.Dial = nil, h.Link.dial
 			if h.o.Session != nil {
 				h.o.Session(h, &o)

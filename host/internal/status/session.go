@@ -1,0 +1,62 @@
+package status
+
+import (
+	"time"
+
+	"balhost/sdk/message"
+)
+
+// Session is one sender, whatever carries its messages. What a transport does not know
+// is zero. Counters count since the start.
+type Session struct {
+	Name         string            `json:"name"` // the block's label in config.hcl; empty: the block is gone, but downstreams still wait
+	SenderID     string            `json:"sender_id"`
+	Transport    message.Transport `json:"transport,omitempty"` // ccs, fcm_v1
+	Address      string            `json:"address"`
+	Upstreams    uint64            `json:"upstreams"`              // stored and acked, including duplicates
+	Downstreams  uint64            `json:"downstreams"`            // sent, including repeats
+	Answered     uint64            `json:"answered"`               // of these, taken or refused by the server
+	Unusable     uint64            `json:"unusable"`               // not understood; those with an id are dead letters
+	TooLarge     uint64            `json:"too_large"`              // stanzas over max_stanza, skipped
+	Waiting      int               `json:"waiting"`                // downstreams without an outcome
+	Later        int               `json:"later"`                  // of these, those that wait for a time: for a retry, or because their target gets too many
+	NextTry      time.Time         `json:"next_try,omitzero"`      // when the first of them may go
+	HaltedUntil  time.Time         `json:"halted_until,omitzero"`  // the account is refused: no downstream goes out before this time
+	RestingUntil time.Time         `json:"resting_until,omitzero"` // the server wants fewer requests, or is not reached: none is made before this time
+	AckP50       float64           `json:"ack_p50_ms"`             // from reading an upstream to writing its ack
+	AckP99       float64           `json:"ack_p99_ms"`
+	AckMax       float64           `json:"ack_max_ms"`
+	Connections  []Connection      `json:"connections"`
+	FCMv1        *FCMv1            `json:"fcm_v1,omitempty"`     // what only this transport has
+	LastError    string            `json:"last_error,omitempty"` // why a connection last ended unexpectedly, or why a request was last not served
+	LastErrorAt  time.Time         `json:"last_error_at,omitzero"`
+	Pushed       int               `json:"pushed,omitempty"`      // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
+	PushedAt     time.Time         `json:"pushed_at,omitzero"`    // the last time
+	PushedUntil  time.Time         `json:"pushed_until,omitzero"` // not ready until then, or until a reload
+
+	Unready  []string   `json:"-"` // why it can't do its work, each a sentence with its name; [admin.Status] has those of all sessions
+	Warnings []string   `json:"-"` // what is wrong although it can
+	Recent   []Unusable `json:"-"` // what it could not understand last, newest first
+}
+
+// FCMv1 is what only a session by FCM's HTTP v1 has.
+type FCMv1 struct {
+	Account     string    `json:"account,omitempty"` // the service account that sends; absent with the platform's own credentials
+	Token       bool      `json:"token"`             // there is an access token
+	TokenUntil  time.Time `json:"token_until,omitzero"`
+	InFlight    int       `json:"in_flight"`   // requests without an answer
+	Window      int       `json:"window"`      // how many there may be
+	Connections int       `json:"connections"` // open now
+	Dialled     uint64    `json:"dialled"`     // connections that were begun
+	Rate        float64   `json:"rate"`        // messages a second that may go now
+	Ambiguous   uint64    `json:"ambiguous"`   // requests without an answer: FCM may have delivered them, and they are sent again
+	Odd         uint64    `json:"odd"`         // answers of an unknown form that count as taken
+}
+
+// Server is what a person calls the other end of a transport.
+func Server(t message.Transport) string {
+	if t == message.FCMv1 {
+		return "FCM"
+	}
+	return "CCS"
+}
