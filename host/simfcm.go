@@ -80,6 +80,7 @@ func (f *fcmFlags) add(flags *pflag.FlagSet) {
 	own.BoolVar(&o.HTTP1Only, "http1", false, "no HTTP/2, with --fcm")
 	own.DurationVar(&o.ExpiresIn, "expires-in", 3599*time.Second, "how long a bearer token is good, with --fcm")
 	own.DurationVar(&o.PingEvery, "ping-every", 0, "end a connection whose client pings more often, with --fcm; 0: never")
+	own.IntVar(&o.Remember, "remember", 1000, "messages remembered for each device, to know duplicates, with --fcm")
 	own.BoolVar(&o.Throttle, "throttle", false, "delay collapsible messages to one device as FCM does, with --fcm")
 	own.BoolVar(&o.Grease, "grease", false, "add what no client knows to answers, with --fcm")
 	own.VisitAll(func(flag *pflag.Flag) { f.only = append(f.only, flag.Name) })

@@ -101,6 +101,9 @@ func (c *conn) linger() {
 	if t, ok := c.rw.(*tls.Conn); ok {
 		t.CloseWrite()
 	}
+	if t, ok := c.wire.Conn.(*net.TCPConn); ok {
+		t.CloseWrite()
+	}
 }
 
 // begin counts a request whose answer is not written yet. srv.mu must be held.

@@ -17,6 +17,10 @@ const (
 // maxDevices is how many targets are remembered. Messages to others are only counted.
 const maxDevices = 100_000
 
+// keepData is how many messages of a device are remembered with their data. Of older
+// ones only the ids are.
+const keepData = 100
+
 // device is a virtual device, or another target: a topic or a condition. Server.mu
 // guards all of it.
 type device struct {
@@ -49,7 +53,7 @@ type Received struct {
 	BalID        string            `json:"bal_id,omitempty"` // of its data
 	Order        int               `json:"order"`            // the device's first message has 1
 	Time         time.Time         `json:"time"`
-	Data         map[string]string `json:"data,omitempty"`
+	Data         map[string]string `json:"data,omitempty"` // of the device's last 100 messages
 	Notification json.RawMessage   `json:"notification,omitempty"`
 	CollapseKey  string            `json:"collapse_key,omitempty"`
 	TTL          Duration          `json:"ttl"`
@@ -204,6 +208,9 @@ func (s *Server) receive(d *device, r Received, now time.Time) {
 		s.counts.Effects++
 	}
 	d.received = append(d.received, r)
+	if old := len(d.received) - 1 - keepData; old >= 0 {
+		d.received[old].Data, d.received[old].Notification = nil, nil
+	}
 	d.seen[r.BalID]++
 	for len(d.received) > s.opts.Remember {
 		old := d.received[0].BalID

@@ -131,6 +131,14 @@ func TestRemember(t *testing.T) {
 	equal(t, "received", d.Received, 5)
 	equal(t, "remembered", len(d.Last), 2)
 	equal(t, "seen", len(s.devices["t"].seen), 2)
+	s = newServer(t, Options{})
+	for i := range 150 {
+		give(t, s, fmt.Sprintf(`{"token":"t","data":{"bal_id":"%d"}}`, i))
+	}
+	d = report(t, s, "t")
+	equal(t, "ids", d.Last[0].BalID, "0")
+	equal(t, "old data", len(d.Last[49].Data), 0)
+	equal(t, "new data", len(d.Last[50].Data), 1)
 	s.order = make([]*device, maxDevices)
 	give(t, s, `{"token":"other"}`)
 	equal(t, "forgotten", s.Counts().Forgotten, 1)

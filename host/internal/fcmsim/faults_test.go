@@ -146,7 +146,9 @@ func TestGoAway(t *testing.T) {
 		equal(t, "dropped", n.Dropped, 2)
 		equal(t, "delivered", n.Delivered, 5)
 		equal(t, "duplicates", n.Duplicates, 0)
-		equal(t, "connections", n.Connections, 2)
+		if n.Connections < 2 {
+			t.Errorf("%d connections: want another one for the two", n.Connections)
+		}
 	})
 	bubble(t, Options{AnswerDelay: Range{Min: time.Second}}, func(t *testing.T, s *Server, l *link) {
 		c := l.client(t, s)
@@ -165,7 +167,8 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
-// A client never has more streams than allowed. One over the limit is refused.
+// A connection never has more streams than allowed. One over the limit is refused, and
+// net/http sends it again by itself.
 func TestMaxStreams(t *testing.T) {
 	bubble(t, Options{MaxStreams: 1, AnswerDelay: Range{Min: time.Second}}, func(t *testing.T, s *Server, l *link) {
 		c := l.client(t, s)
@@ -179,7 +182,7 @@ func TestMaxStreams(t *testing.T) {
 		g.Wait()
 		r := s.Report()
 		equal(t, "accepted", r.Accepted, 6)
-		equal(t, "over", r.OverStreams, 0)
+		equal(t, "delivered", r.Delivered, 6)
 		for _, conn := range r.Conns {
 			if conn.MostStreams > 1 {
 				t.Errorf("%d streams on a connection", conn.MostStreams)

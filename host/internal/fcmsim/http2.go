@@ -63,14 +63,14 @@ func (c *conn) readHTTP2() error {
 				return nil
 			})
 		case errors.As(err, &inConn):
-			c.locked(func(time.Time) error { c.say(http2.ErrCode(inConn), err.Error()); return nil })
-			return c.drain(err)
+			return c.refuse(http2.ErrCode(inConn), err)
+		case errors.Is(err, http2.ErrFrameTooLarge):
+			return c.refuse(http2.ErrCodeFrameSize, err)
 		case err != nil:
 			return err
 		default:
 			if err := c.locked(func(now time.Time) error { return c.frame(f, now) }); err != nil {
-				c.locked(func(time.Time) error { c.say(http2.ErrCodeProtocol, err.Error()); return nil })
-				return c.drain(err)
+				return c.refuse(http2.ErrCodeProtocol, err)
 			}
 		}
 		if c.r.Buffered() == 0 {
@@ -79,9 +79,10 @@ func (c *conn) readHTTP2() error {
 	}
 }
 
-// drain reads on until the client knows that the connection ends.
-func (c *conn) drain(why error) error {
-	c.wake()
+// refuse ends the connection for what the client did. It reads on until the client
+// knows.
+func (c *conn) refuse(code http2.ErrCode, why error) error {
+	c.locked(func(time.Time) error { c.say(code, why.Error()); return nil })
 	c.wire.SetReadDeadline(time.Now().Add(time.Second))
 	io.Copy(io.Discard, c.rw)
 	return why

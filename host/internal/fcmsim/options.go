@@ -36,7 +36,7 @@ type Options struct {
 	Grease      bool // add details, fields, headers and settings that no client knows
 
 	Seed       uint64       // of all random values; 0 means a random one
-	Remember   int          // messages remembered for each device; 0 means 1,000
+	Remember   int          // messages remembered for each device, to know duplicates; 0 means 1,000
 	Transcript int          // requests remembered for [Server.Transcript]; 0 means 1,000, negative means none
 	Log        hclog.Logger // of connections; nil means no log
 }

@@ -34,7 +34,7 @@ type Counts struct {
 	Duplicates uint64 `json:"duplicates"` // messages at a device that had the same bal_id before
 	Forgotten  uint64 `json:"forgotten"`  // messages to a target beyond the 100,000 that are remembered
 
-	OverStreams uint64 `json:"over_streams"` // streams over MAX_CONCURRENT_STREAMS, after the client has acked the limit: a violation
+	OverStreams uint64 `json:"over_streams"` // streams over MAX_CONCURRENT_STREAMS, after the client has acked the limit; net/http does it when both cross
 	GoAways     uint64 `json:"goaways"`
 	Cut         uint64 `json:"cut"` // connections
 	Pings       uint64 `json:"pings"`
