@@ -226,6 +226,9 @@ type DeadLetter struct {
 	Category  string          `json:"category,omitempty"`
 	From      string          `json:"from,omitempty"`
 	MessageID string          `json:"message_id,omitempty"`
+	Status    string          `json:"status,omitempty"`    // outcome: acked, failed or expired
+	Code      string          `json:"code,omitempty"`      // outcome: why it failed or expired
+	Gone      bool            `json:"gone,omitempty"`      // outcome: the target does not exist any more
 	Raw       json.RawMessage `json:"raw,omitempty"`       // upstream: the payload; absent in listings
 	RawText   string          `json:"raw_text,omitempty"`  // the same when it is not JSON
 	RawBytes  []byte          `json:"raw_bytes,omitempty"` // the same when it is not UTF-8 either

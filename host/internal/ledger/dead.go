@@ -103,6 +103,7 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 		}
 	case *message.Outcome:
 		out.Kind, out.Session, out.MessageID = entry.Outcome.String(), m.Session, m.MessageID
+		out.Status, out.Code, out.Gone = m.Status.String(), m.Code, m.Gone
 	case *inboundReceipt:
 		out.Kind, out.Session, out.Category = entry.Receipt.String(), m.Session, m.Category
 		out.From, out.MessageID = m.Device, m.ccsID

@@ -265,6 +265,7 @@ func (s *steps) compareDead(rt *rapid.T) {
 			want.Kind, want.Session, want.Category, want.From, want.MessageID, want.Raw = "upstream", b.Session, b.Category, b.From, b.MessageID, b.Raw
 		case message.Outcome:
 			want.Kind, want.Session, want.MessageID = "outcome", b.Session, b.MessageID
+			want.Status, want.Code, want.Gone = b.Status.String(), b.Code, b.Gone
 		}
 		s.same(rt, "dead letter", want, got)
 	}

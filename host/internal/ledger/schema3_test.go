@@ -167,7 +167,7 @@ func TestGoneIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	letters, err := l.Dead("", 10)
-	if err != nil || len(letters) != 1 {
+	if err != nil || len(letters) != 1 || !letters[0].Gone || letters[0].Status != "failed" || letters[0].Code != "UNREGISTERED" {
 		t.Fatalf("%+v, %v", letters, err)
 	}
 	if _, _, err := l.Replay([]string{letters[0].ID}); err != nil {

@@ -106,7 +106,7 @@ func (s *steps) send(rt *rapid.T) entry.Send {
 	n, variant := rapid.IntRange(0, 30).Draw(rt, "id"), rapid.SampledFrom([]string{"one", "one", "one", "other"}).Draw(rt, "variant")
 	what := fmt.Sprintf("%s-%d", variant, n)
 	return entry.Send{Tell: true, Message: message.Checked{
-		To: message.Token("tok-" + what), MessageID: fmt.Sprint("d-", n), Session: "main", Group: []string{"", "room", "hall"}[n%3],
+		To: []message.Target{message.Token("tok-" + what), message.FID("tok-" + what)}[n%2], MessageID: fmt.Sprint("d-", n), Session: "main", Group: []string{"", "room", "hall"}[n%3],
 		Data: json.RawMessage(fmt.Sprintf(`{"data":%q}`, what)), Context: json.RawMessage(fmt.Sprintf(`{"context":%q}`, strings.Repeat(what, n))),
 		Options: message.Options{CollapseKey: what, Android: json.RawMessage(fmt.Sprintf(`{"android":%q}`, what))},
 	}}
@@ -315,6 +315,7 @@ func (s *steps) finish(rt *rapid.T) {
 	end := entry.End{
 		Seq: d.seq, Status: rapid.SampledFrom([]message.OutcomeStatus{message.Acked, message.Failed, message.Expired}).Draw(rt, "status"),
 		Code: "CODE", Description: "of " + d.Message.MessageID, NewToken: "new-" + d.Message.To.Token, Attempts: 2,
+		Gone: rapid.Bool().Draw(rt, "gone"),
 	}
 	s.do(func(done func(error)) { s.l.Finish(end, done) }, func(err error) error {
 		i := s.m.findDown(end.Seq)
@@ -336,7 +337,7 @@ func (s *steps) finish(rt *rapid.T) {
 		s.m.downs = slices.Delete(s.m.downs, i, i+1)
 		s.m.events = append(s.m.events, modelEvent{Body: message.Outcome{
 			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Context: m.Context,
-			Status: end.Status, Code: end.Code, Description: end.Description, NewToken: end.NewToken, Attempts: end.Attempts,
+			Status: end.Status, Code: end.Code, Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts,
 		}})
 		return err
 	})
