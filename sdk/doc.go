@@ -63,6 +63,42 @@
 // devices, run one after the other. So give lanes their own keys. A handler that
 // reads what others write should be short.
 //
+// # Transports
+//
+// A session speaks CCS or FCM's HTTP v1. [Host].Transport says which. If a session's
+// transport cannot carry a downstream, Send returns ErrInvalid at once, with all
+// reasons.
+//
+//	                           CCS            FCM's HTTP v1
+//	Token, Topic               yes            yes
+//	FID                        no             yes
+//	Condition                  3 topics       5 topics
+//	Options                    yes            yes
+//	Options.Android, APNS,     no             yes: known fields, in snake_case
+//	  Webpush
+//	Notification               any key        the keys of message.NotificationKeys
+//	keys of Data               any            not bal_id, bal_seq, bal_receipt
+//	4,096 bytes (2,048 to      Data and       the same, with the host's keys in Data
+//	  a topic)                 Notification   (bal_id is 6 bytes and the id) and the
+//	                                          text of apns.payload
+//	receipts                   from CCS       from the app, which bal_receipt asks
+//	Outcome.NewToken           perhaps        never
+//
+// Reserved in Data everywhere: from, message_type, and all keys that begin with google
+// or gcm. U+FFFE and U+FFFF must be escaped (\ufffe) for CCS, because XML cannot carry
+// them.
+//
+// FCM's HTTP v1 may deliver a message twice. The host puts the message's id into Data as
+// bal_id, so that the app can drop what it has seen. Messages of one Group have bal_seq
+// too, a number that grows.
+//
+// An installation of an app answers to its registration token or to its Firebase
+// installation id, never to both. It depends on how the app registers, and nobody can
+// tell it from the text. So store which kind the app gave, and use [Token] or [FID].
+//
+// [Outcome].Gone says that the target does not exist any more, or is of the wrong kind.
+// Forget it. The codes of the transports differ, and Gone does not.
+//
 // # How a plugin ends
 //
 // Only the host ends a plugin. Service managers and terminals send SIGTERM, SIGINT

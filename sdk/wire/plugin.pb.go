@@ -854,7 +854,7 @@ type Target_Condition struct {
 }
 
 type Target_Fid struct {
-	Fid string `protobuf:"bytes,4,opt,name=fid,proto3,oneof"` // Firebase installation id
+	Fid string `protobuf:"bytes,4,opt,name=fid,proto3,oneof"` // Firebase installation id; only for the transport "fcm_v1"
 }
 
 func (*Target_Token) isTarget_To() {}
@@ -1576,7 +1576,7 @@ type Downstream struct {
 	Session       string   `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"` // empty: the event's session; outside of a handler the host's only session
 	To            *Target  `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
 	Data          []byte   `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                 // JSON object with string values; empty: none
-	Notification  []byte   `protobuf:"bytes,5,opt,name=notification,proto3" json:"notification,omitempty"` // JSON object; empty: none
+	Notification  []byte   `protobuf:"bytes,5,opt,name=notification,proto3" json:"notification,omitempty"` // JSON object with string values; empty: none
 	Options       *Options `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
 	Group         string   `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
 	Context       []byte   `protobuf:"bytes,8,opt,name=context,proto3" json:"context,omitempty"`
@@ -1679,11 +1679,13 @@ type Options struct {
 	ReceiptRequested bool                   `protobuf:"varint,5,opt,name=receipt_requested,json=receiptRequested,proto3" json:"receipt_requested,omitempty"`
 	ContentAvailable bool                   `protobuf:"varint,6,opt,name=content_available,json=contentAvailable,proto3" json:"content_available,omitempty"`
 	MutableContent   bool                   `protobuf:"varint,7,opt,name=mutable_content,json=mutableContent,proto3" json:"mutable_content,omitempty"`
-	Android          []byte                 `protobuf:"bytes,8,opt,name=android,proto3" json:"android,omitempty"`
-	Apns             []byte                 `protobuf:"bytes,9,opt,name=apns,proto3" json:"apns,omitempty"`
-	Webpush          []byte                 `protobuf:"bytes,10,opt,name=webpush,proto3" json:"webpush,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The raw blocks of FCM's HTTP v1, each a JSON object; empty: none. Only a session
+	// with the transport "fcm_v1" takes them.
+	Android       []byte `protobuf:"bytes,8,opt,name=android,proto3" json:"android,omitempty"`
+	Apns          []byte `protobuf:"bytes,9,opt,name=apns,proto3" json:"apns,omitempty"`
+	Webpush       []byte `protobuf:"bytes,10,opt,name=webpush,proto3" json:"webpush,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
