@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"balhost/host/internal/flow"
@@ -46,24 +47,33 @@ func advised(j *judgement, project string, key serviceaccount.Key) string {
 	return j.Description + ": " + what
 }
 
-// introduce asks FCM once whether it serves the account, so that a wrong one is known
-// before the first message.
+// recheck is how often FCM is asked again while it does not serve the account, beside
+// what the outbox sends as a probe: there may be nothing to send.
+const recheck = 5 * time.Minute
+
+// introduce asks FCM whether it serves the account, so that a wrong one is known before
+// the first message, and a corrected one without any.
 func (s *Session) introduce(ctx context.Context) {
-	s.mu.Lock()
-	known := s.account.known
-	s.mu.Unlock()
-	if known { // Open has asked
-		return
-	}
-	if _, err := s.bearer.get(ctx); err != nil {
-		return // we stop
-	}
-	switch err := s.check(ctx); {
-	case ctx.Err() != nil:
-	case err != nil:
-		s.o.Log.Error("FCM does not serve this account, or can't be asked", "err", err)
-	default:
-		s.o.Log.Info("FCM serves this account", "addr", s.url.Host)
+	for {
+		if _, err := s.bearer.get(ctx); err != nil {
+			return // we stop
+		}
+		if !s.Stands() { // else Open has asked, or a message was taken
+			switch err := s.check(ctx); {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.said.log(s.o.Log.Error, "FCM does not serve this account, or can't be asked", "err", err)
+			default:
+				s.o.Log.Info("FCM serves this account", "addr", s.url.Host)
+			}
+		}
+		select {
+		case <-time.After(recheck):
+		case <-s.asked:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -92,12 +102,13 @@ func (s *Session) check(ctx context.Context) error {
 // So a wrong key, project or endpoint is known while the session that s is to succeed
 // goes on. No message passes.
 func (s *Session) Open(ctx context.Context) error {
-	s.bearer.renew(ctx)
-	if _, err := s.bearer.state(); err != nil {
+	fetch, cancel := context.WithCancel(ctx)
+	var fetching sync.WaitGroup
+	fetching.Go(func() { s.bearer.run(fetch) }) //nolint:errcheck // it never fails
+	defer fetching.Wait()
+	defer cancel()
+	if err := s.bearer.tried(ctx); err != nil {
 		return err
-	}
-	if a, _ := s.bearer.look(); a.token == "" {
-		return context.Cause(ctx)
 	}
 	return s.check(ctx)
 }

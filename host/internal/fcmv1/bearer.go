@@ -154,6 +154,24 @@ func (b *bearer) get(ctx context.Context) (access, error) {
 	}
 }
 
+// tried waits for a token, or for the reason why there is none.
+func (b *bearer) tried(ctx context.Context) error {
+	for {
+		a, changed := b.look()
+		if a.token != "" {
+			return nil
+		}
+		if _, err := b.state(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // look is the token of now, zero if there is none, and what is closed when that changes.
 func (b *bearer) look() (access, <-chan struct{}) {
 	b.mu.Lock()
@@ -173,7 +191,7 @@ func (b *bearer) drop(a access) {
 	}
 	b.now = access{}
 	b.due = later(time.Now(), a.fetched.Add(leastPause))
-	b.hint()
+	hint(b.wake)
 }
 
 // use fetches tokens by another key from now on. The token of now serves until there
@@ -186,7 +204,7 @@ func (b *bearer) use(fetch fetcher) {
 		b.stop()
 		b.stop = nil
 	}
-	b.hint()
+	hint(b.wake)
 }
 
 // hurry fetches at once if fetching fails: a person says that what was wrong is mended.
@@ -197,7 +215,7 @@ func (b *bearer) hurry() (waited bool) {
 		return false
 	}
 	b.failed, b.due = 0, time.Now()
-	b.hint()
+	hint(b.wake)
 	return true
 }
 
@@ -213,14 +231,6 @@ func (b *bearer) counts() (fetches, misses int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.fetches, b.misses
-}
-
-// hint makes run look again.
-func (b *bearer) hint() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
 }
 
 func later(a, b time.Time) time.Time {

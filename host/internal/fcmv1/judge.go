@@ -29,18 +29,24 @@ type judgement struct {
 type sign uint8
 
 const (
-	nothing    sign = iota
-	unsent          // no request got out: the network, the name, TLS
-	ambiguous       // a request got out and no answer came: FCM may have taken the downstream
-	badToken        // FCM does not take our access token
-	badAccount      // the project, its APIs or its permissions
-	badKey          // Apple's or the browsers' key in the Firebase console
-	stranger        // the target belongs to another project
-	quota           // the project sends too much
-	targetRate      // one target is sent too much
-	trouble         // FCM's own
-	redirected      // something between us and FCM
+	nothing     sign = iota
+	unsent           // no request got out: the network, the name, TLS
+	ambiguous        // a request got out and no answer came: FCM may have taken the downstream
+	badToken         // FCM does not take our access token
+	badAccount       // the project, its APIs or its permissions
+	badKey           // Apple's or the browsers' key in the Firebase console
+	stranger         // the target belongs to another project
+	quota            // the project sends too much
+	targetRate       // one target is sent too much
+	trouble          // FCM's own
+	redirected       // something between us and FCM
+	unsupported      // FCM was not asked
 )
+
+// serves reports whether FCM has served the account, whatever it thinks of the downstream.
+func (s sign) serves() bool {
+	return s == nothing || s == badKey || s == stranger || s == quota || s == targetRate
+}
 
 // Waits of FCM's rules. Spec: fcm-v1-and-gateway.md A5.
 const (

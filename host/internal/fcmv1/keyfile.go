@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -50,7 +51,7 @@ func watchFile(ctx context.Context, path, known string, changed func(text string
 		switch {
 		case err != nil:
 			missed(err)
-		case text != known:
+		case strings.TrimSpace(text) != strings.TrimSpace(known):
 			known = text
 			changed(text)
 		}

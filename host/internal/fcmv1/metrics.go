@@ -81,7 +81,7 @@ func (s *Session) count(j judgement) {
 	if j.sign == ambiguous {
 		s.counts.ambiguous.Add(1)
 	}
-	if j.sign != unsent && j.Code != CodeUnsupported {
+	if j.sign != unsent && j.sign != unsupported {
 		s.counts.sent.Add(1)
 	}
 	s.metrics.answers.WithLabelValues(code).Inc()

@@ -39,7 +39,7 @@ func (s *Session) authorized(ctx context.Context, encode func(now time.Time) ([]
 		}
 		body, err := encode(time.Now())
 		if err != nil {
-			return judgement{Answer: flow.Answer{Verdict: flow.Fail, Code: CodeUnsupported, Description: text(err.Error())}}
+			return judgement{Answer: flow.Answer{Verdict: flow.Fail, Code: CodeUnsupported, Description: text(err.Error())}, sign: unsupported}
 		}
 		e := s.post(ctx, token, body)
 		if e.err == nil && e.status >= 300 { // before it is cut, so that no part of the token is left

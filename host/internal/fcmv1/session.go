@@ -29,6 +29,7 @@ type Session struct {
 	said    said
 	counts  counts
 	freed   chan struct{} // hint for serve: a request has ended, or a pause
+	asked   chan struct{} // hint for introduce: ask again
 
 	mu       sync.Mutex // guards what follows
 	taken    int        // how often the outbox was asked
@@ -51,7 +52,7 @@ type counts struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), freed: make(chan struct{}, 1)}
+	s := &Session{o: o.withDefaults(), freed: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	s.url = endpoint(s.o)
 	s.window = newWindow(s.o.Connections)
 	s.pace, s.health = newPace(s.o.Rate), newHealth(s.o.Backoff)
@@ -173,22 +174,23 @@ func (s *Session) send(ctx context.Context, g entry.Outgoing) {
 	j := s.deliver(ctx, g)
 	if ctx.Err() == nil { // else we stop, which says nothing of FCM
 		s.note(&j, g, began)
+		s.say(&j)
 	}
 	s.count(j)
 	s.o.Outbox.Answered(s.o.SenderID, g.Seq, j.Answer)
 	s.mu.Lock()
 	s.inFlight--
 	s.mu.Unlock()
-	s.hint()
+	hint(s.freed)
 }
 
 // errStopping ends requests that have no answer when the session stops.
 var errStopping = errors.New("the host or the session stops")
 
-// hint makes serve look again.
-func (s *Session) hint() {
+// hint makes look again who waits for c, which holds one.
+func hint(c chan<- struct{}) {
 	select {
-	case s.freed <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -200,7 +202,8 @@ func (s *Session) Hurry() (waited bool) {
 	s.mu.Lock()
 	waited = s.health.hurry(time.Now()) || waited
 	s.mu.Unlock()
-	s.hint()
+	hint(s.freed)
+	hint(s.asked)
 	return waited
 }
 
@@ -229,29 +232,39 @@ func (s *Session) note(j *judgement, g entry.Outgoing, began time.Time) {
 	switch j.sign {
 	case unsent:
 		s.health.unsent(began, now, j.Description)
-		s.said.log(s.o.Log.Warn, "requests don't get through to FCM", "err", j.Description)
 	case ambiguous, trouble, redirected:
 		s.health.trouble(g.Message.To, began, now, j.Description)
-		s.said.log(s.o.Log.Warn, "FCM gives no answer, or is in trouble; downstreams are tried again", "code", j.Code, "err", j.Description)
-	case targetRate:
-		s.health.well()
-		if s.health.overRate(g.Message.To, now) {
-			j.Verdict, j.sign = flow.Rest, quota
-		}
+	case unsupported:
 	default:
 		s.health.well()
 	}
+	if j.sign == targetRate && s.health.overRate(g.Message.To, now) {
+		j.Verdict, j.sign = flow.Rest, quota
+	}
 	if j.sign == quota {
 		s.pace.rest(j.RetryAfter, now)
-		s.said.log(s.o.Log.Warn, "the project sends too much for FCM: it rests, and goes on slower", "took", j.RetryAfter, "err", j.Description)
 	}
-	if j.Verdict == flow.Halt {
+	switch {
+	case j.Verdict == flow.Halt:
 		j.Description = s.account.halted(j, s.o.SenderID)
-	} else if j.sign != unsent && j.sign != ambiguous && j.sign != trouble && j.sign != redirected {
+	case j.sign.serves():
 		s.account.served()
 	}
-	if j.Verdict != flow.Acked && j.Verdict != flow.Fail {
+	retried := j.Verdict != flow.Acked && j.Verdict != flow.Fail
+	if retried {
 		s.err, s.errAt = j.Code+": "+j.Description, now
 	}
-	s.alarms.note(j.sign, j.Verdict != flow.Acked && j.Verdict != flow.Fail, j.Description, now)
+	s.alarms.note(j.sign, retried, j.Description, now)
+}
+
+// say logs what an answer says of the session. The outbox logs what became of the downstream.
+func (s *Session) say(j *judgement) {
+	switch warn := s.o.Log.Warn; j.sign {
+	case unsent:
+		s.said.log(warn, "requests don't get through to FCM", "err", j.Description)
+	case ambiguous, trouble, redirected:
+		s.said.log(warn, "FCM gives no answer, or is in trouble; downstreams are tried again", "code", j.Code, "err", j.Description)
+	case quota:
+		s.said.log(warn, "the project sends too much for FCM: it rests, and goes on slower", "took", j.RetryAfter, "err", j.Description)
+	}
 }

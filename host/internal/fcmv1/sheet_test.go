@@ -298,6 +298,7 @@ func TestTokenEndpointHangs(t *testing.T) {
 			t.Errorf("%q, %d answers", st.Unready, len(hung.answers()))
 		}
 		w.server.ClearAnswers()
+		time.Sleep(2 * time.Minute) // the longest wait, and a fetch that still hangs
 		until(t, "the other session sends", func() bool { return len(hung.answers()) == 5 })
 	})
 }
