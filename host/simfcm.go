@@ -37,7 +37,8 @@ const fcmHelp = `FCM. With --fcm it simulates Firebase Cloud Messaging's HTTP v1
 and HTTP/1.1, bearer tokens for a service account of its own, the API's checks of a
 message, its quotas and all its errors. Nothing reaches a real device. Senders must
 trust --ca-file, and take their account from --key-file, which every start writes: its
-token_uri is the simulator. Any sender will do whose endpoint can be set.
+token_uri is the simulator. Any sender will do whose endpoint can be set, with
+SSL_CERT_FILE=data/sim-ca.pem and GOOGLE_APPLICATION_CREDENTIALS=data/fcm-key.json.
 
 Virtual devices are there when something is sent to them. They remember what they
 got, and count how often the same data.bal_id came. You control it over HTTP, in JSON:

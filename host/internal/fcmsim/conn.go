@@ -138,7 +138,7 @@ func (c *conn) lose(x *exchange, now time.Time) {
 	c.srv.counts.Lost++
 	c.end(x, now)
 	if x.seq > 0 {
-		c.srv.settle(x, now, "lost")
+		c.settle(x, now, "lost")
 	}
 }
 
@@ -157,14 +157,19 @@ func (c *conn) abandon(now time.Time) {
 	c.h2.due, c.h2.sending = nil, nil
 }
 
-// drop ends all requests of the connection as if they had never come. srv.mu must be held.
+// drop ends a request that was not handled as if it had never come. srv.mu must be held.
 func (c *conn) drop(x *exchange, now time.Time) {
-	if !x.gone && !x.settled {
-		x.message = nil
-		c.srv.counts.Dropped++
-		c.srv.settle(x, now, "dropped")
-	}
+	x.message = nil
+	c.srv.counts.Dropped++
+	c.srv.settle(x, now, "dropped")
 	c.end(x, now)
+}
+
+// settle handles a request to its end: what comes after it is its answer. srv.mu must
+// be held.
+func (c *conn) settle(x *exchange, now time.Time, status string) {
+	c.h2.settled = max(c.h2.settled, x.stream)
+	c.srv.settle(x, now, status)
 }
 
 // kill cuts the connection now. srv.mu must be held.

@@ -39,7 +39,7 @@ type Cut struct {
 type GoAway struct {
 	Conn int    `json:"conn"` // the number of the connection; 0 means all
 	Code string `json:"code"` // "" means NO_ERROR: the connection ends when all is answered; with another code it ends at once
-	Drop int    `json:"drop"` // so many of the newest requests are above the last id: nothing was done, and they get no answer
+	Drop int    `json:"drop"` // so many of the newest requests are above the last id: nothing was done, and they get no answer. A request that was handled is never above it, nor an older one
 	Text string `json:"text"` // the debug data, such as "exceeded_max_concurrent_streams"
 }
 
@@ -106,16 +106,14 @@ func (c *conn) goAway(g GoAway, code http2.ErrCode, now time.Time) {
 	}
 	slices.Sort(ids)
 	last := h.lastID
-	if kept := max(0, len(ids)-g.Drop); g.Drop > 0 {
-		for _, id := range ids[kept:] {
-			c.drop(h.streams[id], now)
-			delete(h.streams, id)
+	for _, id := range slices.Backward(ids) {
+		if g.Drop == 0 || id <= h.settled {
+			break
 		}
-		if last = 0; kept > 0 {
-			last = ids[kept-1]
-		} else if len(ids) > 0 {
-			last = ids[0] - 1
-		}
+		g.Drop--
+		c.drop(h.streams[id], now)
+		delete(h.streams, id)
+		last = id - min(id, 2) // a client's streams are odd
 	}
 	h.out = append(h.out, func(fr *http2.Framer) error { return fr.WriteGoAway(last, code, []byte(g.Text)) })
 	if code == http2.ErrCodeNo {

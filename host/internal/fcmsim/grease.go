@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 )
 
-// grease adds to a JSON body what no client knows. What isn't JSON stays as it is.
+// grease adds to a JSON body what no client knows, and puts the details of an error
+// into another order. What isn't JSON stays as it is.
 func grease(body []byte, rnd *rand.Rand) []byte {
 	var o map[string]any
 	if json.Unmarshal(body, &o) != nil {
@@ -19,7 +19,9 @@ func grease(body []byte, rnd *rand.Rand) []byte {
 	if e, ok := o["error"].(map[string]any); ok {
 		details, _ := e["details"].([]any)
 		unknown := map[string]any{"@type": fmt.Sprintf("%sgoogle.example.v%d.Grease", types, rnd.IntN(9)), "errorCode": rnd.IntN(1000), "reason": nil}
-		e["details"] = slices.Insert(details, rnd.IntN(len(details)+1), any(unknown))
+		details = append(details, unknown)
+		rnd.Shuffle(len(details), func(i, j int) { details[i], details[j] = details[j], details[i] })
+		e["details"] = details
 		e["grease"] = []any{rnd.IntN(10), "x"}
 	}
 	o[fmt.Sprintf("grease%d", rnd.IntN(10))] = map[string]any{"name": 1}

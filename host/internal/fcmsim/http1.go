@@ -90,7 +90,7 @@ func (c *conn) head(x *exchange, last bool) ([]byte, error) {
 		return nil, errEnded
 	}
 	now := time.Now()
-	s.settle(x, now, x.response.outcome())
+	c.settle(x, now, x.response.outcome())
 	switch r := x.response; {
 	case r.Status != 0:
 	case r.Cut != "":

@@ -19,6 +19,7 @@ type session struct {
 	sending []*exchange          // answers whose body is partly written
 	out     []func(*http2.Framer) error
 	lastID  uint32 // the highest stream that was opened
+	settled uint32 // the highest stream whose request was handled to its end
 	window  int64  // what the client allows on the connection
 	initial int64  // and on a new stream
 	credit  uint32 // read bytes that the client does not know of

@@ -133,7 +133,7 @@ func (w *h2writer) step(x *exchange, now time.Time) {
 		c.h2.sending = append(c.h2.sending, x)
 		return
 	}
-	c.srv.settle(x, now, r.outcome())
+	c.settle(x, now, r.outcome())
 	if r.Status == 0 {
 		w.fail(x, now)
 		return

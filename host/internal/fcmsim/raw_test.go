@@ -157,6 +157,23 @@ func TestGoAwayLastID(t *testing.T) {
 	}
 }
 
+// A request that was handled is never above the last id: it may have been delivered.
+func TestGoAwaySparesHandled(t *testing.T) {
+	s, c := dialRaw(t, Options{})
+	s.Answer(Match{Skip: 1}, Response{Hang: true, Deliver: true})
+	s.Answer(Match{Count: -1}, Response{Delay: Duration(time.Hour)})
+	for _, id := range []uint32{1, 3, 5} {
+		c.send(id)
+	}
+	await(t, s, func(n Counts) bool { return n.Requests == 3 && n.Delivered == 1 })
+	s.GoAway(GoAway{Drop: 3})
+	f, ok := c.next().(*http2.GoAwayFrame)
+	if !ok || f.LastStreamID != 3 {
+		t.Errorf("%v, want last id 3", f)
+	}
+	equal(t, "dropped", s.Counts().Dropped, 1)
+}
+
 // What is no HTTP/2 ends the connection with a GOAWAY.
 func TestBrokenClients(t *testing.T) {
 	for name, row := range map[string]struct {
