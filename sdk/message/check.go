@@ -92,15 +92,30 @@ func tooMuch(limit int, to string) string {
 	return fmt.Sprintf("FCM takes at most %d %s; send less, or an address from which the app can fetch it", limit, to)
 }
 
+// maxProblems is how many problems one error names.
+const maxProblems = 50
+
 // checker collects what is wrong.
-type checker struct{ problems []error }
+type checker struct {
+	problems []error
+	more     int // than maxProblems
+}
 
 func (c *checker) add(field, wrong, mend string) {
+	if len(c.problems) == maxProblems {
+		c.more++
+		return
+	}
 	c.problems = append(c.problems, &Problem{field, wrong, mend})
 }
 
 // all is all that is wrong, or nil.
-func (c *checker) all() error { return errors.Join(c.problems...) }
+func (c *checker) all() error {
+	if c.more > 0 {
+		c.problems = append(c.problems, &Problem{"message", fmt.Sprintf("has %d more problems", c.more), "correct these first"})
+	}
+	return errors.Join(c.problems...)
+}
 
 func (c *checker) id(field, s string) {
 	switch {

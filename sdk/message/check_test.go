@@ -166,6 +166,8 @@ func TestCheckedRefuses(t *testing.T) {
 		{"context", toToken(func(d *Downstream) { d.Context = json.RawMessage("x") }), "context is not JSON: marshal it"},
 		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: use at most 65536, and keep the rest in the plugin's state"},
 
+		{"thousands", data(json.RawMessage(`{"a":1` + strings.Repeat(`,"a":1`, 4000) + `}`)),
+			strings.Repeat("data.a is a number: FCM takes strings only; marshal it into one\ndata.a is there twice: leave one out\n", 25) + "message has 7951 more problems: correct these first"},
 		{"all at once", Downstream{Data: map[string]any{"a": 1, "b": 2}, Options: Options{Priority: "x"}, Group: "\n"},
 			"to has 0 targets: set exactly one: a token, an fid, a topic or a condition\n" +
 				`options.priority is "x": use "normal" or "high", or leave it unset` + "\n" +

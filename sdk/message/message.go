@@ -122,7 +122,7 @@ type Outcome struct {
 	Group       string // of the downstream
 	To          Target // of the downstream
 	Status      OutcomeStatus
-	Code        string          // for Failed: FCM's error code, in the words of the session's transport, or one of the host's: STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
+	Code        string          // for Failed: FCM's error code, in the words of the session's transport, or one of the host's: UNSUPPORTED, STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
 	Description string          // for Failed: FCM's words
 	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one; FCM's HTTP v1 never sets it
 	Gone        bool            // for Failed: the target does not exist any more, so forget it; the same with every transport

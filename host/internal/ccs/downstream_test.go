@@ -1,6 +1,7 @@
 package ccs
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +184,30 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) { // P10
 		if c := w.srv.Counts(); c.StreamErrors > 0 {
 			t.Error("the stream broke")
 		}
+	})
+}
+
+// A downstream that was accepted for another transport, before the session's block was
+// changed, ends with a reason, and its target is not gone.
+func TestWhatCCSCannotCarryIsRefused(t *testing.T) { // P4
+	simulate(t, ccssim.Options{}, nil, func(w *world) {
+		w.outbox.look(func(b *outbox) {
+			b.ready = append(b.ready,
+				entry.Outgoing{Seq: 1, Message: message.Checked{To: message.FID("cX"), MessageID: "d-1"}},
+				entry.Outgoing{Seq: 2, Message: message.Checked{To: message.Token("tokA"), MessageID: "d-2", Options: message.Options{APNS: json.RawMessage(`{}`)}}})
+		})
+		w.outbox.send(3, 1, "tokA")
+		w.until("the good one", func(c ccssim.Counts) bool { return c.AckedDown == 1 })
+		if n := w.srv.Counts().Downstreams; n != 1 {
+			t.Errorf("%d downstreams came, want 1", n)
+		}
+		w.outbox.look(func(b *outbox) {
+			for seq, why := range map[uint64]string{1: "to.fid is set", 2: "options.apns is set"} {
+				if a := b.answers[seq]; a.Verdict != flow.Fail || a.Code != CodeUnsupported || a.Gone || !strings.HasPrefix(a.Description, why) {
+					t.Errorf("%d was answered %+v", seq, a)
+				}
+			}
+		})
 	})
 }
 

@@ -188,12 +188,13 @@ type outbox struct {
 	refused  map[uint64]flow.Verdict // of stanzas
 	returned []uint64
 	ends     []flow.End
-	words    []string // CCS's, of nacks and refusals
+	words    []string               // CCS's, of nacks and refusals
+	answers  map[uint64]flow.Answer // the last of each
 }
 
 func newOutbox() *outbox {
 	return &outbox{changed: make(chan struct{}), taken: map[uint64]entry.Outgoing{},
-		tokens: map[uint64]string{}, nacked: map[uint64]string{}, refused: map[uint64]flow.Verdict{}}
+		tokens: map[uint64]string{}, nacked: map[uint64]string{}, refused: map[uint64]flow.Verdict{}, answers: map[uint64]flow.Answer{}}
 }
 
 // send queues n downstreams to token, with ids made of their seqs.
@@ -251,6 +252,7 @@ func (b *outbox) Answered(_ string, seq uint64, a flow.Answer) {
 		b.nacked[seq] = a.Code
 	}
 	b.words = append(b.words, a.Code, a.Description)
+	b.answers[seq] = a
 	if a.Verdict == flow.Resend {
 		b.again(seq)
 		return

@@ -9,6 +9,7 @@ import (
 // Codes of outcomes that CCS has no code of its own for.
 const (
 	CodeStanza         = "STANZA_ERROR"    // CCS refused the stanza, not the message in it; or no stanza can carry it
+	CodeUnsupported    = "UNSUPPORTED"     // CCS can't carry the message; it was not sent
 	CodeStreamError    = "STREAM_ERROR"    // CCS ends each stream that carries this message, and takes others
 	CodeConnectionLost = "CONNECTION_LOST" // each connection ends before CCS answers this message, and others get through
 )

@@ -215,6 +215,10 @@ func (v *writer) fill(now time.Time) (more bool) {
 	o := &v.s.o
 	taken := o.Outbox.Take(o.SenderID, v.number, n)
 	for _, g := range taken {
+		if err := g.Message.Fits(message.CCS); err != nil { // the session had another transport when it was accepted
+			o.Outbox.Answered(o.SenderID, g.Seq, flow.Answer{Verdict: flow.Fail, Code: CodeUnsupported, Description: err.Error()})
+			continue
+		}
 		if err := v.append(g); err != nil { // then out has nothing of it
 			o.Outbox.Answered(o.SenderID, g.Seq, flow.Answer{Verdict: flow.Fail, Code: CodeStanza, Description: err.Error()})
 			continue

@@ -163,6 +163,9 @@ func (w *whole) send(m message.Downstream) {
 
 func (w *whole) trySend(m message.Downstream) error {
 	checked, err := m.Checked()
+	if err == nil {
+		err = checked.Fits(message.CCS)
+	}
 	if err != nil {
 		return err
 	}
