@@ -1,6 +1,7 @@
 package fcmsim
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -118,4 +119,24 @@ func TestWrongPlace(t *testing.T) {
 	}
 	equal(t, "too large", c.body(`{"message":{"token":"`+strings.Repeat("a", maxBody)+`"}}`).code, 413)
 	equal(t, "sends to the project", c.to("t", "x").code, 200)
+}
+
+// No request makes the checks panic, each refusal is JSON, and what is taken has a target.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"message":{"token":"t","data":{"k":"v"}}}`, `{"validateOnly":true,"message":{"condition":"!('a' in topics) && 'b' in topics"}}`,
+		`{"message":{"fid":"f","android":{"ttl":"3.5s","notification":{"titleLocKey":"k","titleLocArgs":["a"]}},"apns":{"headers":{"apns-priority":"10"}}}}`,
+		`{"message":null}`, `{"message":{"token":"t","androidV2":{"remoteNotification":{}},"webpush":{"fcmOptions":{"link":"https://x"}}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, bad := decode(body)
+		switch {
+		case bad == nil && m.target == "":
+			t.Errorf("%q was taken without a target", body)
+		case bad != nil && !json.Valid([]byte(bad.response().Body)):
+			t.Errorf("%q is refused with %q", body, bad.response().Body)
+		}
+	})
 }
