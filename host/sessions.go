@@ -88,7 +88,7 @@ func printFCMv1(p func(string, ...any), s status.Session, now time.Time) {
 		p("no request for %s: FCM wants fewer, or is not reached", short(s.RestingUntil.Sub(now)))
 	}
 	if f.Ambiguous > 0 {
-		p("%s without an answer: FCM may have delivered them, and they are sent again", count(int(f.Ambiguous), "request", "requests"))
+		p("%s no answer: FCM may have delivered what they sent, and it is sent again", count(int(f.Ambiguous), "request got", "requests got"))
 	}
 	if f.Odd > 0 {
 		p("%s of an unknown form; they count as taken", count(int(f.Odd), "answer was", "answers were"))
