@@ -25,11 +25,12 @@ type conn struct {
 	gone chan struct{} // closed when the reader has ended
 
 	// srv.mu guards all fields below.
-	report ConnReport
-	lost   bool      // cut: in a black hole the client does not know it yet
-	last   bool      // no request after this one
-	idle   time.Time // since when there was no request
-	h2     session   // of HTTP/2
+	report  ConnReport
+	streams map[uint32]*exchange // requests without a whole answer; that of HTTP/1.1 has 0
+	lost    bool                 // cut: in a black hole the client does not know it yet
+	last    bool                 // no request after this one
+	idle    time.Time            // since when there was no request
+	h2      framing
 }
 
 func newConn(s *Server, id int, nc net.Conn, conf *tls.Config) *conn {
@@ -37,8 +38,8 @@ func newConn(s *Server, id int, nc net.Conn, conf *tls.Config) *conn {
 	c := &conn{
 		srv: s, id: id, wire: w, rw: w,
 		kick: make(chan struct{}, 1), gone: make(chan struct{}),
-		report: ConnReport{ID: id}, idle: time.Now(),
-		h2: session{streams: map[uint32]*exchange{}, window: defaultWindow, initial: defaultWindow},
+		report: ConnReport{ID: id}, streams: map[uint32]*exchange{}, idle: time.Now(),
+		h2: framing{window: defaultWindow, initial: defaultWindow},
 	}
 	if conf != nil {
 		c.rw = tls.Server(w, conf)
@@ -85,6 +86,7 @@ func (c *conn) serve() error {
 	return err
 }
 
+// speaks records the connection's protocol.
 func (c *conn) speaks(protocol string) {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
@@ -145,15 +147,15 @@ func (c *conn) lose(x *exchange, now time.Time) {
 // abandon loses all requests of the connection. It is idempotent. srv.mu must be held.
 func (c *conn) abandon(now time.Time) {
 	c.lost = true
-	ids := make([]uint32, 0, len(c.h2.streams))
-	for id := range c.h2.streams {
+	ids := make([]uint32, 0, len(c.streams))
+	for id := range c.streams {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		c.lose(c.h2.streams[id], now)
+		c.lose(c.streams[id], now)
 	}
-	clear(c.h2.streams)
+	clear(c.streams)
 	c.h2.due, c.h2.sending = nil, nil
 }
 

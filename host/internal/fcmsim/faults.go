@@ -65,7 +65,7 @@ func (s *Server) Cut(cut Cut) (int, error) {
 	picked := s.pick(cut.Conn)
 	for _, c := range picked {
 		if cut.Lose {
-			for _, x := range c.h2.streams {
+			for _, x := range c.streams {
 				x.message = nil
 			}
 		}
@@ -100,8 +100,8 @@ func (c *conn) goAway(g GoAway, code http2.ErrCode, now time.Time) {
 		return
 	}
 	c.srv.counts.GoAways++
-	ids := make([]uint32, 0, len(h.streams))
-	for id := range h.streams {
+	ids := make([]uint32, 0, len(c.streams))
+	for id := range c.streams {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -111,8 +111,8 @@ func (c *conn) goAway(g GoAway, code http2.ErrCode, now time.Time) {
 			break
 		}
 		g.Drop--
-		c.drop(h.streams[id], now)
-		delete(h.streams, id)
+		c.drop(c.streams[id], now)
+		delete(c.streams, id)
 		last = id - min(id, 2) // a client's streams are odd
 	}
 	h.out = append(h.out, func(fr *http2.Framer) error { return fr.WriteGoAway(last, code, []byte(g.Text)) })

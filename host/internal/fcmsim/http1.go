@@ -43,7 +43,7 @@ func (c *conn) request(r *http.Request) (*exchange, error) {
 		return nil, errEnded
 	}
 	c.begin(x)
-	c.h2.streams[0] = x
+	c.streams[0] = x
 	c.srv.handle(x, time.Now())
 	return x, nil
 }
@@ -125,7 +125,7 @@ func (c *conn) finish(x *exchange, last bool) error {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
 	c.end(x, time.Now())
-	delete(c.h2.streams, 0)
+	delete(c.streams, 0)
 	switch {
 	case r.Cut != "":
 		c.kill(r.Cut)

@@ -12,32 +12,28 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// session is what a connection knows of HTTP/2. Server.mu guards it.
-type session struct {
-	streams map[uint32]*exchange // without a whole answer
-	due     queue                // answers to write
-	sending []*exchange          // answers whose body is partly written
-	out     []func(*http2.Framer) error
-	lastID  uint32 // the highest stream that was opened
-	settled uint32 // the highest stream whose request was handled to its end
-	window  int64  // what the client allows on the connection
-	initial int64  // and on a new stream
-	credit  uint32 // read bytes that the client does not know of
-	agreed  bool   // the client has acked the settings
+// framing is what a connection knows of HTTP/2. Server.mu guards it.
+type framing struct {
+	due     queue                       // answers to write
+	sending []*exchange                 // answers whose body is partly written
+	out     []func(*http2.Framer) error // frames to write first
+	lastID  uint32                      // the highest stream that was opened
+	settled uint32                      // the highest stream whose request was handled to its end
+	window  int64                       // what the client allows on the connection
+	initial int64                       // and on a new stream
+	credit  uint32                      // read bytes that the client does not know of
+	agreed  bool                        // the client has acked the settings
 	pinged  time.Time
 	strikes int   // pings that came too early
-	closing error // end when out is empty; all has been said
-	drained bool  // end when there is no stream
+	closing error // end when out is written
+	drained bool  // end when no stream is left
 }
 
 const (
 	defaultWindow = 65535
 	ourWindow     = 16 << 20 // for the client, on the connection; on a stream, a whole body
-	maxWindow     = 1<<31 - 1
 	maxStrikes    = 3
 )
-
-var errPreface = errors.New("no HTTP/2 preface")
 
 // readHTTP2 handles frames until the connection ends.
 func (c *conn) readHTTP2() error {
@@ -46,7 +42,7 @@ func (c *conn) readHTTP2() error {
 		return err
 	}
 	if string(preface) != http2.ClientPreface {
-		return errPreface
+		return errors.New("no HTTP/2 preface")
 	}
 	fr := http2.NewFramer(io.Discard, c.r)
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -108,14 +104,14 @@ func (c *conn) frame(f http2.Frame, now time.Time) error {
 	case *http2.DataFrame:
 		c.data(f, now)
 	case *http2.RSTStreamFrame:
-		if x := h.streams[f.StreamID]; x != nil {
+		if x := c.streams[f.StreamID]; x != nil {
 			c.lose(x, now)
-			delete(h.streams, f.StreamID)
+			delete(c.streams, f.StreamID)
 		}
 	case *http2.WindowUpdateFrame:
 		if f.StreamID == 0 {
 			h.window += int64(f.Increment)
-		} else if x := h.streams[f.StreamID]; x != nil {
+		} else if x := c.streams[f.StreamID]; x != nil {
 			x.window += int64(f.Increment)
 		}
 	case *http2.SettingsFrame:
@@ -135,7 +131,7 @@ func (c *conn) frame(f http2.Frame, now time.Time) error {
 // headers opens a stream, or ends it if they are trailers.
 func (c *conn) headers(f *http2.MetaHeadersFrame, now time.Time) error {
 	h, s := &c.h2, c.srv
-	if x := h.streams[f.StreamID]; x != nil {
+	if x := c.streams[f.StreamID]; x != nil {
 		if f.StreamEnded() && !x.ended {
 			x.ended = true
 			c.decide(x, now)
@@ -150,7 +146,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame, now time.Time) error {
 		return nil
 	}
 	h.lastID = f.StreamID
-	if len(h.streams) >= s.opts.MaxStreams {
+	if len(c.streams) >= s.opts.MaxStreams {
 		if h.agreed { // before, a client can't know the limit
 			s.counts.OverStreams++
 		}
@@ -164,7 +160,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame, now time.Time) error {
 			x.auth = field.Value
 		}
 	}
-	h.streams[x.stream] = x
+	c.streams[x.stream] = x
 	c.begin(x)
 	if rule := s.earlyRule(x.path); rule != nil {
 		x.early = true
@@ -187,7 +183,7 @@ func (c *conn) data(f *http2.DataFrame, now time.Time) {
 		h.credit = 0
 		h.out = append(h.out, func(fr *http2.Framer) error { return fr.WriteWindowUpdate(0, n) })
 	}
-	x := h.streams[f.StreamID]
+	x := c.streams[f.StreamID]
 	if x == nil || x.ended {
 		return
 	}
@@ -211,7 +207,7 @@ func (c *conn) decide(x *exchange, now time.Time) {
 func (c *conn) settings(f *http2.SettingsFrame) {
 	h := &c.h2
 	if v, ok := f.Value(http2.SettingInitialWindowSize); ok {
-		for _, x := range h.streams {
+		for _, x := range c.streams {
 			x.window += int64(v) - h.initial
 		}
 		h.initial = int64(v)
@@ -250,9 +246,9 @@ func (c *conn) say(code http2.ErrCode, why string) {
 
 // reset ends a stream from this side.
 func (c *conn) reset(stream uint32, code http2.ErrCode, now time.Time) {
-	if x := c.h2.streams[stream]; x != nil {
+	if x := c.streams[stream]; x != nil {
 		c.end(x, now)
-		delete(c.h2.streams, stream)
+		delete(c.streams, stream)
 	}
 	c.h2.out = append(c.h2.out, func(fr *http2.Framer) error { return fr.WriteRSTStream(stream, code) })
 }

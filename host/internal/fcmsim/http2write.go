@@ -111,7 +111,7 @@ func (w *h2writer) fill(now time.Time) error {
 		w.step(x, now)
 	}
 	w.bodies(now)
-	if len(h.streams) > 0 || w.cut != "" {
+	if len(c.streams) > 0 || w.cut != "" {
 		return nil
 	}
 	limit := c.srv.opts.IdleTimeout
@@ -200,12 +200,12 @@ func (w *h2writer) fail(x *exchange, now time.Time) {
 	case r.Cut != "":
 		w.cut = r.Cut
 		c.end(x, now)
-		delete(c.h2.streams, x.stream)
+		delete(c.streams, x.stream)
 	case r.Reset != "":
 		code, _ := resetCode(r.Reset) // check knows it
 		w.fr.WriteRSTStream(x.stream, code)
 		c.end(x, now)
-		delete(c.h2.streams, x.stream)
+		delete(c.streams, x.stream)
 	}
 	// It hangs until the client ends the stream.
 }
@@ -216,7 +216,7 @@ func (w *h2writer) done(x *exchange, now time.Time) {
 		w.fr.WriteRSTStream(x.stream, http2.ErrCodeNo)
 	}
 	w.c.end(x, now)
-	delete(w.c.h2.streams, x.stream)
+	delete(w.c.streams, x.stream)
 }
 
 // nextWake is when fill must be called without a kick. Zero means never.
@@ -224,7 +224,7 @@ func (c *conn) nextWake() time.Time {
 	if len(c.h2.due) > 0 {
 		return c.h2.due[0].due
 	}
-	if limit := c.srv.opts.IdleTimeout; limit > 0 && len(c.h2.streams) == 0 {
+	if limit := c.srv.opts.IdleTimeout; limit > 0 && len(c.streams) == 0 {
 		return c.idle.Add(limit)
 	}
 	return time.Time{}
