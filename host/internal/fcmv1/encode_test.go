@@ -133,9 +133,10 @@ func TestCollapseID(t *testing.T) {
 	}
 }
 
-// FuzzAppendRequest: what is accepted is JSON with exactly one bal_id, last in data.
+// FuzzAppendRequest: what fits is encoded, and is JSON with exactly one bal_id, last in data.
 func FuzzAppendRequest(f *testing.F) {
 	f.Add(`{"a":"b"}`, `{"title":"x"}`, `{"data":{"k":"x"}}`, `{"payload":{"aps":{}}}`, "d-1", "ride", int64(5))
+	f.Add(`{}`, `{"badge":"3","sticky":"true","vibrate_timings":"[\"1s\"]"}`, `{"notification":{"light_settings":{"a":[]}}}`, `{"headers":{"apns-priority":"5"},"payload":{"aps":{"alert":{}}}}`, "d-1", "", int64(0))
 	f.Fuzz(func(t *testing.T, data, shown, android, apns, id, key string, ttl int64) {
 		d := message.Downstream{To: message.Token("t"), Data: json.RawMessage(data), Notification: json.RawMessage(shown), MessageID: id,
 			Options: message.Options{Android: json.RawMessage(android), APNS: json.RawMessage(apns), CollapseKey: key}}
@@ -145,7 +146,9 @@ func FuzzAppendRequest(f *testing.F) {
 		}
 		left := time.Duration(ttl)
 		got, err := appendRequest(nil, outgoing{message: m, ttl: &left}, t0)
-		if err != nil {
+		if fits := m.Fits(message.FCMv1); (err == nil) != (fits == nil) {
+			t.Fatalf("fits: %v; encoded: %v", fits, err)
+		} else if err != nil {
 			return
 		}
 		var back struct {
