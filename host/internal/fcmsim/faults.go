@@ -96,6 +96,9 @@ func (s *Server) GoAway(g GoAway) (int, error) {
 func (c *conn) goAway(g GoAway, code http2.ErrCode, now time.Time) {
 	h := &c.h2
 	defer c.wake()
+	if c.report.Protocol == "" { // nothing has come yet: it is like one that is dialled later
+		return
+	}
 	if c.last = true; c.report.Protocol != "h2" {
 		return
 	}

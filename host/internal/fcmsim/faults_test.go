@@ -120,6 +120,26 @@ func TestCuts(t *testing.T) {
 	}
 }
 
+// A connection on which nothing has come yet is like one that is dialled later: a GOAWAY
+// is not for it.
+func TestGoAwayBeforeTheFirstBytes(t *testing.T) {
+	bubble(t, Options{IdleTimeout: time.Second}, func(t *testing.T, s *Server, l *link) {
+		early, err := l.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := s.GoAway(GoAway{}); err != nil {
+			t.Fatal(err)
+		}
+		c := l.client(t, s)
+		c.http.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) { return early, nil }
+		equal(t, "send", c.to("t", "1").code, 200)
+		time.Sleep(time.Minute)
+		equal(t, "open connections", s.Report().Open, 0)
+	})
+}
+
 // GOAWAY: what is below the last id ends, what is above was not done. net/http
 // sends the latter again by itself.
 func TestGoAway(t *testing.T) {
