@@ -35,9 +35,10 @@ type books struct {
 	bodies   map[uint64]pending            // of host, by seq
 	seqs     map[string]uint64             // of downstreams, by message id
 	blamed   bool
-	buried   map[string]int  // dead letters at the end, by the begin of their reason
-	received map[string]bool // message ids that CCS took
-	names    map[string]bool // of sessions, that the host was given
+	buried   map[string]int   // dead letters at the end, by the begin of their reason
+	received map[string]bool  // message ids that CCS or FCM took
+	statuses map[string][]int // that FCM answered, by message id
+	names    map[string]bool  // of sessions, that the host was given
 }
 
 // upstream is one message of a device; sent again it is still the same.
@@ -87,7 +88,7 @@ func newBooks(w *world) *books {
 		w: w, rand: rand.New(rand.NewPCG(w.seed, 1)),
 		ups: map[string]*upstream{}, events: map[string]*event{}, byKey: map[string]*event{},
 		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{},
-		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{},
+		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, statuses: map[string][]int{},
 	}
 }
 
@@ -240,7 +241,11 @@ func (b *books) describe(body entry.Body) (id, kind, key, lane string) {
 		if d := b.downs[o.MessageID]; d != nil {
 			lane = groupLane(d)
 		}
-		return o.ID, "outcome", "out|" + o.MessageID + "|" + o.Status.String() + "|" + o.Code, lane
+		key = "out|" + o.MessageID + "|" + o.Status.String() + "|" + o.Code
+		if o.Gone {
+			key += "|gone"
+		}
+		return o.ID, "outcome", key, lane
 	case body.Receipt != nil:
 		m := body.Receipt
 		if d := b.downs[m.OriginalMessageID]; d != nil {

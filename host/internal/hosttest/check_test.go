@@ -46,6 +46,7 @@ func (b *books) check() {
 	events, dead := b.pendingEvents(h), b.dead(h)
 	b.checkAcked(events, dead)
 	b.checkReceived(h)
+	b.checkFCM(h)
 }
 
 // dead are the dead letters, by kind, session, device and message id.
@@ -196,43 +197,66 @@ func (b *books) checkAcked(events []pending, dead map[string]entry.DeadLetter) {
 
 // checkReceived: what CCS got was stored before (P2), and groups in their order (P5).
 func (b *books) checkReceived(h *Host) {
-	last := map[string]string{} // by group: the newest one that CCS got
-	for _, token := range b.tokens() {
-		r, _ := b.w.server.Device(token)
-		for _, m := range r.Last {
-			d := b.downs[m.MessageID]
-			switch {
-			case d == nil:
-				b.bad("P2: CCS got %s, which nobody sent", m.MessageID)
-				continue
-			case d.stored:
-			case !d.direct():
-				b.bad("P2: CCS got %s, and the changes it belongs to are not committed", m.MessageID)
-			case d.waits && d.host == h:
-				b.bad("P2: CCS got %s, and its sender has not heard that it is stored", m.MessageID)
+	for _, s := range b.w.options.Sessions {
+		if s.CCS == nil {
+			continue
+		}
+		for _, token := range b.targets(s.SenderID) {
+			r, _ := b.w.server.Device(token)
+			var all []arrival
+			for _, m := range r.Last {
+				all = append(all, arrival{m.MessageID, m.Duplicate})
 			}
-			b.received[m.MessageID] = true
-			if lane := groupLane(d); lane != "" && !m.Duplicate && d.ttl == nil {
-				// A device is of one session, but a group has several devices: compare within a device.
-				lane += token
-				if b.seqs[m.MessageID] < b.seqs[last[lane]] {
-					b.bad("P5: CCS got %s after %s, which is newer and of its group", m.MessageID, last[lane])
-				}
-				last[lane] = m.MessageID
-			}
+			b.arrived(h, token, all)
 		}
 	}
 }
 
-func (b *books) tokens() []string {
-	tokens := []string{"/topics/news"}
-	for _, s := range b.w.options.Sessions {
-		for i := range 4 {
-			tokens = append(tokens, fmt.Sprintf("dev-%s-%d", s.SenderID, i))
+// arrival is one downstream that came to its target.
+type arrival struct {
+	mid       string
+	duplicate bool
+}
+
+// arrived checks what came to one target.
+func (b *books) arrived(h *Host, target string, all []arrival) {
+	last := map[string]string{} // by group: the newest one that came
+	for _, m := range all {
+		d := b.downs[m.mid]
+		switch {
+		case d == nil:
+			b.bad("P2: %s got %s, which nobody sent", target, m.mid)
+			continue
+		case d.stored:
+		case !d.direct():
+			b.bad("P2: %s got %s, and the changes it belongs to are not committed", target, m.mid)
+		case d.waits && d.host == h:
+			b.bad("P2: %s got %s, and its sender has not heard that it is stored", target, m.mid)
 		}
-		tokens = append(tokens, fmt.Sprintf("dev-%s-3-new", s.SenderID))
+		b.received[m.mid] = true
+		if lane := groupLane(d); lane != "" && !m.duplicate && d.ttl == nil {
+			// A device is of one session, but a group has several devices: compare within a device.
+			if b.seqs[m.mid] < b.seqs[last[lane]] {
+				b.bad("P5: %s got %s after %s, which is newer and of its group", target, m.mid, last[lane])
+			}
+			last[lane] = m.mid
+		}
 	}
-	return tokens
+}
+
+// targets are those of a session.
+func (b *books) targets(session string) []string {
+	all := []string{"/topics/news", fmt.Sprintf("dev-%s-3-new", session)}
+	for i := range 4 {
+		all = append(all, fmt.Sprintf("dev-%s-%d", session, i))
+	}
+	if session == fcmSender {
+		all = append(all, "fid-0", "fid-1")
+		for _, kind := range []string{"blamed-", "policy-", "ends-", "silent-"} {
+			all = append(all, poisonToken+kind+session) // FCM takes them
+		}
+	}
+	return all
 }
 
 // stopped: a clean stop answers all; nothing waits for a host that is gone.
@@ -340,24 +364,32 @@ func (b *books) close() {
 func statuses(h *Host) (all []any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.sessions {
-		all = append(all, s.Status())
+	for _, status := range h.statuses {
+		all = append(all, status())
 	}
 	return all
 }
 
-// checkOutcome: a downstream ended as CCS's books say.
+// checkOutcome: a downstream ended as the books of CCS, or of FCM, say.
 func (b *books) checkOutcome(d *downstream, outcome string) {
+	outcome, gone := strings.CutSuffix(outcome, "|gone")
 	status, code, _ := strings.Cut(outcome, "|")
 	switch status {
 	case "acked":
 		if !b.received[d.mid] {
-			b.bad("P4: %s is acked, and CCS never took it", d.mid)
+			b.bad("P4: %s is acked, and nobody took it", d.mid)
 		}
 	case "failed":
+		if d.session == fcmSender {
+			b.checkFailed(d, code, gone)
+			return
+		}
 		blamed := code == ccs.CodeStreamError && (d.poison || b.blamed)
 		if !slices.Contains(nackCodes, code) && !blamed && code != ccs.CodeConnectionLost { // which cuts can bring about too
 			b.bad("P4: %s failed with %q", d.mid, code)
+		}
+		if gone != (code == "DEVICE_UNREGISTERED" || code == "BAD_REGISTRATION") {
+			b.bad("%s failed with %s, and its target is gone: %v", d.mid, code, gone)
 		}
 	case "expired":
 		if d.ttl == nil {

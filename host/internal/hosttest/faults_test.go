@@ -75,6 +75,7 @@ func init() { // not a literal: act, which reads it, would be a part of it
 		{2, "resume", (*world).resume},
 		{3, "replay", (*world).replay},
 	}
+	actions = append(actions, fcmActions()...)
 }
 
 // session is the sender id of one of them.
@@ -82,12 +83,21 @@ func (w *world) session() string {
 	return w.options.Sessions[w.rnd.IntN(len(w.options.Sessions))].SenderID
 }
 
+// upper is the sender id of one over which upstreams come.
+func (w *world) upper() string {
+	for {
+		if id := w.session(); id != fcmSender {
+			return id
+		}
+	}
+}
+
 // upstreams sends some, of few devices, so that lanes fill.
 func (w *world) upstreams() string {
 	n := 1 + w.rnd.IntN(8)
 	var ids []string
 	for range n {
-		session := w.session()
+		session := w.upper()
 		u := &upstream{
 			session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)),
 			category: []string{"com.alpha", "com.alpha", "com.beta", "com.other", ""}[w.rnd.IntN(5)],
@@ -131,7 +141,7 @@ func (w *world) again() string {
 // unusable sends what has from and message_id, and else makes no sense (P1).
 func (w *world) unusable() string {
 	w.upSeq++
-	session := w.session()
+	session := w.upper()
 	u := &upstream{session: session, from: fmt.Sprintf("dev-%s-%d", session, w.rnd.IntN(4)), id: fmt.Sprintf("u%d", w.upSeq), unusable: true}
 	u.send = ccssim.Upstream{
 		Sender: session, From: u.from, MessageID: u.id,
@@ -154,6 +164,9 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	case 3:
 		m.To = message.Token(poisonToken + []string{"blamed-", "policy-", "ends-", "silent-"}[r.IntN(4)] + session)
 	}
+	if session == fcmSender && chance(r, 20) {
+		m.To = message.FID(fmt.Sprintf("fid-%d", r.IntN(2)))
+	}
 	if chance(r, 60) {
 		m.Group = fmt.Sprint("g", r.IntN(3))
 	}
@@ -162,7 +175,7 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	}
 	m.Options.ReceiptRequested = chance(r, 30)
 	return &downstream{
-		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested,
+		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested && session != fcmSender,
 		poison: strings.HasPrefix(m.To.Token, poisonToken),
 	}, m
 }
@@ -344,7 +357,7 @@ func (w *world) odd() string {
 }
 
 func (w *world) canonical() string {
-	session := w.session()
+	session := w.upper()
 	token := fmt.Sprintf("dev-%s-3", session)
 	w.server.SetCanonical(token, []string{"", token + "-new"}[w.rnd.IntN(2)])
 	return " " + token
@@ -395,10 +408,16 @@ func (w *world) stop() string {
 func (w *world) reconfigure() string {
 	w.rename() // a slice of its own
 	for i := range w.options.Sessions {
-		if s := &w.options.Sessions[i]; chance(w.rnd, 50) {
+		switch s := &w.options.Sessions[i]; {
+		case chance(w.rnd, 50):
+		case s.CCS != nil:
 			changed := *s.CCS // the running host has the old one
 			changed.Connections, changed.Window = 1+w.rnd.IntN(3), 1+w.rnd.IntN(changed.Window)
 			s.CCS = &changed
+		default:
+			changed := *s.FCMv1
+			changed.Connections = 1 + w.rnd.IntN(3)
+			s.FCMv1 = &changed
 		}
 	}
 	h, sessions, force := w.host, w.options.Sessions, chance(w.rnd, 30)

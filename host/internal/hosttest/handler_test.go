@@ -124,8 +124,14 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 			w.books.wrong("%s comes from session %q, a name that this host has never been given", e.key, name)
 		}
 		for i := range r.IntN(4) {
-			mid := fmt.Sprintf("%s-%d", e.id, i)
-			down, m := w.downstream(mid, p.Plugin.Name, session)
+			mid, to, name := fmt.Sprintf("%s-%d", e.id, i), session, name
+			if w.fcm != nil && w.roll("to", mid).IntN(2) == 0 {
+				to = fcmSender
+				if name = label(p.Host(), to); name == "" {
+					return w.late(p) // the host is stopping
+				}
+			}
+			down, m := w.downstream(mid, p.Plugin.Name, to)
 			checked, err := m.Checked()
 			if err != nil {
 				w.books.wrong("downstream: %v", err)

@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -24,16 +25,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options describe a host. Disk, Server and Sessions are needed.
+// Options describe a host. Disk, Sessions and what these connect with are needed.
 type Options struct {
 	Disk     *Disk
-	Server   *ccssim.Server
+	Server   *ccssim.Server // of sessions with ccs
+	FCM      *Pipes         // of sessions with fcm_v1: the listener of an fcmsim server
 	Sessions []config.Session
 	Plugins  []*Plugin
 	Log      hclog.Logger
 
 	// These change what config.hcl has no keys for; nil changes nothing.
 	Session  func(*Host, *ccs.Options)
+	FCMv1    func(*Host, *fcmv1.Options)
 	Outbox   func(*outbox.Options)
 	Dispatch func(*dispatch.Options)
 }
@@ -62,11 +65,11 @@ type Host struct {
 	names func() []string
 	aside errgroup.Group // second processes, and ends of processes
 
-	mu        sync.Mutex // guards what follows
-	poisoned  error      // why the ledger wants the process to end
-	err       error      // why it is dead
-	stopping  bool       // no process is started any more
-	sessions  []*ccs.Session
+	mu        sync.Mutex   // guards what follows
+	poisoned  error        // why the ledger wants the process to end
+	err       error        // why it is dead
+	stopping  bool         // no process is started any more
+	statuses  []func() any // of the sessions
 	processes map[*Process]bool
 	serving   map[string]*Process
 	reload    map[string]chan struct{}
@@ -86,7 +89,7 @@ func Start(o Options) (*Host, error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	h := &Host{
-		o: o, end: end, Link: &Link{server: o.Server},
+		o: o, end: end, Link: &Link{server: o.Server, fcm: o.FCM},
 		up: make(chan struct{}), over: make(chan struct{}), hungUp: make(chan struct{}), dead: make(chan struct{}), copied: make(chan struct{}),
 		processes: map[*Process]bool{}, serving: map[string]*Process{}, reload: map[string]chan struct{}{},
 	}
@@ -159,9 +162,16 @@ func (h *Host) makers() daemon.Makers {
 				h.o.Session(h, &o)
 			}
 			s := ccs.New(o)
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.sessions = append(h.sessions, s)
+			h.runs(func() any { return s.Status() })
+			return s
+		},
+		FCMv1: func(o fcmv1.Options) *fcmv1.Session {
+			o.TLS, o.Dial = nil, h.Link.dialFCM
+			if h.o.FCMv1 != nil {
+				h.o.FCMv1(h, &o)
+			}
+			s := fcmv1.New(o)
+			h.runs(func() any { return s.Status() })
 			return s
 		},
 		Plugins: func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
@@ -173,6 +183,13 @@ func (h *Host) makers() daemon.Makers {
 			return noAPI{h.hungUp}, nil
 		},
 	}
+}
+
+// runs notes a session, by what says how it stands.
+func (h *Host) runs(status func() any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.statuses = append(h.statuses, status)
 }
 
 // noAPI listens nowhere: a socket would hold the bubble's clock. Its end ends the

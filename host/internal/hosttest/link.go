@@ -12,11 +12,12 @@ import (
 	"balhost/host/internal/ccssim"
 )
 
-// Link is the network between one host and the server. Its methods may be
-// called from any goroutine. The server's own faults are in ccssim; here are
-// those of the bytes that the host writes.
+// Link is the network between one host and the servers. Its methods may be
+// called from any goroutine. The servers' own faults are in ccssim and fcmsim; here
+// are those of the bytes that the host writes.
 type Link struct {
 	server *ccssim.Server
+	fcm    *Pipes
 
 	mu   sync.Mutex // guards what follows
 	open []*end     // the host's ends, oldest first
@@ -38,15 +39,33 @@ var errDown = errors.New("network is down")
 
 // dial is ccs.Options.Dial.
 func (l *Link) dial(context.Context, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	e, err := l.opened(ours)
+	if err == nil {
+		l.server.ServeConn(theirs)
+	}
+	return e, err
+}
+
+// dialFCM is fcmv1.Options.Dial.
+func (l *Link) dialFCM(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, err := l.fcm.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.opened(ours)
+}
+
+// opened is the host's end of a new connection.
+func (l *Link) opened(c net.Conn) (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
+		c.Close()
 		return nil, errDown
 	}
-	ours, theirs := net.Pipe()
-	e := &end{Conn: ours, link: l, fuse: -1}
+	e := &end{Conn: c, link: l, fuse: -1}
 	l.open = append(l.open, e)
-	l.server.ServeConn(theirs)
 	return e, nil
 }
 

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/entry"
@@ -17,17 +18,28 @@ type tap struct {
 	*flight
 }
 
-// flight is what the connections of one host have taken and not given back.
+// flight is what the sessions of one host have taken and not given back, and what
+// they may not take yet.
 type flight struct {
-	mu    sync.Mutex        // guards taken
-	taken map[uint64]string // message ids by seq
+	mu    sync.Mutex           // guards what follows
+	taken map[uint64]string    // message ids by seq
+	rests map[string]time.Time // until when a session's peer wants nothing
+	posts map[string]*posts    // by message id: requests to FCM
+}
+
+func newFlight() *flight {
+	return &flight{taken: map[uint64]string{}, rests: map[string]time.Time{}, posts: map[string]*posts{}}
 }
 
 // Take checks what may go now (P2, P3, and P5 for groups).
 func (t *tap) Take(session string, conn, n int) []entry.Outgoing {
+	left := t.rested(session) // before: an answer may come meanwhile
 	out := t.Outbox.Take(session, conn, n)
 	if len(out) == 0 {
 		return out
+	}
+	if left > 0 {
+		t.b.wrong("%d go out for session %s, whose peer wants nothing for %s", len(out), session, left)
 	}
 	all := t.h.Ledger.Downstreams(0, 1<<20)
 	t.mu.Lock()
@@ -73,7 +85,25 @@ func (t *tap) back(seqs ...uint64) {
 
 func (t *tap) Answered(session string, seq uint64, a flow.Answer) {
 	t.back(seq)
+	if a.Verdict == flow.Rest {
+		defer t.rest(session, time.Now().Add(a.RetryAfter)) // what is taken meanwhile crosses the answer
+	}
 	t.Outbox.Answered(session, seq, a)
+}
+
+// rested is how long the session's peer wants nothing yet.
+func (t *tap) rested(session string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Until(t.rests[session])
+}
+
+func (t *tap) rest(session string, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if until.After(t.rests[session]) {
+		t.rests[session] = until
+	}
 }
 
 func (t *tap) Return(session string, seqs []uint64, end flow.End) (blamed bool) {

@@ -19,13 +19,14 @@ import (
 	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/fcmsim"
 	"balhost/host/internal/outbox"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 )
 
-// world is one simulation: a CCS, a disk, hosts one after the other, and the
+// world is one simulation: a CCS, perhaps a FCM, a disk, hosts one after the other, and the
 // books about all of them. Its methods run on the test's goroutine unless they
 // say otherwise.
 type world struct {
@@ -33,6 +34,7 @@ type world struct {
 	seed    uint64
 	rnd     *rand.Rand // of the schedule
 	server  *ccssim.Server
+	fcm     *fcmsim.Server // nil in worlds without
 	disk    *Disk
 	options Options
 	host    *Host
@@ -150,6 +152,9 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 			},
 		})
 	}
+	if chance(r, 50) {
+		w.phones()
+	}
 	return w
 }
 
@@ -212,7 +217,7 @@ func (w *world) step() bool {
 func (w *world) boot() {
 	w.rename()
 	w.books.boots(w.options.Sessions)
-	w.flight = &flight{taken: map[uint64]string{}}
+	w.flight = newFlight()
 	h, err := Start(w.options)
 	if err != nil {
 		w.books.wrong("the host does not start: %v", err)
@@ -265,6 +270,9 @@ func (w *world) settle() {
 	w.disk.Full(false)
 	w.server.Freeze(false)
 	w.nacksEnd()
+	if w.fcm != nil {
+		w.fcmUsual()
+	}
 	time.Sleep(3 * time.Second) // until the ledger sees that there is room
 	synctest.Wait()
 	w.reboot()
@@ -300,6 +308,9 @@ func (w *world) settle() {
 // end stops everything, and reports.
 func (w *world) end() {
 	w.server.Freeze(false)
+	if w.fcm != nil {
+		w.fcm.Freeze(false)
+	}
 	w.disk.Slow(nil)
 	if err := w.host.Stop(); err != nil && !errors.Is(err, ErrKilled) {
 		w.books.wrong("stop: %v", err)
@@ -310,6 +321,11 @@ func (w *world) end() {
 	w.callers.Wait() //nolint:errcheck // they return nil
 	if err := w.server.Close(); err != nil && w.tell {
 		w.Log(err)
+	}
+	if w.fcm != nil {
+		if err := w.fcm.Close(); err != nil && w.tell {
+			w.Log(err)
+		}
 	}
 	w.count()
 	if wrong := w.books.wrongs(); len(wrong) > 0 {
@@ -331,6 +347,16 @@ func (w *world) count() {
 		"logins": uint64(c.Logins), "cut": uint64(c.Cut), "drained": uint64(c.Drained), "stream errors": c.StreamErrors,
 	} {
 		seen.add(name, n)
+	}
+	if w.fcm != nil {
+		c := w.fcm.Counts()
+		for name, n := range map[string]uint64{
+			"worlds": 1, "connections": uint64(c.Connections), "sends": c.Sends, "accepted": c.Accepted, "unauthorized": c.Unauthorized,
+			"ruled": c.Ruled, "refused": c.Refused, "lost": c.Lost, "dropped": c.Dropped, "duplicates at devices": c.Duplicates,
+			"over streams": c.OverStreams, "goaways": c.GoAways, "cut": uint64(c.Cut), "tokens": c.Tokens,
+		} {
+			seen.add("FCM: "+name, n)
+		}
 	}
 	w.books.count()
 }
