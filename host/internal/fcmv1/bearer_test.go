@@ -25,10 +25,10 @@ func quietly(string, error) {}
 // One fetch serves any number that wait, and none waits while there is a token. Sheet A11, G 5.
 func TestOneFetchForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		n := new(atomic.Int64)
 		slow := func(ctx context.Context) (access, error) {
 			time.Sleep(3 * time.Second)
-			return tokens(&n)(ctx)
+			return tokens(n)(ctx)
 		}
 		b := newBearer(slow, quietly)
 		runBearer(t, b)
@@ -67,25 +67,31 @@ func TestOldTokenServesWhileTheNextIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var when []time.Duration
-		n, hangs := 0, false
+		n := new(atomic.Int64)
+		var mu sync.Mutex // guards when
+		var hangs atomic.Bool
 		b := newBearer(func(ctx context.Context) (access, error) {
+			mu.Lock()
 			when = append(when, time.Since(began))
-			if hangs {
+			mu.Unlock()
+			if hangs.Load() {
 				<-ctx.Done()
 				return access{}, ctx.Err()
 			}
-			return tokens(&n)(ctx)
+			return tokens(n)(ctx)
 		}, quietly)
 		runBearer(t, b)
 		synctest.Wait()
 		time.Sleep(50 * time.Minute)
 		synctest.Wait()
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(9 * time.Minute) // at 59
 		synctest.Wait()
+		mu.Lock()
 		if len(when) < 3 || when[0] != 0 || when[1] != 55*time.Minute || when[2] < 55*time.Minute+b.limit {
 			t.Errorf("fetched at %v", when)
 		}
+		mu.Unlock()
 		if a, err := b.get(t.Context()); err != nil || a.token != "1" {
 			t.Errorf("at 59 minutes: %v, %v", a.token, err)
 		}
@@ -98,7 +104,7 @@ func TestOldTokenServesWhileTheNextIsFetched(t *testing.T) {
 		if a, err := b.get(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("at 61 minutes: %v, %v", a.token, err)
 		}
-		hangs = false
+		hangs.Store(false)
 		if a, err := b.get(t.Context()); err != nil || a.token != "2" {
 			t.Errorf("once it works again: %v, %v", a.token, err)
 		}
@@ -108,10 +114,11 @@ func TestOldTokenServesWhileTheNextIsFetched(t *testing.T) {
 // A token of five seconds is replaced in time, and not fetched all the time. Sheet G 5.
 func TestShortLivedTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, life := 0, 5*time.Second
+		var n, life atomic.Int64
+		life.Store(int64(5 * time.Second))
 		b := newBearer(func(context.Context) (access, error) {
-			n++
-			return access{token: "x", fetched: time.Now(), expires: time.Now().Add(life)}, nil
+			n.Add(1)
+			return access{token: "x", fetched: time.Now(), expires: time.Now().Add(time.Duration(life.Load()))}, nil
 		}, quietly)
 		runBearer(t, b)
 		for range 60 {
@@ -121,14 +128,14 @@ func TestShortLivedTokens(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		if n < 13 || n > 16 {
+		if n := n.Load(); n < 13 || n > 16 {
 			t.Errorf("%d fetches in a minute", n)
 		}
-		life = 0
+		life.Store(0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if _, err := b.state(); err == nil || n > 26 {
-			t.Errorf("tokens that have expired: %v after %d fetches", err, n)
+		if _, err := b.state(); err == nil || n.Load() > 26 {
+			t.Errorf("tokens that have expired: %v after %d fetches", err, n.Load())
 		}
 	})
 }
@@ -136,14 +143,14 @@ func TestShortLivedTokens(t *testing.T) {
 // A token that is refused at once is fetched once a second at most.
 func TestRefusedTokensAreNotFetchedAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		b := newBearer(tokens(&n), quietly)
+		n := new(atomic.Int64)
+		b := newBearer(tokens(n), quietly)
 		runBearer(t, b)
 		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 			a, _ := b.get(t.Context())
 			b.drop(a)
 		}
-		if n > 12 {
+		if n := n.Load(); n > 12 {
 			t.Errorf("%d fetches in 10 s", n)
 		}
 	})
@@ -152,26 +159,26 @@ func TestRefusedTokensAreNotFetchedAllTheTime(t *testing.T) {
 // After a refusal that only a person can mend it is asked seldom, until hurry or use.
 func TestFatalRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, n := 0, 0
-		var said []string
+		var asked, n atomic.Int64
+		var said []string // its reads and writes are in turns
 		refuse := func(context.Context) (access, error) {
-			asked++
+			asked.Add(1)
 			return access{}, &refusal{status: 400, code: "invalid_grant", local: time.Now()}
 		}
 		b := newBearer(refuse, func(news string, cause error) { said = append(said, news) })
 		runBearer(t, b)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if asked < 2 || asked > 6 {
-			t.Errorf("asked %d times in 10 minutes", asked)
+		if n := asked.Load(); n < 2 || n > 6 {
+			t.Errorf("asked %d times in 10 minutes", n)
 		}
-		before := asked
+		before := asked.Load()
 		if !b.hurry() {
 			t.Error("nothing waited")
 		}
 		synctest.Wait()
-		if asked != before+1 {
-			t.Errorf("hurry asked %d times", asked-before)
+		if asked.Load() != before+1 {
+			t.Errorf("hurry asked %d times", asked.Load()-before)
 		}
 		b.use(tokens(&n))
 		if a, err := b.get(t.Context()); err != nil || a.token != "1" {
@@ -189,12 +196,12 @@ func TestFatalRefusals(t *testing.T) {
 // A new key ends a fetch by the old one that hangs.
 func TestUseEndsAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		n := new(atomic.Int64)
 		b := newBearer(func(ctx context.Context) (access, error) { <-ctx.Done(); return access{}, ctx.Err() }, quietly)
 		runBearer(t, b)
 		synctest.Wait()
 		began := time.Now()
-		b.use(tokens(&n))
+		b.use(tokens(n))
 		if _, err := b.get(t.Context()); err != nil || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,11 +141,10 @@ func (f trip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 const accepted = `{"name":"projects/p/messages/1"}`
 
 // tokens is a fetcher of tokens "1", "2" and so on that live for an hour; it counts.
-func tokens(n *int) fetcher {
+func tokens(n *atomic.Int64) fetcher {
 	return func(context.Context) (access, error) {
-		*n++
 		now := time.Now()
-		return access{token: fmt.Sprint(*n), fetched: now, expires: now.Add(time.Hour)}, nil
+		return access{token: fmt.Sprint(n.Add(1)), fetched: now, expires: now.Add(time.Hour)}, nil
 	}
 }
 

@@ -23,7 +23,7 @@ func real(body string) bool { return !strings.Contains(body, "balhost-check") }
 // Each downstream goes out once, and its answer comes back to it.
 func TestSends(t *testing.T) { // P4
 	synctest.Test(t, func(t *testing.T) {
-		b, n := newBox(downstreams(50)...), 0
+		b, n := newBox(downstreams(50)...), new(atomic.Int64)
 		var mu sync.Mutex
 		sent := map[string]int{}
 		s := newSession(Options{Outbox: b, Transport: wire(func(r *http.Request, body string) (int, string) {
@@ -38,7 +38,7 @@ func TestSends(t *testing.T) { // P4
 				return 404, fail("NOT_FOUND", "x", fcmError("UNREGISTERED"))
 			}
 			return 200, accepted
-		})}, tokens(&n))
+		})}, tokens(n))
 		stop := start(t, s)
 		until(t, "all answers", func() bool { return len(b.answers()) == 50 })
 		stop()
@@ -47,8 +47,8 @@ func TestSends(t *testing.T) { // P4
 				t.Errorf("%d: %+v", a.seq, a.Answer)
 			}
 		}
-		if len(sent) < 50 || len(sent) > 51 || n != 1 { // perhaps with the question about the account
-			t.Errorf("%d bodies, %d tokens", len(sent), n)
+		if len(sent) < 50 || len(sent) > 51 || n.Load() != 1 { // perhaps with the question about the account
+			t.Errorf("%d bodies, %d tokens", len(sent), n.Load())
 		}
 		if once := slices.Compact(slices.Sorted(slices.Values(b.takes))); len(once) != len(b.takes) {
 			t.Errorf("two takes are of one connection: %v", b.takes)
@@ -64,7 +64,7 @@ func TestSends(t *testing.T) { // P4
 func TestWindow(t *testing.T) { // P3
 	for major, total := range map[int]int{2: 2000, 1: 500} {
 		synctest.Test(t, func(t *testing.T) {
-			b, n := newBox(downstreams(total)...), 0
+			b, n := newBox(downstreams(total)...), new(atomic.Int64)
 			var now, most atomic.Int64
 			s := newSession(Options{Outbox: b, Connections: 2, Rate: 1e6, Transport: trip(func(r *http.Request) (*http.Response, error) {
 				if c := now.Add(1); c > most.Load() && s1(b) {
@@ -75,7 +75,7 @@ func TestWindow(t *testing.T) { // P3
 				response := reply2(r, 200, accepted)
 				response.ProtoMajor = major
 				return response, nil
-			})}, tokens(&n))
+			})}, tokens(n))
 			start(t, s)
 			until(t, "all answers", func() bool { return len(b.answers()) == total })
 			if want := int64(map[int]int{2: 200, 1: 2}[major]); most.Load() != want {
@@ -92,7 +92,7 @@ func s1(b *box) bool { return len(b.answers()) > 250 }
 // and no attempt is counted. Sheet G 5.
 func TestTokenThatIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, n := newBox(), 0
+		b, n := newBox(), new(atomic.Int64)
 		var old atomic.Bool
 		s := newSession(Options{Outbox: b, Rate: 1e6, Transport: wire(func(r *http.Request, body string) (int, string) {
 			time.Sleep(50 * time.Millisecond)
@@ -100,14 +100,14 @@ func TestTokenThatIsRefused(t *testing.T) {
 				return 401, fail("UNAUTHENTICATED", "x", expired)
 			}
 			return 200, accepted
-		})}, tokens(&n))
+		})}, tokens(n))
 		start(t, s)
 		time.Sleep(time.Minute)
 		old.Store(true)
 		b.put(downstreams(100)...)
 		until(t, "all answers", func() bool { return len(b.answers()) == 100 })
-		if v := b.verdicts(); v[flow.Acked] != 100 || n != 2 {
-			t.Errorf("%v with %d tokens", v, n)
+		if v := b.verdicts(); v[flow.Acked] != 100 || n.Load() != 2 {
+			t.Errorf("%v with %d tokens", v, n.Load())
 		}
 	})
 }
@@ -116,14 +116,14 @@ func TestTokenThatIsRefused(t *testing.T) {
 // twice at most. A later one gets another new token.
 func TestEveryTokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, n := newBox(downstreams(10)...), 0
+		b, n := newBox(downstreams(10)...), new(atomic.Int64)
 		var posts atomic.Int64
 		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
 			if real(body) {
 				posts.Add(1)
 			}
 			return 401, html
-		})}, tokens(&n))
+		})}, tokens(n))
 		start(t, s)
 		until(t, "all answers", func() bool { return len(b.answers()) == 10 })
 		for _, a := range b.answers() {
@@ -144,17 +144,17 @@ func TestEveryTokenIsRefused(t *testing.T) {
 // others flow, and no token is fetched. Sheet G 4.
 func TestAppleKeyIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, n := newBox(downstreams(20)...), 0
+		b, n := newBox(downstreams(20)...), new(atomic.Int64)
 		s := newSession(Options{Outbox: b, Transport: wire(func(_ *http.Request, body string) (int, string) {
 			if strings.Contains(body, `"t:1`) {
 				return 401, fail("UNAUTHENTICATED", "Expected OAuth 2 access token", apnsKey, fcmError("THIRD_PARTY_AUTH_ERROR"))
 			}
 			return 200, accepted
-		})}, tokens(&n))
+		})}, tokens(n))
 		start(t, s)
 		until(t, "all answers", func() bool { return len(b.answers()) == 20 })
-		if v := b.verdicts(); v[flow.Fail] != 11 || v[flow.Acked] != 9 || n != 1 {
-			t.Errorf("%v with %d tokens", v, n)
+		if v := b.verdicts(); v[flow.Fail] != 11 || v[flow.Acked] != 9 || n.Load() != 1 {
+			t.Errorf("%v with %d tokens", v, n.Load())
 		}
 		st := s.Status()
 		if len(st.Warnings) != 1 || !strings.Contains(st.Warnings[0], "InvalidProviderToken") || len(st.Unready) != 0 {
@@ -179,8 +179,8 @@ func TestWrongProject(t *testing.T) {
 		{403, fail("PERMISSION_DENIED", "x", disabled), "enable the Firebase Cloud Messaging API for project 482915730064"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			b, n := newBox(downstreams(20)...), 0
-			s := newSession(Options{Outbox: b, Transport: wire(func(*http.Request, string) (int, string) { return c.status, c.body })}, tokens(&n))
+			b, n := newBox(downstreams(20)...), new(atomic.Int64)
+			s := newSession(Options{Outbox: b, Transport: wire(func(*http.Request, string) (int, string) { return c.status, c.body })}, tokens(n))
 			start(t, s)
 			until(t, "all answers", func() bool { return len(b.answers()) == 20 })
 			for _, a := range b.answers() {
@@ -199,7 +199,7 @@ func TestWrongProject(t *testing.T) {
 // on. Sheet G 3.
 func TestProjectQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := 0
+		n := new(atomic.Int64)
 		resting, other := newBox(downstreams(100)...), newBox()
 		full := wire(func(_ *http.Request, body string) (int, string) {
 			time.Sleep(time.Millisecond)
@@ -208,9 +208,9 @@ func TestProjectQuota(t *testing.T) {
 			}
 			return 429, fail("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric", perProject)
 		})
-		s := newSession(Options{Outbox: resting, Transport: full}, tokens(&n))
+		s := newSession(Options{Outbox: resting, Transport: full}, tokens(n))
 		start(t, s)
-		start(t, newSession(Options{Name: "other", Outbox: other, Transport: wire(func(*http.Request, string) (int, string) { return 200, accepted })}, tokens(new(int))))
+		start(t, newSession(Options{Name: "other", Outbox: other, Transport: wire(func(*http.Request, string) (int, string) { return 200, accepted })}, tokens(new(atomic.Int64))))
 		until(t, "the first answers", func() bool { return len(resting.answers()) > 0 })
 		time.Sleep(time.Second)
 		sent := len(resting.answers())
@@ -223,8 +223,11 @@ func TestProjectQuota(t *testing.T) {
 			t.Errorf("%d and %d answers", len(resting.answers()), len(other.answers()))
 		}
 		st := s.Status()
-		if st.RestingUntil.IsZero() || s.pace.most != 4000 {
-			t.Errorf("rests until %v, then %v a second at most", st.RestingUntil, s.pace.most)
+		s.mu.Lock()
+		most := s.pace.most
+		s.mu.Unlock()
+		if st.RestingUntil.IsZero() || most != 4000 {
+			t.Errorf("rests until %v, then %v a second at most", st.RestingUntil, most)
 		}
 		time.Sleep(20 * time.Second)
 		if len(resting.answers()) == sent {
@@ -243,7 +246,7 @@ func TestTargetRates(t *testing.T) {
 				return 200, accepted
 			}
 			return 429, fail("RESOURCE_EXHAUSTED", "Topic quota exceeded.", fcmError("QUOTA_EXCEEDED"), violation)
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		start(t, s)
 		until(t, "two answers", func() bool { return len(b.answers()) == 2 })
 		b.put(downstream(9), downstream(1))
@@ -271,7 +274,7 @@ func TestNothingGetsThrough(t *testing.T) {
 				return nil, errors.New("dial tcp 192.0.2.1:443: connection refused")
 			}
 			return reply2(r, 200, accepted), nil
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		start(t, s)
 		time.Sleep(time.Hour)
 		down := b.verdicts()
@@ -304,7 +307,7 @@ func TestHurry(t *testing.T) {
 				return nil, errors.New("no route to host")
 			}
 			return reply2(r, 200, accepted), nil
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		start(t, s)
 		time.Sleep(10 * time.Minute)
 		for synctest.Wait(); s.Status().RestingUntil.IsZero(); synctest.Wait() {
@@ -333,7 +336,7 @@ func TestTrouble(t *testing.T) {
 				return 503, fail("UNAVAILABLE", "x", fcmError("UNAVAILABLE"))
 			}
 			return 200, accepted
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		start(t, s)
 		time.Sleep(5 * time.Minute)
 		for _, a := range b.answers() {
@@ -369,7 +372,7 @@ func TestStop(t *testing.T) { // P3, P4
 			}
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		stop := start(t, s)
 		time.Sleep(time.Second)
 		began := time.Now()
@@ -399,7 +402,7 @@ func TestTimeout(t *testing.T) {
 			httptrace.ContextClientTrace(r.Context()).WroteHeaders()
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		})}, tokens(new(int)))
+		})}, tokens(new(atomic.Int64)))
 		began := time.Now()
 		start(t, s)
 		until(t, "an answer", func() bool { return len(b.answers()) == 1 })
@@ -414,13 +417,13 @@ func TestTimeout(t *testing.T) {
 // access token took.
 func TestRemainingTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, n := newBox(), 0
+		b, n := newBox(), new(atomic.Int64)
 		bodies := make(chan string, 10)
 		slow := func(ctx context.Context) (access, error) {
-			if n > 0 {
+			if n.Load() > 0 {
 				time.Sleep(10 * time.Second)
 			}
-			return tokens(&n)(ctx)
+			return tokens(n)(ctx)
 		}
 		s := newSession(Options{Outbox: b, Transport: wire(func(r *http.Request, body string) (int, string) {
 			if real(body) {

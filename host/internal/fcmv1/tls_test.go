@@ -78,8 +78,7 @@ func TestTLS(t *testing.T) {
 	} {
 		b := newBox(downstreams(1)...)
 		s := New(Options{SenderID: project, Credentials: keyFile(t, trusted.URL+"/token", "k"), TLS: c.config, Endpoint: c.url, Outbox: b})
-		n := 0
-		s.bearer = newBearer(tokens(&n), s.tokenNews)
+		s.bearer = newBearer(tokens(new(atomic.Int64)), s.tokenNews)
 		start(t, s)
 		until(t, name, func() bool { return len(b.answers()) > 0 })
 		if a := b.answers()[0]; a.Verdict != flow.Resend || !strings.Contains(a.Description, c.says) {
