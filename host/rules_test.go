@@ -55,6 +55,7 @@ var place = map[string]tier{
 	"host/internal/secret":              pure,
 	"host/internal/serviceaccount":      pure,
 	"host/internal/latency":             pure,
+	"host/internal/said":                pure,
 	"host/internal/instance":            seam,
 	"host/internal/ccs":                 engine,
 	"host/internal/fcmv1":               engine,

@@ -166,7 +166,7 @@ func (c *conn) end(ctx context.Context, err error) error {
 	case denies(err):
 		log.Debug("CCS still does not let us in", "conn", c.number, "err", err)
 	default:
-		c.s.said.log(log.Warn, "connection lost", "conn", c.number, "err", err)
+		c.s.said.Log(log.Warn, "connection lost", "conn", c.number, "err", err)
 	}
 	return nil
 }

@@ -1,9 +1,7 @@
 package ccs
 
 import (
-	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"balhost/host/internal/status"
@@ -42,7 +40,7 @@ var oddMessage = [...]string{
 // odd counts and logs one.
 func (s *Session) odd(k oddity, what string) {
 	s.counts.odd[k].Add(1)
-	s.said.log(s.o.Log.Warn, oddMessage[k], "err", s.secrets.Text(what))
+	s.said.Log(s.o.Log.Warn, oddMessage[k], "err", s.secrets.Text(what))
 }
 
 // remembered is how many of the last unusable payloads status shows.
@@ -55,43 +53,4 @@ func (s *Session) remember(at time.Time, from, messageID, reason string) {
 		s.recent = slices.Delete(s.recent, 0, 1)
 	}
 	s.recent = append(s.recent, status.Unusable{At: at, Session: s.o.Name, Reason: reason, From: from, MessageID: messageID})
-}
-
-// quiet is for how long the same line is not logged again.
-const quiet = 30 * time.Second
-
-// said keeps log lines from repeating: each is logged once per 30 s, and then with
-// the number of those that were left out.
-type said struct {
-	mu    sync.Mutex // guards lines
-	lines map[string]*line
-}
-
-type line struct {
-	at   time.Time
-	kept int // left out since
-}
-
-// log logs message at level, unless it was logged lately. The last of pairs is the
-// value of "err".
-func (d *said) log(level func(string, ...any), message string, pairs ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.lines == nil {
-		d.lines = map[string]*line{}
-	}
-	l := d.lines[message]
-	if l == nil {
-		l = &line{}
-		d.lines[message] = l
-	}
-	if !l.at.IsZero() && time.Since(l.at) < quiet {
-		l.kept++
-		return
-	}
-	if l.kept > 0 {
-		pairs[len(pairs)-1] = fmt.Sprintf("%v (and %d more of this kind since)", pairs[len(pairs)-1], l.kept)
-	}
-	l.at, l.kept = time.Now(), 0
-	level(message, pairs...)
 }

@@ -198,7 +198,7 @@ func (v *writer) acks() error {
 	case v.mail.notStored == nil || v.going != nil || v.room != nil:
 		return nil
 	case errors.Is(v.mail.notStored, entry.ErrFull):
-		v.s.said.log(v.s.o.Log.Warn, "upstreams are not stored and not acked", "conn", v.number, "err", v.mail.notStored)
+		v.s.said.Log(v.s.o.Log.Warn, "upstreams are not stored and not acked", "conn", v.number, "err", v.mail.notStored)
 		v.room = v.s.o.Inbox.Room()
 		return nil
 	}

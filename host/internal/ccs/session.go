@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"balhost/host/internal/latency"
+	"balhost/host/internal/said"
 	"balhost/host/internal/secret"
 	"balhost/host/internal/status"
 	"balhost/host/internal/xmpp"
@@ -22,7 +23,7 @@ type Session struct {
 	o         Options
 	counts    counts
 	latency   latency.Histogram // of acks, from reading the upstream to writing its ack
-	said      said
+	said      *said.Lines
 	metrics   *metrics
 	addresses addresses
 	trust     trust
@@ -44,7 +45,7 @@ type Session struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), queue: semaphore.NewWeighted(1)}
+	s := &Session{o: o.withDefaults(), said: said.New(time.Now), queue: semaphore.NewWeighted(1)}
 	s.secrets = secret.New(append(s.o.Secrets, s.o.Key, xmpp.Credentials{AuthCID: s.o.AuthCID, Password: s.o.Key}.Plain())...)
 	s.admission = newAdmission(&s.o)
 	if s.o.TLS != nil {

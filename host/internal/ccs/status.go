@@ -102,6 +102,6 @@ func (s *Session) acked(number int, acks []ack) {
 	}
 	s.counts.upstreamsAcked.Add(uint64(len(acks)))
 	if worst > s.o.AckWarn {
-		s.said.log(s.o.Log.Warn, "acks are slow", "conn", number, "took", worst)
+		s.said.Log(s.o.Log.Warn, "acks are slow", "conn", number, "took", worst)
 	}
 }

@@ -92,7 +92,7 @@ func (v *writer) like(i int, ids []string) (same []int) {
 func (v *writer) tell(a answer, now time.Time) {
 	what := "a refusal that does not say of which downstream: " + a.reason()
 	v.s.remember(now, a.echo.to, "", what)
-	v.s.said.log(v.s.o.Log.Warn, "CCS refused a downstream and does not say which", "conn", v.number, "code", a.code, "err", a.reason())
+	v.s.said.Log(v.s.o.Log.Warn, "CCS refused a downstream and does not say which", "conn", v.number, "code", a.code, "err", a.reason())
 }
 
 // echo is what a stanza error or a nack repeats of what it refuses.

@@ -63,7 +63,7 @@ func (s *Session) introduce(ctx context.Context) {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				s.said.log(s.o.Log.Error, "FCM does not serve this account, or can't be asked", "err", err)
+				s.said.Log(s.o.Log.Error, "FCM does not serve this account, or can't be asked", "err", err)
 			default:
 				s.o.Log.Info("FCM serves this account", "addr", s.url.Host)
 			}

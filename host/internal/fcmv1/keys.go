@@ -36,7 +36,7 @@ func (s *Session) watchKey(ctx context.Context) {
 		s.mu.Lock()
 		s.account.file = text(err.Error())
 		s.mu.Unlock()
-		s.said.log(s.o.Log.Warn, "the key file can't be used; the old key stays", "path", s.o.CredentialsFile, "err", err)
+		s.said.Log(s.o.Log.Warn, "the key file can't be used; the old key stays", "path", s.o.CredentialsFile, "err", err)
 	}
 	changed := func(content string) {
 		fetch, err := s.fetcherOf(content)
@@ -59,8 +59,8 @@ func (s *Session) tokenNews(news string, cause error) {
 	case cause == nil:
 		s.o.Log.Info("access tokens can be fetched again")
 	case fatal(cause):
-		s.said.log(s.o.Log.Error, news+": nothing is sent", "err", cause)
+		s.said.Log(s.o.Log.Error, news+": nothing is sent", "err", cause)
 	default:
-		s.said.log(s.o.Log.Warn, news+"; it is asked for again", "err", cause)
+		s.said.Log(s.o.Log.Warn, news+"; it is asked for again", "err", cause)
 	}
 }

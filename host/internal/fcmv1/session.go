@@ -12,6 +12,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
+	"balhost/host/internal/said"
 	"balhost/host/internal/secret"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +27,7 @@ type Session struct {
 	links   links
 	bearer  *bearer
 	metrics *metrics
-	said    said
+	said    *said.Lines
 	counts  counts
 	freed   chan struct{} // hint for serve: a request has ended, or a pause
 	asked   chan struct{} // hint for introduce: ask again
@@ -52,7 +53,7 @@ type counts struct {
 
 // New makes a Session; Run starts it.
 func New(o Options) *Session {
-	s := &Session{o: o.withDefaults(), freed: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+	s := &Session{o: o.withDefaults(), said: said.New(time.Now), freed: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	s.url = endpoint(s.o)
 	s.window = newWindow(s.o.Connections)
 	s.pace, s.health = newPace(s.o.Rate), newHealth(s.o.Backoff)
@@ -261,10 +262,10 @@ func (s *Session) note(j *judgement, g entry.Outgoing, began time.Time) {
 func (s *Session) say(j *judgement) {
 	switch warn := s.o.Log.Warn; j.sign {
 	case unsent:
-		s.said.log(warn, "requests don't get through to FCM", "err", j.Description)
+		s.said.Log(warn, "requests don't get through to FCM", "err", j.Description)
 	case ambiguous, trouble, redirected:
-		s.said.log(warn, "FCM gives no answer, or is in trouble; downstreams are tried again", "code", j.Code, "err", j.Description)
+		s.said.Log(warn, "FCM gives no answer, or is in trouble; downstreams are tried again", "code", j.Code, "err", j.Description)
 	case quota:
-		s.said.log(warn, "the project sends too much for FCM: it rests, and goes on slower", "took", j.RetryAfter, "err", j.Description)
+		s.said.Log(warn, "the project sends too much for FCM: it rests, and goes on slower", "took", j.RetryAfter, "err", j.Description)
 	}
 }

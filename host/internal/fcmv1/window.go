@@ -16,7 +16,8 @@ type window struct {
 
 const (
 	streamsHTTP2 = 100
-	regrow       = 10 * time.Second // between two steps of growth, each a tenth
+	reshrink     = time.Second      // between two halvings: a restart of FCM ends all connections at once
+	regrow       = 10 * time.Second // between two steps of growth, each a fifth
 )
 
 func newWindow(connections int) window {
@@ -26,10 +27,10 @@ func newWindow(connections int) window {
 // size is how many may be in flight; crowded counts the dials beside an open connection.
 func (w *window) size(crowded uint64, now time.Time) int {
 	switch {
-	case crowded > w.crowded:
+	case crowded > w.crowded && now.Sub(w.changed) >= reshrink:
 		w.streams, w.changed = max(1, w.streams/2), now
 	case w.streams < w.most && now.Sub(w.changed) >= regrow:
-		w.streams, w.changed = min(w.most, w.streams+max(1, w.streams/10)), now
+		w.streams, w.changed = min(w.most, w.streams+max(1, w.streams/5)), now
 	}
 	w.crowded = crowded
 	return w.connections * w.streams

@@ -16,11 +16,11 @@ func TestWindowSize(t *testing.T) { // P3
 		}
 	}
 	at(0, 0, 400)
-	at(0, 3, 200) // however many dials there were since the last look
-	at(time.Second, 3, 200)
-	at(time.Second, 9, 100)
-	for crowded := range uint64(10) {
-		at(0, 10+crowded, 4*max(1, 12>>crowded))
+	at(0, 3, 200)                    // however many dials there were since the last look
+	at(999*time.Millisecond, 9, 200) // of the same cause
+	at(time.Second, 10, 100)
+	for crowded := range uint64(9) {
+		at(time.Second, 11+crowded, 4*max(1, 12>>crowded))
 	}
 	at(9*time.Second, 19, 4)
 	at(time.Second, 19, 8)
