@@ -204,6 +204,8 @@ type simProcess struct {
 	child
 	ready struct {
 		CCS      string `json:"ccs"`
+		FCM      string `json:"fcm"`
+		KeyFile  string `json:"key_file"`
 		HTTP     string `json:"http"`
 		CAFile   string `json:"ca_file"`
 		SenderID string `json:"sender_id"`
