@@ -38,20 +38,25 @@ func devCommand() *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run host, simulator and virtual devices together, to try plugins",
+		Short: "Run host, simulators and virtual devices together, to try plugins",
 		Long: `Runs everything that a plugin needs in one terminal: the CCS simulator at the
 address of the config's session, the host with the plugins in its plugins folder,
-and virtual devices that send to them. Google shut down its own CCS in 2024;
-nothing here leaves this machine.
+and virtual devices that send to them. Google shut down its own CCS in 2024.
+Beside it runs a simulator of FCM's HTTP v1, which reaches today's phones. It serves
+the config's session with fcm_v1, whatever its endpoint and credentials are; if there
+is none, a session "phones" is added. Nothing here leaves this machine.
 
 You can put your own plugin into the plugins folder while it runs. Over HTTP you
-can make the simulator drain, cut, nack or freeze; see "balhost sim --help". On a
+can make the simulator drain, cut, nack or freeze; see "balhost sim --help". The
+FCM simulator's control is at /fcm/ and the name of its session. On a
 terminal there is a live view, and the log goes to dev.log in data_dir. Without a
 terminal both are printed as lines.`,
 		Example: `  balhost dev
   balhost dev --devices 1000 --rate 5000
   balhost dev --devices 0          # only what you send yourself:
-  curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream`,
+  curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream
+  balhost send --session phones --to phone-7 --data '{"hello":"world"}'
+  curl http://127.0.0.1:5280/fcm/phones/devices/phone-7   # what the virtual phone has got`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.config)
@@ -65,7 +70,7 @@ terminal both are printed as lines.`,
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	cmd.Flags().StringVarP(&f.config, "config", "c", defaultConfig, "the config `file`")
-	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0 for none")
+	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0: none, and no news for virtual phones")
 	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second to com.example.echo, all devices together")
 	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "the address of the simulator's HTTP control")
 	cmd.Flags().BoolVar(&f.plain, "plain", false, "print lines instead of the live view, also on a terminal")
@@ -100,11 +105,24 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
+	phones, err := devPhones(cfg, log.Named("fcm-sim"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, phones.close()) }()
+	if cfg, err = phones.point(cfg); err != nil {
+		return err
+	}
 	control, err := net.Listen("tcp", f.http)
 	if err != nil {
 		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
 	}
-	server := &http.Server{Handler: sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", sim.Handler())
+	phones.handle(mux)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
+	defer client.Close()
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -119,19 +137,23 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 			Version: version(), Log: log, LogStats: logStats(logTo), StopTimeout: time.Second,
 			Load: func() (config.Config, error) {
 				cfg, err := config.Load(f.config)
+				if err != nil {
+					return cfg, err
+				}
 				cfg.Ledger = devLimits(cfg.Ledger)
-				return cfg, err
+				return phones.point(cfg)
 			},
 			Exit:    func(code int) { exit(cmd.ErrOrStderr(), code) },
 			Overdue: func() { overdue(cmd.ErrOrStderr(), daemon.StopLimit) },
 		})
 	})
 	g.Go(func() error { return devTraffic(ctx, sim, f) })
+	if f.devices > 0 {
+		g.Go(func() error { return phones.traffic(ctx, client) })
+	}
 	g.Go(func() error {
-		client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
-		defer client.Close()
 		v := view{
-			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, host: client, config: cfg, http: control.Addr().String(),
+			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, phones: phones, host: client, config: cfg, http: control.Addr().String(),
 		}
 		return v.run(ctx)
 	})

@@ -26,6 +26,7 @@ type view struct {
 	file   io.Writer // where out writes to
 	live   bool
 	sim    *ccssim.Server
+	phones phones
 	host   *admin.Client
 	config config.Config
 	http   string
@@ -38,6 +39,7 @@ var errUnread = errors.New("nobody reads stdout any more")
 type sample struct {
 	at     time.Time
 	counts ccssim.Counts
+	phones uint64 // messages at virtual phones
 	status admin.Status
 	err    error // of the host's API
 }
@@ -86,15 +88,15 @@ func (v *view) run(ctx context.Context) error {
 				fmt.Fprint(v.out, altOff)
 			}
 			total := v.sim.Counts()
-			fmt.Fprintf(text, "balhost dev: stopping after %s; %d upstreams acked by the host, %d downstreams taken by the simulator\n",
-				time.Since(first.at).Round(time.Second), total.Acked, total.AckedDown)
+			fmt.Fprintf(text, "balhost dev: stopping after %s; %d upstreams acked by the host, %d downstreams taken by the simulator, %d messages at virtual phones\n",
+				time.Since(first.at).Round(time.Second), total.Acked, total.AckedDown, v.phones.delivered())
 			return nil
 		}
 	}
 }
 
 func (v *view) sample(ctx context.Context) sample {
-	s := sample{at: time.Now(), counts: v.sim.Counts()}
+	s := sample{at: time.Now(), counts: v.sim.Counts(), phones: v.phones.delivered()}
 	s.status, s.err = v.host.Status(ctx)
 	return s
 }
@@ -121,7 +123,7 @@ func handledBy(name string) func(sample) uint64 {
 // summary is the whole state in one line, for logs and pipes.
 func summary(last, now sample) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "up %.0f/s (%d)  down %.0f/s (%d)", rate(last, now, acked), now.counts.Acked, rate(last, now, taken), now.counts.AckedDown)
+	fmt.Fprintf(&text, "up %.0f/s (%d)  down %.0f/s (%d)  phones %d", rate(last, now, acked), now.counts.Acked, rate(last, now, taken), now.counts.AckedDown, now.phones)
 	if now.err != nil {
 		return text.String() + "  host: starting"
 	}
@@ -153,11 +155,15 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 		for _, c := range s.Connections {
 			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", s.Name, c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)
 		}
+		if f := s.FCMv1; f != nil {
+			add("session    %s, FCM v1 %s: %d of %d unanswered, %d taken; control http://%s/fcm/%s", s.Name, s.Address, f.InFlight, f.Window, s.Answered, v.http, s.Name)
+		}
 	}
 	l := now.status.Ledger
 	add("")
 	add("upstream   %7.0f/s  %9d acked    %6d pending  %d dead", rate(last, now, acked), now.counts.Acked, l.Events, l.Dead)
 	add("downstream %7.0f/s  %9d answered %6d waiting", rate(last, now, taken), now.counts.AckedDown, l.Downstreams)
+	add("to phones            %9d delivered", now.phones)
 	add("")
 	add("%-14s %-10s %9s %9s %9s %9s", "PLUGIN", "STATE", "RATE", "HANDLED", "PENDING", "IN FLIGHT")
 	for _, p := range now.status.Plugins {

@@ -29,6 +29,8 @@ type config struct {
 	Text   string       `json:"text"`   // of each alert
 	Topic  string       `json:"topic"`  // "": none
 	Tokens []string     `json:"tokens"` // registration tokens of single devices
+	// Session sends the alerts; "": every session. Tokens belong to one session.
+	Session string `json:"session"`
 }
 
 // alert has the plugin's functions.
@@ -52,12 +54,15 @@ func alerts() sdk.Plugin {
 }
 
 // start refuses a config that can't work. The host shows the error.
-func (a *alert) start(context.Context, *sdk.Host) error {
+func (a *alert) start(_ context.Context, h *sdk.Host) error {
 	if a.config.Every <= 0 || a.config.TTL < 0 || time.Duration(a.config.TTL)%time.Second != 0 {
 		return errors.New("config: every must be more than 0s; ttl must be whole seconds, 0s or more")
 	}
 	if a.config.Topic == "" && len(a.config.Tokens) == 0 {
 		return errors.New("config: set topic or tokens, or both")
+	}
+	if a.config.Session == "" && len(a.config.Tokens) > 0 && len(h.Sessions()) > 1 {
+		return fmt.Errorf("config: set session to the one that tokens belong to: %q", h.Sessions())
 	}
 	return nil
 }
@@ -78,10 +83,16 @@ func (a *alert) run(ctx context.Context, h *sdk.Host) error {
 		if err != nil {
 			return err // the SDK starts run again after a pause
 		}
+		sessions := []string{a.config.Session}
+		if a.config.Session == "" {
+			sessions = h.Sessions()
+		}
 		for _, to := range a.targets(ctx, h) {
-			if err := a.send(ctx, h, number, to); err != nil {
-				// The host's disk is full, or the host stops. Go on with the next alert.
-				h.Log().Warn("alert not sent", "seq", number, "err", err)
+			for _, session := range sessions {
+				if err := a.send(ctx, h, session, number, to); err != nil {
+					// The host's disk is full, or the host stops. Go on with the next alert.
+					h.Log().Warn("alert not sent", "session", session, "seq", number, "err", err)
+				}
 			}
 		}
 	}
@@ -119,13 +130,14 @@ func (a *alert) targets(ctx context.Context, h *sdk.Host) []sdk.Target {
 	return to
 }
 
-func (a *alert) send(ctx context.Context, h *sdk.Host, number int, to sdk.Target) error {
+func (a *alert) send(ctx context.Context, h *sdk.Host, session string, number int, to sdk.Target) error {
 	about, err := json.Marshal(number)
 	if err != nil {
 		return err
 	}
 	d := sdk.Downstream{
 		To:           to,
+		Session:      session,
 		Data:         map[string]string{"alert": fmt.Sprint(number), "text": a.config.Text},
 		Notification: map[string]string{"title": "Alert", "body": a.config.Text},
 		Options:      sdk.Options{TTL: sdk.TTL(time.Duration(a.config.TTL)), Priority: sdk.PriorityHigh},

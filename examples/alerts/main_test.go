@@ -32,6 +32,22 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// Each session has devices of its own, and its transport makes no difference here.
+func TestAlertsBySession(t *testing.T) {
+	two := often(map[string]any{"topic": "news"})
+	two.Sessions = []string{"main", "phones"}
+	h := plugintest.New(t, alerts(), two)
+	for i, d := range h.AwaitSent(4)[:4] {
+		if want := two.Sessions[i%2]; d.Session != want {
+			t.Errorf("alert %d by session %q, want %q", i, d.Session, want)
+		}
+	}
+	two.Config = map[string]any{"tokens": []string{"tok"}}
+	if err := plugintest.Refusal(t, alerts(), two); err == nil || !strings.Contains(err.Error(), "set session") {
+		t.Errorf("tokens of no session: got %v", err)
+	}
+}
+
 func TestDeadTokensAreLeftOut(t *testing.T) {
 	h := plugintest.New(t, alerts(), often(map[string]any{"tokens": []string{"dead", "live"}}))
 	h.AwaitSent(1)
