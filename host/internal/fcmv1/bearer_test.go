@@ -246,7 +246,9 @@ func TestTokenEndpoint(t *testing.T) {
 		{"HTML", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(html)) }, []string{"HTTP 200", "not JSON"}, false},
 		{"no token", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"expires_in":3599}`)) }, []string{"no usable access_token"}, false},
 		{"a token that is no header", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"access_token":"a\r\nb"}`)) }, []string{"no usable access_token"}, false},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://example.com/login", 302) }, []string{"HTTP 302"}, false},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://example.com/login", http.StatusFound)
+		}, []string{"HTTP 302"}, false},
 		{"a gigabyte", func(w http.ResponseWriter, r *http.Request) {
 			for i := 0; i < 1<<30 && r.Context().Err() == nil; i += 1 << 16 {
 				if _, err := w.Write(make([]byte, 1<<16)); err != nil {

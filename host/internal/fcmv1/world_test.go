@@ -2,7 +2,6 @@ package fcmv1
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"net"
@@ -281,15 +280,3 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error { p.close(); return nil }
 
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443} }
-
-// field is a field of a request's data.
-func dataOf(t *testing.T, l fcmsim.Line) map[string]string {
-	t.Helper()
-	var r struct {
-		Message struct{ Data map[string]string }
-	}
-	if err := json.Unmarshal([]byte(l.Request), &r); err != nil {
-		t.Fatal(err)
-	}
-	return r.Message.Data
-}
