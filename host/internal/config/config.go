@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"time"
 
+	"balhost/host/internal/regular"
 	"balhost/sdk/message"
 )
 
@@ -113,7 +114,7 @@ func roots(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	pem, err := readBounded(file, maxRoots)
+	pem, err := regular.Read(file, maxRoots)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w; the simulator writes its own when it starts", err)

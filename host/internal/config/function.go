@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"balhost/host/internal/regular"
+
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 )
@@ -47,7 +49,7 @@ func fileFunction(dir string) function.Function {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(dir, path)
 			}
-			b, err := readBounded(path, maxFile)
+			b, err := regular.Read(path, maxFile)
 			if err != nil {
 				return cty.NilVal, err
 			}

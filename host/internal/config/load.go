@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"balhost/host/internal/regular"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -20,7 +22,7 @@ const (
 // Load reads and checks the file at path. The error is an *[Error], except when the
 // file can't be read.
 func Load(path string) (Config, error) {
-	src, err := readBounded(path, maxFile)
+	src, err := regular.Read(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("read config: %w", err)
 	}
@@ -47,7 +49,7 @@ func LoadData(path string) (Config, error) {
 }
 
 func loadPart[T any](path string, part func(*checker, file) T) (none T, err error) {
-	src, err := readBounded(path, maxFile)
+	src, err := regular.Read(path, maxFile)
 	if err != nil {
 		return none, fmt.Errorf("read config: %w", err)
 	}

@@ -2,12 +2,11 @@ package fcmv1
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"balhost/host/internal/regular"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -16,13 +15,16 @@ const (
 	// settle is how long a key file must have been left alone until it is read: it may be
 	// written in pieces.
 	settle = 200 * time.Millisecond
+	// patience is after how long it is read although its folder is not left alone: others
+	// may write there all the time.
+	patience = 10 * settle
 	// rescan is how often it is read anyway: links may lead to other folders, and some
 	// file systems tell nothing.
 	rescan = time.Minute
 )
 
-// watchFile calls changed with the text of a file when that is another one than known,
-// until ctx ends. It watches the folder, because files are replaced by renaming, and
+// watchFile calls changed with the text of a file when that is another one than known, or
+// can be read again, until ctx ends. It watches the folder, because files are replaced by renaming, and
 // Kubernetes swaps a link beside the file. missed is told why the file can't be read.
 func watchFile(ctx context.Context, path, known string, changed func(text string), missed func(error)) {
 	notify, err := fsnotify.NewWatcher()
@@ -34,40 +36,35 @@ func watchFile(ctx context.Context, path, known string, changed func(text string
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var restless time.Time // since when the folder was written to; zero: it is left alone
+	stir := func() {
+		if restless.IsZero() {
+			restless = time.Now()
+		}
+		timer.Reset(min(settle, time.Until(restless.Add(patience))))
+	}
 	for {
 		select {
 		case <-notify.Events:
-			timer.Reset(settle)
+			stir()
 			continue
 		case <-notify.Errors:
-			timer.Reset(settle)
+			stir()
 			continue
 		case <-timer.C:
+			restless = time.Time{}
 			timer.Reset(rescan)
 		case <-ctx.Done():
 			return
 		}
-		text, err := readFile(path)
-		switch {
+		text, err := regular.Read(path, maxBody)
+		switch text := string(text); {
 		case err != nil:
+			known = "" // the same text counts as new when it is back
 			missed(err)
 		case strings.TrimSpace(text) != strings.TrimSpace(known):
 			known = text
 			changed(text)
 		}
 	}
-}
-
-// readFile reads a file of bounded size.
-func readFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxBody+1))
-	if err == nil && len(text) > maxBody {
-		err = fmt.Errorf("%s has more than %d bytes, so it is no key file", path, maxBody)
-	}
-	return string(text), err
 }

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // G 14: a key file that is replaced is used for the next tokens, however it is replaced:
@@ -93,6 +95,70 @@ func TestKeyFileIsReplaced(t *testing.T) {
 	write(path, key("k3")+strings.Repeat(" ", maxBody))
 	until(t, "a warning of its size", func() bool {
 		st := s.Status()
-		return len(st.Warnings) == 1 && strings.Contains(st.Warnings[0], "it is no key file")
+		return len(st.Warnings) == 1 && strings.Contains(st.Warnings[0], "is longer than 64 KiB")
 	})
+}
+
+// A key file that is no file for a while, or is gone and back with the same text, is used
+// again, and holds nothing up. Others write into its folder all the time. // P10
+func TestKeyFileIsBack(t *testing.T) {
+	server, config := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/token" {
+			w.Write([]byte(accepted))
+			return
+		}
+		w.Write([]byte(`{"access_token":"t","expires_in":3599}`))
+	}, nil)
+	text := keyFile(t, server.URL+"/token", "k1")
+	dir := t.TempDir()
+	path, away := filepath.Join(dir, "key.json"), filepath.Join(dir, "away")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var others sync.WaitGroup
+	quiet := make(chan struct{})
+	defer others.Wait()
+	defer close(quiet)
+	others.Go(func() {
+		tick := time.NewTicker(settle / 10)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if err := os.WriteFile(filepath.Join(dir, "others.log"), []byte("x"), 0o600); err != nil {
+					t.Error(err)
+				}
+			case <-quiet:
+				return
+			}
+		}
+	})
+	s := New(Options{SenderID: project, Credentials: text, CredentialsFile: path, TLS: config, Endpoint: server.URL, Outbox: newBox()})
+	start(t, s)
+	for what, replace := range map[string]func() error{
+		"no such file":             func() error { return nil },
+		"it is a folder":           func() error { return os.Mkdir(path, 0o700) },
+		"it is a pipe (FIFO)":      func() error { return syscall.Mkfifo(path, 0o600) },
+		"it is a device":           func() error { return os.Symlink("/dev/zero", path) },
+		"is longer than 64 KiB":    func() error { return os.WriteFile(path, make([]byte, 10<<20), 0o600) },
+		"the key file is not JSON": func() error { return os.WriteFile(path, []byte(text[:len(text)/2]), 0o600) },
+	} {
+		if err := os.Rename(path, away); err != nil {
+			t.Fatal(err)
+		}
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a warning: "+what, func() bool {
+			st := s.Status()
+			return len(st.Warnings) == 1 && strings.Contains(st.Warnings[0], what)
+		})
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(away, path); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "no warning after: "+what, func() bool { return len(s.Status().Warnings) == 0 })
+	}
 }

@@ -1,4 +1,5 @@
-package config
+// Package regular reads files that people name, however they are wrong.
+package regular
 
 import (
 	"errors"
@@ -9,14 +10,14 @@ import (
 	"syscall"
 )
 
-// readBounded reads a regular file of at most most bytes. It reads no other kind of
-// file: a FIFO would wait for a writer, and a device may never end.
-func readBounded(path string, most int64) ([]byte, error) {
+// Read reads a regular file of at most most bytes. It reads no other kind of file: a
+// FIFO would wait for a writer, and a device may never end.
+func Read(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path) // before the open: opening some devices has an effect
 	if err != nil {
 		return nil, err
 	}
-	if err := regular(path, info); err != nil {
+	if err := check(path, info); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // the path may lead to another file by now
@@ -27,7 +28,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, err
 	}
-	if err := regular(path, info); err != nil {
+	if err := check(path, info); err != nil {
 		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
@@ -40,8 +41,8 @@ func readBounded(path string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// regular is an error that names the file's kind if it is not a regular file.
-func regular(path string, info fs.FileInfo) error {
+// check is an error that names the file's kind if it is not a regular file.
+func check(path string, info fs.FileInfo) error {
 	kind := "no regular file"
 	switch mode := info.Mode(); {
 	case mode.IsRegular():
