@@ -1,6 +1,9 @@
 package fcmv1
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // pace says how many downstreams may go out. It is a token bucket whose rate grows from
 // a twentieth to the full rate within a minute, after an idle minute and after a rest
@@ -53,7 +56,7 @@ func (p *pace) room(now time.Time) (n int, wait time.Duration) {
 	if p.bucket >= 1 {
 		return int(p.bucket), 0
 	}
-	return 0, time.Duration((1 - p.bucket) / rate * float64(time.Second))
+	return 0, time.Duration(math.Ceil((1 - p.bucket) / rate * float64(time.Second))) // never 0, however little is missing
 }
 
 // sent says that n have gone out.

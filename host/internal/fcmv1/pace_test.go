@@ -80,3 +80,20 @@ func TestSlowPace(t *testing.T) {
 	p.run(&now, 2*time.Minute)
 	near(t, "a minute", float64(p.run(&now, time.Minute)), 60)
 }
+
+// Who may send nothing is told until when, even if that is less than a nanosecond: a wait
+// of 0 would be no wait for the clock, and nothing else wakes a session that is idle.
+func TestPaceAlwaysEndsItsWait(t *testing.T) {
+	for perSecond := 1; perSecond <= 100_000; perSecond *= 3 {
+		now := t0
+		p := newPace(perSecond)
+		for range 20_000 {
+			n, wait := p.room(now)
+			if n == 0 && wait <= 0 {
+				t.Fatalf("%d a second: nothing may go, and the wait is %v; the bucket lacks %g", perSecond, wait, 1-p.bucket)
+			}
+			p.sent(n, now)
+			now = now.Add(wait)
+		}
+	}
+}
