@@ -67,6 +67,8 @@ func stateFCMv1(s status.Session, now time.Time) string {
 	switch {
 	case !s.HaltedUntil.IsZero():
 		return "halted"
+	case s.FCMv1.Refused:
+		return "refused"
 	case s.RestingUntil.After(now):
 		return "resting"
 	case !s.FCMv1.Token:

@@ -28,7 +28,8 @@ func TestStatusOfFCMv1(t *testing.T) {
 		"resting": {func(s *status.Session) { s.RestingUntil, s.FCMv1.Rate = now.Add(time.Minute), 4000 }, []string{
 			" resting ", ", 4000 messages/s at most now,", "  phones: no request for 1m0s: FCM wants fewer, or is not reached\n",
 		}},
-		"rested": {func(s *status.Session) { s.RestingUntil = now.Add(-time.Minute) }, []string{" ready "}},
+		"rested":  {func(s *status.Session) { s.RestingUntil = now.Add(-time.Minute) }, []string{" ready "}},
+		"refused": {func(s *status.Session) { s.FCMv1.Refused = true }, []string{" refused "}},
 		"halted": {func(s *status.Session) {
 			s.HaltedUntil, s.LastError, s.LastErrorAt = now.Add(4*time.Minute), "PERMISSION_DENIED: no", now.Add(-time.Second)
 		}, []string{

@@ -47,7 +47,7 @@ func tellFCMv1(s fcmv1.Status) status.Session {
 		Downstreams: s.Downstreams, Answered: s.Acked + s.Refused,
 		RestingUntil: s.RestingUntil, LastError: s.LastError, LastErrorAt: s.LastErrorAt,
 		FCMv1: &status.FCMv1{
-			Account: s.Account, Token: !s.TokenUntil.IsZero(), TokenUntil: s.TokenUntil, InFlight: s.InFlight, Window: s.Window,
+			Account: s.Account, Refused: s.AccountRefused, Token: !s.TokenUntil.IsZero(), TokenUntil: s.TokenUntil, InFlight: s.InFlight, Window: s.Window,
 			Connections: s.Connections, Dialled: s.Dialled, Rate: s.Rate, Ambiguous: s.Ambiguous, Odd: s.Odd,
 		},
 	}

@@ -14,18 +14,19 @@ type Status struct {
 	Ambiguous      uint64 // of these, without an answer: FCM may have taken them, and they go again
 	Odd            uint64 // taken with an answer of an unknown form
 
-	Account      string // who sends; "" with ADC
-	InFlight     int
-	Window       int    // how many may be in flight
-	Connections  int    // open now
-	Dialled      uint64 // connections that were begun
-	Rate         float64
-	TokenUntil   time.Time // zero: there is no access token
-	RestingUntil time.Time // for the project's quota, or because nothing gets through
-	LastError    string
-	LastErrorAt  time.Time
-	Unready      []string
-	Warnings     []string
+	Account        string // who sends; "" with ADC
+	AccountRefused bool   // FCM does not serve it
+	InFlight       int
+	Window         int    // how many may be in flight
+	Connections    int    // open now
+	Dialled        uint64 // connections that were begun
+	Rate           float64
+	TokenUntil     time.Time // zero: there is no access token
+	RestingUntil   time.Time // for the project's quota, or because nothing gets through
+	LastError      string
+	LastErrorAt    time.Time
+	Unready        []string
+	Warnings       []string
 }
 
 // Status is the session's state now.
@@ -53,7 +54,7 @@ func (s *Session) Status() Status {
 	} else if tokenErr != nil {
 		st.Warnings = append(st.Warnings, "the next access token can't be fetched: "+text(tokenErr.Error()))
 	}
-	if s.account.wrong != "" {
+	if st.AccountRefused = s.account.wrong != ""; st.AccountRefused {
 		st.Unready = append(st.Unready, "FCM does not serve this account: "+s.account.wrong)
 	}
 	if s.health.careful {

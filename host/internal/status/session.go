@@ -44,13 +44,14 @@ type FCMv1 struct {
 	Account     string    `json:"account,omitempty"` // the service account that sends; absent with the platform's own credentials
 	Token       bool      `json:"token"`             // there is an access token
 	TokenUntil  time.Time `json:"token_until,omitzero"`
-	InFlight    int       `json:"in_flight"`   // requests without an answer
-	Window      int       `json:"window"`      // how many there may be
-	Connections int       `json:"connections"` // open now
-	Dialled     uint64    `json:"dialled"`     // connections that were begun
-	Rate        float64   `json:"rate"`        // messages a second that may go now
-	Ambiguous   uint64    `json:"ambiguous"`   // requests without an answer: FCM may have delivered them, and they are sent again
-	Odd         uint64    `json:"odd"`         // answers of an unknown form that count as taken
+	Refused     bool      `json:"refused,omitempty"` // FCM does not serve the account
+	InFlight    int       `json:"in_flight"`         // requests without an answer
+	Window      int       `json:"window"`            // how many there may be
+	Connections int       `json:"connections"`       // open now
+	Dialled     uint64    `json:"dialled"`           // connections that were begun
+	Rate        float64   `json:"rate"`              // messages a second that may go now
+	Ambiguous   uint64    `json:"ambiguous"`         // requests without an answer: FCM may have delivered them, and they are sent again
+	Odd         uint64    `json:"odd"`               // answers of an unknown form that count as taken
 }
 
 // Server is what a person calls the other end of a transport.
