@@ -63,6 +63,11 @@ func (v *view) run(ctx context.Context) error {
 	} else {
 		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut down its CCS in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
 			v.sim.Addr(), v.http, v.config.Admin.Listen, v.config.PluginsDir)
+		for _, s := range v.config.Sessions {
+			if s.FCMv1 != nil {
+				fmt.Fprintf(text, "balhost dev: session %q sends to virtual phones by FCM's HTTP v1; control at http://%s/fcm/%s\n", s.Name, v.http, s.Name)
+			}
+		}
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()

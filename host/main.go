@@ -115,9 +115,10 @@ func exitCode(err error) int {
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "balhost",
-		Short: "Runs plugins on the messages of a CCS session, and loses none",
-		Long: `balhost owns sessions with Firebase's Cloud Connection Server (CCS, XMPP), stores
-every message on disk, and gives it to the plugins in a folder.
+		Short: "Runs plugins on an app's messages, and loses none",
+		Long: `balhost owns the sessions of a mobile app's server: by FCM's HTTP v1, which reaches
+today's phones, or with a server that speaks CCS (XMPP), which Google has shut down.
+It stores every message on disk, and gives what comes up to the plugins in a folder.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 78 wrong config, 75 ended on
 purpose: start it again to recover.`,

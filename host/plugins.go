@@ -102,13 +102,13 @@ func reloadCommand() *cobra.Command {
 		Short: "Apply the changed config, and look at the plugins folder now",
 		Long: `Reads the running host's config file again, as SIGHUP does. It applies everything,
 or nothing if something is wrong. A plugin whose block changed gets a new process,
-which takes over from the old one. A changed session logs in while the old one
-still serves. If CCS accepts the login, the new one takes over; if not, the reload
-is refused. With the name of a plugin, only that plugin's file is looked at.
+which takes over from the old one. A changed session is tried while the old one
+still serves: it logs in to CCS, or asks FCM. If the server accepts it, the new one
+takes over; if not, the reload is refused. With the name of a plugin, only that plugin's file is looked at.
 
 A plugin whose content was refused is tried again when its file changes, or with
 --force. --force also restarts an unchanged plugin, ends a rollback, and uses
-changed sessions without a test login.`,
+changed sessions without trying them.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    arguments(0, 1),
 		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, args []string) error {
@@ -127,6 +127,6 @@ changed sessions without a test login.`,
 		}),
 	}
 	where.add(cmd)
-	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, and restart unchanged plugins")
+	cmd.Flags().BoolVar(&order.Force, "force", false, "try refused content again, end a rollback, restart unchanged plugins, and don't try changed sessions first")
 	return cmd
 }

@@ -21,7 +21,7 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the host until it is told to stop",
-		Long: `Runs the daemon in the foreground: connects to CCS, stores what comes, and gives
+		Long: `Runs the daemon in the foreground: opens its sessions, stores what comes, and gives
 it to the plugins. SIGINT or SIGTERM stops it: plugins finish what they have, and
 sessions and the ledger are closed. That takes at most 30 s. A second signal ends
 it at once. The host never waits for the reader of its log. A crash's trace is

@@ -200,6 +200,7 @@ func TestProblems(t *testing.T) {
 		{"bad port", strings.Replace(least, "5236", "0", 1), `address: "127.0.0.1:0" has no port number between 1 and 65535`},
 		{"bad sender", strings.Replace(least, "482915730064", "x@y", 1), `2,3-20: sender_id: "x@y" can't be a sender id`},
 		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "5,5-20: server_key: is empty"},
+		{"a key as an error shows it", strings.Replace(least, `"k"`, `"…"`, 1), "server_key: is not filled in"},
 		{"missing variable", strings.Replace(least, `"k"`, `env("NOPE")`, 1), "the environment variable NOPE is not set; set it, or give env a default as its second argument"},
 		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), "no such file or directory"},
 		{"too many connections", session("connections = 1001"), "connections: 1001 is out of range"},

@@ -77,6 +77,8 @@ func (c *checker) secret(a *hcl.Attribute) Secret {
 		return ""
 	case v.AsString() == "":
 		c.bad(a, "is empty; get it with env(\"NAME\") or file(\"path\")")
+	case v.AsString() == "…": // as the error for a flat session shows a secret
+		c.bad(a, "is not filled in; get it with env(\"NAME\") or file(\"path\")")
 	default:
 		c.sendable(a, v.AsString())
 	}

@@ -18,7 +18,6 @@ import (
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
 	"balhost/host/internal/status"
-	"balhost/sdk/message"
 )
 
 // look is the state of all parts at one moment.
@@ -158,9 +157,6 @@ func (l *look) unready() []string {
 // warnings are problems that don't make the host unready, because its sessions work all
 // the same, and they harm no other plugin.
 func (l *look) warnings() (warnings []string) {
-	if len(l.sessions) > 0 && !slices.ContainsFunc(l.sessions, func(s status.Session) bool { return s.Transport != message.FCMv1 }) {
-		warnings = append(warnings, "no session brings messages up: fcm_v1 sends downstreams only, so plugins get no upstreams")
-	}
 	for _, st := range l.sessions {
 		warnings = append(warnings, st.Warnings...)
 	}

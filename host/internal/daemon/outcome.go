@@ -47,7 +47,11 @@ func (h *host) hurry() (changed []string) {
 		}
 	}
 	for _, id := range h.outbox.Lift() {
-		changed = append(changed, fmt.Sprintf("session %q sends one downstream as a test; %s had refused its account", h.labels().Name(id), status.Server(h.labels().Transport(id))))
+		name := h.labels().Name(id)
+		if name == id { // the config has it no more, and nothing goes out for it
+			continue
+		}
+		changed = append(changed, fmt.Sprintf("session %q sends one downstream as a test; %s had refused its account", name, status.Server(h.labels().Transport(id))))
 	}
 	return changed
 }

@@ -70,26 +70,30 @@ func (h *host) followHangups(ctx context.Context) error {
 	for {
 		select {
 		case <-h.o.Hangup:
-			did, err := h.reload(ctx, admin.ReloadOrder{})
-			switch {
-			case err == nil:
-			case len(did.Changed) > 0: // the config is in force; a later step failed
-				h.o.Log.Error("reload failed in part", "changed", did.Changed, "err", err)
-				continue
-			default:
-				h.o.Log.Error("reload refused, nothing has changed", "err", err)
-				continue
-			}
-			h.o.Log.Info("reloaded", "changed", did.Changed)
+			_, _ = h.reload(ctx, admin.ReloadOrder{}) // the log says what came of it
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// reload applies the config file again. It applies everything, or nothing and returns
-// the reason. Then it looks at the plugins folder.
+// reload applies the config file again, and logs what came of it.
 func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
+	did, err = h.reloadOnce(ctx, order)
+	switch {
+	case err == nil:
+		h.o.Log.Info("reloaded", "changed", did.Changed)
+	case len(did.Changed) > 0: // the config is in force; a later step failed
+		h.o.Log.Error("reload failed in part", "changed", did.Changed, "err", err)
+	default:
+		h.o.Log.Error("reload refused, nothing has changed", "err", err)
+	}
+	return did, err
+}
+
+// reloadOnce applies everything, or nothing and returns the reason. Then it looks at the
+// plugins folder.
+func (h *host) reloadOnce(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
 	late := time.NewTimer(reloadTime)
 	defer late.Stop()
 	select {

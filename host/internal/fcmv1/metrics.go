@@ -24,7 +24,7 @@ func newMetrics(reg prometheus.Registerer, s *Session) *metrics {
 	label := prometheus.Labels{"session": s.o.Name}
 	m := &metrics{
 		answer: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "balhost_fcm_v1_answer_seconds", Help: "From posting a downstream to the end of FCM's answer.", ConstLabels: label,
+			Name: "balhost_fcm_v1_answer_seconds", Help: "From posting a message to the end of FCM's answer; the check of the account is one too.", ConstLabels: label,
 			Buckets: []float64{.001, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10, 30},
 		}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // fcm serves tokens, and answers messages by h.
@@ -245,6 +246,10 @@ func TestMetrics(t *testing.T) {
 	s := New(Options{Name: "main", SenderID: project, Credentials: keyFile(t, server.URL+"/token", "k"), TLS: config, Endpoint: server.URL, Outbox: b, Metrics: registry})
 	start(t, s)
 	until(t, "all answers", func() bool { return len(b.answers()) == 5 && s.Stands() && s.Status().InFlight == 0 })
+	until(t, "the answer to the check of the account", func() bool {
+		var m dto.Metric
+		return s.metrics.answer.Write(&m) == nil && m.GetHistogram().GetSampleCount() == 6
+	})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

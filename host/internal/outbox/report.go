@@ -18,7 +18,7 @@ const (
 	reportLines  = 10               // of one code
 	reportEvery  = 30 * time.Second // in so long
 	reportCodes  = 64               // that are told apart; a peer can make up any number
-	reportLength = 300              // of what the peer said, in bytes
+	reportLength = 600              // of what the peer said, in bytes
 )
 
 // report is what was said of one code lately.
