@@ -59,6 +59,7 @@ func (s *Session) introduce(ctx context.Context) {
 			return // we stop
 		}
 		if !s.Stands() { // else Open has asked, or a message was taken
+			s.ask(true)
 			switch err := s.check(ctx); {
 			case ctx.Err() != nil:
 				return
@@ -68,6 +69,7 @@ func (s *Session) introduce(ctx context.Context) {
 				s.o.Log.Info("FCM serves this account", "addr", s.url.Host)
 			}
 		}
+		s.ask(false)
 		select {
 		case <-time.After(recheck):
 		case <-s.asked:
@@ -75,6 +77,15 @@ func (s *Session) introduce(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// ask takes a place in the window for introduce, or gives it back. Without a place its
+// request would be one more than the connections have streams: net/http would dial for it.
+func (s *Session) ask(now bool) {
+	s.mu.Lock()
+	s.asking = now
+	s.mu.Unlock()
+	hint(s.freed)
 }
 
 // checkRequest is a message that FCM checks and does not send. Nobody has the topic.

@@ -28,6 +28,20 @@ func TestColdStart(t *testing.T) {
 	})
 }
 
+// The check of the account has a place in the window too, so that a backlog at the start
+// makes no request for which net/http would dial.
+func TestBacklogAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fcmsim.Options{AnswerDelay: fcmsim.Range{Min: 50 * time.Millisecond}}, func(o *Options) { o.Rate = 100_000 })
+		defer w.stop()
+		w.ledger.acceptAll(3000)
+		w.acked(3000, time.Minute)
+		if c, window := w.server.Counts(), w.session.Status().Window; c.MostStreams > 400 || window != 400 {
+			t.Errorf("%d requests at once, and then a window of %d", c.MostStreams, window)
+		}
+	})
+}
+
 // G 2: a connection that FCM ends in each of its ways loses nothing, and what it did not
 // act on goes again without an attempt.
 func TestGoAway(t *testing.T) {

@@ -35,6 +35,7 @@ type Session struct {
 	mu       sync.Mutex // guards what follows
 	taken    int        // how often the outbox was asked
 	inFlight int
+	asking   bool // introduce asks FCM, and has a place in the window
 	window   window
 	pace     *pace
 	health   *health
@@ -81,6 +82,7 @@ func endpoint(o Options) *url.URL {
 // for answers, and gives back what has none.
 func (s *Session) Run(ctx context.Context) error {
 	defer s.close()
+	s.ask(!s.Stands()) // before serve can fill the window
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.bearer.run(ctx) })
 	g.Go(func() error { s.watchKey(ctx); return nil })
@@ -145,6 +147,9 @@ func (s *Session) room(now time.Time) (n int, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limit, paused := s.health.room(s.window.size(s.links.crowded.Load(), now), now)
+	if s.asking {
+		limit--
+	}
 	if n = min(limit-s.inFlight, most); n <= 0 {
 		return 0, paused
 	}
