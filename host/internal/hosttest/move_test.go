@@ -52,6 +52,11 @@ func TestMovesOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		for end := time.Now().Add(time.Minute); h.Serving("sender") == nil; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the plugin does not serve")
+			}
+		}
 		want := map[string]string{}       // an outcome for each message
 		arrivals := map[string][]string{} // what each device is to get
 		for i := range 1000 {
