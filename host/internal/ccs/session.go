@@ -110,12 +110,12 @@ func (s *Session) admit(ctx context.Context, c *conn) error {
 // permitted waits until the slot may try.
 func (s *Session) permitted(ctx context.Context, sl *slot) error {
 	for {
-		permit, opens, changed := s.ask(sl)
+		permit, wait, changed := s.ask(sl)
 		if permit != waits {
 			return ctx.Err()
 		}
 		var timer <-chan time.Time
-		if wait := time.Until(opens); wait > 0 {
+		if wait > 0 {
 			timer = time.After(wait)
 		}
 		select {
@@ -127,12 +127,14 @@ func (s *Session) permitted(ctx context.Context, sl *slot) error {
 	}
 }
 
-// ask says what the slot may do now, when it may do more, and when to ask again
-// before that.
-func (s *Session) ask(sl *slot) (p permit, opens time.Time, changed <-chan struct{}) {
+// ask says what the slot may do now, how long until it may do more, and when to ask
+// again before that. Permit and wait are of one look at the clock: a slot that is
+// told to wait until a time, and not for a change, is told a wait above zero.
+func (s *Session) ask(sl *slot) (p permit, wait time.Duration, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.admission.ask(sl, time.Now()), s.admission.opens(sl), s.admission.changed
+	now := time.Now()
+	return s.admission.ask(sl, now), s.admission.opens(sl).Sub(now), s.admission.changed
 }
 
 // place waits until there are fewer than Options.MaxConnections, then calls take,

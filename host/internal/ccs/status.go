@@ -85,8 +85,9 @@ func (c *conn) status() Connection {
 	if st.Unacked, st.UnackedSince, st.NotStored = c.box.unacked(); st.NotStored != nil {
 		st.Refused = st.NotStored.Error()
 	}
-	if opens := c.s.admission.opens(c.slot); c.state == Waiting && opens.After(time.Now()) {
-		st.NextTry, st.NextTryIn = opens, time.Until(opens).Seconds() // else it waits for its turn, or for a place
+	opens, now := c.s.admission.opens(c.slot), time.Now()
+	if c.state == Waiting && opens.After(now) {
+		st.NextTry, st.NextTryIn = opens, opens.Sub(now).Seconds() // else it waits for its turn, or for a place
 	}
 	return st
 }
