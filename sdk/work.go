@@ -14,8 +14,8 @@ type work struct {
 	start   func(*handling)       // runs one handler on a goroutine of its own
 	release func(delivery uint64) // gives back a delivery that was not started
 
-	mu      sync.Mutex // guards what follows
-	running map[uint64]*handling
+	mu      sync.Mutex         // guards what follows
+	running map[*handling]bool // by itself: a host that breaks its word gives one number twice
 	waiting []*handling
 	closed  bool
 	told    bool          // idle is closed
@@ -23,7 +23,7 @@ type work struct {
 }
 
 func newWork(limit int, start func(*handling), release func(uint64)) *work {
-	return &work{limit: limit, start: start, release: release, running: map[uint64]*handling{}, idle: make(chan struct{})}
+	return &work{limit: limit, start: start, release: release, running: map[*handling]bool{}, idle: make(chan struct{})}
 }
 
 func (w *work) add(h *handling) {
@@ -36,7 +36,7 @@ func (w *work) add(h *handling) {
 		w.waiting = append(w.waiting, h)
 		w.mu.Unlock()
 	default:
-		w.running[h.delivery.Delivery] = h
+		w.running[h] = true
 		w.mu.Unlock()
 		w.start(h)
 	}
@@ -45,11 +45,11 @@ func (w *work) add(h *handling) {
 // ended removes a handling whose result has been sent, and starts the next one.
 func (w *work) ended(h *handling) {
 	w.mu.Lock()
-	delete(w.running, h.delivery.Delivery)
+	delete(w.running, h)
 	var next *handling
 	if len(w.waiting) > 0 {
 		next, w.waiting = w.waiting[0], w.waiting[1:]
-		w.running[next.delivery.Delivery] = next
+		w.running[next] = true
 	}
 	w.tellIdle()
 	w.mu.Unlock()
@@ -86,15 +86,20 @@ func (w *work) tellIdle() {
 // revoke ends the context of a delivery's handler. A delivery that is not known has
 // ended already.
 func (w *work) revoke(delivery uint64) {
+	var revoked []*handling
 	w.mu.Lock()
-	h := w.running[delivery]
-	for i := 0; h == nil && i < len(w.waiting); i++ {
-		if w.waiting[i].delivery.Delivery == delivery {
-			h = w.waiting[i]
+	for h := range w.running {
+		if h.delivery.Delivery == delivery {
+			revoked = append(revoked, h)
+		}
+	}
+	for _, h := range w.waiting {
+		if h.delivery.Delivery == delivery {
+			revoked = append(revoked, h)
 		}
 	}
 	w.mu.Unlock()
-	if h != nil {
+	for _, h := range revoked {
 		h.end(errRevoked)
 	}
 }
@@ -107,8 +112,8 @@ func (w *work) extension() *wire.PluginFrame {
 		return nil
 	}
 	f := &wire.PluginFrame{}
-	for id := range w.running {
-		f.Extend = append(f.Extend, id)
+	for h := range w.running {
+		f.Extend = append(f.Extend, h.delivery.Delivery)
 	}
 	return f
 }
