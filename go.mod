@@ -29,6 +29,12 @@ require (
 )
 
 require (
+	github.com/coder/websocket v1.8.15
+	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/pires/go-proxyproto v0.15.0
+)
+
+require (
 	cloud.google.com/go/compute/metadata v0.9.0 // indirect
 	golang.org/x/oauth2 v0.38.0
 )

@@ -5,8 +5,10 @@ type Transport string
 
 // The transports.
 const (
-	CCS   Transport = "ccs"    // Cloud Connection Server (XMPP), both ways; Google shut its own down in 2024
-	FCMv1 Transport = "fcm_v1" // FCM's HTTP v1, downstream only; it reaches today's phones
+	CCS     Transport = "ccs"     // Cloud Connection Server (XMPP), both ways; Google shut its own down in 2024
+	FCMv1   Transport = "fcm_v1"  // FCM's HTTP v1, downstream only; it reaches today's phones
+	Gateway Transport = "gateway" // sockets of devices that are connected to the host's own gateway, and nothing else
+	Huawei  Transport = "huawei"  // Huawei's uplink alone: nothing can be sent
 )
 
 // Fits returns why t cannot carry the downstream, all reasons in one error as

@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"time"
 
+	"balhost/host/internal/credential"
 	"balhost/host/internal/regular"
+	"balhost/host/internal/secret"
 	"balhost/sdk/message"
 )
 
@@ -41,30 +44,40 @@ func (c Config) Plugin(name string) Plugin {
 	return defaultPlugin(name)
 }
 
-// Session is one sender: the Firebase project with the number SenderID. It has exactly
-// one of CCS and FCMv1.
+// Session is one sender: the Firebase project with the number SenderID. It has at most
+// one of CCS and FCMv1, and at least one of the three.
 type Session struct {
 	Name     string // the block's label
 	SenderID string
 	CCS      *CCS
 	FCMv1    *FCMv1
+	Gateway  *Gateway
 }
 
-// Transport is what carries its messages.
+// Transport is what carries its downstreams. Beside CCS or FCM's HTTP v1, a gateway
+// carries those to devices that are connected to it.
 func (s Session) Transport() message.Transport {
-	if s.FCMv1 != nil {
+	switch {
+	case s.FCMv1 != nil:
 		return message.FCMv1
+	case s.CCS != nil:
+		return message.CCS
+	case len(s.Gateway.Auth) == 0: // Huawei's uplink alone: no device can connect
+		return message.Huawei
 	}
-	return message.CCS
+	return message.Gateway
 }
 
 // Roots reads the CA certificates that verify the session's server. Without a ca_file it
 // is nil, which means the system's.
 func (s Session) Roots() (*x509.CertPool, error) {
-	if s.FCMv1 != nil {
+	switch {
+	case s.FCMv1 != nil:
 		return roots(s.FCMv1.CAFile)
+	case s.CCS != nil:
+		return s.CCS.TLS.Roots()
 	}
-	return s.CCS.TLS.Roots()
+	return nil, nil
 }
 
 // CCS says how a session connects to a server that speaks CCS.
@@ -91,6 +104,27 @@ type FCMv1 struct {
 	CAFile          string // PEM; "" for the system's roots
 	Connections     int    // HTTP/2 connections at most
 	Rate            int    // messages a second at most
+}
+
+// Gateway says where devices connect to, and who they may be.
+type Gateway struct {
+	Listen         string            // host:port, or "unix:" and an absolute path
+	CertFile       string            // absolute paths of PEM files, which are watched; "": no TLS, and only on loopback or a unix socket
+	KeyFile        string            // the same
+	Auth           []credential.Rule // any that fits decides who a device is; none: only Huawei's servers come in
+	Huawei         *Huawei           // nil: its uplink is not served
+	TrustedProxies []netip.Prefix    // whose word on a client's address counts
+	ProxyProtocol  bool              // they speak the PROXY protocol; else they set X-Forwarded-For
+	CORSOrigins    []string          // exact origins of web pages that may call
+	MaxConnections int               // at a time
+	Rate           int               // messages a second that a device may send, on average
+}
+
+// Huawei says how Huawei's servers sign what they deliver.
+// Spec: fcm-v1-and-gateway.md E.
+type Huawei struct {
+	CallbackKey  Secret
+	CallbackUser string // that of receipts
 }
 
 // ADC as credentials means the platform's own, as Google's libraries find them
@@ -178,20 +212,5 @@ type Log struct {
 	Format string // text, json
 }
 
-// Secret is text that is never printed: fmt, encoding/json and hclog all show a
-// placeholder.
-type Secret string
-
-const hidden = "(hidden)"
-
-// Reveal returns the text; only the place that needs it calls this.
-func (s Secret) Reveal() string { return string(s) }
-
-// String hides the text.
-func (s Secret) String() string { return hidden }
-
-// GoString hides the text from %#v.
-func (s Secret) GoString() string { return hidden }
-
-// MarshalText hides the text from encoding/json and from loggers.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+// Secret is a value that is never printed.
+type Secret = secret.Text

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"balhost/host/internal/secret"
+
 	"github.com/hashicorp/hcl/v2"
 )
 
@@ -135,5 +137,5 @@ func showable(line []byte) string {
 	if len(line) > most { // cut first: the line may be as long as the file
 		line, rest = line[:most], " …"
 	}
-	return strings.ToValidUTF8(secretKey.ReplaceAllString(string(line), "${1}"+hidden), "") + rest
+	return strings.ToValidUTF8(secretKey.ReplaceAllString(string(line), "${1}"+secret.Hidden), "") + rest
 }

@@ -30,6 +30,9 @@ var (
 	ErrTooLarge = errors.New("too large for the ledger")
 	// ErrUnknown: no such entry.
 	ErrUnknown = errors.New("no such entry")
+	// ErrNotSent: a device's receipt is of nothing that its session has sent to it, or of
+	// something that is forgotten; it can never be stored.
+	ErrNotSent = errors.New("no such message was sent to this device, or it is too long ago")
 	// ErrUnusable: the dead letter can't be understood, so it is not replayed.
 	ErrUnusable = errors.New("no plugin can handle it")
 )
@@ -88,7 +91,21 @@ type Inbound struct {
 	Names string
 	// Places says where in Raw the upstream's fields are, if that is known.
 	Places Places
+	// Line, when not nil, keeps the order of its connection (P1).
+	Line *Line
+	// Again, when not nil, is set before done is called, if the message was stored before
+	// (P6).
+	Again *bool
+	// FromDevice says that the receipt's device has sent it itself, and not CCS. It is
+	// stored only if the session has sent the message to this device; else done gets
+	// ErrNotSent. Its dedup key is its device, OriginalMessageID and Status.
+	FromDevice bool
 }
+
+// Line is what one connection brings, or one request. It is stored in order: after the
+// first that found no room none is stored, whatever room there is then. Only the ledger
+// changes it.
+type Line struct{ Broken bool }
 
 // Places are offsets into an upstream's Raw; 0 is unknown. They only save a search:
 // who uses one checks it first.
@@ -198,6 +215,7 @@ type Outgoing struct {
 	Seq     uint64
 	Message message.Checked
 	TTL     *time.Duration // what remains of the TTL; nil when none was set
+	Attempt int            // how often it was handed to a transport, this time included
 }
 
 // End is how one downstream ended, for the ledger to record (P4).

@@ -225,7 +225,7 @@ func (b *Outbox) Take(sender string, conn, n int) []entry.Outgoing {
 				b.unreadable(it, err)
 				continue
 			}
-			g := entry.Outgoing{Seq: it.Seq, Message: m}
+			g := entry.Outgoing{Seq: it.Seq, Message: m, Attempt: it.writes}
 			if m.Options.TTL != nil {
 				g.TTL = flow.Remaining(time.Now(), it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
 			}

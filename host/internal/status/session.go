@@ -11,7 +11,7 @@ import (
 type Session struct {
 	Name         string            `json:"name"` // the block's label in config.hcl; empty: the block is gone, but downstreams still wait
 	SenderID     string            `json:"sender_id"`
-	Transport    message.Transport `json:"transport,omitempty"` // ccs, fcm_v1
+	Transport    message.Transport `json:"transport,omitempty"` // ccs, fcm_v1, gateway, huawei
 	Address      string            `json:"address"`
 	Upstreams    uint64            `json:"upstreams"`              // stored and acked, including duplicates
 	Downstreams  uint64            `json:"downstreams"`            // sent, including repeats
@@ -28,6 +28,7 @@ type Session struct {
 	AckMax       float64           `json:"ack_max_ms"`
 	Connections  []Connection      `json:"connections"`
 	FCMv1        *FCMv1            `json:"fcm_v1,omitempty"`     // what only this transport has
+	Gateway      *Gateway          `json:"gateway,omitempty"`    // of a session with a gateway
 	LastError    string            `json:"last_error,omitempty"` // why a connection last ended unexpectedly, or why a request was last not served
 	LastErrorAt  time.Time         `json:"last_error_at,omitzero"`
 	Pushed       int               `json:"pushed,omitempty"`      // how often in a row another client of the sender has pushed its connections off; absent when that does not repeat
@@ -52,6 +53,33 @@ type FCMv1 struct {
 	Rate        float64   `json:"rate"`              // messages a second that may go now
 	Ambiguous   uint64    `json:"ambiguous"`         // requests without an answer: FCM may have delivered them, and they are sent again
 	Odd         uint64    `json:"odd"`               // answers of an unknown form that count as taken
+}
+
+// Gateway is what devices do at a session's gateway. Counters count since the start, and
+// messages by their own words: stored, duplicate, refused.
+type Gateway struct {
+	Address        string    `json:"address"`
+	Sockets        int       `json:"sockets"`     // devices that are connected by WebSocket now
+	Connections    int       `json:"connections"` // TCP connections now
+	MaxConnections int       `json:"max_connections"`
+	Stored         uint64    `json:"stored"`                // upstreams
+	Duplicates     uint64    `json:"duplicates"`            // upstreams that were stored before
+	Refused        uint64    `json:"refused"`               // upstreams and receipts that can never be stored; their device was told
+	NoRoom         uint64    `json:"no_room"`               // upstreams and receipts that the device has to send again
+	Receipts       uint64    `json:"receipts"`              // stored
+	Downstreams    uint64    `json:"downstreams"`           // written to a socket, including repeats
+	Acked          uint64    `json:"acked"`                 // of these, acked by the device
+	InFlight       int       `json:"in_flight"`             // written, and not acked yet
+	Returned       uint64    `json:"returned"`              // given back, because the device did not ack in time or its connection ended
+	Denied         uint64    `json:"denied"`                // credentials that fit no auth block
+	Limited        uint64    `json:"limited"`               // connections, requests and messages over a limit
+	LastDenied     string    `json:"last_denied,omitempty"` // why, and from which address
+	LastDeniedAt   time.Time `json:"last_denied_at,omitzero"`
+	LastLimited    string    `json:"last_limited,omitempty"` // who, and by which limit
+	LastLimitedAt  time.Time `json:"last_limited_at,omitzero"`
+	AckP50         float64   `json:"ack_p50_ms"` // from reading an upstream to writing its ack or answer
+	AckP99         float64   `json:"ack_p99_ms"`
+	CertUntil      time.Time `json:"cert_until,omitzero"` // when its certificate expires
 }
 
 // Server is what a person calls the other end of a transport.
