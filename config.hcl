@@ -38,17 +38,63 @@ session "main" {                            # one sender, with a name for logs a
   }
 }
 
-# A session for today's phones. It is a comment, because it needs a Firebase project.
+# A session for today's phones: down by FCM, and up by its gateway. It is a comment, because
+# it needs a Firebase project, and files with keys. balhost dev has a session like it.
 #
 # session "phones" {
 #   sender_id = "739201846512"              # example: the project number (Firebase console: Project settings, Cloud Messaging, Sender ID)
 #
-#   fcm_v1 {                                # the transport: FCM's HTTP v1, downstream only; nothing comes up through it
+#   fcm_v1 {                                # the transport: FCM's HTTP v1, downstream only
 #     credentials = file("service-account.json") # example: a service account's key file, watched and read again; "adc": the platform's own
 #     endpoint    = "https://fcm.googleapis.com" # another one is for tests
 #     ca_file     = ""                      # for tests; the system's roots without it
 #     connections = 4                       # HTTP/2 connections at most, each with 100 requests at a time
 #     rate        = 8000                    # messages a second at most; a project may send 600,000 a minute
+#   }
+#
+#   gateway {                               # where devices connect to, over HTTPS and WebSocket; beside fcm_v1 or ccs, or alone
+#     listen          = "127.0.0.1:8443"    # example: also "0.0.0.0:8443", and "unix:data/gateway.sock" behind a proxy
+#     trusted_proxies = []                  # proxies in front of it, like "10.0.0.0/8": only they are believed about a client's address
+#     proxy_protocol  = false               # they speak the PROXY protocol; false: they set X-Forwarded-For
+#     cors_origins    = []                  # web pages that may call it, each like "https://chat.example.com"
+#     max_connections = 10000               # at a time
+#     rate            = 10                  # messages a second that one device may send, on average; ten times as many at once
+#
+#     tls {                                 # without this block it listens only on this machine, behind a proxy
+#       cert_file = "tls.crt"               # example: PEM, the whole chain; watched and read again, without a reload
+#       key_file  = "tls.key"               # example: PEM, its private key
+#     }
+#
+#     auth "jwt" {                          # who a device is: any auth block that fits decides; here by the tokens of your own login
+#       jwks           = "jwks.json"        # example: its public keys, a file or an https URL; both are read again
+#       issuer         = ""                 # what iss must be; "": anything
+#       audience       = ""                 # what aud must contain; "": anything
+#       from_claim     = "sub"              # the claim that is the device, its from
+#       category_claim = ""                 # the claim that is the app, its category; "": the device says it
+#       app_check      = { project_number = "739201846512", apps = [] } # example: also wants a token of App Check, in any kind of auth; apps: those that may call, none is every app of the project
+#     }
+#
+#     auth "firebase" {                     # by ID tokens of Firebase Auth; a user may have 20 devices
+#       project = "my-app-1a2b3"            # example: the project's id
+#     }
+#
+#     auth "hmac" {                         # each request is signed with the device's own secret
+#       master = file("gateway-master.key") # example: a device's secret is HMAC-SHA256(master, its name)
+#     }
+#
+#     auth "hmac" {                         # the same, with secrets that are listed
+#       secrets = { "dev-1" = file("dev-1.key") } # example: by the devices' names
+#     }
+#
+#     auth "static" {                       # one token for all, and each device says who it is: for development
+#       token    = env("GATEWAY_TOKEN", "devtoken") # example: any text
+#       insecure = false                    # true: also where other machines can connect
+#     }
+#
+#     huawei {                              # takes what Huawei's Push Kit delivers of devices: uplink messages and receipts
+#       callback_key  = file("huawei.key")  # example: as AppGallery Connect shows it
+#       callback_user = "balhost"           # example: the user name of the receipts' callback
+#     }
 #   }
 # }
 

@@ -22,7 +22,7 @@ const (
 
 // config builds the checked form: each line names a key, its default and its bounds.
 func (c *checker) config(f file) Config {
-	return Config{
+	cfg := Config{
 		DataDir:     c.path(f.DataDir, "data"),
 		ConnectRate: int(c.number(f.ConnectRate, 400, 1, 100_000)),
 		PluginsDir:  c.path(orEmpty(f.Plugins).Dir, "plugins"),
@@ -32,6 +32,8 @@ func (c *checker) config(f file) Config {
 		Admin:       c.admin(orEmpty(f.Admin)),
 		Log:         c.log(orEmpty(f.Log)),
 	}
+	c.listeners(f, cfg)
+	return cfg
 }
 
 func (c *checker) plugins(blocks []filePlugin) map[string]Plugin {

@@ -62,7 +62,7 @@ func (s Session) Transport() message.Transport {
 		return message.FCMv1
 	case s.CCS != nil:
 		return message.CCS
-	case len(s.Gateway.Auth) == 0: // Huawei's uplink alone: no device can connect
+	case s.Gateway != nil && len(s.Gateway.Auth) == 0: // Huawei's uplink alone: no device can connect
 		return message.Huawei
 	}
 	return message.Gateway

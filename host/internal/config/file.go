@@ -15,7 +15,7 @@ type file struct {
 	Log         *fileLog       `hcl:"log,block"`
 }
 
-// fileSession has one of the blocks. The file's older form, with the keys of ccs directly
+// fileSession has ccs or fcm_v1, a gateway, or both. The file's older form, with the keys of ccs directly
 // in the session, is read too, and reported (see transports).
 type fileSession struct {
 	Name     string         `hcl:"name,label"`
@@ -23,6 +23,7 @@ type fileSession struct {
 	SenderID *hcl.Attribute `hcl:"sender_id,optional"`
 	CCS      *fileCCS       `hcl:"ccs,block"`
 	FCMv1    *fileFCMv1     `hcl:"fcm_v1,block"`
+	Gateway  *fileGateway   `hcl:"gateway,block"`
 }
 
 type fileCCS struct {
@@ -48,6 +49,48 @@ type fileFCMv1 struct {
 	CAFile      *hcl.Attribute `hcl:"ca_file,optional"`
 	Connections *hcl.Attribute `hcl:"connections,optional"`
 	Rate        *hcl.Attribute `hcl:"rate,optional"`
+}
+
+type fileGateway struct {
+	Range          hcl.Range        `hcl:",def_range"`
+	Listen         *hcl.Attribute   `hcl:"listen,optional"`
+	TLS            *fileCertificate `hcl:"tls,block"`
+	Auth           []fileAuth       `hcl:"auth,block"`
+	Huawei         *fileHuawei      `hcl:"huawei,block"`
+	TrustedProxies *hcl.Attribute   `hcl:"trusted_proxies,optional"`
+	ProxyProtocol  *hcl.Attribute   `hcl:"proxy_protocol,optional"`
+	CORSOrigins    *hcl.Attribute   `hcl:"cors_origins,optional"`
+	MaxConnections *hcl.Attribute   `hcl:"max_connections,optional"`
+	Rate           *hcl.Attribute   `hcl:"rate,optional"`
+}
+
+type fileCertificate struct {
+	Range    hcl.Range      `hcl:",def_range"`
+	CertFile *hcl.Attribute `hcl:"cert_file,optional"`
+	KeyFile  *hcl.Attribute `hcl:"key_file,optional"`
+}
+
+// fileAuth has the keys of all kinds; which of them a kind has: keysOfKind.
+type fileAuth struct {
+	Kind          string         `hcl:"kind,label"`
+	Range         hcl.Range      `hcl:",def_range"`
+	Token         *hcl.Attribute `hcl:"token,optional"`
+	Insecure      *hcl.Attribute `hcl:"insecure,optional"`
+	JWKS          *hcl.Attribute `hcl:"jwks,optional"`
+	Issuer        *hcl.Attribute `hcl:"issuer,optional"`
+	Audience      *hcl.Attribute `hcl:"audience,optional"`
+	FromClaim     *hcl.Attribute `hcl:"from_claim,optional"`
+	CategoryClaim *hcl.Attribute `hcl:"category_claim,optional"`
+	Project       *hcl.Attribute `hcl:"project,optional"`
+	Master        *hcl.Attribute `hcl:"master,optional"`
+	Secrets       *hcl.Attribute `hcl:"secrets,optional"`
+	AppCheck      *hcl.Attribute `hcl:"app_check,optional"`
+}
+
+type fileHuawei struct {
+	Range        hcl.Range      `hcl:",def_range"`
+	CallbackKey  *hcl.Attribute `hcl:"callback_key,optional"`
+	CallbackUser *hcl.Attribute `hcl:"callback_user,optional"`
 }
 
 type fileTLS struct {

@@ -36,21 +36,26 @@ func (c *checker) folders(f file, cfg Config) {
 			c.problem(c.placeOf(f.DataDir, dir), "this file lies in %s, which is the host's own folder: move it out, or change data_dir", own)
 		}
 		for i, s := range f.Sessions {
-			for a, file := range caFiles(s, cfg.Sessions[i]) {
+			for a, file := range namedFiles(s, cfg.Sessions[i]) {
 				if within(own, file) {
 					c.bad(a, "%s lies in the host's own folder: move the file; %s itself is a good place", file, data)
 				}
 			}
 		}
-		if path, unix := strings.CutPrefix(cfg.Admin.Listen, "unix:"); unix && within(own, path) {
-			c.bad(f.Admin.Listen, "%s lies in the host's own folder: choose another path, such as %s", path, filepath.Join(data, "admin.sock"))
+		for _, l := range listeners(f, cfg) {
+			if path, unix := strings.CutPrefix(l.address, "unix:"); unix && within(own, path) {
+				c.bad(l.at, "%s lies in the host's own folder: choose another path, such as %s", path, filepath.Join(data, filepath.Base(path)))
+			}
 		}
 	}
 }
 
-// caFiles are the keys that name a session's CA certificates, each with its path.
-func caFiles(b fileSession, s Session) map[*hcl.Attribute]string {
+// namedFiles are the keys that name a session's files, each with its path.
+func namedFiles(b fileSession, s Session) map[*hcl.Attribute]string {
 	files := map[*hcl.Attribute]string{}
+	if b.Gateway != nil {
+		gatewayFiles(files, *b.Gateway, *s.Gateway)
+	}
 	if b.CCS != nil && b.CCS.TLS != nil && b.CCS.TLS.CAFile != nil {
 		files[b.CCS.TLS.CAFile] = s.CCS.TLS.CAFile
 	}

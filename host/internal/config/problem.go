@@ -74,7 +74,27 @@ func (c *checker) line(number int) string {
 	if number < 1 || number > len(c.lines) {
 		return ""
 	}
+	if c.amongSecrets(number) {
+		name, _, _ := bytes.Cut(bytes.TrimSpace(c.lines[number-1]), []byte("="))
+		return showable(append(bytes.TrimSpace(name), " = "+secret.Hidden...))
+	}
 	return showable(c.lines[number-1])
+}
+
+// objectOfSecrets matches the line that begins an object whose values are secrets.
+var objectOfSecrets = regexp.MustCompile(`^\s*(secrets|env)\s*=\s*\{[^}]*$`)
+
+// amongSecrets reports whether a line is within such an object.
+func (c *checker) amongSecrets(number int) bool {
+	for i := number - 2; i >= 0; i-- {
+		switch line := c.lines[i]; {
+		case objectOfSecrets.Match(line):
+			return true
+		case bytes.HasPrefix(bytes.TrimSpace(line), []byte("}")):
+			return false
+		}
+	}
+	return false
 }
 
 // problem reports what is wrong at a place.
@@ -126,7 +146,10 @@ func (c *checker) later(a *hcl.Attribute) {
 }
 
 // secretKey matches a key that may hold a secret (ours or a plugin's) and its value.
-var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential)[\w-]*|env)\s*[=:]\s*).*`)
+var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential|master)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential|master)[\w-]*|env)\s*[=:]\s*).*`)
+
+// userInfo matches a name and a password in a URL.
+var userInfo = regexp.MustCompile(`://[^/@\s"]+@`)
 
 // showable is a line of the file that an error may print. It hides a secret that a
 // person wrote into the file instead of using env() or file().
@@ -137,5 +160,6 @@ func showable(line []byte) string {
 	if len(line) > most { // cut first: the line may be as long as the file
 		line, rest = line[:most], " …"
 	}
-	return strings.ToValidUTF8(secretKey.ReplaceAllString(string(line), "${1}"+secret.Hidden), "") + rest
+	shown := secretKey.ReplaceAllString(string(line), "${1}"+secret.Hidden)
+	return strings.ToValidUTF8(userInfo.ReplaceAllString(shown, "://"+secret.Hidden+"@"), "") + rest
 }

@@ -47,11 +47,14 @@ func (c *checker) session(b fileSession) Session {
 	if b.FCMv1 != nil {
 		s.FCMv1 = c.fcmV1(b.Name, *b.FCMv1)
 	}
+	if b.Gateway != nil {
+		s.Gateway = c.gateway(b.Name, *b.Gateway)
+	}
 	switch {
 	case b.CCS != nil && b.FCMv1 != nil:
 		c.problem(b.FCMv1.Range, "session %q has both ccs and fcm_v1: keep the one that is to carry its messages; what waits goes out by it", b.Name)
-	case b.CCS == nil && b.FCMv1 == nil:
-		c.problem(b.Range, "session %q has no transport: give it a block fcm_v1 { credentials = file(\"service-account.json\") }, which reaches today's phones, or a block ccs { … } for a server that speaks CCS", b.Name)
+	case b.CCS == nil && b.FCMv1 == nil && b.Gateway == nil:
+		c.problem(b.Range, "session %q has no transport: give it a block fcm_v1 { credentials = file(\"service-account.json\") }, which reaches today's phones, a block gateway { … }, to which devices connect, or a block ccs { … } for a server that speaks CCS", b.Name)
 	}
 	switch id, ok := c.given(b.SenderID); {
 	case !ok:

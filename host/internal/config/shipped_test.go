@@ -24,8 +24,8 @@ func readShipped(t *testing.T) []byte {
 	return src
 }
 
-// readManual is the shipped file with the session that is a comment there, and with a
-// key file for it.
+// readManual is the shipped file with the session that is a comment there, and with the
+// files that it names.
 func readManual(t *testing.T) (path string, src []byte) {
 	t.Helper()
 	lines := strings.Split(string(readShipped(t)), "\n")
@@ -37,8 +37,14 @@ func readManual(t *testing.T) (path string, src []byte) {
 		lines[i] = strings.TrimPrefix(strings.TrimPrefix(lines[i], "#"), " ")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "service-account.json"), []byte(keyFile(t)), 0o600); err != nil {
-		t.Fatal(err)
+	cert, key := certificate(t, "localhost")
+	for name, text := range map[string]string{
+		"service-account.json": keyFile(t), "tls.crt": cert, "tls.key": key, "jwks.json": publicKeys(t),
+		"gateway-master.key": "master secret of the test", "dev-1.key": "secret of one device", "huawei.key": "key of the callback",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return filepath.Join(dir, "config.hcl"), []byte(strings.Join(lines, "\n"))
 }

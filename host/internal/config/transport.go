@@ -200,6 +200,9 @@ func (c *checker) rewriteBody(b *bytes.Buffer, body *hclsyntax.Body) {
 			b.WriteByte('\n')
 		}
 		fmt.Fprintf(b, "%s ", block.Type)
+		for _, label := range block.Labels {
+			fmt.Fprintf(b, "%q ", label)
+		}
 		c.rewriteBody(b, block.Body)
 	}
 	b.WriteString("}\n")

@@ -134,6 +134,20 @@ func (c *checker) number(a *hcl.Attribute, def, least, most int64) int64 {
 	return i
 }
 
+// boolean is true or false. The words in quotes are accepted, because env() gives strings.
+func (c *checker) boolean(a *hcl.Attribute, def bool) bool {
+	v, ok := c.value(a)
+	if !ok {
+		return def
+	}
+	b, err := convert.Convert(v, cty.Bool)
+	if err != nil || b.IsNull() {
+		c.bad(a, "want true or false, not %s", kind(v))
+		return def
+	}
+	return b.True()
+}
+
 // duration is a string like "20s".
 func (c *checker) duration(a *hcl.Attribute, def, least, most time.Duration) time.Duration {
 	v, ok := c.value(a)
