@@ -84,43 +84,12 @@ func sumReceipt(session, ccsID string) digest { return sum('R', session, ccsID) 
 // sumSent identifies a downstream: its id is unique in its session.
 func sumSent(session, messageID string) digest { return sum(kindSent, session, messageID) }
 
-// lane hashes texts that the index does not need in full. It is FNV-1a, so the hash is
-// the same in every run and every release. It is never 0, which means "none".
-func lane(parts ...string) uint64 {
-	const offset, prime = 14695981039346656037, 1099511628211
-	h := uint64(offset)
-	for _, p := range parts {
-		for i := range len(p) {
-			h = (h ^ uint64(p[i])) * prime
-		}
-		h = (h ^ 0xff) * prime // no UTF-8 text has this byte
-	}
-	return max(h, 1)
-}
-
-// device is the lane key of an upstream.
-func device(session, token string) uint64 { return lane(session, token) }
-
-// target is the key of a downstream's receiver, for slowing down downstreams to it. The
-// key of a token is the lane key of the device's upstreams.
-func target(session string, to message.Target) uint64 {
-	switch {
-	case to.FID != "":
-		return lane(session, "fid", to.FID)
-	case to.Topic != "":
-		return lane(session, "topic", to.Topic)
-	case to.Condition != "":
-		return lane(session, "condition", to.Condition)
-	}
-	return device(session, to.Token)
-}
-
 // group is the lane key of a downstream, its outcome and its receipts; 0 without a group.
 func group(session, owner, name string) uint64 {
 	if name == "" {
 		return 0
 	}
-	return lane(session, owner, name)
+	return entry.Hash(session, owner, name)
 }
 
 func appendSeqKey(dst []byte, kind byte, seq uint64) []byte {

@@ -41,7 +41,7 @@ func (e *envelope) heading() heading {
 	switch m := e.body.(type) {
 	case *message.Upstream:
 		h.kind, h.session, h.category, h.messageID = entry.Upstream, m.Session, m.Category, m.MessageID
-		h.lane = device(m.Session, m.From)
+		h.lane = entry.DeviceHash(m.Session, m.From)
 	case *message.Outcome:
 		h.kind, h.session, h.messageID = entry.Outcome, m.Session, m.MessageID
 	case *inboundReceipt:
@@ -88,7 +88,7 @@ type downstream struct {
 func newDownstream(seq uint64, p parcel) *downstream {
 	m := p.message
 	d := &downstream{
-		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: target(m.Session, m.To),
+		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
 		messageID: strings.Clone(m.MessageID), session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
 	}
 	d.seq, d.size = seq, uint32(itemExtra+len(d.messageID))

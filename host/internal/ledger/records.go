@@ -141,7 +141,7 @@ func readHeading(r *reader) heading {
 	h := heading{kind: entry.Upstream, id: r.id(), session: r.string()}
 	raw := r.text()
 	from := r.part(raw)
-	h.lane = device(h.session, string(from))
+	h.lane = entry.DeviceHash(h.session, string(from))
 	h.category, h.messageID = string(r.part(raw)), string(r.part(raw))
 	r.part(raw) // the data
 	return h

@@ -76,7 +76,7 @@ func schema3Holds(t *testing.T, l *Ledger) {
 	var sent []message.Checked
 	for _, d := range l.Downstreams(0, 100) {
 		m, err := l.Downstream(d.Seq)
-		if err != nil || d.Target != target(m.Session, m.To) {
+		if err != nil || d.Target != entry.TargetHash(m.Session, m.To) {
 			t.Errorf("%+v is %+v, %v", d, m, err)
 		}
 		if (d.Attempts == 2) != (d.MessageID == "d-2") {

@@ -83,7 +83,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("the outcome is %+v, %v", body, err)
 	}
 	down := l.Downstreams(0, 10)[0]
-	if m, err := l.Downstream(down.Seq); err != nil || down.Target != target(m.Session, m.To) || down.Target == 0 {
+	if m, err := l.Downstream(down.Seq); err != nil || down.Target != entry.TargetHash(m.Session, m.To) || down.Target == 0 {
 		t.Errorf("the downstream %+v is %+v, %v", down, m, err)
 	}
 	if v, version, err := l.Get("p", "k"); err != nil || string(v) != `{"v":1}` || version == 0 {
