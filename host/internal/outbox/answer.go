@@ -12,9 +12,11 @@ import (
 
 // What a transport says about the downstreams that it took.
 
-// Answered says what became of a downstream that the transport took. One that is
-// unknown, or was answered before, is ignored. An ack counts even if it comes after
-// the downstream was returned.
+// Answered says what became of a downstream that the transport or a route took. One that
+// is unknown, or was answered before, is ignored. An ack counts even if it comes after
+// the downstream was returned. Of a route's verdicts, Acked and Fail end the downstream.
+// Any other one says that the route can't carry it: it goes by the transport, whatever
+// is attached, and has no attempt for that.
 func (b *Outbox) Answered(sender string, seq uint64, a flow.Answer) {
 	now := time.Now()
 	b.mu.Lock()
@@ -23,8 +25,12 @@ func (b *Outbox) Answered(sender string, seq uint64, a flow.Answer) {
 	switch {
 	case it == nil || it.state == ending:
 		record = func() {}
+	case a.Verdict == flow.Acked && it.routed:
+		record = b.delivered(it, now)
 	case a.Verdict == flow.Acked:
 		record = b.acked(it, a, now)
+	case it.state == taken && it.routed:
+		record = b.declined(it, a, now)
 	case it.state == taken:
 		record = b.refused(it, a, now)
 	default:
@@ -45,6 +51,24 @@ func (b *Outbox) acked(it *item, a flow.Answer, now time.Time) (record func()) {
 	}
 	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: a.NewToken})
 	return func() { b.record(e) }
+}
+
+// delivered ends a downstream that its device has, by a route or by itself. It says
+// nothing of the transport. The caller holds mu, and calls record without it.
+func (b *Outbox) delivered(it *item, now time.Time) (record func()) {
+	e := it.queue.end(it, now, entry.End{Status: message.Acked})
+	return func() { b.record(e) }
+}
+
+// declined is for what a route did not carry: it fails, or goes by the transport. The
+// caller holds mu, and calls record without it.
+func (b *Outbox) declined(it *item, a flow.Answer, now time.Time) (record func()) {
+	if a.Verdict == flow.Fail {
+		return b.giveUp(it, message.Failed, a, now)
+	}
+	it.offRoute = true
+	it.queue.putBack(it, now)
+	return func() {}
 }
 
 // refused does what the verdict on a refusal asks for. The caller holds mu, and calls
@@ -83,7 +107,8 @@ func (b *Outbox) accuse(it *item, now time.Time) flow.Verdict {
 
 // Return takes back what a connection that has ended left unanswered. It goes
 // again, oldest first, with the same message id and no attempt counted (P3),
-// unless it is suspected of having ended the connection, see [flow.JudgeLoss].
+// unless it is suspected of having ended the connection, see [flow.JudgeLoss]. The end of
+// a route is put down to no downstream.
 // Return reports whether the end is put down to one of them.
 func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool) {
 	now := time.Now()
@@ -91,7 +116,11 @@ func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool
 	b.mu.Lock()
 	for _, seq := range seqs {
 		it := b.items[seq]
-		if it == nil || it.state != taken {
+		switch {
+		case it == nil || it.state != taken:
+			continue
+		case it.routed: // suspects and trials are the transport's
+			it.queue.putBack(it, now)
 			continue
 		}
 		if it.suspicion == nil {

@@ -12,7 +12,7 @@ type state uint8
 
 const (
 	waiting state = iota // in ready, in suspects, in later until it is due, or behind its group's head
-	taken                // in flight, on a connection
+	taken                // in flight, on a connection or a route
 	ending               // its outcome is on its way to the disk; it still holds its group
 	ended                // its outcome is on disk
 )
@@ -31,6 +31,9 @@ type item struct {
 	place      int              // its index in ready, suspects or later; -1 in none
 	expiry     int              // its index in expiring; -1 when it is not there
 	state      state
+	routed     bool // it was handed out last by a route
+	offRoute   bool // it goes by no route: one could not carry it
+	unread     bool // it could not be read: it waits until it is due, a route or not
 }
 
 // accused is how often the account was refused over it.
@@ -73,6 +76,12 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 	it := &item{Downstream: d, queue: q, writes: d.Attempts, place: -1, expiry: -1}
 	b.items[d.Seq] = it
 	q.pending++
+	if q.boxes != nil {
+		q.boxes.add(it)
+	}
+	if r := q.at[it.Target]; r != nil && r.ids != nil {
+		r.ids[it.MessageID] = it
+	}
 	if d.Group != 0 {
 		it.group = q.groups[d.Group]
 		if it.group == nil {
@@ -100,6 +109,12 @@ func (b *Outbox) remove(it *item, now time.Time) {
 	it.state = ended
 	delete(b.items, it.Seq)
 	q.pending--
+	if q.boxes != nil {
+		q.boxes.forget(it)
+	}
+	if r := q.at[it.Target]; r != nil {
+		delete(r.ids, it.MessageID)
+	}
 	if g == nil || g.head() != it {
 		return
 	}

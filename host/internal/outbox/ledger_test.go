@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -83,7 +82,7 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
-	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group, Target: hash(to)}
+	d := entry.Downstream{Seq: l.last, Session: "main", MessageID: fmt.Sprint("d-", l.last), Group: group, Target: entry.TargetHash("main", to)}
 	m := message.Checked{To: to, MessageID: d.MessageID}
 	if ttl >= 0 {
 		m.Options.TTL = message.TTL(ttl)
@@ -93,13 +92,6 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return d.Seq
-}
-
-// hash is that of a target.
-func hash(to message.Target) uint64 {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%q %q %q", to.Token, to.Topic, to.Condition)
-	return h.Sum64()
 }
 
 func (l *ledger) Downstreams(after uint64, max int) []entry.Downstream {
@@ -214,16 +206,24 @@ func simulate(t *testing.T, do func(t *testing.T, l *ledger, b *Outbox)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger()
 		b := New(Options{Ledger: l})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- b.Run(ctx) }()
-		synctest.Wait()
+		stop := run(b)
 		do(t, l, b)
-		cancel()
-		if err := <-ended; err != nil {
+		if err := stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
+}
+
+// run runs b in a bubble until stop is called.
+func run(b *Outbox) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	synctest.Wait()
+	return func() error {
+		cancel()
+		return <-ended
+	}
 }
 
 // take takes on connection 1 and returns the seqs.

@@ -9,12 +9,14 @@
 // takes it ([Outbox.Take]), and says what became of it ([Outbox.Answered]), or that it
 // ended before there was an answer ([Outbox.Return]). The outbox knows no transport and
 // none of its codes: an answer comes with its verdict. Package flow has the verdict on an
-// end, and decides which downstreams have to go alone.
+// end, and decides which downstreams have to go alone. A device that is connected by
+// itself has a route ([Outbox.Attach]): meanwhile its downstreams go by that alone.
 //
 // [Outbox.Run] is the only goroutine here. It reads what is new, and looks after
 // what is due or has expired. Transports call the other methods from their
 // goroutines, and the ledger calls back from its own; mu guards all that they
-// share. Start at [Outbox.Take].
+// share. Start at [Outbox.Take], then see
+// route.go.
 package outbox
 
 import (
@@ -69,12 +71,13 @@ type Outbox struct {
 	asking  chan struct{} // Run receives from it in each round
 	over    chan struct{} // closed when Run has ended
 
-	mu      sync.Mutex // guards what follows and everything reachable from it
-	rnd     *rand.Rand
-	cursor  uint64 // the highest seq read
-	items   map[uint64]*item
-	queues  map[string]*queue  // by sender id
-	reports map[string]*report // by code
+	mu       sync.Mutex // guards what follows and everything reachable from it
+	rnd      *rand.Rand
+	cursor   uint64 // the highest seq read
+	items    map[uint64]*item
+	queues   map[string]*queue  // by sender id
+	attached int                // routes so far; the last one's number
+	reports  map[string]*report // by code
 }
 
 // New makes an Outbox; Run starts it.
@@ -211,10 +214,15 @@ func (b *Outbox) Changed(sender string) <-chan struct{} {
 // downstream may end a connection that others share. A transport whose requests can't
 // harm each other gives a new one at each call.
 func (b *Outbox) Take(sender string, conn, n int) []entry.Outgoing {
+	return b.hand(n, func(n int, now time.Time) []*item { return b.queue(sender).pick(conn, n, now) })
+}
+
+// hand hands out n of what pick picks, as long as it picks any. pick is called with mu.
+func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Outgoing {
 	var out []entry.Outgoing
 	for len(out) < n {
 		b.mu.Lock()
-		picked := b.queue(sender).pick(conn, n-len(out), time.Now())
+		picked := pick(n-len(out), time.Now())
 		b.mu.Unlock()
 		if len(picked) == 0 {
 			break
@@ -225,7 +233,7 @@ func (b *Outbox) Take(sender string, conn, n int) []entry.Outgoing {
 				b.unreadable(it, err)
 				continue
 			}
-			g := entry.Outgoing{Seq: it.Seq, Message: m, Attempt: it.writes}
+			g := entry.Outgoing{Seq: it.Seq, Message: m, Attempt: it.writes} // its taker alone changes writes
 			if m.Options.TTL != nil {
 				g.TTL = flow.Remaining(time.Now(), it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
 			}
@@ -240,11 +248,14 @@ func (b *Outbox) unreadable(it *item, err error) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if it.state != taken { // it was acked meanwhile
+		return
+	}
 	if errors.Is(err, entry.ErrUnknown) {
 		b.remove(it, now)
 		return
 	}
 	b.log.Error("downstream can't be read; it waits", "seq", it.Seq, "msg_id", it.MessageID, "err", err)
-	it.Due = now.Add(b.o.Retry.Max)
+	it.Due, it.unread = now.Add(b.o.Retry.Max), true
 	it.queue.putBack(it, now)
 }

@@ -270,7 +270,7 @@ func TestSlowDownOfOneTarget(t *testing.T) {
 		expect(t, "two", take(b, 10), 1, 2)
 		b.Answered("main", 1, tooFast)
 		b.Answered("main", 2, tooFast) // in flight already: the rest grows no longer
-		if r := b.queues["main"].rests[hash(message.Token("busy"))]; r.times != 1 {
+		if r := b.queues["main"].rests[entry.TargetHash("main", message.Token("busy"))]; r.times != 1 {
 			t.Errorf("%d rests, want 1", r.times)
 		}
 		l.accept("busy", 0, -1)

@@ -12,7 +12,8 @@ import (
 	"balhost/sdk/message"
 )
 
-// queue is what waits for one sender, and goes out over any of its connections.
+// queue is what waits for one sender, and goes out over any of its connections, or by
+// the route of its device.
 type queue struct {
 	sender  string
 	rnd     *rand.Rand
@@ -26,6 +27,11 @@ type queue struct {
 	groups   map[uint64]*group
 	pending  int         // without an outcome on disk
 	held     map[int]int // of these, in flight, by connection; none is 0
+
+	boxes  mailboxes         // all that is pending; nil: no route was ever attached
+	at     map[uint64]*route // by target
+	routes map[int]*route    // by number; those without a target are in here only
+	routed int               // in flight, on routes
 
 	trial   flow.Trial      // which of them may go
 	seen    flow.TrialState // the state of trial when connections were last woken over it
@@ -148,18 +154,27 @@ func (q *queue) probe(now time.Time) *item {
 
 // take hands it to a connection.
 func (q *queue) take(it *item, conn int) {
-	q.unqueue(it)
-	q.expiring.remove(it)
-	it.state, it.conn, it.refusals = taken, conn, q.trial.Refusals()
-	it.writes++
+	q.leave(it)
+	it.conn, it.refusals, it.routed = conn, q.trial.Refusals(), false
 	q.held[conn]++
 }
 
-// unqueue takes it out of ready, suspects or later.
+// leave makes a waiting item one in flight.
+func (q *queue) leave(it *item) {
+	q.unqueue(it)
+	q.expiring.remove(it)
+	it.state = taken
+	it.writes++
+}
+
+// unqueue takes it out of ready, suspects, later, or the heap of its route.
 func (q *queue) unqueue(it *item) {
 	q.ready.remove(it)
 	q.suspects.remove(it)
 	q.later.remove(it)
+	if r := q.at[it.Target]; r != nil {
+		r.ready.remove(it)
+	}
 }
 
 // release takes it out of every heap, and out of flight.
@@ -168,6 +183,10 @@ func (q *queue) release(it *item, now time.Time) {
 	q.expiring.remove(it)
 	if it.state == taken {
 		it.state = waiting
+		if it.routed {
+			q.routed--
+			return
+		}
 		if q.held[it.conn]--; q.held[it.conn] == 0 {
 			delete(q.held, it.conn)
 		}
@@ -184,6 +203,14 @@ func (q *queue) put(it *item, now time.Time) {
 	q.unqueue(it)
 	if it.group != nil && it.group.head() != it {
 		return // behind its group's head
+	}
+	if !it.Due.After(now) {
+		it.unread = false
+	}
+	if r := q.route(it); r != nil {
+		r.ready.add(it)
+		r.signal()
+		return
 	}
 	q.delay(it, now)
 	switch {

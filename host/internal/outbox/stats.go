@@ -11,10 +11,11 @@ import (
 // Stats say what is in the outbox now.
 type Stats struct {
 	Pending int       // without an outcome, whatever they wait for
-	Ready   int       // may go as soon as a connection has room
+	Ready   int       // may go as soon as a connection, or the route of its device, has room
 	Later   int       // wait until they are due: after a refusal, or because their target rests
 	Next    time.Time // when the first of them may go; zero for none
-	Taken   int       // with a connection
+	Taken   int       // with a connection or a route
+	Routes  int       // devices that are connected by themselves
 	Groups  int       // groups that have anything pending
 	Slowed  int       // targets that rest
 	Halted  int       // senders whose account is refused
@@ -38,6 +39,11 @@ func (b *Outbox) Stats(senders ...string) Stats {
 		q := b.queue(id)
 		all.Pending += q.pending
 		all.Ready += len(q.ready.items) + len(q.suspects.items)
+		for _, r := range q.routes {
+			all.Ready += len(r.ready.items)
+		}
+		all.Routes += len(q.routes)
+		all.Taken += q.routed
 		all.Later += len(q.later.items)
 		if it := q.later.top(); it != nil && (all.Next.IsZero() || it.Due.Before(all.Next)) {
 			all.Next = it.Due

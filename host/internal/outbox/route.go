@@ -1,0 +1,190 @@
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/flow"
+	"balhost/sdk/message"
+)
+
+// A route is one device that is connected by itself, beside its session's transport.
+// What waits for the device is in the route's heap, and in none of its sender's. So due
+// times, rests, halts and trials don't hold it up: these are the transport's. Each
+// downstream is with one of the two, and goes the other way only from there:
+//
+//	                 Attach: the device's           Attach: from its old route
+//	sender's heaps ----------------------> route's heap ------------> another route's
+//	  |    ^      <----------------------    |    ^
+//	  |    |       Detach: with its Due      |    |
+//	 Take  | Retry, Return, …              TakeAt | Return
+//	  v    |                                 v    |
+//	in flight, on a connection             in flight, on a route
+//
+// What was taken is in flight until it is answered or returned, whatever is attached and
+// detached meanwhile. Then it goes where its target is at that time.
+type route struct {
+	queue   *queue
+	targets []uint64 // that go by it; a newer route may have taken some
+	ready   heap     // may go now, oldest first
+	changed chan struct{}
+	ids     map[string]*item // pending, by message id; nil: nobody has asked since the targets changed
+}
+
+// signal wakes who takes from the route.
+func (r *route) signal() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// has returns the pending item with this message id; nil when there is none.
+func (r *route) has(messageID string) *item {
+	if r.ids == nil {
+		r.ids = map[string]*item{}
+		for _, target := range r.targets {
+			for it := range r.queue.boxes.of(target) {
+				r.ids[it.MessageID] = it
+			}
+		}
+	}
+	return r.ids[messageID]
+}
+
+// Attach makes the downstreams to these targets, all of one device, go by a new route
+// ([Outbox.TakeAt]), and no longer by the transport or by an older route. What is in
+// flight stays there until it is answered or returned. The first Attach for a sender
+// looks at all that is pending, once. After that an Attach looks only at its device's.
+func (b *Outbox) Attach(sender string, to ...message.Target) (number int) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queue(sender)
+	if q.boxes == nil {
+		q.boxes, q.at, q.routes = mailboxes{}, map[uint64]*route{}, map[int]*route{}
+		for _, it := range b.items {
+			if it.queue == q {
+				q.boxes.add(it)
+			}
+		}
+	}
+	b.attached++
+	r := &route{queue: q, ready: heap{less: oldestFirst, index: placeIndex}}
+	q.routes[b.attached] = r
+	for _, t := range to {
+		target := entry.TargetHash(sender, t)
+		switch old := q.at[target]; {
+		case old == r:
+			continue
+		case old != nil:
+			old.targets = slices.DeleteFunc(old.targets, func(t uint64) bool { return t == target })
+			old.ids = nil
+		}
+		r.targets = append(r.targets, target)
+		q.redirect(target, r, now)
+	}
+	return b.attached
+}
+
+// Detach ends a route. What waits goes by the session's transport again, when it is due.
+// What is in flight on the route has to be answered or returned all the same.
+func (b *Outbox) Detach(sender string, number int) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queue(sender)
+	r := q.routes[number]
+	if r == nil {
+		return
+	}
+	delete(q.routes, number)
+	for _, target := range r.targets {
+		q.redirect(target, nil, now)
+	}
+}
+
+// redirect makes a target's downstreams go by a route from now on; nil: by the transport.
+func (q *queue) redirect(target uint64, to *route, now time.Time) {
+	for it := range q.boxes.of(target) {
+		if it.state == waiting {
+			q.unqueue(it)
+		}
+	}
+	if to == nil {
+		delete(q.at, target)
+	} else {
+		q.at[target] = to
+	}
+	for it := range q.boxes.of(target) {
+		if it.state == waiting {
+			q.put(it, now)
+		}
+	}
+	if q.trial.State() == flow.Waiting {
+		q.signal() // perhaps the suspect that waited has gone, so the others may go
+	}
+}
+
+// route is the one by which an item goes; nil: the transport.
+func (q *queue) route(it *item) *route {
+	if it.offRoute || it.unread {
+		return nil
+	}
+	return q.at[it.Target]
+}
+
+// ChangedAt is closed when TakeAt may find more; fetch it before calling TakeAt. That of
+// a route that was detached is never closed.
+func (b *Outbox) ChangedAt(sender string, number int) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.queue(sender).routes[number]
+	if r == nil {
+		return make(chan struct{})
+	}
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
+}
+
+// TakeAt hands out up to n downstreams that go by a route now, oldest first. As with
+// Take, the route has each until it says what became of it, or returns it.
+func (b *Outbox) TakeAt(sender string, number, n int) []entry.Outgoing {
+	return b.hand(n, func(n int, _ time.Time) (picked []*item) {
+		q := b.queue(sender)
+		r := q.routes[number]
+		if r == nil {
+			return nil
+		}
+		for it := r.ready.top(); it != nil && len(picked) < n; it = r.ready.top() {
+			q.leave(it)
+			it.routed = true
+			q.routed++
+			picked = append(picked, it)
+		}
+		return picked
+	})
+}
+
+// Has ends a downstream as acked, because the route's device has it, whoever brought it
+// there. It reports whether one to this device with this id was pending.
+func (b *Outbox) Has(sender string, number int, messageID string) bool {
+	now := time.Now()
+	b.mu.Lock()
+	r := b.queue(sender).routes[number]
+	var it *item
+	if r != nil {
+		it = r.has(messageID)
+	}
+	if it == nil || it.state == ending {
+		b.mu.Unlock()
+		return false
+	}
+	record := b.delivered(it, now)
+	b.mu.Unlock()
+	record()
+	return true
+}
