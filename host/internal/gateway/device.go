@@ -1,0 +1,234 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"balhost/host/internal/entry"
+	"balhost/host/internal/frame"
+	"balhost/host/internal/plain"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+)
+
+const (
+	helloLimit = 10 * time.Second // from the handshake to hello
+	pingAfter  = 25 * time.Second // without a frame from us
+	pongLimit  = 10 * time.Second // from a ping to the next frame from the device
+	ackLimit   = 10 * time.Second // from a downstream to its ack
+)
+
+// device is one device that is connected: one WebSocket, from its handshake to its end.
+// Two goroutines serve it. The one of run reads. It hands upstreams to the ledger, and
+// takes acks of downstreams. The other one, of serve, is the only one that writes frames.
+// The ledger's callbacks tell serve what may be acked (P1).
+type device struct {
+	s      *sockets
+	socket *socket
+	from   string        // set by open
+	route  int           // set by serve, before its first frame
+	shown  shown         // the credentials of the handshake
+	hint   chan struct{} // tells serve to look again
+	gone   chan struct{} // closed when it has no route any more, and nothing in flight
+	born   time.Time
+	heard  atomic.Int64 // when the last whole frame came, in ns since born: a clock that is set is no silence
+	junk   rate.Limiter // of frames that bring nothing: more than a few are a flood
+	line   entry.Line   // the ledger's: the order of its upstreams (P1)
+	stored func(error)  // d.decided, made once
+
+	mu       sync.Mutex // guards what follows
+	category string     // that its credential or hello says
+	until    time.Time  // its credential's end; zero: it has none
+	owed     []*owed    // upstreams and receipts without an answer, oldest first
+	noRoom   bool       // one of them was not stored: no later one is (P1)
+	window   int        // downstreams that it takes without an ack
+	flights  []flight   // those, oldest first
+	full     bool       // serve waits for an ack before it takes more
+	deaf     bool       // upstreams are not admitted any more: it was told to go
+	drain    time.Time  // if not zero, it is to leave, at the latest by then
+	welcome  bool       // it is to be written
+	ending   *ending    // why it ends: the first reason
+}
+
+// run is the device's whole life after the handshake.
+func (d *device) run(ctx context.Context) {
+	hello, e := d.open(ctx)
+	if e != nil {
+		close(d.gone)
+		d.s.left(d, e)
+		d.socket.close(e)
+		return
+	}
+	var writing sync.WaitGroup
+	writing.Go(func() { d.serve(hello) })
+	d.end(d.listen(ctx))
+	writing.Wait()
+}
+
+// open waits for hello, and finds out who the device is.
+func (d *device) open(ctx context.Context) (frame.Frame, *ending) {
+	f, err := d.socket.next(time.Now().Add(helloLimit))
+	if err != nil || f.Type != frame.TypeHello {
+		return f, d.s.notHello(err)
+	}
+	who, e := d.identify(ctx, &f)
+	if e != nil {
+		return f, e
+	}
+	d.from, d.category, d.until = who.from, who.category, who.until
+	d.window = frame.ReceiveMax
+	if f.ReceiveMax != 0 {
+		d.window = min(max(f.ReceiveMax, 1), frame.MostReceive)
+	}
+	d.welcome = true
+	if e := d.s.registry.add(d); e != nil {
+		return f, e
+	}
+	if err := d.socket.wire.SetReadDeadline(time.Time{}); err != nil {
+		return f, &ending{reason: err.Error()}
+	}
+	return f, nil
+}
+
+// identify finds out who shows hello, or what came with the handshake.
+func (d *device) identify(ctx context.Context, hello *frame.Frame) (identity, *ending) {
+	shows := d.shown
+	if hello.Token != "" {
+		shows.bearer = hello.Token
+	}
+	who, no := d.s.desk.identify(ctx, shows, hello.From, hello.Category)
+	if no != nil {
+		return who, no.close()
+	}
+	return who, nil
+}
+
+// notHello is the end of a socket whose first frame is no hello.
+func (s *sockets) notHello(err error) *ending {
+	if s.registry.drains() {
+		return because(websocket.StatusServiceRestart, restarts)
+	}
+	if e, ok := err.(*ending); ok {
+		return e
+	}
+	if err != nil {
+		return because(frame.CloseNoHello, clip("hello: "+err.Error()))
+	}
+	return because(frame.CloseNoHello, "the first frame has to be hello")
+}
+
+// listen reads frames until the socket ends.
+func (d *device) listen(ctx context.Context) *ending {
+	for {
+		f, err := d.socket.read()
+		if e, ok := err.(*ending); ok {
+			return e
+		}
+		d.heard.Store(int64(time.Since(d.born)))
+		if d.over() { // what comes now is for the device's next connection
+			continue
+		}
+		if e := d.frame(ctx, &f, err); e != nil {
+			d.end(e)
+		}
+	}
+}
+
+// frame handles one frame. wrong is nil, or says which of its fields is of a wrong type.
+func (d *device) frame(ctx context.Context, f *frame.Frame, wrong error) *ending {
+	switch f.Type {
+	case frame.TypeUpstream:
+		return d.upstream(f, wrong)
+	case frame.TypeReceipt:
+		return d.receipt(f, wrong)
+	case frame.TypeAck:
+		if d.acked(f.MessageID) {
+			return nil
+		}
+	case frame.TypeHello:
+		return d.again(ctx, f)
+	}
+	return d.useless()
+}
+
+// useless counts a frame that brings nothing: a pong, an unknown type, an ack of
+// something that is not in flight. A few of them do no harm.
+func (d *device) useless() *ending {
+	if d.junk.Allow() {
+		return nil
+	}
+	return d.limited("too many frames that bring nothing")
+}
+
+// limited is the end of a device that does too much of something.
+func (d *device) limited(by string) *ending {
+	d.s.tally.limited(plain.Brief(d.from), by)
+	return because(frame.CloseSlowDown, by)
+}
+
+// again handles a hello that is not the first: a new credential, before the old one ends.
+func (d *device) again(ctx context.Context, f *frame.Frame) *ending {
+	if e := d.useless(); e != nil {
+		return e
+	}
+	who, e := d.identify(ctx, f)
+	if e != nil {
+		return e
+	}
+	if who.from != d.from {
+		return because(frame.CloseForbidden, "a connection is one device's: from has changed")
+	}
+	d.mu.Lock()
+	d.category, d.until = who.category, who.until
+	d.welcome = true
+	d.mu.Unlock()
+	d.ring()
+	return nil
+}
+
+// controlled is called for each control frame. It reports whether it is answered.
+func (d *device) controlled() bool {
+	e := d.useless()
+	if e != nil {
+		d.end(e)
+	}
+	return e == nil
+}
+
+// end makes the device end, if it does not end yet.
+func (d *device) end(e *ending) {
+	d.mu.Lock()
+	if d.ending == nil {
+		d.ending = e
+	}
+	d.mu.Unlock()
+	d.ring()
+}
+
+func (d *device) over() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ending != nil
+}
+
+// ring makes serve look again.
+func (d *device) ring() {
+	select {
+	case d.hint <- struct{}{}:
+	default:
+	}
+}
+
+// leave makes the device go: it is told, what it is owed is written, and it ends by t at
+// the latest.
+func (d *device) leave(t time.Time) {
+	d.mu.Lock()
+	if d.drain.IsZero() {
+		d.drain = t
+	}
+	d.mu.Unlock()
+	d.ring()
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"balhost/host/internal/latency"
+)
+
+// tally counts what devices do, in the words of status.Gateway.
+type tally struct {
+	stored, duplicates, refused, noRoom, receipts atomic.Uint64
+	downstreams, acked, returned                  atomic.Uint64
+	inFlight                                      atomic.Int64
+	acks                                          latency.Histogram // from reading an upstream to writing its answer
+
+	mu            sync.Mutex // guards what follows
+	limits        uint64
+	lastLimited   string
+	lastLimitedAt time.Time
+}
+
+// told counts one answer, which was written at now.
+func (t *tally) told(o *owed, now time.Time) {
+	switch {
+	case o.state == refused:
+		t.refused.Add(1)
+	case o.state == later:
+		t.noRoom.Add(1)
+	case o.again:
+		t.duplicates.Add(1)
+	case o.receipt():
+		t.receipts.Add(1)
+	default:
+		t.stored.Add(1)
+	}
+	if o.state == stored {
+		t.acks.Add(now.Sub(o.read))
+	}
+}
+
+// limited counts that who, a from or an address, was over a limit.
+func (t *tally) limited(who, by string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limits++
+	t.lastLimited, t.lastLimitedAt = who+": "+by, time.Now()
+}

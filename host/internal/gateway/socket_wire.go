@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	writeLimit = 10 * time.Second // for one write; a device that reads nothing for longer loses its connection
+	readAhead  = 1 << 10          // bytes that one read may bring beside what is asked for; each idle socket holds them
+	mostHeld   = 64 << 10         // bytes that wait for one write, and one frame more
+)
+
+// wire is the connection below a WebSocket. Frames that are ready together leave in one
+// write, each write has a deadline, and an idle wire holds no memory for writing.
+type wire struct {
+	net.Conn
+	ahead []byte // what net/http had read when the connection became ours; the reader's
+
+	mu   sync.Mutex // guards what follows, and writes to Conn
+	held bool       // frames are collected
+	out  *[]byte    // of them; nil: none
+	err  error      // of the write that failed
+
+	hurry sync.Mutex // guards last
+	last  time.Time  // if not zero, every write ends by then
+}
+
+// spare has memory for frames that are written.
+var spare = sync.Pool{New: func() any { return new([]byte) }}
+
+func putSpare(b *[]byte) {
+	if cap(*b) <= 2*mostHeld {
+		*b = (*b)[:0]
+		spare.Put(b)
+	}
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.ahead) > 0 {
+		n := copy(p, w.ahead)
+		if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
+			w.ahead = nil
+		}
+		return n, nil
+	}
+	return w.Conn.Read(p)
+}
+
+// Write writes p, or keeps it for release.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.held {
+		return len(p), w.send(p)
+	}
+	if w.out == nil {
+		w.out = spare.Get().(*[]byte)
+	}
+	*w.out = append(*w.out, p...)
+	if len(*w.out) > mostHeld {
+		return len(p), w.flush()
+	}
+	return len(p), nil
+}
+
+// hold collects what is written until release.
+func (w *wire) hold() {
+	w.mu.Lock()
+	w.held = true
+	w.mu.Unlock()
+}
+
+// release writes what was held.
+func (w *wire) release() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = false
+	return w.flush()
+}
+
+func (w *wire) flush() error {
+	if w.out == nil {
+		return w.err
+	}
+	err := w.send(*w.out)
+	putSpare(w.out)
+	w.out = nil
+	return err
+}
+
+// send writes p at once. After a write that failed, half a frame may be on the wire: then
+// nothing follows it.
+func (w *wire) send(p []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.err = w.deadline(time.Now().Add(writeLimit)); w.err == nil {
+		_, w.err = w.Conn.Write(p)
+	}
+	if w.err != nil {
+		w.err = fmt.Errorf("write to the device: %w", w.err)
+	}
+	return w.err
+}
+
+func (w *wire) deadline(t time.Time) error {
+	w.hurry.Lock()
+	defer w.hurry.Unlock()
+	if !w.last.IsZero() && w.last.Before(t) {
+		t = w.last
+	}
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// hasten makes every write end by t, also one that is under way.
+func (w *wire) hasten(t time.Time) {
+	w.hurry.Lock()
+	defer w.hurry.Unlock()
+	w.last = t
+	w.Conn.SetWriteDeadline(t)
+}
+
+// hijack lets websocket.Accept take the connection as a wire, with small buffers instead
+// of net/http's: those of 10,000 idle sockets would take 80 MiB.
+type hijack struct {
+	http.ResponseWriter
+	wire *wire // set by Hijack
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	ahead, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	h.wire = &wire{Conn: conn, ahead: slices.Clone(ahead)}
+	const header = 16 // a frame's header fits; what it announces goes past the buffer
+	return h.wire, bufio.NewReadWriter(bufio.NewReaderSize(h.wire, readAhead), bufio.NewWriterSize(h.wire, header)), nil
+}
