@@ -319,6 +319,7 @@ var wallClock = map[string]string{
 	"host/internal/ledger/keys.go":                "keys of summaries",
 	"host/internal/ledger/tidy.go":                "the same",
 	"host/internal/pluginhost/artefact/folder.go": "a file's time, which is only compared for equality",
+	"host/internal/credential/hmac.go":            "the time in a signature",
 	"host/internal/fcm/decode.go":                 "CCS's time of a receipt",
 	"host/internal/ccssim/downstream.go":          "and the simulator's",
 	"host/internal/fcmsim/token.go":               "the times in a JWT",
