@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"balhost/host/internal/plain"
+	"balhost/host/internal/status"
+)
+
+// counts are those of status.Gateway that [tally] has not.
+type counts struct {
+	connections atomic.Int64
+	denied      atomic.Uint64
+
+	mu         sync.Mutex // guards what follows
+	lastDenied string
+	deniedAt   time.Time
+}
+
+// Status is what a gateway does.
+type Status struct {
+	status.Gateway
+	Unready  []string // why it can't do its work, each a sentence with the session's name
+	Warnings []string // what is wrong although it can
+}
+
+// Status is what the gateway does now.
+func (g *Gateway) Status() Status {
+	t, c := &g.tally, &g.counts
+	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	ack := t.acks.Summary()
+	s := Status{Gateway: status.Gateway{
+		Address: g.address(), Sockets: g.sockets.registry.count(), Connections: int(c.connections.Load()), MaxConnections: g.o.MaxConnections,
+		Stored: t.stored.Load(), Duplicates: t.duplicates.Load(), Refused: t.refused.Load(), NoRoom: t.noRoom.Load(), Receipts: t.receipts.Load(),
+		Downstreams: t.downstreams.Load(), Acked: t.acked.Load(), InFlight: int(t.inFlight.Load()), Returned: t.returned.Load(),
+		Denied: c.denied.Load(), AckP50: ms(ack.P50), AckP99: ms(ack.P99),
+	}}
+	c.mu.Lock()
+	s.LastDenied, s.LastDeniedAt = c.lastDenied, c.deniedAt
+	c.mu.Unlock()
+	t.mu.Lock()
+	s.Limited, s.LastLimited, s.LastLimitedAt = t.limits, t.lastLimited, t.lastLimitedAt
+	t.mu.Unlock()
+	return s
+}
+
+// deny counts a credential that fits no auth block. why has no part of it.
+func (g *Gateway) deny(address, why string) {
+	c := &g.counts
+	c.denied.Add(1)
+	c.mu.Lock()
+	c.lastDenied, c.deniedAt = why+" (from "+address+")", time.Now()
+	c.mu.Unlock()
+	g.said.Log(g.log.Warn, "a credential was denied", "conn", address, "err", why)
+}
+
+// limited counts what was over a limit. who is a device or an address.
+func (g *Gateway) limited(who, limit string) {
+	who = plain.Brief(who)
+	g.tally.limited(who, limit)
+	g.said.Log(g.log.Warn, "over a limit", "conn", who, "err", limit)
+}
