@@ -43,8 +43,20 @@ type sessionFinding struct {
 
 // online is what a session's server says.
 type online struct {
-	Accepted bool   `json:"accepted"`
-	Reason   string `json:"reason,omitempty"` // why not
+	Accepted  bool   `json:"accepted"`
+	Unreached bool   `json:"unreached,omitempty"` // and so it has refused nothing
+	Reason    string `json:"reason,omitempty"`    // why it is not accepted
+}
+
+// word is what it says, for a table.
+func (o *online) word() string {
+	switch {
+	case o.Accepted:
+		return "accepted"
+	case o.Unreached:
+		return "not reached"
+	}
+	return "not accepted"
 }
 
 type pluginFinding struct {
@@ -124,7 +136,7 @@ func (f *findings) ask(ctx context.Context, cfg config.Config) {
 		asking.Go(func() {
 			f.Sessions[i].Online = &online{Accepted: true}
 			if err := daemon.Probe(ctx, s); err != nil {
-				*f.Sessions[i].Online = online{Reason: err.Error()}
+				*f.Sessions[i].Online = online{Unreached: daemon.Unreached(err), Reason: err.Error()}
 			}
 		})
 	}
@@ -189,7 +201,11 @@ func (f *findings) refusal() error {
 	}
 	for _, s := range f.Sessions {
 		if s.Online != nil && !s.Online.Accepted {
-			errs = append(errs, fmt.Errorf("session %q: %s does not accept it: %s", s.Name, status.Server(s.Transport), s.Online.Reason))
+			verdict := "does not accept it"
+			if s.Online.Unreached {
+				verdict = "is not reached"
+			}
+			errs = append(errs, fmt.Errorf("session %q: %s %s: %s", s.Name, status.Server(s.Transport), verdict, s.Online.Reason))
 		}
 	}
 	var names []string
@@ -209,6 +225,8 @@ func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 	verdict := "is right"
 	if len(f.Errors) > 0 {
 		verdict = "can be read, but not used"
+	} else if slices.ContainsFunc(f.Sessions, func(s sessionFinding) bool { return s.Online != nil && !s.Online.Accepted }) {
+		verdict = "is right, but not every server accepts its session"
 	}
 	fmt.Fprintf(out, "%s %s: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, verdict, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
 	if err := f.printSessions(out); err != nil {
@@ -239,7 +257,7 @@ func (f *findings) printSessions(out io.Writer) error {
 			way = "up and down"
 		}
 		if s.Online != nil {
-			answer = map[bool]string{true: "accepted", false: "not accepted"}[s.Online.Accepted]
+			answer = s.Online.word()
 		}
 		t.row(s.Name, s.Transport, s.Server, way, s.Account, answer)
 	}

@@ -79,4 +79,14 @@ session "phones" {
 	if !strings.Contains(said, `session "main": CCS does not accept it: `) || !strings.Contains(said, `session "phones": FCM does not accept it: `) {
 		t.Errorf("it says %s", said)
 	}
+
+	ccs.Close()
+	fcm.Close()
+	code, out, said = line(t, "check", "--online")
+	if code != exitFailed || strings.Count(out, " not reached") != 2 || !strings.Contains(out, "is right, but not every server accepts its session") {
+		t.Errorf("exit %d, nobody listens:\n%s", code, out)
+	}
+	if !strings.Contains(said, `session "main": CCS is not reached: `) || !strings.Contains(said, `session "phones": FCM is not reached: `) {
+		t.Errorf("nobody listens: %s", said)
+	}
 }

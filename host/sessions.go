@@ -17,7 +17,7 @@ func printSessions(out io.Writer, sessions []status.Session, now time.Time) erro
 	for _, s := range sessions {
 		switch f := s.FCMv1; {
 		case f != nil:
-			t.row(s.Name, s.Address, "", stateFCMv1(s, now), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, "-", "", s.Downstreams, "-")
+			t.row(s.Name, s.Address, "", stateFCMv1(s), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, "-", "", s.Downstreams, "-")
 		case s.Name == "":
 			t.row(s.SenderID, s.Address, "", "not in the config", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
 		case len(s.Connections) == 0:
@@ -63,18 +63,11 @@ func connectionRows(t table, s status.Session, now time.Time) {
 }
 
 // stateFCMv1 is the state of a session by FCM's HTTP v1, in a word.
-func stateFCMv1(s status.Session, now time.Time) string {
-	switch {
-	case !s.HaltedUntil.IsZero():
+func stateFCMv1(s status.Session) string {
+	if !s.HaltedUntil.IsZero() {
 		return "halted"
-	case s.FCMv1.Refused:
-		return "refused"
-	case s.RestingUntil.After(now):
-		return "resting"
-	case !s.FCMv1.Token:
-		return "no token"
 	}
-	return "ready"
+	return s.FCMv1.State
 }
 
 // printFCMv1 prints what a session by FCM's HTTP v1 has in place of connections.
@@ -84,10 +77,16 @@ func printFCMv1(p func(string, ...any), s status.Session, now time.Time) {
 	if f.Token {
 		token = "access token for " + short(f.TokenUntil.Sub(now))
 	}
-	p("%s, as %s: %s, %.0f messages/s at most now, %s; nothing comes up through it",
-		s.Transport, cmp.Or(f.Account, "the platform's own account"), token, f.Rate, count(f.Connections, "connection", "connections"))
-	if s.RestingUntil.After(now) {
-		p("no request for %s: FCM wants fewer, or is not reached", short(s.RestingUntil.Sub(now)))
+	rate := fmt.Sprintf("%.0f messages/s at most", f.MostRate)
+	if f.Rate < f.MostRate {
+		rate = fmt.Sprintf("%.0f messages/s at most now, rising to %.0f", f.Rate, f.MostRate)
+	}
+	p("%s, as %s: %s, %s, %s; nothing comes up through it",
+		s.Transport, cmp.Or(f.Account, "the platform's own account"), token, rate, count(f.Connections, "connection", "connections"))
+	if left := s.RestingUntil.Sub(now); left > 0 && f.State == "resting" {
+		p("no request for %s: the project's quota at FCM is used up; it goes on by itself, slower", short(left))
+	} else if left > 0 {
+		p("no request for %s: FCM is not reached, or is in trouble; it is tried again by itself, and balhost reload tries it at once", short(left))
 	}
 	if f.Ambiguous > 0 {
 		p("%s no answer: FCM may have delivered what they sent, and it is sent again", count(int(f.Ambiguous), "request got", "requests got"))
@@ -128,6 +127,6 @@ func printTrouble(p func(string, ...any), s status.Session, now time.Time) {
 		}
 	}
 	if s.LastError != "" && !s.LastErrorAt.IsZero() {
-		p("%s ago: %s", ago(now, s.LastErrorAt), s.LastError)
+		p("the last trouble, %s ago: %s", ago(now, s.LastErrorAt), s.LastError)
 	}
 }

@@ -13,27 +13,31 @@ import (
 // connections. Its problems follow, as those of any session.
 func TestStatusOfFCMv1(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	whole := status.FCMv1{Account: "a@p.iam.gserviceaccount.com", Token: true, TokenUntil: now.Add(55 * time.Minute), InFlight: 3, Window: 400, Connections: 2, Rate: 8000}
+	whole := status.FCMv1{Account: "a@p.iam.gserviceaccount.com", Token: true, TokenUntil: now.Add(55 * time.Minute), InFlight: 3, Window: 400, Connections: 2, State: "ready", Rate: 8000, MostRate: 8000}
 	for name, c := range map[string]struct {
 		change func(*status.Session)
 		want   []string
 	}{
 		"ready": {func(*status.Session) {}, []string{
 			"phones   fcm.googleapis.com  -     ready  -    3/400      7        -   -        41    -\n",
-			"  phones: fcm_v1, as a@p.iam.gserviceaccount.com: access token for 55m0s, 8000 messages/s at most now, 2 connections; nothing comes up through it\n",
+			"  phones: fcm_v1, as a@p.iam.gserviceaccount.com: access token for 55m0s, 8000 messages/s at most, 2 connections; nothing comes up through it\n",
 		}},
-		"no token": {func(s *status.Session) { s.FCMv1.Token, s.FCMv1.Account = false, "" }, []string{
+		"no token": {func(s *status.Session) { s.FCMv1.State, s.FCMv1.Token, s.FCMv1.Account = "no token", false, "" }, []string{
 			" no token ", "  phones: fcm_v1, as the platform's own account: no access token, ",
 		}},
-		"resting": {func(s *status.Session) { s.RestingUntil, s.FCMv1.Rate = now.Add(time.Minute), 4000 }, []string{
-			" resting ", ", 4000 messages/s at most now,", "  phones: no request for 1m0s: FCM wants fewer, or is not reached\n",
+		"resting": {func(s *status.Session) {
+			s.FCMv1.State, s.RestingUntil, s.FCMv1.Rate = "resting", now.Add(time.Minute), 4000
+		}, []string{
+			" resting ", ", 4000 messages/s at most now, rising to 8000,", "  phones: no request for 1m0s: the project's quota at FCM is used up; it goes on by itself, slower\n",
 		}},
-		"rested":  {func(s *status.Session) { s.RestingUntil = now.Add(-time.Minute) }, []string{" ready "}},
-		"refused": {func(s *status.Session) { s.FCMv1.Refused = true }, []string{" refused "}},
+		"not reached": {func(s *status.Session) { s.FCMv1.State, s.RestingUntil = "not reached", now.Add(time.Minute) }, []string{
+			" not reached ", "  phones: no request for 1m0s: FCM is not reached, or is in trouble; it is tried again by itself, and balhost reload tries it at once\n",
+		}},
+		"refused": {func(s *status.Session) { s.FCMv1.State = "refused" }, []string{" refused "}},
 		"halted": {func(s *status.Session) {
 			s.HaltedUntil, s.LastError, s.LastErrorAt = now.Add(4*time.Minute), "PERMISSION_DENIED: no", now.Add(-time.Second)
 		}, []string{
-			" halted ", "  phones: FCM refuses the account: no downstream goes out for 4m0s\n", "  phones: 1s ago: PERMISSION_DENIED: no\n",
+			" halted ", "  phones: FCM refuses the account: no downstream goes out for 4m0s\n", "  phones: the last trouble, 1s ago: PERMISSION_DENIED: no\n",
 		}},
 		"no answers": {func(s *status.Session) { s.FCMv1.Ambiguous, s.FCMv1.Odd = 1, 2 }, []string{
 			"  phones: 1 request got no answer: FCM may have delivered what they sent, and it is sent again\n", "  phones: 2 answers were of an unknown form; they count as taken\n",

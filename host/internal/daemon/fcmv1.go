@@ -47,8 +47,8 @@ func tellFCMv1(s fcmv1.Status) status.Session {
 		Downstreams: s.Downstreams, Answered: s.Acked + s.Refused,
 		RestingUntil: s.RestingUntil, LastError: s.LastError, LastErrorAt: s.LastErrorAt,
 		FCMv1: &status.FCMv1{
-			Account: s.Account, Refused: s.AccountRefused, Token: !s.TokenUntil.IsZero(), TokenUntil: s.TokenUntil, InFlight: s.InFlight, Window: s.Window,
-			Connections: s.Connections, Dialled: s.Dialled, Rate: s.Rate, Ambiguous: s.Ambiguous, Odd: s.Odd,
+			Account: s.Account, State: string(s.State), Refused: s.AccountRefused, Token: !s.TokenUntil.IsZero(), TokenUntil: s.TokenUntil, InFlight: s.InFlight, Window: s.Window,
+			Connections: s.Connections, Dialled: s.Dialled, Rate: s.Rate, MostRate: s.MostRate, Ambiguous: s.Ambiguous, Odd: s.Odd,
 		},
 	}
 	for _, why := range s.Unready {

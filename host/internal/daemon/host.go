@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -151,6 +152,9 @@ func (h *host) tell(l *look) admin.Status {
 		s.Waiting, s.Later, s.NextTry, s.HaltedUntil = o.Pending, o.Later, o.Next, o.HaltedUntil
 		if o.RestsUntil.After(s.RestingUntil) {
 			s.RestingUntil = o.RestsUntil
+			if f := s.FCMv1; f != nil && f.State == string(fcmv1.Ready) {
+				f.State = string(fcmv1.Resting)
+			}
 		}
 		st.Sessions = append(st.Sessions, s)
 		st.Unusable = append(st.Unusable, s.Recent...)

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
@@ -26,4 +28,14 @@ func Probe(ctx context.Context, s config.Session) error {
 	session := ccs.New(ccsOptions(s, roots, hclog.NewNullLogger()))
 	defer session.Close()
 	return session.Open(ctx, nil)
+}
+
+// Unreached reports whether Probe failed because the server was not reached: then it has
+// refused nothing.
+func Unreached(err error) bool {
+	if _, ok := errors.AsType[*fcmv1.Unreached](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }

@@ -70,8 +70,8 @@ func TestStatusJSON(t *testing.T) {
 			}, at(0)),
 			tellCCS(ccs.Status{Name: "quiet", SenderID: "200"}, at(0)),
 			tellFCMv1(fcmv1.Status{
-				Name: "phones", SenderID: "400", Address: "fcm.googleapis.com", Downstreams: 101, Acked: 102, Refused: 103, Ambiguous: 104, Odd: 105,
-				Account: "a@p.iam.gserviceaccount.com", AccountRefused: true, InFlight: 106, Window: 107, Connections: 108, Dialled: 109, Rate: 110.5, TokenUntil: at(23), RestingUntil: at(24),
+				Name: "phones", SenderID: "400", Address: "fcm.googleapis.com", State: fcmv1.Refused, Downstreams: 101, Acked: 102, Refused: 103, Ambiguous: 104, Odd: 105,
+				Account: "a@p.iam.gserviceaccount.com", AccountRefused: true, InFlight: 106, Window: 107, Connections: 108, Dialled: 109, Rate: 110.5, MostRate: 111.5, TokenUntil: at(23), RestingUntil: at(24),
 				LastError: "last answer", LastErrorAt: at(25), Unready: []string{"never shown"}, Warnings: []string{"never shown"},
 			}),
 		},

@@ -21,31 +21,12 @@ type account struct {
 
 // halted notes that FCM does not serve the account, and says what to do.
 func (a *account) halted(j *judgement, project string) string {
-	a.wrong = advised(j, project, a.key)
+	a.wrong = advised(j.Description, accountAdvice(j, project, a.key))
 	return a.wrong
 }
 
 // served notes that FCM serves the account.
 func (a *account) served() { a.wrong, a.known = "", true }
-
-// advised is what FCM said, with what to do about it.
-func advised(j *judgement, project string, key serviceaccount.Key) string {
-	who := "these credentials"
-	if key.Private != nil {
-		who = fmt.Sprintf("%v of project %s", key, key.ProjectID)
-	}
-	what := ""
-	switch {
-	case j.Code == "SERVICE_DISABLED":
-		what = fmt.Sprintf("enable the Firebase Cloud Messaging API for project %s (console.cloud.google.com, APIs)", project)
-	case j.sign == badToken:
-		what = fmt.Sprintf("FCM takes no access token of %s, not even a new one: does the key belong to this project, and is this machine's clock right?", who)
-	default:
-		what = fmt.Sprintf("%s may not send for project %s: is sender_id the number of that project, is endpoint right, "+
-			"and has the account the permission cloudmessaging.messages.create (role Firebase Cloud Messaging API Admin)?", who, project)
-	}
-	return j.Description + ": " + what
-}
 
 // recheck is how often FCM is asked again while it does not serve the account, beside
 // what the outbox sends as a probe: there may be nothing to send.
@@ -106,7 +87,17 @@ func (s *Session) check(ctx context.Context) error {
 	case j.Verdict == flow.Halt:
 		return fmt.Errorf("%s: %s", j.Code, s.account.halted(&j, s.o.SenderID))
 	}
+	if j.sign == unsent {
+		return &Unreached{Endpoint: s.o.Endpoint, Why: j.Description}
+	}
 	return fmt.Errorf("%s: %s", cmp.Or(j.Code, "no answer"), j.Description)
+}
+
+// Unreached is the error when no request gets to FCM, so FCM has refused nothing.
+type Unreached struct{ Endpoint, Why string }
+
+func (u *Unreached) Error() string {
+	return fmt.Sprintf("%s (endpoint) is not reached: %s", u.Endpoint, u.Why)
 }
 
 // Open fetches an access token and asks FCM whether it serves the account, before Run.

@@ -58,15 +58,18 @@ func (a *alarms) warnings(now time.Time) (all []string) {
 		all = append(all, fmt.Sprintf("%d of the last %d answers say that the target belongs to another Firebase project: is sender_id the project that the app was built with?", strangers, a.n))
 	}
 	if recent(a.key, now) {
-		all = append(all, "FCM can't reach Apple's devices or browsers, because the key for them in the Firebase console is wrong or has expired (Project settings, Cloud Messaging); Android goes on: "+a.key.what)
+		all = append(all, "FCM can't reach Apple's devices or browsers, because the key for them in the Firebase console is wrong or has expired (Project settings, Cloud Messaging); Android goes on; said for an hour after the last such answer, which was "+before(a.key.at, now)+": "+a.key.what)
 	}
 	if recent(a.redirect, now) {
-		all = append(all, "something between this host and FCM redirects requests: is it a proxy or a login page, or is endpoint wrong? "+a.redirect.what)
+		all = append(all, "something between this host and FCM redirects requests: is it a proxy or a login page, or is endpoint wrong? Said for an hour after the last such answer, which was "+before(a.redirect.at, now)+": "+a.redirect.what)
 	}
 	if !a.barren.IsZero() && now.Sub(a.barren) >= outage {
 		all = append(all, fmt.Sprintf("FCM has taken nothing and refused nothing for %v, only retries: is it an outage, or a proxy in between?", now.Sub(a.barren).Round(time.Minute)))
 	}
 	return all
 }
+
+// before is how long ago at was.
+func before(at, now time.Time) string { return now.Sub(at).Round(time.Second).String() + " ago" }
 
 func recent(n notice, now time.Time) bool { return !n.at.IsZero() && now.Sub(n.at) < noticed }

@@ -261,6 +261,9 @@ func (s *Session) note(j *judgement, g entry.Outgoing, began time.Time) {
 		s.err, s.errAt = j.Code+": "+j.Description, now
 	}
 	s.alarms.note(j.sign, retried, j.Description, now)
+	if j.Verdict == flow.Fail {
+		j.Description = advised(j.Description, messageAdvice(j))
+	}
 }
 
 // say logs what an answer says of the session. The outbox logs what became of the downstream.
@@ -271,6 +274,6 @@ func (s *Session) say(j *judgement) {
 	case ambiguous, trouble, redirected:
 		s.said.Log(warn, "FCM gives no answer, or is in trouble; downstreams are tried again", "code", j.Code, "err", j.Description)
 	case quota:
-		s.said.Log(warn, "the project sends too much for FCM: it rests, and goes on slower", "took", j.RetryAfter, "err", j.Description)
+		s.said.Log(warn, "the project's quota at FCM is used up", "took", j.RetryAfter, "err", advised(j.Description, quotaAdvice))
 	}
 }

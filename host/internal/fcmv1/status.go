@@ -5,9 +5,23 @@ import (
 	"time"
 )
 
+// State is how a session does, in a word. All but Ready and Resting mean that it can't
+// do its work, and Status.Unready says why.
+type State string
+
+// The states, the worst first.
+const (
+	NoToken    State = "no token"    // FCM can't be asked without one
+	Refused    State = "refused"     // FCM does not serve the account
+	NotReached State = "not reached" // requests don't get through to FCM, or FCM is in trouble
+	Resting    State = "resting"     // the project's quota is used up: it goes on by itself
+	Ready      State = "ready"
+)
+
 // Status is a session at one moment. Counters count since the start.
 type Status struct {
 	Name, SenderID, Address string
+	State                   State
 
 	Downstreams    uint64 // attempts that were sent
 	Acked, Refused uint64 // of these, by FCM
@@ -17,10 +31,10 @@ type Status struct {
 	Account        string // who sends; "" with ADC
 	AccountRefused bool   // FCM does not serve it
 	InFlight       int
-	Window         int    // how many may be in flight
-	Connections    int    // open now
-	Dialled        uint64 // connections that were begun
-	Rate           float64
+	Window         int       // how many may be in flight
+	Connections    int       // open now
+	Dialled        uint64    // connections that were begun
+	Rate, MostRate float64   // messages a second that may go now, and at most
 	TokenUntil     time.Time // zero: there is no access token
 	RestingUntil   time.Time // for the project's quota, or because nothing gets through
 	LastError      string
@@ -40,7 +54,7 @@ func (s *Session) Status() Status {
 		Downstreams: s.counts.sent.Load(), Acked: s.counts.acked.Load(), Refused: s.counts.refused.Load(),
 		Ambiguous: s.counts.ambiguous.Load(), Odd: s.counts.odd.Load(),
 		InFlight: s.inFlight, Window: s.window.connections * s.window.streams, Connections: int(s.links.open.Load()), Dialled: s.links.dialled.Load(),
-		Rate: s.pace.rate(now), TokenUntil: until, LastError: s.err, LastErrorAt: s.errAt,
+		Rate: s.pace.rate(now), MostRate: s.pace.full, TokenUntil: until, LastError: s.err, LastErrorAt: s.errAt,
 		Warnings: s.alarms.warnings(now),
 	}
 	if s.account.key.Private != nil {
@@ -49,9 +63,7 @@ func (s *Session) Status() Status {
 	if rest := later(s.pace.resting, s.health.until); rest.After(now) {
 		st.RestingUntil = rest
 	}
-	if !until.After(now) {
-		st.Unready = append(st.Unready, "there is no access token: "+orElse(tokenErr, "it is being fetched"))
-	} else if tokenErr != nil {
+	if tokenErr != nil && until.After(now) {
 		st.Warnings = append(st.Warnings, "the next access token can't be fetched: "+text(tokenErr.Error()))
 	}
 	if st.AccountRefused = s.account.wrong != ""; st.AccountRefused {
@@ -59,6 +71,20 @@ func (s *Session) Status() Status {
 	}
 	if s.health.careful {
 		st.Unready = append(st.Unready, "requests don't get through: "+s.health.why)
+	}
+	switch {
+	case !until.After(now):
+		st.State = NoToken
+		st.Unready = append(st.Unready, "there is no access token: "+orElse(tokenErr, "it is being fetched"))
+	case st.AccountRefused:
+		st.State = Refused
+	case s.health.careful:
+		st.State = NotReached
+	case s.pace.resting.After(now):
+		st.State = Resting
+		st.Warnings = append(st.Warnings, fmt.Sprintf("the project's quota at FCM is used up: no request for %s; %s", s.pace.resting.Sub(now).Round(time.Second), quotaAdvice))
+	default:
+		st.State = Ready
 	}
 	if s.account.file != "" {
 		st.Warnings = append(st.Warnings, fmt.Sprintf("the key file has changed and can't be used, so the old key stays: %s", s.account.file))

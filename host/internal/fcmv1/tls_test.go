@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -144,6 +145,11 @@ func TestProbe(t *testing.T) {
 		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	_, refused := errors.AsType[*Unreached](Probe(t.Context(), Options{SenderID: project, Credentials: key, TLS: config, Endpoint: server.URL}))
+	closed := Probe(t.Context(), Options{SenderID: project, Credentials: key, TLS: config, Endpoint: "https://127.0.0.1:1"})
+	if u, ok := errors.AsType[*Unreached](closed); !ok || refused || u.Endpoint != "https://127.0.0.1:1" || strings.Contains(closed.Error(), codeUnsent) {
+		t.Errorf("nobody listens: %v", closed)
 	}
 	bodies.Range(func(body, _ any) bool {
 		if body != checkRequest {

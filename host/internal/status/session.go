@@ -43,6 +43,7 @@ type Session struct {
 // FCMv1 is what only a session by FCM's HTTP v1 has.
 type FCMv1 struct {
 	Account     string    `json:"account,omitempty"` // the service account that sends; absent with the platform's own credentials
+	State       string    `json:"state"`             // ready, resting (for the project's quota), not reached, refused, no token
 	Token       bool      `json:"token"`             // there is an access token
 	TokenUntil  time.Time `json:"token_until,omitzero"`
 	Refused     bool      `json:"refused,omitempty"` // FCM does not serve the account
@@ -51,6 +52,7 @@ type FCMv1 struct {
 	Connections int       `json:"connections"`       // open now
 	Dialled     uint64    `json:"dialled"`           // connections that were begun
 	Rate        float64   `json:"rate"`              // messages a second that may go now
+	MostRate    float64   `json:"most_rate"`         // and at most, as the config says
 	Ambiguous   uint64    `json:"ambiguous"`         // requests without an answer: FCM may have delivered them, and they are sent again
 	Odd         uint64    `json:"odd"`               // answers of an unknown form that count as taken
 }
