@@ -18,7 +18,7 @@ const (
 	reportLines  = 10               // of one code
 	reportEvery  = 30 * time.Second // in so long
 	reportCodes  = 64               // that are told apart; a peer can make up any number
-	reportLength = 600              // of what the peer said, in bytes
+	reportLength = 1 << 10          // of what the peer said, in bytes, with what the transport advises
 )
 
 // report is what was said of one code lately.
@@ -57,7 +57,7 @@ func (b *Outbox) tell(it *item, status message.OutcomeStatus, why flow.Answer, n
 		if m, err := b.o.Ledger.Downstream(it.Seq); err == nil { // else the line goes without it
 			to = plain.Brief(target(m.To))
 		}
-		b.log.Warn(what, append([]any{"msg_id", it.MessageID, "to", to}, pairs(why)...)...)
+		b.log.Warn(what, append([]any{"session", b.named(it.queue.sender), "msg_id", it.MessageID, "to", to}, pairs(why)...)...)
 	}
 }
 

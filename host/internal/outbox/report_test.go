@@ -22,7 +22,7 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 		l.accept(token, 0, -1)
 		take(b, 1)
 		b.Answered("main", 1, saying(unregistered, "gone\nfor good\x1b[2J"))
-		want := "[WARN]  downstream failed: msg_id=d-1 to=\"fJx0_pmQRE-2aVtU…\" code=DEVICE_UNREGISTERED err=\"gone·for good·[2J\"\n"
+		want := "[WARN]  downstream failed: session=main msg_id=d-1 to=\"fJx0_pmQRE-2aVtU…\" code=DEVICE_UNREGISTERED err=\"gone·for good·[2J\"\n"
 		if log.String() != want {
 			t.Errorf("logged\n%swant\n%s", log.String(), want)
 		}
