@@ -322,6 +322,7 @@ var wallClock = map[string]string{
 	"host/internal/credential/hmac.go":            "the time in a signature",
 	"host/internal/fcm/decode.go":                 "CCS's time of a receipt",
 	"host/internal/ccssim/downstream.go":          "and the simulator's",
+	"host/internal/devicesim/device.go":           "the same",
 	"host/internal/fcmsim/token.go":               "the times in a JWT",
 	"host/testdata/laps/main.go":                  "a book of the tests",
 	"host/testdata/scribe/main.go":                "a name",
