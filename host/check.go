@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,10 +36,11 @@ type sessionFinding struct {
 	Name      string            `json:"name"`
 	SenderID  string            `json:"sender_id"`
 	Transport message.Transport `json:"transport"`
-	Server    string            `json:"server"`            // where it connects to
+	Server    string            `json:"server"`            // where it connects to; of a gateway alone: where it listens
 	Account   string            `json:"account,omitempty"` // the service account of fcm_v1
 	Upstream  bool              `json:"upstream"`          // it brings messages up
-	Online    *online           `json:"online,omitempty"`  // only with --online
+	Online    *online           `json:"online,omitempty"`  // only with --online, and of a session with a server
+	Gateway   *gatewayFinding   `json:"gateway,omitempty"`
 }
 
 // online is what a session's server says.
@@ -78,10 +80,12 @@ file, line and column. Then reads the header of each file in the plugins folder,
 and says whether the host would run it. It starts nothing and writes nothing.
 
 With --online it also asks the server of each session whether it accepts the session:
-CCS by one more login, FCM by a message that is checked and not sent.
+CCS by one more login, FCM by a message that is checked and not sent. It fetches the
+public keys by which a gateway checks devices. It doesn't try whether a gateway can
+listen: a running host has the address.
 
-Exit codes: 0 all is well, 1 a file can't be used or a server accepts a session not,
-78 the config is wrong.`,
+Exit codes: 0 all is well, 1 a file can't be used, a server accepts a session not, or
+keys can't be had; 78 the config is wrong.`,
 		Example: "  balhost check -c /etc/balhost/config.hcl\n  balhost check --online\n  balhost check --json",
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -117,9 +121,14 @@ Exit codes: 0 all is well, 1 a file can't be used or a server accepts a session 
 
 // found is what the config says of a session.
 func found(s config.Session) sessionFinding {
-	f := sessionFinding{Name: s.Name, SenderID: s.SenderID, Transport: s.Transport()}
+	f := sessionFinding{Name: s.Name, SenderID: s.SenderID, Transport: s.Transport(), Upstream: s.CCS != nil || s.Gateway != nil}
+	if s.Gateway != nil {
+		f.Server, f.Gateway = s.Gateway.Listen, foundGateway(*s.Gateway)
+	}
 	if s.CCS != nil {
-		f.Server, f.Upstream = s.CCS.Address, true
+		f.Server = s.CCS.Address
+	}
+	if s.FCMv1 == nil {
 		return f
 	}
 	f.Server, f.Account = s.FCMv1.Endpoint, "the platform's own"
@@ -133,6 +142,12 @@ func found(s config.Session) sessionFinding {
 func (f *findings) ask(ctx context.Context, cfg config.Config) {
 	var asking sync.WaitGroup
 	for i, s := range cfg.Sessions {
+		if g := f.Sessions[i].Gateway; g != nil {
+			asking.Go(func() { g.fetch(ctx) })
+		}
+		if s.CCS == nil && s.FCMv1 == nil {
+			continue
+		}
 		asking.Go(func() {
 			f.Sessions[i].Online = &online{Accepted: true}
 			if err := daemon.Probe(ctx, s); err != nil {
@@ -185,6 +200,9 @@ func (f *findings) look(cfg config.Config) {
 		if _, err := s.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: ca_file: %v", s.Name, err))
 		}
+		if s.Gateway != nil {
+			f.lookAtGateway(s.Name, *s.Gateway, time.Now())
+		}
 	}
 	slices.Sort(f.Notes)
 }
@@ -206,6 +224,9 @@ func (f *findings) refusal() error {
 				verdict = "is not reached"
 			}
 			errs = append(errs, fmt.Errorf("session %q: %s %s: %s", s.Name, status.Server(s.Transport), verdict, s.Online.Reason))
+		}
+		if s.Gateway != nil {
+			errs = append(errs, s.Gateway.refusals(s.Name)...)
 		}
 	}
 	var names []string
@@ -259,7 +280,18 @@ func (f *findings) printSessions(out io.Writer) error {
 		if s.Online != nil {
 			answer = s.Online.word()
 		}
+		if s.Gateway != nil && s.Server == s.Gateway.Listen {
+			answer = "" // there is no server to ask
+		}
 		t.row(s.Name, s.Transport, s.Server, way, s.Account, answer)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, s := range f.Sessions {
+		if s.Gateway != nil {
+			s.Gateway.print(out, s.Name, time.Now())
+		}
+	}
+	return nil
 }

@@ -33,13 +33,15 @@ import (
 //	hangup host                SIGHUP
 //	dies host CODE             wait for an end that nobody asked for
 //	ask sim|fcm|host PATH [BODY]  HTTP; with a body it is a POST. The answer is stdout
+//	ask gateway|moved|stranger PATH [BODY]  the same as a device with the token "devtoken" at $GATEWAY or $MOVED, or
+//	                           with another token at $GATEWAY. The answer begins with its status
 //	[!] until PATTERN COMMAND  repeat ask or a program until its output matches, for a minute
 //	answered                   wait until the simulator's devices have one answer for each message (checkAnswers)
 //	exits CODE COMMAND         a program's exit code
 //	drop PROGRAM [NAME]        copy a program into the plugins folder: echo, scribe, or a script's own file
 //
-// $CCS, $FCM and $BALHOST_ADMIN are their addresses, $SHIPPED is config.hcl
-// as shipped. A script without a config.hcl of its own has usualConfig with its
+// $CCS, $FCM and $BALHOST_ADMIN are their addresses, $GATEWAY and $MOVED are free ones,
+// $SHIPPED is config.hcl as shipped. A script without a config.hcl of its own has usualConfig with its
 // more.hcl behind.
 func TestScript(t *testing.T) {
 	plugins := builtPlugins(t)
@@ -55,6 +57,13 @@ func TestScript(t *testing.T) {
 			e.Values[stageKey] = s
 			e.Defer(s.clear)
 			e.Setenv("SHIPPED", shipped)
+			for i, name := range []string{"GATEWAY", "MOVED"} {
+				if s.gateway[i], err = freeAddress(); err != nil {
+					return err
+				}
+				e.Setenv(name, s.gateway[i])
+				s.env = append(s.env, name+"="+s.gateway[i])
+			}
 			return s.furnish()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -119,6 +128,7 @@ type stage struct {
 	control string              // the FCM simulator's HTTP control
 	fcm     string              // its URL, kept over restarts
 	admin   string              // the host's HTTP API
+	gateway [2]string           // $GATEWAY and $MOVED
 }
 
 func onStage(f func(s *stage, args []string) (out string, err error)) func(*testscript.TestScript, bool, []string) {
@@ -218,16 +228,22 @@ func (s *stage) startFCM(flags []string) error {
 
 // startDev starts both in one process, its simulator where nobody else is.
 func (s *stage) startDev(flags []string) error {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeAddress()
 	if err != nil {
 		return err
 	}
-	s.ccs = free.Addr().String()
-	if err := free.Close(); err != nil {
-		return err
-	}
+	s.ccs = free
 	s.env = append(s.env, "CCS="+s.ccs)
 	return s.runHost("dev", append([]string{"dev", "--plain", "--http", "127.0.0.1:0"}, flags...))
+}
+
+// freeAddress is one where nobody listened a moment ago.
+func freeAddress() (string, error) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return free.Addr().String(), free.Close()
 }
 
 func (s *stage) startHost(flags []string) error {
@@ -299,9 +315,9 @@ func (s *stage) diesCmd(args []string) (string, error) {
 
 func (s *stage) askCmd(args []string) (string, error) {
 	if len(args) < 2 {
-		return "", errors.New("usage: ask sim|fcm|host PATH [BODY]")
+		return "", errors.New("usage: ask sim|fcm|host|gateway|moved|stranger PATH [BODY]")
 	}
-	url := "http://" + map[string]string{"sim": s.sim, "fcm": s.control, "host": s.admin}[args[0]] + args[1]
+	url := "http://" + map[string]string{"sim": s.sim, "fcm": s.control, "host": s.admin, "gateway": s.gateway[0], "stranger": s.gateway[0], "moved": s.gateway[1]}[args[0]] + args[1]
 	method, body := http.MethodGet, strings.Join(args[2:], " ")
 	if body != "" {
 		method = http.MethodPost
@@ -310,12 +326,20 @@ func (s *stage) askCmd(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	token, device := map[string]string{"gateway": "devtoken", "moved": "devtoken", "stranger": "guessed"}[args[0]]
+	if device {
+		request.Header.Set("Authorization", "Bearer "+token)
+		request.Header.Set("Content-Type", "application/json")
+	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
+	if device {
+		return fmt.Sprintf("%d %s", response.StatusCode, answer), err
+	}
 	if err == nil && response.StatusCode == http.StatusBadRequest {
 		err = fmt.Errorf("ask %v: %s", args, answer)
 	}

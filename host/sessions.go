@@ -17,7 +17,11 @@ func printSessions(out io.Writer, sessions []status.Session, now time.Time) erro
 	for _, s := range sessions {
 		switch f := s.FCMv1; {
 		case f != nil:
-			t.row(s.Name, s.Address, "", stateFCMv1(s), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, "-", "", s.Downstreams, "-")
+			up, ack := upByGateway(s)
+			t.row(s.Name, s.Address, "", stateFCMv1(s), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, up, ack, s.Downstreams, "-")
+		case s.Gateway != nil && s.Address == s.Gateway.Address: // alone
+			up, ack := upByGateway(s)
+			t.row(s.Name, s.Address, "", stateGateway(s), "", s.Gateway.InFlight, s.Waiting, up, ack, s.Downstreams, "-")
 		case s.Name == "":
 			t.row(s.SenderID, s.Address, "", "not in the config", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
 		case len(s.Connections) == 0:
@@ -35,6 +39,9 @@ func printSessions(out io.Writer, sessions []status.Session, now time.Time) erro
 		}
 		if s.FCMv1 != nil {
 			printFCMv1(p, s, now)
+		}
+		if s.Gateway != nil {
+			printGateway(p, *s.Gateway, now)
 		}
 		printTrouble(p, s, now)
 	}
@@ -81,8 +88,12 @@ func printFCMv1(p func(string, ...any), s status.Session, now time.Time) {
 	if f.Rate < f.MostRate {
 		rate = fmt.Sprintf("%.0f messages/s at most now, rising to %.0f", f.Rate, f.MostRate)
 	}
-	p("%s, as %s: %s, %s, %s; nothing comes up through it",
-		s.Transport, cmp.Or(f.Account, "the platform's own account"), token, rate, count(f.Connections, "connection", "connections"))
+	up := "; nothing comes up through it"
+	if s.Gateway != nil {
+		up = ""
+	}
+	p("%s, as %s: %s, %s, %s%s",
+		s.Transport, cmp.Or(f.Account, "the platform's own account"), token, rate, count(f.Connections, "connection", "connections"), up)
 	if left := s.RestingUntil.Sub(now); left > 0 && f.State == "resting" {
 		p("no request for %s: the project's quota at FCM is used up; it goes on by itself, slower", short(left))
 	} else if left > 0 {

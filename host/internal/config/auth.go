@@ -1,8 +1,6 @@
 package config
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -105,9 +103,6 @@ func (c *checker) jwks(a *hcl.Attribute) string {
 	return where
 }
 
-// maxJWKS bounds a file of public keys. Google's has about 2 KiB.
-const maxJWKS = 1 << 20
-
 // keySet is where text says that public keys are, and what is wrong with it.
 func (c *checker) keySet(text string) (where, wrong string) {
 	switch u, err := url.Parse(text); {
@@ -117,11 +112,11 @@ func (c *checker) keySet(text string) (where, wrong string) {
 		return text, fmt.Sprintf("%q has %s in it", text, unprintable(text))
 	case !strings.Contains(text, "://"):
 		path := c.abs(text)
-		text, err := regular.Read(path, maxJWKS)
+		text, err := regular.Read(path, credential.MaxJWKS)
 		if err != nil {
 			return path, err.Error()
 		}
-		if err := checkKeys(text); err != nil {
+		if _, err := credential.ParseJWKS(text); err != nil {
 			return path, fmt.Sprintf("%s: %v", path, err)
 		}
 		return path, ""
@@ -236,18 +231,4 @@ func appIDs(v cty.Value) (ids []string, wrong string) {
 		ids = append(ids, e.AsString())
 	}
 	return ids, ""
-}
-
-// checkKeys says what is wrong with a set of public keys.
-func checkKeys(text []byte) error {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(text, &set); err != nil {
-		return fmt.Errorf("is no JSON: %w", err)
-	}
-	if len(set.Keys) == 0 {
-		return errors.New(`has no "keys" in it: it is to be a JSON Web Key Set`)
-	}
-	return nil
 }

@@ -79,8 +79,12 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := h.sessions.listen(ctx, first); err != nil {
+		return err
+	}
 	api, err := o.Make.API(h.apiOptions())
 	if err != nil {
+		first.close()
 		return err
 	}
 	o.Log.Info("host is starting", "version", o.Version, "admin", api.Addr(), "plugins", cfg.PluginsDir, "data", cfg.DataDir)
@@ -111,23 +115,30 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 }
 
 // fewFiles warns when the limit of open files is lower than this process may need: for
-// connections, each with its successor, the ledger's tables, and plugins' pipes.
+// connections, the ledger's tables, and plugins' pipes.
 func fewFiles(cfg config.Config, log hclog.Logger) {
 	least := uint64(1024)
 	for _, s := range cfg.Sessions {
-		least += 2 * uint64(connections(s))
+		least += uint64(connections(s))
 	}
 	if most := mend.Files(); most < least {
 		log.Warn(fmt.Sprintf("the host may open %d files, but may need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
 	}
 }
 
-// connections are those of a session at most, without their successors.
-func connections(s config.Session) int {
+// connections are those of a session at most: a server's with their successors, and
+// those of devices.
+func connections(s config.Session) (n int) {
 	if s.FCMv1 != nil {
-		return s.FCMv1.Connections
+		n += 2 * s.FCMv1.Connections
 	}
-	return s.CCS.Connections
+	if s.CCS != nil {
+		n += 2 * s.CCS.Connections
+	}
+	if s.Gateway != nil {
+		n += s.Gateway.MaxConnections
+	}
+	return n
 }
 
 // countLines adds metrics for the log's lines that were lost.

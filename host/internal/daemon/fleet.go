@@ -11,29 +11,30 @@ import (
 	"time"
 
 	"balhost/host/internal/config"
+	"balhost/host/internal/status"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
 
-// fleet runs a transport for each session of the config, and applies changes of the
-// config. A session that fails ends the fleet.
+// fleet runs the lines of each session of the config, and applies changes of the config.
+// A line that fails ends the fleet.
 type fleet struct {
 	newSession newSession
 	metrics    prometheus.Registerer
 	changes    chan change
 
 	mu      sync.Mutex // guards members
-	members []*member  // in the config's order
+	members []*member  // in the config's order; a session's gateway stands behind its transport
 }
 
-// newSession makes what carries the messages of a session; roots verify its server,
+// newSession makes what carries the messages of a line; roots verify its server,
 // nil: the system's.
 type newSession func(s config.Session, roots *x509.CertPool, metrics prometheus.Registerer) transport
 
-// member is one running session.
+// member is one running line.
 type member struct {
-	config  config.Session
+	config  config.Session // with the line's own block alone
 	roots   *x509.CertPool
 	session transport
 	metrics *scope
@@ -41,11 +42,11 @@ type member struct {
 	ended   chan error // gets the one result of Run
 }
 
-// change asks run to run these sessions instead; done is closed when they run.
+// change asks run to run these lines instead; done is closed when they run.
 type change struct {
-	sessions []config.Session
-	made     map[string]*member // those that are new or changed, by name
-	done     chan struct{}
+	lines []config.Session
+	made  map[line]*member // those that are new or changed
+	done  chan struct{}
 }
 
 func newFleet(metrics prometheus.Registerer, made newSession) *fleet {
@@ -55,18 +56,18 @@ func newFleet(metrics prometheus.Registerer, made newSession) *fleet {
 // prepare makes what apply needs, or returns what is wrong with the config. It changes
 // nothing.
 func (f *fleet) prepare(sessions []config.Session) (change, error) {
-	c := change{sessions: sessions, made: map[string]*member{}, done: make(chan struct{})}
-	for _, s := range sessions {
+	c := change{lines: lines(sessions), made: map[line]*member{}, done: make(chan struct{})}
+	for _, s := range c.lines {
 		m := &member{config: s, metrics: &scope{to: f.metrics}, ended: make(chan error, 1)}
 		var err error
 		if m.roots, err = s.Roots(); err != nil {
 			return c, fmt.Errorf("session %q: ca_file: %w", s.Name, err)
 		}
-		if old := f.member(s.Name); old != nil && same(old.config, s) && old.roots.Equal(m.roots) {
+		if old := f.member(lineOf(s)); old != nil && same(old.config, s) && old.roots.Equal(m.roots) {
 			continue
 		}
 		m.session = f.newSession(s, m.roots, m.metrics)
-		c.made[s.Name] = m
+		c.made[lineOf(s)] = m
 	}
 	return c, nil
 }
@@ -75,8 +76,8 @@ func (f *fleet) prepare(sessions []config.Session) (change, error) {
 // with reloadTime it is less than a client of the admin API waits.
 const openTime = 15 * time.Second
 
-// open tries the new sessions of c while the old ones still serve. So a wrong key or
-// address costs nothing. If one is not accepted, open closes all new sessions and
+// open asks the servers of c's new sessions while the old ones still serve. So a wrong key
+// or address costs nothing. If one is not accepted, open closes all new sessions and
 // returns the reasons.
 func (f *fleet) open(ctx context.Context, c change) error {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
@@ -84,9 +85,9 @@ func (f *fleet) open(ctx context.Context, c change) error {
 	var g errgroup.Group
 	var mu sync.Mutex // guards failed
 	failed := map[string]error{}
-	for name, m := range c.made {
+	for at, m := range c.made {
 		old := f.predecessor(m.config)
-		if old == nil || !old.stands() {
+		if at.gateway || old == nil || !old.stands() { // a gateway has no server: see listen
 			continue
 		}
 		tried, ok := m.session.(opener)
@@ -98,7 +99,7 @@ func (f *fleet) open(ctx context.Context, c change) error {
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				failed[name] = err
+				failed[at.session] = err
 			}
 			return nil
 		})
@@ -120,14 +121,14 @@ func (m *member) stands() bool {
 	return ok && s.Stands()
 }
 
-// predecessor is the running session that s replaces: of the same sender, or else of the same name.
+// predecessor is the running line that s replaces: of the same sender, or else of the same name.
 func (f *fleet) predecessor(s config.Session) *member {
 	for _, m := range f.all() {
-		if m.config.SenderID == s.SenderID {
+		if m.config.SenderID == s.SenderID && lineOf(m.config).gateway == lineOf(s).gateway {
 			return m
 		}
 	}
-	return f.member(s.Name)
+	return f.member(lineOf(s))
 }
 
 // close closes the sessions of a change that is not applied.
@@ -179,11 +180,12 @@ func (f *fleet) run(ctx context.Context) error {
 	}
 }
 
-// change ends all sessions that are gone or changed at the same time, and starts the
-// new ones.
+// change ends all lines that are gone or changed at the same time, and starts the new
+// ones.
 func (f *fleet) change(ctx context.Context, c change, failed chan<- error) {
 	keep := func(m *member) bool {
-		return c.made[m.config.Name] == nil && slices.ContainsFunc(c.sessions, func(s config.Session) bool { return s.Name == m.config.Name })
+		at := lineOf(m.config)
+		return c.made[at] == nil && slices.ContainsFunc(c.lines, func(s config.Session) bool { return lineOf(s) == at })
 	}
 	before := f.all()
 	for _, m := range before {
@@ -198,10 +200,10 @@ func (f *fleet) change(ctx context.Context, c change, failed chan<- error) {
 			m.metrics.close()
 		}
 	}
-	for _, s := range c.sessions {
-		m := c.made[s.Name]
+	for _, s := range c.lines {
+		m := c.made[lineOf(s)]
 		if m == nil {
-			m = f.member(s.Name)
+			m = f.member(lineOf(s))
 		} else {
 			m.start(ctx, failed)
 		}
@@ -222,7 +224,7 @@ func (m *member) start(ctx context.Context, failed chan<- error) {
 				err = errors.New("stopped unasked")
 			}
 			select {
-			case failed <- fmt.Errorf("session %q: %w", m.config.Name, err):
+			case failed <- fmt.Errorf("%s: %w", lineOf(m.config), err):
 			default:
 			}
 		}
@@ -236,17 +238,17 @@ func (f *fleet) all() []*member {
 	return slices.Clone(f.members)
 }
 
-func (f *fleet) member(name string) *member {
+func (f *fleet) member(at line) *member {
 	for _, m := range f.all() {
-		if m.config.Name == name {
+		if lineOf(m.config) == at {
 			return m
 		}
 	}
 	return nil
 }
 
-// sessions are those that run now.
-func (f *fleet) sessions() []transport {
+// running are the lines that run now.
+func (f *fleet) running() []transport {
 	var all []transport
 	for _, m := range f.all() {
 		all = append(all, m.session)
@@ -254,41 +256,17 @@ func (f *fleet) sessions() []transport {
 	return all
 }
 
-// scope keeps a session's metrics until it is opened, because its predecessor's have
-// the same names. Then it registers them. It can unregister them later.
-type scope struct {
-	to prometheus.Registerer
-
-	mu  sync.Mutex // guards own
-	own []prometheus.Collector
-}
-
-func (s *scope) Register(c prometheus.Collector) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.own = append(s.own, c)
-	return nil
-}
-
-func (s *scope) MustRegister(all ...prometheus.Collector) {
-	for _, c := range all {
-		s.Register(c) //nolint:errcheck // it only keeps them
+// status is that of each session: of its transport and its gateway together.
+func (f *fleet) status() (all []status.Session) {
+	sender := ""
+	for _, m := range f.all() {
+		s := m.session.Status()
+		if n := len(all); n > 0 && m.config.Gateway != nil && m.config.SenderID == sender {
+			all[n-1] = beside(all[n-1], s)
+		} else {
+			all = append(all, s)
+		}
+		sender = m.config.SenderID
 	}
-}
-
-func (s *scope) open() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.to.MustRegister(s.own...) // two sessions of one name would panic: config refuses that
-}
-
-func (s *scope) Unregister(c prometheus.Collector) bool { return s.to.Unregister(c) }
-
-func (s *scope) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.own {
-		s.to.Unregister(c)
-	}
-	s.own = nil
+	return all
 }

@@ -194,9 +194,10 @@ func TestSameSession(t *testing.T) {
 func TestSessionsChanged(t *testing.T) {
 	h := &host{named: entry.Senders{{Name: "main", ID: "1"}}}
 	made := func(names ...string) change {
-		c := change{made: map[string]*member{}}
+		c := change{made: map[line]*member{}}
 		for _, name := range names {
-			c.made[name] = &member{}
+			name, gateway := strings.CutPrefix(name, "gateway of ")
+			c.made[line{name, gateway}] = &member{}
 		}
 		return c
 	}
@@ -211,6 +212,16 @@ func TestSessionsChanged(t *testing.T) {
 		{[]config.Session{byCCS("main")}, []config.Session{byFCM("main")}, made("main"), `session "main" goes by fcm_v1 now, and no longer by ccs; what waits goes out by it`},
 		{[]config.Session{byFCM("old")}, []config.Session{byCCS("main")}, made("main"), `session "old" has the name "main" now; its waiting messages stay / session "main" goes by ccs now, and no longer by fcm_v1; what waits goes out by it`},
 		{[]config.Session{byCCS("main"), other}, []config.Session{byCCS("main")}, made(), `session "other" is closed; its waiting messages stay until their TTL ends`},
+		{[]config.Session{byCCS("main")}, []config.Session{byCCS("main"), other}, made("other"), `session "other" is opened with its new settings`},
+		{[]config.Session{byFCM("main")}, []config.Session{gate(byFCM("main"), "a:1")}, made("gateway of main"), `session "main" has a gateway at a:1 now`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{byFCM("main")}, made(), `session "main" has no gateway any more; the connections of its devices are closed`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{gate(byFCM("main"), "b:1")}, made("gateway of main"), `session "main" has its gateway at b:1 now, and no longer at a:1; devices have to connect there`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{gate(byFCM("main"), "a:1")}, made("gateway of main"), `session "main" opens its gateway with its new settings; devices connect again`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{gate(byFCM("main"), "a:1")}, made("main"), `session "main" is opened with its new settings`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{gate(byCCS("main"), "a:1")}, made("main"), `session "main" goes by ccs now, and no longer by fcm_v1; what waits goes out by it`},
+		{[]config.Session{gate(alone("main"), "a:1")}, []config.Session{gate(byCCS("main"), "a:1")}, made("main"), `session "main" goes by ccs now; what waits for devices that are not connected to its gateway goes out by it`},
+		{[]config.Session{gate(byFCM("main"), "a:1")}, []config.Session{gate(alone("main"), "a:1")}, made(), `session "main" goes by fcm_v1 no longer; what waits goes to devices that connect to its gateway`},
+		{[]config.Session{byFCM("main")}, []config.Session{gate(alone("main"), "a:1")}, made("gateway of main"), `session "main" goes by fcm_v1 no longer; what waits goes to devices that connect to its gateway / session "main" has a gateway at a:1 now`},
 	} {
 		if got := strings.Join(h.sessionsChanged(c.before, c.now, c.c), " / "); got != c.want {
 			t.Errorf("%s, want %s", got, c.want)

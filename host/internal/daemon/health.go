@@ -72,10 +72,7 @@ func (h *host) look(limit time.Duration) *look {
 		return func() { l.plugins, l.ignored, l.awaited = all, ignored, awaited }
 	})
 	put(h.parts.sessions, func() func() {
-		var all []status.Session
-		for _, s := range h.sessions.sessions() {
-			all = append(all, s.Status())
-		}
+		all := h.sessions.status()
 		return func() { l.sessions = all }
 	})
 	put(h.parts.outbox, func() func() {

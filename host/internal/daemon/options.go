@@ -11,6 +11,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/fcmv1"
+	"balhost/host/internal/gateway"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -49,6 +50,7 @@ type Makers struct {
 	Outbox   func(outbox.Options) *outbox.Outbox
 	CCS      func(ccs.Options) *ccs.Session
 	FCMv1    func(fcmv1.Options) *fcmv1.Session
+	Gateway  func(gateway.Options) *gateway.Gateway
 	Plugins  func(pluginhost.Options) (h *pluginhost.Host, run func(context.Context) error)
 	API      func(admin.Options) (API, error)
 }
@@ -78,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if m.FCMv1 == nil {
 		m.FCMv1 = fcmv1.New
+	}
+	if m.Gateway == nil {
+		m.Gateway = gateway.New
 	}
 	if m.Plugins == nil {
 		m.Plugins = func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {

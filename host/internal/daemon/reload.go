@@ -187,9 +187,13 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 	}
 	before, now, sessions := h.config(), r.config, r.sessions
 	if !force {
-		if err := h.sessions.open(ctx, sessions); err != nil {
-			return nil, admin.Refusal{Err: fmt.Errorf("%w; nothing was applied", err)}
-		}
+		err = h.sessions.open(ctx, sessions)
+	}
+	if err == nil {
+		err = h.sessions.listen(ctx, sessions)
+	}
+	if err != nil {
+		return nil, admin.Refusal{Err: fmt.Errorf("%w; nothing was applied", err)}
 	}
 
 	// From here on nothing can be refused.

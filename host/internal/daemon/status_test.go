@@ -10,9 +10,11 @@ import (
 
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/config"
+	"balhost/host/internal/credential"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/fcmv1"
+	"balhost/host/internal/gateway"
 	"balhost/host/internal/latency"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
@@ -73,6 +75,14 @@ func TestStatusJSON(t *testing.T) {
 				Name: "phones", SenderID: "400", Address: "fcm.googleapis.com", State: fcmv1.Refused, Downstreams: 101, Acked: 102, Refused: 103, Ambiguous: 104, Odd: 105,
 				Account: "a@p.iam.gserviceaccount.com", AccountRefused: true, InFlight: 106, Window: 107, Connections: 108, Dialled: 109, Rate: 110.5, MostRate: 111.5, TokenUntil: at(23), RestingUntil: at(24),
 				LastError: "last answer", LastErrorAt: at(25), Unready: []string{"never shown"}, Warnings: []string{"never shown"},
+			}),
+			tellGateway(config.Session{Name: "web", SenderID: "500", Gateway: &config.Gateway{Auth: []credential.Rule{{}}}}, gateway.Status{
+				Gateway: status.Gateway{
+					Address: "127.0.0.1:8443", Sockets: 111, Connections: 112, MaxConnections: 113, Stored: 114, Duplicates: 115, Refused: 116, NoRoom: 117, Receipts: 118,
+					Downstreams: 119, Acked: 120, InFlight: 121, Returned: 122, Denied: 123, Limited: 124, LastDenied: "denied", LastDeniedAt: at(27), LastLimited: "limited", LastLimitedAt: at(28),
+					AckP50: 125.5, AckP99: 126.5, CertUntil: at(29),
+				},
+				Unready: []string{"never shown"}, Warnings: []string{"never shown"},
 			}),
 		},
 		sending: map[string]outbox.Stats{

@@ -28,6 +28,9 @@ func tellTimes(st *admin.Status, now time.Time) {
 		if s.FCMv1 != nil {
 			times = append(times, &s.FCMv1.TokenUntil)
 		}
+		if g := s.Gateway; g != nil {
+			times = append(times, &g.LastDeniedAt, &g.LastLimitedAt, &g.CertUntil)
+		}
 		for j := range s.Connections {
 			times = append(times, &s.Connections[j].Since, &s.Connections[j].NextTry)
 		}

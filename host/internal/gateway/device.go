@@ -34,10 +34,10 @@ type device struct {
 	hint   chan struct{} // tells serve to look again
 	gone   chan struct{} // closed when it has no route any more, and nothing in flight
 	born   time.Time
-	heard  atomic.Int64  // when the last whole frame came, in ns since born: a clock that is set is no silence
-	junk   *rate.Limiter // of frames that bring nothing: more than a few are a flood
-	line   entry.Line    // the ledger's: the order of its upstreams (P1)
-	stored func(error)   // d.decided, made once
+	heard  atomic.Int64 // when the last whole frame came, in ns since born: a clock that is set is no silence
+	junk   rate.Limiter // of frames that bring nothing: more than a few are a flood
+	line   entry.Line   // the ledger's: the order of its upstreams (P1)
+	stored func(error)  // d.decided, made once
 
 	mu       sync.Mutex // guards what follows
 	category string     // that its credential or hello says
@@ -191,9 +191,6 @@ func (d *device) again(ctx context.Context, f *frame.Frame) *ending {
 
 // controlled is called for each control frame. It reports whether it is answered.
 func (d *device) controlled() bool {
-	if d.over() {
-		return false
-	}
 	e := d.useless()
 	if e != nil {
 		d.end(e)

@@ -15,7 +15,6 @@ import (
 	"balhost/host/internal/plain"
 
 	"github.com/coder/websocket"
-	"golang.org/x/time/rate"
 )
 
 // sockets serves the devices that are connected by WebSocket. Spec: fcm-v1-and-gateway.md C3.
@@ -115,9 +114,10 @@ func (s *sockets) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if no := s.check(ctx, r, &shows); no != nil {
 		return no
 	}
-	d := &device{s: s, shown: shows, hint: make(chan struct{}, 1), gone: make(chan struct{}), born: time.Now(),
-		junk: rate.NewLimiter(junkRate, junkBurst)}
+	d := &device{s: s, shown: shows, hint: make(chan struct{}, 1), gone: make(chan struct{}), born: time.Now()}
 	d.stored = d.decided
+	d.junk.SetLimit(junkRate)
+	d.junk.SetBurst(junkBurst)
 	h := &hijack{ResponseWriter: w}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{frame.Subprotocol},
