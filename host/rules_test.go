@@ -324,6 +324,7 @@ var wallClock = map[string]string{
 	"host/internal/ccssim/downstream.go":          "and the simulator's",
 	"host/internal/devicesim/device.go":           "the same",
 	"host/internal/fcmsim/token.go":               "the times in a JWT",
+	"host/internal/hms/hms.go":                    "the time in a signature of Huawei",
 	"host/testdata/laps/main.go":                  "a book of the tests",
 	"host/testdata/scribe/main.go":                "a name",
 	"sdk/wire/convert.go":                         "times on the wire, which are only shown",

@@ -1,0 +1,210 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"balhost/host/internal/credential"
+	"balhost/host/internal/entry"
+)
+
+// The bounds of what is bound to users.
+const (
+	mostDevices = 20                  // a user. Spec: fcm-v1-and-gateway.md C4
+	unused      = 30 * 24 * time.Hour // then a device's place may go to a new one: FCM calls such an install stale (A2)
+	noteUse     = 24 * time.Hour      // how often the use of a device is written down
+	mostCached  = 100_000             // bindings in memory
+	bindTries   = 10                  // commits that others may overtake
+)
+
+// bindings keep whose device is whose. A from belongs to the user that used it first in
+// this session. In the state each user has a key bind/SENDER/USER, its [devices], and each
+// device a key from/SENDER/HASH, its user, so that two users can't both get it.
+//
+// On disk a user has at most 20 devices. A new one takes the place of the one that was
+// unused for the longest time, if that is 30 days or more; else it is refused. So an app
+// that was installed many times goes on working, and abandoned installs take no room.
+type bindings struct {
+	state  State
+	sender string
+
+	mu     sync.Mutex // guards cached
+	cached map[string]use
+}
+
+// use says which user a from is bound to, and when that was last written down.
+type use struct {
+	user string
+	at   time.Time
+}
+
+// devices are the value of a user's key.
+type devices struct {
+	Devices []boundDevice `json:"devices"`
+}
+
+type boundDevice struct {
+	From string    `json:"from"`
+	Used time.Time `json:"used"` // within a day
+}
+
+// owner is the value of a device's key.
+type owner struct {
+	User string `json:"user"`
+}
+
+func newBindings(state State, sender string) *bindings {
+	return &bindings{state: state, sender: sender, cached: map[string]use{}}
+}
+
+// errBindings is a store that can't be used now.
+var errBindings = &credential.Unavailable{Why: "the devices of users can't be stored now"}
+
+// bind makes from the user's, or says why not: [*credential.NotAllowed] or
+// [*credential.Unavailable]. It waits for the commit.
+func (b *bindings) bind(ctx context.Context, user, from string) error {
+	now := time.Now()
+	b.mu.Lock()
+	known, ok := b.cached[from]
+	b.mu.Unlock()
+	if ok && known.user == user && now.Sub(known.at) < noteUse {
+		return nil
+	}
+	for range bindTries {
+		c, bound, err := b.plan(user, from, now)
+		if err != nil {
+			return err
+		}
+		err = b.commit(ctx, c)
+		switch {
+		case errors.Is(err, entry.ErrConflict):
+			continue
+		case err != nil && !bound: // where it was bound before, only its use is not written down
+			return errBindings
+		}
+		b.remember(from, use{user, now})
+		return nil
+	}
+	return errBindings
+}
+
+// plan is what is to be committed. bound reports whether from was the user's before.
+func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, bound bool, err error) {
+	fromKey, userKey := b.fromKey(from), b.userKey(user)
+	var who owner
+	var all devices
+	for key, into := range map[string]any{fromKey: &who, userKey: &all} {
+		value, version, err := b.state.Get(StateOwner, key)
+		if err == nil && value != nil {
+			err = json.Unmarshal(value, into)
+		}
+		if err != nil {
+			return c, false, errBindings
+		}
+		c.Reads = append(c.Reads, entry.Read{Key: key, Version: version})
+	}
+	switch {
+	case who.User == user:
+		bound = true
+	case who.User != "":
+		return c, false, &credential.NotAllowed{Why: "this from belongs to another user: when somebody else signs in on a device, let the app get a new FID or token first, and send that as from"}
+	}
+	gone, err := all.use(from, now)
+	if err != nil {
+		return c, false, err
+	}
+	c.Writes = []entry.Write{{Key: fromKey, Value: marshal(owner{user})}, {Key: userKey, Value: marshal(all)}}
+	if gone != "" {
+		c.Writes = append(c.Writes, entry.Write{Key: b.fromKey(gone)})
+		b.forget(gone)
+	}
+	return c, bound, nil
+}
+
+// use notes that a device is used now. gone is the one whose place it takes, or "".
+func (d *devices) use(from string, now time.Time) (gone string, err error) {
+	oldest := 0
+	for i := range d.Devices {
+		if d.Devices[i].From == from {
+			d.Devices[i].Used = now.UTC()
+			return "", nil
+		}
+		if d.Devices[i].Used.Before(d.Devices[oldest].Used) {
+			oldest = i
+		}
+	}
+	if len(d.Devices) >= mostDevices {
+		if now.Sub(d.Devices[oldest].Used) < unused {
+			return "", &credential.NotAllowed{Why: fmt.Sprintf("this user has %d devices, which is the limit, and used each within 30 days: sign in as another user, or keep the same FID or token as from over restarts of the app", mostDevices)}
+		}
+		gone = d.Devices[oldest].From
+		d.Devices = append(d.Devices[:oldest], d.Devices[oldest+1:]...)
+	}
+	d.Devices = append(d.Devices, boundDevice{from, now.UTC()})
+	return gone, nil
+}
+
+// commit waits until c is on disk.
+func (b *bindings) commit(ctx context.Context, c entry.Changes) error {
+	done := make(chan error, 1)
+	b.state.Update(StateOwner, c, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (b *bindings) remember(from string, u use) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, known := b.cached[from]; !known && len(b.cached) >= mostCached {
+		for some := range b.cached { // any: it is read from the state again
+			delete(b.cached, some)
+			break
+		}
+	}
+	b.cached[from] = u
+}
+
+func (b *bindings) forget(from string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.cached, from)
+}
+
+// longUser is from which length on a user is named by its hash: keys are bounded.
+const longUser = 256
+
+func (b *bindings) userKey(user string) string {
+	name := url.PathEscape(user)
+	if len(name) > longUser {
+		name = "sha256:" + digest(user)
+	}
+	return "bind/" + b.sender + "/" + name
+}
+
+// fromKey has a hash, because tokens are longer than keys may be.
+func (b *bindings) fromKey(from string) string { return "from/" + b.sender + "/" + digest(from) }
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// marshal is v as JSON; v has no value that JSON lacks.
+func marshal(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a broken invariant
+	}
+	return text
+}
