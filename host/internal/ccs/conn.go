@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 	"balhost/host/internal/status"
 )
@@ -31,6 +32,7 @@ type conn struct {
 	number   int
 	slot     *slot
 	box      *box
+	line     entry.Line    // the ledger's
 	made     *stream       // what Session.Open has made; nil: run connects
 	leaving  chan struct{} // closed when it takes no more downstreams, at the latest at its end
 	left     sync.Once

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -131,6 +132,11 @@ func (b *inbox) Accept(in entry.Inbound, done func(error)) {
 	err := b.err
 	if b.refuse != nil {
 		err = b.refuse(in)
+	}
+	if in.Line != nil && in.Line.Broken {
+		err = entry.ErrFull
+	} else if in.Line != nil {
+		in.Line.Broken = errors.Is(err, entry.ErrFull)
 	}
 	if err == nil {
 		id := in.CCSMessageID

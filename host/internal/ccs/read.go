@@ -177,11 +177,13 @@ func names(from, messageID fcm.Name) string {
 
 // submit hands an upstream or a receipt with size bytes of payload to the ledger, and
 // does not wait. After the commit the callback puts the ack into this connection's
-// box, and into no other's (P1).
+// box, and into no other's. The connection's line keeps what it brings in order: what the
+// ledger has already is not stored after one that found no room (P1).
 func (c *conn) submit(in entry.Inbound, a ack, size int) {
 	c.s.counts.upstreams.Add(1)
 	if !c.box.admit(a.read, size) {
 		return
 	}
+	in.Line = &c.line
 	c.s.o.Inbox.Accept(in, func(err error) { c.box.decided(a, size, err) })
 }

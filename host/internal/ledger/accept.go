@@ -11,17 +11,19 @@ import (
 
 // Accept stores one inbound message, and calls done after the commit, in the
 // order of the calls: nil when it is on disk (P1; also when it was before,
-// P6), entry.ErrFull or entry.ErrClosed when it is not.
-// What is unusable, or has a category of more than 1 KiB or a token or id of
+// P6), entry.ErrFull or entry.ErrClosed when it is not. In a line, the first that finds
+// no room is the last that could be stored: all later ones get entry.ErrFull.
+// A receipt that comes from the device itself gets entry.ErrNotSent when the device was
+// not sent the message, and entry.ErrTooLarge when it is too long.
+// Anything else that is unusable, or has a category of more than 1 KiB or a token or id of
 // more than 4 KiB, becomes a dead letter; so does what no commit can hold, cut.
 // What in points to belongs to the ledger from now on. It never blocks.
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
-	o := &acceptOp{why: cmp.Or(in.Unusable, tooLong(in))}
+	o := &acceptOp{why: cmp.Or(in.Unusable, tooLong(in)), line: in.Line, again: in.Again}
 	if u := in.Upstream; u != nil {
 		o.upstream, o.places, o.sum = u, in.Places, sumUpstream(u, in.Names, in.Unusable != "")
 	} else {
-		m := in.Receipt
-		o.receipt, o.sum = &inboundReceipt{Receipt: *m, ccsID: in.CCSMessageID}, sumReceipt(m.Session, in.CCSMessageID)
+		o.receipt, o.sum, o.fromDevice = &inboundReceipt{Receipt: *in.Receipt, ccsID: in.CCSMessageID}, sumReceipt(in), in.FromDevice
 	}
 	if o.size = o.measure(); o.size > maxBody {
 		o.cut()
@@ -39,15 +41,20 @@ const (
 
 // tooLong says which part of a message is too long; "" when none is.
 func tooLong(in entry.Inbound) string {
-	var category, token, id string
+	var category, status, token, id string
 	if u := in.Upstream; u != nil {
 		category, token, id = u.Category, u.From, u.MessageID
 	} else {
 		category, token, id = in.Receipt.Category, in.Receipt.Device, in.CCSMessageID
 	}
+	if in.FromDevice { // these are its dedup key
+		status, id = in.Receipt.Status, in.Receipt.OriginalMessageID
+	}
 	switch {
 	case len(category) > maxCategory:
 		return fmt.Sprintf("category is longer than %d bytes", maxCategory)
+	case len(status) > maxCategory:
+		return fmt.Sprintf("status is longer than %d bytes", maxCategory)
 	case len(token) > maxID:
 		return fmt.Sprintf("token is longer than %d bytes", maxID)
 	case len(id) > maxID:
@@ -63,6 +70,10 @@ type acceptOp struct {
 	sum      digest
 	why      string // why it is unusable and becomes a dead letter
 	size     int    // upper bound of the message, in bytes
+
+	fromDevice bool        // the receipt's device has sent it itself
+	line       *entry.Line // nil: it is in none
+	again      *bool       // where to say that it was stored before; nil: nowhere
 }
 
 // measure is an upper bound of the message's size, in bytes.
@@ -109,15 +120,54 @@ func (o *acceptOp) weigh() (bytes, records int) {
 	return bytes, 3
 }
 
+// apply keeps the order of a line (P1): when an upstream found no room, a later one must
+// not be stored before it, though there is room again.
 func (o *acceptOp) apply(b *batch) error {
+	if o.line != nil && o.line.Broken {
+		return entry.ErrFull
+	}
 	key := b.hashKey(kindDedup, o.sum)
 	if b.known(key) {
 		b.tally.duplicates++
+		if o.again != nil {
+			*o.again = true
+		}
 		return nil
 	}
+	if o.fromDevice {
+		if err := o.checkDevice(b); err != nil {
+			return err
+		}
+	}
 	if b.full {
+		if o.line != nil {
+			o.line.Broken = true
+		}
 		return entry.ErrFull
 	}
+	return o.store(b, key)
+}
+
+// checkDevice returns an error for a receipt that its device can't have: else a device
+// could forge the receipts of others. What is wrong is the device's fault, and the device
+// is there to be told, so it becomes no dead letter.
+// Spec: fcm-v1-and-gateway.md C2
+func (o *acceptOp) checkDevice(b *batch) error {
+	if o.why != "" {
+		return fmt.Errorf("receipt: %s: %w", o.why, entry.ErrTooLarge)
+	}
+	m := o.receipt
+	switch s, found := b.sent(m.Session, m.OriginalMessageID); {
+	case !found, s.target == 0:
+		return entry.ErrNotSent
+	case s.target == entry.TargetHash(m.Session, message.Token(m.Device)), s.target == entry.TargetHash(m.Session, message.FID(m.Device)):
+		return nil
+	}
+	return entry.ErrNotSent
+}
+
+// store stores it under its dedup key.
+func (o *acceptOp) store(b *batch, key []byte) error {
 	from := b.mark()
 	b.arena = appendTime(append(b.arena, format), b.now)
 	b.setUntil(key, from, b.forget)
@@ -129,7 +179,8 @@ func (o *acceptOp) apply(b *batch) error {
 		o.upstream.Received = time.UnixMilli(int64(e.id.Time()))
 		e.body, e.places = o.upstream, o.places
 	} else {
-		e.plugin, e.group = b.sender(o.receipt.Session, o.receipt.OriginalMessageID)
+		s, _ := b.sent(o.receipt.Session, o.receipt.OriginalMessageID)
+		e.plugin, e.group = s.owner, s.group // of an unknown one: none
 		e.body = o.receipt
 	}
 	if o.why != "" {
@@ -152,14 +203,14 @@ func (b *batch) known(key []byte) bool {
 	return found && b.now.Sub(r.time()) < b.l.o.DedupWindow
 }
 
-// sender returns who sent a downstream, and its lane; "" and 0 when it is not known.
-func (b *batch) sender(session, messageID string) (plugin string, group uint64) {
-	if r, found := b.get(b.hashKey(kindSent, sumSent(session, messageID))); found {
-		s := readSent(&r)
+// sent returns what is known of a downstream by its message id.
+func (b *batch) sent(session, messageID string) (s sent, found bool) {
+	r, found := b.get(b.hashKey(kindSent, sumSent(session, messageID)))
+	if found {
+		s = readSent(&r)
 		b.fail(r.done())
-		return s.owner, s.group
 	}
-	return "", 0
+	return s, found
 }
 
 // bury stores an event that no plugin can handle as a dead letter.

@@ -234,7 +234,7 @@ func (b *batch) send(s toSend) {
 	d.size += d.weight + bodyExtra
 	d.page, d.slot = b.addToPage(&b.newSent, d.seq, b.since(from))
 	from = b.mark()
-	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, group: d.group, owner: s.parcel.owner})
+	b.arena = appendSent(b.arena, sent{seq: d.seq, content: s.sum, target: d.target, group: d.group, owner: s.parcel.owner})
 	b.set(s.key, from)
 	b.tally.counts.Sent++
 	b.tally.counts.Downstreams++

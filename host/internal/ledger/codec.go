@@ -11,9 +11,17 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// format is the first byte of every record. A new layout gets a new number, and readers
+// The format is the first byte of every record. A new layout gets a new number, and readers
 // still know the old one.
-const format = 1
+const (
+	format       = 1
+	formatTarget = 2 // of a message id ('I'), since schema 5: to whom it was sent
+)
+
+// known reports whether records of this kind have this format.
+func known(kind, found byte) bool {
+	return found == format || found == formatTarget && kind == kindSent
+}
 
 // Every record ends with a CRC-32C over its key and the bytes before. So no record is
 // taken for that of another key, even if the files are damaged.
@@ -35,14 +43,14 @@ func corrupt(key []byte) error {
 // unseal checks a record and returns a reader of its fields, after the format byte.
 func unseal(key, record []byte) (reader, error) {
 	n := len(record) - crcSize
-	if n < 1 || record[0] != format {
+	if n < 1 || !known(key[0], record[0]) {
 		return reader{}, corrupt(key)
 	}
 	c := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, record[:n])
 	if binary.BigEndian.Uint32(record[n:]) != c {
 		return reader{}, corrupt(key)
 	}
-	return reader{key: key, b: record[1:n]}, nil
+	return reader{key: key, b: record[1:n], format: record[0]}, nil
 }
 
 // lent bytes belong to somebody else: to the arena of a batch, which the next batch
@@ -58,13 +66,14 @@ func (b lent) own() []byte { return bytes.Clone(b) }
 // field is missing, it and all later ones are zero, and done returns an error. The
 // record is lent. What the read functions of records.go return belongs to the caller.
 type reader struct {
-	key []byte
-	b   lent
-	bad bool
+	key    []byte
+	b      lent
+	bad    bool
+	format byte
 }
 
 // own returns a reader with a copy of the bytes, which may be kept.
-func (r reader) own() reader { return reader{bytes.Clone(r.key), r.b.own(), r.bad} }
+func (r reader) own() reader { return reader{bytes.Clone(r.key), r.b.own(), r.bad, r.format} }
 
 func (r *reader) done() error {
 	if r.bad || len(r.b) != 0 {

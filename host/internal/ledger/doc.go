@@ -56,7 +56,7 @@
 //	E seq         bitmap: what of a page has ended
 //	S seq         attempts and due time of one entry, once it was tried in vain
 //	D hash        dedup key: when it was stored; expires some time after the window
-//	I hash        message id of a downstream: who sent what; until its outcome is purged
+//	I hash        message id of a downstream: who sent what to whom; until its outcome is purged
 //	F ms seq      summaries of what one commit ended; until the retention time
 //	X id          dead letter
 //	K plugin key  state of a plugin, with a version
@@ -118,8 +118,8 @@
 // again, and what was acked after it is gone. Examine holds journal, tables and
 // counters against each other, CheckBackup a file's records.
 //
-// Open upgrades a ledger of schema 2, from before there was a journal, and of schema 3,
-// whose records are read as they are (see upgrade).
+// Open upgrades a ledger of schema 2, from before there was a journal, and of schemas 3
+// and 4, whose records are read as they are (see upgrade).
 //
 // Weak: a damaged record among the pending ones keeps Open from working until a
 // person restores a backup; tables on file systems other than ext4 were not put to

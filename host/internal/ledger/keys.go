@@ -78,8 +78,14 @@ func sumUpstream(u *message.Upstream, names string, unusable bool) digest {
 	return digest(full[:])
 }
 
-// sumReceipt identifies a receipt by CCS's whole id (ccs-protocol.md §6).
-func sumReceipt(session, ccsID string) digest { return sum('R', session, ccsID) }
+// sumReceipt identifies a receipt by CCS's whole id (ccs-protocol.md §6). One of a device
+// has no id of its own.
+func sumReceipt(in entry.Inbound) digest {
+	if m := in.Receipt; in.FromDevice {
+		return sum('V', m.Session, m.Device, m.OriginalMessageID, m.Status)
+	}
+	return sum('R', in.Receipt.Session, in.CCSMessageID)
+}
 
 // sumSent identifies a downstream: its id is unique in its session.
 func sumSent(session, messageID string) digest { return sum(kindSent, session, messageID) }

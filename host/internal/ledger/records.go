@@ -290,13 +290,15 @@ func named(t message.Target, isFID bool) message.Target {
 type sent struct {
 	seq     uint64
 	content digest // of owner and content
+	target  uint64 // entry.TargetHash; 0: it was stored by a host with schema 4 or older
 	group   uint64 // the lane of its receipts
 	owner   string
 }
 
 func appendSent(dst []byte, s sent) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, format), s.seq)
+	dst = binary.BigEndian.AppendUint64(append(dst, formatTarget), s.seq)
 	dst = append(dst, s.content[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, s.target)
 	dst = binary.BigEndian.AppendUint64(dst, s.group)
 	return appendText(dst, s.owner)
 }
@@ -304,6 +306,9 @@ func appendSent(dst []byte, s sent) []byte {
 func readSent(r *reader) (s sent) {
 	s.seq = r.u64()
 	copy(s.content[:], r.bytes(uint64(len(s.content))))
+	if r.format >= formatTarget {
+		s.target = r.u64()
+	}
 	s.group, s.owner = r.u64(), r.string()
 	return s
 }

@@ -35,9 +35,9 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 // each record has a format of its own.
 //
 // Schema 2 had no journal. Schema 3 knew neither FIDs nor outcomes whose target is gone;
-// its records are read as they are.
+// its records are read as they are. Schema 4 did not know to whom a message id was sent.
 const (
-	schema      = 4
+	schema      = 5
 	sameRecords = 3 // the oldest schema whose records are read as they are
 )
 
