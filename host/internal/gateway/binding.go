@@ -25,7 +25,7 @@ const (
 )
 
 // bindings keep whose device is whose. A from belongs to the user that used it first in
-// this session. In the state each user has a key bind/SENDER/USER, its [devices], and each
+// this session. In the state each user has a key bind/SENDER/USER, its [boundDevices], and each
 // device a key from/SENDER/HASH, its user, so that two users can't both get it.
 //
 // On disk a user has at most 20 devices. A new one takes the place of the one that was
@@ -45,8 +45,8 @@ type use struct {
 	at   time.Time
 }
 
-// devices are the value of a user's key.
-type devices struct {
+// boundDevices are the value of a user's key.
+type boundDevices struct {
 	Devices []boundDevice `json:"devices"`
 }
 
@@ -99,7 +99,7 @@ func (b *bindings) bind(ctx context.Context, user, from string) error {
 func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, bound bool, err error) {
 	fromKey, userKey := b.fromKey(from), b.userKey(user)
 	var who owner
-	var all devices
+	var all boundDevices
 	for key, into := range map[string]any{fromKey: &who, userKey: &all} {
 		value, version, err := b.state.Get(StateOwner, key)
 		if err == nil && value != nil {
@@ -129,7 +129,7 @@ func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, boun
 }
 
 // use notes that a device is used now. gone is the one whose place it takes, or "".
-func (d *devices) use(from string, now time.Time) (gone string, err error) {
+func (d *boundDevices) use(from string, now time.Time) (gone string, err error) {
 	oldest := 0
 	for i := range d.Devices {
 		if d.Devices[i].From == from {
