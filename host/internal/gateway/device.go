@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,18 +27,19 @@ const (
 // takes acks of downstreams. The other one, of serve, is the only one that writes frames.
 // The ledger's callbacks tell serve what may be acked (P1).
 type device struct {
-	s      *sockets
-	socket *socket
-	from   string        // set by open
-	route  int           // set by serve, before its first frame
-	shown  shown         // the credentials of the handshake
-	hint   chan struct{} // tells serve to look again
-	gone   chan struct{} // closed when it has no route any more, and nothing in flight
-	born   time.Time
-	heard  atomic.Int64 // when the last whole frame came, in ns since born: a clock that is set is no silence
-	junk   rate.Limiter // of frames that bring nothing: more than a few are a flood
-	line   entry.Line   // the ledger's: the order of its upstreams (P1)
-	stored func(error)  // d.decided, made once
+	s        *sockets
+	socket   *socket
+	from     string        // set by open
+	route    int           // set by serve, before its first frame
+	shown    shown         // the credentials of the handshake
+	hint     chan struct{} // tells serve to look again
+	gone     chan struct{} // closed when it has no route any more, and nothing in flight
+	born     time.Time
+	heard    atomic.Int64  // when the last whole frame came, in ns since born: a clock that is set is no silence
+	junk     *rate.Limiter // of frames that bring nothing: more than a few are a flood
+	line     entry.Line    // the ledger's: the order of its upstreams (P1)
+	stored   func(error)   // d.decided, made once
+	received []string      // of hello, until serve has settled them
 
 	mu       sync.Mutex // guards what follows
 	category string     // that its credential or hello says
@@ -55,42 +57,54 @@ type device struct {
 
 // run is the device's whole life after the handshake.
 func (d *device) run(ctx context.Context) {
-	hello, e := d.open(ctx)
-	if e != nil {
+	if e := d.open(ctx); e != nil {
 		close(d.gone)
 		d.s.left(d, e)
 		d.socket.close(e)
 		return
 	}
 	var writing sync.WaitGroup
-	writing.Go(func() { d.serve(hello) })
+	writing.Go(d.serve)
 	d.end(d.listen(ctx))
 	writing.Wait()
 }
 
 // open waits for hello, and finds out who the device is.
-func (d *device) open(ctx context.Context) (frame.Frame, *ending) {
-	f, err := d.socket.next(time.Now().Add(helloLimit))
+func (d *device) open(ctx context.Context) *ending {
+	if err := d.socket.wire.SetReadDeadline(time.Now().Add(helloLimit)); err != nil {
+		return &ending{reason: err.Error()}
+	}
+	f, err := d.hello()
 	if err != nil || f.Type != frame.TypeHello {
-		return f, d.s.notHello(err)
+		return d.s.notHello(err)
 	}
 	who, e := d.identify(ctx, &f)
 	if e != nil {
-		return f, e
+		return e
 	}
 	d.from, d.category, d.until = who.from, who.category, who.until
 	d.window = frame.ReceiveMax
 	if f.ReceiveMax != 0 {
 		d.window = min(max(f.ReceiveMax, 1), frame.MostReceive)
 	}
+	d.received = f.Received[:min(len(f.Received), frame.MostHad)]
 	d.welcome = true
 	if e := d.s.registry.add(d); e != nil {
-		return f, e
+		return e
 	}
 	if err := d.socket.wire.SetReadDeadline(time.Time{}); err != nil {
-		return f, &ending{reason: err.Error()}
+		return &ending{reason: err.Error()}
 	}
-	return f, nil
+	return nil
+}
+
+// hello reads the first frame.
+func (d *device) hello() (f frame.Frame, err error) {
+	r, e := d.socket.await()
+	if e != nil {
+		return f, e
+	}
+	return d.socket.read(r)
 }
 
 // identify finds out who shows hello, or what came with the handshake.
@@ -123,18 +137,30 @@ func (s *sockets) notHello(err error) *ending {
 // listen reads frames until the socket ends.
 func (d *device) listen(ctx context.Context) *ending {
 	for {
-		f, err := d.socket.read()
-		if e, ok := err.(*ending); ok {
+		r, e := d.socket.await()
+		if e == nil {
+			e = d.heed(ctx, r)
+		}
+		if e != nil {
 			return e
 		}
-		d.heard.Store(int64(time.Since(d.born)))
-		if d.over() { // what comes now is for the device's next connection
-			continue
-		}
-		if e := d.frame(ctx, &f, err); e != nil {
-			d.end(e)
-		}
 	}
+}
+
+// heed reads a frame that has begun, and handles it. It fails when no more can be read.
+func (d *device) heed(ctx context.Context, r io.Reader) *ending {
+	f, err := d.socket.read(r)
+	if e, ok := err.(*ending); ok {
+		return e
+	}
+	d.heard.Store(int64(time.Since(d.born)))
+	if d.over() { // what comes now is for the device's next connection
+		return nil
+	}
+	if e := d.frame(ctx, &f, err); e != nil {
+		d.end(e) // the device is read on, until it has closed too
+	}
+	return nil
 }
 
 // frame handles one frame. wrong is nil, or says which of its fields is of a wrong type.
@@ -191,6 +217,9 @@ func (d *device) again(ctx context.Context, f *frame.Frame) *ending {
 
 // controlled is called for each control frame. It reports whether it is answered.
 func (d *device) controlled() bool {
+	if d.over() {
+		return false
+	}
 	e := d.useless()
 	if e != nil {
 		d.end(e)

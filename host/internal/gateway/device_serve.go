@@ -26,20 +26,26 @@ type writer struct {
 // serve writes all frames, until the device ends. It gives back what is in flight before
 // another route can take it: first nothing more is taken or acked, then all is returned,
 // then the route is detached.
-func (d *device) serve(hello frame.Frame) {
-	o := d.s.o
+func (d *device) serve() {
+	d.attach()
 	w := &writer{device: d, sent: time.Now()}
-	d.route = o.Outbox.Attach(o.SenderID, message.Token(d.from), message.FID(d.from))
-	for _, id := range hello.Received[:min(len(hello.Received), frame.MostHad)] {
-		o.Outbox.Has(o.SenderID, d.route, id)
-	}
-	d.heard.Store(int64(time.Since(d.born)))
 	w.loop()
 	e := d.giveBack()
-	o.Outbox.Detach(o.SenderID, d.route)
+	d.s.o.Outbox.Detach(d.s.o.SenderID, d.route)
 	close(d.gone)
 	d.s.left(d, e)
 	d.socket.close(e)
+}
+
+// attach makes the device's downstreams go by a route of its own, without those that it has.
+func (d *device) attach() {
+	o := d.s.o
+	d.route = o.Outbox.Attach(o.SenderID, message.Token(d.from), message.FID(d.from))
+	for _, id := range d.received {
+		o.Outbox.Has(o.SenderID, d.route, id)
+	}
+	d.received = nil
+	d.heard.Store(int64(time.Since(d.born)))
 }
 
 // loop takes one step after the other, and sleeps between them.

@@ -132,9 +132,9 @@ func never(err error) bool {
 
 func neverCode(err error) string {
 	if errors.Is(err, entry.ErrNotSent) {
-		return "NOT_SENT"
+		return frame.CodeNotSent
 	}
-	return "TOO_LARGE"
+	return frame.CodeTooBig
 }
 
 // receipt reports whether o is a receipt.
@@ -147,7 +147,7 @@ func (o *owed) frame() frame.Frame {
 	case refused:
 		f.Type, f.Error, f.Description = frame.TypeNack, o.code, o.description
 	case later:
-		f.Type, f.Error, f.Temporary, f.RetryAfter = frame.TypeNack, "NO_ROOM", true, o.retry
+		f.Type, f.Error, f.Temporary, f.RetryAfter = frame.TypeNack, frame.CodeNoRoom, true, o.retry
 	}
 	return f
 }

@@ -15,6 +15,7 @@ import (
 	"balhost/host/internal/plain"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 )
 
 // sockets serves the devices that are connected by WebSocket. Spec: fcm-v1-and-gateway.md C3.
@@ -114,10 +115,9 @@ func (s *sockets) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 	if no := s.check(ctx, r, &shows); no != nil {
 		return no
 	}
-	d := &device{s: s, shown: shows, hint: make(chan struct{}, 1), gone: make(chan struct{}), born: time.Now()}
+	d := &device{s: s, shown: shows, hint: make(chan struct{}, 1), gone: make(chan struct{}), born: time.Now(),
+		junk: rate.NewLimiter(junkRate, junkBurst)}
 	d.stored = d.decided
-	d.junk.SetLimit(junkRate)
-	d.junk.SetBurst(junkBurst)
 	h := &hijack{ResponseWriter: w}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{frame.Subprotocol},
@@ -147,13 +147,13 @@ func (s *sockets) check(ctx context.Context, r *http.Request, shows *shown) *ref
 	ours, token, ok := subprotocols(r.Header)
 	switch {
 	case s.registry.drains():
-		return &refusal{http.StatusServiceUnavailable, "RESTARTING", restarts, time.Duration(drainRetry()) * time.Second}
+		return &refusal{http.StatusServiceUnavailable, frame.CodeNotReady, restarts, time.Duration(drainRetry()) * time.Second}
 	case !s.from(r):
-		return &refusal{http.StatusForbidden, "ORIGIN_NOT_ALLOWED", "the page's origin is not in cors_origins", 0}
+		return &refusal{http.StatusForbidden, frame.CodeForbidden, "the page's origin is not in cors_origins", 0}
 	case !ours:
-		return &refusal{http.StatusBadRequest, "NO_SUBPROTOCOL", "offer the subprotocol " + frame.Subprotocol, 0}
+		return &refusal{http.StatusBadRequest, frame.CodeInvalidField, "offer the subprotocol " + frame.Subprotocol, 0}
 	case !ok:
-		return &refusal{http.StatusUnauthorized, "INVALID_TOKEN", "the subprotocol " + frame.BearerProtocol + "… is not base64url", 0}
+		return &refusal{http.StatusUnauthorized, frame.CodeUnauthorized, "the subprotocol " + frame.BearerProtocol + "… is not base64url", 0}
 	}
 	if shows.bearer == "" {
 		shows.bearer = token

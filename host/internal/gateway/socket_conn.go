@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
-	"time"
 
 	"balhost/host/internal/frame"
 
@@ -47,23 +47,22 @@ func putScratch(b *bytes.Buffer) {
 	}
 }
 
-// next reads one frame. until, if not zero, limits the wait. With a [*frame.FieldError] the
-// frame is usable; any other error is an [*ending].
-func (s *socket) next(until time.Time) (f frame.Frame, err error) {
-	if err := s.wire.SetReadDeadline(until); err != nil {
-		return f, &ending{reason: err.Error()}
-	}
-	return s.read()
-}
-
-func (s *socket) read() (f frame.Frame, err error) {
-	kind, r, err := s.ws.Reader(context.Background()) // no deadline here: it would start a timer for each read
+// await waits for the next frame. Its stack is what an idle socket holds, so it keeps
+// nothing on it.
+func (s *socket) await() (io.Reader, *ending) {
+	kind, r, err := s.ws.Reader(context.Background()) // no deadline here: it would start a timer for each frame
 	if err != nil {
-		return f, s.lost(err)
+		return nil, s.lost(err)
 	}
 	if kind != websocket.MessageText {
-		return f, because(websocket.StatusUnsupportedData, "frames are JSON text, not binary")
+		return nil, because(websocket.StatusUnsupportedData, "frames are JSON text, not binary")
 	}
+	return r, nil
+}
+
+// read reads the frame whose reader await has returned. With a [*frame.FieldError] the
+// frame is usable; any other error is an [*ending].
+func (s *socket) read(r io.Reader) (f frame.Frame, err error) {
 	buf := scratch.Get().(*bytes.Buffer)
 	defer putScratch(buf)
 	if _, err := buf.ReadFrom(r); err != nil {

@@ -12,7 +12,7 @@ import (
 
 const (
 	writeLimit = 10 * time.Second // for one write; a device that reads nothing for longer loses its connection
-	readAhead  = 1 << 10          // bytes that one read may bring beside what is asked for; each idle socket holds them
+	readAhead  = 512              // bytes that one read may bring beside what is asked for; each idle socket holds them
 	mostHeld   = 64 << 10         // bytes that wait for one write, and one frame more
 )
 
