@@ -272,10 +272,11 @@ func inRoom(t *testing.T, f func(*testing.T, *room)) {
 		})}
 		var serving sync.WaitGroup
 		serving.Go(func() { server.Serve(r.l) })
+		defer serving.Wait()
+		defer server.Close()
+		defer r.s.registry.drain(time.Second)
 		f(t, r)
 		r.s.registry.drain(time.Second)
-		server.Close()
-		serving.Wait()
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if len(b.wrong) > 0 || len(b.out) > 0 || len(b.routes) > 0 {
@@ -452,4 +453,11 @@ func (t *tape) heard() (all []string) {
 		all = append(all, strings.TrimSuffix(string(f.Type)+" "+f.MessageID, " "))
 	}
 	return all
+}
+
+// pings writes n empty WebSocket pings, masked with zeros.
+func pings(c net.Conn, n int) {
+	for range n {
+		c.Write([]byte{0x89, 0x80, 0, 0, 0, 0})
+	}
 }
