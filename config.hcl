@@ -58,7 +58,7 @@ session "main" {                            # one sender, with a name for logs a
 #     proxy_protocol  = false               # they speak the PROXY protocol; false: they set X-Forwarded-For
 #     cors_origins    = []                  # web pages that may call it, each like "https://chat.example.com"
 #     max_connections = 10000               # at a time
-#     rate            = 10                  # messages a second that one device may send, on average; ten times as many at once
+#     rate            = 10                  # messages a second that one device may send, on average; 100 at once
 #
 #     tls {                                 # without this block it listens only on this machine, behind a proxy
 #       cert_file = "tls.crt"               # example: PEM, the whole chain; watched and read again, without a reload

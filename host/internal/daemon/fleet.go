@@ -224,7 +224,7 @@ func (m *member) start(ctx context.Context, failed chan<- error) {
 				err = errors.New("stopped unasked")
 			}
 			select {
-			case failed <- fmt.Errorf("%s: %w", lineOf(m.config), err):
+			case failed <- lineOf(m.config).wrong(err):
 			default:
 			}
 		}

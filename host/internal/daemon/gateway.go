@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"balhost/host/internal/config"
@@ -52,18 +51,12 @@ func (s gatewaySession) Open(ctx context.Context, _ transport) error { return s.
 func (s gatewaySession) Status() status.Session { return tellGateway(s.config, s.Gateway.Status()) }
 
 func tellGateway(c config.Session, s gateway.Status) status.Session {
-	session := status.Session{
+	return status.Session{
 		Name: c.Name, SenderID: c.SenderID, Transport: c.Transport(), Address: s.Address,
 		Upstreams: s.Stored + s.Duplicates, Downstreams: s.Downstreams, Answered: s.Acked,
 		AckP50: s.AckP50, AckP99: s.AckP99, Gateway: &s.Gateway,
+		Unready: s.Unready, Warnings: s.Warnings, // with the session's name
 	}
-	for _, why := range s.Unready {
-		session.Unready = append(session.Unready, fmt.Sprintf("session %q: %s", c.Name, why))
-	}
-	for _, what := range s.Warnings {
-		session.Warnings = append(session.Warnings, fmt.Sprintf("session %q: %s", c.Name, what))
-	}
-	return session
 }
 
 // beside is the status of a session whose gateway stands beside its transport. Counters

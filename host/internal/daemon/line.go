@@ -18,11 +18,12 @@ type line struct {
 	gateway bool
 }
 
-func (l line) String() string {
+// wrong is an error of a line, with its session's name. A gateway's errors have it.
+func (l line) wrong(err error) error {
 	if l.gateway {
-		return fmt.Sprintf("gateway of session %q", l.session)
+		return err
 	}
-	return fmt.Sprintf("session %q", l.session)
+	return fmt.Errorf("session %q: %w", l.session, err)
 }
 
 // lineOf is the line of a block that lines has made.
@@ -56,7 +57,7 @@ func (f *fleet) listen(ctx context.Context, c change) error {
 			continue
 		}
 		if err := tried.Open(ctx, nil); err != nil {
-			all = append(all, fmt.Errorf("%s: %w", at, err))
+			all = append(all, at.wrong(err))
 		}
 	}
 	if len(all) > 0 {

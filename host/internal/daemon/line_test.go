@@ -99,11 +99,11 @@ func TestLinesChange(t *testing.T) {
 		"the gateway's address": {[]config.Session{both}, []config.Session{changed(both, moved)}, "", []string{
 			"gateway#3 listens at b:1", "gateway#2 has drained", "gateway#3 serves"}, ""},
 		"an address that is taken": {[]config.Session{both}, []config.Session{changed(both, moved)}, "b:1", []string{"gateway#3 finds b:1 taken"},
-			`gateway of session "main": listen tcp b:1: address already in use`},
+			`listen tcp b:1: address already in use`},
 		"taken, and FCM too": {[]config.Session{both}, []config.Session{changed(changed(both, moved), fcm)}, "b:1", []string{
-			"fcm_v1#3 is tried beside fcm_v1#1", "gateway#4 finds b:1 taken", "fcm_v1#3 is closed"}, `gateway of session "main": listen tcp b:1: address already in use`},
+			"fcm_v1#3 is tried beside fcm_v1#1", "gateway#4 finds b:1 taken", "fcm_v1#3 is closed"}, `listen tcp b:1: address already in use`},
 		"a gateway is added": {[]config.Session{byFCM("main")}, []config.Session{both}, "", []string{"gateway#2 listens at a:1", "gateway#2 serves"}, ""},
-		"added where taken":  {[]config.Session{byFCM("main")}, []config.Session{both}, "a:1", []string{"gateway#2 finds a:1 taken"}, `gateway of session "main": listen tcp a:1: address already in use`},
+		"added where taken":  {[]config.Session{byFCM("main")}, []config.Session{both}, "a:1", []string{"gateway#2 finds a:1 taken"}, `listen tcp a:1: address already in use`},
 		"it is removed":      {[]config.Session{both}, []config.Session{byFCM("main")}, "", []string{"gateway#2 has drained"}, ""},
 		"it stays alone":     {[]config.Session{both}, []config.Session{gate(alone("main"), "a:1")}, "", []string{"fcm_v1#1 gives back what is unanswered"}, ""},
 		"two change places": {[]config.Session{both, second}, []config.Session{gate(byFCM("main"), "b:1"), changed(second, func(s *config.Session) { *s = gate(*s, "a:1") })}, "", []string{
@@ -194,20 +194,20 @@ func changeLines(t *testing.T, from, to []config.Session, taken string) (did []s
 // The status of a session is that of its transport and of its gateway together; one with
 // a gateway alone has no connection to a server.
 func TestStatusOfBoth(t *testing.T) {
-	s := gateway.Status{Gateway: status.Gateway{Address: "127.0.0.1:8443", Sockets: 2, Stored: 3, Duplicates: 4, Downstreams: 5, Acked: 6, AckP50: 7, AckP99: 8}, Unready: []string{"no key set yet"}, Warnings: []string{"its certificate expires"}}
+	s := gateway.Status{Gateway: status.Gateway{Address: "127.0.0.1:8443", Sockets: 2, Stored: 3, Duplicates: 4, Downstreams: 5, Acked: 6, AckP50: 7, AckP99: 8}, Unready: []string{"no key set of session main yet"}, Warnings: []string{"the certificate of session main expires"}}
 	own := tellGateway(gate(alone("main"), "127.0.0.1:8443"), s)
 	carrier := status.Session{Name: "main", SenderID: "1", Transport: message.FCMv1, Address: "fcm", Downstreams: 10, Answered: 20, Unready: []string{"no token"}, FCMv1: &status.FCMv1{}}
 	both := beside(carrier, own)
-	if own.Transport != message.Huawei && own.Transport != message.Gateway || own.Upstreams != 7 || own.Address != "127.0.0.1:8443" || own.Gateway.Sockets != 2 {
+	if own.Upstreams != 7 || own.Address != "127.0.0.1:8443" || own.Gateway.Sockets != 2 {
 		t.Errorf("alone: %+v", own)
 	}
 	if both.Transport != message.FCMv1 || both.Address != "fcm" || both.Upstreams != 7 || both.Downstreams != 15 || both.Answered != 26 || both.AckP99 != 8 || both.Gateway.Address != "127.0.0.1:8443" {
 		t.Errorf("both: %+v", both)
 	}
-	if got := strings.Join(both.Unready, " / "); got != `no token / session "main": no key set yet` {
+	if got := strings.Join(both.Unready, " / "); got != "no token / no key set of session main yet" {
 		t.Error(got)
 	}
-	if got := strings.Join(both.Warnings, " / "); got != `session "main": its certificate expires` {
+	if got := strings.Join(both.Warnings, " / "); got != "the certificate of session main expires" {
 		t.Error(got)
 	}
 }
