@@ -129,7 +129,9 @@ func (s *keySource) get(ctx context.Context) (text []byte, fresh time.Duration, 
 	resp, err := s.client.Do(r)
 	if err != nil {
 		if outer := new(url.Error); errors.As(err, &outer) { // its text has the whole URL
-			err = outer.Err
+			if err = outer.Err; outer.Timeout() {
+				err = fmt.Errorf("it has not answered within %v", fetchLimit)
+			}
 		}
 		return nil, 0, err
 	}
