@@ -84,15 +84,16 @@ func (b *budget) bytes() int {
 // counted is an Inbox whose bytes are in the budget until the commit.
 type counted struct {
 	Inbox
-	budget *budget
+	g *Gateway
 }
 
 // Accept implements [Inbox].
 func (c counted) Accept(in entry.Inbound, done func(error)) {
 	n := weigh(in)
-	c.budget.force(n)
+	c.g.budget.force(n)
 	c.Inbox.Accept(in, func(err error) {
-		c.budget.give(n)
+		c.g.budget.give(n)
+		c.g.decided(err)
 		done(err)
 	})
 }

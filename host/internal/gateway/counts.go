@@ -11,8 +11,7 @@ import (
 
 // counts are those of status.Gateway that [tally] has not.
 type counts struct {
-	connections atomic.Int64
-	denied      atomic.Uint64
+	denied atomic.Uint64
 
 	mu         sync.Mutex // guards what follows
 	lastDenied string
@@ -32,7 +31,7 @@ func (g *Gateway) Status() Status {
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	ack := t.acks.Summary()
 	s := Status{Gateway: status.Gateway{
-		Address: g.address(), Sockets: g.sockets.registry.count(), Connections: int(c.connections.Load()), MaxConnections: g.o.MaxConnections,
+		Address: g.address(), Sockets: g.sockets.registry.count(), Connections: g.seats.taken(), MaxConnections: g.o.MaxConnections,
 		Stored: t.stored.Load(), Duplicates: t.duplicates.Load(), Refused: t.refused.Load(), NoRoom: t.noRoom.Load(), Receipts: t.receipts.Load(),
 		Downstreams: t.downstreams.Load(), Acked: t.acked.Load(), InFlight: int(t.inFlight.Load()), Returned: t.returned.Load(),
 		Denied: c.denied.Load(), AckP50: ms(ack.P50), AckP99: ms(ack.P99),
@@ -43,6 +42,21 @@ func (g *Gateway) Status() Status {
 	t.mu.Lock()
 	s.Limited, s.LastLimited, s.LastLimitedAt = t.limits, t.lastLimited, t.lastLimitedAt
 	t.mu.Unlock()
+	if h := g.huawei; h != nil {
+		s.Stored += h.stored.Load()
+		s.Duplicates += h.duplicates.Load()
+		s.Receipts += h.receipts.Load()
+		s.Refused += h.refused.Load()
+		s.Denied += h.denied.Load()
+	}
+	unready, warnings := g.keys.health()
+	for _, why := range unready {
+		s.Unready = append(s.Unready, "gateway of session \""+g.o.Name+"\": "+why)
+	}
+	for _, why := range warnings {
+		s.Warnings = append(s.Warnings, "gateway of session \""+g.o.Name+"\": "+why)
+	}
+	g.trouble(&s, time.Now())
 	return s
 }
 

@@ -117,6 +117,9 @@ func (d *device) identify(ctx context.Context, hello *frame.Frame) (identity, *e
 	if no != nil {
 		return who, no.close()
 	}
+	if who.from == "" {
+		return who, because(frame.CloseForbidden, "from is missing, and this credential does not say it")
+	}
 	return who, nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"balhost/host/internal/frame"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/said"
 
 	"github.com/hashicorp/go-hclog"
@@ -24,12 +24,18 @@ type Gateway struct {
 	counts  counts
 	budget  budget
 	limits  *limits
+	turns   turns
+	seats   seats
+	keys    *keyring
+	bound   *bindings
+	huawei  *huawei    // nil: it is not served
+	over    chan error // has why the ledger is over
 	sockets *sockets
 	server  *http.Server
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
-	serving  bool
+	cert     *certificate // nil: plain HTTP
 }
 
 // New makes a Gateway. It opens nothing.
@@ -37,9 +43,15 @@ func New(o Options) *Gateway {
 	o.defaults()
 	g := &Gateway{o: o, log: o.Log, said: said.New(time.Now)}
 	g.limits = newLimits(&g.o)
-	forSockets := o
-	forSockets.Inbox = counted{o.Inbox, &g.budget}
-	g.sockets = &sockets{o: &forSockets, desk: g, tally: &g.tally}
+	counting := o
+	counting.Inbox = counted{o.Inbox, g}
+	g.sockets = &sockets{o: &counting, desk: g, tally: &g.tally}
+	g.over = make(chan error, 1)
+	g.seats.most = o.MaxConnections
+	g.keys, g.bound = newKeyring(o.Auth), newBindings(o.State, o.SenderID)
+	if o.Huawei != nil {
+		g.huawei = newHuawei(&counting)
+	}
 	g.server = g.newServer()
 	register(o.Metrics, g)
 	return g
@@ -71,6 +83,13 @@ func (g *Gateway) Open(ctx context.Context) error {
 	if g.listener != nil {
 		return nil
 	}
+	if g.o.CertFile != "" {
+		cert, err := openCertificate(g.o.CertFile, g.o.KeyFile, time.Now())
+		if err != nil {
+			return fmt.Errorf("gateway of session %q: %w", g.o.Name, err)
+		}
+		g.cert, g.server.TLSConfig = cert, cert.tlsConfig()
+	}
 	l, err := g.listen(ctx)
 	if err != nil {
 		return err
@@ -84,13 +103,13 @@ func (g *Gateway) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.listener != nil {
-		g.listener.Close()
+		g.listener.Close() // nothing is to be done about its error
 	}
 }
 
 // Run serves devices until ctx ends. Then it accepts nobody, tells the sockets to go,
 // answers the requests that have begun within Options.Stop, and returns nil. An error says
-// that it can't listen.
+// that it can't listen, or that the ledger is over.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.Open(ctx); err != nil {
 		return err
@@ -98,17 +117,42 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer g.Close()
 	done := make(chan error, 1)
 	//house:go it ends with the server, and Run waits for it
-	go func() { done <- g.server.Serve(g.listener) }()
+	go func() { done <- g.serve() }()
+	var keys sync.WaitGroup
+	defer keys.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	keys.Go(func() { g.keys.run(ctx) }) // it returns when ctx ends
+	var why error
 	select {
 	case err := <-done:
 		return fmt.Errorf("gateway of session %q on %s: %w", g.o.Name, g.address(), err)
+	case why = <-g.over:
+		why = fmt.Errorf("gateway of session %q: store: %w", g.o.Name, why)
 	case <-ctx.Done():
 	}
 	g.drain(context.WithoutCancel(ctx))
-	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("gateway of session %q on %s: %w", g.o.Name, g.address(), err)
+	<-done // http.ErrServerClosed
+	return why
+}
+
+// decided looks at what Inbox.Accept says: after an error that is neither for a time nor
+// for one message, nothing is stored any more.
+func (g *Gateway) decided(err error) {
+	if err == nil || never(err) || errors.Is(err, entry.ErrFull) {
+		return
 	}
-	return nil
+	select {
+	case g.over <- err:
+	default: // Run knows it already
+	}
+}
+
+func (g *Gateway) serve() error {
+	if g.cert != nil {
+		return g.server.ServeTLS(g.listener, "", "")
+	}
+	return g.server.Serve(g.listener)
 }
 
 // drain ends all that was accepted.
@@ -129,36 +173,4 @@ func (g *Gateway) address() string {
 		return g.o.Listener.Addr().String()
 	}
 	return g.o.Listen
-}
-
-func (g *Gateway) listen(ctx context.Context) (net.Listener, error) {
-	if g.o.Listener != nil {
-		return g.o.Listener, nil
-	}
-	var c net.ListenConfig
-	return c.Listen(ctx, "tcp", g.o.Listen)
-}
-
-func (g *Gateway) newServer() *http.Server {
-	return &http.Server{Handler: g.routes()}
-}
-
-// routes are all that a gateway serves. Anything else is 404, and the admin API never is
-// one of them.
-func (g *Gateway) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+frame.SocketPath, g.serveSocket)
-	mux.HandleFunc("GET "+frame.HealthPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, &refusal{status: http.StatusNotFound, code: frame.CodeNotFound, description: "nothing is here"})
-	})
-	return mux
-}
-
-// serveSocket makes a WebSocket of a request, or answers why not.
-func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
-	shows := shown{bearer: bearer(r), appCheck: r.Header.Get("X-Firebase-AppCheck"), peer: r.RemoteAddr}
-	if no := g.sockets.accept(context.WithoutCancel(r.Context()), w, r, shows); no != nil {
-		refuse(w, no)
-	}
 }

@@ -23,7 +23,7 @@ func register(reg prometheus.Registerer, g *Gateway) {
 		return prometheus.Labels{"session": g.o.Name, "result": value}
 	}
 	c, upstreams := &g.tally, "Upstreams by what became of them."
-	gauge("balhost_gateway_connections", "Connections of devices and of proxies.", func() int { return int(g.counts.connections.Load()) })
+	gauge("balhost_gateway_connections", "Connections of devices and of proxies.", g.seats.taken)
 	gauge("balhost_gateway_sockets", "Devices that are connected by WebSocket.", g.sockets.registry.count)
 	gauge("balhost_gateway_inflight", "Downstreams that were written and are not acked.", func() int { return int(c.inFlight.Load()) })
 	gauge("balhost_gateway_uncommitted_bytes", "Bytes that were read and are not on disk.", g.budget.bytes)

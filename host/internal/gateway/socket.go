@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"balhost/host/internal/credential"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/frame"
 	"balhost/host/internal/plain"
@@ -41,9 +42,10 @@ type desk interface {
 
 // shown is what somebody shows to say who it is.
 type shown struct {
-	bearer   string // a token; "": none
-	appCheck string // an App Check token; "": none
-	peer     string // the address, for limits and logs
+	bearer        string // a token; "": none
+	authorization string // the header of the handshake, which may have a signature instead
+	appCheck      string // an App Check token; "": none
+	peer          string // the address, for limits and logs
 }
 
 // identity is who a device is.
@@ -158,7 +160,7 @@ func (s *sockets) check(ctx context.Context, r *http.Request, shows *shown) *ref
 	if shows.bearer == "" {
 		shows.bearer = token
 	}
-	if shows.bearer == "" {
+	if shows.bearer == "" && !credential.Signed(shows.authorization) {
 		return nil // hello may have it
 	}
 	_, no := s.desk.identify(ctx, *shows, "", "")

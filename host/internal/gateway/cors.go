@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+)
+
+// cors lets pages of the allowed origins post, and nobody else. There is no credentials
+// mode: a page needs a token, and a cookie is none. Spec: fcm-v1-and-gateway.md C5.
+func (g *Gateway) cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(g.o.CORSOrigins) == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h, origin := w.Header(), r.Header.Get("Origin")
+		h.Add("Vary", "Origin")
+		if !slices.Contains(g.o.CORSOrigins, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Expose-Headers", "Retry-After")
+		if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Set("Access-Control-Allow-Methods", http.MethodPost)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Firebase-AppCheck")
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
