@@ -15,13 +15,8 @@ import (
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/credential"
+	"balhost/host/internal/gateway"
 	"balhost/host/internal/regular"
-)
-
-// Where Google publishes its keys. Spec: fcm-v1-and-gateway.md C4.
-const (
-	firebaseJWKS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
-	appCheckJWKS = "https://firebaseappcheck.googleapis.com/v1/jwks"
 )
 
 // KeySet is a set of public keys by which a gateway checks credentials.
@@ -45,10 +40,10 @@ func KeySets(r credential.Rule) (sets []KeySet) {
 	case credential.JWT:
 		add(r.JWKS, "")
 	case credential.Firebase:
-		add(r.JWKS, firebaseJWKS)
+		add(r.JWKS, gateway.FirebaseJWKS)
 	}
 	if r.AppCheck != nil {
-		add(r.AppCheck.JWKS, appCheckJWKS)
+		add(r.AppCheck.JWKS, gateway.AppCheckJWKS)
 	}
 	return sets
 }

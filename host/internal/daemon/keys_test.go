@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"balhost/host/internal/credential"
+	"balhost/host/internal/gateway"
 )
 
 // Where a rule's public keys are: a file, a URL, or Google's own, and those of App Check.
@@ -23,9 +24,9 @@ func TestKeySets(t *testing.T) {
 		want []string
 	}{
 		{credential.Rule{Kind: credential.Static}, nil},
-		{credential.Rule{Kind: credential.HMAC, AppCheck: check}, []string{appCheckJWKS}},
+		{credential.Rule{Kind: credential.HMAC, AppCheck: check}, []string{gateway.AppCheckJWKS}},
 		{credential.Rule{Kind: credential.JWT, JWKS: "/keys.json"}, []string{"/keys.json"}},
-		{credential.Rule{Kind: credential.Firebase}, []string{firebaseJWKS}},
+		{credential.Rule{Kind: credential.Firebase}, []string{gateway.FirebaseJWKS}},
 		{credential.Rule{Kind: credential.Firebase, JWKS: "/keys.json", AppCheck: &credential.AppCheck{JWKS: "https://keys"}}, []string{"/keys.json", "https://keys"}},
 	} {
 		var got []string

@@ -20,8 +20,8 @@ import (
 // Where Google publishes its keys. Nobody who wrote this has asked them.
 // Spec: fcm-v1-and-gateway.md C4.
 const (
-	firebaseJWKS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
-	appCheckJWKS = "https://firebaseappcheck.googleapis.com/v1/jwks"
+	FirebaseJWKS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
+	AppCheckJWKS = "https://firebaseappcheck.googleapis.com/v1/jwks"
 )
 
 // keyring has the auth rules of a gateway, and the public keys that they need.
@@ -40,10 +40,10 @@ func newKeyring(rules []credential.Rule) *keyring {
 		case credential.JWT:
 			k.sources[i].Tokens = k.source(r.JWKS)
 		case credential.Firebase:
-			k.sources[i].Tokens = k.source(cmp.Or(r.JWKS, firebaseJWKS))
+			k.sources[i].Tokens = k.source(cmp.Or(r.JWKS, FirebaseJWKS))
 		}
 		if r.AppCheck != nil {
-			k.sources[i].AppCheck = k.source(cmp.Or(r.AppCheck.JWKS, appCheckJWKS))
+			k.sources[i].AppCheck = k.source(cmp.Or(r.AppCheck.JWKS, AppCheckJWKS))
 		}
 	}
 	return k

@@ -288,7 +288,7 @@ func TestKeysOfGoogle(t *testing.T) {
 	for _, s := range k.all {
 		got = append(got, s.where)
 	}
-	if want := []string{firebaseJWKS, appCheckJWKS, jwksURL}; fmt.Sprint(got) != fmt.Sprint(want) {
+	if want := []string{FirebaseJWKS, AppCheckJWKS, jwksURL}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
