@@ -65,24 +65,30 @@
 //
 // # Transports
 //
-// A session speaks CCS or FCM's HTTP v1. [Host].Transport says which. If a session's
-// transport cannot carry a downstream, Send returns ErrInvalid at once, with all
-// reasons.
+// A session speaks CCS or FCM's HTTP v1, and may have a gateway beside, or alone.
+// [Host].Transport says which. If a session's transport cannot carry a downstream, Send
+// returns ErrInvalid at once, with all reasons.
 //
-//	                           CCS            FCM's HTTP v1
-//	Token, Topic               yes            yes
-//	FID                        no             yes
-//	Condition                  3 topics       5 topics
-//	Options                    yes            yes
-//	Options.Android, APNS,     no             yes: known fields, in snake_case
+//	                           CCS            FCM's HTTP v1                        gateway alone
+//	Token                      yes            yes                                  yes
+//	Topic                      yes            yes                                  no
+//	FID                        no             yes                                  yes
+//	Condition                  3 topics       5 topics                             no
+//	Options                    yes            yes                                  not DryRun
+//	Options.Android, APNS,     no             yes: known fields, in snake_case     no
 //	  Webpush
-//	Notification               any key        the keys of message.NotificationKeys
-//	keys of Data               any            not bal_id, bal_seq, bal_receipt
-//	4,096 bytes (2,048 to      Data and       the same, with the host's keys in Data
-//	  a topic)                 Notification   (bal_id is 6 bytes and the id) and the
-//	                                          text of apns.payload
-//	receipts                   from CCS       from the app, which bal_receipt asks
-//	Outcome.NewToken           perhaps        never
+//	Notification               any key        the keys of message.NotificationKeys any key
+//	keys of Data               any            not bal_id, bal_seq, bal_receipt     not these
+//	4,096 bytes (2,048 to      Data and       the same, with the host's keys in    Data and
+//	  a topic)                 Notification   Data (bal_id is 6 bytes and the id)  Notification
+//	                                          and the text of apns.payload
+//	receipts                   from CCS       from the app, which bal_receipt asks from the app
+//	Outcome.NewToken           perhaps        never                                never
+//
+// A device that is connected to the session's gateway gets its downstreams there, whatever
+// the session has beside it. It is known by the From of its upstreams: [Token] and [FID] of that
+// text both reach it. With a gateway alone a downstream waits for its device until its TTL ends.
+// A session with Huawei's uplink alone takes no downstream.
 //
 // Reserved in Data everywhere: from, message_type, and all keys that begin with google
 // or gcm. U+FFFE and U+FFFF must be escaped (\ufffe) for CCS, because XML cannot carry

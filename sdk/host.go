@@ -30,8 +30,9 @@ func (h *Host) Log() hclog.Logger { return h.log }
 // reload of the config can change them.
 func (h *Host) Sessions() []string { return h.sessions.names() }
 
-// Transport is how a session's messages travel: [CCS] or [FCMv1]. The empty name means
-// the host's only session. It returns "" if the host has no such session.
+// Transport is how a session's downstreams travel: [CCS], [FCMv1], [Gateway] or [Huawei].
+// A session with a gateway beside CCS or FCM's HTTP v1 has that one's name. The empty name
+// means the host's only session. It returns "" if the host has no such session.
 func (h *Host) Transport(session string) Transport {
 	_, t, _ := h.sessions.transport(session)
 	return t

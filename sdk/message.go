@@ -34,7 +34,8 @@ type (
 	// Group, To, Status, Code, Description, NewToken, Gone, Attempts, Attempt, Context.
 	// See go doc balhost/sdk/message.Outcome.
 	Outcome = message.Outcome
-	// Transport is how a session's messages travel: [CCS] or [FCMv1].
+	// Transport is how a session's messages travel: [CCS], [FCMv1], [Gateway] or
+	// [Huawei].
 	Transport = message.Transport
 	// OutcomeStatus is [Acked], [Failed] or [Expired].
 	OutcomeStatus = message.OutcomeStatus
@@ -53,16 +54,18 @@ const (
 	PriorityNormal = message.PriorityNormal
 	PriorityHigh   = message.PriorityHigh
 
-	CCS   = message.CCS
-	FCMv1 = message.FCMv1
+	CCS     = message.CCS
+	FCMv1   = message.FCMv1
+	Gateway = message.Gateway
+	Huawei  = message.Huawei
 )
 
 // Token targets one device by its registration token, or a device group by its
 // notification key.
 func Token(t string) Target { return message.Token(t) }
 
-// FID targets one installation of an app by its Firebase installation id. Only a session
-// with FCM's HTTP v1 takes it. An installation answers to a token or to its FID, never to
+// FID targets one installation of an app by its Firebase installation id. A session with
+// CCS does not take it. An installation answers to a token or to its FID, never to
 // both: use the kind that the app gave.
 func FID(id string) Target { return message.FID(id) }
 

@@ -2,7 +2,6 @@ package message
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 )
 
@@ -13,14 +12,7 @@ func (c *checker) ccs(m *Checked) {
 		c.add("to.fid", "is set, but CCS knows no installation ids", "use the registration token, or a session with fcm_v1")
 	}
 	c.conditionWithin(m.To, maxOperatorsCCS, "CCS")
-	for _, block := range []struct {
-		field string
-		raw   json.RawMessage
-	}{{"options.android", m.Options.Android}, {"options.apns", m.Options.APNS}, {"options.webpush", m.Options.Webpush}} {
-		if block.raw != nil {
-			c.add(block.field, "is set, but CCS has no blocks per platform", "leave it out and use Options and Notification, or a session with fcm_v1")
-		}
-	}
+	c.noBlocks(m, "CCS has no blocks per platform", "leave it out and use Options and Notification, or a session with fcm_v1")
 	c.carriable("data", m.Data)
 	c.carriable("notification", m.Notification)
 }

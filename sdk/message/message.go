@@ -12,7 +12,7 @@ import (
 type Upstream struct {
 	ID        string          // the host's id of this message, a ULID; the same at each attempt
 	Session   string          // name of the session in config.hcl that the message came through
-	From      string          // registration token of the device
+	From      string          // registration token of the device; through a gateway, what its credential says: a token, a FID or a user
 	Category  string          // the app's package name or bundle id; "" if CCS sent none
 	MessageID string          // the device's id of the message, unique for that device only
 	Data      json.RawMessage // the payload's "data", byte by byte as it came; nil if there was none
@@ -63,7 +63,7 @@ func (c Checked) Downstream() Downstream {
 // Target is where a downstream goes. Exactly one field is set.
 type Target struct {
 	Token     string // registration token, or the notification key of a device group
-	FID       string // Firebase installation id, of an app that registers by it; only FCM's HTTP v1 knows it
+	FID       string // Firebase installation id, of an app that registers by it; CCS does not know it
 	Topic     string // without the "/topics/" prefix
 	Condition string // "'a' in topics && 'b' in topics"
 }
@@ -72,8 +72,8 @@ type Target struct {
 // notification key.
 func Token(t string) Target { return Target{Token: t} }
 
-// FID targets one installation of an app by its Firebase installation id. Only FCM's
-// HTTP v1 knows such ids. An installation answers to a token or to its FID, never to
+// FID targets one installation of an app by its Firebase installation id. CCS does not
+// know such ids. An installation answers to a token or to its FID, never to
 // both: use the kind that the app gave (fcm-v1-and-gateway.md A2).
 func FID(id string) Target { return Target{FID: id} }
 
@@ -91,7 +91,7 @@ type Options struct {
 	Priority         Priority       // "": FCM decides
 	CollapseKey      string         // of several with one key that wait for a device, the last one reaches it
 	DryRun           bool           // FCM checks the message, and delivers nothing
-	ReceiptRequested bool           // CCS reports the delivery; with FCM's HTTP v1 the app does, see [DataReceipt]
+	ReceiptRequested bool           // CCS reports the delivery; elsewhere the app does, see [DataReceipt]
 	ContentAvailable bool           // wakes an app of Apple's
 	MutableContent   bool           // an app of Apple's may change the notification before it is shown
 
@@ -136,7 +136,7 @@ type OutcomeStatus uint8
 
 // The three ends of a downstream.
 const (
-	Acked   OutcomeStatus = iota + 1 // FCM took the downstream; the device need not have it yet
+	Acked   OutcomeStatus = iota + 1 // FCM took the downstream, and the device need not have it yet; or the device took it, over the session's gateway
 	Failed                           // FCM refused it for good, or its attempts ran out
 	Expired                          // its TTL passed before FCM took it
 )
@@ -168,15 +168,16 @@ func (s *OutcomeStatus) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Receipt is CCS's delivery receipt: the device has got a downstream
-// (ccs-protocol.md §6).
+// Receipt says that the device has got a downstream. It comes from CCS
+// (ccs-protocol.md §6), or from the app itself through the session's gateway
+// (fcm-v1-and-gateway.md C2).
 type Receipt struct {
 	ID                string // of this event
 	Session           string
 	OriginalMessageID string // MessageID of the downstream
-	Device            string // registration token
-	Category          string
-	Status            string // CCS's word, for example MESSAGE_SENT_TO_DEVICE
+	Device            string // registration token; from the gateway, the From of the device's upstreams
+	Category          string // "" if CCS sent none, or it came from the app
+	Status            string // CCS's word, for example MESSAGE_SENT_TO_DEVICE; or the app's, as DISPLAYED or OPENED
 	Attempt           int    // of this event; 1 at the first attempt
 	SentAt            time.Time
 }

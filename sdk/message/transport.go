@@ -22,6 +22,10 @@ func (c Checked) Fits(t Transport) error {
 		found.ccs(&c)
 	case FCMv1:
 		found.fcmV1(&c)
+	case Gateway:
+		found.gateway(&c)
+	case Huawei:
+		found.huawei()
 	}
 	return found.all()
 }

@@ -292,8 +292,8 @@ type ConfigureRequest struct {
 	Config   []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`                     // JSON object; empty if config.hcl has no config for the plugin
 	LogLevel string                 `protobuf:"bytes,2,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // one of hclog's levels; the plugin does not send lines below it
 	Sessions []string               `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // names of the host's sessions; a HostFrame tells of changes
-	// The transport of each of the sessions, "ccs" or "fcm_v1", in their order. A host from
-	// before there were several does not say it: then all are "ccs".
+	// The transport of each of the sessions, in their order: "ccs", "fcm_v1", "gateway" or
+	// "huawei". A host from before there were several does not say it: then all are "ccs".
 	Transports    []string `protobuf:"bytes,4,rep,name=transports,proto3" json:"transports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -854,7 +854,7 @@ type Target_Condition struct {
 }
 
 type Target_Fid struct {
-	Fid string `protobuf:"bytes,4,opt,name=fid,proto3,oneof"` // Firebase installation id; only for the transport "fcm_v1"
+	Fid string `protobuf:"bytes,4,opt,name=fid,proto3,oneof"` // Firebase installation id; not for the transport "ccs"
 }
 
 func (*Target_Token) isTarget_To() {}
