@@ -81,6 +81,7 @@ var place = map[string]tier{
 	"host/internal/fcmsim":              peer,
 	"host/internal/devicesim":           peer,
 	"host/internal/simnet":              peer,
+	"examples/devices/web":              peer, // its files, for balhost dev
 	"host/internal/hosttest":            peer,
 	"host/internal/clocktest":           peer,
 	"host/internal/powercut":            peer,
@@ -162,10 +163,10 @@ func partOf(pkg string) string {
 }
 
 func tierOf(pkg string) (tier, bool) {
-	if strings.HasPrefix(pkg, "examples/") || strings.HasPrefix(pkg, "host/testdata/") {
+	at, ok := place[pkg]
+	if !ok && (strings.HasPrefix(pkg, "examples/") || strings.HasPrefix(pkg, "host/testdata/")) {
 		return plugin, true
 	}
-	at, ok := place[pkg]
 	return at, ok
 }
 
