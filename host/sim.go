@@ -127,16 +127,10 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	if o.AckDelay.Min, o.AckDelay.Max, err = span("ack-delay", f.ackDelay); err != nil {
 		return err
 	}
-	if err := onlyHere(f.http); err != nil {
-		return err
-	}
 	o.Log = simLog(f, cmd)
-	if err := o.Check(); err != nil {
-		return usagef("%v", err)
-	}
-	s, err := ccssim.NewServer(o)
+	s, err := openSim(f.http, o, ccssim.NewServer)
 	if err != nil {
-		return fmt.Errorf("start the simulator: %w", err)
+		return err
 	}
 	defer s.Close()
 	out := cmd.OutOrStdout()
@@ -145,6 +139,23 @@ func sim(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 		return err
 	}
 	return simEnd(out, s.Report(), f.json)
+}
+
+// openSim starts a simulator with options of the command line. Its control will be at
+// address.
+func openSim[O interface{ Check() error }, S any](address string, o O, open func(O) (S, error)) (S, error) {
+	var none S
+	if err := onlyHere(address); err != nil {
+		return none, err
+	}
+	if err := o.Check(); err != nil {
+		return none, usagef("%v", err)
+	}
+	s, err := open(o)
+	if err != nil {
+		return none, fmt.Errorf("start the simulator: %w", err)
+	}
+	return s, nil
 }
 
 // span is what a flag with one or two times means.

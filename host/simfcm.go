@@ -49,20 +49,20 @@ got, and count how often the same data.bal_id came. You control it over HTTP, in
   curl -d '{"reset":"REFUSED_STREAM"}'                 FCM/answer    # or "cut":"rst", "hang":true, "delay":"5s"
   curl -d '{"status":418,"body":"{}","bal_id":"m1"}'   FCM/answer    # any answer; also header, gzip, size, short, early
   curl -d '{"answer":"invalid_grant","token":true}'    FCM/answer    # for the next request for a bearer token
-  curl FCM/answers               the names of answers
+  curl FCM/answers               the names of answers, with what each is
   curl -X DELETE                                       FCM/answers   # no more of these
   curl -d '{"drop":2}'                                 FCM/goaway    # the newest two were not done; also code, text, conn
   curl -d '{"mode":"rst"}'                             FCM/cut       # fin, rst or blackhole; "lose": nothing in flight is delivered
   curl -d '{"on":true}'                                FCM/freeze    # reads and writes nothing until {"on":false}
   curl -d '{"expires_in":"5s","revoke":true}'          FCM/token     # also "clock":"10m": the server is ahead
-  curl FCM/token                 a bearer token, for trying things with curl
-  curl -X POST                                         FCM/rotate-key # the old key is refused from now on
+  curl FCM/token                 a bearer token, in "access_token", for the header "Authorization: Bearer …"
+  curl -X POST                                         FCM/rotate-key # prints a new key and writes it to --key-file; the old one is refused from now on
   curl -d '{"project":600,"target":60,"topic":10}'     FCM/quota     # messages a minute; 0 means no limit
   curl -d '{"token":"t1","fid":"f1","by":"fid"}'       FCM/devices   # one install: now its token is UNREGISTERED
   curl -d '{"target":"t1","on":false}'                 FCM/online    # what is sent waits until {"on":true}
   curl -d '{"target":"t1"}'                            FCM/uninstall
-  curl FCM/devices/t1            what it got: data, order, duplicates; also topics/NAME
-  curl FCM/report                all counts, sends by status, connections
+  curl FCM/devices/t1            what it got: data, order, duplicates; of a topic: FCM/devices/topics/NAME
+  curl FCM/report                all counts, sends by status, connections; FCM/counts are the counts alone
   curl FCM/transcript            the last requests, without credentials
 
 FCM stands for http://127.0.0.1:8480, or the address of --http.`
@@ -127,16 +127,10 @@ func simFCM(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	if o.AnswerDelay.Min, o.AnswerDelay.Max, err = span("answer-delay", f.fcm.delay); err != nil {
 		return err
 	}
-	if err := onlyHere(f.http); err != nil {
-		return err
-	}
 	o.Log = simLog(f, cmd)
-	if err := o.Check(); err != nil {
-		return usagef("%v", err)
-	}
-	s, err := fcmsim.NewServer(o)
+	s, err := openSim(f.http, o, fcmsim.NewServer)
 	if err != nil {
-		return fmt.Errorf("start the simulator: %w", err)
+		return err
 	}
 	defer s.Close()
 	out := cmd.OutOrStdout()

@@ -1,7 +1,6 @@
 package ccssim
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -40,15 +39,7 @@ func (s *Server) Handler() http.Handler {
 		n, err := s.CutWith(c)
 		return simnet.Connections(n), err
 	})
-	simnet.Post(mux, "/freeze", func(f struct {
-		On *bool `json:"on"`
-	}) (any, error) {
-		if f.On == nil {
-			return nil, errors.New(`"on" must be true or false`)
-		}
-		s.Freeze(*f.On)
-		return nil, nil
-	})
+	simnet.Freeze(mux, s.Freeze)
 	simnet.Post(mux, "/stream-error", func(e struct {
 		Condition string `json:"condition"`
 	}) (any, error) {
@@ -71,28 +62,13 @@ func (s *Server) Handler() http.Handler {
 	})
 	simnet.Post(mux, "/devices", func(d Devices) (any, error) { return nil, s.StartDevices(d) })
 	simnet.Handle(mux, "DELETE /devices", func(*http.Request) (any, error) { s.StopDevices(); return nil, nil })
-	simnet.Handle(mux, "GET /devices/{token...}", func(r *http.Request) (any, error) {
-		d, ok := s.Device(r.PathValue("token"))
-		if !ok {
-			d, ok = s.Device("/" + r.PathValue("token")) // net/http makes /devices/topics/x of /devices//topics/x
-		}
-		if !ok {
-			return nil, errors.New("no such device: it sent nothing and got nothing")
-		}
-		return d, nil
-	})
-	simnet.Handle(mux, "GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
+	simnet.Device(mux, s.Device, "no such device: it sent nothing and got nothing")
+	simnet.Page(mux, "/report", func() any { return s.Report() })
 	simnet.Handle(mux, "GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
 	mux.HandleFunc("GET /acked", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		s.WriteAcked(w) // it fails only if the client has gone
 	})
-	mux.HandleFunc("GET /transcript", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		enc := json.NewEncoder(w)
-		for _, l := range s.Transcript() {
-			enc.Encode(l)
-		}
-	})
+	simnet.Transcript(mux, s.Transcript)
 	return mux
 }

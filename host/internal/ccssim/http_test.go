@@ -42,7 +42,7 @@ func TestHandler(t *testing.T) {
 	ok("GET", "/devices/topics/x", "", `"received":1`)
 	ok("GET", "/devices/tok", "", `"acked":1`)
 	ok("GET", "/acked", "", "tok\tu-r-1\n")
-	ok("GET", "/report", "", `"downstreams_nacked":1`)
+	ok("GET", "/report", "", `"downstreams_nacked": 1`)
 	ok("GET", "/counts", "", `"acked":1`)
 	ok("GET", "/transcript", "", `u-r-1`)
 	ok("POST", "/devices", `{"count":2,"limit":3,"category":"x"}`, `{}`)

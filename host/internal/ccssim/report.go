@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"balhost/host/internal/latency"
+	"balhost/host/internal/simnet"
 )
 
 // Counts are a server's totals since it started.
@@ -132,14 +133,5 @@ func (s *Server) Transcript() []Line {
 
 // Await waits until ok is true of the counts. It fails with ctx's error.
 func (s *Server) Await(ctx context.Context, ok func(Counts) bool) error {
-	t := time.NewTicker(2 * time.Millisecond)
-	defer t.Stop()
-	for !ok(s.Counts()) {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return simnet.Await(ctx, s.Counts, ok)
 }

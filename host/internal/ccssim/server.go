@@ -3,7 +3,6 @@ package ccssim
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -91,29 +90,12 @@ func NewServer(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.ca, err = simnet.OpenAuthority(o.CAFile); err != nil {
+	var conf *tls.Config
+	if s.ln, s.ca, conf, err = simnet.Listen(s.opts.Listen, o.CAFile); err != nil {
 		return nil, err
 	}
-	leaf, err := s.ca.Leaf()
-	if err != nil {
-		return nil, err
-	}
-	if s.ln, err = net.Listen("tcp", s.opts.Listen); err != nil {
-		return nil, err
-	}
-	conf := &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12}
 	s.group.Go(func() error {
-		for {
-			nc, err := s.ln.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			} else if err != nil { // too many open files, or the client has gone
-				s.opts.Log.Warn("accept", "err", err)
-				time.Sleep(10 * time.Millisecond)
-				continue
-			}
-			s.start(nc, conf)
-		}
+		return simnet.Accept(s.ln, s.opts.Log, func(nc net.Conn) { s.start(nc, conf) })
 	})
 	return s, nil
 }

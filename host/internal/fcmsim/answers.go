@@ -1,10 +1,14 @@
 package fcmsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+
+	"balhost/host/internal/plain"
 )
 
 // status is the text of google.rpc.Code for an HTTP status.
@@ -199,3 +203,49 @@ var named = map[string]Response{
 
 // Names are the names that [Rule.Answer] may have, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(named)) }
+
+// Answers are the names that [Rule.Answer] may have, each with what it is.
+func Answers() map[string]string {
+	all := map[string]string{}
+	for name, r := range named {
+		all[name] = r.says()
+	}
+	return all
+}
+
+// says is what a request gets, in a line.
+func (r Response) says() string {
+	switch {
+	case r.Hang:
+		return "no answer"
+	case r.Reset != "":
+		return "no answer: the stream ends with " + r.Reset
+	case r.Cut != "":
+		return "no answer: the connection is closed"
+	case r.Status == 0:
+		return "as without a rule"
+	case r.Status < 300:
+		return fmt.Sprintf("HTTP %d, and the message is delivered: %s", r.Status, plain.Line(r.Body, 60))
+	}
+	var google struct {
+		Error struct {
+			Message string
+			Details []struct{ ErrorCode, Reason string }
+		}
+	}
+	var oauth struct {
+		Error       string
+		Description string `json:"error_description"`
+	}
+	switch {
+	case json.Unmarshal([]byte(r.Body), &google) == nil:
+		code := status[r.Status]
+		for _, d := range google.Error.Details {
+			code = cmp.Or(d.ErrorCode, d.Reason, code)
+		}
+		return fmt.Sprintf("HTTP %d %s: %s", r.Status, code, plain.Line(google.Error.Message, 120))
+	case json.Unmarshal([]byte(r.Body), &oauth) == nil:
+		return fmt.Sprintf("for a request for a bearer token: HTTP %d %s: %s", r.Status, oauth.Error, oauth.Description)
+	}
+	return fmt.Sprintf("HTTP %d %s, not in JSON", r.Status, http.StatusText(r.Status))
+}

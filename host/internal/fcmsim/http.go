@@ -13,7 +13,7 @@ import (
 //
 //	POST   /answer          Rule
 //	DELETE /answers         removes all rules
-//	GET    /answers         the names of answers
+//	GET    /answers         the names of answers, with what each is
 //	POST   /goaway          GoAway               → {"connections": n}
 //	POST   /cut             Cut                  → {"connections": n}
 //	POST   /freeze          {"on": true}
@@ -33,7 +33,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	simnet.Post(mux, "/answer", func(r Rule) (any, error) { return nil, s.Answer(r.Match, r.Response) })
 	simnet.Handle(mux, "DELETE /answers", func(*http.Request) (any, error) { s.ClearAnswers(); return nil, nil })
-	simnet.Handle(mux, "GET /answers", func(*http.Request) (any, error) { return Names(), nil })
+	simnet.Page(mux, "/answers", func() any { return Answers() })
 	simnet.Post(mux, "/goaway", func(g GoAway) (any, error) {
 		n, err := s.GoAway(g)
 		return simnet.Connections(n), err
@@ -42,15 +42,7 @@ func (s *Server) Handler() http.Handler {
 		n, err := s.Cut(c)
 		return simnet.Connections(n), err
 	})
-	simnet.Post(mux, "/freeze", func(f struct {
-		On *bool `json:"on"`
-	}) (any, error) {
-		if f.On == nil {
-			return nil, errors.New(`"on" must be true or false`)
-		}
-		s.Freeze(*f.On)
-		return nil, nil
-	})
+	simnet.Freeze(mux, s.Freeze)
 	simnet.Post(mux, "/token", func(t Tokens) (any, error) { s.SetTokens(t); return nil, nil })
 	simnet.Handle(mux, "GET /token", func(*http.Request) (any, error) {
 		return map[string]string{"access_token": s.NewToken()}, nil
@@ -61,15 +53,9 @@ func (s *Server) Handler() http.Handler {
 	})
 	simnet.Post(mux, "/quota", func(q Quotas) (any, error) { return nil, s.SetQuotas(q) })
 	s.deviceHandlers(mux)
-	simnet.Handle(mux, "GET /report", func(*http.Request) (any, error) { return s.Report(), nil })
+	simnet.Page(mux, "/report", func() any { return s.Report() })
 	simnet.Handle(mux, "GET /counts", func(*http.Request) (any, error) { return s.Counts(), nil })
-	mux.HandleFunc("GET /transcript", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		enc := json.NewEncoder(w)
-		for _, l := range s.Transcript() {
-			enc.Encode(l)
-		}
-	})
+	simnet.Transcript(mux, s.Transcript)
 	return mux
 }
 
@@ -81,16 +67,7 @@ func (s *Server) deviceHandlers(mux *http.ServeMux) {
 	}
 	simnet.Post(mux, "/devices", func(i Install) (any, error) { return nil, s.Register(i) })
 	simnet.Handle(mux, "GET /devices", func(*http.Request) (any, error) { return s.Report().Devices, nil })
-	simnet.Handle(mux, "GET /devices/{target...}", func(r *http.Request) (any, error) {
-		d, ok := s.Device(r.PathValue("target"))
-		if !ok {
-			d, ok = s.Device("/" + r.PathValue("target")) // net/http makes /devices/topics/x of /devices//topics/x
-		}
-		if !ok {
-			return nil, errors.New("no such device: it got nothing")
-		}
-		return d, nil
-	})
+	simnet.Device(mux, s.Device, "no such device: it got nothing")
 	simnet.Post(mux, "/online", func(n named) (any, error) {
 		if n.Target == "" || n.On == nil {
 			return nil, errors.New(`want "target", and "on" as true or false`)

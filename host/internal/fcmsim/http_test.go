@@ -35,7 +35,13 @@ func TestHandler(t *testing.T) {
 	equal(t, "own answer", a.body+a.header.Get("X-Tea"), "teayes")
 	ok("DELETE", "/answers", "", `{}`)
 	equal(t, "no rule", c.to("t", "m").code, 200)
-	ok("GET", "/answers", "", `"project_quota"`)
+	ok("GET", "/answers", "", `  "unregistered": "HTTP 404 UNREGISTERED: Requested entity was not found."`)
+	ok("GET", "/answers", "", `  "invalid_grant": "for a request for a bearer token: HTTP 400 invalid_grant: Invalid JWT: `)
+	for name, says := range Answers() {
+		if len(says) < 9 || strings.Contains(says, ": \"") {
+			t.Errorf("%s is %q", name, says)
+		}
+	}
 	ok("POST", "/token", `{"expires_in":"5s","revoke":true}`, `{}`)
 	equal(t, "revoked", c.to("t", "m").code, 401)
 	ok("GET", "/token", "", `"ya29.`)
@@ -55,7 +61,7 @@ func TestHandler(t *testing.T) {
 	c.send(`{"topic":"news"}`)
 	ok("GET", "/devices/topics/news", "", `"received":1`)
 	ok("GET", "/devices", "", `"target":"t3"`)
-	ok("GET", "/report", "", `"by_status":{`)
+	ok("GET", "/report", "", "\n  \"by_status\": {\n")
 	ok("GET", "/counts", "", `"over_quota":1`)
 	ok("GET", "/transcript", "", `"bal_id":"m"`)
 	ok("POST", "/freeze", `{"on":true}`, `{}`)

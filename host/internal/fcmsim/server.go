@@ -3,7 +3,6 @@ package fcmsim
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -80,28 +79,23 @@ func NewServer(o Options) (*Server, error) {
 		s.ln.Close()
 		return nil, err
 	}
-	s.group.Go(func() error { return s.accept(conf) })
+	s.group.Go(func() error {
+		return simnet.Accept(s.ln, s.opts.Log, func(nc net.Conn) { s.start(nc, conf) })
+	})
 	return s, nil
 }
 
 // listen opens the listener for TLS.
-func (s *Server) listen() (*tls.Config, error) {
-	var err error
-	if s.ca, err = simnet.OpenAuthority(s.opts.CAFile); err != nil {
-		return nil, err
-	}
-	leaf, err := s.ca.Leaf()
+func (s *Server) listen() (conf *tls.Config, err error) {
+	s.ln, s.ca, conf, err = simnet.Listen(s.opts.Listen, s.opts.CAFile)
 	if err != nil {
 		return nil, err
 	}
-	if s.ln, err = net.Listen("tcp", s.opts.Listen); err != nil {
-		return nil, err
-	}
-	protocols := []string{"h2", "http/1.1"}
+	conf.NextProtos = []string{"h2", "http/1.1"}
 	if s.opts.HTTP1Only {
-		protocols = protocols[1:]
+		conf.NextProtos = conf.NextProtos[1:]
 	}
-	return &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12, NextProtos: protocols}, nil
+	return conf, nil
 }
 
 // address is the URL for clients.
@@ -116,25 +110,6 @@ func (s *Server) address(secure bool) string {
 		return "https://" + at
 	}
 	return "http://" + at
-}
-
-// accept starts a goroutine for each connection, until Close.
-func (s *Server) accept(conf *tls.Config) error {
-	for {
-		nc, err := s.ln.Accept()
-		if err != nil {
-			s.mu.Lock()
-			closed := s.closed
-			s.mu.Unlock()
-			if closed || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			s.opts.Log.Warn("accept", "err", err) // too many open files, or the client has gone
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		s.start(nc, conf)
-	}
 }
 
 // start starts a connection's goroutine. A nil conf means no TLS.
@@ -213,14 +188,5 @@ func (s *Server) SenderID() string { return s.opts.SenderID }
 
 // Await waits until ok is true of the counts. It fails with ctx's error.
 func (s *Server) Await(ctx context.Context, ok func(Counts) bool) error {
-	t := time.NewTicker(2 * time.Millisecond)
-	defer t.Stop()
-	for !ok(s.Counts()) {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return simnet.Await(ctx, s.Counts, ok)
 }

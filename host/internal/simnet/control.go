@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,16 @@ import (
 // Handle answers requests with what f returns, as JSON. An error is answered with
 // status 400 and {"error": …}; nil with {}.
 func Handle(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
+	handle(mux, pattern, "", f)
+}
+
+// Page answers a GET with what f returns, as JSON with a line for each value: a person
+// reads it.
+func Page(mux *http.ServeMux, path string, f func() any) {
+	handle(mux, "GET "+path, "  ", func(*http.Request) (any, error) { return f(), nil })
+}
+
+func handle(mux *http.ServeMux, pattern, indent string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v, err := f(r)
 		code := http.StatusOK
@@ -21,7 +32,9 @@ func Handle(mux *http.ServeMux, pattern string, f func(*http.Request) (any, erro
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		json.NewEncoder(w).Encode(v)
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", indent)
+		enc.Encode(v)
 	})
 }
 
@@ -37,6 +50,59 @@ func Post[T any](mux *http.ServeMux, path string, f func(T) (any, error)) {
 		}
 		return f(v)
 	})
+}
+
+// Freeze is POST /freeze with {"on": true} or false.
+func Freeze(mux *http.ServeMux, freeze func(on bool)) {
+	Post(mux, "/freeze", func(f struct {
+		On *bool `json:"on"`
+	}) (any, error) {
+		if f.On == nil {
+			return nil, errors.New(`"on" must be true or false`)
+		}
+		freeze(*f.On)
+		return nil, nil
+	})
+}
+
+// Device is GET /devices/{name}: what find knows of a device, topic or condition. none
+// is the error for one that it does not know.
+func Device[T any](mux *http.ServeMux, find func(name string) (T, bool), none string) {
+	Handle(mux, "GET /devices/{name...}", func(r *http.Request) (any, error) {
+		d, ok := find(r.PathValue("name"))
+		if !ok {
+			d, ok = find("/" + r.PathValue("name")) // net/http makes /devices/topics/x of /devices//topics/x
+		}
+		if !ok {
+			return nil, errors.New(none)
+		}
+		return d, nil
+	})
+}
+
+// Transcript is GET /transcript: each line as JSON.
+func Transcript[T any](mux *http.ServeMux, lines func() []T) {
+	mux.HandleFunc("GET /transcript", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		enc := json.NewEncoder(w)
+		for _, l := range lines() {
+			enc.Encode(l)
+		}
+	})
+}
+
+// Await waits until ok is true of the counts. It fails with ctx's error.
+func Await[T any](ctx context.Context, counts func() T, ok func(T) bool) error {
+	t := time.NewTicker(2 * time.Millisecond)
+	defer t.Stop()
+	for !ok(counts()) {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Connections is the answer that says how many connections a command concerned.
