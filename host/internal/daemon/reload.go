@@ -28,7 +28,7 @@ func (h *host) config() config.Config {
 func (h *host) follow(cfg config.Config) {
 	var named entry.Senders
 	for _, s := range cfg.Sessions {
-		named = append(named, entry.Sender{Name: s.Name, ID: s.SenderID, Transport: s.Transport()})
+		named = append(named, entry.Sender{Name: s.Name, ID: s.SenderID, Transport: s.Transport(), Gateway: s.Gateway != nil})
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

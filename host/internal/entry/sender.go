@@ -18,6 +18,8 @@ type Sender struct {
 	Former []string
 	// Transport carries its messages; "" is CCS.
 	Transport message.Transport
+	// Gateway says that devices may connect to it by themselves, beside its transport.
+	Gateway bool
 }
 
 // Senders are those of the config in force, in its order.
@@ -116,6 +118,16 @@ func (s Senders) Transport(id string) message.Transport {
 		}
 	}
 	return ""
+}
+
+// Gateway reports whether the sender with this ID has a gateway.
+func (s Senders) Gateway(id string) bool {
+	for _, known := range s {
+		if known.ID == id {
+			return known.Gateway
+		}
+	}
+	return false
 }
 
 // Names are the names of all.

@@ -10,7 +10,7 @@ type mailbox struct {
 }
 
 // mailboxes are those of a sender by target. They cost memory for each pending item, so
-// only senders have them to which a route was attached.
+// only senders with a gateway have them.
 type mailboxes map[uint64]*mailbox
 
 func (m mailboxes) add(it *item) {

@@ -264,10 +264,12 @@ func (m *model) wait() {
 }
 
 func (m *model) disk() {
-	if m.l.hold {
+	m.l.mu.Lock()
+	was := m.l.hold
+	m.l.hold = true
+	m.l.mu.Unlock()
+	if was {
 		m.l.release()
-	} else {
-		m.l.hold = true
 	}
 	synctest.Wait()
 }

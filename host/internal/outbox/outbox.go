@@ -53,7 +53,7 @@ type Options struct {
 	Retry    backoff.Policy       // wait after a refusal that time heals; zero is 1 s to 10 min
 	Slow     backoff.Policy       // rest of a target that is sent too much; zero is 1 min to 15 min
 	Halt     time.Duration        // rest of a sender whose account is refused; 0 is 5 min
-	Senders  func() entry.Senders // their names, for log lines; nil: the lines show ids
+	Senders  func() entry.Senders // their names, for log lines, and which have a gateway; nil: the lines show ids
 	Log      hclog.Logger
 	Metrics  prometheus.Registerer
 }

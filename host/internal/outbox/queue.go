@@ -28,7 +28,7 @@ type queue struct {
 	pending  int         // without an outcome on disk
 	held     map[int]int // of these, in flight, by connection; none is 0
 
-	boxes  mailboxes         // all that is pending; nil: no route was ever attached
+	boxes  mailboxes         // all that is pending; nil: no route was ever attached, and the sender has no gateway
 	at     map[uint64]*route // by target
 	routes map[int]*route    // by number; those without a target are in here only
 	routed int               // in flight, on routes
@@ -66,6 +66,9 @@ func (b *Outbox) queue(sender string) *queue {
 			groups:   map[uint64]*group{},
 			held:     map[int]int{},
 			rests:    map[uint64]rest{},
+		}
+		if b.o.Senders != nil && b.o.Senders().Gateway(sender) {
+			q.index(nil)
 		}
 		b.queues[sender] = q
 	}

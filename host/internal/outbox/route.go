@@ -55,20 +55,16 @@ func (r *route) has(messageID string) *item {
 
 // Attach makes the downstreams to these targets, all of one device, go by a new route
 // ([Outbox.TakeAt]), and no longer by the transport or by an older route. What is in
-// flight stays there until it is answered or returned. The first Attach for a sender
-// looks at all that is pending, once. After that an Attach looks only at its device's.
+// flight stays there until it is answered or returned. Attach looks only at what its device
+// has pending. Only if the config has got the sender's gateway since the host started, the
+// first Attach looks at all that is pending.
 func (b *Outbox) Attach(sender string, to ...message.Target) (number int) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.queue(sender)
 	if q.boxes == nil {
-		q.boxes, q.at, q.routes = mailboxes{}, map[uint64]*route{}, map[int]*route{}
-		for _, it := range b.items {
-			if it.queue == q {
-				q.boxes.add(it)
-			}
-		}
+		q.index(b.items)
 	}
 	b.attached++
 	r := &route{queue: q, ready: heap{less: oldestFirst, index: placeIndex}}
@@ -86,6 +82,16 @@ func (b *Outbox) Attach(sender string, to ...message.Target) (number int) {
 		q.redirect(target, r, now)
 	}
 	return b.attached
+}
+
+// index prepares the queue for routes; all are the items that there are so far.
+func (q *queue) index(all map[uint64]*item) {
+	q.boxes, q.at, q.routes = mailboxes{}, map[uint64]*route{}, map[int]*route{}
+	for _, it := range all {
+		if it.queue == q {
+			q.boxes.add(it)
+		}
+	}
 }
 
 // Detach ends a route. What waits goes by the session's transport again, when it is due.

@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,7 +239,9 @@ func TestWhatADeviceHas(t *testing.T) { // P4; fcm-v1-and-gateway.md C3
 		synctest.Wait()
 		has("new", "d-7", true)
 		expect(t, "the one that is left", takeAt(b, a, 10), 4)
+		l.mu.Lock()
 		l.hold = true
+		l.mu.Unlock()
 		b.Answered("main", 4, acked)
 		has("its end is on its way to the disk", "d-4", false)
 		l.release()
@@ -303,12 +306,12 @@ func TestRouteDeclines(t *testing.T) {
 // unread is a ledger that can't read bodies now.
 type unread struct {
 	*ledger
-	err error
+	err atomic.Pointer[error] // nil: it can
 }
 
 func (u *unread) Downstream(seq uint64) (message.Checked, error) {
-	if u.err != nil {
-		return message.Checked{}, u.err
+	if err := u.err.Load(); err != nil {
+		return message.Checked{}, *err
 	}
 	return u.ledger.Downstream(seq)
 }
@@ -317,7 +320,8 @@ func (u *unread) Downstream(seq uint64) (message.Checked, error) {
 // when it can.
 func TestRouteOfWhatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &unread{newLedger(), errors.New("the disk hums")}
+		l, hums := &unread{ledger: newLedger()}, errors.New("the disk hums")
+		l.err.Store(&hums)
 		b := New(Options{Ledger: l})
 		stop := run(b)
 		l.accept("tokA", 0, -1)
@@ -330,7 +334,7 @@ func TestRouteOfWhatCannotBeRead(t *testing.T) {
 			t.Error("the taker is sent round")
 		default:
 		}
-		l.err = nil
+		l.err.Store(nil)
 		<-changed
 		expect(t, "later", takeAt(b, a, 10), 1)
 		if err := stop(); err != nil {
@@ -346,7 +350,7 @@ func TestRoutesAreCheap(t *testing.T) { // P10
 		t.Errorf("a pending downstream has %d bytes", size)
 	}
 	l := newLedger()
-	b := New(Options{Ledger: l})
+	b := New(Options{Ledger: l, Senders: func() entry.Senders { return entry.Senders{{ID: "main", Gateway: true}, {ID: "other"}} }})
 	const devices, each = 10_000, 5
 	now := time.Now()
 	for seq := uint64(1); seq <= devices*each; seq++ {
@@ -354,6 +358,9 @@ func TestRoutesAreCheap(t *testing.T) { // P10
 		b.add(entry.Downstream{Seq: seq, Session: "main", Target: entry.TargetHash("main", to)}, now)
 	}
 	b.add(entry.Downstream{Seq: 1 << 40, Session: "other"}, now)
+	if q := b.queues["main"]; len(q.boxes) != devices {
+		t.Fatalf("%d devices have a mailbox before any is connected: the first would wait for all", len(q.boxes))
+	}
 	routes := make([]int, devices)
 	for i := range routes {
 		routes[i] = attach(b, fmt.Sprint("tok", i))
