@@ -202,7 +202,7 @@ func TestProblems(t *testing.T) {
 		{"empty key", strings.Replace(least, `"k"`, `""`, 1), "5,5-20: server_key: is empty"},
 		{"a key as an error shows it", strings.Replace(least, `"k"`, `"…"`, 1), "server_key: is not filled in"},
 		{"missing variable", strings.Replace(least, `"k"`, `env("NOPE")`, 1), "the environment variable NOPE is not set; set it, or give env a default as its second argument"},
-		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), "no such file or directory"},
+		{"missing file", strings.Replace(least, `"k"`, `file("nope")`, 1), ": file(): stat "},
 		{"too many connections", session("connections = 1001"), "connections: 1001 is out of range"},
 		{"no place for its connections", session("connections = 4\nmax_connections = 3"), "max_connections: 3 is less than connections (4)"},
 		{"stanzas that the ledger can't hold", session(`max_stanza = "2MiB"`), "max_stanza: 2MiB is out of range"},

@@ -11,6 +11,7 @@ import (
 	"balhost/host/internal/secret"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
 // maxProblems is how many problems an Error lists.
@@ -115,6 +116,10 @@ func (c *checker) add(diags hcl.Diagnostics) {
 		at := hcl.Range{}
 		if d.Subject != nil {
 			at = *d.Subject
+		}
+		if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && call.FunctionCallError() != nil {
+			c.problem(at, "%s(): %v", call.CalledFunctionName(), call.FunctionCallError())
+			continue
 		}
 		c.problem(at, "%s: %s", d.Summary, d.Detail)
 	}
