@@ -200,6 +200,11 @@ func (f *findings) look(cfg config.Config) {
 		if _, err := s.Roots(); err != nil {
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: ca_file: %v", s.Name, err))
 		}
+		if s.FCMv1 != nil && s.FCMv1.CredentialsFile != "" {
+			if file, err := os.Stat(s.FCMv1.CredentialsFile); err == nil && file.Mode().Perm()&0o077 != 0 {
+				f.note("session %q: others on this machine can read its key file: chmod 600 %s", s.Name, s.FCMv1.CredentialsFile)
+			}
+		}
 		if s.Gateway != nil {
 			f.lookAtGateway(s.Name, *s.Gateway, time.Now())
 		}

@@ -43,8 +43,9 @@ func devCommand() *cobra.Command {
 address of the config's session, the host with the plugins in its plugins folder,
 and virtual devices that send to them. Google shut down its own CCS in 2024.
 Beside it runs a simulator of FCM's HTTP v1, which reaches today's phones. It serves
-the config's session with fcm_v1, whatever its endpoint and credentials are; if there
-is none, a session "phones" is added. Nothing here leaves this machine.
+the config's session with fcm_v1, whatever its endpoint and credentials are, as long
+as the files that it names are there; if there is no such session, one called
+"phones" is added. Nothing here leaves this machine.
 
 You can put your own plugin into the plugins folder while it runs. Over HTTP you
 can make the simulator drain, cut, nack or freeze; see "balhost sim --help". The

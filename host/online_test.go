@@ -58,7 +58,16 @@ session "phones" {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, said)
 		}
 	}
-	if code, out, said := line(t, "check", "--online"); code != 0 || strings.Count(out, " accepted") != 2 {
+	if err := os.Chmod("sa.json", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, out, _ := line(t, "check"); !strings.Contains(out, `note: session "phones": others on this machine can read its key file: chmod 600 `) {
+		t.Errorf("a key file for all: %s", out)
+	}
+	if err := os.Chmod("sa.json", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, said := line(t, "check", "--online"); code != 0 || strings.Contains(out, "chmod") || strings.Count(out, " accepted") != 2 {
 		t.Errorf("exit %d\n%s%s", code, out, said)
 	}
 	if n := ccs.Counts().Logins; n != 1 {

@@ -57,7 +57,7 @@ func retryListCommand(where *clientFlags) *cobra.Command {
 
 func printRetries(out io.Writer, page admin.RetryPage) error {
 	if len(page.Retries) == 0 {
-		_, err := fmt.Fprintln(out, "nothing waits for another attempt")
+		_, err := fmt.Fprintln(out, "no event waits for another attempt of its plugin; downstreams that wait to be sent again are in balhost status")
 		return err
 	}
 	t := newTable(out, "ID", "NEXT IN", "PLUGIN", "KIND", "CATEGORY", "FROM", "ATTEMPTS", "BEHIND IT", "REASON")

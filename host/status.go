@@ -16,8 +16,14 @@ import (
 func statusCommand() *cobra.Command {
 	where := &clientFlags{}
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "Show what the running host is doing",
+		Use:   "status",
+		Short: "Show what the running host is doing",
+		Long: `Shows what is wrong first, then the sessions, the ledger and the plugins.
+
+Of a session, UP and DOWN count messages on the wire since the start, repeats
+included. WAITING are the downstreams without an outcome, those IN FLIGHT included.
+What became of the downstreams of all sessions is in the ledger's line "downstream":
+acked means that CCS or FCM has taken them.`,
 		Example: "  balhost status\n  balhost status --json | jq .ledger.events",
 		Args:    arguments(0, 0),
 	}

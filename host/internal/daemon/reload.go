@@ -81,6 +81,8 @@ func (h *host) followHangups(ctx context.Context) error {
 func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
 	did, err = h.reloadOnce(ctx, order)
 	switch {
+	case err == nil && len(did.Changed) == 0:
+		h.o.Log.Info("reloaded: nothing has changed")
 	case err == nil:
 		h.o.Log.Info("reloaded", "changed", did.Changed)
 	case len(did.Changed) > 0: // the config is in force; a later step failed
