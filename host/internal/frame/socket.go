@@ -71,6 +71,7 @@ type Frame struct {
 	Category     string          `json:"category,omitempty"`            // Hello, Upstream
 	From         string          `json:"from,omitempty"`                // Hello, Upstream
 	Token        string          `json:"token,omitempty"`               // Hello: the credential, if the handshake has none
+	AppCheck     string          `json:"app_check,omitempty"`           // Hello: an App Check token, where the handshake can't have its header
 	ReceiveMax   int             `json:"receive_max,omitempty"`         // Hello: downstreams that it takes without an ack; 0 is the default
 	Received     []string        `json:"received,omitempty"`            // Hello: ids of downstreams that it has, and whose acks may be lost
 	MaxUnacked   int             `json:"max_unacked,omitempty"`         // Welcome: upstreams and receipts without an answer that the host bears
@@ -166,6 +167,7 @@ func (f *Frame) Append(dst []byte) []byte {
 	dst = text(dst, "category", f.Category)
 	dst = text(dst, "from", f.From)
 	dst = text(dst, "token", f.Token)
+	dst = text(dst, "app_check", f.AppCheck)
 	dst = number(dst, "receive_max", int64(f.ReceiveMax))
 	if len(f.Received) > 0 {
 		dst = append(dst, `,"received":[`...)

@@ -78,7 +78,7 @@ func TestBadFrames(t *testing.T) {
 func TestFrameTextsSurvive(t *testing.T) {
 	for _, s := range []string{"a", `"`, `\`, "\n", "日本", "\u2028", "<&>", strings.Repeat("x", 4096)} {
 		want := Frame{Type: TypeNack, MessageID: s, Original: s, Status: s, CollapseKey: s, Error: s, Description: s,
-			Category: s, From: s, Token: s, Received: []string{s, s}}
+			Category: s, From: s, Token: s, AppCheck: s, Received: []string{s, s}}
 		if got, err := DecodeFrame(want.Append(nil)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %+v, %v", s, got, err)
 		}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"sync"
@@ -89,6 +90,7 @@ func (d *device) open(ctx context.Context) *ending {
 	}
 	d.received = f.Received[:min(len(f.Received), frame.MostHad)]
 	d.welcome = true
+	d.shown.bearer = "" // a later hello has its own
 	if e := d.s.registry.add(d); e != nil {
 		return e
 	}
@@ -110,9 +112,7 @@ func (d *device) hello() (f frame.Frame, err error) {
 // identify finds out who shows hello, or what came with the handshake.
 func (d *device) identify(ctx context.Context, hello *frame.Frame) (identity, *ending) {
 	shows := d.shown
-	if hello.Token != "" {
-		shows.bearer = hello.Token
-	}
+	shows.bearer, shows.appCheck = cmp.Or(hello.Token, shows.bearer), cmp.Or(hello.AppCheck, shows.appCheck)
 	who, no := d.s.desk.identify(ctx, shows, hello.From, hello.Category)
 	if no != nil {
 		return who, no.close()

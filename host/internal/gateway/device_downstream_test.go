@@ -362,3 +362,18 @@ func TestHalfFrames(t *testing.T) {
 
 // maskedText is a client's WebSocket frame with a short text, masked with zeros.
 func maskedText(s string) string { return string([]byte{0x81, 0x80 | byte(len(s)), 0, 0, 0, 0}) + s }
+
+// A device that comes again does not wait longer than a second for its older connection,
+// which may be dead: then nobody reads there.
+func TestDeadConnectionIsReplaced(t *testing.T) {
+	inRoom(t, func(t *testing.T, r *room) {
+		r.connect("phone-1") // reads nothing
+		r.books.send("phone-1", 1)
+		synctest.Wait()
+		start := time.Now()
+		r.connect("phone-1")
+		if took := time.Since(start); took > hurry {
+			t.Errorf("it was welcomed after %v", took)
+		}
+	})
+}

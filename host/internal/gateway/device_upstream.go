@@ -66,7 +66,7 @@ func (d *device) who() identity {
 // its answer already.
 func (d *device) admit(o *owed) (ok bool, e *ending) {
 	if !d.s.desk.allow(d.from) {
-		return false, because(frame.CloseSlowDown, "too many messages a second")
+		return false, d.limited("too many messages a second")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -148,6 +148,8 @@ func (s *sockets) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 func (s *sockets) check(ctx context.Context, r *http.Request, shows *shown) *refusal {
 	ours, token, ok := subprotocols(r.Header)
 	switch {
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		return &refusal{http.StatusUpgradeRequired, frame.CodeUpgradeNeeded, "this path is for WebSocket, over HTTP/1.1", 0}
 	case s.registry.drains():
 		return &refusal{http.StatusServiceUnavailable, frame.CodeNotReady, restarts, time.Duration(drainRetry()) * time.Second}
 	case !s.from(r):

@@ -96,3 +96,15 @@ func TestCredentialExpires(t *testing.T) {
 		}
 	})
 }
+
+// A connection is one device's: a later hello can't make it another's.
+func TestLaterHelloOfAnotherDevice(t *testing.T) {
+	inRoom(t, func(t *testing.T, r *room) {
+		p := r.connect("phone-1")
+		p.send(frame.Frame{Type: frame.TypeHello, Token: "any", From: "phone-2"})
+		p.closed(frame.CloseForbidden)
+		p = r.connect("phone-1")
+		p.send(frame.Frame{Type: frame.TypeHello, Token: "bad"})
+		p.closed(frame.CloseCredential)
+	})
+}
