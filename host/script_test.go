@@ -35,6 +35,9 @@ import (
 //	ask sim|fcm|host PATH [BODY]  HTTP; with a body it is a POST. The answer is stdout
 //	ask gateway|moved|stranger PATH [BODY]  the same as a device with the token "devtoken" at $GATEWAY or $MOVED, or
 //	                           with another token at $GATEWAY. The answer begins with its status
+//	connect NAME               a device NAME connects to $GATEWAY by WebSocket, and again when it is closed. It sends
+//	                           {"hello":NAME} to com.example.echo
+//	ask device NAME            what it has got, a message a line, and how often it was connected
 //	[!] until PATTERN COMMAND  repeat ask or a program until its output matches, for a minute
 //	answered                   wait until the simulator's devices have one answer for each message (checkAnswers)
 //	exits CODE COMMAND         a program's exit code
@@ -53,7 +56,7 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
-			s := &stage{dir: e.WorkDir, env: []string{"WORK=" + e.WorkDir}, plugins: plugins, running: map[string]*process{}}
+			s := &stage{dir: e.WorkDir, env: []string{"WORK=" + e.WorkDir}, plugins: plugins, running: map[string]*process{}, devices: map[string]*phone{}}
 			e.Values[stageKey] = s
 			e.Defer(s.clear)
 			e.Setenv("SHIPPED", shipped)
@@ -74,6 +77,7 @@ func TestScript(t *testing.T) {
 			"dies":     onStage((*stage).diesCmd),
 			"ask":      onStage((*stage).askCmd),
 			"drop":     onStage((*stage).dropCmd),
+			"connect":  onStage((*stage).connectCmd),
 			"answered": onStage((*stage).answeredCmd),
 			"until":    untilCmd,
 			"exits":    exitsCmd,
@@ -129,6 +133,7 @@ type stage struct {
 	fcm     string              // its URL, kept over restarts
 	admin   string              // the host's HTTP API
 	gateway [2]string           // $GATEWAY and $MOVED
+	devices map[string]*phone   // of the gateway
 }
 
 func onStage(f func(s *stage, args []string) (out string, err error)) func(*testscript.TestScript, bool, []string) {
@@ -166,6 +171,9 @@ func (s *stage) furnish() error {
 
 // clear ends what a script has left running.
 func (s *stage) clear() {
+	for _, p := range s.devices {
+		p.close()
+	}
 	for _, p := range s.running {
 		p.kill()
 	}
@@ -315,7 +323,10 @@ func (s *stage) diesCmd(args []string) (string, error) {
 
 func (s *stage) askCmd(args []string) (string, error) {
 	if len(args) < 2 {
-		return "", errors.New("usage: ask sim|fcm|host|gateway|moved|stranger PATH [BODY]")
+		return "", errors.New("usage: ask sim|fcm|host|gateway|moved|stranger PATH [BODY], or ask device NAME")
+	}
+	if args[0] == "device" {
+		return s.devices[args[1]].told()
 	}
 	url := "http://" + map[string]string{"sim": s.sim, "fcm": s.control, "host": s.admin, "gateway": s.gateway[0], "stranger": s.gateway[0], "moved": s.gateway[1]}[args[0]] + args[1]
 	method, body := http.MethodGet, strings.Join(args[2:], " ")
