@@ -391,18 +391,7 @@ func TestReadmeStopsResolve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	symbols := map[string]int{} // → lines
-	for _, f := range sources(t) {
-		for _, d := range f.ast.Decls {
-			for _, name := range declared(d) {
-				from, to := d.Pos(), d.End()
-				if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil {
-					from = fn.Doc.Pos()
-				}
-				symbols[f.pkg+"#"+name] = f.set.Position(to).Line - f.set.Position(from).Line + 1
-			}
-		}
-	}
+	symbols := symbols(t)
 	stops, rest, ok := strings.Cut(string(readme), "**An upstream.**")
 	if !ok {
 		t.Fatal("host/README.md has no six stops before **An upstream.**")
@@ -424,6 +413,51 @@ func TestReadmeStopsResolve(t *testing.T) {
 	if len(seen) < 15 || lines > tourLines {
 		t.Errorf("the tour in host/README.md leads to %d functions with %d lines: want 15 or more, with %d lines at most", len(seen), lines, tourLines)
 	}
+}
+
+// The threat model in the gateway's README names a test for each thing that somebody could
+// want. The test is there.
+func TestThreatModelResolves(t *testing.T) {
+	const name = "internal/gateway/README.md"
+	readme, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbols, rows := symbols(t), 0
+	for _, line := range strings.Split(string(readme), "\n") {
+		stops := stop.FindAllStringSubmatch(line, -1)
+		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| What ") {
+			if rows++; len(cells) != 5 || len(stop.FindAllString(cells[3], -1)) == 0 {
+				t.Errorf("%s: no test in the third column: %s", name, line)
+			}
+		}
+		for _, m := range stops {
+			if symbols["host/internal/"+m[1]+"#"+m[2]] == 0 {
+				t.Errorf("%s leads to %s, which isn't there", name, m[0])
+			}
+		}
+	}
+	if rows < 15 {
+		t.Errorf("%s has %d rows: is its table still one?", name, rows)
+	}
+}
+
+// symbols are the names of all declarations, such as "host/internal/ccs#Session.Run", with
+// how many lines each has, comments included.
+func symbols(t *testing.T) map[string]int {
+	lines := map[string]int{}
+	for _, f := range sources(t) {
+		for _, d := range f.ast.Decls {
+			for _, name := range declared(d) {
+				from, to := d.Pos(), d.End()
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil {
+					from = fn.Doc.Pos()
+				}
+				lines[f.pkg+"#"+name] = f.set.Position(to).Line - f.set.Position(from).Line + 1
+			}
+		}
+	}
+	return lines
 }
 
 // declared are the names of one declaration, methods as Type.Method.

@@ -41,8 +41,8 @@ type bindings struct {
 
 // use says which user a from is bound to, and when that was last written down.
 type use struct {
-	user string
-	at   time.Time
+	owner
+	at time.Time
 }
 
 // boundDevices are the value of a user's key.
@@ -57,7 +57,8 @@ type boundDevice struct {
 
 // owner is the value of a device's key.
 type owner struct {
-	User string `json:"user"`
+	User  string `json:"user,omitempty"`
+	Fixed bool   `json:"fixed,omitempty"` // a credential has this from in it, so no user can have it
 }
 
 func newBindings(state State, sender string) *bindings {
@@ -71,10 +72,7 @@ var errBindings = &credential.Unavailable{Why: "the devices of users can't be st
 // [*credential.Unavailable]. It waits for the commit.
 func (b *bindings) bind(ctx context.Context, user, from string) error {
 	now := time.Now()
-	b.mu.Lock()
-	known, ok := b.cached[from]
-	b.mu.Unlock()
-	if ok && known.user == user && now.Sub(known.at) < noteUse {
+	if b.knows(from, owner{User: user}, now) {
 		return nil
 	}
 	for range bindTries {
@@ -89,7 +87,7 @@ func (b *bindings) bind(ctx context.Context, user, from string) error {
 		case err != nil && !bound: // where it was bound before, only its use is not written down
 			return errBindings
 		}
-		b.remember(from, use{user, now})
+		b.remember(from, use{owner{User: user}, now})
 		return nil
 	}
 	return errBindings
@@ -100,32 +98,78 @@ func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, boun
 	fromKey, userKey := b.fromKey(from), b.userKey(user)
 	var who owner
 	var all boundDevices
-	for key, into := range map[string]any{fromKey: &who, userKey: &all} {
-		value, version, err := b.state.Get(StateOwner, key)
-		if err == nil && value != nil {
-			err = json.Unmarshal(value, into)
-		}
-		if err != nil {
-			return c, false, errBindings
-		}
-		c.Reads = append(c.Reads, entry.Read{Key: key, Version: version})
+	if b.get(&c, fromKey, &who) != nil || b.get(&c, userKey, &all) != nil {
+		return c, false, errBindings
 	}
-	switch {
-	case who.User == user:
+	switch none := (owner{}); who {
+	case owner{User: user}:
 		bound = true
-	case who.User != "":
+	case none:
+	default:
 		return c, false, &credential.NotAllowed{Why: "this from belongs to another user: when somebody else signs in on a device, let the app get a new FID or token first, and send that as from"}
 	}
 	gone, err := all.use(from, now)
 	if err != nil {
 		return c, false, err
 	}
-	c.Writes = []entry.Write{{Key: fromKey, Value: marshal(owner{user})}, {Key: userKey, Value: marshal(all)}}
-	if gone != "" {
+	c.Writes = []entry.Write{{Key: fromKey, Value: marshal(owner{User: user})}, {Key: userKey, Value: marshal(all)}}
+	if gone == "" {
+		return c, bound, nil
+	}
+	if b.get(&c, b.fromKey(gone), &who) != nil {
+		return c, false, errBindings
+	}
+	if who == (owner{User: user}) {
 		c.Writes = append(c.Writes, entry.Write{Key: b.fromKey(gone)})
 		b.forget(gone)
 	}
 	return c, bound, nil
+}
+
+// get reads the value of a key, if it has one, and adds that to what c has read.
+func (b *bindings) get(c *entry.Changes, key string, into any) error {
+	value, version, err := b.state.Get(StateOwner, key)
+	if err == nil && value != nil {
+		err = json.Unmarshal(value, into)
+	}
+	c.Reads = append(c.Reads, entry.Read{Key: key, Version: version})
+	return err
+}
+
+// fix makes from one that no user can have, because a credential has it in it. If a user
+// had it, that user loses it. It waits for the commit.
+func (b *bindings) fix(ctx context.Context, from string) error {
+	now := time.Now()
+	if b.knows(from, owner{Fixed: true}, now) {
+		return nil
+	}
+	for range bindTries {
+		var c entry.Changes
+		var who owner
+		key := b.fromKey(from)
+		err := b.get(&c, key, &who)
+		if err == nil && !who.Fixed {
+			c.Writes = []entry.Write{{Key: key, Value: marshal(owner{Fixed: true})}}
+			err = b.commit(ctx, c)
+		}
+		switch {
+		case errors.Is(err, entry.ErrConflict):
+			continue
+		case err != nil:
+			return errBindings
+		}
+		b.remember(from, use{owner{Fixed: true}, now})
+		return nil
+	}
+	return errBindings
+}
+
+// knows reports whether memory has that from is who's, and that its use is written down.
+func (b *bindings) knows(from string, who owner, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.cached[from]
+	return ok && known.owner == who && now.Sub(known.at) < noteUse
 }
 
 // use notes that a device is used now. gone is the one whose place it takes, or "".

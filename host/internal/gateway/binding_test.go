@@ -128,6 +128,50 @@ func TestTwoUsersClaimOneFrom(t *testing.T) {
 	}
 }
 
+// Where users say their from themselves, and other devices have it in their credential,
+// no user gets one of those, whoever came first; what a user has lost so is no longer in
+// its way.
+func TestFixedFromIsNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		b := newBindings(s, "4829")
+		if err := b.fix(t.Context(), "dev-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.bind(t.Context(), "mallory", "dev-1"); !notAllowed(err) {
+			t.Errorf("after its device: %v", err)
+		}
+		for n := range mostDevices {
+			if err := b.bind(t.Context(), "mallory", fmt.Sprint("dev-", 2+n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if err := b.fix(t.Context(), "dev-2"); err != nil {
+				t.Errorf("before its device: %v", err)
+			}
+		}
+		if err := b.bind(t.Context(), "mallory", "dev-2"); !notAllowed(err) {
+			t.Errorf("it was its own before: %v", err)
+		}
+		time.Sleep(2 * unused)
+		for n := range mostDevices - 1 { // the first of them takes the place of dev-2
+			if err := b.bind(t.Context(), "mallory", fmt.Sprint("new-", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, from := range []string{"dev-1", "dev-2"} { // after a restart
+			if err := newBindings(s, "4829").bind(t.Context(), "mallory", from); !notAllowed(err) {
+				t.Errorf("%s: %v", from, err)
+			}
+		}
+		s.fails(entry.ErrFull)
+		if err := b.fix(t.Context(), "dev-99"); !errors.As(err, new(*credential.Unavailable)) {
+			t.Errorf("no room: %v", err)
+		}
+	})
+}
+
 // A user has at most 20 devices. The 21st is refused, unless one was unused for 30 days:
 // that one's place is given away, and its from is nobody's then. // P10
 func TestUsersDevicesAreBounded(t *testing.T) {
@@ -189,7 +233,7 @@ func TestBindingsWithoutRoom(t *testing.T) {
 			t.Errorf("a new one: %v", err)
 		}
 		for n := range mostCached + 10 {
-			b.remember(fmt.Sprint(n), use{"u", time.Now()})
+			b.remember(fmt.Sprint(n), use{owner{User: "u"}, time.Now()})
 		}
 		if len(b.cached) != mostCached {
 			t.Errorf("%d are cached", len(b.cached))

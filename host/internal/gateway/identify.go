@@ -79,10 +79,13 @@ func (g *Gateway) device(ctx context.Context, id credential.Identity, from, cate
 		return identity{}, forbid("category is longer than the name of an app can be")
 	}
 	who := identity{from: cmp.Or(id.From, from), category: cmp.Or(id.Category, category), until: id.Until}
-	if !id.Bind {
-		return who, nil
+	switch {
+	case id.Bind:
+		return who, notNow(g.bound.bind(ctx, id.User, who.from))
+	case id.From != "" && g.keys.binds():
+		return who, notNow(g.bound.fix(ctx, who.from))
 	}
-	return who, notNow(g.bound.bind(ctx, id.User, who.from))
+	return who, nil
 }
 
 // bearer is the token of a request's header.

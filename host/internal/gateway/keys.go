@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,11 @@ func (k *keyring) run(ctx context.Context) error {
 // check says who shows s. It never waits.
 func (k *keyring) check(s credential.Shown) (credential.Identity, error) {
 	return credential.Check(k.rules, k.sources, s, time.Now())
+}
+
+// binds reports whether some devices say their from themselves, and it is bound to users.
+func (k *keyring) binds() bool {
+	return slices.ContainsFunc(k.rules, func(r credential.Rule) bool { return r.Kind == credential.Firebase })
 }
 
 // health says why some devices can't be let in, and what is wrong although they can.
