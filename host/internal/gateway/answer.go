@@ -9,12 +9,14 @@ import (
 	"balhost/host/internal/frame"
 )
 
-// reply writes an answer.
+// reply writes an answer. A device that does not read it within answerLimit loses its
+// connection.
 func reply(w http.ResponseWriter, status int, body any) {
 	b, err := json.Marshal(body)
 	if err != nil { // the types of frame have no such values
 		status, b = http.StatusInternalServerError, []byte(`{}`)
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerLimit)) // a writer of a test has none
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
@@ -26,6 +28,9 @@ func reply(w http.ResponseWriter, status int, body any) {
 func refuse(w http.ResponseWriter, no *refusal) {
 	if no.after > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((no.after+time.Second-1)/time.Second), 10))
+	}
+	if no.status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	}
 	reply(w, no.status, frame.Error{Code: no.code, Description: no.description})
 }

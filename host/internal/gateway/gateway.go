@@ -115,9 +115,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return err
 	}
 	defer g.Close()
-	done := make(chan error, 1)
+	var failed error
+	done := make(chan struct{})
 	//house:go it ends with the server, and Run waits for it
-	go func() { done <- g.serve() }()
+	go func() {
+		defer close(done)
+		failed = g.serve()
+	}()
 	var keys sync.WaitGroup
 	defer keys.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -125,14 +129,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	keys.Go(func() { g.keys.run(ctx) }) // it returns when ctx ends
 	var why error
 	select {
-	case err := <-done:
-		return fmt.Errorf("gateway of session %q on %s: %w", g.o.Name, g.address(), err)
+	case <-done:
+		why = fmt.Errorf("gateway of session %q on %s: %w", g.o.Name, g.address(), failed)
 	case why = <-g.over:
 		why = fmt.Errorf("gateway of session %q: store: %w", g.o.Name, why)
 	case <-ctx.Done():
 	}
 	g.drain(context.WithoutCancel(ctx))
-	<-done // http.ErrServerClosed
+	<-done
 	return why
 }
 

@@ -122,14 +122,14 @@ func (h *house) client(from string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// answer is what came back.
-type answer1 struct {
+// received is what came back.
+type received struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func (a answer1) results(t *testing.T) []frame.Result {
+func (a received) results(t *testing.T) []frame.Result {
 	t.Helper()
 	var r frame.Results
 	if err := json.Unmarshal([]byte(a.body), &r); err != nil {
@@ -139,7 +139,7 @@ func (a answer1) results(t *testing.T) []frame.Result {
 }
 
 // code is the error of an answer. Its description is there, too.
-func (a answer1) code(t *testing.T) string {
+func (a received) code(t *testing.T) string {
 	t.Helper()
 	var e frame.Error
 	if err := json.Unmarshal([]byte(a.body), &e); err != nil || e.Description == "" {
@@ -150,7 +150,7 @@ func (a answer1) code(t *testing.T) string {
 
 // post posts body with the test's credential, unless the headers, whose keys and values
 // alternate, have another.
-func (h *house) post(c *http.Client, path, body string, headers ...string) answer1 {
+func (h *house) post(c *http.Client, path, body string, headers ...string) received {
 	h.t.Helper()
 	return h.send(c, h.request(http.MethodPost, path, strings.NewReader(body), headers...))
 }
@@ -170,7 +170,7 @@ func (h *house) request(method, path string, body io.Reader, headers ...string) 
 	return r
 }
 
-func (h *house) send(c *http.Client, r *http.Request) answer1 {
+func (h *house) send(c *http.Client, r *http.Request) received {
 	h.t.Helper()
 	resp, err := c.Do(r)
 	if err != nil {
@@ -181,7 +181,7 @@ func (h *house) send(c *http.Client, r *http.Request) answer1 {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return answer1{resp.StatusCode, resp.Header, string(b)}
+	return received{resp.StatusCode, resp.Header, string(b)}
 }
 
 // one is a message of phone-1 with this id.

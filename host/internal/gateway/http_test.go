@@ -20,7 +20,7 @@ const away = "192.0.2.1:40000"
 func TestAnswerWaitsForCommit(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.books.set(func() { h.books.hold = true })
-		got := make(chan answer1, 1)
+		got := make(chan received, 1)
 		go func() { got <- h.post(h.client(away), "/v1/upstream", batch(one("m1"), one("m2"))) }()
 		synctest.Wait()
 		select {
@@ -154,6 +154,10 @@ func TestOtherPaths(t *testing.T) {
 		if a := h.send(c, h.request(http.MethodGet, "/healthz", nil, "Authorization", "")); a.status != 200 {
 			t.Errorf("health: %+v", a)
 		}
+		h.g.sockets.registry.drain(0)
+		if a := h.send(c, h.request(http.MethodGet, "/healthz", nil)); a.status != 503 || a.code(t) != frame.CodeNotReady {
+			t.Errorf("health while it drains: %+v", a)
+		}
 	})
 }
 
@@ -203,7 +207,7 @@ func TestNoRoom(t *testing.T) {
 func TestOneLineForARequest(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.books.set(func() { h.books.hold = true })
-		got := make(chan answer1, 1)
+		got := make(chan received, 1)
 		go func() { got <- h.post(h.client(away), "/v1/upstream", batch(one("m1"), one("m2"), one("m3"))) }()
 		synctest.Wait()
 		line := h.books.asked[0].in.Line
@@ -225,7 +229,7 @@ func TestOneLineForARequest(t *testing.T) {
 func TestOneRequestAtATime(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.books.set(func() { h.books.hold = true })
-		first := make(chan answer1, 2)
+		first := make(chan received, 2)
 		go func() { first <- h.post(h.client(away), "/v1/upstream", one("m1")) }()
 		synctest.Wait()
 		if a := h.post(h.client(away), "/v1/upstream", one("m2")); a.status != 429 || a.header.Get("Retry-After") != "1" || a.code(t) != frame.CodeOneAtATime {
@@ -265,11 +269,29 @@ func TestSlowBody(t *testing.T) {
 	})
 }
 
+// C5: a device that does not read its answer within 10 s loses its connection.
+func TestSlowReader(t *testing.T) {
+	inHouse(t, nil, func(t *testing.T, h *house) {
+		nc := h.l.dialFrom(away)
+		defer nc.Close()
+		body := one("m")
+		fmt.Fprintf(nc, "POST /v1/upstream HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", testToken, len(body), body)
+		time.Sleep(answerLimit - time.Second)
+		if n := h.g.seats.taken(); n != 1 {
+			t.Errorf("%d connections before the limit", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := h.g.seats.taken(); n != 0 {
+			t.Errorf("%d connections after the limit", n)
+		}
+	})
+}
+
 // The end: a request in flight is answered, nothing new is accepted, Run returns nil.
 func TestDrainAnswersRequests(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {
 		h.books.set(func() { h.books.hold = true })
-		got := make(chan answer1, 1)
+		got := make(chan received, 1)
 		go func() { got <- h.post(h.client(away), "/v1/upstream", one("m1")) }()
 		synctest.Wait()
 		h.stop()

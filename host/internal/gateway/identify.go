@@ -24,11 +24,12 @@ func (g *Gateway) identify(ctx context.Context, s shown, from, category string) 
 	return g.device(ctx, id, from, category)
 }
 
-// identifyRequest finds out whose a request is, as far as the credential says it.
-func (g *Gateway) identifyRequest(q *request) (credential.Identity, *refusal) {
+// identifyRequest finds out whose a request is, as far as the credential says it. body is
+// needed if the request is signed.
+func (g *Gateway) identifyRequest(q *request, body []byte) (credential.Identity, *refusal) {
 	return g.whoIs(q.peer, credential.Shown{
 		Authorization: q.r.Header.Get("Authorization"), AppCheck: q.r.Header.Get("X-Firebase-AppCheck"),
-		Method: q.r.Method, Path: q.r.URL.EscapedPath(), Body: q.body.Bytes(),
+		Method: q.r.Method, Path: q.r.URL.EscapedPath(), Body: body,
 	}, q.w.Header())
 }
 

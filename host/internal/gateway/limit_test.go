@@ -339,7 +339,7 @@ func TestProxyProtocol(t *testing.T) {
 func TestCORS(t *testing.T) {
 	inHouse(t, func(o *Options) { o.CORSOrigins = []string{"https://chat.example.com"} }, func(t *testing.T, h *house) {
 		c := h.client(away)
-		ask := func(method, origin string, headers ...string) answer1 {
+		ask := func(method, origin string, headers ...string) received {
 			headers = append(headers, "Origin", origin)
 			if method == http.MethodOptions {
 				headers = append(headers, "Access-Control-Request-Method", "POST", "Authorization", "")

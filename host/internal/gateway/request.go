@@ -21,7 +21,6 @@ import (
 const (
 	bodyLimit   = 10 * time.Second // from the header to the end of the body
 	answerLimit = 10 * time.Second // for an answer
-	wholeLimit  = time.Minute      // for all of a request; a commit takes milliseconds
 )
 
 // request is one POST on its way to the ledger.
@@ -56,7 +55,6 @@ func (g *Gateway) post(k kind) http.HandlerFunc {
 		q := &request{g: g, w: w, r: r, peer: g.peerOf(r), read: time.Now()}
 		defer q.done()
 		results, no := q.serve(k)
-		q.deadline(http.NewResponseController(w).SetWriteDeadline, answerLimit)
 		if no != nil {
 			if no.status == http.StatusRequestTimeout || no.status == http.StatusRequestEntityTooLarge {
 				w.Header().Set("Connection", "close") // the rest of the body is not waited for
@@ -69,11 +67,6 @@ func (g *Gateway) post(k kind) http.HandlerFunc {
 	}
 }
 
-// deadline sets one. A connection without deadlines has none to set.
-func (q *request) deadline(set func(time.Time) error, limit time.Duration) {
-	_ = set(time.Now().Add(limit))
-}
-
 func (q *request) serve(k kind) ([]frame.Result, *refusal) {
 	if no := q.g.visit(q.peer); no != nil {
 		return nil, no
@@ -82,10 +75,18 @@ func (q *request) serve(k kind) ([]frame.Result, *refusal) {
 	if no := q.jsonType(); no != nil {
 		return nil, no
 	}
-	if no := q.readBody(); no != nil {
-		return nil, no
+	var id credential.Identity
+	var no *refusal
+	signed := credential.Signed(q.r.Header.Get("Authorization"))
+	if !signed { // nothing is read for a wrong credential
+		id, no = q.g.identifyRequest(q, nil)
 	}
-	id, no := q.g.identifyRequest(q)
+	if no == nil {
+		no = q.readBody()
+	}
+	if no == nil && signed {
+		id, no = q.g.identifyRequest(q, q.body.Bytes())
+	}
 	if no != nil {
 		return nil, no
 	}
@@ -132,8 +133,7 @@ func (b budgeted) Read(p []byte) (int, error) {
 // held for it.
 func (q *request) readBody() *refusal {
 	control := http.NewResponseController(q.w)
-	q.deadline(control.SetReadDeadline, bodyLimit)
-	q.deadline(control.SetWriteDeadline, wholeLimit)
+	_ = control.SetReadDeadline(q.read.Add(bodyLimit)) // net/http's connections have deadlines
 	q.body = scratch.Get().(*bytes.Buffer)
 	_, err := q.body.ReadFrom(budgeted{http.MaxBytesReader(q.w, q.r.Body, frame.MaxBody), &q.g.budget})
 	var big *http.MaxBytesError

@@ -19,7 +19,7 @@ import (
 // Spec: fcm-v1-and-gateway.md C5.
 func (g *Gateway) newServer() *http.Server {
 	return &http.Server{
-		Handler:                      g.cors(g.routes()),
+		Handler:                      timed(g.cors(g.routes())),
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            headerLimit,
 		IdleTimeout:                  75 * time.Second,
@@ -39,6 +39,17 @@ func (g *Gateway) newServer() *http.Server {
 		},
 	}
 }
+
+// timed ends a request whose answer is not written in time, whoever writes it.
+func timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wholeLimit)) // net/http's connections have deadlines
+		next.ServeHTTP(w, r)
+	})
+}
+
+// wholeLimit is for all of a request. Its body may take 10 s, and a commit takes milliseconds.
+const wholeLimit = time.Minute
 
 // connKey is the key of a request's context for its *conn.
 type connKey struct{}
