@@ -138,7 +138,7 @@ func (s *sockets) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 	}
 	go func() { //house:go net/http's goroutine ends here, and frees its memory; registry.drain waits for this one
 		defer s.registry.close(d)
-		d.run(ctx)
+		d.run(context.Background()) // not the request's: that holds on to the request
 	}()
 	return nil
 }
