@@ -31,6 +31,7 @@ type devFlags struct {
 	devices int
 	rate    float64
 	http    string
+	gateway string
 	plain   bool
 }
 
@@ -45,7 +46,9 @@ and virtual devices that send to them. Google shut down its own CCS in 2024.
 Beside it runs a simulator of FCM's HTTP v1, which reaches today's phones. It serves
 the config's session with fcm_v1, whatever its endpoint and credentials are, as long
 as the files that it names are there; if there is no such session, one called
-"phones" is added. Nothing here leaves this machine.
+"phones" is added. Nothing of these leaves this machine. If no session has a gateway,
+this one gets one on loopback: virtual phones send through it, others are connected to
+it by WebSocket, and a page to chat in your browser is at http://127.0.0.1:5280/chat/.
 
 You can put your own plugin into the plugins folder while it runs. Over HTTP you
 can make the simulator drain, cut, nack or freeze; see "balhost sim --help". The
@@ -57,7 +60,8 @@ terminal both are printed as lines.`,
   balhost dev --devices 0          # only what you send yourself:
   curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream
   balhost send --session phones --to phone-7 --data '{"hello":"world"}'
-  curl http://127.0.0.1:5280/fcm/phones/devices/phone-7   # what the virtual phone has got`,
+  curl http://127.0.0.1:5280/fcm/phones/devices/phone-7   # what the virtual phone has got
+  balhost device listen --url http://127.0.0.1:5281 --token devtoken --from phone-7   # be that phone`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(f.config)
@@ -74,6 +78,7 @@ terminal both are printed as lines.`,
 	cmd.Flags().IntVar(&f.devices, "devices", 50, "virtual devices that send to com.example.echo and chat in com.example.chatroom; 0: none, and no news for virtual phones")
 	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second to com.example.echo, all devices together")
 	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "the address of the simulator's HTTP control")
+	cmd.Flags().StringVar(&f.gateway, "gateway", "127.0.0.1:5281", "the address of the gateway that dev adds")
 	cmd.Flags().BoolVar(&f.plain, "plain", false, "print lines instead of the live view, also on a terminal")
 	return cmd
 }
@@ -106,7 +111,17 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
-	phones, err := devPhones(cfg, log.Named("fcm-sim"))
+	control, err := net.Listen("tcp", f.http)
+	if err != nil {
+		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
+	}
+	defer control.Close()
+	gateway, err := newDevGateway(cfg, f.gateway)
+	if err != nil {
+		return err
+	}
+	gateway.page = control.Addr().String()
+	phones, err := devPhones(cfg, gateway, log.Named("fcm-sim"))
 	if err != nil {
 		return err
 	}
@@ -114,13 +129,11 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	if cfg, err = phones.point(cfg); err != nil {
 		return err
 	}
-	control, err := net.Listen("tcp", f.http)
-	if err != nil {
-		return fmt.Errorf("simulator's HTTP control: %w; name a free address with --http", err)
-	}
+	cfg = gateway.add(cfg)
 	mux := http.NewServeMux()
 	mux.Handle("/", sim.Handler())
 	phones.handle(mux)
+	gateway.handle(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
 	defer client.Close()
@@ -142,7 +155,8 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 					return cfg, err
 				}
 				cfg.Ledger = devLimits(cfg.Ledger)
-				return phones.point(cfg)
+				cfg, err = phones.point(cfg)
+				return gateway.add(cfg), err
 			},
 			Exit:    func(code int) { exit(cmd.ErrOrStderr(), code) },
 			Overdue: func() { overdue(cmd.ErrOrStderr(), daemon.StopLimit) },
@@ -151,10 +165,11 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	g.Go(func() error { return devTraffic(ctx, sim, f) })
 	if f.devices > 0 {
 		g.Go(func() error { return phones.traffic(ctx, client) })
+		g.Go(func() error { return gateway.sockets(ctx) })
 	}
 	g.Go(func() error {
 		v := view{
-			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, phones: phones, host: client, config: cfg, http: control.Addr().String(),
+			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, phones: phones, gateway: gateway, host: client, config: cfg, http: control.Addr().String(),
 		}
 		return v.run(ctx)
 	})
@@ -221,8 +236,8 @@ func devTraffic(ctx context.Context, sim *ccssim.Server, f devFlags) error {
 		return usagef("--devices, --rate: %v", err)
 	}
 	say := func(i int, data map[string]string) {
-		data["room"] = []string{"kitchen", "garden"}[i%2]
-		sim.Upstream(fmt.Sprintf("guest-%d", i), "com.example.chatroom", data)
+		data["room"] = room(i)
+		sim.Upstream(fmt.Sprintf("guest-%d", i), chatroom, data)
 	}
 	const people = 6
 	for i := range people {

@@ -23,14 +23,15 @@ type phones map[string]*fcmsim.Server
 
 // devPhones starts them. If the config has no such session, there is one for the
 // session that [phones.point] adds.
-func devPhones(cfg config.Config, log hclog.Logger) (phones, error) {
+func devPhones(cfg config.Config, gateway devGateway, log hclog.Logger) (phones, error) {
 	all := phones{}
 	for _, s := range withPhones(cfg.Sessions) {
 		if s.FCMv1 == nil {
 			continue
 		}
 		sim, err := fcmsim.NewServer(fcmsim.Options{
-			SenderID: s.SenderID, CAFile: filepath.Join(cfg.DataDir, "sim-fcm-ca.pem"), Log: log.With("session", s.Name),
+			SenderID: s.SenderID, CAFile: filepath.Join(cfg.DataDir, "sim-fcm-ca.pem"),
+			Gateway: gateway.simulated(s.Name), Log: log.With("session", s.Name),
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start the simulator of FCM: %w", err), all.close())
@@ -98,8 +99,19 @@ func (p phones) close() (err error) {
 }
 
 // traffic sends one message a second to a few phones, as the host's API takes them from
-// any program. What can't be sent while the host starts or stops is left out.
+// any program. The phones chat, through the gateway, if there is one. What can't be sent
+// while the host starts or stops is left out.
 func (p phones) traffic(ctx context.Context, host *admin.Client) error {
+	const count = 3
+	say := func(i int, data map[string]string) {
+		data["room"] = room(i)
+		for _, sim := range p {
+			_, _ = sim.Upstream(fmt.Sprintf("phone-%d", i+1), chatroom, data) // without a gateway phones send nothing
+		}
+	}
+	for i := range count {
+		say(i, map[string]string{"do": "join", "name": fmt.Sprintf("phone %d", i+1)})
+	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for n := 1; ; n++ {
@@ -114,7 +126,10 @@ func (p phones) traffic(ctx context.Context, host *admin.Client) error {
 		}
 		ttl := int64(60)
 		for name := range p {
-			_, _ = host.Send(ctx, admin.Message{Token: fmt.Sprintf("phone-%d", n%3+1), Session: name, Data: data, TimeToLive: &ttl})
+			_, _ = host.Send(ctx, admin.Message{Token: fmt.Sprintf("phone-%d", n%count+1), Session: name, Data: data, TimeToLive: &ttl, ReceiptRequested: n%10 == 0})
+		}
+		if n%4 == 0 {
+			say(n/4%count, map[string]string{"do": "say", "text": fmt.Sprintf("line %d, by phone", n)})
 		}
 	}
 }

@@ -22,14 +22,15 @@ import (
 
 // view shows what dev runs: redrawn on a terminal, else as a line every few seconds.
 type view struct {
-	out    io.Writer // never blocks
-	file   io.Writer // where out writes to
-	live   bool
-	sim    *ccssim.Server
-	phones phones
-	host   *admin.Client
-	config config.Config
-	http   string
+	out     io.Writer // never blocks
+	file    io.Writer // where out writes to
+	live    bool
+	sim     *ccssim.Server
+	phones  phones
+	gateway devGateway
+	host    *admin.Client
+	config  config.Config
+	http    string
 }
 
 // errUnread means that nobody reads what dev shows any more.
@@ -67,6 +68,12 @@ func (v *view) run(ctx context.Context) error {
 			if s.FCMv1 != nil {
 				fmt.Fprintf(text, "balhost dev: session %q sends to virtual phones by FCM's HTTP v1; control at http://%s/fcm/%s\n", s.Name, v.http, s.Name)
 			}
+			if s.Gateway != nil {
+				fmt.Fprintf(text, "balhost dev: session %q has a gateway for devices at %s\n", s.Name, s.Gateway.Listen)
+			}
+		}
+		if v.gateway.session != "" {
+			fmt.Fprintf(text, "balhost dev: chat in your browser: %s (gateway http://%s, token %s)\n", v.gateway.chat(), v.gateway.listen, devToken)
 		}
 	}
 	tick := time.NewTicker(every)
@@ -133,6 +140,11 @@ func summary(last, now sample) string {
 		return text.String() + "  host: starting"
 	}
 	l := now.status.Ledger
+	for _, s := range now.status.Sessions {
+		if g := s.Gateway; g != nil {
+			fmt.Fprintf(&text, "  gateway %d up, %d down", g.Stored, g.Acked)
+		}
+	}
 	fmt.Fprintf(&text, "  pending %d events, %d downstreams  dead %d ", l.Events, l.Downstreams, l.Dead)
 	for _, p := range now.status.Plugins {
 		fmt.Fprintf(&text, " %s=%s", p.Name, p.State)
@@ -163,6 +175,12 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 		if f := s.FCMv1; f != nil {
 			add("session    %s, FCM v1 %s: %d of %d unanswered, %d taken; control http://%s/fcm/%s", s.Name, s.Address, f.InFlight, f.Window, s.Answered, v.http, s.Name)
 		}
+		if g := s.Gateway; g != nil {
+			add("session    %s, gateway %s: %d sockets, %d upstreams, %d receipts, %d of %d downstreams acked", s.Name, g.Address, g.Sockets, g.Stored, g.Receipts, g.Acked, g.Downstreams)
+		}
+	}
+	if v.gateway.session != "" {
+		add("chat       %s in your browser; token %s", v.gateway.chat(), devToken)
 	}
 	l := now.status.Ledger
 	add("")

@@ -242,7 +242,7 @@ func (s *stage) startDev(flags []string) error {
 	}
 	s.ccs = free
 	s.env = append(s.env, "CCS="+s.ccs)
-	return s.runHost("dev", append([]string{"dev", "--plain", "--http", "127.0.0.1:0"}, flags...))
+	return s.runHost("dev", append([]string{"dev", "--plain", "--http", "127.0.0.1:0", "--gateway", "127.0.0.1:0"}, flags...))
 }
 
 // freeAddress is one where nobody listened a moment ago.

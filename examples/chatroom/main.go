@@ -5,7 +5,8 @@
 //     the other, and different rooms at the same time;
 //   - state that is committed together with the event (Tx.Get, Tx.Put);
 //   - groups: each member gets a room's messages in the order in which they were said;
-//   - outcomes: a device that does not exist any more leaves its rooms.
+//   - outcomes: a device that does not exist any more leaves its rooms;
+//   - sessions: members of one room may come by different sessions.
 //
 // A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r",
 // "text":"hi"} or {"do":"leave","room":"r"}.
@@ -39,9 +40,15 @@ type request struct {
 	Text string `json:"text"`
 }
 
-// room is the state of one room: its members' names, by their tokens. Its key is
-// "room/" and the room's name.
-type room map[string]string
+// room is the state of one room: its members by their tokens. Its key is "members/" and
+// the room's name.
+type room map[string]member
+
+// member is a device in a room. It is reached by the session by which it came.
+type member struct {
+	Name    string `json:"name"`
+	Session string `json:"session"`
+}
 
 // chat has the plugin's handlers.
 type chat struct{ config config }
@@ -71,14 +78,14 @@ func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 	if _, err := tx.Get(ctx, key(q.Room), &members); err != nil {
 		return err // after an error the message comes again later
 	}
-	name, inside := members[m.From]
+	who, inside := members[m.From]
 	switch {
 	case q.Do == "join" && !inside && len(members) >= c.config.MaxMembers:
 		return refuse(tx, m, "room is full")
 	case q.Do == "join" && (q.Name == "" || len(q.Name) > 100):
 		return refuse(tx, m, "name: give one of 1 to 100 bytes")
 	case q.Do == "join":
-		members[m.From] = q.Name
+		members[m.From] = member{q.Name, m.Session}
 		if err := tx.Put(key(q.Room), members); err != nil {
 			return err
 		}
@@ -88,7 +95,7 @@ func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 	case q.Do == "say" && (q.Text == "" || len(q.Text) > c.config.MaxText):
 		return refuse(tx, m, fmt.Sprintf("text: say something of 1 to %d bytes", c.config.MaxText))
 	case q.Do == "say":
-		return tell(tx, q.Room, members, m.From, map[string]string{"event": "said", "name": name, "text": q.Text})
+		return tell(tx, q.Room, members, m.From, map[string]string{"event": "said", "name": who.Name, "text": q.Text})
 	case q.Do == "leave":
 		return leave(tx, q.Room, members, m.From)
 	}
@@ -133,7 +140,7 @@ func leave(tx *sdk.Tx, name string, members room, token string) error {
 	if err != nil {
 		return err
 	}
-	return tell(tx, name, members, token, map[string]string{"event": "left", "name": who})
+	return tell(tx, name, members, token, map[string]string{"event": "left", "name": who.Name})
 }
 
 // tell sends data to all members but one. Each pair of room and device has a group of
@@ -151,7 +158,7 @@ func tell(tx *sdk.Tx, name string, members room, but string, data map[string]str
 		if token == but {
 			continue
 		}
-		_, err := tx.Send(sdk.Downstream{To: sdk.Token(token), Data: data, Group: group(name, token), Context: about})
+		_, err := tx.Send(sdk.Downstream{To: sdk.Token(token), Data: data, Session: members[token].Session, Group: group(name, token), Context: about})
 		if err != nil {
 			return err
 		}
@@ -166,7 +173,7 @@ func refuse(tx *sdk.Tx, m sdk.Upstream, why string) error {
 	return err
 }
 
-func key(name string) string { return "room/" + name }
+func key(name string) string { return "members/" + name }
 
 // group is the group of a room's messages to one device. Tokens are long and the
 // length of a group's name is limited, so it is a hash of both.

@@ -113,7 +113,7 @@ func TestManyJoinAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	var members room
-	if h.State("room/r", &members); len(members) != 20 {
+	if h.State("members/r", &members); len(members) != 20 {
 		t.Errorf("%d members, want 20", len(members))
 	}
 }

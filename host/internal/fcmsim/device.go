@@ -207,6 +207,7 @@ func (s *Server) receive(d *device, r Received, now time.Time) {
 		d.report.Effects++
 		s.counts.Effects++
 	}
+	s.arrived(d, r)
 	d.received = append(d.received, r)
 	if old := len(d.received) - 1 - keepData; old >= 0 {
 		d.received[old].Data, d.received[old].Notification = nil, nil

@@ -24,6 +24,7 @@ import (
 //	POST   /devices         Install
 //	GET    /devices         the first 100
 //	GET    /devices/{target} DeviceReport; a topic or condition is a target too
+//	POST   /upstream        {"from": …, "category": …, "data": …} → {"message_id": …}: to Options.Gateway
 //	POST   /online          {"target": …, "on": false}
 //	POST   /uninstall       {"target": …}
 //	GET    /report          Report
@@ -68,6 +69,10 @@ func (s *Server) deviceHandlers(mux *http.ServeMux) {
 	simnet.Post(mux, "/devices", func(i Install) (any, error) { return nil, s.Register(i) })
 	simnet.Handle(mux, "GET /devices", func(*http.Request) (any, error) { return s.Report().Devices, nil })
 	simnet.Device(mux, s.Device, "no such device: it got nothing")
+	simnet.Post(mux, "/upstream", func(u upstream) (any, error) {
+		id, err := s.submit(u)
+		return map[string]string{"message_id": id}, err
+	})
 	simnet.Post(mux, "/online", func(n named) (any, error) {
 		if n.Target == "" || n.On == nil {
 			return nil, errors.New(`want "target", and "on" as true or false`)

@@ -2,6 +2,7 @@ package fcmsim
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -35,6 +36,8 @@ type Options struct {
 	Throttle    bool // delay collapsible messages over 20 to one device, as FCM does; one more is free every 3 min
 	Grease      bool // add details, fields, headers and settings that no client knows
 
+	Gateway *Gateway // where virtual devices send receipts and upstreams; nil: they send nothing
+
 	Seed       uint64       // of all random values; 0 means a random one
 	Remember   int          // messages remembered for each device, to know duplicates; 0 means 1,000
 	Transcript int          // requests remembered for [Server.Transcript]; 0 means 1,000, negative means none
@@ -46,6 +49,13 @@ const (
 	DefaultProject  = "balhost-simulator"
 	DefaultSenderID = "482915730064"
 )
+
+// Gateway is one of balhost's, to which every device shows the same token.
+type Gateway struct {
+	URL   string
+	Token string
+	TLS   *tls.Config // nil: the system's roots
+}
 
 // Range is a span of time. All values in it are equally likely. If Max is below Min,
 // only Min is used.

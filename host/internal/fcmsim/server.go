@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"balhost/host/internal/devicesim"
 	"balhost/host/internal/simnet"
 )
 
@@ -23,6 +24,9 @@ type Server struct {
 	ln    net.Listener
 	group errgroup.Group
 	gate  simnet.Gate
+	// upload runs the half of a device that sends, until Close calls stop.
+	upload func(*devicesim.Device) error
+	stop   func()
 
 	mu         sync.Mutex // guards all fields below, all of device, and a part of conn and exchange
 	closed     bool
@@ -36,6 +40,7 @@ type Server struct {
 	past       []ConnReport       // the last 1,000 that have ended
 	devices    map[string]*device // by token, FID, "/topics/" and topic, or condition
 	order      []*device          // each once, by age
+	phones     map[string]*devicesim.Device
 	quotas     Quotas
 	quota      quota
 	seq        uint64 // of the last message or answer
@@ -60,9 +65,12 @@ func NewServer(o Options) (*Server, error) {
 		quotas:    Quotas{Project: max(0, o.Quota), Target: o.TargetQuota, Topic: o.TopicQuota},
 		conns:     map[*conn]struct{}{},
 		devices:   map[string]*device{},
+		phones:    map[string]*devicesim.Device{},
 		rnd:       rand.New(rand.NewPCG(o.Seed, 0)),
 		byStatus:  map[string]uint64{},
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop, s.upload = cancel, func(d *devicesim.Device) error { return sends(ctx, d) }
 	s.transcript.slots = make([]Line, max(o.Transcript, 0))
 	account, err := openAccount(o.Project, o.KeyFile)
 	if err != nil {
@@ -149,6 +157,7 @@ func (s *Server) release(c *conn) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	s.stop()
 	for c := range s.conns {
 		c.wire.Close()
 	}
