@@ -26,20 +26,21 @@ const (
 
 // The codes, of HTTP and of nacks.
 const (
-	CodeInvalidJSON  = "INVALID_JSON"  // it is not JSON, or not of the form that it should have
-	CodeInvalidField = "INVALID_FIELD" // a field is missing, or its value can't be
-	CodeTooBig       = "TOO_BIG"       // a message over 64 KiB, a request over 256 KiB or 100 messages
-	CodeTTLTooLong   = "TTL_TOO_LONG"  // the host forgets the id earlier than the message would expire
-	CodeNotSent      = "NOT_SENT"      // a receipt of nothing that was sent to this device
-	CodeWrongType    = "WRONG_TYPE"    // the body is no application/json
-	CodeUnauthorized = "UNAUTHORIZED"  // the credential is missing, wrong or expired
-	CodeForbidden    = "FORBIDDEN"     // from or category is not this credential's
-	CodeNotFound     = "NOT_FOUND"     // there is nothing at this path, or not for this method
-	CodeTooSlow      = "TOO_SLOW"      // the body took too long
-	CodeOneAtATime   = "ONE_AT_A_TIME" // another request of this device is not answered yet
-	CodeTooMany      = "TOO_MANY"      // messages of the device, or requests of its address
-	CodeNoRoom       = "NO_ROOM"       // the host can't store it now
-	CodeNotReady     = "NOT_READY"     // the host can't check credentials yet, or it stops
+	CodeInvalidJSON   = "INVALID_JSON"   // it is not JSON, or not of the form that it should have
+	CodeInvalidField  = "INVALID_FIELD"  // a field is missing, or its value can't be
+	CodeTooBig        = "TOO_BIG"        // a message over 64 KiB, a request over 256 KiB or 100 messages
+	CodeTTLTooLong    = "TTL_TOO_LONG"   // the host forgets the id earlier than the message would expire
+	CodeNotSent       = "NOT_SENT"       // a receipt of nothing that was sent to this device
+	CodeWrongType     = "WRONG_TYPE"     // the body is no application/json
+	CodeUnauthorized  = "UNAUTHORIZED"   // the credential is missing, wrong or expired
+	CodeForbidden     = "FORBIDDEN"      // from or category is not this credential's
+	CodeNotFound      = "NOT_FOUND"      // there is nothing at this path, or not for this method
+	CodeTooSlow       = "TOO_SLOW"       // the body took too long
+	CodeOneAtATime    = "ONE_AT_A_TIME"  // another request of this device is not answered yet
+	CodeTooMany       = "TOO_MANY"       // messages of the device, or requests of its address
+	CodeNoRoom        = "NO_ROOM"        // the host can't store it now
+	CodeNotReady      = "NOT_READY"      // the host can't check credentials yet, or it stops
+	CodeUpgradeNeeded = "UPGRADE_NEEDED" // the path is for WebSocket only
 )
 
 // Error is the body of an answer other than 202, and why one message is refused.
