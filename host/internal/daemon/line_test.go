@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,23 +39,23 @@ func changed(s config.Session, change func(*config.Session)) config.Session {
 type doorway struct {
 	name, address string
 	to            *diary
-	taken         map[string]string // address → who listens; only the fleet's goroutine and the test's use it, one after the other
+	taken         *sync.Map // address → who listens
 	open          bool
 }
 
 func (g *doorway) Open(context.Context, transport) error {
-	if who := g.taken[g.address]; who != "" {
+	if _, taken := g.taken.LoadOrStore(g.address, g.name); taken {
 		g.to.add(g.name + " finds " + g.address + " taken")
 		return errors.New("listen tcp " + g.address + ": address already in use")
 	}
-	g.taken[g.address], g.open = g.name, true
+	g.open = true
 	g.to.add(g.name + " listens at " + g.address)
 	return nil
 }
 
 func (g *doorway) Close() {
 	if g.open {
-		delete(g.taken, g.address)
+		g.taken.Delete(g.address)
 		g.to.add(g.name + " is closed")
 	}
 }
@@ -67,7 +68,7 @@ func (g *doorway) Run(ctx context.Context) error {
 	}
 	g.to.add(g.name + " serves")
 	<-ctx.Done()
-	delete(g.taken, g.address)
+	g.taken.Delete(g.address)
 	g.to.add(g.name + " has drained")
 	return nil
 }
@@ -148,7 +149,7 @@ func sorted(lines []string) []string {
 func changeLines(t *testing.T, from, to []config.Session, taken string) (did []string, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
-		n, at := 0, map[string]string{}
+		n, at := 0, new(sync.Map)
 		f := newFleet(prometheus.NewRegistry(), func(s config.Session, _ *x509.CertPool, _ prometheus.Registerer) transport {
 			n++
 			name := fmt.Sprintf("%s#%d", s.Transport(), n)
@@ -178,7 +179,7 @@ func changeLines(t *testing.T, from, to []config.Session, taken string) (did []s
 			t.Fatal(err)
 		}
 		if taken != "" {
-			at[taken] = "another program"
+			at.Store(taken, "another program")
 		}
 		d.take()
 		err = change(to)
