@@ -41,6 +41,7 @@ type Options struct {
 	OnMessageSent func(id string)                        // the gateway has it on disk
 	OnSendError   func(id string, code Code, why string) // it will never be sent
 	OnMessage     func(Push)                             // a message for the app; none comes twice
+	OnAcked       func()                                 // a downstream of a socket is acked
 	OnEvent       func(event string, about string)       // for logs: connected, closed, refused, waiting
 
 	Seed   uint64 // of ids and waits; 0: a random one

@@ -295,7 +295,9 @@ func (s *socket) fill(ctx context.Context) error {
 		if err := s.send(ctx, frame.Frame{Type: frame.TypeAck, MessageID: s.acks[0].id}); err != nil {
 			return err
 		}
-		s.acks = s.acks[1:]
+		if s.acks = s.acks[1:]; s.d.opts.OnAcked != nil {
+			s.d.opts.OnAcked()
+		}
 	}
 	if s.drain != nil {
 		return nil
