@@ -322,6 +322,8 @@ var wallClock = map[string]string{
 	"host/internal/pluginhost/artefact/folder.go": "a file's time, which is only compared for equality",
 	"host/internal/credential/hmac.go":            "the time in a signature",
 	"host/internal/fcm/decode.go":                 "CCS's time of a receipt",
+	"host/internal/gateway/envelope.go":           "a device's time of a receipt",
+	"host/internal/gateway/device_serve.go":       "the host's clock, which a device is told",
 	"host/internal/ccssim/downstream.go":          "and the simulator's",
 	"host/internal/devicesim/device.go":           "the same",
 	"host/internal/fcmsim/token.go":               "the times in a JWT",

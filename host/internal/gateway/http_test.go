@@ -210,13 +210,15 @@ func TestOneLineForARequest(t *testing.T) {
 		got := make(chan received, 1)
 		go func() { got <- h.post(h.client(away), "/v1/upstream", batch(one("m1"), one("m2"), one("m3"))) }()
 		synctest.Wait()
-		line := h.books.asked[0].in.Line
-		for _, a := range h.books.asked {
-			if a.in.Line != line || line == nil {
-				t.Error("another line")
+		h.books.set(func() {
+			line := h.books.asked[0].in.Line
+			for _, a := range h.books.asked {
+				if a.in.Line != line || line == nil {
+					t.Error("another line")
+				}
 			}
-		}
-		line.Broken = true
+			line.Broken = true
+		})
 		h.books.commit()
 		if a := <-got; a.status != 503 || len(h.books.stored) > 0 {
 			t.Errorf("%+v, stored %v", a, h.books.stored)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balhost/host/internal/credential"
@@ -127,6 +128,7 @@ func TestSocketsThroughTheGateway(t *testing.T) {
 		if f := p.expect(frame.TypeNack, "m3"); f.Error != frame.CodeTTLTooLong || !strings.Contains(f.Description, "169200") {
 			t.Errorf("%+v", f)
 		}
+		synctest.Wait() // an answer counts after it is written
 		if s := h.g.Status(); s.Sockets != 1 || s.Stored != 1 || s.Duplicates != 1 || s.Refused != 2 || s.Denied != 1 || s.AckP99 < 0 {
 			t.Errorf("%+v", s)
 		}
