@@ -32,6 +32,11 @@ run: build ## host, simulator, example plugins and virtual devices in this termi
 test: ## all tests; needs Go alone
 	$(GO) test -shuffle=on -timeout 10m ./...
 
+.PHONY: web
+web: ## examples/devices/web: balhost.js from balhost.ts, and the tests in Node and Chromium; needs node, npm and chromium
+	cd examples/devices/web && npm ci --no-audit --no-fund && npm run build
+	BALHOST_WEB=required $(GO) test -count=1 -run '^TestWebDevice' ./host
+
 .PHONY: race
 race: ## all tests but those with real processes, under the race detector; needs gcc
 	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout 20m ./...
