@@ -11,6 +11,8 @@ import (
 	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/frame"
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
 
@@ -37,6 +39,8 @@ type books struct {
 	blamed   bool
 	buried   map[string]int   // dead letters at the end, by the begin of their reason
 	received map[string]bool  // message ids that CCS or FCM took
+	byCCS    map[string]bool  // of these, CCS
+	proofs   map[string]bool  // receipts that gateways took from devices
 	statuses map[string][]int // that FCM answered, by message id
 	names    map[string]bool  // of sessions, that the host was given
 }
@@ -47,6 +51,13 @@ type upstream struct {
 	unusable                                bool
 	send                                    ccssim.Upstream
 	times                                   int // that a device sent it
+
+	// Over a gateway.
+	device   *device // nil: it comes from CCS
+	message  frame.Message
+	seq      uint64 // of the event, when first seen; 0: not yet
+	acked    bool   // the device was told
+	shuffled bool   // the device did not send it in its turn
 }
 
 func (u *upstream) key() string {
@@ -67,7 +78,9 @@ type hand struct{ event *event }
 type downstream struct {
 	mid, owner, session, group string
 	ttl                        *time.Duration
-	receipt, poison            bool
+	to                         message.Target
+	receipt, poison            bool  // receipt: CCS sends one
+	asks                       bool  // for a receipt
 	host                       *Host // that was asked last
 	waits, stored              bool  // Host.Send and the API: no answer yet, and yes
 }
@@ -88,7 +101,7 @@ func newBooks(w *world) *books {
 		w: w, rand: rand.New(rand.NewPCG(w.seed, 1)),
 		ups: map[string]*upstream{}, events: map[string]*event{}, byKey: map[string]*event{},
 		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{},
-		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, statuses: map[string][]int{},
+		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, byCCS: map[string]bool{}, proofs: map[string]bool{}, statuses: map[string][]int{},
 	}
 }
 
@@ -170,7 +183,9 @@ func (b *books) created(u *upstream) {
 	u.times++
 	if b.ups[u.key()] == nil {
 		b.ups[u.key()] = u
-		b.upOrder = append(b.upOrder, u)
+		if u.device == nil {
+			b.upOrder = append(b.upOrder, u)
+		}
 	}
 }
 
@@ -251,7 +266,11 @@ func (b *books) describe(body entry.Body) (id, kind, key, lane string) {
 		if d := b.downs[m.OriginalMessageID]; d != nil {
 			lane = groupLane(d)
 		}
-		return m.ID, "receipt", "rcpt|" + m.OriginalMessageID, lane
+		key = "rcpt|" + m.OriginalMessageID
+		if m.Status != sentToDevice { // the app's own word
+			key += "|" + m.Status + "|" + m.Device
+		}
+		return m.ID, "receipt", key, lane
 	}
 	return "", "", "", ""
 }
@@ -301,6 +320,9 @@ func (b *books) pendingEvents(h *Host) []pending {
 			}
 		}
 		p.Event = e
+		if u := b.ups[p.key]; u != nil && u.seq == 0 {
+			u.seq = e.Seq
+		}
 		all = append(all, p)
 	}
 	return all
@@ -386,7 +408,7 @@ func (b *books) know(p *Process, d *wire.Delivery) *event {
 				b.bad("P4: outcome of %s, which nobody sent", body.Outcome.MessageID)
 			}
 		}
-		if was := b.byKey[one]; was != nil {
+		if was := b.byKey[one]; was != nil && !(kind == "receipt" && b.tookByCCS(body.Receipt.OriginalMessageID)) {
 			promise := map[string]string{"upstream": "P6", "receipt": "P6", "outcome": "P4"}[kind]
 			b.bad("%s: %s is two events, %s and %s", promise, one, was.id, id)
 		}
@@ -399,6 +421,22 @@ func (b *books) know(p *Process, d *wire.Delivery) *event {
 		b.bad("event %s was %s at %s and is now %s at %s", id, e.key, e.plugin, key, p.Plugin.Name)
 	}
 	return e
+}
+
+// sentToDevice is the status of a receipt that CCS sends, and of one that stands for the
+// ack of a device on a socket.
+const sentToDevice = "MESSAGE_SENT_TO_DEVICE"
+
+// tookByCCS reports whether both CCS and a device's ack may have brought the receipt of a
+// downstream: then it is two events. mu is held.
+func (b *books) tookByCCS(mid string) bool {
+	d := b.downs[mid]
+	return d != nil && d.receipt && slices.ContainsFunc(b.w.devices, func(to *device) bool {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		_, got := to.has[mid]
+		return got
+	})
 }
 
 // handling is the event of a delivery, and how often it was handed out.

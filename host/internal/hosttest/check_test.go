@@ -44,9 +44,11 @@ func (b *books) check() {
 	}
 	b.readState(h)
 	events, dead := b.pendingEvents(h), b.dead(h)
-	b.checkAcked(events, dead)
+	waiting := b.waiting(events)
+	b.checkAcked(waiting, dead)
 	b.checkReceived(h)
 	b.checkFCM(h)
+	b.checkDevices(h, func(u *upstream) string { return b.fate(u, waiting, dead) })
 }
 
 // dead are the dead letters, by kind, session, device and message id.
@@ -160,8 +162,8 @@ func (b *books) fate(u *upstream, waiting map[string]bool, dead map[string]entry
 	return ""
 }
 
-// checkAcked: what CCS was told is stored is stored (P1).
-func (b *books) checkAcked(events []pending, dead map[string]entry.DeadLetter) {
+// waiting are the upstreams that are pending, each once.
+func (b *books) waiting(events []pending) map[string]bool {
 	waiting := map[string]bool{}
 	for _, e := range events {
 		if e.Kind == entry.Upstream {
@@ -171,6 +173,11 @@ func (b *books) checkAcked(events []pending, dead map[string]entry.DeadLetter) {
 			waiting[e.key] = true
 		}
 	}
+	return waiting
+}
+
+// checkAcked: what CCS was told is stored is stored (P1).
+func (b *books) checkAcked(waiting map[string]bool, dead map[string]entry.DeadLetter) {
 	stored := map[string]int{} // by device and message id: how many sendings the ledger's entries account for
 	for key, u := range b.ups {
 		if b.fate(u, waiting, dead) != "" {
@@ -206,6 +213,7 @@ func (b *books) checkReceived(h *Host) {
 			var all []arrival
 			for _, m := range r.Last {
 				all = append(all, arrival{m.MessageID, m.Duplicate})
+				b.byCCS[m.MessageID] = true
 			}
 			b.arrived(h, token, all)
 		}
@@ -349,10 +357,11 @@ func (b *books) close() {
 		if heard {
 			b.checkOutcome(d, outcome)
 		}
-		if _, buried := dead[deadKey("receipt", "", "", "dr2:"+mid)]; d.receipt && b.received[mid] && !receipts[mid] && !buried {
+		if _, buried := dead[deadKey("receipt", "", "", "dr2:"+mid)]; d.receipt && b.byCCS[mid] && !receipts[mid] && !buried {
 			b.bad("P8: the receipt of %s is nowhere at the end", mid)
 		}
 	}
+	b.checkReceipts(outcomes, receipts, dead)
 	if c := b.w.server.Counts(); c.Receipts != c.ReceiptsAcked {
 		b.bad("P1: %d receipts, %d acked", c.Receipts, c.ReceiptsAcked)
 	}

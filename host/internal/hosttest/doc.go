@@ -1,7 +1,7 @@
 // Package hosttest runs a whole host in one process. daemon.Serve wires it, as
 // it wires the real one: ledger, dispatch, outbox, sessions and reloads are real.
 // In place of the network there is net.Pipe with a ccssim or fcmsim server at its
-// other end. In place of pluginhost's processes there are functions that speak the
+// other end; devices dial its gateways the same way. In place of pluginhost's processes there are functions that speak the
 // wire's frames. Nothing listens for the API; tests call its functions.
 //
 // It is made for testing/synctest, where an hour passes at once. A [Host] can be

@@ -75,7 +75,7 @@ func init() { // not a literal: act, which reads it, would be a part of it
 		{2, "resume", (*world).resume},
 		{3, "replay", (*world).replay},
 	}
-	actions = append(actions, fcmActions()...)
+	actions = append(actions, slices.Concat(fcmActions(), gatewayActions())...)
 }
 
 // session is the sender id of one of them.
@@ -86,8 +86,8 @@ func (w *world) session() string {
 // upper is the sender id of one over which upstreams come.
 func (w *world) upper() string {
 	for {
-		if id := w.session(); id != fcmSender {
-			return id
+		if s := w.options.Sessions[w.rnd.IntN(len(w.options.Sessions))]; s.CCS != nil {
+			return s.SenderID
 		}
 	}
 }
@@ -158,10 +158,11 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 		MessageID: mid, Session: session, To: message.Token(fmt.Sprintf("dev-%s-%d", session, r.IntN(4))),
 		Data: marshal(map[string]string{"id": mid, "text": strings.Repeat("<&ä", r.IntN(20))}),
 	}
-	switch r.IntN(30) {
-	case 0, 1, 2:
+	switch n := r.IntN(30); {
+	case session == aloneSender: // has nothing but devices
+	case n < 3:
 		m.To = message.Topic("news")
-	case 3:
+	case n == 3:
 		m.To = message.Token(poisonToken + []string{"blamed-", "policy-", "ends-", "silent-"}[r.IntN(4)] + session)
 	}
 	if session == fcmSender && chance(r, 20) {
@@ -175,7 +176,8 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 	}
 	m.Options.ReceiptRequested = chance(r, 30)
 	return &downstream{
-		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested && session != fcmSender,
+		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested && session != fcmSender && session != aloneSender,
+		asks: m.Options.ReceiptRequested, to: m.To,
 		poison: strings.HasPrefix(m.To.Token, poisonToken),
 	}, m
 }
@@ -236,14 +238,14 @@ func (w *world) apiSends() string {
 	return " " + mid
 }
 
-// others are downstreams that CCS takes, one a session: a poison is found by
+// others are downstreams that CCS takes, one a session: device 3 has no socket there. A poison is found by
 // comparison with them.
 func (w *world) others() {
 	for _, o := range w.options.Sessions {
 		w.sendSeq++
 		mid := fmt.Sprintf("api-%d", w.sendSeq)
-		w.apiSend(&downstream{mid: mid, session: o.SenderID},
-			message.Downstream{MessageID: mid, Session: o.SenderID, To: message.Token("dev-" + o.SenderID + "-0"), Data: map[string]string{"id": mid}})
+		w.apiSend(&downstream{mid: mid, session: o.SenderID, to: message.Token("dev-" + o.SenderID + "-3")},
+			message.Downstream{MessageID: mid, Session: o.SenderID, To: message.Token("dev-" + o.SenderID + "-3"), Data: map[string]string{"id": mid}})
 	}
 }
 
@@ -414,7 +416,7 @@ func (w *world) reconfigure() string {
 			changed := *s.CCS // the running host has the old one
 			changed.Connections, changed.Window = 1+w.rnd.IntN(3), 1+w.rnd.IntN(changed.Window)
 			s.CCS = &changed
-		default:
+		case s.FCMv1 != nil:
 			changed := *s.FCMv1
 			changed.Connections = 1 + w.rnd.IntN(3)
 			s.FCMv1 = &changed

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"balhost/host/internal/daemon"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/fcmv1"
+	"balhost/host/internal/gateway"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -37,6 +39,7 @@ type Options struct {
 	// These change what config.hcl has no keys for; nil changes nothing.
 	Session  func(*Host, *ccs.Options)
 	FCMv1    func(*Host, *fcmv1.Options)
+	Gateway  func(*Host, *gateway.Options)
 	Outbox   func(*outbox.Options)
 	Dispatch func(*dispatch.Options)
 }
@@ -47,14 +50,17 @@ type Host struct {
 	Ledger   *ledger.Ledger
 	Dispatch *dispatch.Dispatcher
 	Link     *Link
+	doors    map[string]*Pipes // of the gateways, by sender id
 
 	o       Options
 	end     context.CancelFunc
-	served  errgroup.Group // daemon.Serve
-	up      chan struct{}  // closed when the plugins run
-	over    chan struct{}  // closed when daemon.Serve has returned
-	hungUp  chan struct{}  // closed when the API answers no more
-	dead    chan struct{}  // closed at the moment of a kill
+	leave   context.CancelFunc
+	gone    context.Context // ends with daemon.Serve, or a kill
+	served  errgroup.Group  // daemon.Serve
+	up      chan struct{}   // closed when the plugins run
+	over    chan struct{}   // closed when daemon.Serve has returned
+	hungUp  chan struct{}   // closed when the API answers no more
+	dead    chan struct{}   // closed at the moment of a kill
 	dying   sync.Once
 	copied  chan struct{} // closed when nobody needs the files of a killed host as they are
 	release func()        // closes copied
@@ -89,13 +95,21 @@ func Start(o Options) (*Host, error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	h := &Host{
-		o: o, end: end, Link: &Link{server: o.Server, fcm: o.FCM},
+		o: o, end: end, Link: &Link{server: o.Server, fcm: o.FCM}, doors: map[string]*Pipes{},
 		up: make(chan struct{}), over: make(chan struct{}), hungUp: make(chan struct{}), dead: make(chan struct{}), copied: make(chan struct{}),
 		processes: map[*Process]bool{}, serving: map[string]*Process{}, reload: map[string]chan struct{}{},
 	}
 	h.release = sync.OnceFunc(func() { close(h.copied) })
+	for _, s := range o.Sessions {
+		if s.Gateway != nil {
+			h.doors[s.SenderID] = NewPipes()
+		}
+	}
+	gone, leave := context.WithCancel(context.Background())
+	h.gone, h.leave = gone, leave
 	h.served.Go(func() error {
 		defer close(h.over)
+		defer leave()
 		err := daemon.Serve(ctx, h.config(), daemon.Options{
 			Log: o.Log, Load: func() (config.Config, error) { return h.config(), nil }, Exit: h.exit, Make: h.makers(),
 		})
@@ -114,6 +128,15 @@ func Start(o Options) (*Host, error) {
 		end()
 		return nil, h.served.Wait()
 	}
+}
+
+// DialGateway connects a device at an address with the gateway of a session. It waits until
+// there is one.
+func (h *Host) DialGateway(ctx context.Context, sender string, from net.Addr) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.gone, cancel)()
+	return h.doors[sender].dialFrom(ctx, from, h.Link.opened)
 }
 
 // config is what config.hcl would say.
@@ -174,6 +197,15 @@ func (h *Host) makers() daemon.Makers {
 			h.runs(func() any { return s.Status() })
 			return s
 		},
+		Gateway: func(o gateway.Options) *gateway.Gateway {
+			o.Listener = h.doors[o.SenderID].shared()
+			if h.o.Gateway != nil {
+				h.o.Gateway(h, &o)
+			}
+			g := gateway.New(o)
+			h.runs(func() any { return g.Status() })
+			return g
+		},
 		Plugins: func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
 			h.to, h.names = o.Dispatcher, func() []string { return o.Sessions().Names() }
 			return pluginhost.New(o), func(ctx context.Context) error { return h.runPlugins(ctx, o.Plugin) }
@@ -233,6 +265,7 @@ func (h *Host) kill(why error) {
 		processes := slices.Collect(maps.Keys(h.processes))
 		h.mu.Unlock()
 		close(h.dead)
+		h.leave()
 		h.Link.sever()
 		for _, p := range processes {
 			p.exit()

@@ -2,12 +2,13 @@ package hosttest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 )
 
-// Pipes are a net.Listener without a network, for an fcmsim server: each connection
-// is a net.Pipe. Any goroutine may call its methods.
+// Pipes are a net.Listener without a network, for an fcmsim server or a gateway: each
+// connection is a net.Pipe. Any goroutine may call its methods.
 type Pipes struct {
 	come   chan net.Conn
 	closed chan struct{}
@@ -54,6 +55,33 @@ func (p *Pipes) dial(ctx context.Context) (net.Conn, error) {
 	theirs.Close()
 	return nil, err
 }
+
+// shared is another listener at the same address: who dials meets the one that accepts.
+func (p *Pipes) shared() *Pipes { return &Pipes{come: p.come, closed: make(chan struct{})} }
+
+// dialFrom makes a connection from an address, and returns the client's end. opened may
+// wrap the server's.
+func (p *Pipes) dialFrom(ctx context.Context, from net.Addr, opened func(net.Conn) (net.Conn, error)) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	server, err := opened(caller{newSocket(theirs), from})
+	if err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	select {
+	case p.come <- server:
+		return newSocket(ours), nil
+	case <-ctx.Done():
+	}
+	return nil, errors.Join(context.Cause(ctx), ours.Close(), server.Close())
+}
+
+// caller is a connection from an address.
+type caller struct {
+	net.Conn
+	from net.Addr
+}
+
+func (c caller) RemoteAddr() net.Addr { return c.from }
 
 // socket is the end of a pipe with a buffer: a write does not wait for the reader. net/http
 // writes under a lock, and a wait for a lock holds a bubble's clock.

@@ -8,6 +8,7 @@ import (
 	"balhost/host/internal/ccs"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
+	"balhost/host/internal/gateway"
 )
 
 // tap stands between a session and the outbox.
@@ -21,14 +22,15 @@ type tap struct {
 // flight is what the sessions of one host have taken and not given back, and what
 // they may not take yet.
 type flight struct {
-	mu    sync.Mutex           // guards what follows
-	taken map[uint64]string    // message ids by seq
-	rests map[string]time.Time // until when a session's peer wants nothing
-	posts map[string]*posts    // by message id: requests to FCM
+	mu      sync.Mutex           // guards what follows
+	taken   map[uint64]string    // message ids by seq
+	claimed map[string]bool      // by message id: a device said that it has it, whoever has it in flight
+	rests   map[string]time.Time // until when a session's peer wants nothing
+	posts   map[string]*posts    // by message id: requests to FCM
 }
 
 func newFlight() *flight {
-	return &flight{taken: map[uint64]string{}, rests: map[string]time.Time{}, posts: map[string]*posts{}}
+	return &flight{taken: map[uint64]string{}, claimed: map[string]bool{}, rests: map[string]time.Time{}, posts: map[string]*posts{}}
 }
 
 // Take checks what may go now (P2, P3, and P5 for groups).
@@ -40,6 +42,15 @@ func (t *tap) Take(session string, conn, n int) []entry.Outgoing {
 	}
 	if left > 0 {
 		t.b.wrong("%d go out for session %s, whose peer wants nothing for %s", len(out), session, left)
+	}
+	t.takes(out)
+	return out
+}
+
+// takes checks what was taken.
+func (t *tap) takes(out []entry.Outgoing) {
+	if len(out) == 0 {
+		return
 	}
 	all := t.h.Ledger.Downstreams(0, 1<<20)
 	t.mu.Lock()
@@ -61,7 +72,6 @@ func (t *tap) Take(session string, conn, n int) []entry.Outgoing {
 		t.taken[g.Seq] = g.Message.MessageID
 		t.b.took(g)
 	}
-	return out
 }
 
 func (b *books) took(g entry.Outgoing) {
@@ -76,7 +86,7 @@ func (t *tap) back(seqs ...uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, seq := range seqs {
-		if !slices.ContainsFunc(all, func(d entry.Downstream) bool { return d.Seq == seq }) {
+		if !t.claimed[t.taken[seq]] && !slices.ContainsFunc(all, func(d entry.Downstream) bool { return d.Seq == seq }) {
 			t.b.wrong("P4: %s ended while it was in flight", t.taken[seq])
 		}
 		delete(t.taken, seq)
@@ -109,4 +119,36 @@ func (t *tap) rest(session string, until time.Time) {
 func (t *tap) Return(session string, seqs []uint64, end flow.End) (blamed bool) {
 	t.back(seqs...)
 	return t.Outbox.Return(session, seqs, end)
+}
+
+// routes is a tap of a gateway: what goes to a device by its own route is in flight as
+// what goes by the session's transport is, so that one attempt never goes both ways.
+type routes struct {
+	gateway.Outbox
+	tap *tap
+}
+
+// TakeAt checks what may go now, as Take does; a peer's rest is the transport's own.
+func (r *routes) TakeAt(session string, route, n int) []entry.Outgoing {
+	out := r.Outbox.TakeAt(session, route, n)
+	r.tap.takes(out)
+	return out
+}
+
+// Has notes that the downstream may end while it is in flight.
+func (r *routes) Has(session string, route int, mid string) bool {
+	r.tap.mu.Lock()
+	r.tap.claimed[mid] = true
+	r.tap.mu.Unlock()
+	return r.Outbox.Has(session, route, mid)
+}
+
+func (r *routes) Answered(session string, seq uint64, a flow.Answer) {
+	r.tap.back(seq)
+	r.Outbox.Answered(session, seq, a)
+}
+
+func (r *routes) Return(session string, seqs []uint64, end flow.End) (blamed bool) {
+	r.tap.back(seqs...)
+	return r.Outbox.Return(session, seqs, end)
 }

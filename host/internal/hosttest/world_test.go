@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -34,7 +35,10 @@ type world struct {
 	seed    uint64
 	rnd     *rand.Rand // of the schedule
 	server  *ccssim.Server
-	fcm     *fcmsim.Server // nil in worlds without
+	fcm     *fcmsim.Server     // nil in worlds without
+	devices []*device          // of gateways
+	key     ed25519.PrivateKey // that signs their credentials
+	air     Link               // between them and the gateways
 	disk    *Disk
 	options Options
 	host    *Host
@@ -155,6 +159,9 @@ func newWorld(t *testing.T, seed uint64, root string, tell bool) *world {
 	if chance(r, 50) {
 		w.phones()
 	}
+	if chance(w.roll("gateway"), 50) {
+		w.gateways(root)
+	}
 	return w
 }
 
@@ -182,6 +189,7 @@ func (w *world) logf(format string, args ...any) {
 // the last reckoning.
 func (w *world) run() {
 	w.boot()
+	defer w.live()()
 	for range 30 + w.rnd.IntN(40) {
 		if !w.step() {
 			break
@@ -258,7 +266,8 @@ func (w *world) reboot() {
 // settled reports whether nothing is left to do.
 func (w *world) settled() bool {
 	r, c := w.server.Report(), w.host.Ledger.Counts()
-	return w.calling.Load() == 0 && r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0
+	return w.calling.Load() == 0 && r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0 &&
+		!slices.ContainsFunc(w.devices, func(d *device) bool { return !d.idle() })
 }
 
 // settle ends all faults, and waits until everything has its end.
