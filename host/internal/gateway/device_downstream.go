@@ -46,8 +46,8 @@ func (w *writer) take() (taken []entry.Outgoing, more bool) {
 // downstream writes g. It is in flight before it can be acked.
 func (w *writer) downstream(g *entry.Outgoing, now time.Time) {
 	m := &g.Message
-	if m.Options.DryRun { // it is valid, and no device is to see it
-		w.s.o.Outbox.Answered(w.s.o.SenderID, g.Seq, flow.Answer{Verdict: flow.Acked})
+	if m.Options.DryRun { // no device is to see it: the session's transport asks its server
+		w.s.o.Outbox.Answered(w.s.o.SenderID, g.Seq, flow.Answer{Verdict: flow.Resend})
 		return
 	}
 	f := frame.Frame{Type: frame.TypeDownstream, MessageID: m.MessageID, Data: m.Data, Notification: m.Notification,

@@ -39,6 +39,8 @@ type Outbox interface { //house:wide a route lives, is asked, and is answered fo
 	// Has records that the device has the downstream with this id, whoever brought it
 	// there. It reports whether one to this device was pending.
 	Has(sender string, route int, messageID string) bool
+	// Answered with flow.Resend says that a device can't get this one: it goes by the
+	// session's transport, also while the device is connected.
 	Answered(sender string, seq uint64, a flow.Answer)
 	Return(sender string, seqs []uint64, end flow.End) (blamed bool)
 }
