@@ -27,6 +27,7 @@ type fcmFlags struct {
 	on      bool
 	options fcmsim.Options
 	delay   []time.Duration
+	gateway fcmsim.Gateway
 	only    []string // their names
 }
 
@@ -59,6 +60,7 @@ got, and count how often the same data.bal_id came. You control it over HTTP, in
   curl -X POST                                         FCM/rotate-key # prints a new key and writes it to --key-file; the old one is refused from now on
   curl -d '{"project":600,"target":60,"topic":10}'     FCM/quota     # messages a minute; 0 means no limit
   curl -d '{"token":"t1","fid":"f1","by":"fid"}'       FCM/devices   # one install: now its token is UNREGISTERED
+  curl -d '{"from":"t1","category":"com.example.echo","data":{"k":"v"}}' FCM/upstream # to the gateway of --gateway
   curl -d '{"target":"t1","on":false}'                 FCM/online    # what is sent waits until {"on":true}
   curl -d '{"target":"t1"}'                            FCM/uninstall
   curl FCM/devices/t1            what it got: data, order, duplicates; of a topic: FCM/devices/topics/NAME
@@ -83,6 +85,8 @@ func (f *fcmFlags) add(flags *pflag.FlagSet) {
 	own.DurationVar(&o.PingEvery, "ping-every", 0, "end a connection whose client pings more often, with --fcm; 0: never")
 	own.IntVar(&o.Remember, "remember", 1000, "messages remembered for each device, to know duplicates, with --fcm")
 	own.BoolVar(&o.Throttle, "throttle", false, "delay collapsible messages to one device as FCM does, with --fcm")
+	own.StringVar(&f.gateway.URL, "gateway", "", "the `URL` of balhost's gateway, to which devices send receipts and upstreams, with --fcm")
+	own.StringVar(&f.gateway.Token, "gateway-token", "", "the bearer `token` of all these devices, with --fcm")
 	own.BoolVar(&o.Grease, "grease", false, "add what no client knows to answers, with --fcm")
 	own.VisitAll(func(flag *pflag.Flag) { f.only = append(f.only, flag.Name) })
 	flags.BoolVar(&f.on, "fcm", false, "simulate FCM's HTTP v1 API in place of CCS")
@@ -122,6 +126,9 @@ func simFCM(ctx context.Context, f simFlags, cmd *cobra.Command) error {
 	}
 	if o.Quota == 0 {
 		o.Quota = -1
+	}
+	if f.fcm.gateway.URL != "" {
+		o.Gateway = &f.fcm.gateway
 	}
 	var err error
 	if o.AnswerDelay.Min, o.AnswerDelay.Max, err = span("answer-delay", f.fcm.delay); err != nil {
