@@ -24,11 +24,10 @@ import (
 // desktop is a desk for tests. A token is its device's from; "any" lets from be free. Others
 // begin with "bad".
 type desktop struct {
-	mu     sync.Mutex
-	until  time.Time     // the end of all credentials
-	room   int           // messages that a device may send; 0: any number
-	asked  []string      // tokens
-	slowly chan struct{} // identify waits for it
+	mu    sync.Mutex
+	until time.Time // the end of all credentials
+	room  int       // messages that a device may send; 0: any number
+	asked []string  // tokens
 }
 
 func (k *desktop) identify(_ context.Context, s shown, from, category string) (identity, *refusal) {
