@@ -280,7 +280,9 @@ func (l *line) answered(f frame.Frame) bool {
 func (l *line) takes(f frame.Frame) {
 	l.mu.Lock()
 	_, again := l.has[f.MessageID]
-	l.has[f.MessageID] = l.has[f.MessageID]
+	if !again {
+		l.has[f.MessageID] = false
+	}
 	l.arrivals = append(l.arrivals, arrival{f.MessageID, again})
 	l.mu.Unlock()
 	seen.add("gateway: downstreams", 1)
