@@ -16,29 +16,29 @@ import (
 
 // upload sends what waits over HTTP, in a few requests.
 func (d *device) upload(ctx context.Context, calm bool) {
-	client := d.client()
+	client := d.client(d.rnd)
 	defer client.CloseIdleConnections()
 	for range 1 + d.rnd.IntN(4) {
-		if d.faulty(10) {
+		if d.faulty(d.rnd, 10) {
 			d.forge(ctx, client)
 		}
 		d.mu.Lock()
 		n := min(len(d.queue), 1+d.rnd.IntN(20))
 		batch, receipts := slices.Clone(d.queue[:n]), slices.Clone(d.receipts)
 		d.mu.Unlock()
-		if n > 1 && d.faulty(10) {
+		if n > 1 && d.faulty(d.rnd, 10) {
 			slices.Reverse(batch)
 			d.w.books.shuffled(batch)
 		}
 		var wait time.Duration
-		switch twice := d.faulty(15); {
+		switch twice := d.faulty(d.rnd, 15); {
 		case n > 0 && twice: // at once
 			var both sync.WaitGroup
 			both.Go(func() { d.postUpstreams(ctx, client, batch, false) })
 			wait = d.postUpstreams(ctx, client, batch, false)
 			both.Wait()
 		case n > 0:
-			wait = d.postUpstreams(ctx, client, batch, d.faulty(10))
+			wait = d.postUpstreams(ctx, client, batch, d.faulty(d.rnd, 10))
 		case len(receipts) > 0:
 			wait = d.postReceipts(ctx, client, receipts)
 		case calm:

@@ -3,6 +3,7 @@ package hosttest
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ import (
 // line is one WebSocket of a device, from its welcome on. Its goroutine owns it.
 type line struct {
 	*device
+	r        *rand.Rand
 	ws       *websocket.Conn
 	owed     []asked // without an answer, in the order in which they were sent
 	inFlight []string
@@ -38,25 +40,44 @@ type late struct {
 	at time.Time
 }
 
-// connect is one WebSocket, from the handshake to its end.
+// connect makes a connection and waits for its end. Now and then the device forgets it
+// before that, and goes on: then it has two.
 func (d *device) connect(ctx context.Context, calm bool) {
-	life := upTo(d.rnd, 20*time.Second)
+	r, over, ended := rand.New(rand.NewPCG(d.rnd.Uint64(), 0)), ctx, make(chan struct{})
+	if d.faulty(d.rnd, 25) {
+		forgets, cancel := context.WithTimeout(ctx, upTo(d.rnd, 4*time.Second))
+		defer cancel()
+		over = forgets
+	}
+	d.forgotten.Go(func() {
+		defer close(ended)
+		d.connection(ctx, r, calm)
+	})
+	select {
+	case <-ended:
+	case <-over.Done():
+	}
+}
+
+// connection is one WebSocket, from the handshake to its end.
+func (d *device) connection(ctx context.Context, r *rand.Rand, calm bool) {
+	life := upTo(r, 20*time.Second)
 	if calm {
 		life = time.Minute
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, life+20*time.Second, errOver)
 	defer cancel()
-	client := d.client()
+	client := d.client(r)
 	defer client.CloseIdleConnections()
 	ends := time.Hour
-	stale := d.faulty(8)
+	stale := d.faulty(r, 8)
 	if stale {
 		ends = expired
-	} else if d.faulty(20) {
-		ends = upTo(d.rnd, 20*time.Second)
+	} else if d.faulty(r, 20) {
+		ends = upTo(r, 20*time.Second)
 	}
 	token, header := d.token(ends), http.Header{}
-	inHello := chance(d.rnd, 50)
+	inHello := chance(r, 50)
 	if !inHello {
 		header.Set("Authorization", "Bearer "+token)
 		token = ""
@@ -69,8 +90,8 @@ func (d *device) connect(ctx context.Context, calm bool) {
 	}
 	defer ws.CloseNow()
 	ws.SetReadLimit(1 << 20)
-	l := &line{device: d, ws: ws, window: 1 + d.rnd.IntN(6)}
-	if d.faulty(40) {
+	l := &line{device: d, r: r, ws: ws, window: 1 + r.IntN(6)}
+	if d.faulty(r, 40) {
 		l.lateness = 12 * time.Second // some acks come too late
 	}
 	frames := make(chan frame.Frame)
@@ -105,18 +126,18 @@ func (d *device) connect(ctx context.Context, calm bool) {
 
 // hello says who the device is, and what it has.
 func (l *line) hello(token string) (f frame.Frame, forged bool) {
-	d := l.device
+	d, r := l.device, l.r
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f = frame.Frame{Type: frame.TypeHello, Token: token, ReceiveMax: l.window}
-	if chance(d.rnd, 50) {
+	if chance(r, 50) {
 		f.From = d.from
 	}
-	if forged = d.faulty(5); forged {
+	if forged = d.faulty(r, 5); forged {
 		f.From = d.from + "x"
 		return f, forged
 	}
-	if chance(d.rnd, 60) {
+	if chance(r, 60) {
 		for _, m := range d.arrivals[max(0, len(d.arrivals)-frame.MostHad):] {
 			f.Received = append(f.Received, m.mid)
 			d.has[m.mid] = true
@@ -172,7 +193,7 @@ func (l *line) serve(ctx context.Context, frames <-chan frame.Frame, life time.D
 		case <-due.C:
 		case <-l.kick:
 		case <-over.C:
-			if chance(l.rnd, 50) {
+			if chance(l.r, 50) {
 				l.ws.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // it is over
 			}
 			due.Stop()
@@ -195,7 +216,7 @@ func (l *line) fill(ctx context.Context) bool {
 	l.mu.Lock()
 	queue, receipts := slices.Clone(l.queue), slices.Clone(l.receipts)
 	l.mu.Unlock()
-	if len(queue) > 0 && len(l.owed) < frame.MaxUnacked && l.faulty(3) {
+	if len(queue) > 0 && len(l.owed) < frame.MaxUnacked && l.faulty(l.r, 3) {
 		if !l.send(ctx, asked{forged: true, up: &upstream{message: frame.Message{MessageID: "forged", From: l.from + "x", Category: "com.alpha"}}}) {
 			return false
 		}
@@ -205,7 +226,7 @@ func (l *line) fill(ctx context.Context) bool {
 			continue
 		}
 		a := asked{up: u, known: l.w.books.heard(u)}
-		if !l.send(ctx, a) || len(l.owed) < frame.MaxUnacked && l.faulty(10) && !l.send(ctx, a) {
+		if !l.send(ctx, a) || len(l.owed) < frame.MaxUnacked && l.faulty(l.r, 10) && !l.send(ctx, a) {
 			return false
 		}
 	}
@@ -235,7 +256,7 @@ func (l *line) handle(ctx context.Context, f frame.Frame) bool {
 	case frame.TypeDownstream:
 		l.takes(f)
 	case frame.TypePing:
-		return l.faulty(10) || l.write(ctx, frame.Frame{Type: frame.TypePong})
+		return l.faulty(l.r, 10) || l.write(ctx, frame.Frame{Type: frame.TypePong})
 	}
 	return true
 }
@@ -292,12 +313,12 @@ func (l *line) takes(f frame.Frame) {
 	if l.inFlight = append(l.inFlight, f.MessageID); len(l.inFlight) > l.window {
 		l.w.books.wrong("P3: %s has %d downstreams that it has not acked, and its receive_max is %d", l.from, len(l.inFlight), l.window)
 	}
-	if l.faulty(5) {
+	if l.faulty(l.r, 5) {
 		return // never
 	}
 	at := time.Now()
 	if l.lateness > 0 && !l.w.calm.Load() {
-		at = at.Add(upTo(l.rnd, l.lateness))
+		at = at.Add(upTo(l.r, l.lateness))
 	}
 	i := len(l.acks)
 	for i > 0 && at.Before(l.acks[i-1].at) {

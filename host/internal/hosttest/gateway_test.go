@@ -35,8 +35,9 @@ const aloneSender = senderID + "8"
 type device struct {
 	w             *world
 	session, from string
-	rnd           *rand.Rand    // its life's
-	kick          chan struct{} // hint: there is something to send
+	rnd           *rand.Rand     // its life's
+	kick          chan struct{}  // hint: there is something to send
+	forgotten     sync.WaitGroup // its connections
 
 	mu       sync.Mutex // guards what follows
 	queue    []*upstream
@@ -212,6 +213,7 @@ func (d *device) idle() bool {
 
 // live goes from one way of talking to the next.
 func (d *device) live(ctx context.Context) {
+	defer d.forgotten.Wait()
 	for ctx.Err() == nil {
 		calm := d.w.calm.Load()
 		switch n := d.rnd.IntN(100); {
@@ -238,7 +240,9 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // faulty is true now and then, while there are faults.
-func (d *device) faulty(percent int) bool { return chance(d.rnd, percent) && !d.w.calm.Load() }
+func (d *device) faulty(r *rand.Rand, percent int) bool {
+	return chance(r, percent) && !d.w.calm.Load()
+}
 
 // token is a credential that ends so long from now.
 func (d *device) token(ends time.Duration) string {
@@ -255,11 +259,11 @@ func (d *device) token(ends time.Duration) string {
 const expired = -5 * time.Minute
 
 // client makes connections from an address of its own.
-func (d *device) client() *http.Client {
-	from := &net.TCPAddr{IP: net.IPv4(10, byte(d.rnd.IntN(256)), byte(d.rnd.IntN(256)), byte(d.rnd.IntN(256))), Port: 1 + d.rnd.IntN(65535)}
-	fuse, silent := -1, d.faulty(50)
-	if d.faulty(30) {
-		fuse = d.rnd.IntN(3000)
+func (d *device) client(r *rand.Rand) *http.Client {
+	from := &net.TCPAddr{IP: net.IPv4(10, byte(r.IntN(256)), byte(r.IntN(256)), byte(r.IntN(256))), Port: 1 + r.IntN(65535)}
+	fuse, silent := -1, d.faulty(r, 50)
+	if d.faulty(r, 30) {
+		fuse = r.IntN(3000)
 	}
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		nc, err := d.w.books.hosts().DialGateway(ctx, d.session, from)
