@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -269,6 +270,35 @@ func TestSlowBody(t *testing.T) {
 			nc.Close()
 		}
 	})
+}
+
+// C5: a body that nobody wants does not hold its connection either, whatever is refused.
+func TestUnreadBodies(t *testing.T) {
+	huawei := func(o *Options) {
+		o.Huawei = &Huawei{CallbackKey: "secret", CallbackUser: "user"}
+	}
+	for name, head := range map[string]string{
+		"wrong token": "POST /v1/upstream HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer no\r\nContent-Length: 9",
+		"wrong type":  "POST /v1/upstream HTTP/1.1\r\nContent-Length: 9",
+		"wrong path":  "POST /nothing HTTP/1.1\r\nContent-Length: 9",
+		"chunks":      "POST /nothing HTTP/1.1\r\nTransfer-Encoding: chunked",
+		"health":      "GET /healthz HTTP/1.1\r\nContent-Length: 9",
+		"socket":      "GET /v1/ws HTTP/1.1\r\nContent-Length: 9",
+		"Huawei":      "POST /v1/huawei/uplink HTTP/1.1\r\nContent-Length: 9",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inHouse(t, huawei, func(t *testing.T, h *house) {
+				nc := h.l.dialFrom(away)
+				defer nc.Close()
+				go io.Copy(io.Discard, nc)
+				fmt.Fprintf(nc, "%s\r\nHost: g\r\n\r\n9", head)
+				time.Sleep(bodyLimit + 2*time.Second)
+				if n := h.g.seats.taken(); n != 0 {
+					t.Errorf("%d connections after the limit", n)
+				}
+			})
+		})
+	}
 }
 
 // C5: a device that does not read its answer within 10 s loses its connection.

@@ -21,10 +21,9 @@ const (
 )
 
 const (
-	huaweiBodies = 32               // that are read at once: who sends one is known only after it
-	huaweiBody   = 1 << 20          // bytes
-	huaweiSlow   = 10 * time.Second // for a body to come
-	huaweiSkew   = 5 * time.Minute  // of the time that Huawei signs
+	huaweiBodies = 32              // that are read at once: who sends one is known only after it
+	huaweiBody   = 1 << 20         // bytes
+	huaweiSkew   = 5 * time.Minute // of the time that Huawei signs
 )
 
 // huawei takes what Huawei's servers deliver. Spec: fcm-v1-and-gateway.md E.
@@ -80,16 +79,14 @@ func (h *huawei) bounded(serve func(r *http.Request, body []byte) huaweiAnswer) 
 }
 
 func (h *huawei) read(w http.ResponseWriter, r *http.Request, serve func(r *http.Request, body []byte) huaweiAnswer) huaweiAnswer {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(huaweiSlow)) // not every writer of a test has one
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, huaweiBody))
-	_ = control.SetReadDeadline(time.Time{})
 	switch large := new(http.MaxBytesError); {
 	case errors.As(err, &large):
 		return huaweiLarge
 	case err != nil:
 		return huaweiLater
 	}
+	unlimited(w)
 	return serve(r, body)
 }
 

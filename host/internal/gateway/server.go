@@ -40,10 +40,14 @@ func (g *Gateway) newServer() *http.Server {
 	}
 }
 
-// timed ends a request whose answer is not written in time, whoever writes it.
+// timed ends a request whose body does not come in time, or whose answer is not written in
+// time, whoever reads and writes them. A refusal reads no body, but net/http does after it.
+// Who has read a body whole takes its limit away.
 func timed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wholeLimit)) // net/http's connections have deadlines
+		control, now := http.NewResponseController(w), time.Now()
+		_ = control.SetReadDeadline(now.Add(bodyLimit)) // net/http's connections have deadlines
+		_ = control.SetWriteDeadline(now.Add(wholeLimit))
 		next.ServeHTTP(w, r)
 	})
 }
