@@ -283,7 +283,8 @@ type hostProcess struct {
 	admin  string
 }
 
-func startHost(b *testing.B, bin, dir string, sim *simProcess) *hostProcess {
+// startHost runs a host with a session by CCS. more is what the session has beside it.
+func startHost(b *testing.B, bin, dir string, sim *simProcess, more ...string) *hostProcess {
 	b.Helper()
 	socket := filepath.Join(dir, "admin.sock")
 	session := fmt.Sprintf(`    address    = %q
@@ -312,7 +313,7 @@ log {
 `, filepath.Join(bin, "plugins"), "unix:"+socket)
 	path := filepath.Join(dir, "config.hcl")
 	for _, form := range []string{"  ccs {\n%s  }\n", "%s"} { // the second one is for a host from before there were other transports
-		config := fmt.Sprintf("session \"main\" {\n  sender_id = %q\n"+form+"}\n", sim.ready.SenderID, session) + rest
+		config := fmt.Sprintf("session \"main\" {\n  sender_id = %q\n"+form+"%s}\n", sim.ready.SenderID, session, strings.Join(more, "")) + rest
 		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 			b.Fatal(err)
 		}
