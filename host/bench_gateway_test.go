@@ -30,11 +30,22 @@ func BenchmarkGateway(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv("BENCH_SECONDS")); err == nil {
 		lasts = time.Duration(n) * time.Second
 	}
-	for b.Loop() {
-		fmt.Printf("\ngateway: upstreams of 300 bytes from 1,000 devices, each with a TLS connection of its own, ledger synced at every commit\n")
-		benchPhonesUpstream(b, buildBench(b), lasts)
-		benchPhonesEcho(b, buildEcho(b), lasts)
-	}
+	fmt.Printf("\ngateway: upstreams of 300 bytes from 1,000 devices, each with a TLS connection of its own, ledger synced at every commit\n")
+	b.Run("upstream", func(b *testing.B) {
+		for b.Loop() {
+			benchPhonesUpstream(b, buildBench(b), lasts)
+		}
+	})
+	b.Run("echo", func(b *testing.B) {
+		for b.Loop() {
+			benchPhonesEcho(b, buildEcho(b), lasts)
+		}
+	})
+	b.Run("idle", func(b *testing.B) {
+		for b.Loop() {
+			startStage(b, buildBench(b)).idle(b, 10_000)
+		}
+	})
 }
 
 func benchPhonesUpstream(b *testing.B, bin string, lasts time.Duration) {
@@ -61,7 +72,6 @@ func benchPhonesUpstream(b *testing.B, bin string, lasts time.Duration) {
 	}
 	slow := measure(b.Context(), b, s.sim, s.host, 3000, lasts, "")
 	slow.print("CCS, 3,000/s")
-	s.idle(b, 10_000)
 	fmt.Printf("  peak memory: host %d MiB, plugin %d MiB\n", peak(b, s.host.pid()), peak(b, s.host.plugin(b)))
 }
 

@@ -8,11 +8,14 @@ import (
 	"time"
 )
 
-// hello2 is the preface of HTTP/2. The window for answers is as large as it can be.
-func (p *benchPhone) hello2() {
+// hello2 sends the preface of HTTP/2. The window for answers is as large as it can be.
+func (p *benchPhone) hello2() error {
 	p.out = append(p.out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"...)
 	p.out = appendFrame2(p.out, 4, 0, 0, nil)
 	p.out = appendFrame2(p.out, 8, 0, 0, binary.BigEndian.AppendUint32(nil, 1<<31-1-65535))
+	_, err := p.conn.Write(p.out)
+	p.out = p.out[:0]
+	return err
 }
 
 // appendFrame2 appends a frame of HTTP/2.

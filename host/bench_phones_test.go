@@ -131,8 +131,7 @@ func (p *benchPhone) dial() (err error) {
 	}
 	p.r = bufio.NewReaderSize(p.conn, 1<<10)
 	if p.load.batch > 0 {
-		p.hello2()
-		return nil
+		return p.hello2()
 	}
 	return p.helloSocket()
 }
