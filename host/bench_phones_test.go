@@ -46,7 +46,7 @@ type fleetLoad struct {
 
 var runs atomic.Int64
 
-// startFleet connects all, and then lets them send.
+// startFleet connects all. Each sends as soon as it is connected.
 func startFleet(b *testing.B, l fleetLoad) *fleet {
 	b.Helper()
 	p := &fleet{load: l, run: fmt.Sprintf("%d-%d", time.Now().UnixNano(), runs.Add(1)), failed: make(chan error, 1)}
@@ -55,9 +55,7 @@ func startFleet(b *testing.B, l fleetLoad) *fleet {
 	for range 16 {
 		dialling.Go(func() {
 			for one := range connect {
-				if err := one.dial(); err != nil {
-					p.fail(err)
-				}
+				p.start(one)
 			}
 		})
 	}
@@ -69,15 +67,20 @@ func startFleet(b *testing.B, l fleetLoad) *fleet {
 	close(connect)
 	dialling.Wait()
 	p.check(b)
-	for i, one := range p.all {
-		first := time.Now().Add(l.every * time.Duration(i) / time.Duration(l.count))
-		p.ended.Go(func() {
-			if err := one.live(first); err != nil && !p.closing.Load() {
-				p.fail(err)
-			}
-		})
-	}
 	return p
+}
+
+// start connects one, and lets it live.
+func (p *fleet) start(one *benchPhone) {
+	if err := one.dial(); err != nil {
+		p.fail(err)
+		return
+	}
+	p.ended.Go(func() {
+		if err := one.live(); err != nil && !p.closing.Load() {
+			p.fail(err)
+		}
+	})
 }
 
 func (p *fleet) fail(err error) {
@@ -137,11 +140,11 @@ func (p *benchPhone) dial() (err error) {
 }
 
 // live sends until the phones are stopped, and reads until they are closed.
-func (p *benchPhone) live(first time.Time) error {
+func (p *benchPhone) live() error {
 	if p.load.batch > 0 {
 		return p.posts()
 	}
-	for next := first; ; {
+	for next := time.Now(); ; {
 		if p.load.every > 0 && !p.stopped.Load() && len(p.open) == 0 {
 			time.Sleep(time.Until(next))
 			next = next.Add(p.load.every)
