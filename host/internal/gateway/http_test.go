@@ -301,6 +301,21 @@ func TestUnreadBodies(t *testing.T) {
 	}
 }
 
+// C5: where no device signs, a wrong credential is answered before its body comes, whatever
+// its scheme: nothing is held for it.
+func TestNobodySigns(t *testing.T) {
+	inHouse(t, nil, func(t *testing.T, h *house) {
+		nc := h.l.dialFrom(away)
+		defer nc.Close()
+		go io.Copy(io.Discard, nc)
+		fmt.Fprintf(nc, "POST /v1/upstream HTTP/1.1\r\nHost: g\r\nAuthorization: BALHOST key=\"a\"\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n9")
+		synctest.Wait()
+		if n := h.g.budget.bytes(); n != 0 {
+			t.Errorf("%d bytes are held", n)
+		}
+	})
+}
+
 // C5: a device that does not read its answer within 10 s loses its connection.
 func TestSlowReader(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {

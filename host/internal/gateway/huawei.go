@@ -21,15 +21,15 @@ const (
 )
 
 const (
-	huaweiBodies = 32              // that are read at once: who sends one is known only after it
-	huaweiBody   = 1 << 20         // bytes
+	huaweiBodies = 32 << 20        // bytes of all that are read and not answered: who sends one is known only after it
+	huaweiBody   = 1 << 20         // bytes of one
 	huaweiSkew   = 5 * time.Minute // of the time that Huawei signs
 )
 
 // huawei takes what Huawei's servers deliver. Spec: fcm-v1-and-gateway.md E.
 type huawei struct {
 	o      *Options
-	bodies *semaphore.Weighted
+	bodies *semaphore.Weighted // of bytes: a body that comes slowly takes no room before it is there
 	nonces nonces
 
 	stored, duplicates, receipts, refused, denied atomic.Uint64
@@ -61,14 +61,10 @@ var (
 	huaweiLater   = huaweiAnswer{http.StatusServiceUnavailable, `{"code":"1","message":"try later","errno":"1","errmsg":"try later"}`}
 )
 
-// bounded reads a request's body, of few requests at once, and answers it.
+// bounded reads a request's body within what all may hold, and answers it.
 func (h *huawei) bounded(serve func(r *http.Request, body []byte) huaweiAnswer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		answer := huaweiLater
-		if h.bodies.TryAcquire(1) {
-			answer = h.read(w, r, serve)
-			h.bodies.Release(1)
-		}
+		answer := h.read(w, r, serve)
 		w.Header().Set("Content-Type", "application/json")
 		if answer == huaweiLater {
 			w.Header().Set("Retry-After", "30")
@@ -79,7 +75,9 @@ func (h *huawei) bounded(serve func(r *http.Request, body []byte) huaweiAnswer) 
 }
 
 func (h *huawei) read(w http.ResponseWriter, r *http.Request, serve func(r *http.Request, body []byte) huaweiAnswer) huaweiAnswer {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, huaweiBody))
+	room := &roomed{http.MaxBytesReader(w, r.Body, huaweiBody), h.bodies, 0}
+	defer room.release()
+	body, err := io.ReadAll(room)
 	switch large := new(http.MaxBytesError); {
 	case errors.As(err, &large):
 		return huaweiLarge
@@ -89,6 +87,25 @@ func (h *huawei) read(w http.ResponseWriter, r *http.Request, serve func(r *http
 	unlimited(w)
 	return serve(r, body)
 }
+
+// roomed reads what its semaphore has room for, and keeps that room until release.
+type roomed struct {
+	io.Reader
+	room *semaphore.Weighted
+	held int64
+}
+
+// Read implements [io.Reader].
+func (r *roomed) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if !r.room.TryAcquire(int64(n)) {
+		return 0, errBudget
+	}
+	r.held += int64(n)
+	return n, err
+}
+
+func (r *roomed) release() { r.room.Release(r.held) }
 
 // uplink stores one message of a device. What Huawei has signed, and can be nobody's,
 // becomes a dead letter (P8).

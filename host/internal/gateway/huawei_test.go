@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -246,14 +247,15 @@ func TestHuaweiBodiesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newPushKit(t)
 		var answers []<-chan string
-		for range huaweiBodies {
-			answers = append(answers, k.uplink(time.Now(), "secret", goodUplink))
+		whole := goodUplink + strings.Repeat(" ", huaweiBody-len(goodUplink))
+		for range huaweiBodies / huaweiBody {
+			answers = append(answers, k.uplink(time.Now(), "secret", whole))
 		}
 		synctest.Wait()
 		if got := <-k.uplink(time.Now(), "secret", goodUplink); !strings.HasPrefix(got, "503 ") {
 			t.Errorf("one more: %s", got)
 		}
-		if in := k.inbox.commit(nil); len(in) != huaweiBodies {
+		if in := k.inbox.commit(nil); len(in) != len(answers) {
 			t.Errorf("%d came in", len(in))
 		}
 		for _, answer := range answers {
@@ -261,5 +263,28 @@ func TestHuaweiBodiesAreBounded(t *testing.T) {
 				t.Error(got)
 			}
 		}
+	})
+}
+
+// Strangers whose bodies come slowly do not keep Huawei out.
+func TestHuaweiSlowBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newPushKit(t)
+		var slow sync.WaitGroup
+		body, strangers := io.Pipe()
+		for range 100 {
+			slow.Go(func() {
+				k.mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, huaweiUplinkPath, body))
+			})
+		}
+		synctest.Wait()
+		good := k.uplink(time.Now(), "secret", goodUplink)
+		synctest.Wait()
+		k.inbox.commit(nil)
+		if got := <-good; !strings.HasPrefix(got, "200 ") {
+			t.Error(got)
+		}
+		strangers.Close()
+		slow.Wait()
 	})
 }

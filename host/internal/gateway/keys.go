@@ -84,6 +84,11 @@ func (k *keyring) binds() bool {
 	return slices.ContainsFunc(k.rules, func(r credential.Rule) bool { return r.Kind == credential.Firebase })
 }
 
+// signs reports whether some devices sign the body of what they send.
+func (k *keyring) signs() bool {
+	return slices.ContainsFunc(k.rules, func(r credential.Rule) bool { return r.Kind == credential.HMAC })
+}
+
 // health says why some devices can't be let in, and what is wrong although they can.
 func (k *keyring) health() (unready, warnings []string) {
 	for _, s := range k.all {
