@@ -125,7 +125,7 @@ plugin "chatroom" {                         # example: write a block only for a 
 }
 
 ledger {
-  dedup_window = "48h"                      # an upstream that CCS sends again within this time is stored once; the disk holds its key for up to one and a half times as long
+  dedup_window = "48h"                      # an upstream that CCS or a device sends again within this time is stored once; the disk holds its key for up to one and a half times as long
   retention    = "24h"                      # how long the ledger keeps a line about each finished message
   disk_soft    = "1GiB"                     # intake stops when free space is below this plus the ledger's size (balhost dev: 64MiB)
   disk_hard    = "256MiB"                   # the host ends, and does not start, when free space is below this (balhost dev: 16MiB)

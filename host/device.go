@@ -198,7 +198,7 @@ func printPush(out io.Writer, p devicesim.Push, asJSON bool) error {
 
 func (f *deviceFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.options.URL, "url", "", "the gateway: http or https, `HOST:PORT`")
+	flags.StringVar(&f.options.URL, "url", "", "the gateway's `URL`: http:// or https://, host and port")
 	flags.StringVar(&f.token, "token", "", "the credential: a bearer `token` (default: $BALHOST_DEVICE_TOKEN)")
 	flags.StringVar(&f.options.From, "from", "", "who the device is, its registration `token` or FID, if the credential doesn't say it")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM `file` with the CA of the gateway's certificate (default: the system's roots)")
