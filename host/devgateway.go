@@ -65,7 +65,7 @@ func (g devGateway) simulated(session string) *fcmsim.Gateway {
 	if session != g.session {
 		return nil
 	}
-	return &fcmsim.Gateway{URL: g.url(), Token: devToken}
+	return &fcmsim.Gateway{URL: g.url(), Token: devToken, Category: chatroom}
 }
 
 // add is the config with the gateway.

@@ -105,7 +105,7 @@ export class Balhost {
         const write = (f) => { if (ws.readyState === ws.OPEN)
             ws.send(JSON.stringify(f)); };
         const heard = () => { clearTimeout(silence); silence = setTimeout(() => ws.close(), (ping + 10) * 1000); };
-        const key = (r) => r.message_id ?? r.original_message_id + " " + r.status;
+        const key = (r) => r.original_message_id ? r.original_message_id + " " + r.status : r.message_id ?? "";
         const fill = async () => {
             if (draining || !limit)
                 return;

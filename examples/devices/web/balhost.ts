@@ -123,7 +123,7 @@ export class Balhost {
     let limit = 0, ping = 25, wait = 0, code = 0, draining = false, silence: ReturnType<typeof setTimeout> | undefined;
     const write = (f: object) => { if (ws.readyState === ws.OPEN) ws.send(JSON.stringify(f)); };
     const heard = () => { clearTimeout(silence); silence = setTimeout(() => ws.close(), (ping + 10) * 1000); };
-    const key = (r: { original_message_id?: string; status?: string; message_id?: string }) => r.message_id ?? r.original_message_id + " " + r.status;
+    const key = (r: { original_message_id?: string; status?: string; message_id?: string }) => r.original_message_id ? r.original_message_id + " " + r.status : r.message_id ?? "";
     const fill = async () => {
       if (draining || !limit) return;
       const { queue, receipts } = await this.waiting();

@@ -191,7 +191,7 @@ func (d *Device) requestReceipts(ctx context.Context, receipts []frame.Frame) (a
 	receipts = receipts[:min(len(receipts), d.opts.Batch)]
 	var all frame.Receipts
 	for _, r := range receipts {
-		all.Receipts = append(all.Receipts, frame.Receipt{OriginalMessageID: r.Original, Status: r.Status, Timestamp: r.Timestamp, From: d.opts.From})
+		all.Receipts = append(all.Receipts, frame.Receipt{OriginalMessageID: r.Original, Status: r.Status, Timestamp: r.Timestamp, From: d.opts.From, Category: d.opts.Category})
 	}
 	body, _ := json.Marshal(all) // texts and numbers
 	a, err := d.post(ctx, frame.ReceiptsPath, body)

@@ -52,9 +52,10 @@ const (
 
 // Gateway is one of balhost's, to which every device shows the same token.
 type Gateway struct {
-	URL   string
-	Token string
-	TLS   *tls.Config // nil: the system's roots
+	URL      string
+	Token    string
+	Category string      // of receipts, so that the app's plugin hears of what no plugin has sent
+	TLS      *tls.Config // nil: the system's roots
 }
 
 // Range is a span of time. All values in it are equally likely. If Max is below Min,

@@ -28,7 +28,7 @@ func (s *Server) phone(from string) (*devicesim.Device, error) {
 	}
 	g := s.opts.Gateway
 	p, err := devicesim.New(devicesim.Options{
-		URL: g.URL, TLS: g.TLS, From: from, Seed: s.rnd.Uint64(),
+		URL: g.URL, TLS: g.TLS, From: from, Category: g.Category, Seed: s.rnd.Uint64(),
 		Credential: func(context.Context) (devicesim.Credential, error) {
 			return devicesim.Credential{Token: g.Token}, nil
 		},

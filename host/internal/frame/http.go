@@ -73,6 +73,7 @@ type Receipt struct {
 	Status            string `json:"status"`
 	Timestamp         int64  `json:"timestamp,omitempty"` // milliseconds since 1970
 	From              string `json:"from,omitempty"`
+	Category          string `json:"category,omitempty"` // who hears of it, if no plugin has sent the message
 }
 
 // Status says what became of a message.

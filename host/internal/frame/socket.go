@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
+
+	"balhost/sdk/message"
 )
 
 // Subprotocol is what both ends of a WebSocket agree on. A browser can't set headers, so it
@@ -96,6 +100,7 @@ var (
 	ErrNotJSON = errors.New("the frame is not one JSON object")
 	ErrDeep    = fmt.Errorf("the frame has more than %d arrays and objects inside of one another", maxDepth)
 	ErrNoType  = errors.New("the frame has no type")
+	ErrHalf    = errors.New("a text of the frame has half of a surrogate pair")
 )
 
 // DecodeFrame reads one frame. Unknown fields are ignored.
@@ -118,8 +123,17 @@ func DecodeFrame(b []byte) (f Frame, err error) {
 		return Frame{}, ErrNotJSON
 	case f.Type == "":
 		return f, ErrNoType
+	case f.replaced() && message.CheckText("", b) != nil:
+		return Frame{}, ErrHalf
 	}
 	return f, nil
+}
+
+// replaced reports whether a text by which something is known again has U+FFFD in it. The
+// decoder writes that for half of a surrogate pair, so two different ids would become one.
+func (f *Frame) replaced() bool {
+	has := func(s string) bool { return strings.ContainsRune(s, utf8.RuneError) }
+	return has(f.MessageID) || has(f.Original) || has(f.From) || has(f.Category) || has(f.Status) || slices.ContainsFunc(f.Received, has)
 }
 
 // deep reports whether b nests too deeply. It holds for any bytes, also for such that are

@@ -57,6 +57,7 @@ func TestFramesAreThoseOfTheSheet(t *testing.T) {
 func TestBadFrames(t *testing.T) {
 	for in, want := range map[string]error{
 		``: ErrNotJSON, `null`: ErrNotJSON, `[]`: ErrNotJSON, `"hello"`: ErrNotJSON, `{`: ErrNotJSON, `{} {}`: ErrNotJSON,
+		`{"type":"upstream","message_id":"\ud800"}`: ErrHalf, `{"type":"hello","received":["a","\udc00"]}`: ErrHalf,
 		`{}`: ErrNoType, `{"type":""}`: ErrNoType, "{\"type\":\"\xff\"}": ErrNotUTF8,
 		strings.Repeat("[", 1<<16):                                     ErrDeep,
 		`{"a":` + strings.Repeat(`{"a":`, maxDepth):                    ErrDeep,

@@ -44,9 +44,6 @@ func (d *device) upstream(f *frame.Frame, wrong error) *ending {
 // receipt hands a receipt to the ledger, as upstream does.
 func (d *device) receipt(f *frame.Frame, wrong error) *ending {
 	o := &owed{id: f.MessageID, original: f.Original, status: f.Status, read: time.Now()}
-	if o.id == "" {
-		o.id = f.Original
-	}
 	ok, e := d.admit(o)
 	if !ok {
 		return e
@@ -140,7 +137,8 @@ func neverCode(err error) string {
 // receipt reports whether o is a receipt.
 func (o *owed) receipt() bool { return o.original != "" || o.status != "" }
 
-// frame is what o's device is told. The answer to a receipt repeats what the receipt was of.
+// frame is what o's device is told. The answer to a receipt repeats what the receipt was
+// of, and has a message_id only if the receipt had one.
 func (o *owed) frame() frame.Frame {
 	f := frame.Frame{Type: frame.TypeAck, MessageID: o.id, Original: o.original, Status: o.status}
 	switch o.state {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -90,11 +91,15 @@ func (g *Gateway) proof(who identity, r frame.Receipt) (entry.Inbound, *refusal)
 	switch {
 	case r.From != "" && r.From != who.from:
 		return entry.Inbound{}, wrongRequest(http.StatusForbidden, frame.Wrong(frame.CodeForbidden, "from is another device's than this credential's"))
+	case r.Category != "" && who.category != "" && r.Category != who.category:
+		return entry.Inbound{}, wrongRequest(http.StatusForbidden, frame.Wrong(frame.CodeForbidden, "category is another than this credential's or this connection's"))
+	case len(r.Category) > maxCategory:
+		return entry.Inbound{}, wrongRequest(http.StatusBadRequest, frame.Wrong(frame.CodeInvalidField, "category has %d bytes: it may have %d", len(r.Category), maxCategory))
 	case len(r.OriginalMessageID) > maxID:
 		return entry.Inbound{}, wrongRequest(http.StatusBadRequest, frame.Wrong(frame.CodeInvalidField, "original_message_id has %d bytes: it may have %d", len(r.OriginalMessageID), maxID))
 	}
 	m := &message.Receipt{
-		Session: g.o.SenderID, OriginalMessageID: r.OriginalMessageID, Device: who.from, Category: who.category, Status: r.Status,
+		Session: g.o.SenderID, OriginalMessageID: r.OriginalMessageID, Device: who.from, Category: cmp.Or(who.category, r.Category), Status: r.Status,
 	}
 	if r.Timestamp > 0 {
 		m.SentAt = time.UnixMilli(r.Timestamp)

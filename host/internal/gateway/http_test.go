@@ -372,3 +372,19 @@ func TestLedgerIsOver(t *testing.T) {
 type closed struct{ Inbox }
 
 func (closed) Accept(_ entry.Inbound, done func(error)) { done(entry.ErrClosed) }
+
+// A receipt's category is the credential's, or else what the receipt says.
+func TestCategoryOfAReceipt(t *testing.T) {
+	g := New(Options{Name: "main", SenderID: "4829"})
+	for _, c := range []struct{ credential, says, want string }{
+		{"", "", ""}, {"", "com.example.a", "com.example.a"}, {"com.example.b", "", "com.example.b"}, {"com.example.b", "com.example.b", "com.example.b"},
+	} {
+		in, no := g.proof(identity{from: "phone-1", category: c.credential}, frame.Receipt{OriginalMessageID: "d-1", Status: "OPENED", Category: c.says})
+		if no != nil || in.Receipt.Category != c.want {
+			t.Errorf("%+v: %+v, %v", c, in.Receipt, no)
+		}
+	}
+	if _, no := g.proof(identity{from: "phone-1", category: "com.example.b"}, frame.Receipt{OriginalMessageID: "d-1", Status: "OPENED", Category: "com.example.a"}); no == nil || no.status != http.StatusForbidden {
+		t.Errorf("another's category: %+v", no)
+	}
+}

@@ -72,7 +72,7 @@ func (s *socket) read(r io.Reader) (f frame.Frame, err error) {
 	switch {
 	case err == nil, errors.As(err, new(*frame.FieldError)):
 		return f, err
-	case errors.Is(err, frame.ErrNotUTF8), errors.Is(err, frame.ErrNotJSON):
+	case errors.Is(err, frame.ErrNotUTF8), errors.Is(err, frame.ErrNotJSON), errors.Is(err, frame.ErrHalf):
 		return f, because(websocket.StatusInvalidFramePayloadData, err.Error())
 	}
 	return f, because(websocket.StatusPolicyViolation, err.Error())
