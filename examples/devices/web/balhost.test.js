@@ -144,6 +144,25 @@ test("a downstream reaches the app once, is acked each time, and is named in the
   assert.equal(socket.connections[0].frames.filter(f => f.type === "receipt").length, 1);
 });
 
+test("receipts that are answered leave room for messages", async () => {
+  let receipts = 0;
+  const socket = scripted((f, ws) => {
+    if (f.type === "receipt") {
+      receipts++;
+      ws.down({ type: "ack", message_id: f.original_message_id, original_message_id: f.original_message_id, status: f.status });
+    }
+    if (f.type === "upstream") ws.down({ type: "ack", message_id: f.message_id });
+  });
+  const { d, heard } = device({ WebSocket: socket });
+  for (let i = 0; i < 45; i++) await d.pushed({ bal_id: "d" + i, bal_receipt: "1" });
+  const id = await d.send({});
+  const over = d.start();
+  await until(() => heard.sent.length && receipts === 45);
+  d.stop();
+  await over;
+  assert.deepEqual(heard.sent, [id]);
+});
+
 test("each close code means what the gateway means", async () => {
   for (const [code, ends] of [[4409, true], [4403, true], [4408, true], [1008, true], [1009, true], [4401, false], [1013, false]]) {
     const socket = scripted((f, ws) => { if (f.type === "hello" && ws.n === 1) ws.close(code); });
