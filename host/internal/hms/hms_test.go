@@ -80,6 +80,7 @@ func TestUplinkBodies(t *testing.T) {
 		`{"from":"t","message_id":"m","data":"` + strings.TrimRight(b(` {"a":"bc"} `), "=") + `"}`: {"t", "", "m", json.RawMessage(`{"a":"bc"}`)},
 		`{"from":"t","message_id":"m","data":{"a":1}}`:                                             {"t", "", "m", json.RawMessage(`{"a":1}`)},
 		`{"from":"t","message_id":"m","data":[1]}`:                                                 {"t", "", "m", json.RawMessage(`{"raw":"[1]"}`)},
+		`{"from":"t","message_id":"a\ud800"}`:                                                      {"t", "", `a\ud800`, nil},
 		`{"from":"t","message_id":"m","category":7,"new":[]}`:                                      {"t", "", "m", nil},
 	} {
 		if u, err := ParseUplink([]byte(in)); err != nil || !reflect.DeepEqual(u, want) {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"balhost/sdk/message"
 )
 
 // Uplink is one message of a device.
@@ -59,12 +61,17 @@ func text(raw json.RawMessage) (s string) {
 	return ""
 }
 
-// textOrNumber is a text, or a number as it is written.
+// textOrNumber is a text, or a number as it is written. A text with half of a surrogate
+// pair is as it is written, too: decoded, two different ids could become one.
 func textOrNumber(raw json.RawMessage) string {
 	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') {
 		return string(raw)
 	}
-	return text(raw)
+	s := text(raw)
+	if strings.ContainsRune(s, utf8.RuneError) && message.CheckText("message_id", raw) != nil {
+		return strings.Trim(string(raw), `"`)
+	}
+	return s
 }
 
 // data makes an object of what the app has sent.
