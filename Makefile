@@ -59,7 +59,7 @@ fuzz: ## every fuzz target for FUZZTIME (10000x)
 	done
 
 .PHONY: generate
-generate: ## protobuf code from sdk/wire/plugin.proto
+generate: ## protobuf code from sdk/wire/balhost/plugin/v1/plugin.proto
 	$(GO) generate ./...
 
 .PHONY: check-generated

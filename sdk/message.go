@@ -14,11 +14,11 @@ type (
 	// MessageID, Data, Raw, Attempt, Received. See go doc balhost/sdk/message.Upstream.
 	Upstream = message.Upstream
 	// Downstream is a message to a device, a topic or a condition. Its fields: To,
-	// Data, Notification, Options, Group, MessageID, Session, Context.
+	// Data, Notification, Options, Group, MessageID, Session, Context, NotBefore, Replace.
 	// See go doc balhost/sdk/message.Downstream.
 	Downstream = message.Downstream
 	// Checked is a downstream that has passed all checks. Its fields: To, Data,
-	// Notification, Options, Group, MessageID, Session, Context.
+	// Notification, Options, Group, MessageID, Session, Context, NotBefore, Replace.
 	// See go doc balhost/sdk/message.Checked.
 	Checked = message.Checked
 	// Target is where a downstream goes. [Token], [FID], [Topic] and [Condition] make one.
@@ -37,19 +37,23 @@ type (
 	// Transport is how a session's messages travel: [CCS], [FCMv1], [Gateway] or
 	// [Huawei].
 	Transport = message.Transport
-	// OutcomeStatus is [Acked], [Failed] or [Expired].
+	// OutcomeStatus is [Acked], [Failed], [Expired] or [Canceled].
 	OutcomeStatus = message.OutcomeStatus
 	// Receipt tells that a device has got a downstream. Its fields: ID, Session,
 	// OriginalMessageID, Device, Category, Status, Attempt, SentAt.
 	// See go doc balhost/sdk/message.Receipt.
 	Receipt = message.Receipt
+	// Timer tells that a timer is due. Its fields: ID, Session, Device, Key, Data, Due,
+	// Attempt. See go doc balhost/sdk/message.Timer.
+	Timer = message.Timer
 )
 
 // The values of [OutcomeStatus], [Priority] and [Transport].
 const (
-	Acked   = message.Acked
-	Failed  = message.Failed
-	Expired = message.Expired
+	Acked    = message.Acked
+	Failed   = message.Failed
+	Expired  = message.Expired
+	Canceled = message.Canceled
 
 	PriorityNormal = message.PriorityNormal
 	PriorityHigh   = message.PriorityHigh

@@ -104,13 +104,13 @@ func TestProcess(t *testing.T) {
 	}
 	big := []byte(`{"k":"` + strings.Repeat("x", 3000) + `"}`)
 	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, Event: &wire.Delivery_Upstream{
-		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "echo", Data: big, Raw: bytes.Repeat([]byte(" "), 5<<20)}}}}}) // gRPC's own limit is 4 MiB
+		Upstream: &wire.Upstream{Id: "e", Device: "tok", Category: "echo", Data: big, Raw: bytes.Repeat([]byte(" "), 5<<20)}}}}}) // gRPC's own limit is 4 MiB
 	r := l.until(func(f *wire.PluginFrame) bool { return len(f.Result) == 1 }).Result[0]
 	if sends := r.GetChanges().GetSend(); r.Code != wire.Result_DONE || len(sends) != 1 || !bytes.Equal(sends[0].Data, big) || sends[0].MessageId != "e-1" {
 		t.Errorf("%v", r)
 	}
 	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 2, Attempt: 1, Event: &wire.Delivery_Upstream{
-		Upstream: &wire.Upstream{Id: "01-ours", From: "tok", Category: "panic", MessageId: "theirs"}}}}})
+		Upstream: &wire.Upstream{Id: "01-ours", Device: "tok", Category: "panic", MessageId: "theirs"}}}}})
 	l.until(func(f *wire.PluginFrame) bool { return len(f.Result) == 1 })
 	l.session.Send(&wire.HostFrame{Drain: &wire.Drain{TimeoutMs: 10_000}})
 	l.until(func(f *wire.PluginFrame) bool { return f.Drained })
@@ -151,7 +151,7 @@ func TestLogThatNobodyReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, TimeoutMs: 60_000, Event: &wire.Delivery_Upstream{
-		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "flood"}}}}})
+		Upstream: &wire.Upstream{Id: "e", Device: "tok", Category: "flood"}}}}})
 	l.until(func(f *wire.PluginFrame) bool { return len(f.Done) == 1 })
 	if err := pipe.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestSignals(t *testing.T) {
 	}
 	file := t.TempDir() + "/go on"
 	l.session.Send(&wire.HostFrame{Deliver: []*wire.Delivery{{Delivery: 1, Attempt: 1, Event: &wire.Delivery_Upstream{
-		Upstream: &wire.Upstream{Id: "e", From: "tok", Category: "slow", MessageId: file, Data: []byte("{}"), Raw: []byte("{}")}}}}})
+		Upstream: &wire.Upstream{Id: "e", Device: "tok", Category: "slow", MessageId: file, Data: []byte("{}"), Raw: []byte("{}")}}}}})
 	said := func(text string) {
 		t.Helper()
 		for late := time.Now().Add(time.Minute); !strings.Contains(stderr.String(), text); time.Sleep(5 * time.Millisecond) {

@@ -102,7 +102,7 @@ func (tx *Tx) Put(key string, v any) error {
 
 // Delete removes a key of the plugin's state. A key that does not exist is no error.
 func (tx *Tx) Delete(key string) error {
-	return tx.write("delete", &wire.Write{Key: key, Delete: true})
+	return tx.write("delete", &wire.Write{Key: key, Remove: true})
 }
 
 func (tx *Tx) write(verb string, w *wire.Write) error {

@@ -34,6 +34,8 @@ type Downstream struct {
 	MessageID    string          // 1 to MaxID bytes of UTF-8 without control characters; "": the host makes one
 	Session      string          // "": the session of the event, or the host's only session
 	Context      json.RawMessage // for the plugin itself: comes back in the Outcome, and never leaves the host
+	NotBefore    time.Time       // it waits until then, and its TTL begins then; zero: it goes at once. Whole milliseconds count
+	Replace      string          // it takes the place of the plugin's older one with the same Replace, session and target, if that still waits; at most MaxID bytes; "": of none
 }
 
 // Checked is a downstream that has passed [Downstream.Checked]. Its fields mean the
@@ -46,11 +48,13 @@ type Checked struct {
 	MessageID          string
 	Session            string
 	Context            json.RawMessage
+	NotBefore          time.Time
+	Replace            string
 }
 
 // Downstream turns c back into a Downstream.
 func (c Checked) Downstream() Downstream {
-	d := Downstream{To: c.To, Options: c.Options, Group: c.Group, MessageID: c.MessageID, Session: c.Session, Context: c.Context}
+	d := Downstream{To: c.To, Options: c.Options, Group: c.Group, MessageID: c.MessageID, Session: c.Session, Context: c.Context, NotBefore: c.NotBefore, Replace: c.Replace}
 	if c.Data != nil { // a nil RawMessage would make d.Data non-nil
 		d.Data = c.Data
 	}
@@ -134,11 +138,12 @@ type Outcome struct {
 // OutcomeStatus is how a downstream ended.
 type OutcomeStatus uint8
 
-// The three ends of a downstream.
+// The ends of a downstream.
 const (
 	Acked   OutcomeStatus = iota + 1 // FCM took the downstream, and the device need not have it yet; or the device took it, over the session's gateway
 	Failed                           // FCM refused it for good, or its attempts ran out
 	Expired                          // its TTL passed before FCM took it
+	Canceled                         // its plugin canceled it, or replaced it by a newer one, before it went out
 )
 
 // String is the status in lower case.
@@ -150,6 +155,8 @@ func (s OutcomeStatus) String() string {
 		return "failed"
 	case Expired:
 		return "expired"
+	case Canceled:
+		return "canceled"
 	}
 	return "unknown"
 }
@@ -160,7 +167,7 @@ func (s OutcomeStatus) MarshalText() ([]byte, error) { return []byte(s.String())
 // UnmarshalText reads a status. An unknown one, from a later host, becomes 0.
 func (s *OutcomeStatus) UnmarshalText(text []byte) error {
 	*s = 0
-	for _, known := range []OutcomeStatus{Acked, Failed, Expired} {
+	for _, known := range []OutcomeStatus{Acked, Failed, Expired, Canceled} {
 		if string(text) == known.String() {
 			*s = known
 		}
@@ -180,4 +187,15 @@ type Receipt struct {
 	Status            string // CCS's word, for example MESSAGE_SENT_TO_DEVICE; or the app's, as DISPLAYED or OPENED
 	Attempt           int    // of this event; 1 at the first attempt
 	SentAt            time.Time
+}
+
+// Timer is due: a handler of the plugin has set it.
+type Timer struct {
+	ID      string // of this event
+	Session string // of the event that set it, or as named then; "": none
+	Device  string // From of the upstream that set it, or as named then; "": none
+	Key     string
+	Data    json.RawMessage // as given; nil: none
+	Due     time.Time       // what it was set for
+	Attempt int             // of this event; 1 at the first attempt
 }

@@ -82,7 +82,7 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	s.sent = append(s.sent, fresh...)
 	for _, w := range c.GetWrite() {
 		s.version++
-		if w.Delete {
+		if w.Remove {
 			delete(s.state, w.Key)
 		} else {
 			s.state[w.Key] = value{json: w.Value, version: s.version}
@@ -159,7 +159,7 @@ func (h *Host) State(key string, v any) bool {
 // SetState sets a key of the plugin's state to v. nil deletes the key.
 func (h *Host) SetState(key string, v any) {
 	w := &wire.Write{Key: key, Value: JSON(v)}
-	w.Delete = bytes.Equal(w.Value, []byte("null"))
+	w.Remove = bytes.Equal(w.Value, []byte("null"))
 	if _, err := h.store.commit(&wire.Changes{Write: []*wire.Write{w}}); err != nil {
 		h.t.Errorf("plugintest: set state %q: %v", key, err)
 	}

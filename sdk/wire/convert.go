@@ -23,7 +23,7 @@ func clean(s string) string {
 // data is a part of the raw payload and goes over the wire once: half the bytes.
 func UpstreamToProto(u *message.Upstream) *Upstream {
 	p := &Upstream{
-		Id: u.ID, Session: clean(u.Session), From: clean(u.From), Category: clean(u.Category),
+		Id: u.ID, Session: clean(u.Session), Device: clean(u.From), Category: clean(u.Category),
 		MessageId: clean(u.MessageID), Raw: u.Raw, ReceivedMs: u.Received.UnixMilli(),
 	}
 	if len(u.Data) == 0 {
@@ -49,7 +49,7 @@ func find(whole, part []byte) int {
 // UpstreamFromProto is the upstream of a delivery with that attempt.
 func UpstreamFromProto(u *Upstream, attempt uint32) message.Upstream {
 	m := message.Upstream{
-		ID: u.GetId(), Session: u.GetSession(), From: u.GetFrom(), Category: u.GetCategory(),
+		ID: u.GetId(), Session: u.GetSession(), From: u.GetDevice(), Category: u.GetCategory(),
 		MessageID: u.GetMessageId(), Data: raw(u.GetData()), Raw: raw(u.GetRaw()),
 		Attempt: int(attempt), Received: time.UnixMilli(u.GetReceivedMs()),
 	}
@@ -162,7 +162,7 @@ func optionsFromProto(p *Options) message.Options {
 }
 
 func statusFromProto(s string) message.OutcomeStatus {
-	for _, known := range []message.OutcomeStatus{message.Acked, message.Failed, message.Expired} {
+	for _, known := range []message.OutcomeStatus{message.Acked, message.Failed, message.Expired, message.Canceled} {
 		if known.String() == s {
 			return known
 		}

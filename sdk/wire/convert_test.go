@@ -148,8 +148,8 @@ func TestConversionsOfWhatIsWrong(t *testing.T) {
 	for _, m := range []proto.Message{u, o, r, NewReply(1, errors.New(bad))} {
 		carried(t, m)
 	}
-	if !utf8.ValidString(u.From) {
-		t.Errorf("from %q", u.From)
+	if !utf8.ValidString(u.Device) {
+		t.Errorf("from %q", u.Device)
 	}
 	for _, s := range []int64{math.MaxInt64, math.MinInt64} {
 		ttl := *DownstreamFromProto(&Downstream{Options: &Options{TtlS: &s}}).Options.TTL

@@ -131,7 +131,7 @@ func front[T any](list *[]T, room *int, weight func(T) int) []T {
 func (d *Delivery) weight() int {
 	switch e := d.Event.(type) {
 	case *Delivery_Upstream:
-		return perItem + len(e.Upstream.GetData()) + len(e.Upstream.GetRaw()) + len(e.Upstream.GetFrom())
+		return perItem + len(e.Upstream.GetData()) + len(e.Upstream.GetRaw()) + len(e.Upstream.GetDevice())
 	case *Delivery_Outcome:
 		return perItem + len(e.Outcome.GetContext()) + len(e.Outcome.GetDescription())
 	}

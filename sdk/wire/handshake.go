@@ -20,7 +20,7 @@ var Handshake = plugin.HandshakeConfig{
 const (
 	// Version is go-plugin's application protocol version. It changes only when
 	// an older peer could not go on; all else is an added field or a capability.
-	Version = 1
+	Version = 2
 	// Name is what the host dispenses: raw, err := rpc.Dispense(wire.Name), a *Client.
 	Name = "balhost"
 

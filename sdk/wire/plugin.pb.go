@@ -12,7 +12,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: plugin.proto
+// source: balhost/plugin/v1/plugin.proto
 
 package wire
 
@@ -34,25 +34,28 @@ const (
 type Result_Code int32
 
 const (
-	Result_DONE    Result_Code = 0 // handled: commit changes and the end of the event, all or nothing
-	Result_RETRY   Result_Code = 1 // deliver the event again; this counts as an attempt
-	Result_REJECT  Result_Code = 2 // put the event into the dead letters
-	Result_RELEASE Result_Code = 3 // not handled: deliver the event again; this counts as no attempt
+	Result_UNSPECIFIED Result_Code = 0 // never means done: the host takes it as RETRY, and says so in its log
+	Result_DONE        Result_Code = 1 // handled: commit changes and the end of the event, all or nothing
+	Result_RETRY       Result_Code = 2 // deliver the event again; this counts as an attempt
+	Result_REJECT      Result_Code = 3 // put the event into the dead letters
+	Result_RELEASE     Result_Code = 4 // not handled: deliver the event again; this counts as no attempt
 )
 
 // Enum value maps for Result_Code.
 var (
 	Result_Code_name = map[int32]string{
-		0: "DONE",
-		1: "RETRY",
-		2: "REJECT",
-		3: "RELEASE",
+		0: "UNSPECIFIED",
+		1: "DONE",
+		2: "RETRY",
+		3: "REJECT",
+		4: "RELEASE",
 	}
 	Result_Code_value = map[string]int32{
-		"DONE":    0,
-		"RETRY":   1,
-		"REJECT":  2,
-		"RELEASE": 3,
+		"UNSPECIFIED": 0,
+		"DONE":        1,
+		"RETRY":       2,
+		"REJECT":      3,
+		"RELEASE":     4,
 	}
 )
 
@@ -67,11 +70,11 @@ func (x Result_Code) String() string {
 }
 
 func (Result_Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_plugin_proto_enumTypes[0].Descriptor()
+	return file_balhost_plugin_v1_plugin_proto_enumTypes[0].Descriptor()
 }
 
 func (Result_Code) Type() protoreflect.EnumType {
-	return &file_plugin_proto_enumTypes[0]
+	return &file_balhost_plugin_v1_plugin_proto_enumTypes[0]
 }
 
 func (x Result_Code) Number() protoreflect.EnumNumber {
@@ -80,7 +83,7 @@ func (x Result_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Code.Descriptor instead.
 func (Result_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13, 0}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Reply_Code int32
@@ -119,11 +122,11 @@ func (x Reply_Code) String() string {
 }
 
 func (Reply_Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_plugin_proto_enumTypes[1].Descriptor()
+	return file_balhost_plugin_v1_plugin_proto_enumTypes[1].Descriptor()
 }
 
 func (Reply_Code) Type() protoreflect.EnumType {
-	return &file_plugin_proto_enumTypes[1]
+	return &file_balhost_plugin_v1_plugin_proto_enumTypes[1]
 }
 
 func (x Reply_Code) Number() protoreflect.EnumNumber {
@@ -132,7 +135,7 @@ func (x Reply_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reply_Code.Descriptor instead.
 func (Reply_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20, 0}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type DescribeRequest struct {
@@ -145,7 +148,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_plugin_proto_msgTypes[0]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +160,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[0]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +173,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{0}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *DescribeRequest) GetHostVersion() string {
@@ -197,13 +200,14 @@ type Manifest struct {
 	Upstream      bool                   `protobuf:"varint,6,opt,name=upstream,proto3" json:"upstream,omitempty"`    // the plugin has a handler for upstreams; an event without a handler is done at once
 	Outcome       bool                   `protobuf:"varint,7,opt,name=outcome,proto3" json:"outcome,omitempty"`      // it has one for outcomes
 	Receipt       bool                   `protobuf:"varint,8,opt,name=receipt,proto3" json:"receipt,omitempty"`      // it has one for receipts
+	Timer         bool                   `protobuf:"varint,9,opt,name=timer,proto3" json:"timer,omitempty"`          // it has one for timers; without it, Changes.schedule is refused
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_plugin_proto_msgTypes[1]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +219,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[1]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +232,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{1}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Manifest) GetName() string {
@@ -287,6 +291,13 @@ func (x *Manifest) GetReceipt() bool {
 	return false
 }
 
+func (x *Manifest) GetTimer() bool {
+	if x != nil {
+		return x.Timer
+	}
+	return false
+}
+
 type ConfigureRequest struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Config   []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`                     // JSON object; empty if config.hcl has no config for the plugin
@@ -301,7 +312,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_plugin_proto_msgTypes[2]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -313,7 +324,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[2]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -326,7 +337,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{2}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ConfigureRequest) GetConfig() []byte {
@@ -366,7 +377,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_plugin_proto_msgTypes[3]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +389,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[3]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +402,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{3}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ConfigureReply) GetError() string {
@@ -418,7 +429,7 @@ type HostFrame struct {
 
 func (x *HostFrame) Reset() {
 	*x = HostFrame{}
-	mi := &file_plugin_proto_msgTypes[4]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +441,7 @@ func (x *HostFrame) String() string {
 func (*HostFrame) ProtoMessage() {}
 
 func (x *HostFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[4]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +454,7 @@ func (x *HostFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFrame.ProtoReflect.Descriptor instead.
 func (*HostFrame) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{4}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HostFrame) GetDeliver() []*Delivery {
@@ -521,6 +532,7 @@ type Delivery struct {
 	//	*Delivery_Upstream
 	//	*Delivery_Outcome
 	//	*Delivery_Receipt
+	//	*Delivery_Timer
 	Event         isDelivery_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -528,7 +540,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_plugin_proto_msgTypes[5]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +552,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[5]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +565,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{5}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Delivery) GetDelivery() uint64 {
@@ -611,6 +623,15 @@ func (x *Delivery) GetReceipt() *Receipt {
 	return nil
 }
 
+func (x *Delivery) GetTimer() *Timer {
+	if x != nil {
+		if x, ok := x.Event.(*Delivery_Timer); ok {
+			return x.Timer
+		}
+	}
+	return nil
+}
+
 type isDelivery_Event interface {
 	isDelivery_Event()
 }
@@ -627,17 +648,23 @@ type Delivery_Receipt struct {
 	Receipt *Receipt `protobuf:"bytes,6,opt,name=receipt,proto3,oneof"`
 }
 
+type Delivery_Timer struct {
+	Timer *Timer `protobuf:"bytes,7,opt,name=timer,proto3,oneof"`
+}
+
 func (*Delivery_Upstream) isDelivery_Event() {}
 
 func (*Delivery_Outcome) isDelivery_Event() {}
 
 func (*Delivery_Receipt) isDelivery_Event() {}
 
+func (*Delivery_Timer) isDelivery_Event() {}
+
 type Upstream struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Session    string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
-	From       string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	Device     string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"` // the payload's "from"
 	Category   string                 `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
 	MessageId  string                 `protobuf:"bytes,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	Raw        []byte                 `protobuf:"bytes,7,opt,name=raw,proto3" json:"raw,omitempty"`                                  // the whole payload, byte by byte as it came
@@ -653,7 +680,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_plugin_proto_msgTypes[6]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +692,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[6]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +705,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{6}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Upstream) GetId() string {
@@ -695,9 +722,9 @@ func (x *Upstream) GetSession() string {
 	return ""
 }
 
-func (x *Upstream) GetFrom() string {
+func (x *Upstream) GetDevice() string {
 	if x != nil {
-		return x.From
+		return x.Device
 	}
 	return ""
 }
@@ -766,7 +793,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_plugin_proto_msgTypes[7]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +805,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[7]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +818,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{7}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Target) GetTo() isTarget_To {
@@ -872,7 +899,7 @@ type Outcome struct {
 	MessageId     string                 `protobuf:"bytes,3,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	Group         string                 `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
 	To            *Target                `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
-	Status        string                 `protobuf:"bytes,6,opt,name=status,proto3" json:"status,omitempty"` // "acked", "failed" or "expired"
+	Status        string                 `protobuf:"bytes,6,opt,name=status,proto3" json:"status,omitempty"` // "acked", "failed", "expired" or "canceled"
 	Code          string                 `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
 	Description   string                 `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
 	NewToken      string                 `protobuf:"bytes,9,opt,name=new_token,json=newToken,proto3" json:"new_token,omitempty"`
@@ -885,7 +912,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_plugin_proto_msgTypes[8]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +924,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[8]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +937,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{8}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Outcome) GetId() string {
@@ -1012,7 +1039,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_plugin_proto_msgTypes[9]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1051,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[9]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1064,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{9}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Receipt) GetId() string {
@@ -1089,6 +1116,91 @@ func (x *Receipt) GetSentMs() int64 {
 	return 0
 }
 
+// Timer is due: the plugin set it with Schedule.
+type Timer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Session       string                 `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"` // of the event that set it, or as named then; empty: none
+	Key           string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                 // JSON, as given to Schedule; empty: none
+	DueMs         int64                  `protobuf:"varint,5,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"` // Unix time that it was set for
+	Device        string                 `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`             // of the event that set it, or as named then; empty: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timer) Reset() {
+	*x = Timer{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timer) ProtoMessage() {}
+
+func (x *Timer) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timer.ProtoReflect.Descriptor instead.
+func (*Timer) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Timer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Timer) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Timer) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Timer) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Timer) GetDueMs() int64 {
+	if x != nil {
+		return x.DueMs
+	}
+	return 0
+}
+
+func (x *Timer) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
 // Drain asks the plugin to end. The plugin starts no more handlers and ends Run. It
 // finishes or releases each delivery that it holds. Then it sends drained and ends
 // the stream.
@@ -1102,7 +1214,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_plugin_proto_msgTypes[10]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1226,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[10]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1239,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{10}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Drain) GetReason() string {
@@ -1161,7 +1273,7 @@ type PluginFrame struct {
 
 func (x *PluginFrame) Reset() {
 	*x = PluginFrame{}
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1285,7 @@ func (x *PluginFrame) String() string {
 func (*PluginFrame) ProtoMessage() {}
 
 func (x *PluginFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1298,7 @@ func (x *PluginFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginFrame.ProtoReflect.Descriptor instead.
 func (*PluginFrame) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{11}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PluginFrame) GetDone() []uint64 {
@@ -1265,7 +1377,7 @@ type RunFailure struct {
 
 func (x *RunFailure) Reset() {
 	*x = RunFailure{}
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1389,7 @@ func (x *RunFailure) String() string {
 func (*RunFailure) ProtoMessage() {}
 
 func (x *RunFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1402,7 @@ func (x *RunFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailure.ProtoReflect.Descriptor instead.
 func (*RunFailure) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{12}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunFailure) GetFailures() uint32 {
@@ -1330,7 +1442,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1454,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1467,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Result) GetDelivery() uint64 {
@@ -1369,7 +1481,7 @@ func (x *Result) GetCode() Result_Code {
 	if x != nil {
 		return x.Code
 	}
-	return Result_DONE
+	return Result_UNSPECIFIED
 }
 
 func (x *Result) GetDelayMs() int64 {
@@ -1401,13 +1513,16 @@ type Changes struct {
 	Send          []*Downstream          `protobuf:"bytes,1,rep,name=send,proto3" json:"send,omitempty"`
 	Write         []*Write               `protobuf:"bytes,2,rep,name=write,proto3" json:"write,omitempty"`
 	Read          []*Read                `protobuf:"bytes,3,rep,name=read,proto3" json:"read,omitempty"`
+	Range         []*Range               `protobuf:"bytes,4,rep,name=range,proto3" json:"range,omitempty"`       // what List has read; checked as read is
+	Schedule      []*Schedule            `protobuf:"bytes,5,rep,name=schedule,proto3" json:"schedule,omitempty"` // timers to set, to replace and to cancel
+	Cancel        []string               `protobuf:"bytes,6,rep,name=cancel,proto3" json:"cancel,omitempty"`     // message ids of this plugin's downstreams that shall not go out; one that has gone out, or has ended, stays as it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1534,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1547,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Changes) GetSend() []*Downstream {
@@ -1456,18 +1571,280 @@ func (x *Changes) GetRead() []*Read {
 	return nil
 }
 
+func (x *Changes) GetRange() []*Range {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *Changes) GetSchedule() []*Schedule {
+	if x != nil {
+		return x.Schedule
+	}
+	return nil
+}
+
+func (x *Changes) GetCancel() []string {
+	if x != nil {
+		return x.Cancel
+	}
+	return nil
+}
+
+// Schedule sets a timer of the plugin. One with the same key is replaced.
+type Schedule struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Key    string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                // as long as a state key
+	AtMs   int64                  `protobuf:"varint,2,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"` // Unix time; one that has passed is due at once
+	Data   []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`              // JSON; empty: none
+	Cancel bool                   `protobuf:"varint,4,opt,name=cancel,proto3" json:"cancel,omitempty"`         // end the timer with this key instead, whether it is due already or not
+	// The lane in which the timer comes: that of a device's upstreams, or one of the
+	// plugin's own. If neither is set, the lane of the event that sets it; outside of a
+	// handler, a lane named as the key.
+	//
+	// Types that are valid to be assigned to Lane:
+	//
+	//	*Schedule_Device
+	//	*Schedule_Named
+	Lane          isSchedule_Lane `protobuf_oneof:"lane"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Schedule) Reset() {
+	*x = Schedule{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Schedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Schedule) ProtoMessage() {}
+
+func (x *Schedule) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
+func (*Schedule) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Schedule) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Schedule) GetAtMs() int64 {
+	if x != nil {
+		return x.AtMs
+	}
+	return 0
+}
+
+func (x *Schedule) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Schedule) GetCancel() bool {
+	if x != nil {
+		return x.Cancel
+	}
+	return false
+}
+
+func (x *Schedule) GetLane() isSchedule_Lane {
+	if x != nil {
+		return x.Lane
+	}
+	return nil
+}
+
+func (x *Schedule) GetDevice() *Device {
+	if x != nil {
+		if x, ok := x.Lane.(*Schedule_Device); ok {
+			return x.Device
+		}
+	}
+	return nil
+}
+
+func (x *Schedule) GetNamed() string {
+	if x != nil {
+		if x, ok := x.Lane.(*Schedule_Named); ok {
+			return x.Named
+		}
+	}
+	return ""
+}
+
+type isSchedule_Lane interface {
+	isSchedule_Lane()
+}
+
+type Schedule_Device struct {
+	Device *Device `protobuf:"bytes,5,opt,name=device,proto3,oneof"`
+}
+
+type Schedule_Named struct {
+	Named string `protobuf:"bytes,6,opt,name=named,proto3,oneof"`
+}
+
+func (*Schedule_Device) isSchedule_Lane() {}
+
+func (*Schedule_Named) isSchedule_Lane() {}
+
+type Device struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"` // empty: the event's session; outside of a handler the host's only session
+	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`   // as Upstream.device
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Device) Reset() {
+	*x = Device{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Device) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Device) ProtoMessage() {}
+
+func (x *Device) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Device.ProtoReflect.Descriptor instead.
+func (*Device) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Device) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Device) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+// Range is a part of the state's keys in order, as List has read it. If a key in it
+// has come, gone or changed, nothing is committed.
+type Range struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`   // keys greater than this
+	Last          string                 `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`     // up to this, and this too; empty: to the end of the prefix
+	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"` // as ListReply has it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Range) Reset() {
+	*x = Range{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Range) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Range) ProtoMessage() {}
+
+func (x *Range) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Range.ProtoReflect.Descriptor instead.
+func (*Range) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Range) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Range) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *Range) GetLast() string {
+	if x != nil {
+		return x.Last
+	}
+	return ""
+}
+
+func (x *Range) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 type Write struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // JSON
-	Delete        bool                   `protobuf:"varint,3,opt,name=delete,proto3" json:"delete,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`    // JSON
+	Remove        bool                   `protobuf:"varint,3,opt,name=remove,proto3" json:"remove,omitempty"` // the key; value is empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Write) Reset() {
 	*x = Write{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1479,7 +1856,7 @@ func (x *Write) String() string {
 func (*Write) ProtoMessage() {}
 
 func (x *Write) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1492,7 +1869,7 @@ func (x *Write) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Write.ProtoReflect.Descriptor instead.
 func (*Write) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Write) GetKey() string {
@@ -1509,9 +1886,9 @@ func (x *Write) GetValue() []byte {
 	return nil
 }
 
-func (x *Write) GetDelete() bool {
+func (x *Write) GetRemove() bool {
 	if x != nil {
-		return x.Delete
+		return x.Remove
 	}
 	return false
 }
@@ -1526,7 +1903,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1915,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1928,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Read) GetKey() string {
@@ -1580,13 +1957,15 @@ type Downstream struct {
 	Options       *Options `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
 	Group         string   `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
 	Context       []byte   `protobuf:"bytes,8,opt,name=context,proto3" json:"context,omitempty"`
+	NotBeforeMs   int64    `protobuf:"varint,9,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // Unix time before which it does not go out; its TTL begins then; 0: none
+	Replace       string   `protobuf:"bytes,10,opt,name=replace,proto3" json:"replace,omitempty"`                              // not empty: it takes the place of this plugin's older one with the same replace and target, if that has not gone out yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Downstream) Reset() {
 	*x = Downstream{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1977,7 @@ func (x *Downstream) String() string {
 func (*Downstream) ProtoMessage() {}
 
 func (x *Downstream) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1990,7 @@ func (x *Downstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Downstream.ProtoReflect.Descriptor instead.
 func (*Downstream) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Downstream) GetMessageId() string {
@@ -1670,6 +2049,20 @@ func (x *Downstream) GetContext() []byte {
 	return nil
 }
 
+func (x *Downstream) GetNotBeforeMs() int64 {
+	if x != nil {
+		return x.NotBeforeMs
+	}
+	return 0
+}
+
+func (x *Downstream) GetReplace() string {
+	if x != nil {
+		return x.Replace
+	}
+	return ""
+}
+
 type Options struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	TtlS             *int64                 `protobuf:"varint,1,opt,name=ttl_s,json=ttlS,proto3,oneof" json:"ttl_s,omitempty"`
@@ -1690,7 +2083,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +2095,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +2108,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Options) GetTtlS() int64 {
@@ -1796,8 +2189,10 @@ type Call struct {
 	//	*Call_Send
 	//	*Call_Get
 	//	*Call_Update
+	//	*Call_List
+	//	*Call_Cancel
 	Op isCall_Op `protobuf_oneof:"op"`
-	// get: the delivery whose handler calls; 0 outside of a handler. If many handlers
+	// get, list: the delivery whose handler calls; 0 outside of a handler. If many handlers
 	// use the key, the reply may wait until it is this handler's turn.
 	Delivery uint64 `protobuf:"varint,5,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	// update: a number that the plugin chooses, the same each time that the update runs
@@ -1810,7 +2205,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +2217,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +2230,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1879,6 +2274,24 @@ func (x *Call) GetUpdate() *Changes {
 	return nil
 }
 
+func (x *Call) GetList() *List {
+	if x != nil {
+		if x, ok := x.Op.(*Call_List); ok {
+			return x.List
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetCancel() string {
+	if x != nil {
+		if x, ok := x.Op.(*Call_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return ""
+}
+
 func (x *Call) GetDelivery() uint64 {
 	if x != nil {
 		return x.Delivery
@@ -1909,11 +2322,205 @@ type Call_Update struct {
 	Update *Changes `protobuf:"bytes,4,opt,name=update,proto3,oneof"` // a commit outside of an event
 }
 
+type Call_List struct {
+	List *List `protobuf:"bytes,7,opt,name=list,proto3,oneof"` // keys of the state
+}
+
+type Call_Cancel struct {
+	Cancel string `protobuf:"bytes,8,opt,name=cancel,proto3,oneof"` // a downstream's message id: it shall not go out; Reply.canceled says whether it was in time
+}
+
 func (*Call_Send) isCall_Op() {}
 
 func (*Call_Get) isCall_Op() {}
 
 func (*Call_Update) isCall_Op() {}
+
+func (*Call_List) isCall_Op() {}
+
+func (*Call_Cancel) isCall_Op() {}
+
+// List asks for the plugin's keys that begin with prefix and are greater than after, in
+// the order of their bytes.
+type List struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	Max           uint32                 `protobuf:"varint,3,opt,name=max,proto3" json:"max,omitempty"` // at most so many; 0: the host's limit. There may be fewer, as a reply has at most 1 MiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *List) Reset() {
+	*x = List{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *List) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*List) ProtoMessage() {}
+
+func (x *List) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use List.ProtoReflect.Descriptor instead.
+func (*List) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *List) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *List) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *List) GetMax() uint32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+type ListReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Item          []*Item                `protobuf:"bytes,1,rep,name=item,proto3" json:"item,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`    // there are others behind the last
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"` // of keys and versions, for Range
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReply) Reset() {
+	*x = ListReply{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReply) ProtoMessage() {}
+
+func (x *ListReply) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReply.ProtoReflect.Descriptor instead.
+func (*ListReply) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListReply) GetItem() []*Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *ListReply) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *ListReply) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+type Item struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // JSON
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Item) Reset() {
+	*x = Item{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Item) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Item) ProtoMessage() {}
+
+func (x *Item) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Item.ProtoReflect.Descriptor instead.
+func (*Item) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Item) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Item) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Item) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
 
 type Reply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1922,13 +2529,15 @@ type Reply struct {
 	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
 	Value         []byte                 `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`      // get: JSON; empty if the key does not exist
 	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"` // get: of the value; 0 if the key does not exist
+	List          *ListReply             `protobuf:"bytes,6,opt,name=list,proto3" json:"list,omitempty"`
+	Canceled      bool                   `protobuf:"varint,7,opt,name=canceled,proto3" json:"canceled,omitempty"` // cancel: it will not go out; false: it has gone out, it has ended, or there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2549,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2562,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -1991,14 +2600,28 @@ func (x *Reply) GetVersion() uint64 {
 	return 0
 }
 
-var File_plugin_proto protoreflect.FileDescriptor
+func (x *Reply) GetList() *ListReply {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
 
-const file_plugin_proto_rawDesc = "" +
+func (x *Reply) GetCanceled() bool {
+	if x != nil {
+		return x.Canceled
+	}
+	return false
+}
+
+var File_balhost_plugin_v1_plugin_proto protoreflect.FileDescriptor
+
+const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
-	"\fplugin.proto\x12\x11balhost.plugin.v1\"X\n" +
+	"\x1ebalhost/plugin/v1/plugin.proto\x12\x11balhost.plugin.v1\"X\n" +
 	"\x0fDescribeRequest\x12!\n" +
 	"\fhost_version\x18\x01 \x01(\tR\vhostVersion\x12\"\n" +
-	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\"\xe2\x01\n" +
+	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\"\xf8\x01\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
@@ -2009,7 +2632,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05order\x18\x05 \x01(\tR\x05order\x12\x1a\n" +
 	"\bupstream\x18\x06 \x01(\bR\bupstream\x12\x18\n" +
 	"\aoutcome\x18\a \x01(\bR\aoutcome\x12\x18\n" +
-	"\areceipt\x18\b \x01(\bR\areceipt\"\x83\x01\n" +
+	"\areceipt\x18\b \x01(\bR\areceipt\x12\x14\n" +
+	"\x05timer\x18\t \x01(\bR\x05timer\"\x83\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tlog_level\x18\x02 \x01(\tR\blogLevel\x12\x1a\n" +
@@ -2030,7 +2654,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\bsessions\x18\b \x03(\tR\bsessions\x12\x1e\n" +
 	"\n" +
 	"transports\x18\t \x03(\tR\n" +
-	"transports\"\x93\x02\n" +
+	"transports\"\xc5\x02\n" +
 	"\bDelivery\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1d\n" +
@@ -2038,12 +2662,13 @@ const file_plugin_proto_rawDesc = "" +
 	"timeout_ms\x18\x03 \x01(\rR\ttimeoutMs\x129\n" +
 	"\bupstream\x18\x04 \x01(\v2\x1b.balhost.plugin.v1.UpstreamH\x00R\bupstream\x126\n" +
 	"\aoutcome\x18\x05 \x01(\v2\x1a.balhost.plugin.v1.OutcomeH\x00R\aoutcome\x126\n" +
-	"\areceipt\x18\x06 \x01(\v2\x1a.balhost.plugin.v1.ReceiptH\x00R\areceiptB\a\n" +
-	"\x05event\"\x84\x02\n" +
+	"\areceipt\x18\x06 \x01(\v2\x1a.balhost.plugin.v1.ReceiptH\x00R\areceipt\x120\n" +
+	"\x05timer\x18\a \x01(\v2\x18.balhost.plugin.v1.TimerH\x00R\x05timerB\a\n" +
+	"\x05event\"\x88\x02\n" +
 	"\bUpstream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\asession\x18\x02 \x01(\tR\asession\x12\x12\n" +
-	"\x04from\x18\x03 \x01(\tR\x04from\x12\x1a\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x16\n" +
+	"\x06device\x18\x03 \x01(\tR\x06device\x12\x1a\n" +
 	"\bcategory\x18\x04 \x01(\tR\bcategory\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x05 \x01(\tR\tmessageId\x12\x10\n" +
@@ -2083,7 +2708,14 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06device\x18\x04 \x01(\tR\x06device\x12\x1a\n" +
 	"\bcategory\x18\x05 \x01(\tR\bcategory\x12\x16\n" +
 	"\x06status\x18\x06 \x01(\tR\x06status\x12\x17\n" +
-	"\asent_ms\x18\a \x01(\x03R\x06sentMs\">\n" +
+	"\asent_ms\x18\a \x01(\x03R\x06sentMs\"\x86\x01\n" +
+	"\x05Timer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\asession\x18\x02 \x01(\tR\asession\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12\x12\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\x12\x15\n" +
+	"\x06due_ms\x18\x05 \x01(\x03R\x05dueMs\x12\x16\n" +
+	"\x06device\x18\x06 \x01(\tR\x06device\">\n" +
 	"\x05Drain\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
@@ -2103,30 +2735,50 @@ const file_plugin_proto_rawDesc = "" +
 	"RunFailure\x12\x1a\n" +
 	"\bfailures\x18\x01 \x01(\rR\bfailures\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x17\n" +
-	"\await_ms\x18\x03 \x01(\x03R\x06waitMs\"\xf5\x01\n" +
+	"\await_ms\x18\x03 \x01(\x03R\x06waitMs\"\x86\x02\n" +
 	"\x06Result\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x122\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x1e.balhost.plugin.v1.Result.CodeR\x04code\x12\x19\n" +
 	"\bdelay_ms\x18\x03 \x01(\x03R\adelayMs\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x124\n" +
-	"\achanges\x18\x05 \x01(\v2\x1a.balhost.plugin.v1.ChangesR\achanges\"4\n" +
-	"\x04Code\x12\b\n" +
-	"\x04DONE\x10\x00\x12\t\n" +
-	"\x05RETRY\x10\x01\x12\n" +
+	"\achanges\x18\x05 \x01(\v2\x1a.balhost.plugin.v1.ChangesR\achanges\"E\n" +
+	"\x04Code\x12\x0f\n" +
+	"\vUNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04DONE\x10\x01\x12\t\n" +
+	"\x05RETRY\x10\x02\x12\n" +
 	"\n" +
-	"\x06REJECT\x10\x02\x12\v\n" +
-	"\aRELEASE\x10\x03\"\x99\x01\n" +
+	"\x06REJECT\x10\x03\x12\v\n" +
+	"\aRELEASE\x10\x04\"\x9a\x02\n" +
 	"\aChanges\x121\n" +
 	"\x04send\x18\x01 \x03(\v2\x1d.balhost.plugin.v1.DownstreamR\x04send\x12.\n" +
 	"\x05write\x18\x02 \x03(\v2\x18.balhost.plugin.v1.WriteR\x05write\x12+\n" +
-	"\x04read\x18\x03 \x03(\v2\x17.balhost.plugin.v1.ReadR\x04read\"G\n" +
+	"\x04read\x18\x03 \x03(\v2\x17.balhost.plugin.v1.ReadR\x04read\x12.\n" +
+	"\x05range\x18\x04 \x03(\v2\x18.balhost.plugin.v1.RangeR\x05range\x127\n" +
+	"\bschedule\x18\x05 \x03(\v2\x1b.balhost.plugin.v1.ScheduleR\bschedule\x12\x16\n" +
+	"\x06cancel\x18\x06 \x03(\tR\x06cancel\"\xb2\x01\n" +
+	"\bSchedule\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x13\n" +
+	"\x05at_ms\x18\x02 \x01(\x03R\x04atMs\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x16\n" +
+	"\x06cancel\x18\x04 \x01(\bR\x06cancel\x123\n" +
+	"\x06device\x18\x05 \x01(\v2\x19.balhost.plugin.v1.DeviceH\x00R\x06device\x12\x16\n" +
+	"\x05named\x18\x06 \x01(\tH\x00R\x05namedB\x06\n" +
+	"\x04lane\":\n" +
+	"\x06Device\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\"a\n" +
+	"\x05Range\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\tR\x04last\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\"G\n" +
 	"\x05Write\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x16\n" +
-	"\x06delete\x18\x03 \x01(\bR\x06delete\"2\n" +
+	"\x06remove\x18\x03 \x01(\bR\x06remove\"2\n" +
 	"\x04Read\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\x8e\x02\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xcc\x02\n" +
 	"\n" +
 	"Downstream\x12\x1d\n" +
 	"\n" +
@@ -2137,7 +2789,10 @@ const file_plugin_proto_rawDesc = "" +
 	"\fnotification\x18\x05 \x01(\fR\fnotification\x124\n" +
 	"\aoptions\x18\x06 \x01(\v2\x1a.balhost.plugin.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05group\x18\a \x01(\tR\x05group\x12\x18\n" +
-	"\acontext\x18\b \x01(\fR\acontext\"\xd0\x02\n" +
+	"\acontext\x18\b \x01(\fR\acontext\x12\"\n" +
+	"\rnot_before_ms\x18\t \x01(\x03R\vnotBeforeMs\x12\x18\n" +
+	"\areplace\x18\n" +
+	" \x01(\tR\areplace\"\xd0\x02\n" +
 	"\aOptions\x12\x18\n" +
 	"\x05ttl_s\x18\x01 \x01(\x03H\x00R\x04ttlS\x88\x01\x01\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\tR\bpriority\x12!\n" +
@@ -2150,21 +2805,37 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04apns\x18\t \x01(\fR\x04apns\x12\x18\n" +
 	"\awebpush\x18\n" +
 	" \x01(\fR\awebpushB\b\n" +
-	"\x06_ttl_s\"\xd9\x01\n" +
+	"\x06_ttl_s\"\xa2\x02\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
 	"\x04send\x18\x02 \x01(\v2\x1d.balhost.plugin.v1.DownstreamH\x00R\x04send\x12\x12\n" +
 	"\x03get\x18\x03 \x01(\tH\x00R\x03get\x124\n" +
-	"\x06update\x18\x04 \x01(\v2\x1a.balhost.plugin.v1.ChangesH\x00R\x06update\x12\x1a\n" +
+	"\x06update\x18\x04 \x01(\v2\x1a.balhost.plugin.v1.ChangesH\x00R\x06update\x12-\n" +
+	"\x04list\x18\a \x01(\v2\x17.balhost.plugin.v1.ListH\x00R\x04list\x12\x18\n" +
+	"\x06cancel\x18\b \x01(\tH\x00R\x06cancel\x12\x1a\n" +
 	"\bdelivery\x18\x05 \x01(\x04R\bdelivery\x12 \n" +
 	"\vtransaction\x18\x06 \x01(\x04R\vtransactionB\x04\n" +
-	"\x02op\"\xcc\x01\n" +
+	"\x02op\"F\n" +
+	"\x04List\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x10\n" +
+	"\x03max\x18\x03 \x01(\rR\x03max\"d\n" +
+	"\tListReply\x12+\n" +
+	"\x04item\x18\x01 \x03(\v2\x17.balhost.plugin.v1.ItemR\x04item\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\"H\n" +
+	"\x04Item\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\x9a\x02\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
 	"\x04code\x18\x02 \x01(\x0e2\x1d.balhost.plugin.v1.Reply.CodeR\x04code\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\fR\x05value\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x04R\aversion\":\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\x120\n" +
+	"\x04list\x18\x06 \x01(\v2\x1c.balhost.plugin.v1.ListReplyR\x04list\x12\x1a\n" +
+	"\bcanceled\x18\a \x01(\bR\bcanceled\":\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\v\n" +
 	"\aINVALID\x10\x01\x12\f\n" +
@@ -2173,23 +2844,24 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06Plugin\x12K\n" +
 	"\bDescribe\x12\".balhost.plugin.v1.DescribeRequest\x1a\x1b.balhost.plugin.v1.Manifest\x12S\n" +
 	"\tConfigure\x12#.balhost.plugin.v1.ConfigureRequest\x1a!.balhost.plugin.v1.ConfigureReply\x12K\n" +
-	"\aSession\x12\x1c.balhost.plugin.v1.HostFrame\x1a\x1e.balhost.plugin.v1.PluginFrame(\x010\x01B\x12Z\x10balhost/sdk/wireb\x06proto3"
+	"\aSession\x12\x1c.balhost.plugin.v1.HostFrame\x1a\x1e.balhost.plugin.v1.PluginFrame(\x010\x01B4\n" +
+	"\x11balhost.plugin.v1B\vPluginProtoP\x01Z\x10balhost/sdk/wireb\x06proto3"
 
 var (
-	file_plugin_proto_rawDescOnce sync.Once
-	file_plugin_proto_rawDescData []byte
+	file_balhost_plugin_v1_plugin_proto_rawDescOnce sync.Once
+	file_balhost_plugin_v1_plugin_proto_rawDescData []byte
 )
 
-func file_plugin_proto_rawDescGZIP() []byte {
-	file_plugin_proto_rawDescOnce.Do(func() {
-		file_plugin_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)))
+func file_balhost_plugin_v1_plugin_proto_rawDescGZIP() []byte {
+	file_balhost_plugin_v1_plugin_proto_rawDescOnce.Do(func() {
+		file_balhost_plugin_v1_plugin_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_balhost_plugin_v1_plugin_proto_rawDesc), len(file_balhost_plugin_v1_plugin_proto_rawDesc)))
 	})
-	return file_plugin_proto_rawDescData
+	return file_balhost_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
-var file_plugin_proto_goTypes = []any{
+var file_balhost_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_balhost_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_balhost_plugin_v1_plugin_proto_goTypes = []any{
 	(Result_Code)(0),         // 0: balhost.plugin.v1.Result.Code
 	(Reply_Code)(0),          // 1: balhost.plugin.v1.Reply.Code
 	(*DescribeRequest)(nil),  // 2: balhost.plugin.v1.DescribeRequest
@@ -2202,90 +2874,111 @@ var file_plugin_proto_goTypes = []any{
 	(*Target)(nil),           // 9: balhost.plugin.v1.Target
 	(*Outcome)(nil),          // 10: balhost.plugin.v1.Outcome
 	(*Receipt)(nil),          // 11: balhost.plugin.v1.Receipt
-	(*Drain)(nil),            // 12: balhost.plugin.v1.Drain
-	(*PluginFrame)(nil),      // 13: balhost.plugin.v1.PluginFrame
-	(*RunFailure)(nil),       // 14: balhost.plugin.v1.RunFailure
-	(*Result)(nil),           // 15: balhost.plugin.v1.Result
-	(*Changes)(nil),          // 16: balhost.plugin.v1.Changes
-	(*Write)(nil),            // 17: balhost.plugin.v1.Write
-	(*Read)(nil),             // 18: balhost.plugin.v1.Read
-	(*Downstream)(nil),       // 19: balhost.plugin.v1.Downstream
-	(*Options)(nil),          // 20: balhost.plugin.v1.Options
-	(*Call)(nil),             // 21: balhost.plugin.v1.Call
-	(*Reply)(nil),            // 22: balhost.plugin.v1.Reply
+	(*Timer)(nil),            // 12: balhost.plugin.v1.Timer
+	(*Drain)(nil),            // 13: balhost.plugin.v1.Drain
+	(*PluginFrame)(nil),      // 14: balhost.plugin.v1.PluginFrame
+	(*RunFailure)(nil),       // 15: balhost.plugin.v1.RunFailure
+	(*Result)(nil),           // 16: balhost.plugin.v1.Result
+	(*Changes)(nil),          // 17: balhost.plugin.v1.Changes
+	(*Schedule)(nil),         // 18: balhost.plugin.v1.Schedule
+	(*Device)(nil),           // 19: balhost.plugin.v1.Device
+	(*Range)(nil),            // 20: balhost.plugin.v1.Range
+	(*Write)(nil),            // 21: balhost.plugin.v1.Write
+	(*Read)(nil),             // 22: balhost.plugin.v1.Read
+	(*Downstream)(nil),       // 23: balhost.plugin.v1.Downstream
+	(*Options)(nil),          // 24: balhost.plugin.v1.Options
+	(*Call)(nil),             // 25: balhost.plugin.v1.Call
+	(*List)(nil),             // 26: balhost.plugin.v1.List
+	(*ListReply)(nil),        // 27: balhost.plugin.v1.ListReply
+	(*Item)(nil),             // 28: balhost.plugin.v1.Item
+	(*Reply)(nil),            // 29: balhost.plugin.v1.Reply
 }
-var file_plugin_proto_depIdxs = []int32{
+var file_balhost_plugin_v1_plugin_proto_depIdxs = []int32{
 	7,  // 0: balhost.plugin.v1.HostFrame.deliver:type_name -> balhost.plugin.v1.Delivery
-	12, // 1: balhost.plugin.v1.HostFrame.drain:type_name -> balhost.plugin.v1.Drain
-	22, // 2: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
+	13, // 1: balhost.plugin.v1.HostFrame.drain:type_name -> balhost.plugin.v1.Drain
+	29, // 2: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
 	8,  // 3: balhost.plugin.v1.Delivery.upstream:type_name -> balhost.plugin.v1.Upstream
 	10, // 4: balhost.plugin.v1.Delivery.outcome:type_name -> balhost.plugin.v1.Outcome
 	11, // 5: balhost.plugin.v1.Delivery.receipt:type_name -> balhost.plugin.v1.Receipt
-	9,  // 6: balhost.plugin.v1.Outcome.to:type_name -> balhost.plugin.v1.Target
-	15, // 7: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
-	21, // 8: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
-	14, // 9: balhost.plugin.v1.PluginFrame.run_failure:type_name -> balhost.plugin.v1.RunFailure
-	0,  // 10: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
-	16, // 11: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
-	19, // 12: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
-	17, // 13: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
-	18, // 14: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
-	9,  // 15: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
-	20, // 16: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
-	19, // 17: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
-	16, // 18: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
-	1,  // 19: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
-	2,  // 20: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
-	4,  // 21: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
-	6,  // 22: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
-	3,  // 23: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
-	5,  // 24: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
-	13, // 25: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
-	23, // [23:26] is the sub-list for method output_type
-	20, // [20:23] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	12, // 6: balhost.plugin.v1.Delivery.timer:type_name -> balhost.plugin.v1.Timer
+	9,  // 7: balhost.plugin.v1.Outcome.to:type_name -> balhost.plugin.v1.Target
+	16, // 8: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
+	25, // 9: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
+	15, // 10: balhost.plugin.v1.PluginFrame.run_failure:type_name -> balhost.plugin.v1.RunFailure
+	0,  // 11: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
+	17, // 12: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
+	23, // 13: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
+	21, // 14: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
+	22, // 15: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
+	20, // 16: balhost.plugin.v1.Changes.range:type_name -> balhost.plugin.v1.Range
+	18, // 17: balhost.plugin.v1.Changes.schedule:type_name -> balhost.plugin.v1.Schedule
+	19, // 18: balhost.plugin.v1.Schedule.device:type_name -> balhost.plugin.v1.Device
+	9,  // 19: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
+	24, // 20: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
+	23, // 21: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
+	17, // 22: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
+	26, // 23: balhost.plugin.v1.Call.list:type_name -> balhost.plugin.v1.List
+	28, // 24: balhost.plugin.v1.ListReply.item:type_name -> balhost.plugin.v1.Item
+	1,  // 25: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
+	27, // 26: balhost.plugin.v1.Reply.list:type_name -> balhost.plugin.v1.ListReply
+	2,  // 27: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
+	4,  // 28: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
+	6,  // 29: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
+	3,  // 30: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
+	5,  // 31: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
+	14, // 32: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
+	30, // [30:33] is the sub-list for method output_type
+	27, // [27:30] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
-func init() { file_plugin_proto_init() }
-func file_plugin_proto_init() {
-	if File_plugin_proto != nil {
+func init() { file_balhost_plugin_v1_plugin_proto_init() }
+func file_balhost_plugin_v1_plugin_proto_init() {
+	if File_balhost_plugin_v1_plugin_proto != nil {
 		return
 	}
-	file_plugin_proto_msgTypes[5].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[5].OneofWrappers = []any{
 		(*Delivery_Upstream)(nil),
 		(*Delivery_Outcome)(nil),
 		(*Delivery_Receipt)(nil),
+		(*Delivery_Timer)(nil),
 	}
-	file_plugin_proto_msgTypes[7].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[7].OneofWrappers = []any{
 		(*Target_Token)(nil),
 		(*Target_Topic)(nil),
 		(*Target_Condition)(nil),
 		(*Target_Fid)(nil),
 	}
-	file_plugin_proto_msgTypes[18].OneofWrappers = []any{}
-	file_plugin_proto_msgTypes[19].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[16].OneofWrappers = []any{
+		(*Schedule_Device)(nil),
+		(*Schedule_Named)(nil),
+	}
+	file_balhost_plugin_v1_plugin_proto_msgTypes[22].OneofWrappers = []any{}
+	file_balhost_plugin_v1_plugin_proto_msgTypes[23].OneofWrappers = []any{
 		(*Call_Send)(nil),
 		(*Call_Get)(nil),
 		(*Call_Update)(nil),
+		(*Call_List)(nil),
+		(*Call_Cancel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_balhost_plugin_v1_plugin_proto_rawDesc), len(file_balhost_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_plugin_proto_goTypes,
-		DependencyIndexes: file_plugin_proto_depIdxs,
-		EnumInfos:         file_plugin_proto_enumTypes,
-		MessageInfos:      file_plugin_proto_msgTypes,
+		GoTypes:           file_balhost_plugin_v1_plugin_proto_goTypes,
+		DependencyIndexes: file_balhost_plugin_v1_plugin_proto_depIdxs,
+		EnumInfos:         file_balhost_plugin_v1_plugin_proto_enumTypes,
+		MessageInfos:      file_balhost_plugin_v1_plugin_proto_msgTypes,
 	}.Build()
-	File_plugin_proto = out.File
-	file_plugin_proto_goTypes = nil
-	file_plugin_proto_depIdxs = nil
+	File_balhost_plugin_v1_plugin_proto = out.File
+	file_balhost_plugin_v1_plugin_proto_goTypes = nil
+	file_balhost_plugin_v1_plugin_proto_depIdxs = nil
 }

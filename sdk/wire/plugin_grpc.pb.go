@@ -12,7 +12,7 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             (unknown)
-// source: plugin.proto
+// source: balhost/plugin/v1/plugin.proto
 
 package wire
 
@@ -208,5 +208,5 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 			ClientStreams: true,
 		},
 	},
-	Metadata: "plugin.proto",
+	Metadata: "balhost/plugin/v1/plugin.proto",
 }

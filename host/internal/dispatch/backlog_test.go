@@ -120,14 +120,14 @@ func TestFullLanesKeepNoOtherWaiting(t *testing.T) {
 		next := map[string]int{}
 		b.echo(func(p *process, m *wire.Delivery) {
 			u := m.GetUpstream()
-			if !goes.Load() && u.From[0] == 's' {
+			if !goes.Load() && u.Device[0] == 's' {
 				p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_RETRY, DelayMs: int64(time.Hour / time.Millisecond), Error: "not now"})
 				return
 			}
-			if want := fmt.Sprintf("%s-%d", u.From, next[u.From]); u.MessageId != want {
+			if want := fmt.Sprintf("%s-%d", u.Device, next[u.Device]); u.MessageId != want {
 				t.Errorf("handed %s while %s is next", u.MessageId, want)
 			}
-			next[u.From]++
+			next[u.Device]++
 			p.done(m)
 		}, func(f *instance.Facts) { f.MaxAttempts = 0 })
 		synctest.Wait()
@@ -200,7 +200,7 @@ func (m *moves) handle(p *process, it *wire.Delivery) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	u := it.GetUpstream()
-	if want := fmt.Sprintf("%s-%d", u.From, m.next[u.From]); u.MessageId != want {
+	if want := fmt.Sprintf("%s-%d", u.Device, m.next[u.Device]); u.MessageId != want {
 		m.Errorf("seed %d: %s was handed %s while %s is next", m.seed, p.plugin.Name, u.MessageId, want)
 	}
 	m.open = append(m.open, opened{p, it})
@@ -233,7 +233,7 @@ func (m *moves) answer() bool {
 	m.open = slices.Delete(m.open, i, i+1)
 	retry := m.rnd.IntN(4) == 0
 	if !retry {
-		m.next[o.it.GetUpstream().From]++
+		m.next[o.it.GetUpstream().Device]++
 	}
 	m.mu.Unlock()
 	if retry {

@@ -43,7 +43,7 @@ func (p *process) wrote(m *wire.Delivery, keys ...string) {
 		c.Read = append(c.Read, &wire.Read{Key: key})
 		c.Write = append(c.Write, &wire.Write{Key: key, Value: []byte("1")})
 	}
-	p.result(&wire.Result{Delivery: m.Delivery, Changes: c})
+	p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: c})
 	synctest.Wait()
 }
 

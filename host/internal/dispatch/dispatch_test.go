@@ -47,7 +47,7 @@ func TestLanesUnderFaults(t *testing.T) {
 			var p *process
 			restart := func() {
 				p = b.echo(func(p *process, m *wire.Delivery) {
-					from, n := m.GetUpstream().From, m.GetUpstream().MessageId
+					from, n := m.GetUpstream().Device, m.GetUpstream().MessageId
 					if want := fmt.Sprintf("%s-%d", from, next[from]); n != want || held[from] {
 						t.Errorf("seed %d: handed %s while %s is next (held: %v)", seed, n, want, held[from])
 					}
@@ -77,7 +77,7 @@ func TestLanesUnderFaults(t *testing.T) {
 				}
 				m := open[rnd.IntN(len(open))]
 				answered[m.Delivery] = true
-				from := m.GetUpstream().From
+				from := m.GetUpstream().Device
 				switch rnd.IntN(10) {
 				case 0:
 					held[from] = false
@@ -105,7 +105,7 @@ func TestStuckLaneAndPluginSlowNoOther(t *testing.T) { // P5, P10
 	booted(t, func(b *bench) {
 		stuck := b.plugin("stuck", "a", nil)
 		half := b.plugin("half", "b", func(p *process, m *wire.Delivery) {
-			if m.GetUpstream().From != "slow" {
+			if m.GetUpstream().Device != "slow" {
 				p.done(m)
 			}
 		})
@@ -206,7 +206,7 @@ func TestErrorOnStaleReads(t *testing.T) {
 		{"reject", &wire.Result{Code: wire.Result_REJECT}, 0, 2, 1, 0},
 		{"retry", &wire.Result{Code: wire.Result_RETRY, DelayMs: -1}, 0, 2, 1, 0},
 		{"retry in an hour", &wire.Result{Code: wire.Result_RETRY, DelayMs: 3600_000}, 0, 2, 1, 0},
-		{"done late", &wire.Result{}, 31 * time.Second, 2, 2, 1},
+		{"done late", &wire.Result{Code: wire.Result_DONE}, 31 * time.Second, 2, 2, 1},
 		{"reject late", &wire.Result{Code: wire.Result_REJECT}, 31 * time.Second, 2, 2, 1},
 		{"retry late", &wire.Result{Code: wire.Result_RETRY, DelayMs: -1}, 31 * time.Second, 2, 2, 1},
 	} {
@@ -239,10 +239,10 @@ func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
 	booted(t, func(b *bench) {
 		b.ledger.refuse = entry.ErrExists
 		b.echo(func(p *process, m *wire.Delivery) {
-			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
 		})
 		b.plugin("bad", "bad", func(p *process, m *wire.Delivery) {
-			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Send: []*wire.Downstream{{MessageId: "x"}}}}) // no target
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Send: []*wire.Downstream{{MessageId: "x"}}}}) // no target
 		})
 		b.upstreams("anna", "1")
 		b.ledger.upstream("bad", "anna", "1")
@@ -348,7 +348,7 @@ func TestDueTimeOutlivesRestart(t *testing.T) {
 func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 	booted(t, func(b *bench) {
 		p := b.echo(func(p *process, m *wire.Delivery) {
-			if m.GetUpstream().From == "fine" {
+			if m.GetUpstream().Device == "fine" {
 				p.done(m)
 			}
 		})

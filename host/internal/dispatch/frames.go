@@ -105,7 +105,7 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 	}
 	for _, w := range c.GetWrite() {
 		write := entry.Write{Key: w.GetKey()}
-		if !w.GetDelete() {
+		if !w.GetRemove() {
 			write.Value = append([]byte{}, w.GetValue()...) // never nil, which deletes
 		}
 		checked.Writes = append(checked.Writes, write)

@@ -221,7 +221,7 @@ func TestHandoverDuringConflict(t *testing.T) {
 		b.wantIDs(old, "a1")
 		green := b.echo(done)
 		gone := b.retire(old, time.Minute)
-		old.result(&wire.Result{Delivery: old.last().Delivery, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
+		old.result(&wire.Result{Delivery: old.last().Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
 		old.drained()
 		b.wantEnded(gone)
 		b.wantIDs(green, "a1", "a2")
@@ -501,7 +501,7 @@ func (w *handovers) begin() {
 	v.process = w.plugin("echo", "app", func(p *process, m *wire.Delivery) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		from, id := m.GetUpstream().From, m.GetUpstream().MessageId
+		from, id := m.GetUpstream().Device, m.GetUpstream().MessageId
 		if want := fmt.Sprintf("%s-%d", from, w.next[from]); id != want || w.held[from] != nil || p.told() {
 			w.Errorf("seed %d: handed %s while %s is next (held: %v, told to drain: %v)", w.seed, id, want, w.held[from] != nil, p.told())
 		}
@@ -609,7 +609,7 @@ func (w *handovers) answer(v *version) bool {
 	n := w.rnd.IntN(len(v.open))
 	m := v.open[n]
 	v.open = append(v.open[:n:n], v.open[n+1:]...)
-	from, seq := m.GetUpstream().From, w.seq(m)
+	from, seq := m.GetUpstream().Device, w.seq(m)
 	delete(w.held, from)
 	switch {
 	case w.rnd.IntN(10) == 0:

@@ -67,7 +67,7 @@ func TestTransportOfTheEventsSession(t *testing.T) {
 			if m.GetUpstream().GetMessageId() == "bad" {
 				send.To = toFID
 			}
-			p.result(&wire.Result{Delivery: m.Delivery, Changes: &wire.Changes{Send: []*wire.Downstream{send}}})
+			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Send: []*wire.Downstream{send}}})
 		}, unordered)
 		b.upstreams("anna", "good", "bad")
 		synctest.Wait()

@@ -59,6 +59,7 @@ const (
 	Upstream Kind = iota + 1
 	Outcome
 	Receipt
+	Timer
 )
 
 // String is the kind in lower case.
@@ -70,6 +71,8 @@ func (k Kind) String() string {
 		return "outcome"
 	case Receipt:
 		return "receipt"
+	case Timer:
+		return "timer"
 	}
 	return "unknown"
 }
@@ -141,6 +144,7 @@ type Body struct {
 	Upstream *message.Upstream
 	Outcome  *message.Outcome
 	Receipt  *message.Receipt
+	Timer    *message.Timer
 }
 
 // Verdict says what becomes of an event.
@@ -169,10 +173,17 @@ type Changes struct {
 	Sends  []Send
 	Writes []Write
 	Reads  []Read
+
+	Ranges    []Range
+	Schedules []Schedule
+	Cancels   []string // message ids of the plugin's downstreams that shall not go out
 }
 
 // Empty reports whether there is nothing to commit.
-func (c Changes) Empty() bool { return len(c.Sends) == 0 && len(c.Writes) == 0 && len(c.Reads) == 0 }
+func (c Changes) Empty() bool {
+	return len(c.Sends) == 0 && len(c.Writes) == 0 && len(c.Reads) == 0 &&
+		len(c.Ranges) == 0 && len(c.Schedules) == 0 && len(c.Cancels) == 0
+}
 
 // Send is one downstream to accept (P2). Its MessageID and Session are set.
 type Send struct {
@@ -196,6 +207,28 @@ type Read struct {
 	Version uint64
 }
 
+// Range is a part of a plugin's keys that a handler has listed, in the order of their
+// bytes: those that begin with Prefix, and are greater than After and at most Last. If
+// Last is "", it goes to the end of the prefix.
+type Range struct {
+	Prefix, After, Last string
+	Digest              string // of the keys and their versions, as List gave it
+}
+
+// Schedule sets a timer of a plugin, and replaces the one with the same key; or ends it.
+type Schedule struct {
+	Key    string
+	At     time.Time
+	Data   json.RawMessage // nil: none
+	Cancel bool            // end it, whether it is pending already or not
+	// Where it comes: in the lane of the upstreams of Session's Device, in the plugin's
+	// own lane Named, or, if both are "", in the lane of the event that is settled with
+	// it. Outside of an event, Named is the key.
+	Session string // sender id
+	Device  string
+	Named   string
+}
+
 // Downstream is one pending downstream, without its body: what decides its order
 // and when it is due.
 type Downstream struct {
@@ -203,10 +236,10 @@ type Downstream struct {
 	Session   string // its sender id
 	Owner     string // plugin name, or "" for the API
 	MessageID string
-	Group     uint64 // hash of session, owner and group; 0 without a group
-	Target    uint64 // hash of session and target; of a token, Event.Device of the device's upstreams
-	Attempts  int    // nacked attempts that counted
-	Due       time.Time
+	Group     uint64    // hash of session, owner and group; 0 without a group
+	Target    uint64    // hash of session and target; of a token, Event.Device of the device's upstreams
+	Attempts  int       // nacked attempts that counted
+	Due       time.Time // not before this, be it for an attempt in vain or for NotBefore
 	Expires   time.Time
 }
 

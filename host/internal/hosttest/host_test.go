@@ -32,16 +32,16 @@ func answering(heard chan<- string) *Plugin {
 		Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
 			if o := d.GetOutcome(); o != nil {
 				heard <- o.GetStatus() + " " + o.GetMessageId()
-				return &wire.Result{}
+				return &wire.Result{Code: wire.Result_DONE}
 			}
 			u := d.GetUpstream()
 			heard <- "upstream " + u.GetMessageId()
-			m, err := message.Downstream{MessageID: "re-" + u.GetMessageId(), To: message.Token(u.GetFrom()), Data: map[string]string{"re": "1"}}.Checked()
+			m, err := message.Downstream{MessageID: "re-" + u.GetMessageId(), To: message.Token(u.GetDevice()), Data: map[string]string{"re": "1"}}.Checked()
 			if err != nil {
 				return &wire.Result{Code: wire.Result_REJECT, Error: err.Error()}
 			}
 			on := wire.DownstreamToProto(m)
-			return &wire.Result{Changes: &wire.Changes{Send: []*wire.Downstream{on}}}
+			return &wire.Result{Code: wire.Result_DONE, Changes: &wire.Changes{Send: []*wire.Downstream{on}}}
 		},
 	}
 }
@@ -103,13 +103,13 @@ func TestAnswersReachThePlugin(t *testing.T) { // P4
 				case r != nil:
 					heard <- fmt.Sprintf("receipt of %s: %s at %s of %s", r.GetOriginalMessageId(), r.GetStatus(), r.GetDevice(), r.GetCategory())
 				}
-				return &wire.Result{}
+				return &wire.Result{Code: wire.Result_DONE}
 			},
 		}
 		other := &Plugin{Name: "other", Categories: []string{"com.example.other"}, Order: "device", Receipt: true,
 			Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
 				heard <- "other: receipt of " + d.GetReceipt().GetOriginalMessageId()
-				return &wire.Result{}
+				return &wire.Result{Code: wire.Result_DONE}
 			},
 		}
 		o := simple(t, dir, sender)

@@ -36,7 +36,7 @@ func TestMovesOver(t *testing.T) {
 				defer mu.Unlock()
 				got := d.GetOutcome()
 				outcomes[got.GetMessageId()] = append(outcomes[got.GetMessageId()], fmt.Sprintf("%s %s, gone %v", got.GetStatus(), got.GetCode(), got.GetGone()))
-				return &wire.Result{}
+				return &wire.Result{Code: wire.Result_DONE}
 			},
 		})
 		pipes := NewPipes()

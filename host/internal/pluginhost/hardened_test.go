@@ -177,7 +177,7 @@ func TestNoConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer deaf.Close()
-	b.script("mute", fmt.Sprintf("echo '1|1|unix|%s|grpc|%s'; exec sleep 3600", path, base64.RawStdEncoding.EncodeToString(server.Certificate().Raw)))
+	b.script("mute", fmt.Sprintf("echo '1|2|unix|%s|grpc|%s'; exec sleep 3600", path, base64.RawStdEncoding.EncodeToString(server.Certificate().Raw)))
 	b.run()
 	if s := b.state("mute", Backoff); s.Reason != "hangs: no connection within 500ms" {
 		t.Errorf("status %+v", s)
@@ -375,22 +375,22 @@ func TestOddDataFolders(t *testing.T) {
 // of it doesn't matter; the host lives and says what it was.
 func TestBadHandshakes(t *testing.T) {
 	b := newBench(t)
-	good := `1|1|unix|/tmp/x|grpc|`
+	good := `1|2|unix|/tmp/x|grpc|`
 	want := map[string]string{
 		"cert":    "prints garbage: a handshake with ",
 		"nocert":  "has no certificate in its handshake: plugins must use TLS with the client certificate in $PLUGIN_CLIENT_CERT",
 		"netrpc":  `speaks "netrpc", this host grpc only: build it with this host's sdk`,
-		"version": `speaks version "7" of the plugin protocol, this host version 1: build it with this host's sdk`,
+		"version": `speaks version "7" of the plugin protocol, this host version 2: build it with this host's sdk`,
 		"tcp":     `listens on "tcp" "127.0.0.1:1", this host takes a unix socket in $PLUGIN_UNIX_SOCKET_DIR only`,
-		"short":   `prints garbage: a handshake that is cut off: "1|1|"`,
+		"short":   `prints garbage: a handshake that is cut off: "1|2|"`,
 		"chatty":  `prints garbage: 20 lines without a handshake, the last "20"`,
 	}
 	b.script("cert", fmt.Sprintf("echo '%s%s'; exec sleep 600", good, strings.Repeat("QUJD", 40)))
 	b.script("nocert", fmt.Sprintf("echo '%s'; exec sleep 600", good))
-	b.script("netrpc", "echo '1|1|unix|/tmp/x|netrpc|'; exec sleep 600")
+	b.script("netrpc", "echo '1|2|unix|/tmp/x|netrpc|'; exec sleep 600")
 	b.script("version", "echo '1|7|unix|/tmp/x|grpc|'; exec sleep 600")
-	b.script("tcp", "echo '1|1|tcp|127.0.0.1:1|grpc|'; exec sleep 600")
-	b.script("short", "echo '1|1|'; exec sleep 600")
+	b.script("tcp", "echo '1|2|tcp|127.0.0.1:1|grpc|'; exec sleep 600")
+	b.script("short", "echo '1|2|'; exec sleep 600")
 	b.script("chatty", "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo $i; done; exec sleep 600")
 	b.run()
 	for name, reason := range want {

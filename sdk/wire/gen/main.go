@@ -1,5 +1,5 @@
 // Command gen compiles plugin.proto and writes plugin.pb.go and
-// plugin_grpc.pb.go beside it. It needs Go alone: protocompile stands in for
+// plugin_grpc.pb.go into the folder that it runs in. It needs Go alone: protocompile stands in for
 // protoc, and the two generators are the tools pinned in go.mod. Run it with
 // `go generate ./sdk/wire`; its output depends on nothing but plugin.proto and
 // go.mod, so that CI can compare.
@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 
 	"github.com/bufbuild/protocompile"
 	"google.golang.org/protobuf/proto"
@@ -19,7 +20,7 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-const source = "plugin.proto" // in the folder that go generate runs in
+const source = "balhost/plugin/v1/plugin.proto" // under the folder that go generate runs in
 
 func main() {
 	if err := generate(context.Background()); err != nil {
@@ -69,7 +70,7 @@ func run(ctx context.Context, tool string, request []byte) error {
 		return fmt.Errorf("%s", response.GetError())
 	}
 	for _, f := range response.File {
-		if err := os.WriteFile(f.GetName(), []byte(f.GetContent()), 0o644); err != nil {
+		if err := os.WriteFile(path.Base(f.GetName()), []byte(f.GetContent()), 0o644); err != nil {
 			return err
 		}
 	}

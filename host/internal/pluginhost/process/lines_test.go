@@ -68,7 +68,7 @@ func TestLongPreamble(t *testing.T) {
 		var out strings.Builder
 		_, l := printed(hclog.Off, func(*lines) {})
 		h := &handshake{out: closer{&out}, lines: l}
-		_ = eachLine(strings.NewReader(c.before+"1|1|unix|/s|grpc|"+cert+"\n"), h.line)
+		_ = eachLine(strings.NewReader(c.before+"1|2|unix|/s|grpc|"+cert+"\n"), h.line)
 		if h.found.Load() != c.found || (h.flaw.Load() == nil) != c.found || (out.Len() > 0) != c.found {
 			t.Errorf("%.20q…, %d bytes: found %v, flawed %v", c.before, len(c.before), h.found.Load(), h.flaw.Load() != nil)
 		}
@@ -137,7 +137,7 @@ func TestLineWriter(t *testing.T) {
 // P10: no bytes on stderr or stdout end the host, break a log line, or make a
 // handshake that go-plugin then stumbles over.
 func FuzzOutput(f *testing.F) {
-	f.Add([]byte("panic: x\n{\"@message\":5}\n1|1|unix|/a|grpc|AAAA\n"))
+	f.Add([]byte("panic: x\n{\"@message\":5}\n1|2|unix|/a|grpc|AAAA\n"))
 	f.Add([]byte("\x00\xff\u2028\x1b[2J\r\n{\"@level\":{},\"@message\":null,\"\\u0000\":[]}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, l := printed(hclog.Trace, func(l *lines) {
