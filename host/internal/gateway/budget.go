@@ -9,6 +9,13 @@ import (
 // maxUndecided is how many bytes may be read and not committed. Spec: fcm-v1-and-gateway.md C5.
 const maxUndecided = 64 << 20
 
+// capacity is what a body that is read takes its bytes from.
+type capacity interface {
+	// take takes n bytes, unless there is no room. What it took, give gives back.
+	take(n int) bool
+	give(n int)
+}
+
 // budget counts the bytes that are in memory because they are not committed yet (P0).
 type budget struct {
 	mu    sync.Mutex // guards what follows

@@ -218,16 +218,18 @@ func (d *device) again(ctx context.Context, f *frame.Frame) *ending {
 	return nil
 }
 
-// controlled is called for each control frame. It reports whether it is answered.
-func (d *device) controlled() bool {
-	if d.over() {
-		return false
+// empty counts WebSocket frames that bring nothing, and says when there were too many. A
+// stranger who floods before hello is no device that is to come again.
+func (d *device) empty(n int) *ending {
+	if d.junk.AllowN(time.Now(), n) {
+		return nil
 	}
-	e := d.useless()
-	if e != nil {
-		d.end(e)
+	const flood = "too many WebSocket frames that bring nothing"
+	if d.from == "" {
+		d.s.tally.limited(d.shown.peer, flood)
+		return because(websocket.StatusPolicyViolation, flood)
 	}
-	return e == nil
+	return d.limited(flood)
 }
 
 // end makes the device end, if it does not end yet.

@@ -149,7 +149,9 @@ func TestFloods(t *testing.T) {
 				p.send(frame.Frame{Type: frame.TypeHello, Token: "any", From: "phone-1"})
 			}
 		}},
-		{"WebSocket's pings", func(_ *room, p *phone) { pings(p.conn, junkBurst+1) }},
+		{"WebSocket's pings", func(_ *room, p *phone) { p.raw(junkBurst+1, 0x89) }},
+		{"empty fragments", func(_ *room, p *phone) { p.raw(1, 0x01); p.raw(junkBurst+1, 0x00) }},
+		{"pings between fragments", func(_ *room, p *phone) { p.raw(1, 0x01); p.raw(junkBurst+1, 0x89, 0x00) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inRoom(t, func(t *testing.T, r *room) {

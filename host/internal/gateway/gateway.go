@@ -17,21 +17,22 @@ import (
 
 // Gateway serves the devices of one session.
 type Gateway struct {
-	o       Options
-	log     hclog.Logger
-	said    *said.Lines
-	tally   tally
-	counts  counts
-	budget  budget
-	limits  *limits
-	turns   turns
-	seats   seats
-	keys    *keyring
-	bound   *bindings
-	huawei  *huawei    // nil: it is not served
-	over    chan error // has why the ledger is over
-	sockets *sockets
-	server  *http.Server
+	o        Options
+	log      hclog.Logger
+	said     *said.Lines
+	tally    tally
+	counts   counts
+	budget   budget
+	unproven unproven // bodies that are signed, before the signature is checked
+	limits   *limits
+	turns    turns
+	seats    seats
+	keys     *keyring
+	bound    *bindings
+	huawei   *huawei    // nil: it is not served
+	over     chan error // has why the ledger is over
+	sockets  *sockets
+	server   *http.Server
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
@@ -47,10 +48,11 @@ func New(o Options) *Gateway {
 	counting.Inbox = counted{o.Inbox, g}
 	g.sockets = &sockets{o: &counting, desk: g, tally: &g.tally}
 	g.over = make(chan error, 1)
+	g.unproven = unproven{all: maxUnproven, each: eachUnproven}
 	g.seats.most = o.MaxConnections
 	g.keys, g.bound = newKeyring(o.Auth), newBindings(o.State, o.SenderID)
 	if o.Huawei != nil {
-		g.huawei = newHuawei(&counting)
+		g.huawei = newHuawei(&counting, g.peerOf)
 	}
 	g.server = g.newServer()
 	register(o.Metrics, g)

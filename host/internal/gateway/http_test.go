@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/credential"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/frame"
 )
@@ -146,14 +148,16 @@ func TestStatuses(t *testing.T) {
 func TestOtherPaths(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {
 		c := h.client(away)
-		for _, r := range []string{"GET /v1/upstream", "GET /", "GET /metrics", "GET /v1/status", "OPTIONS /v1/upstream", "DELETE /v1/receipts", "GET /debug/pprof/"} {
+		for _, r := range []string{"GET /v1/upstream", "GET /", "GET /metrics", "GET /v1/status", "POST //v1/upstream", "POST /v1/./upstream", "POST /v1/upstream/", "GET //healthz", "GET /v1/../healthz", "OPTIONS /v1/upstream", "DELETE /v1/receipts", "GET /debug/pprof/"} {
 			method, path, _ := strings.Cut(r, " ")
 			if a := h.send(c, h.request(method, path, nil)); a.status != 404 || a.code(t) != frame.CodeNotFound {
 				t.Errorf("%s: %+v", r, a)
 			}
 		}
-		if a := h.send(c, h.request(http.MethodGet, "/healthz", nil, "Authorization", "")); a.status != 200 {
-			t.Errorf("health: %+v", a)
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			if a := h.send(c, h.request(method, "/healthz", nil, "Authorization", "")); a.status != 200 {
+				t.Errorf("health: %s: %+v", method, a)
+			}
 		}
 		h.g.sockets.registry.drain(0)
 		if a := h.send(c, h.request(http.MethodGet, "/healthz", nil)); a.status != 503 || a.code(t) != frame.CodeNotReady {
@@ -312,6 +316,56 @@ func TestNobodySigns(t *testing.T) {
 		synctest.Wait()
 		if n := h.g.budget.bytes(); n != 0 {
 			t.Errorf("%d bytes are held", n)
+		}
+	})
+}
+
+// P10: bodies whose signature is not checked yet have a share for each address, and one for
+// all. They take nothing from devices whose credential is checked before the body.
+func TestUnsignedBodiesAreBounded(t *testing.T) {
+	both := func(o *Options) {
+		o.Auth = append(o.Auth, credential.Rule{Kind: credential.HMAC, Master: "a-master-of-32-bytes-0123456789ab"})
+	}
+	inHouse(t, both, func(t *testing.T, h *house) {
+		var open []net.Conn
+		defer func() {
+			for _, nc := range open {
+				nc.Close()
+			}
+		}()
+		refused := uint64(0)
+		hold := func(from string, full bool) { // all of a body but its last byte
+			t.Helper()
+			nc := h.l.dialFrom(from)
+			open = append(open, nc)
+			go func() {
+				fmt.Fprintf(nc, "POST /v1/upstream HTTP/1.1\r\nHost: g\r\nAuthorization: BALHOST key=\"a\"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", frame.MaxBody)
+				nc.Write(make([]byte, frame.MaxBody-1))
+			}()
+			synctest.Wait()
+			if full {
+				refused++
+			}
+			if got := h.g.Status().Limited; got != refused {
+				t.Fatalf("a body of %s: %d were refused, want %d", from, got, refused)
+			}
+		}
+		for i := range maxUnproven / eachUnproven {
+			for n := range eachUnproven / frame.MaxBody {
+				hold(fmt.Sprintf("198.51.100.%d:%d", i, n+1), false)
+			}
+			hold(fmt.Sprintf("198.51.100.%d:9", i), true)
+		}
+		hold("203.0.113.1:1", true)
+		if s := h.g.Status(); s.LastLimited != "203.0.113.1: "+unprovenLimit {
+			t.Errorf("%+v", s)
+		}
+		if a := h.post(h.client(away), "/v1/upstream", one("m")); a.status != 202 || h.g.budget.bytes() != 0 {
+			t.Errorf("a device with a token: %+v; %d bytes in all", a, h.g.budget.bytes())
+		}
+		time.Sleep(bodyLimit + time.Second) // they are over
+		if h.g.unproven.held != 0 || len(h.g.unproven.by) != 0 {
+			t.Errorf("%d bytes are held at the end, of %v", h.g.unproven.held, h.g.unproven.by)
 		}
 	})
 }

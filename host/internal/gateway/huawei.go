@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -10,8 +11,6 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/hms"
 	"balhost/sdk/message"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Where Huawei's servers deliver.
@@ -22,6 +21,7 @@ const (
 
 const (
 	huaweiBodies = 32 << 20        // bytes of all that are read and not answered: who sends one is known only after it
+	huaweiOfOne  = 4 << 20         // of those, the bytes of one address
 	huaweiBody   = 1 << 20         // bytes of one
 	huaweiSkew   = 5 * time.Minute // of the time that Huawei signs
 )
@@ -29,21 +29,22 @@ const (
 // huawei takes what Huawei's servers deliver. Spec: fcm-v1-and-gateway.md E.
 type huawei struct {
 	o      *Options
-	bodies *semaphore.Weighted // of bytes: a body that comes slowly takes no room before it is there
+	bodies unproven // a body that comes slowly takes no room before it is there
+	peerOf func(*http.Request) peer
 	nonces nonces
 
 	stored, duplicates, receipts, refused, denied atomic.Uint64
 }
 
 // newHuawei makes what serves Huawei; o.Huawei is set.
-func newHuawei(o *Options) *huawei {
-	return &huawei{o: o, bodies: semaphore.NewWeighted(huaweiBodies)}
+func newHuawei(o *Options, peerOf func(*http.Request) peer) *huawei {
+	return &huawei{o: o, peerOf: peerOf, bodies: unproven{all: huaweiBodies, each: huaweiOfOne}}
 }
 
 // routes adds Huawei's two ways in.
-func (h *huawei) routes(mux *http.ServeMux) {
-	mux.HandleFunc("POST "+huaweiUplinkPath, h.bounded(h.uplink))
-	mux.HandleFunc("POST "+huaweiReceiptsPath, h.bounded(h.deliveries))
+func (h *huawei) routes(p paths) {
+	p["POST "+huaweiUplinkPath] = h.bounded(h.uplink)
+	p["POST "+huaweiReceiptsPath] = h.bounded(h.deliveries)
 }
 
 // huaweiAnswer is what Huawei reads: old pages want errno, and new ones code.
@@ -75,9 +76,10 @@ func (h *huawei) bounded(serve func(r *http.Request, body []byte) huaweiAnswer) 
 }
 
 func (h *huawei) read(w http.ResponseWriter, r *http.Request, serve func(r *http.Request, body []byte) huaweiAnswer) huaweiAnswer {
-	room := &roomed{http.MaxBytesReader(w, r.Body, huaweiBody), h.bodies, 0}
-	defer room.release()
-	body, err := io.ReadAll(room)
+	var body bytes.Buffer
+	room := h.bodies.of(h.peerOf(r))
+	_, err := body.ReadFrom(budgeted{http.MaxBytesReader(w, r.Body, huaweiBody), room})
+	defer func() { room.give(body.Len()) }()
 	switch large := new(http.MaxBytesError); {
 	case errors.As(err, &large):
 		return huaweiLarge
@@ -85,27 +87,8 @@ func (h *huawei) read(w http.ResponseWriter, r *http.Request, serve func(r *http
 		return huaweiLater
 	}
 	unlimited(w)
-	return serve(r, body)
+	return serve(r, body.Bytes())
 }
-
-// roomed reads what its semaphore has room for, and keeps that room until release.
-type roomed struct {
-	io.Reader
-	room *semaphore.Weighted
-	held int64
-}
-
-// Read implements [io.Reader].
-func (r *roomed) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if !r.room.TryAcquire(int64(n)) {
-		return 0, errBudget
-	}
-	r.held += int64(n)
-	return n, err
-}
-
-func (r *roomed) release() { r.room.Release(r.held) }
 
 // uplink stores one message of a device. What Huawei has signed, and can be nobody's,
 // becomes a dead letter (P8).

@@ -48,37 +48,46 @@ func (i *huaweiInbox) commit(errs ...error) (in []entry.Inbound) {
 // pushKit is Huawei: it delivers to a gateway's routes.
 type pushKit struct {
 	t     *testing.T
-	mux   *http.ServeMux
+	paths paths
 	inbox *huaweiInbox
 	h     *huawei
 }
 
 func newPushKit(t *testing.T) *pushKit {
 	time.Sleep(26 * 365 * 24 * time.Hour) // bubbles begin in 2000, when milliseconds had 12 digits
-	k := &pushKit{t: t, mux: http.NewServeMux(), inbox: &huaweiInbox{}}
-	k.h = newHuawei(&Options{SenderID: "4829", MaxTTL: 47 * time.Hour, Inbox: k.inbox, Huawei: &Huawei{CallbackKey: "secret", CallbackUser: "user"}})
-	k.h.routes(k.mux)
+	k := &pushKit{t: t, paths: paths{}, inbox: &huaweiInbox{}}
+	k.h = newHuawei(&Options{SenderID: "4829", MaxTTL: 47 * time.Hour, Inbox: k.inbox, Huawei: &Huawei{CallbackKey: "secret", CallbackUser: "user"}}, New(Options{}).peerOf)
+	k.h.routes(k.paths)
 	return k
 }
 
 // post answers when the gateway does.
 func (k *pushKit) post(path, header, value, body string) <-chan string {
+	return k.postFrom(away, path, header, value, body)
+}
+
+func (k *pushKit) postFrom(address, path, header, value, body string) <-chan string {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.RemoteAddr = address
 	if value != "" {
 		r.Header.Set(header, value)
 	}
 	answer := make(chan string, 1)
 	go func() {
 		w := httptest.NewRecorder()
-		k.mux.ServeHTTP(w, r)
+		k.paths.ServeHTTP(w, r)
 		answer <- fmt.Sprint(w.Code, " ", w.Body.String())
 	}()
 	return answer
 }
 
 func (k *pushKit) uplink(at time.Time, key, body string) <-chan string {
+	return k.uplinkFrom(away, at, key, body)
+}
+
+func (k *pushKit) uplinkFrom(address string, at time.Time, key, body string) <-chan string {
 	stamp := strconv.FormatInt(at.UnixMilli(), 10)
-	return k.post(huaweiUplinkPath, hms.UplinkHeader, "timestamp="+stamp+"; nonce=:; value="+signedBy(key, stamp+":"+body), body)
+	return k.postFrom(address, huaweiUplinkPath, hms.UplinkHeader, "timestamp="+stamp+"; nonce=:; value="+signedBy(key, stamp+":"+body), body)
 }
 
 func (k *pushKit) receipts(at time.Time, nonce, body string) <-chan string {
@@ -171,7 +180,7 @@ func TestHuaweiForgeries(t *testing.T) {
 			}
 		}
 		get := httptest.NewRecorder()
-		if k.mux.ServeHTTP(get, httptest.NewRequest(http.MethodGet, huaweiUplinkPath, nil)); get.Code != http.StatusMethodNotAllowed {
+		if k.paths.ServeHTTP(get, httptest.NewRequest(http.MethodGet, huaweiUplinkPath, nil)); get.Code != http.StatusNotFound {
 			t.Errorf("a GET: %d", get.Code)
 		}
 		if in := k.inbox.commit(nil); len(in) != 0 {
@@ -242,18 +251,25 @@ func TestHuaweiNoncesAreBounded(t *testing.T) {
 	}
 }
 
-// No more than 32 bodies are in memory at once. // P10
+// The bodies of one address, and of all together, have bounds. Other addresses go on until
+// those of all are reached. // P10
 func TestHuaweiBodiesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newPushKit(t)
 		var answers []<-chan string
 		whole := goodUplink + strings.Repeat(" ", huaweiBody-len(goodUplink))
-		for range huaweiBodies / huaweiBody {
-			answers = append(answers, k.uplink(time.Now(), "secret", whole))
+		of := func(i int) string { return fmt.Sprintf("198.51.100.%d:1", i) }
+		for i := range huaweiBodies / huaweiOfOne {
+			for range huaweiOfOne / huaweiBody {
+				answers = append(answers, k.uplinkFrom(of(i), time.Now(), "secret", whole))
+			}
+			synctest.Wait()
+			if got := <-k.uplinkFrom(of(i), time.Now(), "secret", goodUplink); !strings.HasPrefix(got, "503 ") {
+				t.Errorf("one more of the address: %s", got)
+			}
 		}
-		synctest.Wait()
 		if got := <-k.uplink(time.Now(), "secret", goodUplink); !strings.HasPrefix(got, "503 ") {
-			t.Errorf("one more: %s", got)
+			t.Errorf("one more of another address: %s", got)
 		}
 		if in := k.inbox.commit(nil); len(in) != len(answers) {
 			t.Errorf("%d came in", len(in))
@@ -274,7 +290,7 @@ func TestHuaweiSlowBodies(t *testing.T) {
 		body, strangers := io.Pipe()
 		for range 100 {
 			slow.Go(func() {
-				k.mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, huaweiUplinkPath, body))
+				k.paths.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, huaweiUplinkPath, body))
 			})
 		}
 		synctest.Wait()

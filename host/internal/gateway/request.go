@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +29,7 @@ type request struct {
 	peer peer
 	read time.Time
 	body *bytes.Buffer
+	room capacity // that body takes
 }
 
 // item is one message or receipt of a request.
@@ -52,7 +51,7 @@ type kind struct {
 // Line, so that the order of a batch is kept.
 func (g *Gateway) post(k kind) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := &request{g: g, w: w, r: r, peer: g.peerOf(r), read: time.Now()}
+		q := &request{g: g, w: w, r: r, peer: g.peerOf(r), read: time.Now(), room: &g.budget}
 		defer q.done()
 		results, no := q.serve(k)
 		if no != nil {
@@ -78,27 +77,23 @@ func (q *request) serve(k kind) ([]frame.Result, *refusal) {
 	var id credential.Identity
 	var no *refusal
 	signed := q.g.keys.signs() && credential.Signed(q.r.Header.Get("Authorization"))
-	if !signed { // nothing is read for a wrong credential
+	if signed {
+		q.room = q.g.unproven.of(q.peer)
+	} else { // nothing is read for a wrong credential
 		id, no = q.g.identifyRequest(q, nil)
 	}
 	if no == nil {
 		no = q.readBody()
 	}
 	if no == nil && signed {
-		id, no = q.g.identifyRequest(q, q.body.Bytes())
+		if id, no = q.g.identifyRequest(q, q.body.Bytes()); no == nil {
+			no = q.proven()
+		}
 	}
 	if no != nil {
 		return nil, no
 	}
 	return q.g.handle(q, id, k)
-}
-
-// done frees what the request holds.
-func (q *request) done() {
-	if q.body != nil {
-		q.g.budget.give(q.body.Len())
-		putScratch(q.body)
-	}
 }
 
 // jsonType checks the type of the body. Another one needs no preflight, so a page of any
@@ -110,50 +105,6 @@ func (q *request) jsonType() *refusal {
 		return nil
 	}
 	return wrongRequest(http.StatusUnsupportedMediaType, frame.Wrong(frame.CodeWrongType, "the body has to be application/json in UTF-8, not compressed"))
-}
-
-var errBudget = errors.New("too many bytes are read and not committed")
-
-// budgeted reads what the budget has room for.
-type budgeted struct {
-	io.Reader
-	budget *budget
-}
-
-// Read implements [io.Reader].
-func (b budgeted) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if !b.budget.take(n) {
-		return 0, errBudget
-	}
-	return n, err
-}
-
-// readBody reads the body within its limits. An attacker has to send each byte that is
-// held for it.
-func (q *request) readBody() *refusal {
-	q.body = scratch.Get().(*bytes.Buffer)
-	_, err := q.body.ReadFrom(budgeted{http.MaxBytesReader(q.w, q.r.Body, frame.MaxBody), &q.g.budget})
-	var big *http.MaxBytesError
-	switch {
-	case err == nil:
-		unlimited(q.w)
-		return nil
-	case errors.As(err, &big):
-		return wrongRequest(http.StatusRequestEntityTooLarge, frame.Wrong(frame.CodeTooBig, "the body is larger than %d KiB: send fewer messages at once", frame.MaxBody>>10))
-	case errors.Is(err, errBudget):
-		q.g.limited(q.peer.key, "bytes that are not committed, of all devices")
-		return noRoom(frame.CodeNoRoom, "the host has too much to store: keep the messages, and send them again later")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return wrongRequest(http.StatusRequestTimeout, frame.Wrong(frame.CodeTooSlow, "the body did not come within %d s", bodyLimit/time.Second))
-	}
-	return wrongRequest(http.StatusBadRequest, frame.Wrong(frame.CodeInvalidJSON, "the body ends too early"))
-}
-
-// unlimited takes the limit of a body away, which has come whole: else the connection
-// would end while the ledger commits.
-func unlimited(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // not every writer of a test has one
 }
 
 // handle stores what a good credential has sent.

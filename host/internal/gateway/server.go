@@ -91,18 +91,33 @@ func (l serverLog) Write(b []byte) (int, error) {
 // routes are all that a gateway serves. Anything else is 404, and the admin API is never
 // one of them.
 func (g *Gateway) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+frame.UpstreamPath, g.post(upstreams))
-	mux.HandleFunc("POST "+frame.ReceiptsPath, g.post(receipts))
-	mux.HandleFunc("GET "+frame.SocketPath, g.serveSocket)
-	mux.HandleFunc("GET "+frame.HealthPath, g.health)
-	if g.huawei != nil {
-		g.huawei.routes(mux)
+	p := paths{
+		"POST " + frame.UpstreamPath: g.post(upstreams),
+		"POST " + frame.ReceiptsPath: g.post(receipts),
+		"GET " + frame.SocketPath:    g.serveSocket,
+		"GET " + frame.HealthPath:    g.health,
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, &refusal{status: http.StatusNotFound, code: frame.CodeNotFound, description: "nothing is here, or not for this method"})
-	})
-	return mux
+	if g.huawei != nil {
+		g.huawei.routes(p)
+	}
+	return p
+}
+
+// paths are what serves each method and path, as in "POST /v1/upstream". Unlike a
+// [http.ServeMux] they redirect nobody to a path that is like the one that was asked for.
+type paths map[string]http.HandlerFunc
+
+// ServeHTTP implements [http.Handler].
+func (p paths) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // net/http leaves the body out
+	}
+	if serve, ok := p[method+" "+r.URL.Path]; ok {
+		serve(w, r)
+		return
+	}
+	refuse(w, &refusal{status: http.StatusNotFound, code: frame.CodeNotFound, description: "nothing is here, or not for this method"})
 }
 
 // health is for balancers: 200 while new requests are welcome.

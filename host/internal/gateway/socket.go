@@ -120,15 +120,14 @@ func (s *sockets) accept(ctx context.Context, w http.ResponseWriter, r *http.Req
 	d := &device{s: s, shown: shows, hint: make(chan struct{}, 1), gone: make(chan struct{}), born: time.Now(),
 		junk: rate.NewLimiter(junkRate, junkBurst)}
 	d.stored = d.decided
-	h := &hijack{ResponseWriter: w}
+	h := &hijack{ResponseWriter: w, empty: d.empty}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{frame.Subprotocol},
 		InsecureSkipVerify: true, // check has looked at the origin
-		OnPingReceived:     func(context.Context, []byte) bool { return d.controlled() },
-		OnPongReceived:     func(context.Context, []byte) { d.controlled() },
+		OnPingReceived:     func(context.Context, []byte) bool { return !d.over() },
 	})
 	if err != nil {
-		return nil // the library has answered, or the connection is gone
+		return h.refusal(err)
 	}
 	ws.SetReadLimit(frame.MaxFrame)
 	d.socket = &socket{ws: ws, wire: h.wire}

@@ -81,7 +81,9 @@ func (s *socket) read(r io.Reader) (f frame.Frame, err error) {
 // lost is what an error of reading means. A device that breaks the WebSocket's own rules
 // has been told by the library.
 func (s *socket) lost(err error) *ending {
-	switch {
+	switch e := (*ending)(nil); {
+	case errors.As(err, &e):
+		return e
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return because(frame.CloseNoHello, "no hello came in time")
 	case errors.Is(err, websocket.ErrMessageTooBig):

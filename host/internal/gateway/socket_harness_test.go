@@ -454,9 +454,14 @@ func (t *tape) heard() (all []string) {
 	return all
 }
 
-// pings writes n empty WebSocket pings, masked with zeros.
-func pings(c net.Conn, n int) {
+// raw writes empty WebSocket frames with these first bytes, n times, masked with zeros. It
+// stops when the connection ends.
+func (p *phone) raw(n int, first ...byte) {
 	for range n {
-		c.Write([]byte{0x89, 0x80, 0, 0, 0, 0})
+		for _, b := range first {
+			if _, err := p.conn.Write([]byte{b, 0x80, 0, 0, 0, 0}); err != nil {
+				return
+			}
+		}
 	}
 }

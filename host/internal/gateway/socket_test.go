@@ -3,10 +3,14 @@ package gateway
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"balhost/host/internal/frame"
+
+	"github.com/coder/websocket"
 )
 
 // A token may be in the header, beside the subprotocol, or in hello. Only the subprotocol
@@ -74,6 +78,75 @@ func TestNoHello(t *testing.T) {
 		p.closed(frame.CloseNoHello)
 		if took := time.Since(start); took != helloLimit {
 			t.Errorf("closed after %v", took)
+		}
+	})
+}
+
+// A stranger who floods before hello is closed at once, and not after 10 s; a few pings do
+// no harm. // P10
+func TestFloodBeforeHello(t *testing.T) {
+	for name, first := range map[string]byte{"pings": 0x89, "pongs": 0x8a, "fragments": 0x00} {
+		t.Run(name, func(t *testing.T) {
+			inRoom(t, func(t *testing.T, r *room) {
+				p, _, err := r.dial("Authorization", "Bearer phone-1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				heard, start := p.live(false), time.Now()
+				if first == 0x00 {
+					p.raw(1, 0x01)
+				}
+				p.raw(junkBurst+1, first)
+				<-heard.done
+				if took := time.Since(start); heard.code != websocket.StatusPolicyViolation || took > time.Second || r.s.tally.limits != 1 {
+					t.Errorf("closed with %d after %v, %d count as limited", heard.code, took, r.s.tally.limits)
+				}
+			})
+		})
+	}
+	inRoom(t, func(t *testing.T, r *room) {
+		p, _, err := r.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := p.live(false)
+		p.raw(10, 0x89)
+		p.send(frame.Frame{Type: frame.TypeHello, Token: "any", From: "phone-1"})
+		synctest.Wait()
+		if got := heard.heard(); len(got) != 1 || got[0] != "welcome" {
+			t.Errorf("after a few pings: %q", got)
+		}
+	})
+}
+
+// What the library refuses has our shape, as all refusals.
+func TestHandshakesThatAreNone(t *testing.T) {
+	inHouse(t, nil, func(t *testing.T, h *house) {
+		for want, headers := range map[int][]string{
+			http.StatusUpgradeRequired: {"Sec-WebSocket-Version", "13"},
+			http.StatusBadRequest:      {"Connection", "Upgrade", "Sec-WebSocket-Version", "7"},
+		} {
+			headers = append(headers, "Upgrade", "websocket", "Sec-WebSocket-Protocol", frame.Subprotocol, "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
+			if a := h.send(h.client(away), h.request(http.MethodGet, "/v1/ws", nil, headers...)); a.status != want || a.code(t) == "" {
+				t.Errorf("%q: %+v", headers, a)
+			}
+		}
+	})
+}
+
+// P10: whatever bytes a device sends, in whatever pieces, the frames in them are counted
+// alike.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("\x89\x80\x00\x00\x00\x00\x01\x05hello\x00\x00\x80\x00"), byte(3))
+	f.Add([]byte("\x01\x7e\x02\x00\x89\x7f\x00\x00\x00\x00\x00\x00\x00\x01x\x8a\x00"), byte(1))
+	f.Fuzz(func(t *testing.T, b []byte, piece byte) {
+		var whole, pieces frames
+		want, got := whole.empty(b), 0
+		for part := range slices.Chunk(b, int(piece)+1) {
+			got += pieces.empty(part)
+		}
+		if got != want || whole != pieces || want > len(b)/2 {
+			t.Errorf("%x: %d at once, %d in pieces of %d", b, want, got, piece+1)
 		}
 	})
 }

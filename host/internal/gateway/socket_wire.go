@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"balhost/host/internal/frame"
 )
 
 const (
@@ -20,7 +22,12 @@ const (
 // write, each write has a deadline, and an idle wire holds no memory for writing.
 type wire struct {
 	net.Conn
-	ahead []byte // what net/http had read when the connection became ours; the reader's
+
+	// The reader's: whoever reads the WebSocket.
+	ahead   []byte            // what net/http had read when the connection became ours
+	read    frames            // of what was read
+	empty   func(int) *ending // is told how many of those bring nothing, and says when these were too many
+	flooded *ending           // they were
 
 	mu   sync.Mutex // guards what follows, and writes to Conn
 	held bool       // frames are collected
@@ -41,7 +48,21 @@ func putSpare(b *[]byte) {
 	}
 }
 
+// Read implements [net.Conn]. After too many frames that bring nothing it reads no more.
 func (w *wire) Read(p []byte) (int, error) {
+	if w.flooded != nil {
+		return 0, w.flooded
+	}
+	n, err := w.next(p)
+	if empty := w.read.empty(p[:n]); empty > 0 {
+		if w.flooded = w.empty(empty); w.flooded != nil {
+			return 0, w.flooded
+		}
+	}
+	return n, err
+}
+
+func (w *wire) next(p []byte) (int, error) {
 	if len(w.ahead) > 0 {
 		n := copy(p, w.ahead)
 		if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
@@ -130,7 +151,37 @@ func (w *wire) hasten(t time.Time) {
 // of net/http's: those of 10,000 idle sockets would take 80 MiB.
 type hijack struct {
 	http.ResponseWriter
-	wire *wire // set by Hijack
+	empty  func(int) *ending // the wire's
+	wire   *wire             // set by Hijack
+	status int               // with which the library refuses the handshake
+}
+
+// WriteHeader implements [http.ResponseWriter]. The library's refusals are plain texts, and
+// [hijack.refusal] has the answer in their place.
+func (h *hijack) WriteHeader(status int) {
+	if h.status != 0 {
+		return
+	}
+	if h.status = status; status == http.StatusSwitchingProtocols {
+		h.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (h *hijack) Write(p []byte) (int, error) {
+	return len(p), nil
+}
+
+// refusal is the answer to a handshake that failed; nil if there is nobody to answer.
+func (h *hijack) refusal(err error) *refusal {
+	if h.wire != nil || h.status == http.StatusSwitchingProtocols {
+		return nil
+	}
+	code := frame.CodeInvalidField
+	if h.status == http.StatusUpgradeRequired {
+		code = frame.CodeUpgradeNeeded
+	}
+	return &refusal{status: h.status, code: code, description: err.Error()}
 }
 
 // Hijack implements http.Hijacker.
@@ -144,7 +195,7 @@ func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn.Close()
 		return nil, nil, err
 	}
-	h.wire = &wire{Conn: conn, ahead: slices.Clone(ahead)}
+	h.wire = &wire{Conn: conn, ahead: slices.Clone(ahead), empty: h.empty}
 	const header = 16 // a frame's header fits; what it announces goes past the buffer
 	return h.wire, bufio.NewReadWriter(bufio.NewReaderSize(h.wire, readAhead), bufio.NewWriterSize(h.wire, header)), nil
 }
