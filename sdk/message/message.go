@@ -140,10 +140,10 @@ type OutcomeStatus uint8
 
 // The ends of a downstream.
 const (
-	Acked   OutcomeStatus = iota + 1 // FCM took the downstream, and the device need not have it yet; or the device took it, over the session's gateway
-	Failed                           // FCM refused it for good, or its attempts ran out
-	Expired                          // its TTL passed before FCM took it
-	Canceled                         // its plugin canceled it, or replaced it by a newer one, before it went out
+	Acked    OutcomeStatus = iota + 1 // FCM took the downstream, and the device need not have it yet; or the device took it, over the session's gateway
+	Failed                            // FCM refused it for good, or its attempts ran out
+	Expired                           // its TTL passed before FCM took it
+	Canceled                          // its plugin canceled it, or replaced it by a newer one, before it went out
 )
 
 // String is the status in lower case.
