@@ -75,6 +75,7 @@ func Serve(p Plugin) {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(direct{server, os.Stderr, &now}),
 		GRPCServer:       wire.NewServer,
+		TLSProvider:      wire.ServerTLS,
 		Logger:           log.Named("go-plugin"),
 	})
 }

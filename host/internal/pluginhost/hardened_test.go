@@ -272,7 +272,7 @@ func TestSocketIsPrivate(t *testing.T) {
 	b.put("echo", "")
 	b.run()
 	b.event("ready echo", 1)
-	found, err := filepath.Glob(filepath.Join(process.SocketRoot(b.data), "*", "*"))
+	found, err := filepath.Glob(filepath.Join(process.SocketRoot(b.data), "*", "plugin[0-9]*"))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("sockets %q: %v", found, err)
 	}
@@ -378,7 +378,6 @@ func TestBadHandshakes(t *testing.T) {
 	good := `1|2|unix|/tmp/x|grpc|`
 	want := map[string]string{
 		"cert":    "prints garbage: a handshake with ",
-		"nocert":  "has no certificate in its handshake: plugins must use TLS with the client certificate in $PLUGIN_CLIENT_CERT",
 		"netrpc":  `speaks "netrpc", this host grpc only: build it with this host's sdk`,
 		"version": `speaks version "7" of the plugin protocol, this host version 2: build it with this host's sdk`,
 		"tcp":     `listens on "tcp" "127.0.0.1:1", this host takes a unix socket in $PLUGIN_UNIX_SOCKET_DIR only`,
@@ -386,7 +385,6 @@ func TestBadHandshakes(t *testing.T) {
 		"chatty":  `prints garbage: 20 lines without a handshake, the last "20"`,
 	}
 	b.script("cert", fmt.Sprintf("echo '%s%s'; exec sleep 600", good, strings.Repeat("QUJD", 40)))
-	b.script("nocert", fmt.Sprintf("echo '%s'; exec sleep 600", good))
 	b.script("netrpc", "echo '1|2|unix|/tmp/x|netrpc|'; exec sleep 600")
 	b.script("version", "echo '1|7|unix|/tmp/x|grpc|'; exec sleep 600")
 	b.script("tcp", "echo '1|2|tcp|127.0.0.1:1|grpc|'; exec sleep 600")

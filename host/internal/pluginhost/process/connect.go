@@ -40,7 +40,7 @@ func (p *Process) shake() error {
 	if err := openSockets(p.parent.sockets); err != nil { // a cleaner of temporary files may have removed it
 		return fmt.Errorf("can't be started: %w", err)
 	}
-	tlsConfig, cert, err := clientTLS()
+	secrets, err := newCredentials()
 	if err != nil {
 		return err
 	}
@@ -49,10 +49,10 @@ func (p *Process) shake() error {
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(nil),
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socketDir string) (runner.Runner, error) {
-			p.env, p.socketDir = append(append(p.env, spec.Env...), "PLUGIN_CLIENT_CERT="+cert), socketDir
-			return asRunner{p}, nil
+			p.env, p.socketDir = append(append(p.env, spec.Env...), wire.HostCertVariable+"="+string(secrets.host.certPEM())), socketDir
+			return asRunner{p}, secrets.write(socketDir)
 		},
-		TLSConfig:        tlsConfig,
+		TLSConfig:        secrets.clientTLS(),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     2 * limit, // our limit ends it earlier, and gives the reason
 		SkipHostEnv:      true,

@@ -1,71 +1,130 @@
 package process
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"balhost/sdk/wire"
 )
 
+func made(t *testing.T) *credentials {
+	t.Helper()
+	c, err := newCredentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // A clock that is set between the making of a certificate and its use, or that
-// is years off, keeps no plugin from starting: each side knows the other by the
-// certificate itself.
+// is years off, keeps no plugin from starting.
 func TestCertificatesAskNoClock(t *testing.T) {
-	_, text, err := clientTLS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, _ := pem.Decode([]byte(text))
-	ours, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := made(t)
 	for _, at := range []time.Time{time.Unix(1, 0), time.Now().AddDate(-30, 0, 0), time.Now().AddDate(1000, 0, 0)} {
-		roots := x509.NewCertPool()
-		roots.AddCert(ours)
-		if _, err := ours.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-			t.Errorf("a plugin whose clock says %v: %v", at, err)
+		for cert, use := range map[*x509.Certificate]x509.ExtKeyUsage{c.host.cert: x509.ExtKeyUsageClientAuth, c.plugin.cert: x509.ExtKeyUsageServerAuth} {
+			if _, err := cert.Verify(x509.VerifyOptions{Roots: alone(cert), DNSName: "localhost", CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
+				t.Errorf("a clock that says %v: %v", at, err)
+			}
 		}
 	}
-	made := func(from time.Time) *x509.Certificate {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		template := &x509.Certificate{
-			SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: from, NotAfter: from.Add(time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-			IsCA: true, BasicConstraintsValid: true,
-		}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cert
-	}
-	for _, by := range []time.Duration{-48 * time.Hour, 0, 48 * time.Hour} {
-		theirs, other := made(time.Now().Add(by)), made(time.Now())
-		only := x509.NewCertPool()
-		only.AddCert(theirs)
-		state := tls.ConnectionState{ServerName: "localhost", PeerCertificates: []*x509.Certificate{theirs}}
-		if err := verify(state, only); err != nil {
-			t.Errorf("the plugin's clock %v off: %v", by, err)
-		}
-		state.PeerCertificates[0] = other
-		if verify(state, only) == nil {
-			t.Error("another certificate was taken")
-		}
-		if verify(state, nil) == nil {
-			t.Error("a certificate was taken for no reason")
+}
+
+// The host accepts one certificate, not what that one's key has signed.
+func TestOneCertificateIsPinned(t *testing.T) {
+	c, other := made(t), made(t)
+	config := c.clientTLS()
+	for name, p := range map[string]struct {
+		shown []*x509.Certificate
+		only  *x509.CertPool
+		taken bool
+	}{
+		"the host's own making":    {[]*x509.Certificate{c.plugin.cert}, config.RootCAs, true},
+		"another process's":        {[]*x509.Certificate{other.plugin.cert}, config.RootCAs, false},
+		"the host's":               {[]*x509.Certificate{c.host.cert}, config.RootCAs, false},
+		"none":                     {nil, config.RootCAs, false},
+		"one, where none is known": {[]*x509.Certificate{c.plugin.cert}, nil, false},
+		"the handshake's":          {[]*x509.Certificate{other.plugin.cert}, alone(other.plugin.cert), true},
+	} {
+		state := tls.ConnectionState{ServerName: "localhost", PeerCertificates: p.shown}
+		if err := pinned(state, p.only); (err == nil) != p.taken {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
+	config.RootCAs = alone(other.plugin.cert) // as go-plugin does, after the handshake
+	if config.VerifyConnection(tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.plugin.cert}}) == nil {
+		t.Error("a plugin that brought its own certificate may show another one")
+	}
+}
+
+// Both ends meet with nothing but the files, and no third one gets in.
+func TestTLSFromFiles(t *testing.T) {
+	c, dir := made(t), t.TempDir()
+	if err := c.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{wire.KeyFile, wire.CertFile, wire.HostCertFile} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Setenv(wire.SocketDirVariable, dir)
+	server, err := wire.ServerTLS()
+	if err != nil || server == nil {
+		t.Fatalf("%v, %v", server, err)
+	}
+	for name, p := range map[string]struct {
+		client *tls.Config
+		meet   bool
+	}{
+		"its host":     {c.clientTLS(), true},
+		"another host": {made(t).clientTLS(), false},
+		"nobody known": {&tls.Config{InsecureSkipVerify: true}, false},
+	} {
+		if err := meet(t, p.client, server); (err == nil) != p.meet {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, wire.HostCertFile), []byte("none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.ServerTLS(); err == nil {
+		t.Error("a file without a certificate was taken for the host's")
+	}
+	for _, dir := range []string{"", t.TempDir()} { // a host that makes no certificates for its plugins
+		t.Setenv(wire.SocketDirVariable, dir)
+		if server, err := wire.ServerTLS(); server != nil || err != nil {
+			t.Errorf("in %q: %v, %v", dir, server, err)
+		}
+	}
+}
+
+// meet is what the first of both ends says that dislikes the other.
+func meet(t *testing.T, client, server *tls.Config) error {
+	t.Helper()
+	listener, err := tls.Listen("unix", filepath.Join(t.TempDir(), "s"), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			err = conn.(*tls.Conn).Handshake()
+			conn.Close()
+		}
+		served <- err
+	}()
+	conn, err := tls.Dial("unix", listener.Addr().String(), client)
+	if err == nil {
+		defer conn.Close()
+	}
+	if theirs := <-served; theirs != nil {
+		return theirs
+	}
+	return err
 }
