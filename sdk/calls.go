@@ -22,8 +22,11 @@ type calls struct {
 }
 
 // call asks the host and waits for the reply. An error in the reply is returned as
-// the error.
+// the error. If ctx has ended, nothing is asked.
 func (c *calls) call(ctx context.Context, q *wire.Call) (*wire.Reply, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	answer := make(chan *wire.Reply, 1)
 	c.mu.Lock()
 	if c.ended {

@@ -106,6 +106,7 @@ func TestCuts(t *testing.T) {
 					t.Errorf("cut %d: %v", n, err)
 				}
 				g.Wait()
+				synctest.Wait()
 				for range 2 {
 					if a := <-got; a.err == nil {
 						t.Errorf("%s: %+v", mode, a)
@@ -157,6 +158,7 @@ func TestGoAway(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		g.Wait()
+		synctest.Wait()
 		for range 4 {
 			if a := <-got; a.code != 200 {
 				t.Errorf("%+v", a)
@@ -180,6 +182,7 @@ func TestGoAway(t *testing.T) {
 		synctest.Wait()
 		s.GoAway(GoAway{Code: "ENHANCE_YOUR_CALM", Text: "exceeded_max_concurrent_streams"})
 		g.Wait()
+		synctest.Wait() // the client's end of a connection can end before the server's
 		if a := <-got; a.err == nil || !strings.Contains(a.err.Error(), "exceeded_max_concurrent_streams") {
 			t.Errorf("%+v", a)
 		}
@@ -200,6 +203,7 @@ func TestMaxStreams(t *testing.T) {
 			c.later(&g, fmt.Sprint("m", i), got)
 		}
 		g.Wait()
+		synctest.Wait()
 		r := s.Report()
 		equal(t, "accepted", r.Accepted, 6)
 		equal(t, "delivered", r.Delivered, 6)
