@@ -13,38 +13,18 @@ import (
 // fetch reads the pending entries of a page that is not in memory. It is errGone when
 // the page no longer matches the stub: the committer has changed it meanwhile.
 func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
-	p := &page{seq: s.seq, kind: kind, marked: s.marked, tried: s.tried}
+	var ended *[pageSlots / 64]uint64
 	if s.marked {
 		if err := l.read(appendSeqKey(nil, kindEnded, s.seq), func(r *reader) error {
-			p.ended = readEnded(r)
+			ended = readEnded(r)
 			return r.done()
 		}); err != nil {
 			return nil, fmt.Errorf("read which entries of page %d have ended: %w", s.seq, err)
 		}
 	}
-	err := l.read(appendSeqKey(nil, kind, s.seq), func(r *reader) error {
-		p.items = make([]item, 0, s.live)
-		r.slots(s.seq, func(slot int, seq uint64, e lent) bool {
-			p.n++
-			if !p.has(slot) {
-				return true
-			}
-			er := reader{key: r.key, b: e}
-			er.bad = er.u8() != format
-			it := readItem(kind, seq, &er)
-			pl := it.at()
-			pl.page, pl.slot, pl.weight = p, uint16(slot), uint32(len(e))
-			p.items = append(p.items, it)
-			r.bad = r.bad || er.done() != nil
-			return true
-		})
-		return r.done()
-	})
+	p, err := l.entries(kind, s, ended)
 	if err != nil {
-		return nil, fmt.Errorf("read page %d: %w", s.seq, err)
-	}
-	if p.live = uint16(len(p.items)); p.n != s.n || p.live != s.live {
-		return nil, fmt.Errorf("page %d as it was %w", s.seq, errGone)
+		return nil, err
 	}
 	if s.tried {
 		for _, it := range p.items {
@@ -54,6 +34,47 @@ func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
 		}
 	}
 	return p, nil
+}
+
+// entries makes a page of its record, without what has ended.
+func (l *Ledger) entries(kind byte, s stub, ended *[pageSlots / 64]uint64) (*page, error) {
+	for {
+		r, old, err := l.readPage(kind, s.seq)
+		p := &page{seq: s.seq, kind: kind, marked: s.marked, tried: s.tried, ended: ended, items: make([]item, 0, s.live)}
+		if err == nil {
+			err = p.fill(r)
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read page %d: %w", s.seq, err)
+		case p.n == s.n && p.live == s.live:
+			return p, nil
+		}
+		l.cache.drop(pageKey{kind, s.seq}) // the page was written again since
+		if !old {
+			return nil, fmt.Errorf("page %d as it was %w", s.seq, errGone)
+		}
+	}
+}
+
+// fill adds the entries of the page's record that have not ended.
+func (p *page) fill(r reader) error {
+	r.slots(p.seq, func(slot int, seq uint64, e lent) bool {
+		p.n++
+		if !p.has(slot) {
+			return true
+		}
+		er := reader{key: r.key, b: e}
+		er.bad = er.u8() != format
+		it := readItem(p.kind, seq, &er)
+		pl := it.at()
+		pl.page, pl.slot, pl.weight = p, uint16(slot), uint32(len(e))
+		p.items = append(p.items, it)
+		r.bad = r.bad || er.done() != nil
+		return true
+	})
+	p.live = uint16(len(p.items))
+	return r.done()
 }
 
 func readItem(kind byte, seq uint64, r *reader) item {

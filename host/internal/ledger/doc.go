@@ -41,7 +41,7 @@
 //
 // No backlog decides how much memory the host needs. Of each page the index holds
 // 24 bytes; entries and bodies only of the pages that were stored or used last,
-// 32 MiB in all. A page that it has let go of is read when one of its entries is
+// 32 MiB in all; and the records that were read last as they are, 16 MiB. A page that it has let go of is read when one of its entries is
 // settled or postponed, and by whoever lists what waits.
 //
 // # Records

@@ -108,7 +108,7 @@ type Ledger struct {
 	lastUsed   atomic.Int64
 	committing atomic.Pointer[time.Time] // when the current commit began; nil: there is none
 
-	lastSent, lastEvents atomic.Pointer[lastPage]
+	cache                *pageCache
 	deepSent, deepEvents atomic.Pointer[deepPage]
 	leases               leases
 	stop                 context.CancelFunc
@@ -136,11 +136,15 @@ const (
 	hotSent   = 8 << 20
 )
 
+// cachedBytes is how much memory the pages may take that were read from the disk, in bytes.
+const cachedBytes = 16 << 20
+
 // Open opens or makes the ledger in o.Dir, and recovers it after a crash. Its goroutines
 // end with Close.
 func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l := &Ledger{
 		o: o.withDefaults(), box: newMailbox(), full: newRoom(), owners: map[string]string{},
+		cache:  newPageCache(cachedBytes),
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
 		leases: leases{by: map[uint64]uint64{}},
 	}

@@ -139,6 +139,7 @@ func (b *batch) writeEnded() {
 		p.touched = false
 		switch {
 		case p.live == 0:
+			b.l.cache.drop(pageKey{p.kind, p.seq})
 			b.del(b.seqKey(p.kind, p.seq), 0)
 			if p.marked {
 				b.del(b.seqKey(kindEnded, p.seq), recordExtra)

@@ -196,36 +196,36 @@ func (l *Ledger) Counts() entry.Counts {
 	return c
 }
 
-// lastPage is the page that was read last. Who reads one entry from the disk mostly reads
-// the next one too. Entries never change, so what it holds stays right. If it lacks an
-// entry, the disk is read.
-type lastPage struct {
-	first  uint64
-	record reader
-}
-
 // readEntry gives the record of one pending entry to f.
 func (l *Ledger) readEntry(kind byte, first, seq uint64, f func(*reader)) error {
-	last := &l.lastEvents
-	if kind == kindDownstream {
-		last = &l.lastSent
+	r, _, err := l.readPage(kind, first)
+	if err != nil {
+		return err
 	}
-	if p := last.Load(); p != nil && p.first == first {
-		page := p.record
-		if e, err := page.slot(first, seq); err == nil {
-			f(&e)
-			return e.done()
-		}
+	e, err := r.slot(first, seq)
+	if err != nil {
+		return err
 	}
-	return l.read(appendSeqKey(nil, kind, first), func(r *reader) error {
-		last.Store(&lastPage{first, r.own()})
-		e, err := r.slot(first, seq)
-		if err != nil {
-			return err
-		}
-		f(&e)
-		return e.done()
+	f(&e)
+	return e.done()
+}
+
+// readPage returns the record of a page. An old one was read before, so the page may have
+// been written again since.
+func (l *Ledger) readPage(kind byte, first uint64) (_ reader, old bool, err error) {
+	key := pageKey{kind, first}
+	if r, found := l.cache.get(key); found {
+		return r, true, nil
+	}
+	var own reader
+	err = l.read(appendSeqKey(nil, kind, first), func(r *reader) error {
+		own = r.own()
+		return nil
 	})
+	if err == nil {
+		l.cache.put(key, own)
+	}
+	return own, false, err
 }
 
 // Get reads one key of a plugin's state. A key that does not exist has version 0 and no value.
