@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,10 +23,11 @@ func sendCommand() *cobra.Command {
 		Long: `Gives a message to the running host, and prints its id when the message is on disk.
 From then on the host takes care of it; balhost status counts the outcomes. If you
 send it again with the same --id and the same content, byte for byte, it is the same
-message.`,
+message; so give --not-before a date then, as 10m is another one each time.`,
 		Example: `  balhost send --to tokA --data '{"k":"v"}'
   balhost send --fid cX_installation_id --data '{"k":"v"}' --android '{"priority":"HIGH"}'
   balhost send --topic news --notification '{"title":"Hello"}' --ttl 1h
+  balhost send --to tokA --data '{"k":"v"}' --not-before 10m --replace reminder
   balhost send --condition "'a' in topics && 'b' in topics" --data '{"k":"v"}'`,
 		Args: arguments(0, 0),
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,11 +74,38 @@ message.`,
 	f.BoolVar(&m.DryRun, "dry-run", false, "let FCM check the message without delivering it")
 	f.BoolVar(&m.ReceiptRequested, "receipt", false, "ask for a delivery receipt")
 	f.StringVar(&m.Group, "group", "", "`name` of a group; its messages go out one after the other")
+	f.Var((*timeFlag)(&m.NotBefore), "not-before", "do not send it before this `time`: from now (10m), or a date (2026-12-24T18:00:00Z); the TTL begins then")
+	f.StringVar(&m.Replace, "replace", "", "`key` of a message that takes the place of an older one with the same key, recipient and session, if that has not gone out yet")
 	f.StringVar(&m.Session, "session", "", "`name` of the session in config.hcl (default: the only one)")
 	f.StringVar(&m.MessageID, "id", "", "message `id` (default: the host makes one)")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
+
+// timeFlag is a flag whose value is a moment: how long from now, or a date in RFC 3339.
+type timeFlag time.Time
+
+func (f *timeFlag) String() string {
+	if t := time.Time(*f); !t.IsZero() {
+		return t.Format(time.RFC3339)
+	}
+	return ""
+}
+
+func (f *timeFlag) Set(text string) error {
+	if d, err := time.ParseDuration(text); err == nil {
+		*f = timeFlag(time.Now().Add(d))
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return errors.New("want a duration such as 10m, or a date such as 2026-12-24T18:00:00Z")
+	}
+	*f = timeFlag(t)
+	return nil
+}
+
+func (f *timeFlag) Type() string { return "time" }
 
 // jsonFlag is a flag whose value is JSON; nil when it was not given.
 type jsonFlag json.RawMessage

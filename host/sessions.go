@@ -107,6 +107,18 @@ func printFCMv1(p func(string, ...any), s status.Session, now time.Time) {
 	}
 }
 
+// waiting says how many downstreams wait for a time, and why.
+func waiting(s status.Session) string {
+	again, early := s.Later-s.Early, count(s.Early, "downstream waits for its time", "downstreams wait for their time")
+	switch {
+	case s.Early == 0:
+		return count(again, "downstream waits to be sent again", "downstreams wait to be sent again")
+	case again == 0:
+		return early
+	}
+	return fmt.Sprintf("%s, and %d to be sent again", early, again)
+}
+
 // printTrouble prints the problems of a session.
 func printTrouble(p func(string, ...any), s status.Session, now time.Time) {
 	if !s.HaltedUntil.IsZero() {
@@ -116,7 +128,7 @@ func printTrouble(p func(string, ...any), s status.Session, now time.Time) {
 		p("another client logs in as %s and ends the host's connections: %d times in a row, the last time %s ago; stop it, then run balhost reload", s.SenderID, s.Pushed, ago(now, s.PushedAt))
 	}
 	if s.Later > 0 && !s.NextTry.IsZero() {
-		p("%s, the first in %s", count(s.Later, "downstream waits to be sent again", "downstreams wait to be sent again"), short(s.NextTry.Sub(now)))
+		p("%s, the first in %s", waiting(s), short(s.NextTry.Sub(now)))
 	}
 	if s.TooLarge > 0 {
 		p("%d stanzas were longer than max_stanza and skipped", s.TooLarge)

@@ -42,6 +42,10 @@ func TestStatusOfFCMv1(t *testing.T) {
 		"no answers": {func(s *status.Session) { s.FCMv1.Ambiguous, s.FCMv1.Odd = 1, 2 }, []string{
 			"  phones: 1 request got no answer: FCM may have delivered what they sent, and it is sent again\n", "  phones: 2 answers were of an unknown form; they count as taken\n",
 		}},
+		"early": {func(s *status.Session) { s.Later, s.Early, s.NextTry = 2, 2, now.Add(10*time.Second) }, []string{
+			"2 downstreams wait for their time, the first in 10s"}},
+		"early and waiting": {func(s *status.Session) { s.Later, s.Early, s.NextTry = 3, 1, now.Add(10*time.Second) }, []string{
+			"1 downstream waits for its time, and 2 to be sent again, the first in 10s"}},
 		"waiting": {func(s *status.Session) { s.Later, s.NextTry = 2, now.Add(10*time.Second) }, []string{
 			"  phones: 2 downstreams wait to be sent again, the first in 10s\n",
 		}},

@@ -23,6 +23,12 @@ const (
 	MaxText         = 32 << 10            // bytes of JSON text, of Data, Notification, Android, APNS and Webpush each
 )
 
+// The bounds of NotBefore.
+var (
+	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // Problem is one reason why FCM would refuse a message.
 type Problem struct {
 	Field string // named as on the wire: "to", "data.count", "options.ttl"
@@ -50,11 +56,15 @@ func (d Downstream) Checked() (Checked, error) {
 	if d.Group != "" {
 		c.id("group", d.Group)
 	}
+	if d.Replace != "" {
+		c.id("replace", d.Replace)
+	}
 	if len(d.Context) > MaxContext {
 		c.add("context", fmt.Sprintf("has %d bytes", len(d.Context)), fmt.Sprintf("use at most %d, and keep the rest in the plugin's state", MaxContext))
 	} else if len(d.Context) > 0 && !json.Valid(d.Context) {
 		c.add("context", "is not JSON", "marshal it")
 	}
+	notBefore := c.notBefore(d.NotBefore)
 	data, n := c.payload("data", d.Data, c.dataField)
 	notification, m := c.payload("notification", d.Notification, c.notificationField)
 	if limit, to := d.To.limit(); n+m > limit {
@@ -65,7 +75,7 @@ func (d Downstream) Checked() (Checked, error) {
 	}
 	return Checked{
 		To: d.To, Data: data, Notification: notification, Options: d.Options,
-		Group: d.Group, MessageID: d.MessageID, Session: d.Session, Context: d.Context,
+		Group: d.Group, MessageID: d.MessageID, Session: d.Session, Context: d.Context, NotBefore: notBefore, Replace: d.Replace,
 	}, nil
 }
 
@@ -163,6 +173,19 @@ func (c *checker) options(o Options) Options {
 	o.APNS = c.block("options.apns", o.APNS)
 	o.Webpush = c.block("options.webpush", o.Webpush)
 	return o
+}
+
+// notBefore rounds t up to whole milliseconds, as the wire has them. The bounds find a
+// time in the wrong unit: in seconds it would be in 1970, in microseconds far away.
+func (c *checker) notBefore(t time.Time) time.Time {
+	switch {
+	case t.IsZero():
+		return t
+	case t.Before(earliest) || t.After(latest):
+		c.add("not_before", "is "+t.UTC().Format(time.RFC3339), "use a time from 2000 to 2200, on the wire in milliseconds since 1970; leave it unset to send at once")
+		return t
+	}
+	return time.UnixMilli(t.Add(time.Millisecond - 1).UnixMilli()).UTC()
 }
 
 // seconds writes d in seconds: "600s".

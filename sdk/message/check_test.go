@@ -67,6 +67,7 @@ func TestCheckedTakes(t *testing.T) {
 		{"longest ids", toToken(func(d *Downstream) {
 			d.MessageID, d.Group, d.Context = strings.Repeat("i", MaxID), strings.Repeat("é", MaxID/2), json.RawMessage(`[1]`)
 			d.Session, d.Options = "main", Options{CollapseKey: strings.Repeat("k", MaxID), TTL: TTL(MaxTTL)}
+			d.NotBefore, d.Replace = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC), strings.Repeat("r", MaxID)
 		}), `{"k":"v"}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,6 +163,14 @@ func TestCheckedRefuses(t *testing.T) {
 
 		{"message id", toToken(func(d *Downstream) { d.MessageID = strings.Repeat("i", MaxID+1) }), "message_id has 256 bytes: use at most 255, for example a hash"},
 		{"group", toToken(func(d *Downstream) { d.Group = "a\x00" }), "group has U+0000 at byte 1, which nobody can read: leave it out"},
+		{"replace", toToken(func(d *Downstream) { d.Replace = "\x1b" }), "replace has U+001B at byte 0, which nobody can read: leave it out"},
+		{"long replace", toToken(func(d *Downstream) { d.Replace = strings.Repeat("r", MaxID+1) }), "replace has 256 bytes: use at most 255, for example a hash"},
+		{"seconds as milliseconds", toToken(func(d *Downstream) { d.NotBefore = time.UnixMilli(1_764_320_000) }),
+			"not_before is 1970-01-21T10:05:20Z: use a time from 2000 to 2200, on the wire in milliseconds since 1970; leave it unset to send at once"},
+		{"microseconds as milliseconds", toToken(func(d *Downstream) { d.NotBefore = time.UnixMilli(1_764_320_000_000_000) }),
+			"not_before is 57879-01-28T08:53:20Z: use a time from 2000 to 2200, on the wire in milliseconds since 1970; leave it unset to send at once"},
+		{"the end of time", toToken(func(d *Downstream) { d.NotBefore = time.UnixMilli(math.MinInt64) }),
+			"not_before is " + time.UnixMilli(math.MinInt64).UTC().Format(time.RFC3339) + ": use a time from 2000 to 2200, on the wire in milliseconds since 1970; leave it unset to send at once"},
 		{"group of bytes", toToken(func(d *Downstream) { d.Group = "\xff" }), "group is not UTF-8: encode it, base64 for bytes"},
 		{"context", toToken(func(d *Downstream) { d.Context = json.RawMessage("x") }), "context is not JSON: marshal it"},
 		{"long context", toToken(func(d *Downstream) { d.Context = make([]byte, MaxContext+1) }), "context has 65537 bytes: use at most 65536, and keep the rest in the plugin's state"},
@@ -188,6 +197,21 @@ func TestCheckedRefuses(t *testing.T) {
 				t.Errorf("no whole Problem in %#v", err)
 			}
 		})
+	}
+}
+
+// It never goes before its NotBefore, which has whole milliseconds on the wire; and the
+// same moment is the same message, whatever its zone.
+func TestNotBeforeIsRoundedUp(t *testing.T) {
+	ms := time.UnixMilli(1_764_320_000_123)
+	for _, given := range []time.Time{ms.Add(1 - time.Millisecond), ms.Add(-1), ms, ms.UTC(), ms.In(time.FixedZone("far", 3600))} {
+		got, err := toToken(func(d *Downstream) { d.NotBefore = given }).Checked()
+		if err != nil || got.NotBefore != ms.UTC() {
+			t.Errorf("%v became %v: %v", given, got.NotBefore, err)
+		}
+	}
+	if got, err := toToken(func(*Downstream) {}).Checked(); err != nil || !got.NotBefore.IsZero() {
+		t.Errorf("none became %v: %v", got.NotBefore, err)
 	}
 }
 

@@ -34,8 +34,15 @@ type Downstream struct {
 	MessageID    string          // 1 to MaxID bytes of UTF-8 without control characters; "": the host makes one
 	Session      string          // "": the session of the event, or the host's only session
 	Context      json.RawMessage // for the plugin itself: comes back in the Outcome, and never leaves the host
-	NotBefore    time.Time       // it waits until then, and its TTL begins then; zero: it goes at once. Whole milliseconds count
-	Replace      string          // it takes the place of the plugin's older one with the same Replace, session and target, if that still waits; at most MaxID bytes; "": of none
+	// It waits until NotBefore, and its TTL begins then. It counts in whole milliseconds,
+	// rounded up; zero, or a time that has passed: it goes at once. In a Group the order
+	// wins: those behind it wait too, while their own TTL passes.
+	NotBefore time.Time
+	// It takes the place of the plugin's older one with the same Replace, session and
+	// target, if that has not gone out yet: the older one ends as Canceled, with the code
+	// REPLACED. At most MaxID bytes; "": it replaces none. Other than with
+	// Options.CollapseKey, the host does it, before the message leaves it.
+	Replace string
 }
 
 // Checked is a downstream that has passed [Downstream.Checked]. Its fields mean the
@@ -126,7 +133,7 @@ type Outcome struct {
 	Group       string // of the downstream
 	To          Target // of the downstream
 	Status      OutcomeStatus
-	Code        string          // for Failed: FCM's error code, in the words of the session's transport, or one of the host's: UNSUPPORTED, STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
+	Code        string          // for Canceled: CANCELED or REPLACED; for Failed: FCM's error code, in the words of the session's transport, or one of the host's: UNSUPPORTED, STANZA_ERROR, STREAM_ERROR, CONNECTION_LOST
 	Description string          // for Failed: FCM's words
 	NewToken    string          // registration_id in CCS's ack: use this token instead of the old one; FCM's HTTP v1 never sets it
 	Gone        bool            // for Failed: the target does not exist any more, so forget it; the same with every transport

@@ -98,7 +98,16 @@ func DownstreamToProto(d message.Checked) *Downstream {
 	return &Downstream{
 		MessageId: d.MessageID, Session: clean(d.Session), To: targetToProto(d.To), Data: d.Data, Notification: d.Notification,
 		Options: optionsToProto(d.Options), Group: d.Group, Context: d.Context,
+		NotBeforeMs: millis(d.NotBefore), Replace: clean(d.Replace),
 	}
+}
+
+// millis is t in milliseconds since 1970; 0 for the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // DownstreamFromProto is the downstream that a plugin asked for. It is not
@@ -106,7 +115,10 @@ func DownstreamToProto(d message.Checked) *Downstream {
 func DownstreamFromProto(d *Downstream) message.Downstream {
 	m := message.Downstream{
 		MessageID: d.GetMessageId(), Session: d.GetSession(), To: targetFromProto(d.GetTo()),
-		Options: optionsFromProto(d.GetOptions()), Group: d.GetGroup(), Context: raw(d.GetContext()),
+		Options: optionsFromProto(d.GetOptions()), Group: d.GetGroup(), Context: raw(d.GetContext()), Replace: d.GetReplace(),
+	}
+	if ms := d.GetNotBeforeMs(); ms != 0 {
+		m.NotBefore = time.UnixMilli(ms)
 	}
 	if len(d.GetData()) > 0 {
 		m.Data = json.RawMessage(d.Data)

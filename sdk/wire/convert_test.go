@@ -99,7 +99,7 @@ func TestConversions(t *testing.T) {
 	} {
 		same(t, DownstreamFromProto(carried(t, DownstreamToProto(d))), d.Downstream())
 	}
-	for _, s := range []message.OutcomeStatus{message.Acked, message.Failed, message.Expired, 0} {
+	for _, s := range []message.OutcomeStatus{message.Acked, message.Failed, message.Expired, message.Canceled, 0} {
 		same(t, OutcomeFromProto(OutcomeToProto(&message.Outcome{Status: s}), 0).Status, s)
 	}
 }

@@ -78,7 +78,7 @@ func (w *Write) Size() int { return len(w.GetKey()) + len(w.GetValue()) }
 func (d *Downstream) Size() int {
 	to, o := d.GetTo(), d.GetOptions()
 	return 64 + len(d.GetMessageId()) + len(d.GetSession()) + len(d.GetGroup()) +
-		len(d.GetData()) + len(d.GetNotification()) + len(d.GetContext()) +
+		len(d.GetReplace()) + len(d.GetData()) + len(d.GetNotification()) + len(d.GetContext()) +
 		len(to.GetToken()) + len(to.GetFid()) + len(to.GetTopic()) + len(to.GetCondition()) +
 		len(o.GetPriority()) + len(o.GetCollapseKey()) + len(o.GetAndroid()) + len(o.GetApns()) + len(o.GetWebpush())
 }

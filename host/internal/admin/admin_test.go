@@ -359,7 +359,11 @@ func TestMessageMistakes(t *testing.T) { // P10; ccs-protocol.md §2 rule 3, mis
 		`{"token":"t","time_to_live":1.5}`:                           "time_to_live is 1.5: want a whole number",
 		`{"token":"t","time_to_live":1e30}`:                          "time_to_live is 1e30: want a whole number",
 		`{"token":"t","token":"u"}`:                                  "token is there twice: leave one out",
-		`{"TOKEN":"t"}`:                                              `"TOKEN" is not a field: there are token, fid, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, android, apns, webpush, message_id, group, session`,
+		`{"TOKEN":"t"}`:                                              `"TOKEN" is not a field: there are token, fid, topic, condition, data, notification, time_to_live, priority, collapse_key, dry_run, delivery_receipt_requested, content_available, mutable_content, android, apns, webpush, message_id, group, session, not_before, replace`,
+
+		`{"token":"t","not_before":"10m"}`:                  `not_before is "10m": want a date such as "2026-12-24T18:00:00Z"`,
+		`{"token":"t","not_before":1764320000}`:             `not_before is 1764320000: want a date such as "2026-12-24T18:00:00Z"`,
+		`{"token":"t","not_before":"1999-12-31T00:00:00Z"}`: "not_before is 1999-12-31T00:00:00Z: use a time from 2000 to 2200, on the wire in milliseconds since 1970; leave it unset to send at once",
 
 		`{}`: "message has 0 targets: set exactly one: a token, an fid, a topic or a condition",
 		`{"token":"a b","time_to_live":2419201,"collapse_key":"\n"}`: "token has a space: use the registration token exactly as the app got it\n" +

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"balhost/sdk/message"
 )
@@ -90,6 +91,9 @@ func names(v any) string {
 
 // wanted says which JSON a field of that type takes.
 func wanted(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Time]() {
+		return "a date such as \"2026-12-24T18:00:00Z\""
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return wanted(t.Elem())

@@ -40,6 +40,9 @@ type Message struct {
 	MessageID string `json:"message_id,omitempty"` // absent: the host makes one
 	Group     string `json:"group,omitempty"`      // messages of one group go out in order (P5)
 	Session   string `json:"session,omitempty"`    // absent: the only session
+
+	NotBefore time.Time `json:"not_before,omitzero"` // RFC 3339; it waits until then, and its TTL begins then. Absent: it goes at once
+	Replace   string    `json:"replace,omitempty"`   // it takes the place of the API's older one with the same replace, session and target that has not gone out yet
 }
 
 // fieldNames are the body's names for fields that message.Problem names differently.
@@ -90,6 +93,8 @@ func (m Message) downstream() message.Downstream {
 		Group:     m.Group,
 		MessageID: m.MessageID,
 		Session:   m.Session,
+		NotBefore: m.NotBefore,
+		Replace:   m.Replace,
 	}
 	if m.Data != nil { // a nil RawMessage in an interface is not nil
 		d.Data = m.Data

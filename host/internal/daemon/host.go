@@ -149,7 +149,7 @@ func (h *host) tell(l *look) admin.Status {
 	}
 	for _, s := range l.sessions {
 		o := l.sending[s.SenderID]
-		s.Waiting, s.Later, s.NextTry, s.HaltedUntil = o.Pending, o.Later, o.Next, o.HaltedUntil
+		s.Waiting, s.Later, s.Early, s.NextTry, s.HaltedUntil = o.Pending, o.Later, o.Early, o.Next, o.HaltedUntil
 		if o.RestsUntil.After(s.RestingUntil) {
 			s.RestingUntil = o.RestsUntil
 			if f := s.FCMv1; f != nil && f.State == string(fcmv1.Ready) {

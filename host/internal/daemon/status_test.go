@@ -86,7 +86,7 @@ func TestStatusJSON(t *testing.T) {
 			}),
 		},
 		sending: map[string]outbox.Stats{
-			"100": {Pending: 61, Ready: 62, Later: 63, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
+			"100": {Pending: 61, Ready: 62, Later: 63, Early: 67, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
 			"300": {Pending: 67},
 			"400": {Pending: 68, RestsUntil: at(26)},
 		},

@@ -241,6 +241,7 @@ type Downstream struct {
 	Attempts  int       // nacked attempts that counted
 	Due       time.Time // not before this, be it for an attempt in vain or for NotBefore
 	Expires   time.Time
+	Early     bool // Due is its NotBefore: it has not gone out yet
 }
 
 // Outgoing is one downstream handed to a transport, which encodes it.
@@ -295,6 +296,7 @@ type Counts struct {
 	Acked       uint64 `json:"acked"`
 	Failed      uint64 `json:"failed"`
 	Expired     uint64 `json:"expired"`
+	Canceled    uint64 `json:"canceled"`    // canceled or replaced before they went out
 	Events      int    `json:"events"`      // pending now
 	Downstreams int    `json:"downstreams"` // pending now
 	Dead        int    `json:"dead"`        // dead letters now

@@ -71,7 +71,7 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 
 func weighMessage(m *message.Checked) int {
 	o := &m.Options
-	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.FID) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) +
+	return len(m.Session) + len(m.MessageID) + len(m.Group) + len(m.To.Token) + len(m.To.FID) + len(m.To.Topic) + len(m.To.Condition) + len(m.Context) + len(m.Replace) +
 		len(m.Data) + len(m.Notification) + len(o.Priority) + len(o.CollapseKey) + len(o.Android) + len(o.APNS) + len(o.Webpush)
 }
 
@@ -202,8 +202,12 @@ func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) 
 		if here != nil {
 			here[id] = is
 		}
+		notBefore := b.notBefore(m)
 		out = append(out, toSend{
-			parcel:  parcel{tell: sends[i].Tell && plugin != "", accepted: b.now, expires: b.now.Add(ttl(m)), owner: plugin, message: m},
+			parcel: parcel{
+				tell: sends[i].Tell && plugin != "", accepted: b.now, notBefore: notBefore,
+				expires: latest(b.now, notBefore).Add(ttl(m)), owner: plugin, message: m,
+			},
 			content: content, key: key, sum: is,
 		})
 	}
@@ -222,6 +226,21 @@ func ttl(m *message.Checked) time.Duration {
 		return defaultTTL
 	}
 	return *m.Options.TTL
+}
+
+// notBefore is a message's NotBefore by the ledger's clock; zero when it has passed.
+func (b *batch) notBefore(m *message.Checked) time.Time {
+	if t := fromNanos(b.until(m.NotBefore)); t.After(b.now) {
+		return t
+	}
+	return time.Time{}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // send stores a downstream and makes it pending (P2).

@@ -76,6 +76,7 @@ func (e *event) public(today func(int64) time.Time) entry.Event {
 type downstream struct {
 	place
 	expires   int64
+	notBefore int64 // nanoseconds; 0: none that lay ahead
 	group     uint64
 	target    uint64
 	messageID string
@@ -90,15 +91,16 @@ func newDownstream(seq uint64, p parcel) *downstream {
 	d := &downstream{
 		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
 		messageID: strings.Clone(m.MessageID), session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
+		notBefore: toNanos(p.notBefore),
 	}
-	d.seq, d.size = seq, uint32(itemExtra+len(d.messageID))
+	d.seq, d.size, d.due = seq, uint32(itemExtra+len(d.messageID)), d.notBefore
 	return d
 }
 
 func (d *downstream) public(today func(int64) time.Time) entry.Downstream {
 	return entry.Downstream{
 		Seq: d.seq, Session: d.session.Value(), Owner: d.owner.Value(), MessageID: d.messageID, Group: d.group, Target: d.target,
-		Attempts: int(d.attempts), Due: today(d.due), Expires: today(d.expires),
+		Attempts: int(d.attempts), Due: today(d.due), Expires: today(d.expires), Early: d.due != 0 && d.due == d.notBefore,
 	}
 }
 

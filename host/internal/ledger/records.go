@@ -203,23 +203,40 @@ func appendBool(dst []byte, b bool) []byte {
 // parcel is the immutable record of a downstream ('N'). It ends with the content, which is
 // the encoded message. Equal content under the same id is the same message.
 type parcel struct {
-	tell     bool
-	accepted time.Time
-	expires  time.Time
-	owner    string
-	message  *message.Checked
+	tell      bool
+	accepted  time.Time
+	expires   time.Time
+	notBefore time.Time // the message's NotBefore by the ledger's clock, if it lay ahead when it was accepted
+	owner     string
+	message   *message.Checked
 }
 
+// Flags of a parcel. Before schema 6 there is only parcelTell.
+const (
+	parcelTell  = 1 << 0
+	parcelWaits = 1 << 1 // it has a notBefore
+)
+
 func appendParcel(dst []byte, p parcel, content []byte) []byte {
-	dst = appendBool(append(dst, format), p.tell)
+	waits := !p.notBefore.IsZero()
+	dst = append(dst, format, set(p.tell, parcelTell)|set(waits, parcelWaits))
 	dst = appendTime(dst, p.accepted)
 	dst = appendTime(dst, p.expires)
+	if waits {
+		dst = appendTime(dst, p.notBefore)
+	}
 	dst = appendText(dst, p.owner)
 	return append(dst, content...)
 }
 
 func readParcel(r *reader) parcel {
-	return parcel{tell: r.u8() == 1, accepted: r.time(), expires: r.time(), owner: r.string(), message: readContent(r)}
+	flags := r.u8()
+	p := parcel{tell: flags&parcelTell != 0, accepted: r.time(), expires: r.time()}
+	if flags&parcelWaits != 0 {
+		p.notBefore = r.time()
+	}
+	p.owner, p.message = r.string(), readContent(r)
+	return p
 }
 
 // appendContent encodes a downstream. Equal messages have equal bytes, in each schema: a
@@ -235,12 +252,18 @@ func appendContent(dst []byte, m *message.Checked) []byte {
 	dst = appendRaw(dst, m.Context)
 	o := m.Options
 	var flags byte
-	for i, on := range []bool{o.TTL != nil, o.DryRun, o.ReceiptRequested, o.ContentAvailable, o.MutableContent, m.To.FID != ""} {
+	for i, on := range []bool{o.TTL != nil, o.DryRun, o.ReceiptRequested, o.ContentAvailable, o.MutableContent, m.To.FID != "", !m.NotBefore.IsZero(), m.Replace != ""} {
 		flags |= set(on, 1<<i)
 	}
 	dst = append(dst, flags)
 	if o.TTL != nil {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(*o.TTL))
+	}
+	if !m.NotBefore.IsZero() {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(m.NotBefore.UnixMilli()))
+	}
+	if m.Replace != "" {
+		dst = appendText(dst, m.Replace)
 	}
 	dst = appendText(dst, string(o.Priority))
 	dst = appendText(dst, o.CollapseKey)
@@ -257,6 +280,12 @@ func readContent(r *reader) *message.Checked {
 	o := &m.Options
 	if flags&1 != 0 {
 		o.TTL = message.TTL(time.Duration(r.u64()))
+	}
+	if flags&64 != 0 {
+		m.NotBefore = time.UnixMilli(int64(r.u64())).UTC() // as Checked has it
+	}
+	if flags&128 != 0 {
+		m.Replace = r.string()
 	}
 	o.DryRun, o.ReceiptRequested = flags&2 != 0, flags&4 != 0
 	o.ContentAvailable, o.MutableContent = flags&8 != 0, flags&16 != 0

@@ -71,14 +71,14 @@ func TestRecords(t *testing.T) {
 	}
 	m := &message.Checked{
 		To: message.Topic("news"), Data: json.RawMessage(`{"a":"b"}`), Notification: json.RawMessage(`{"title":"t"}`),
-		Group: "g", MessageID: "d", Session: "main", Context: json.RawMessage(`{}`),
+		Group: "g", MessageID: "d", Session: "main", Context: json.RawMessage(`{}`), NotBefore: at.UTC(), Replace: "r",
 		Options: message.Options{
 			TTL: message.TTL(time.Hour), Priority: message.PriorityHigh, CollapseKey: "k", DryRun: true, ReceiptRequested: true,
 			ContentAvailable: true, MutableContent: true, Android: json.RawMessage(`1`), APNS: json.RawMessage(`2`), Webpush: json.RawMessage(`3`),
 		},
 	}
-	for _, m := range []*message.Checked{m, {To: message.FID("cX"), MessageID: "d", Session: "s"}, {To: message.Token("cX"), MessageID: "d", Session: "s"}, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}} {
-		p := parcel{tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
+	for _, m := range []*message.Checked{m, {To: message.FID("cX"), MessageID: "d", Session: "s"}, {To: message.Token("cX"), MessageID: "d", Session: "s"}, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}, {MessageID: "d", Session: "s", Replace: "r"}} {
+		p := parcel{notBefore: m.NotBefore.Local(), tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
 		roundTrip(t, "parcel", p, appendParcel(nil, p, appendContent(nil, m)), readParcel)
 	}
 	st := tries{attempts: 4, due: at.UnixNano(), note: "busy"}
@@ -88,8 +88,8 @@ func TestRecords(t *testing.T) {
 	v := value{version: 3, json: json.RawMessage(`{"x":1}`)}
 	roundTrip(t, "value", v, appendValue(nil, v), readValue)
 	ta := tally{
-		at: at, commit: 1, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
-		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Events: 16, Downstreams: 17, Dead: 18},
+		at: at, commit: 1, replaces: 19, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
+		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Canceled: 20, Events: 16, Downstreams: 17, Dead: 18},
 	}
 	roundTrip(t, "tally", ta, appendTally(nil, ta, at), readTally)
 	all := []summary{

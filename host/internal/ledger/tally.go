@@ -22,18 +22,20 @@ type tally struct {
 	finished   uint64    // summaries of events now
 	outcomes   uint64    // summaries of downstreams now
 	values     uint64    // state keys now
+	replaces   uint64    // records of Replace now
 	duplicates uint64    // since this start, so not stored
 	at         time.Time // of the last commit that is on disk; only read at the start
 }
 
 func appendTally(dst []byte, t tally, now time.Time) []byte {
-	dst = appendTime(append(dst, format), now)
+	dst = appendTime(append(dst, formatSix), now)
 	dst = append(dst, t.lastID[:]...)
 	c := t.counts
 	for _, n := range []uint64{
 		t.commit, t.seq, t.lowEvents, t.lowSent, t.purgedTo, t.finished, t.outcomes, t.values,
 		c.Accepted, c.Handled, c.Died, c.Sent, c.Acked, c.Failed, c.Expired,
 		uint64(c.Events), uint64(c.Downstreams), uint64(c.Dead),
+		c.Canceled, t.replaces,
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -55,6 +57,9 @@ func readTally(r *reader) (t tally) {
 	}
 	for _, n := range []*int{&c.Events, &c.Downstreams, &c.Dead} {
 		*n = int(r.uvarint())
+	}
+	if r.format >= formatSix {
+		c.Canceled, t.replaces = r.uvarint(), r.uvarint()
 	}
 	return t
 }

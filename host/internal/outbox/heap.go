@@ -20,11 +20,14 @@ func (h *heap) top() *item {
 
 func (h *heap) add(it *item) { stdheap.Push(h, it) }
 
-// remove takes it out; nothing happens when it is not in.
-func (h *heap) remove(it *item) {
-	if i := *h.index(it); i >= 0 && i < len(h.items) && h.items[i] == it {
-		stdheap.Remove(h, i)
+// remove takes it out, and reports whether it was in.
+func (h *heap) remove(it *item) bool {
+	i := *h.index(it)
+	if i < 0 || i >= len(h.items) || h.items[i] != it {
+		return false
 	}
+	stdheap.Remove(h, i)
+	return true
 }
 
 // What container/heap asks for.

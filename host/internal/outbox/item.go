@@ -69,7 +69,7 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 	if b.items[d.Seq] != nil {
 		return
 	}
-	if last := now.Add(b.longest()); d.Due.After(last) {
+	if last := now.Add(b.longest()); d.Due.After(last) && !d.Early {
 		d.Due = last // the clock was wrong when it was postponed
 	}
 	q := b.queue(d.Session)

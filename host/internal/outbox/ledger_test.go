@@ -79,6 +79,11 @@ func (l *ledger) accept(token string, group uint64, ttl time.Duration) uint64 {
 }
 
 func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) uint64 {
+	return l.acceptIn(0, to, group, ttl)
+}
+
+// acceptIn stores one that does not go out for wait.
+func (l *ledger) acceptIn(wait time.Duration, to message.Target, group uint64, ttl time.Duration) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last++
@@ -86,7 +91,10 @@ func (l *ledger) acceptTo(to message.Target, group uint64, ttl time.Duration) ui
 	m := message.Checked{To: to, MessageID: d.MessageID}
 	if ttl >= 0 {
 		m.Options.TTL = message.TTL(ttl)
-		d.Expires = time.Now().Add(ttl)
+		d.Expires = time.Now().Add(wait + ttl)
+	}
+	if wait > 0 {
+		d.Due, d.Early = time.Now().Add(wait), true
 	}
 	l.pending[d.Seq], l.bodies[d.Seq] = d, m
 	close(l.changed)
@@ -170,7 +178,7 @@ func (l *ledger) Postpone(seq uint64, due time.Time, attempts int, code string, 
 	l.mu.Lock()
 	l.postponed = append(l.postponed, postponed{seq, due, attempts, code})
 	d := l.pending[seq]
-	d.Due, d.Attempts = due, attempts
+	d.Due, d.Attempts, d.Early = due, attempts, false
 	l.pending[seq] = d
 	l.mu.Unlock()
 	done(nil)

@@ -33,6 +33,7 @@ type sentOne struct {
 	group    uint64
 	expires  bool
 	offRoute bool // a route has declined it
+	after    time.Time
 }
 
 // device is one route of a model.
@@ -113,6 +114,8 @@ func (m *model) took(who string, by *device, got []uint64) {
 			m.Fatalf("%s took %d, which has ended", who, seq)
 		case !m.head(seq, ended):
 			m.Fatalf("P5: %s took %d before others of its group have ended", who, seq)
+		case m.all[seq].after.After(time.Now()):
+			m.Fatalf("%s took %d before its time", who, seq)
 		case m.route(seq) != by:
 			m.Fatalf("%s took %d, which goes by %+v", who, seq, m.route(seq))
 		}
@@ -132,7 +135,7 @@ func (m *model) due(d *device) []uint64 {
 	ended, busy := m.ended(), m.busy()
 	due := []uint64{}
 	for _, seq := range slices.Sorted(maps.Keys(m.all)) {
-		if m.route(seq) == d && !ended[seq] && !m.ending(seq) && busy[seq] == "" && m.head(seq, ended) {
+		if m.route(seq) == d && !ended[seq] && !m.ending(seq) && busy[seq] == "" && m.head(seq, ended) && !m.all[seq].after.After(time.Now()) {
 			due = append(due, seq)
 		}
 	}
@@ -147,7 +150,9 @@ func (m *model) accept() {
 	if s.expires = rapid.IntRange(0, 3).Draw(m.T, "expires") == 0; s.expires {
 		ttl = time.Duration(rapid.IntRange(0, 100).Draw(m.T, "ttl")) * time.Second
 	}
-	m.all[m.l.acceptTo(s.to, s.group, ttl)] = s
+	wait := time.Duration(max(0, rapid.IntRange(-20, 50).Draw(m.T, "not before"))) * time.Second
+	s.after = time.Now().Add(wait)
+	m.all[m.l.acceptIn(wait, s.to, s.group, ttl)] = s
 }
 
 func (m *model) attach() {
@@ -305,7 +310,7 @@ func (m *model) settle() {
 		}
 	}
 	s, q := m.b.Stats(), m.b.queue("main")
-	if s.Pending+s.Ready+s.Later+s.Taken+s.Groups != 0 || len(q.expiring.items) != 0 || len(q.boxes) != 0 || len(q.held) != 0 {
+	if s.Pending+s.Ready+s.Later+s.Early+s.Taken+s.Groups != 0 || len(q.expiring.items) != 0 || len(q.boxes) != 0 || len(q.held) != 0 {
 		m.Errorf("left behind: %+v, %d expiring, %d mailboxes, held %v", s, len(q.expiring.items), len(q.boxes), q.held)
 	}
 	for _, e := range m.l.outcomes() {
@@ -318,7 +323,7 @@ func (m *model) settle() {
 // A transport and several routes take, answer, return, attach and detach at random. No
 // downstream is with two of them at a time; groups keep their order over both ways; a
 // route gets at once all that waits for its device, and the transport none of it; each
-// ends once; and nothing waits for ever while somebody asks.
+// ends once; none goes before its NotBefore; and nothing waits for ever while somebody asks.
 func TestModelOfRoutes(t *testing.T) { // P3, P4, P5; fcm-v1-and-gateway.md C3
 	synctest.Test(t, func(t *testing.T) {
 		noDeadline := struct{ rapid.TB }{t} // a bubble has none to ask for

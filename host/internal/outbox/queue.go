@@ -23,6 +23,7 @@ type queue struct {
 	ready    heap // may go now, oldest first
 	suspects heap // may go now, each alone
 	later    heap // wait until they are due, soonest first
+	early    int  // of these, how many wait for their NotBefore
 	expiring heap // can expire, soonest first: those in flight can't
 	groups   map[uint64]*group
 	pending  int         // without an outcome on disk
@@ -174,7 +175,9 @@ func (q *queue) leave(it *item) {
 func (q *queue) unqueue(it *item) {
 	q.ready.remove(it)
 	q.suspects.remove(it)
-	q.later.remove(it)
+	if q.later.remove(it) && it.Early {
+		q.early--
+	}
 	if r := q.at[it.Target]; r != nil {
 		r.ready.remove(it)
 	}
@@ -208,14 +211,18 @@ func (q *queue) put(it *item, now time.Time) {
 		return // behind its group's head
 	}
 	if !it.Due.After(now) {
-		it.unread = false
+		it.unread, it.Early = false, false
 	}
 	if r := q.route(it); r != nil {
 		r.ready.add(it)
 		r.signal()
 		return
 	}
-	q.delay(it, now)
+	if it.Early {
+		q.early++
+	} else {
+		q.delay(it, now)
+	}
 	switch {
 	case it.Due.After(now):
 		q.later.add(it)
@@ -266,7 +273,7 @@ func (q *queue) putBack(it *item, now time.Time) {
 // gives what end returns to record, without holding mu.
 func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	q.release(it, now)
-	it.state = ending
+	it.state, it.Early = ending, false
 	e.Seq, e.Attempts = it.Seq, it.writes
 	return e
 }

@@ -10,8 +10,9 @@ import (
 )
 
 // A route is one device that is connected by itself, beside its session's transport.
-// What waits for the device is in the route's heap, and in none of its sender's. So due
-// times, rests, halts and trials don't hold it up: these are the transport's. Each
+// What waits for the device is in the route's heap, and in none of its sender's. So retries,
+// rests, halts and trials don't hold it up: these are the transport's. Only what waits for
+// its NotBefore, or can't be read now, stays in the sender's later until it is due. Each
 // downstream is with one of the two, and goes the other way only from there:
 //
 //	                 Attach: the device's           Attach: from its old route
@@ -135,7 +136,7 @@ func (q *queue) redirect(target uint64, to *route, now time.Time) {
 
 // route is the one by which an item goes; nil: the transport.
 func (q *queue) route(it *item) *route {
-	if it.offRoute || it.unread {
+	if it.offRoute || it.unread || it.Early {
 		return nil
 	}
 	return q.at[it.Target]

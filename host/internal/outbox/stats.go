@@ -12,7 +12,8 @@ import (
 type Stats struct {
 	Pending int       // without an outcome, whatever they wait for
 	Ready   int       // may go as soon as a connection, or the route of its device, has room
-	Later   int       // wait until they are due: after a refusal, or because their target rests
+	Later   int       // wait until they are due: after a refusal, because their target rests, or for their NotBefore
+	Early   int       // of these, those that wait for their NotBefore
 	Next    time.Time // when the first of them may go; zero for none
 	Taken   int       // with a connection or a route
 	Routes  int       // devices that are connected by themselves
@@ -45,6 +46,7 @@ func (b *Outbox) Stats(senders ...string) Stats {
 		all.Routes += len(q.routes)
 		all.Taken += q.routed
 		all.Later += len(q.later.items)
+		all.Early += q.early
 		if it := q.later.top(); it != nil && (all.Next.IsZero() || it.Due.Before(all.Next)) {
 			all.Next = it.Due
 		}

@@ -19,7 +19,8 @@ type Session struct {
 	Unusable     uint64            `json:"unusable"`               // not understood; those with an id are dead letters
 	TooLarge     uint64            `json:"too_large"`              // stanzas over max_stanza, skipped
 	Waiting      int               `json:"waiting"`                // downstreams without an outcome
-	Later        int               `json:"later"`                  // of these, those that wait for a time: for a retry, or because their target gets too many
+	Later        int               `json:"later"`                  // of these, those that wait for a time: for a retry, because their target gets too many, or for their own
+	Early        int               `json:"early"`                  // of these, those that wait for their own: they were sent with a not_before
 	NextTry      time.Time         `json:"next_try,omitzero"`      // when the first of them may go
 	HaltedUntil  time.Time         `json:"halted_until,omitzero"`  // the account is refused: no downstream goes out before this time
 	RestingUntil time.Time         `json:"resting_until,omitzero"` // the server wants fewer requests, or is not reached: none is made before this time

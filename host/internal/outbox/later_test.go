@@ -1,0 +1,103 @@
+package outbox
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"balhost/host/internal/flow"
+	"balhost/sdk/message"
+)
+
+// What has a NotBefore waits for it, longer than any retry: on the transport and on a
+// route, which are both woken when it is due. Its TTL begins then.
+func TestNotBefore(t *testing.T) { // P4
+	const month = 30 * 24 * time.Hour
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for _, token := range []string{"tokA", "tokB", "tokC", "tokD"} {
+			l.acceptIn(month, message.Token(token), 0, time.Minute)
+		}
+		l.accept("tokA", 0, -1)
+		synctest.Wait()
+		a, d := attach(b, "tokA"), attach(b, "tokD")
+		expect(t, "the others", takeAt(b, a, 10), 5)
+		expect(t, "by the transport, nothing", take(b, 10))
+		if s := b.Stats("main"); s.Early != 4 || s.Later != 4 || !s.Next.Equal(time.Now().Add(month)) {
+			t.Errorf("%+v", s)
+		}
+		b.Detach("main", d)
+		time.Sleep(month - time.Nanosecond)
+		synctest.Wait()
+		changed, changedAt := b.Changed("main"), b.ChangedAt("main", a)
+		expect(t, "not yet", append(takeAt(b, a, 10), take(b, 10)...))
+		time.Sleep(time.Nanosecond)
+		<-changed
+		<-changedAt
+		if s := b.Stats("main"); s.Early != 0 || s.Later != 0 || s.Ready != 4 {
+			t.Errorf("%+v", s)
+		}
+		expect(t, "by the route", takeAt(b, a, 10), 1)
+		expect(t, "by the transport", take(b, 2), 2, 3)
+		b.Answered("main", 2, unavailable)
+		c := attach(b, "tokB")
+		expect(t, "a retry holds up no route", takeAt(b, c, 10), 2)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if e := l.end(t, 4); e.Status != message.Expired || len(l.outcomes()) != 1 {
+			t.Errorf("%+v", l.outcomes())
+		}
+	})
+}
+
+// In a group the order wins: those behind it wait for its NotBefore, and may expire.
+func TestNotBeforeInAGroup(t *testing.T) { // P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.acceptIn(time.Hour, message.Token("tokA"), 7, -1)
+		l.accept("tokA", 7, -1)
+		l.acceptIn(2*time.Hour, message.Token("tokA"), 7, -1)
+		l.accept("tokA", 7, time.Minute)
+		synctest.Wait()
+		a := attach(b, "tokA")
+		expect(t, "none", takeAt(b, a, 10))
+		if s := b.Stats("main"); s.Early != 1 || s.Pending != 4 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Hour)
+		expect(t, "the first", takeAt(b, a, 10), 1)
+		b.Answered("main", 1, acked)
+		expect(t, "the second", takeAt(b, a, 10), 2)
+		b.Answered("main", 2, acked)
+		expect(t, "the third waits", takeAt(b, a, 10))
+		time.Sleep(time.Hour)
+		expect(t, "the third", takeAt(b, a, 10), 3)
+		if e := l.end(t, 4); e.Status != message.Expired {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// A target that rests, a halt and a rest of the sender make none of it go earlier, and
+// hold it up when it is due, but on no route.
+func TestNotBeforeAndRests(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, -1)
+		expect(t, "the first", take(b, 1), 1)
+		b.Answered("main", 1, flow.Answer{Verdict: flow.SlowDown, Code: "SLOWER", RetryAfter: time.Hour})
+		l.acceptIn(time.Minute, message.Token("tokA"), 0, -1)
+		l.acceptIn(9*time.Hour, message.Token("tokA"), 0, -1)
+		synctest.Wait()
+		if s := b.Stats("main"); s.Early != 2 || s.Later != 3 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Minute)
+		expect(t, "its target rests", take(b, 10))
+		a := attach(b, "tokA")
+		expect(t, "a route does not", takeAt(b, a, 10), 1, 2)
+		b.Return("main", []uint64{1, 2}, ours)
+		b.Detach("main", a)
+		time.Sleep(2 * time.Hour)
+		expect(t, "after the rest", take(b, 10), 1, 2)
+		time.Sleep(7 * time.Hour)
+		expect(t, "in its time", take(b, 10), 3)
+	})
+}
