@@ -34,6 +34,8 @@ require (
 	github.com/pires/go-proxyproto v0.15.0
 )
 
+require github.com/google/btree v1.1.3 // indirect
+
 require (
 	cloud.google.com/go/compute/metadata v0.9.0 // indirect
 	golang.org/x/oauth2 v0.38.0

@@ -9,8 +9,10 @@
 // some MiB, the layer is frozen. Then a goroutine writes the last change of each key to
 // badger. A page that was written and deleted in one layer never reaches badger, and its
 // deletion does not either, because the frame says that the page was new (Change.New).
-// A read looks into the active layer, then the frozen one, then badger. A scan first waits
-// until both layers are written, then sees one moment of badger.
+// A read looks into the active layer, then the frozen one, then badger. A Moment first waits
+// until both layers are written, then sees one moment of badger. That is for long reads. Scan
+// is for short ones: it reads the layers and badger together, and waits for nothing. For this
+// the layers keep the keys of some kinds in order (Options.Ordered).
 //
 // # What is durable
 //

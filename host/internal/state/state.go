@@ -5,20 +5,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"unsafe"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/google/btree"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 )
 
 // Options says where a state is. Dir, Schema and the functions are required.
 type Options struct {
-	Dir    string       // of badger's files; made if it is missing; only one process at a time can use it
-	Schema uint16       // the version of keys and records; Open refuses other versions
-	Light  bool         // for simulations: small files, no compaction
-	Log    hclog.Logger // badger's
+	Dir    string // of badger's files; made if it is missing; only one process at a time can use it
+	Schema uint16 // the version of keys and records; Open refuses other versions
+	// Ordered has the first bytes of the keys that Scan can read. The layers keep these in order.
+	Ordered string
+	Light   bool         // for simulations: small files, no compaction
+	Log     hclog.Logger // badger's
 
 	// Bad is called, from any goroutine, when badger can't be trusted any more.
 	Bad func(error)
@@ -69,9 +73,11 @@ type State struct {
 
 // layer holds the last change of each key that some commits changed.
 type layer struct {
-	records map[string]record // keys and values are the frames'
-	bytes   int               // of the frames
-	commit  uint64            // the last one
+	records map[string]record     // keys and values are the frames'
+	ordered *btree.BTreeG[string] // the keys of records that begin with one of the bytes of kinds
+	kinds   string
+	bytes   int    // of the frames
+	commit  uint64 // the last one
 }
 
 type record struct {
@@ -82,7 +88,10 @@ type record struct {
 
 // newLayer follows another layer, and is probably as large.
 func newLayer(last *layer) *layer {
-	return &layer{records: make(map[string]record, len(last.records)), commit: last.commit}
+	return &layer{
+		records: make(map[string]record, len(last.records)), commit: last.commit,
+		ordered: btree.NewOrderedG[string](32), kinds: last.kinds,
+	}
 }
 
 // origin says where a commit comes from.
@@ -96,15 +105,23 @@ const (
 // change records a change in the layer.
 func (l *layer) change(c Change, of origin) {
 	r := record{expires: c.Expires, isNew: c.New && of == fresh}
-	if last, found := l.records[text(c.Key)]; found {
+	last, found := l.records[text(c.Key)]
+	if found {
 		r.isNew = last.isNew
 	}
+	inOrder := len(c.Key) > 0 && strings.IndexByte(l.kinds, c.Key[0]) >= 0
 	switch {
 	case !c.Delete:
 		r.value = c.Value
 	case r.isNew:
 		delete(l.records, text(c.Key))
+		if inOrder {
+			l.ordered.Delete(text(c.Key))
+		}
 		return
+	}
+	if inOrder && !found {
+		l.ordered.ReplaceOrInsert(text(c.Key))
 	}
 	l.records[text(c.Key)] = r
 }
@@ -112,7 +129,7 @@ func (l *layer) change(c Change, of origin) {
 // Open opens or makes the state as it is in badger's tables. Commits after Commit must be
 // applied again, by Replay.
 func Open(o Options) (*State, error) {
-	s := &State{o: o.withDefaults(), active: newLayer(&layer{})}
+	s := &State{o: o.withDefaults(), active: newLayer(&layer{kinds: o.Ordered})}
 	s.ended.L = &s.mu
 	s.watch = &watch{log: o.Log}
 	var err error

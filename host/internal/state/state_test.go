@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // small makes all that is rare happen often.
 func small(t testing.TB, dir string) Options {
 	return Options{
-		Dir: dir, Schema: 7, Log: hclog.NewNullLogger(), Layer: 4 << 10, MemTable: 512 << 10, Rotate: 256 << 10,
+		Dir: dir, Schema: 7, Log: hclog.NewNullLogger(), Layer: 4 << 10, MemTable: 512 << 10, Rotate: 256 << 10, Ordered: "k",
 		Bad: func(err error) { t.Errorf("bad: %v", err) }, Durable: func(uint64) error { return nil },
 	}
 }
@@ -152,6 +152,10 @@ func TestHistory(t *testing.T) {
 			},
 			"read": func(rt *rapid.T) { h.check(t, keys) },
 			"scan": func(rt *rapid.T) { h.scan(t) },
+			"span": func(rt *rapid.T) {
+				h.span(t, rapid.SampledFrom([]string{"k", "k1", "k3", "k39", "kx"}).Draw(rt, "prefix"),
+					rapid.SampledFrom(append(keys, "", "k11\x00", "l")).Draw(rt, "start"), rapid.IntRange(0, 50).Draw(rt, "most"))
+			},
 			"close": func(rt *rapid.T) {
 				if err := h.s.Close(); err != nil {
 					rt.Fatal(err)

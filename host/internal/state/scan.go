@@ -1,0 +1,141 @@
+package state
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Span says which records a scan reads: at most Most of those whose keys have the prefix,
+// from Start on. The prefix begins with one of the bytes of Options.Ordered.
+type Span struct {
+	Prefix, Start []byte
+	Most          int
+}
+
+// Scan gives f the records of a span, in the order of keys, while f returns true. They are of
+// one moment. Keys and values are valid until f returns. It writes no layer to badger, and
+// doesn't hold up commits while f runs.
+func (s *State) Scan(span Span, f func(key, value []byte) (more bool, err error)) error {
+	if !s.reading.enter() {
+		return ErrClosed
+	}
+	defer s.reading.leave()
+	for {
+		s.mu.RLock()
+		active, recent := s.active, recentOf(s.active, s.frozen, span)
+		s.mu.RUnlock()
+		txn := s.db.NewTransaction(false)
+		s.mu.RLock()
+		same := s.active == active // so badger has nothing that came after recent
+		s.mu.RUnlock()
+		if same {
+			defer txn.Discard()
+			return span.merge(recent, txn, f)
+		}
+		txn.Discard()
+	}
+}
+
+// Scan reads a span as State.Scan does, and sees what Get sees.
+func (v *View) Scan(span Span, f func(key, value []byte) (more bool, err error)) error {
+	return span.merge(recentOf(v.active, v.frozen, span), v.badger(), f)
+}
+
+// change is the last change of a key in the layers.
+type change struct {
+	key   string
+	value []byte // nil: deleted
+}
+
+// recentOf returns what the layers say about a span, in the order of keys. It has all that a
+// scan needs to find Most records.
+func recentOf(active, frozen *layer, span Span) []change {
+	all := active.in(span, nil)
+	if frozen == nil {
+		return all
+	}
+	all = append(all, frozen.in(span, active)...)
+	slices.SortFunc(all, func(a, b change) int { return strings.Compare(a.key, b.key) })
+	return all
+}
+
+// merge gives f what badger has, with the recent changes over it.
+func (span Span) merge(recent []change, txn *badger.Txn, f func(key, value []byte) (bool, error)) error {
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: span.Prefix})
+	defer it.Close()
+	it.Seek(span.from())
+	for left, more, err := span.Most, true, error(nil); left > 0 && more; left-- {
+		for len(recent) > 0 && recent[0].value == nil && recent[0].isNext(it) { // deleted
+			recent[0].passed(it)
+			recent = recent[1:]
+		}
+		switch {
+		case len(recent) > 0 && recent[0].isNext(it):
+			c := recent[0]
+			more, err = f(unsafe.Slice(unsafe.StringData(c.key), len(c.key)), c.value)
+			c.passed(it)
+			recent = recent[1:]
+		case it.Valid():
+			item := it.Item()
+			err = item.Value(func(v []byte) (err error) {
+				more, err = f(item.Key(), v)
+				return err
+			})
+			it.Next()
+		default:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isNext reports whether the change is of a key that comes before all that the iterator has left,
+// or is its next one.
+func (c *change) isNext(it *badger.Iterator) bool {
+	return !it.Valid() || c.key <= text(it.Item().Key())
+}
+
+// passed moves the iterator on if it is at the change's key.
+func (c *change) passed(it *badger.Iterator) {
+	if it.Valid() && c.key == text(it.Item().Key()) {
+		it.Next()
+	}
+}
+
+// from is the first key that can be in the span.
+func (span Span) from() []byte {
+	if bytes.Compare(span.Start, span.Prefix) < 0 {
+		return span.Prefix
+	}
+	return span.Start
+}
+
+// in returns what the layer says about a span, up to the Most-th record. It leaves out what a
+// newer layer says otherwise; nil: there is none.
+func (l *layer) in(span Span, newer *layer) (out []change) {
+	left := span.Most
+	l.ordered.AscendGreaterOrEqual(text(span.from()), func(key string) bool {
+		if left == 0 || !strings.HasPrefix(key, text(span.Prefix)) {
+			return false
+		}
+		if newer != nil {
+			if _, known := newer.records[key]; known {
+				return true
+			}
+		}
+		c := change{key, l.records[key].value}
+		if c.value != nil {
+			left--
+		}
+		out = append(out, c)
+		return true
+	})
+	return out
+}
