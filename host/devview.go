@@ -193,7 +193,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 		add("%-14s %-10s %7.0f/s %9d %9d %9d %s", p.Name, p.State, rate(last, now, handledBy(p.Name)), p.Handled, p.Pending, p.InFlight, p.Reason)
 	}
 	for _, h := range now.status.Holding {
-		add("waiting for a plugin: %d of category %q", h.Pending, h.Category)
+		add("waiting for a plugin: %d %s", h.Pending, ofCategory(h.Category))
 	}
 	if room := height - len(rows) - 2; room > 0 {
 		add("")

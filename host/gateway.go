@@ -44,6 +44,12 @@ func printGateway(p func(string, ...any), g status.Gateway, now time.Time) {
 	if g.Limited > 0 {
 		p("gateway: %s over a limit%s", count(int(g.Limited), "connection, request or message was", "connections, requests or messages were"), last(g.LastLimited, g.LastLimitedAt, now))
 	}
+	if g.NoCategory > 0 {
+		p("gateway: %s no category, so only a plugin with the category \"*\" gets such%s", count(int(g.NoCategory), "upstream had", "upstreams had"), last(g.LastNoCategory, g.LastNoCategoryAt, now))
+	}
+	if g.Foreign > 0 {
+		p("gateway: %s not in cors_origins%s", count(int(g.Foreign), "request of a web page was refused, because its origin is", "requests of web pages were refused, because their origins are"), last(g.LastForeign, g.LastForeignAt, now))
+	}
 	switch until := g.CertUntil; {
 	case until.IsZero():
 	case !until.After(now):

@@ -46,6 +46,12 @@ func TestStatusOfGateway(t *testing.T) {
 		"limited": {func(s *status.Session) {
 			s.Gateway.Limited, s.Gateway.LastLimited, s.Gateway.LastLimitedAt = 1, "192.0.2.7: 50 connections", now.Add(-time.Minute)
 		}, []string{"  phones: gateway: 1 connection, request or message was over a limit, the last 1m0s ago: 192.0.2.7: 50 connections\n"}, ""},
+		"pages": {func(s *status.Session) {
+			s.Gateway.Foreign, s.Gateway.LastForeign, s.Gateway.LastForeignAt = 2, "https://evil.example", now.Add(-time.Minute)
+		}, []string{"  phones: gateway: 2 requests of web pages were refused, because their origins are not in cors_origins, the last 1m0s ago: https://evil.example\n"}, ""},
+		"no category": {func(s *status.Session) {
+			s.Gateway.NoCategory, s.Gateway.LastNoCategory, s.Gateway.LastNoCategoryAt = 1, "phone-1", now.Add(-time.Minute)
+		}, []string{"  phones: gateway: 1 upstream had no category, so only a plugin with the category \"*\" gets such, the last 1m0s ago: phone-1\n"}, ""},
 		"no room":  {func(s *status.Session) { s.Gateway.NoRoom, s.Gateway.Returned = 3, 1 }, []string{"3 upstreams or receipts were not stored for now", "1 downstream was given back"}, ""},
 		"expiring": {func(s *status.Session) { s.Gateway.CertUntil = now.Add(50 * time.Hour) }, []string{"its certificate expires in 2d2h\n"}, ""},
 		"expired":  {func(s *status.Session) { s.Gateway.CertUntil = now.Add(-time.Hour) }, []string{"its certificate has expired 1h0m ago\n"}, ""},

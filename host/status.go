@@ -62,7 +62,7 @@ func printStatus(out io.Writer, s admin.Status) error {
 		return err
 	}
 	for _, h := range s.Holding {
-		p("waiting for a plugin: %d of category %q, since %s", h.Pending, h.Category, ago(now, h.Since))
+		p("waiting for a plugin: %d %s, since %s", h.Pending, ofCategory(h.Category), ago(now, h.Since))
 	}
 	if more := s.HoldingMore; more.Categories > 0 {
 		p("waiting for a plugin: %d more, of %d more categories", more.Pending, more.Categories)
@@ -72,6 +72,14 @@ func printStatus(out io.Writer, s admin.Status) error {
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// ofCategory says what waits for a plugin.
+func ofCategory(category string) string {
+	if category == "" {
+		return "without a category, which one with the category \"*\" gets"
+	}
+	return fmt.Sprintf("of category %q", category)
 }
 
 func printLedger(p func(string, ...any), l admin.Ledger) {

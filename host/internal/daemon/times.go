@@ -29,7 +29,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 			times = append(times, &s.FCMv1.TokenUntil)
 		}
 		if g := s.Gateway; g != nil {
-			times = append(times, &g.LastDeniedAt, &g.LastLimitedAt, &g.CertUntil)
+			times = append(times, &g.LastDeniedAt, &g.LastLimitedAt, &g.LastForeignAt, &g.LastNoCategoryAt, &g.CertUntil)
 		}
 		for j := range s.Connections {
 			times = append(times, &s.Connections[j].Since, &s.Connections[j].NextTry)

@@ -96,13 +96,24 @@ type counted struct {
 
 // Accept implements [Inbox].
 func (c counted) Accept(in entry.Inbound, done func(error)) {
-	n := weigh(in)
+	n, without := weigh(in), withoutCategory(in)
 	c.g.budget.force(n)
 	c.Inbox.Accept(in, func(err error) {
 		c.g.budget.give(n)
 		c.g.decided(err)
+		if err == nil {
+			c.g.without(without)
+		}
 		done(err)
 	})
+}
+
+// withoutCategory is the from of an upstream that has no category; else "".
+func withoutCategory(in entry.Inbound) string {
+	if u := in.Upstream; u != nil && u.Category == "" && in.Unusable == "" {
+		return u.From
+	}
+	return ""
 }
 
 // weigh is about how many bytes in has.

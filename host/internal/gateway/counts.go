@@ -16,6 +16,13 @@ type counts struct {
 	mu         sync.Mutex // guards what follows
 	lastDenied string
 	deniedAt   time.Time
+
+	noCategory       uint64
+	lastNoCategory   string
+	lastNoCategoryAt time.Time
+	foreign          uint64
+	lastForeign      string
+	lastForeignAt    time.Time
 }
 
 // Status is what a gateway does.
@@ -38,6 +45,8 @@ func (g *Gateway) Status() Status {
 	}}
 	c.mu.Lock()
 	s.LastDenied, s.LastDeniedAt = c.lastDenied, c.deniedAt
+	s.NoCategory, s.LastNoCategory, s.LastNoCategoryAt = c.noCategory, c.lastNoCategory, c.lastNoCategoryAt
+	s.Foreign, s.LastForeign, s.LastForeignAt = c.foreign, c.lastForeign, c.lastForeignAt
 	c.mu.Unlock()
 	t.mu.Lock()
 	s.Limited, s.LastLimited, s.LastLimitedAt = t.limits, t.lastLimited, t.lastLimitedAt
@@ -68,6 +77,31 @@ func (g *Gateway) deny(address, why string) {
 	c.lastDenied, c.deniedAt = why+" (from "+address+")", time.Now()
 	c.mu.Unlock()
 	g.said.Log(g.log.Warn, "a credential was denied", "conn", address, "err", why)
+}
+
+// without counts an upstream of from that has no category. It is stored and waits, perhaps
+// for ever, so it has to be seen (P8). A from that is empty is none.
+func (g *Gateway) without(from string) {
+	if from == "" {
+		return
+	}
+	c := &g.counts
+	c.mu.Lock()
+	c.noCategory++
+	c.lastNoCategory, c.lastNoCategoryAt = plain.Brief(from), time.Now()
+	c.mu.Unlock()
+	g.said.Log(g.log.Warn, "an upstream has no category: only a plugin with the category \"*\" gets it", "conn", plain.Brief(from))
+}
+
+// foreigner counts a request of a web page whose origin is not allowed.
+func (g *Gateway) foreigner(origin string) {
+	origin = plain.Line(origin, 100)
+	c := &g.counts
+	c.mu.Lock()
+	c.foreign++
+	c.lastForeign, c.lastForeignAt = origin, time.Now()
+	c.mu.Unlock()
+	g.said.Log(g.log.Warn, "a page's origin is not in cors_origins", "err", origin)
 }
 
 // limited counts what was over a limit. who is a device or an address.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -94,20 +95,51 @@ func (d *device) settle(f flight) {
 		taken()
 		return
 	}
-	o.Inbox.Accept(d.delivered(f), func(err error) {
+	o.Inbox.Accept(d.delivered(f.id), func(err error) {
 		if err == nil || never(err) {
 			taken()
 			return
 		}
 		o.Outbox.Return(o.SenderID, []uint64{f.seq}, flow.End{Fault: flow.Ours, Why: err.Error()})
-		d.end(because(websocket.StatusTryAgainLater, "there is no room for a receipt"))
+		d.end(because(websocket.StatusTryAgainLater, noReceipt))
 	})
 }
 
-// delivered is the receipt that the device's ack stands for: CCS's own, with its status.
-func (d *device) delivered(f flight) entry.Inbound {
+// settleReceived tells the outbox what the device has by its hello. It waits for the
+// receipts that were asked for, so that nothing of this is sent again before. Where there is
+// no room for one, the device is told to come again.
+func (d *device) settleReceived() {
+	o := d.s.o
+	var all sync.WaitGroup
+	for _, id := range d.received {
+		m, pending := o.Outbox.Pending(o.SenderID, d.route, id)
+		switch {
+		case !pending:
+		case !m.Options.ReceiptRequested:
+			o.Outbox.Has(o.SenderID, d.route, id)
+		default:
+			all.Add(1)
+			o.Inbox.Accept(d.delivered(id), func(err error) {
+				defer all.Done()
+				if err == nil || never(err) {
+					o.Outbox.Has(o.SenderID, d.route, id)
+					return
+				}
+				d.end(because(websocket.StatusTryAgainLater, noReceipt))
+			})
+		}
+	}
+	all.Wait()
+	d.received = nil
+}
+
+// noReceipt is why a socket ends that can't settle what its device has.
+const noReceipt = "there is no room for a receipt"
+
+// delivered is the receipt that the device's word for a downstream stands for: CCS's own, with its status.
+func (d *device) delivered(id string) entry.Inbound {
 	return entry.Inbound{FromDevice: true, Receipt: &message.Receipt{
-		Session: d.s.o.SenderID, OriginalMessageID: f.id, Device: d.from, Category: d.who().category,
+		Session: d.s.o.SenderID, OriginalMessageID: id, Device: d.from, Category: d.who().category,
 		Status: sentToDevice, SentAt: time.Now(),
 	}}
 }

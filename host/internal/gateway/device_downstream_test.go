@@ -141,6 +141,37 @@ func TestReceiptOfAnAck(t *testing.T) {
 	})
 }
 
+// What the device has by its hello is a receipt, too, if the message asks for one. Nothing is
+// sent before the commit; where there is no room, all comes again.
+func TestReceiptOfReceived(t *testing.T) {
+	inRoom(t, func(t *testing.T, r *room) {
+		r.books.send("phone-1", 1, 100)
+		r.books.set(func() { r.books.hold = true })
+		const hello = `{"type":"hello","token":"phone-1","received":["d-100","d-9"]}`
+		p, _, _ := r.dial()
+		p.text(hello)
+		synctest.Wait()
+		if len(r.books.ended)+len(r.books.out) > 0 {
+			t.Errorf("before the commit: ended %q, out %v", r.books.ended, r.books.out)
+		}
+		r.books.set(func() { r.books.full = true })
+		r.books.commit()
+		p.closed(websocket.StatusTryAgainLater)
+		r.books.set(func() { r.books.full = false })
+		p, _, _ = r.dial()
+		p.text(hello)
+		synctest.Wait()
+		r.books.commit()
+		p.expect(frame.TypeWelcome)
+		p.expect(frame.TypeDownstream, "d-1")
+		p.ack("d-1")
+		synctest.Wait()
+		if !slices.Equal(r.books.ended, []string{"has d-100", "1 acked"}) || !slices.Equal(r.books.stored, []string{"MESSAGE_SENT_TO_DEVICE of d-100"}) {
+			t.Errorf("ended %q, stored %q", r.books.ended, r.books.stored)
+		}
+	})
+}
+
 // No device sees a dry run: it goes by the session's transport.
 func TestDryRun(t *testing.T) {
 	inRoom(t, func(t *testing.T, r *room) {

@@ -41,10 +41,7 @@ func (d *device) serve() {
 func (d *device) attach() {
 	o := d.s.o
 	d.route = o.Outbox.Attach(o.SenderID, message.Token(d.from), message.FID(d.from))
-	for _, id := range d.received {
-		o.Outbox.Has(o.SenderID, d.route, id)
-	}
-	d.received = nil
+	d.settleReceived()
 	d.heard.Store(int64(time.Since(d.born)))
 }
 

@@ -166,6 +166,19 @@ func TestOtherPaths(t *testing.T) {
 	})
 }
 
+// P8: what has no category is stored, and status says that it may wait.
+func TestNoCategory(t *testing.T) {
+	inHouse(t, nil, func(t *testing.T, h *house) {
+		h.post(h.client(away), "/v1/upstream", batch(one("m1"), `{"message_id":"m2","from":"phone-1","category":"com.example"}`))
+		if s := h.g.Status(); s.NoCategory != 1 || s.LastNoCategory != "phone-1" || s.LastNoCategoryAt.IsZero() || s.Stored != 2 {
+			t.Errorf("%+v", s)
+		}
+		if text := h.log.String(); strings.Count(text, "no category") != 1 {
+			t.Errorf("the log: %s", text)
+		}
+	})
+}
+
 // C2: receipts are stored as upstreams are; one of nothing that was sent is refused.
 func TestReceipts(t *testing.T) {
 	inHouse(t, nil, func(t *testing.T, h *house) {

@@ -365,11 +365,17 @@ func TestCORS(t *testing.T) {
 		if a := ask(http.MethodPost, "https://chat.example.com", "Authorization", "Bearer no"); a.status != 401 || a.header.Get("Access-Control-Allow-Origin") == "" {
 			t.Errorf("an error can't be read by the page: %+v", a)
 		}
-		for _, other := range []string{"https://chat.example.com.evil.example", "http://chat.example.com", "null", "https://CHAT.example.com"} {
+		for i, other := range []string{"https://chat.example.com.evil.example", "http://chat.example.com", "null", "https://CHAT.example.com"} {
 			a := ask(http.MethodOptions, other)
 			if a.status != 404 || a.header.Get("Access-Control-Allow-Origin") != "" || a.header.Get("Vary") != "Origin" {
 				t.Errorf("%s: %+v", other, a)
 			}
+			if s := h.g.Status(); s.Foreign != uint64(i+1) || s.LastForeign != other || s.LastForeignAt.IsZero() {
+				t.Errorf("%s in status: %+v", other, s)
+			}
+		}
+		if a := ask(http.MethodPost, "http://gateway"); a.status != 202 || h.g.Status().Foreign != 4 {
+			t.Errorf("a page of this host: %+v", a)
 		}
 	})
 }

@@ -36,6 +36,11 @@ func register(reg prometheus.Registerer, g *Gateway) {
 	counter("balhost_gateway_acked_total", "Downstreams that devices have acked.", label, c.acked.Load)
 	counter("balhost_gateway_returned_total", "Downstreams that were given back: no ack in time, or the connection ended.", label, c.returned.Load)
 	counter("balhost_gateway_denied_total", "Credentials that fit no auth block.", label, g.counts.denied.Load)
+	counter("balhost_gateway_foreign_total", "Requests of web pages whose origin is not allowed.", label, func() uint64 {
+		g.counts.mu.Lock()
+		defer g.counts.mu.Unlock()
+		return g.counts.foreign
+	})
 	counter("balhost_gateway_limited_total", "Connections, requests and messages over a limit.", label, func() uint64 {
 		c.mu.Lock()
 		defer c.mu.Unlock()

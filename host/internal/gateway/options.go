@@ -36,6 +36,9 @@ type Outbox interface { //house:wide a route lives, is asked, and is answered fo
 	// ChangedAt is closed when TakeAt may find more; fetch it before calling TakeAt.
 	ChangedAt(sender string, route int) <-chan struct{}
 	TakeAt(sender string, route, n int) []entry.Outgoing
+	// Pending returns the downstream with this id to the route's device. ok is false when
+	// none is pending.
+	Pending(sender string, route int, messageID string) (m message.Checked, ok bool)
 	// Has records that the device has the downstream with this id, whoever brought it
 	// there. It reports whether one to this device was pending.
 	Has(sender string, route int, messageID string) bool

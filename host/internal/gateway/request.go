@@ -185,12 +185,14 @@ func (g *Gateway) store(items []*item) error {
 			continue
 		}
 		it.in.Line, it.in.Again = &line, &it.again
+		without := withoutCategory(it.in)
 		all.Add(1)
 		g.o.Inbox.Accept(it.in, func(err error) {
 			defer all.Done()
 			g.decided(err)
 			switch {
 			case err == nil:
+				g.without(without)
 			case never(err):
 				it.wrong = &frame.Error{Code: neverCode(err), Description: err.Error()}
 			default:

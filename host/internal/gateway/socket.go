@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -151,7 +149,7 @@ func (s *sockets) check(ctx context.Context, r *http.Request, shows *shown) *ref
 		return &refusal{http.StatusUpgradeRequired, frame.CodeUpgradeNeeded, "this path is for WebSocket, over HTTP/1.1", 0}
 	case s.registry.drains():
 		return &refusal{http.StatusServiceUnavailable, frame.CodeNotReady, restarts, time.Duration(drainRetry()) * time.Second}
-	case !s.from(r):
+	case foreign(r, s.o.CORSOrigins):
 		return &refusal{http.StatusForbidden, frame.CodeForbidden, "the page's origin is not in cors_origins", 0}
 	case !ours:
 		return &refusal{http.StatusBadRequest, frame.CodeInvalidField, "offer the subprotocol " + frame.Subprotocol, 0}
@@ -166,17 +164,6 @@ func (s *sockets) check(ctx context.Context, r *http.Request, shows *shown) *ref
 	}
 	_, no := s.desk.identify(ctx, *shows, "", "")
 	return no
-}
-
-// from reports whether r comes from no web page, from one of this host, or from one that
-// the config allows.
-func (s *sockets) from(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(s.o.CORSOrigins, origin) {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
 // left notes that d has ended.

@@ -197,6 +197,17 @@ func (b *books) TakeAt(_ string, route, n int) (taken []entry.Outgoing) {
 	return taken
 }
 
+func (b *books) Pending(_ string, route int, id string) (m message.Checked, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, g := range b.waiting {
+		if g.Message.MessageID == id {
+			return g.Message, true
+		}
+	}
+	return m, false
+}
+
 func (b *books) Has(_ string, route int, id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

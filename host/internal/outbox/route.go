@@ -176,6 +176,24 @@ func (b *Outbox) TakeAt(sender string, number, n int) []entry.Outgoing {
 	})
 }
 
+// Pending returns the downstream with this id to the route's device. ok is false when none
+// is pending.
+func (b *Outbox) Pending(sender string, number int, messageID string) (m message.Checked, ok bool) {
+	b.mu.Lock()
+	r := b.queue(sender).routes[number]
+	var it *item
+	if r != nil {
+		it = r.has(messageID)
+	}
+	pending := it != nil && it.state != ending
+	b.mu.Unlock()
+	if !pending {
+		return m, false
+	}
+	m, err := b.o.Ledger.Downstream(it.Seq) // may read the disk: not under mu
+	return m, err == nil
+}
+
 // Has ends a downstream as acked, because the route's device has it, whoever brought it
 // there. It reports whether one to this device with this id was pending.
 func (b *Outbox) Has(sender string, number int, messageID string) bool {

@@ -219,6 +219,9 @@ func TestWhatADeviceHas(t *testing.T) { // P4; fcm-v1-and-gateway.md C3
 		a := attach(b, "tokA")
 		has := func(what, id string, want bool) {
 			t.Helper()
+			if _, pending := b.Pending("main", a, id); pending != want {
+				t.Errorf("%s: pending is %v", what, pending)
+			}
 			if got := b.Has("main", a, id); got != want {
 				t.Errorf("%s: %v", what, got)
 			}

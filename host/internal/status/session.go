@@ -61,28 +61,34 @@ type FCMv1 struct {
 // Gateway is what devices do at a session's gateway. Counters count since the start, and
 // messages by their own words: stored, duplicate, refused.
 type Gateway struct {
-	Address        string    `json:"address"`
-	Sockets        int       `json:"sockets"`     // devices that are connected by WebSocket now
-	Connections    int       `json:"connections"` // TCP connections now
-	MaxConnections int       `json:"max_connections"`
-	Stored         uint64    `json:"stored"`                // upstreams
-	Duplicates     uint64    `json:"duplicates"`            // upstreams that were stored before
-	Refused        uint64    `json:"refused"`               // upstreams and receipts that can never be stored; their device was told
-	NoRoom         uint64    `json:"no_room"`               // upstreams and receipts that the device has to send again
-	Receipts       uint64    `json:"receipts"`              // stored
-	Downstreams    uint64    `json:"downstreams"`           // written to a socket, including repeats
-	Acked          uint64    `json:"acked"`                 // of these, acked by the device
-	InFlight       int       `json:"in_flight"`             // written, and not acked yet
-	Returned       uint64    `json:"returned"`              // given back, because the device did not ack in time or its connection ended
-	Denied         uint64    `json:"denied"`                // credentials that fit no auth block
-	Limited        uint64    `json:"limited"`               // connections, requests and messages over a limit
-	LastDenied     string    `json:"last_denied,omitempty"` // why, and from which address
-	LastDeniedAt   time.Time `json:"last_denied_at,omitzero"`
-	LastLimited    string    `json:"last_limited,omitempty"` // who, and by which limit
-	LastLimitedAt  time.Time `json:"last_limited_at,omitzero"`
-	AckP50         float64   `json:"ack_p50_ms"` // from reading an upstream to writing its ack or answer
-	AckP99         float64   `json:"ack_p99_ms"`
-	CertUntil      time.Time `json:"cert_until,omitzero"` // when its certificate expires
+	Address          string    `json:"address"`
+	Sockets          int       `json:"sockets"`     // devices that are connected by WebSocket now
+	Connections      int       `json:"connections"` // TCP connections now
+	MaxConnections   int       `json:"max_connections"`
+	Stored           uint64    `json:"stored"`                // upstreams
+	Duplicates       uint64    `json:"duplicates"`            // upstreams that were stored before
+	Refused          uint64    `json:"refused"`               // upstreams and receipts that can never be stored; their device was told
+	NoRoom           uint64    `json:"no_room"`               // upstreams and receipts that the device has to send again
+	Receipts         uint64    `json:"receipts"`              // stored
+	Downstreams      uint64    `json:"downstreams"`           // written to a socket, including repeats
+	Acked            uint64    `json:"acked"`                 // of these, acked by the device
+	InFlight         int       `json:"in_flight"`             // written, and not acked yet
+	Returned         uint64    `json:"returned"`              // given back, because the device did not ack in time or its connection ended
+	Denied           uint64    `json:"denied"`                // credentials that fit no auth block
+	Limited          uint64    `json:"limited"`               // connections, requests and messages over a limit
+	LastDenied       string    `json:"last_denied,omitempty"` // why, and from which address
+	LastDeniedAt     time.Time `json:"last_denied_at,omitzero"`
+	LastLimited      string    `json:"last_limited,omitempty"` // who, and by which limit
+	LastLimitedAt    time.Time `json:"last_limited_at,omitzero"`
+	Foreign          uint64    `json:"foreign"`                // requests of web pages whose origin is not in cors_origins
+	LastForeign      string    `json:"last_foreign,omitempty"` // the origin
+	LastForeignAt    time.Time `json:"last_foreign_at,omitzero"`
+	NoCategory       uint64    `json:"no_category"`                // upstreams that were stored without a category: only a plugin that takes "*" gets them
+	LastNoCategory   string    `json:"last_no_category,omitempty"` // from which device
+	LastNoCategoryAt time.Time `json:"last_no_category_at,omitzero"`
+	AckP50           float64   `json:"ack_p50_ms"` // from reading an upstream to writing its ack or answer
+	AckP99           float64   `json:"ack_p99_ms"`
+	CertUntil        time.Time `json:"cert_until,omitzero"` // when its certificate expires
 }
 
 // Server is what a person calls the other end of a transport.
