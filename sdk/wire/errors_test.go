@@ -117,14 +117,14 @@ func TestFrameTooLarge(t *testing.T) {
 	e := newEar()
 	unlimited := grpc.NewServer() // another language's, say
 	client := connectTo(t, unlimited, &scripted{session: func(s Plugin_SessionServer) error {
-		if err := s.Send(&PluginFrame{Result: []*Result{{Error: strings.Repeat("x", maxFromPlugin)}}}); err != nil {
+		if err := s.Send(&PluginFrame{Result: []*Result{{Error: strings.Repeat("x", MaxFrame)}}}); err != nil {
 			return err
 		}
 		<-s.Context().Done()
 		return nil
 	}})
 	e.open(t, client)
-	if err := <-e.closed; err == nil || !strings.Contains(err.Error(), "larger than max") {
+	if err := <-e.closed; err == nil || !strings.Contains(err.Error(), "more than 8 MiB, the limit of one frame") {
 		t.Errorf("closed with %v", err)
 	}
 }

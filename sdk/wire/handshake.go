@@ -24,9 +24,9 @@ const (
 	// Name is what the host dispenses: raw, err := rpc.Dispense(wire.Name), a *Client.
 	Name = "balhost"
 
-	// maxFromPlugin is the largest frame that the host reads. A Tx is at most
-	// 1 MiB, and a plugin that sends more than this at once is cut off (P10).
-	maxFromPlugin = 8 << 20
+	// MaxFrame is the largest frame of a plugin that the host reads, in bytes. A Tx is at
+	// most 1 MiB, and the session of a plugin that sends more than this at once ends (P10).
+	MaxFrame = 8 << 20
 	// maxFromHost: a plugin reads whatever its host sends; the host sees to the size.
 	maxFromHost = math.MaxInt32
 
@@ -61,7 +61,7 @@ func NewServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxFromHost), // gRPC's own limit is 4 MiB
-		grpc.MaxSendMsgSize(maxFromPlugin),
+		grpc.MaxSendMsgSize(MaxFrame),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(window),
 		grpc.ReadBufferSize(buffer),
@@ -76,7 +76,7 @@ func NewServer(opts []grpc.ServerOption) *grpc.Server {
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		// WithDefaultCallOptions comes after go-plugin's own 2 GiB and wins.
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxFromPlugin), grpc.MaxCallSendMsgSize(maxFromHost), grpc.ForceCodecV2(newCodec())),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxFrame), grpc.MaxCallSendMsgSize(maxFromHost), grpc.ForceCodecV2(newCodec())),
 		grpc.WithInitialWindowSize(window),
 		grpc.WithInitialConnWindowSize(window),
 		grpc.WithReadBufferSize(buffer),

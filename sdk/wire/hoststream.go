@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -50,15 +51,26 @@ func (s *HostStream) Run(hear func(*PluginFrame)) error {
 func (s *HostStream) read(hear func(*PluginFrame)) error {
 	for {
 		s.out.throttle(s.rpc.Context(), maxBacklog)
-		f, err := s.rpc.Recv()
-		if errors.Is(err, io.EOF) {
+		var f heard
+		if err := s.rpc.RecvMsg(&f); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return err
+			return tooLarge(err)
 		}
-		s.pong(f.Pong)
-		hear(f)
+		if f.refused != nil {
+			s.Send(&HostFrame{Reply: f.refused})
+		}
+		s.pong(f.frame.Pong)
+		hear(f.frame)
 	}
+}
+
+// tooLarge names the limit that a frame was over, which gRPC's own words don't.
+func tooLarge(err error) error {
+	if status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max") {
+		return fmt.Errorf("it sent a frame of more than %d MiB, the limit of one frame: send large results and calls in frames of their own (%s)", MaxFrame>>20, status.Convert(err).Message())
+	}
+	return err
 }
 
 // write writes the queued frames, until the queue is closed and empty or the

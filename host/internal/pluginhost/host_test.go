@@ -284,7 +284,7 @@ func TestFrameOverTheLimit(t *testing.T) {
 	b.tell("flooder", "flood")
 	b.event("gone flooder", 1)
 	b.poll("the reason to be in the log", func() bool {
-		return strings.Contains(b.log.String(), "broke: its session ended: rpc error: code = ResourceExhausted desc = grpc: received message larger than max")
+		return strings.Contains(b.log.String(), "broke: its session ended: it sent a frame of more than 8 MiB, the limit of one frame")
 	})
 }
 
