@@ -11,8 +11,6 @@ import (
 	"balhost/sdk/wire"
 )
 
-const maxErrorText = 4 << 10 // bytes of an error's text that goes to the host
-
 var errGoexit = errors.New("the handler ended its goroutine (runtime.Goexit, or t.FailNow in a test)")
 
 func (l *link) start(h *handling) {
@@ -110,8 +108,8 @@ func reason(h *handling, err error) string {
 	if cause := context.Cause(h); cause != nil && errors.Is(err, h.Err()) {
 		text = fmt.Sprintf("%v: %s", cause, text)
 	}
-	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + " …"
+	if len(text) > wire.MaxError {
+		text = text[:wire.MaxError] + " …"
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	extendEvery = 5 * time.Second // plugin.proto says at least every 10 s
+	extendEvery = wire.ExtendWithin / 2
 	lastGrace   = 2 * time.Second // for handlers, Run and Stop after the host has gone
 )
 

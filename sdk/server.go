@@ -39,8 +39,10 @@ type server struct {
 }
 
 // Describe returns the plugin's manifest.
-func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.Manifest, error) {
-	return s.plugin.manifest(), nil
+func (s *server) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.Manifest, error) {
+	m := s.plugin.manifest()
+	m.Capabilities = wire.Common([]string{wire.Offsets}, r.GetCapabilities())
+	return m, nil
 }
 
 // Session serves the host until their connection ends.

@@ -19,12 +19,29 @@ func clean(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
+// toMillis is Unix time in milliseconds; 0 for no time.
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// fromMillis undoes toMillis.
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
 // UpstreamToProto is the upstream as the wire has it. Its bytes are shared. The
-// data is a part of the raw payload and goes over the wire once: half the bytes.
+// data is a part of the raw payload and goes over the wire once: half the bytes. A
+// plugin that has not named [Offsets] needs [Upstream.SpellOut].
 func UpstreamToProto(u *message.Upstream) *Upstream {
 	p := &Upstream{
 		Id: u.ID, Session: clean(u.Session), Device: clean(u.From), Category: clean(u.Category),
-		MessageId: clean(u.MessageID), Raw: u.Raw, ReceivedMs: u.Received.UnixMilli(),
+		MessageId: clean(u.MessageID), Raw: u.Raw, ReceivedMs: toMillis(u.Received),
 	}
 	if len(u.Data) == 0 {
 		return p
@@ -46,12 +63,19 @@ func find(whole, part []byte) int {
 	return bytes.Index(whole, part)
 }
 
+// SpellOut puts the data itself in place of where it is in raw.
+func (u *Upstream) SpellOut() {
+	if from, to := u.GetDataStart(), u.GetDataEnd(); from < to {
+		u.Data, u.DataStart, u.DataEnd = u.Raw[from:to:to], 0, 0
+	}
+}
+
 // UpstreamFromProto is the upstream of a delivery with that attempt.
 func UpstreamFromProto(u *Upstream, attempt uint32) message.Upstream {
 	m := message.Upstream{
 		ID: u.GetId(), Session: u.GetSession(), From: u.GetDevice(), Category: u.GetCategory(),
 		MessageID: u.GetMessageId(), Data: raw(u.GetData()), Raw: raw(u.GetRaw()),
-		Attempt: int(attempt), Received: time.UnixMilli(u.GetReceivedMs()),
+		Attempt: int(attempt), Received: fromMillis(u.GetReceivedMs()),
 	}
 	if from, to := u.GetDataStart(), u.GetDataEnd(); m.Data == nil && from < to && uint64(to) <= uint64(len(m.Raw)) {
 		m.Data = m.Raw[from:to:to]
@@ -81,7 +105,7 @@ func OutcomeFromProto(o *Outcome, attempt uint32) message.Outcome {
 func ReceiptToProto(r *message.Receipt) *Receipt {
 	return &Receipt{
 		Id: r.ID, Session: clean(r.Session), OriginalMessageId: clean(r.OriginalMessageID), Device: clean(r.Device),
-		Category: clean(r.Category), Status: clean(r.Status), SentMs: r.SentAt.UnixMilli(),
+		Category: clean(r.Category), Status: clean(r.Status), SentMs: toMillis(r.SentAt),
 	}
 }
 
@@ -89,7 +113,7 @@ func ReceiptToProto(r *message.Receipt) *Receipt {
 func ReceiptFromProto(r *Receipt, attempt uint32) message.Receipt {
 	return message.Receipt{
 		ID: r.GetId(), Session: r.GetSession(), OriginalMessageID: r.GetOriginalMessageId(), Device: r.GetDevice(),
-		Category: r.GetCategory(), Status: r.GetStatus(), Attempt: int(attempt), SentAt: time.UnixMilli(r.GetSentMs()),
+		Category: r.GetCategory(), Status: r.GetStatus(), Attempt: int(attempt), SentAt: fromMillis(r.GetSentMs()),
 	}
 }
 

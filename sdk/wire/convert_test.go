@@ -117,10 +117,15 @@ func TestDataWithinTheRawPayload(t *testing.T) {
 		{"none", `{}`, ``, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			u := message.Upstream{Raw: raw([]byte(c.raw)), Data: raw([]byte(c.data)), Received: time.UnixMilli(0)}
+			u := message.Upstream{Raw: raw([]byte(c.raw)), Data: raw([]byte(c.data))}
 			p := UpstreamToProto(&u)
 			if (len(p.Data) > 0) != c.twice {
 				t.Errorf("data on the wire: %q", p.Data)
+			}
+			same(t, UpstreamFromProto(carried(t, p), 0), u)
+			p.SpellOut() // for a plugin without the capability
+			if string(p.Data) != c.data || p.DataEnd != 0 || string(p.Raw) != c.raw {
+				t.Errorf("spelled out: %v", p)
 			}
 			same(t, UpstreamFromProto(carried(t, p), 0), u)
 		})

@@ -2,10 +2,28 @@ package wire
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"balhost/sdk/message"
 )
+
+// Limits of the stream beside those of package message.
+const (
+	MaxCalls     = 256              // in one frame
+	MaxError     = 4 << 10          // bytes of a result's error; the rest is cut off
+	ExtendWithin = 10 * time.Second // a running handler's delivery is extended at least so often
+)
+
+// NewLimits are the limits that a host tells a process that may hold so many deliveries,
+// and that must answer each ping in this time.
+func NewLimits(inFlight int, ping time.Duration) *Limits {
+	return &Limits{
+		Changes: message.MaxChanges, ChangeBytes: message.MaxChangeBytes, KeyBytes: message.MaxKey, ValueBytes: message.MaxValue,
+		Calls: MaxCalls, FrameBytes: MaxFrame, InFlight: uint32(inFlight), ErrorBytes: MaxError,
+		ExtendMs: uint32(ExtendWithin.Milliseconds()), PingMs: uint32(ping.Milliseconds()),
+	}
+}
 
 // CheckKey says what is wrong with a state key, as ErrInvalid.
 func CheckKey(key string) error {

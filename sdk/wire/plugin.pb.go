@@ -1,6 +1,11 @@
-// The contract between host and plugin. The plugin is the gRPC server, as in
-// go-plugin, and the host is the client. One process serves one Session. Fields
-// are added, and never removed or changed.
+// The contract between host and plugin. PROTOCOL.md, in sdk/wire, says what stands
+// around these messages: the start of a process, TLS, the order of calls, limits and
+// times. The plugin is the gRPC server, as in go-plugin, and the host is the client.
+// One process serves one Session. Fields are added, and never removed or changed, so
+// each side ignores the fields that it does not know.
+//
+// Every string is UTF-8. A result or call in which one is not is refused with the reason.
+// All times are Unix time in milliseconds; 0 is no time.
 //
 // Only the host ends a plugin. It drains the Session and then calls go-plugin's
 // GRPCController/Shutdown. If the process still lives 2 s later, the host sends
@@ -34,8 +39,8 @@ const (
 type Result_Code int32
 
 const (
-	Result_UNSPECIFIED Result_Code = 0 // never means done: the host takes it as RETRY, and says so in its log
-	Result_DONE        Result_Code = 1 // handled: commit changes and the end of the event, all or nothing
+	Result_UNSPECIFIED Result_Code = 0 // never means done: the host takes it as RETRY, as it does a code that it doesn't know, and says so in its log
+	Result_DONE        Result_Code = 1 // handled: commit changes and the end of the event, all or nothing; changes that can never be committed make it REJECT
 	Result_RETRY       Result_Code = 2 // deliver the event again; this counts as an attempt
 	Result_REJECT      Result_Code = 3 // put the event into the dead letters
 	Result_RELEASE     Result_Code = 4 // not handled: deliver the event again; this counts as no attempt
@@ -83,7 +88,7 @@ func (x Result_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Result_Code.Descriptor instead.
 func (Result_Code) EnumDescriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14, 0}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type Reply_Code int32
@@ -135,13 +140,16 @@ func (x Reply_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reply_Code.Descriptor instead.
 func (Reply_Code) EnumDescriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{27, 0}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{28, 0}
 }
 
+// What came after the first version of the contract has a name, and is used if both sides
+// have named it in capabilities. "offsets": the plugin finds an upstream's data by
+// Upstream.data_start and data_end; without it Upstream.data has all of the data.
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	HostVersion   string                 `protobuf:"bytes,1,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
-	Capabilities  []string               `protobuf:"bytes,2,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Capabilities  []string               `protobuf:"bytes,2,rep,name=capabilities,proto3" json:"capabilities,omitempty"` // of the host
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -194,13 +202,13 @@ type Manifest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // must be the file's name
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Capabilities  []string               `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	Categories    []string               `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"` // "*" takes what no other plugin claims
-	Order         string                 `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`           // "none", "device" or "key:PATH"; PATH is names in the payload joined by dots, as in "key:data.room"
-	Upstream      bool                   `protobuf:"varint,6,opt,name=upstream,proto3" json:"upstream,omitempty"`    // the plugin has a handler for upstreams; an event without a handler is done at once
-	Outcome       bool                   `protobuf:"varint,7,opt,name=outcome,proto3" json:"outcome,omitempty"`      // it has one for outcomes
-	Receipt       bool                   `protobuf:"varint,8,opt,name=receipt,proto3" json:"receipt,omitempty"`      // it has one for receipts
-	Timer         bool                   `protobuf:"varint,9,opt,name=timer,proto3" json:"timer,omitempty"`          // it has one for timers; without it, Changes.schedule is refused
+	Capabilities  []string               `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"` // those that the plugin has and the host has named
+	Categories    []string               `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"`     // "*" takes what no other plugin claims
+	Order         string                 `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`               // "none", "device" or "key:PATH"; PATH is names in the payload joined by dots, as in "key:data.room"
+	Upstream      bool                   `protobuf:"varint,6,opt,name=upstream,proto3" json:"upstream,omitempty"`        // the plugin has a handler for upstreams; the host sends no events of a kind that has none
+	Outcome       bool                   `protobuf:"varint,7,opt,name=outcome,proto3" json:"outcome,omitempty"`          // it has one for outcomes
+	Receipt       bool                   `protobuf:"varint,8,opt,name=receipt,proto3" json:"receipt,omitempty"`          // it has one for receipts
+	Timer         bool                   `protobuf:"varint,9,opt,name=timer,proto3" json:"timer,omitempty"`              // it has one for timers; without it, Changes.schedule is refused
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -306,6 +314,8 @@ type ConfigureRequest struct {
 	// The transport of each of the sessions, in their order: "ccs", "fcm_v1", "gateway" or
 	// "huawei". A host from before there were several does not say it: then all are "ccs".
 	Transports    []string `protobuf:"bytes,4,rep,name=transports,proto3" json:"transports,omitempty"`
+	HostVersion   string   `protobuf:"bytes,5,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
+	Limits        *Limits  `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +378,138 @@ func (x *ConfigureRequest) GetTransports() []string {
 	return nil
 }
 
+func (x *ConfigureRequest) GetHostVersion() string {
+	if x != nil {
+		return x.HostVersion
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits are what a plugin must keep to with this host. What is over a limit is refused:
+// a result goes to the dead letters, and a call gets INVALID.
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       uint32                 `protobuf:"varint,1,opt,name=changes,proto3" json:"changes,omitempty"`                            // items of all lists of one Changes together
+	ChangeBytes   uint32                 `protobuf:"varint,2,opt,name=change_bytes,json=changeBytes,proto3" json:"change_bytes,omitempty"` // of one Changes
+	KeyBytes      uint32                 `protobuf:"varint,3,opt,name=key_bytes,json=keyBytes,proto3" json:"key_bytes,omitempty"`          // of a key of the state
+	ValueBytes    uint32                 `protobuf:"varint,4,opt,name=value_bytes,json=valueBytes,proto3" json:"value_bytes,omitempty"`    // of a value of the state
+	Calls         uint32                 `protobuf:"varint,5,opt,name=calls,proto3" json:"calls,omitempty"`                                // in one PluginFrame; with more the host ends the process
+	FrameBytes    uint32                 `protobuf:"varint,6,opt,name=frame_bytes,json=frameBytes,proto3" json:"frame_bytes,omitempty"`    // of a PluginFrame; with more the session ends
+	InFlight      uint32                 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`          // the credit that counts at most
+	ExtendMs      uint32                 `protobuf:"varint,8,opt,name=extend_ms,json=extendMs,proto3" json:"extend_ms,omitempty"`          // from one extend of a delivery to the next, at most
+	PingMs        uint32                 `protobuf:"varint,9,opt,name=ping_ms,json=pingMs,proto3" json:"ping_ms,omitempty"`                // from a ping to its pong, at most; then the process counts as hung
+	ErrorBytes    uint32                 `protobuf:"varint,10,opt,name=error_bytes,json=errorBytes,proto3" json:"error_bytes,omitempty"`   // of Result.error; the rest is cut off
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Limits) GetChanges() uint32 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
+func (x *Limits) GetChangeBytes() uint32 {
+	if x != nil {
+		return x.ChangeBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetKeyBytes() uint32 {
+	if x != nil {
+		return x.KeyBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetValueBytes() uint32 {
+	if x != nil {
+		return x.ValueBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetCalls() uint32 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Limits) GetFrameBytes() uint32 {
+	if x != nil {
+		return x.FrameBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *Limits) GetExtendMs() uint32 {
+	if x != nil {
+		return x.ExtendMs
+	}
+	return 0
+}
+
+func (x *Limits) GetPingMs() uint32 {
+	if x != nil {
+		return x.PingMs
+	}
+	return 0
+}
+
+func (x *Limits) GetErrorBytes() uint32 {
+	if x != nil {
+		return x.ErrorBytes
+	}
+	return 0
+}
+
 type ConfigureReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Error         string                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"` // not empty: the plugin can't start; the host stops the process and shows this text
@@ -377,7 +519,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +531,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[3]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +544,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{3}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureReply) GetError() string {
@@ -429,7 +571,7 @@ type HostFrame struct {
 
 func (x *HostFrame) Reset() {
 	*x = HostFrame{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +583,7 @@ func (x *HostFrame) String() string {
 func (*HostFrame) ProtoMessage() {}
 
 func (x *HostFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +596,7 @@ func (x *HostFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostFrame.ProtoReflect.Descriptor instead.
 func (*HostFrame) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HostFrame) GetDeliver() []*Delivery {
@@ -540,7 +682,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +694,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +707,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Delivery) GetDelivery() uint64 {
@@ -669,8 +811,9 @@ type Upstream struct {
 	MessageId  string                 `protobuf:"bytes,5,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	Raw        []byte                 `protobuf:"bytes,7,opt,name=raw,proto3" json:"raw,omitempty"`                                  // the whole payload, byte by byte as it came
 	ReceivedMs int64                  `protobuf:"varint,8,opt,name=received_ms,json=receivedMs,proto3" json:"received_ms,omitempty"` // Unix time
-	// The payload's "data" is raw[data_start:data_end]. If it is not a part of raw, it
-	// is in data. If none of the three is set, the payload has no "data".
+	// The payload's "data" is in data. Only for a plugin with the capability "offsets" it is
+	// raw[data_start:data_end] instead, when it is a part of raw: so its bytes come once. If
+	// none of the three is set, the payload has no "data".
 	DataStart     uint32 `protobuf:"varint,9,opt,name=data_start,json=dataStart,proto3" json:"data_start,omitempty"`
 	DataEnd       uint32 `protobuf:"varint,10,opt,name=data_end,json=dataEnd,proto3" json:"data_end,omitempty"`
 	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
@@ -680,7 +823,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +835,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +848,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Upstream) GetId() string {
@@ -793,7 +936,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +948,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +961,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Target) GetTo() isTarget_To {
@@ -912,7 +1055,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1067,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1080,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Outcome) GetId() string {
@@ -1032,14 +1175,14 @@ type Receipt struct {
 	Device            string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
 	Category          string                 `protobuf:"bytes,5,opt,name=category,proto3" json:"category,omitempty"`
 	Status            string                 `protobuf:"bytes,6,opt,name=status,proto3" json:"status,omitempty"`
-	SentMs            int64                  `protobuf:"varint,7,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"` // Unix time
+	SentMs            int64                  `protobuf:"varint,7,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"` // 0: not known
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1194,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1207,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Receipt) GetId() string {
@@ -1131,7 +1274,7 @@ type Timer struct {
 
 func (x *Timer) Reset() {
 	*x = Timer{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1286,7 @@ func (x *Timer) String() string {
 func (*Timer) ProtoMessage() {}
 
 func (x *Timer) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1299,7 @@ func (x *Timer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timer.ProtoReflect.Descriptor instead.
 func (*Timer) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Timer) GetId() string {
@@ -1214,7 +1357,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1369,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1382,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Drain) GetReason() string {
@@ -1260,7 +1403,7 @@ type PluginFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Done          []uint64               `protobuf:"varint,1,rep,packed,name=done,proto3" json:"done,omitempty"`     // numbers of deliveries that are handled and have no changes to commit
 	Result        []*Result              `protobuf:"bytes,2,rep,name=result,proto3" json:"result,omitempty"`         // all other ends of deliveries
-	Extend        []uint64               `protobuf:"varint,3,rep,packed,name=extend,proto3" json:"extend,omitempty"` // numbers of deliveries whose handlers still run; send each at least every 10 s
+	Extend        []uint64               `protobuf:"varint,3,rep,packed,name=extend,proto3" json:"extend,omitempty"` // numbers of deliveries whose handlers still run; send each at least every Limits.extend_ms
 	Credit        uint32                 `protobuf:"varint,4,opt,name=credit,proto3" json:"credit,omitempty"`        // not 0: how many deliveries without a result the plugin wants at most; replaces the last credit
 	Call          []*Call                `protobuf:"bytes,5,rep,name=call,proto3" json:"call,omitempty"`
 	Drained       bool                   `protobuf:"varint,6,opt,name=drained,proto3" json:"drained,omitempty"`                        // the answer to Drain
@@ -1273,7 +1416,7 @@ type PluginFrame struct {
 
 func (x *PluginFrame) Reset() {
 	*x = PluginFrame{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1428,7 @@ func (x *PluginFrame) String() string {
 func (*PluginFrame) ProtoMessage() {}
 
 func (x *PluginFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1441,7 @@ func (x *PluginFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginFrame.ProtoReflect.Descriptor instead.
 func (*PluginFrame) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PluginFrame) GetDone() []uint64 {
@@ -1377,7 +1520,7 @@ type RunFailure struct {
 
 func (x *RunFailure) Reset() {
 	*x = RunFailure{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1532,7 @@ func (x *RunFailure) String() string {
 func (*RunFailure) ProtoMessage() {}
 
 func (x *RunFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1545,7 @@ func (x *RunFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailure.ProtoReflect.Descriptor instead.
 func (*RunFailure) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RunFailure) GetFailures() uint32 {
@@ -1430,7 +1573,7 @@ type Result struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Delivery uint64                 `protobuf:"varint,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	Code     Result_Code            `protobuf:"varint,2,opt,name=code,proto3,enum=balhost.plugin.v1.Result_Code" json:"code,omitempty"`
-	DelayMs  int64                  `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // RETRY: wait at least this long; negative: the host decides
+	DelayMs  int64                  `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // RETRY: wait at least this long; 0 or less: the host decides
 	Error    string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                     // RETRY, REJECT: why
 	// DONE: what to commit. RETRY, REJECT: only read is used. If one of its keys has
 	// changed since it was read, the error does not count, and the event is delivered
@@ -1442,7 +1585,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1597,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1610,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Result) GetDelivery() uint64 {
@@ -1522,7 +1665,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1677,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1690,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Changes) GetSend() []*Downstream {
@@ -1614,7 +1757,7 @@ type Schedule struct {
 
 func (x *Schedule) Reset() {
 	*x = Schedule{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1769,7 @@ func (x *Schedule) String() string {
 func (*Schedule) ProtoMessage() {}
 
 func (x *Schedule) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1782,7 @@ func (x *Schedule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Schedule.ProtoReflect.Descriptor instead.
 func (*Schedule) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Schedule) GetKey() string {
@@ -1721,7 +1864,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1876,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1889,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Device) GetSession() string {
@@ -1777,7 +1920,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1932,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1945,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Range) GetPrefix() string {
@@ -1844,7 +1987,7 @@ type Write struct {
 
 func (x *Write) Reset() {
 	*x = Write{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1999,7 @@ func (x *Write) String() string {
 func (*Write) ProtoMessage() {}
 
 func (x *Write) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2012,7 @@ func (x *Write) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Write.ProtoReflect.Descriptor instead.
 func (*Write) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Write) GetKey() string {
@@ -1903,7 +2046,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2058,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2071,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Read) GetKey() string {
@@ -1965,7 +2108,7 @@ type Downstream struct {
 
 func (x *Downstream) Reset() {
 	*x = Downstream{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1977,7 +2120,7 @@ func (x *Downstream) String() string {
 func (*Downstream) ProtoMessage() {}
 
 func (x *Downstream) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1990,7 +2133,7 @@ func (x *Downstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Downstream.ProtoReflect.Descriptor instead.
 func (*Downstream) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Downstream) GetMessageId() string {
@@ -2083,7 +2226,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2238,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2251,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Options) GetTtlS() int64 {
@@ -2205,7 +2348,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2360,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2373,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Call) GetId() uint64 {
@@ -2353,7 +2496,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2508,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2521,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *List) GetPrefix() string {
@@ -2413,7 +2556,7 @@ type ListReply struct {
 
 func (x *ListReply) Reset() {
 	*x = ListReply{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2568,7 @@ func (x *ListReply) String() string {
 func (*ListReply) ProtoMessage() {}
 
 func (x *ListReply) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2581,7 @@ func (x *ListReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReply.ProtoReflect.Descriptor instead.
 func (*ListReply) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListReply) GetItem() []*Item {
@@ -2473,7 +2616,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2628,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2641,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Item) GetKey() string {
@@ -2537,7 +2680,7 @@ type Reply struct {
 
 func (x *Reply) Reset() {
 	*x = Reply{}
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2692,7 @@ func (x *Reply) String() string {
 func (*Reply) ProtoMessage() {}
 
 func (x *Reply) ProtoReflect() protoreflect.Message {
-	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_balhost_plugin_v1_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2705,7 @@ func (x *Reply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reply.ProtoReflect.Descriptor instead.
 func (*Reply) Descriptor() ([]byte, []int) {
-	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_balhost_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Reply) GetId() uint64 {
@@ -2633,14 +2776,31 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bupstream\x18\x06 \x01(\bR\bupstream\x12\x18\n" +
 	"\aoutcome\x18\a \x01(\bR\aoutcome\x12\x18\n" +
 	"\areceipt\x18\b \x01(\bR\areceipt\x12\x14\n" +
-	"\x05timer\x18\t \x01(\bR\x05timer\"\x83\x01\n" +
+	"\x05timer\x18\t \x01(\bR\x05timer\"\xd9\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tlog_level\x18\x02 \x01(\tR\blogLevel\x12\x1a\n" +
 	"\bsessions\x18\x03 \x03(\tR\bsessions\x12\x1e\n" +
 	"\n" +
 	"transports\x18\x04 \x03(\tR\n" +
-	"transports\"&\n" +
+	"transports\x12!\n" +
+	"\fhost_version\x18\x05 \x01(\tR\vhostVersion\x121\n" +
+	"\x06limits\x18\x06 \x01(\v2\x19.balhost.plugin.v1.LimitsR\x06limits\"\xae\x02\n" +
+	"\x06Limits\x12\x18\n" +
+	"\achanges\x18\x01 \x01(\rR\achanges\x12!\n" +
+	"\fchange_bytes\x18\x02 \x01(\rR\vchangeBytes\x12\x1b\n" +
+	"\tkey_bytes\x18\x03 \x01(\rR\bkeyBytes\x12\x1f\n" +
+	"\vvalue_bytes\x18\x04 \x01(\rR\n" +
+	"valueBytes\x12\x14\n" +
+	"\x05calls\x18\x05 \x01(\rR\x05calls\x12\x1f\n" +
+	"\vframe_bytes\x18\x06 \x01(\rR\n" +
+	"frameBytes\x12\x1b\n" +
+	"\tin_flight\x18\a \x01(\rR\binFlight\x12\x1b\n" +
+	"\textend_ms\x18\b \x01(\rR\bextendMs\x12\x17\n" +
+	"\aping_ms\x18\t \x01(\rR\x06pingMs\x12\x1f\n" +
+	"\verror_bytes\x18\n" +
+	" \x01(\rR\n" +
+	"errorBytes\"&\n" +
 	"\x0eConfigureReply\x12\x14\n" +
 	"\x05error\x18\x01 \x01(\tR\x05error\"\xb9\x02\n" +
 	"\tHostFrame\x125\n" +
@@ -2860,78 +3020,80 @@ func file_balhost_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_balhost_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_balhost_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_balhost_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_balhost_plugin_v1_plugin_proto_goTypes = []any{
 	(Result_Code)(0),         // 0: balhost.plugin.v1.Result.Code
 	(Reply_Code)(0),          // 1: balhost.plugin.v1.Reply.Code
 	(*DescribeRequest)(nil),  // 2: balhost.plugin.v1.DescribeRequest
 	(*Manifest)(nil),         // 3: balhost.plugin.v1.Manifest
 	(*ConfigureRequest)(nil), // 4: balhost.plugin.v1.ConfigureRequest
-	(*ConfigureReply)(nil),   // 5: balhost.plugin.v1.ConfigureReply
-	(*HostFrame)(nil),        // 6: balhost.plugin.v1.HostFrame
-	(*Delivery)(nil),         // 7: balhost.plugin.v1.Delivery
-	(*Upstream)(nil),         // 8: balhost.plugin.v1.Upstream
-	(*Target)(nil),           // 9: balhost.plugin.v1.Target
-	(*Outcome)(nil),          // 10: balhost.plugin.v1.Outcome
-	(*Receipt)(nil),          // 11: balhost.plugin.v1.Receipt
-	(*Timer)(nil),            // 12: balhost.plugin.v1.Timer
-	(*Drain)(nil),            // 13: balhost.plugin.v1.Drain
-	(*PluginFrame)(nil),      // 14: balhost.plugin.v1.PluginFrame
-	(*RunFailure)(nil),       // 15: balhost.plugin.v1.RunFailure
-	(*Result)(nil),           // 16: balhost.plugin.v1.Result
-	(*Changes)(nil),          // 17: balhost.plugin.v1.Changes
-	(*Schedule)(nil),         // 18: balhost.plugin.v1.Schedule
-	(*Device)(nil),           // 19: balhost.plugin.v1.Device
-	(*Range)(nil),            // 20: balhost.plugin.v1.Range
-	(*Write)(nil),            // 21: balhost.plugin.v1.Write
-	(*Read)(nil),             // 22: balhost.plugin.v1.Read
-	(*Downstream)(nil),       // 23: balhost.plugin.v1.Downstream
-	(*Options)(nil),          // 24: balhost.plugin.v1.Options
-	(*Call)(nil),             // 25: balhost.plugin.v1.Call
-	(*List)(nil),             // 26: balhost.plugin.v1.List
-	(*ListReply)(nil),        // 27: balhost.plugin.v1.ListReply
-	(*Item)(nil),             // 28: balhost.plugin.v1.Item
-	(*Reply)(nil),            // 29: balhost.plugin.v1.Reply
+	(*Limits)(nil),           // 5: balhost.plugin.v1.Limits
+	(*ConfigureReply)(nil),   // 6: balhost.plugin.v1.ConfigureReply
+	(*HostFrame)(nil),        // 7: balhost.plugin.v1.HostFrame
+	(*Delivery)(nil),         // 8: balhost.plugin.v1.Delivery
+	(*Upstream)(nil),         // 9: balhost.plugin.v1.Upstream
+	(*Target)(nil),           // 10: balhost.plugin.v1.Target
+	(*Outcome)(nil),          // 11: balhost.plugin.v1.Outcome
+	(*Receipt)(nil),          // 12: balhost.plugin.v1.Receipt
+	(*Timer)(nil),            // 13: balhost.plugin.v1.Timer
+	(*Drain)(nil),            // 14: balhost.plugin.v1.Drain
+	(*PluginFrame)(nil),      // 15: balhost.plugin.v1.PluginFrame
+	(*RunFailure)(nil),       // 16: balhost.plugin.v1.RunFailure
+	(*Result)(nil),           // 17: balhost.plugin.v1.Result
+	(*Changes)(nil),          // 18: balhost.plugin.v1.Changes
+	(*Schedule)(nil),         // 19: balhost.plugin.v1.Schedule
+	(*Device)(nil),           // 20: balhost.plugin.v1.Device
+	(*Range)(nil),            // 21: balhost.plugin.v1.Range
+	(*Write)(nil),            // 22: balhost.plugin.v1.Write
+	(*Read)(nil),             // 23: balhost.plugin.v1.Read
+	(*Downstream)(nil),       // 24: balhost.plugin.v1.Downstream
+	(*Options)(nil),          // 25: balhost.plugin.v1.Options
+	(*Call)(nil),             // 26: balhost.plugin.v1.Call
+	(*List)(nil),             // 27: balhost.plugin.v1.List
+	(*ListReply)(nil),        // 28: balhost.plugin.v1.ListReply
+	(*Item)(nil),             // 29: balhost.plugin.v1.Item
+	(*Reply)(nil),            // 30: balhost.plugin.v1.Reply
 }
 var file_balhost_plugin_v1_plugin_proto_depIdxs = []int32{
-	7,  // 0: balhost.plugin.v1.HostFrame.deliver:type_name -> balhost.plugin.v1.Delivery
-	13, // 1: balhost.plugin.v1.HostFrame.drain:type_name -> balhost.plugin.v1.Drain
-	29, // 2: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
-	8,  // 3: balhost.plugin.v1.Delivery.upstream:type_name -> balhost.plugin.v1.Upstream
-	10, // 4: balhost.plugin.v1.Delivery.outcome:type_name -> balhost.plugin.v1.Outcome
-	11, // 5: balhost.plugin.v1.Delivery.receipt:type_name -> balhost.plugin.v1.Receipt
-	12, // 6: balhost.plugin.v1.Delivery.timer:type_name -> balhost.plugin.v1.Timer
-	9,  // 7: balhost.plugin.v1.Outcome.to:type_name -> balhost.plugin.v1.Target
-	16, // 8: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
-	25, // 9: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
-	15, // 10: balhost.plugin.v1.PluginFrame.run_failure:type_name -> balhost.plugin.v1.RunFailure
-	0,  // 11: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
-	17, // 12: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
-	23, // 13: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
-	21, // 14: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
-	22, // 15: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
-	20, // 16: balhost.plugin.v1.Changes.range:type_name -> balhost.plugin.v1.Range
-	18, // 17: balhost.plugin.v1.Changes.schedule:type_name -> balhost.plugin.v1.Schedule
-	19, // 18: balhost.plugin.v1.Schedule.device:type_name -> balhost.plugin.v1.Device
-	9,  // 19: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
-	24, // 20: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
-	23, // 21: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
-	17, // 22: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
-	26, // 23: balhost.plugin.v1.Call.list:type_name -> balhost.plugin.v1.List
-	28, // 24: balhost.plugin.v1.ListReply.item:type_name -> balhost.plugin.v1.Item
-	1,  // 25: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
-	27, // 26: balhost.plugin.v1.Reply.list:type_name -> balhost.plugin.v1.ListReply
-	2,  // 27: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
-	4,  // 28: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
-	6,  // 29: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
-	3,  // 30: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
-	5,  // 31: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
-	14, // 32: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
-	30, // [30:33] is the sub-list for method output_type
-	27, // [27:30] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	5,  // 0: balhost.plugin.v1.ConfigureRequest.limits:type_name -> balhost.plugin.v1.Limits
+	8,  // 1: balhost.plugin.v1.HostFrame.deliver:type_name -> balhost.plugin.v1.Delivery
+	14, // 2: balhost.plugin.v1.HostFrame.drain:type_name -> balhost.plugin.v1.Drain
+	30, // 3: balhost.plugin.v1.HostFrame.reply:type_name -> balhost.plugin.v1.Reply
+	9,  // 4: balhost.plugin.v1.Delivery.upstream:type_name -> balhost.plugin.v1.Upstream
+	11, // 5: balhost.plugin.v1.Delivery.outcome:type_name -> balhost.plugin.v1.Outcome
+	12, // 6: balhost.plugin.v1.Delivery.receipt:type_name -> balhost.plugin.v1.Receipt
+	13, // 7: balhost.plugin.v1.Delivery.timer:type_name -> balhost.plugin.v1.Timer
+	10, // 8: balhost.plugin.v1.Outcome.to:type_name -> balhost.plugin.v1.Target
+	17, // 9: balhost.plugin.v1.PluginFrame.result:type_name -> balhost.plugin.v1.Result
+	26, // 10: balhost.plugin.v1.PluginFrame.call:type_name -> balhost.plugin.v1.Call
+	16, // 11: balhost.plugin.v1.PluginFrame.run_failure:type_name -> balhost.plugin.v1.RunFailure
+	0,  // 12: balhost.plugin.v1.Result.code:type_name -> balhost.plugin.v1.Result.Code
+	18, // 13: balhost.plugin.v1.Result.changes:type_name -> balhost.plugin.v1.Changes
+	24, // 14: balhost.plugin.v1.Changes.send:type_name -> balhost.plugin.v1.Downstream
+	22, // 15: balhost.plugin.v1.Changes.write:type_name -> balhost.plugin.v1.Write
+	23, // 16: balhost.plugin.v1.Changes.read:type_name -> balhost.plugin.v1.Read
+	21, // 17: balhost.plugin.v1.Changes.range:type_name -> balhost.plugin.v1.Range
+	19, // 18: balhost.plugin.v1.Changes.schedule:type_name -> balhost.plugin.v1.Schedule
+	20, // 19: balhost.plugin.v1.Schedule.device:type_name -> balhost.plugin.v1.Device
+	10, // 20: balhost.plugin.v1.Downstream.to:type_name -> balhost.plugin.v1.Target
+	25, // 21: balhost.plugin.v1.Downstream.options:type_name -> balhost.plugin.v1.Options
+	24, // 22: balhost.plugin.v1.Call.send:type_name -> balhost.plugin.v1.Downstream
+	18, // 23: balhost.plugin.v1.Call.update:type_name -> balhost.plugin.v1.Changes
+	27, // 24: balhost.plugin.v1.Call.list:type_name -> balhost.plugin.v1.List
+	29, // 25: balhost.plugin.v1.ListReply.item:type_name -> balhost.plugin.v1.Item
+	1,  // 26: balhost.plugin.v1.Reply.code:type_name -> balhost.plugin.v1.Reply.Code
+	28, // 27: balhost.plugin.v1.Reply.list:type_name -> balhost.plugin.v1.ListReply
+	2,  // 28: balhost.plugin.v1.Plugin.Describe:input_type -> balhost.plugin.v1.DescribeRequest
+	4,  // 29: balhost.plugin.v1.Plugin.Configure:input_type -> balhost.plugin.v1.ConfigureRequest
+	7,  // 30: balhost.plugin.v1.Plugin.Session:input_type -> balhost.plugin.v1.HostFrame
+	3,  // 31: balhost.plugin.v1.Plugin.Describe:output_type -> balhost.plugin.v1.Manifest
+	6,  // 32: balhost.plugin.v1.Plugin.Configure:output_type -> balhost.plugin.v1.ConfigureReply
+	15, // 33: balhost.plugin.v1.Plugin.Session:output_type -> balhost.plugin.v1.PluginFrame
+	31, // [31:34] is the sub-list for method output_type
+	28, // [28:31] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_balhost_plugin_v1_plugin_proto_init() }
@@ -2939,24 +3101,24 @@ func file_balhost_plugin_v1_plugin_proto_init() {
 	if File_balhost_plugin_v1_plugin_proto != nil {
 		return
 	}
-	file_balhost_plugin_v1_plugin_proto_msgTypes[5].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[6].OneofWrappers = []any{
 		(*Delivery_Upstream)(nil),
 		(*Delivery_Outcome)(nil),
 		(*Delivery_Receipt)(nil),
 		(*Delivery_Timer)(nil),
 	}
-	file_balhost_plugin_v1_plugin_proto_msgTypes[7].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[8].OneofWrappers = []any{
 		(*Target_Token)(nil),
 		(*Target_Topic)(nil),
 		(*Target_Condition)(nil),
 		(*Target_Fid)(nil),
 	}
-	file_balhost_plugin_v1_plugin_proto_msgTypes[16].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[17].OneofWrappers = []any{
 		(*Schedule_Device)(nil),
 		(*Schedule_Named)(nil),
 	}
-	file_balhost_plugin_v1_plugin_proto_msgTypes[22].OneofWrappers = []any{}
-	file_balhost_plugin_v1_plugin_proto_msgTypes[23].OneofWrappers = []any{
+	file_balhost_plugin_v1_plugin_proto_msgTypes[23].OneofWrappers = []any{}
+	file_balhost_plugin_v1_plugin_proto_msgTypes[24].OneofWrappers = []any{
 		(*Call_Send)(nil),
 		(*Call_Get)(nil),
 		(*Call_Update)(nil),
@@ -2969,7 +3131,7 @@ func file_balhost_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_balhost_plugin_v1_plugin_proto_rawDesc), len(file_balhost_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

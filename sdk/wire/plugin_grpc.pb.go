@@ -1,6 +1,11 @@
-// The contract between host and plugin. The plugin is the gRPC server, as in
-// go-plugin, and the host is the client. One process serves one Session. Fields
-// are added, and never removed or changed.
+// The contract between host and plugin. PROTOCOL.md, in sdk/wire, says what stands
+// around these messages: the start of a process, TLS, the order of calls, limits and
+// times. The plugin is the gRPC server, as in go-plugin, and the host is the client.
+// One process serves one Session. Fields are added, and never removed or changed, so
+// each side ignores the fields that it does not know.
+//
+// Every string is UTF-8. A result or call in which one is not is refused with the reason.
+// All times are Unix time in milliseconds; 0 is no time.
 //
 // Only the host ends a plugin. It drains the Session and then calls go-plugin's
 // GRPCController/Shutdown. If the process still lives 2 s later, the host sends

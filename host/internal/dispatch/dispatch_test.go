@@ -235,34 +235,6 @@ func TestErrorOnStaleReads(t *testing.T) {
 	}
 }
 
-func TestRefusedChangesCountAsAttempt(t *testing.T) { // P7, P8
-	booted(t, func(b *bench) {
-		b.ledger.refuse = entry.ErrExists
-		b.echo(func(p *process, m *wire.Delivery) {
-			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
-		})
-		b.plugin("bad", "bad", func(p *process, m *wire.Delivery) {
-			p.result(&wire.Result{Delivery: m.Delivery, Code: wire.Result_DONE, Changes: &wire.Changes{Send: []*wire.Downstream{{MessageId: "x"}}}}) // no target
-		})
-		b.upstreams("anna", "1")
-		b.ledger.upstream("bad", "anna", "1")
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		dead := 0
-		for _, s := range b.ledger.ends() {
-			if s.Verdict == entry.Done {
-				t.Errorf("committed: %+v", s)
-			}
-			if s.Verdict == entry.Dead {
-				dead++
-			}
-		}
-		if dead != 2 {
-			t.Errorf("%d dead letters, want 2: %+v", dead, b.ledger.ends())
-		}
-	})
-}
-
 func TestHeldForAbsentPlugin(t *testing.T) {
 	ledger := newLedger()
 	ledger.owners["owned"] = "away"
@@ -757,7 +729,7 @@ func TestSessionsAreNamed(t *testing.T) {
 		for _, b := range []entry.Body{
 			{Upstream: &message.Upstream{Session: "1"}}, {Outcome: &message.Outcome{Session: "1"}}, {Receipt: &message.Receipt{Session: "1"}},
 		} {
-			m := d.encode(b, 1, 1, time.Second)
+			m := d.encode(&Instance{}, b, 1, 1)
 			if got := m.GetUpstream().GetSession() + m.GetOutcome().GetSession() + m.GetReceipt().GetSession(); got != want {
 				t.Errorf("%v comes from session %q, want %q", m, got, want)
 			}

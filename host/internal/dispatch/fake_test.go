@@ -69,7 +69,7 @@ func (f *fakeLedger) add(e entry.Event, b entry.Body) uint64 {
 func (f *fakeLedger) upstream(category, from, data string) uint64 {
 	raw := json.RawMessage(fmt.Sprintf(`{"data":{"v":%q}}`, data))
 	return f.add(entry.Event{Kind: entry.Upstream, Session: "1", Category: category, Device: hash(from)},
-		entry.Body{Upstream: &message.Upstream{ID: "e-" + data, Category: category, From: from, MessageID: data, Raw: raw}})
+		entry.Body{Upstream: &message.Upstream{ID: "e-" + data, Category: category, From: from, MessageID: data, Raw: raw, Data: raw[len(`{"data":`) : len(raw)-1]}})
 }
 
 func (f *fakeLedger) outcome(plugin, group string) uint64 {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,17 +11,21 @@ import (
 	"balhost/sdk/wire"
 )
 
-const (
-	maxCalls = 256                // in one frame; the SDK cuts at 64
-	maxDelay = 7 * 24 * time.Hour // that a handler may ask for
-)
+// maxDelay is the longest wait that a handler may ask for.
+const maxDelay = 7 * 24 * time.Hour
+
+// unfit is of a downstream that the host's config stands against. It may go out after
+// a reload, and all else that is invalid never will.
+type unfit struct{ error }
+
+func (u unfit) Unwrap() error { return u.error }
 
 // Frame takes one frame of the process. On the caller's goroutine, which reads the
 // stream, it answers the calls and checks the results. Run gets the rest.
 func (in *Instance) Frame(f *wire.PluginFrame) {
 	d := in.d
-	if n := len(f.GetCall()); n > maxCalls {
-		in.process.Kill(fmt.Sprintf("sent %d calls in one frame, %d at most are possible", n, maxCalls))
+	if n := len(f.GetCall()); n > wire.MaxCalls {
+		in.process.Kill(fmt.Sprintf("sent %d calls in one frame, %d at most are possible", n, wire.MaxCalls))
 		return
 	}
 	for _, call := range f.GetCall() {
@@ -61,15 +66,13 @@ func (in *Instance) Frame(f *wire.PluginFrame) {
 	})
 }
 
-// check makes a result off the wire the end of its delivery. A result that can't
-// be committed is the handler's failure, and counts as an attempt.
+// check makes a result off the wire the end of its delivery. A result that can never
+// be committed is a dead letter at once. One that can't be now is the handler's failure,
+// and counts as an attempt; so does one without a code, which is a plugin's mistake.
 func (d *Dispatcher) check(in *Instance, r *wire.Result) (e ending) {
 	e.Lease = r.GetDelivery()
-	fails := func(reason string) ending {
-		e.Verdict, e.Reason, e.after, e.Changes = entry.Retry, reason, 0, entry.Changes{}
-		return e
-	}
-	wants := &wire.Changes{Read: r.GetChanges().GetRead()} // an error commits nothing, but counts only if what it has read stands (P7)
+	reads := &wire.Changes{Read: r.GetChanges().GetRead()} // an error commits nothing, but counts only if what it has read stands (P7)
+	wants := reads
 	switch reason := clip(r.GetError()); r.GetCode() {
 	case wire.Result_DONE:
 		e.Verdict, wants = entry.Done, r.GetChanges()
@@ -81,13 +84,25 @@ func (d *Dispatcher) check(in *Instance, r *wire.Result) (e ending) {
 	case wire.Result_RELEASE:
 		return e
 	default:
-		return fails(fmt.Sprintf("result with unknown code %d", r.GetCode()))
+		e.Verdict, e.uncoded = entry.Retry, true
+		e.Reason = strings.TrimSuffix(fmt.Sprintf("a result with the code %s, which is neither DONE, RETRY, REJECT nor RELEASE: %s", r.GetCode(), reason), ": ")
 	}
 	var err error
 	if e.Changes, err = d.changes(in, wants); err != nil {
-		return fails(err.Error())
+		e.Verdict, e.Reason, e.after, e.failed = failure(err), err.Error(), 0, true
+		if e.Changes, err = d.changes(in, reads); err != nil {
+			e.Changes = entry.Changes{}
+		}
 	}
 	return e
+}
+
+// failure is how an event ends whose handler wants what can't be committed.
+func failure(err error) entry.Verdict {
+	if errors.As(err, new(unfit)) || !errors.Is(err, wire.ErrInvalid) {
+		return entry.Retry
+	}
+	return entry.Dead
 }
 
 // changes checks what a plugin wants committed.
@@ -118,9 +133,8 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 
 // clip keeps what a plugin says short enough to be stored and shown.
 func clip(text string) string {
-	const most = 4096
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + "…"
+	if len(text) > wire.MaxError {
+		return strings.ToValidUTF8(text[:wire.MaxError], "") + "…"
 	}
 	return text
 }
@@ -138,11 +152,11 @@ func (d *Dispatcher) downstream(in *Instance, m *wire.Downstream) (entry.Send, e
 	senders := d.o.Senders()
 	id, ok := senders.Meant(checked.Session)
 	if !ok {
-		return entry.Send{}, fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, senders.Names())
+		return entry.Send{}, unfit{fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, checked.Session, senders.Names())}
 	}
 	checked.Session = id
 	if err := senders.Fits(id, checked); err != nil {
-		return entry.Send{}, fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, checked.MessageID, err)
+		return entry.Send{}, unfit{fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, checked.MessageID, err)}
 	}
 	return entry.Send{Message: checked, Tell: in.Outcome}, nil
 }

@@ -101,7 +101,7 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	if frame == nil {
 		frame = &wire.HostFrame{}
 	}
-	frame.Deliver = append(frame.Deliver, d.encode(body, out.number, head.Attempts+1, in.HandlerTimeout))
+	frame.Deliver = append(frame.Deliver, d.encode(in, body, out.number, head.Attempts+1))
 	return frame
 }
 
@@ -143,12 +143,15 @@ func (in *Instance) remove(number uint64) (*delivery, bool) {
 }
 
 // encode makes the delivery of an event. A plugin knows sessions by their names.
-func (d *Dispatcher) encode(b entry.Body, number uint64, attempt int, timeout time.Duration) *wire.Delivery {
-	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(timeout.Milliseconds())}
+func (d *Dispatcher) encode(in *Instance, b entry.Body, number uint64, attempt int) *wire.Delivery {
+	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(in.HandlerTimeout.Milliseconds())}
 	switch {
 	case b.Upstream != nil:
 		u := wire.UpstreamToProto(b.Upstream)
 		u.Session = d.o.Senders().Name(u.Session)
+		if !in.Offsets {
+			u.SpellOut()
+		}
 		m.Event = &wire.Delivery_Upstream{Upstream: u}
 	case b.Outcome != nil:
 		o := wire.OutcomeToProto(b.Outcome)

@@ -49,6 +49,8 @@ type plugin struct {
 	unsaid                 int       // failures since
 	hungAt                 time.Time // when a stuck handler was logged last
 	hungUnsaid             int       // stuck handlers since
+	uncodedAt              time.Time // when a result without a code was logged last
+	uncodedUnsaid          int       // such results since
 	measured               bool      // it has series: from its first process on, until its file is removed
 	waits, handlings       prometheus.Observer
 	stucks                 prometheus.Gauge

@@ -17,13 +17,14 @@ import (
 // to the disk. Verdict 0: the plugin gave the event back and did nothing.
 type ending struct {
 	entry.Settlement
-	after  time.Duration // Retry: the wait that the handler asked for; 0 or less: the usual one
-	lane   *lane
-	late   bool       // the handler's time was up
-	slowed bool       // the wait is the host's, none that the handler named
-	failed bool       // an error, a panic or a time-out, not a rejection
-	run    *turns.Run // what the handler holds of the state until the commit; nil: nothing
-	letter []any      // what the log calls it by, once it is a dead letter
+	after   time.Duration // Retry: the wait that the handler asked for; 0 or less: the usual one
+	lane    *lane
+	late    bool       // the handler's time was up
+	slowed  bool       // the wait is the host's, none that the handler named
+	failed  bool       // an error, a panic, a time-out or a result that can't be, not a rejection
+	uncoded bool       // the result had no code that the host knows
+	run     *turns.Run // what the handler holds of the state until the commit; nil: nothing
+	letter  []any      // what the log calls it by, once it is a dead letter
 }
 
 // end moves one delivery to its end. A number that is not out is a late result: the
@@ -48,6 +49,9 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	case entry.Dead:
 		d.commit(in, e)
 	case entry.Retry:
+		if e.uncoded {
+			d.uncoded(in.of, time.Now())
+		}
 		if e.late {
 			e.Changes = entry.Changes{} // a time-out counts, whatever it had read
 		}
@@ -136,7 +140,12 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		d.reread(p, l)
 	case err != nil: // what it wanted to commit can't be: the handler's fault
 		e.Changes = entry.Changes{}
-		d.retry(in, e, 0, err.Error())
+		if e.Reason = err.Error(); failure(translate(err)) == entry.Dead {
+			e.Verdict, e.failed = entry.Dead, true
+			d.commit(in, e)
+			return
+		}
+		d.retry(in, e, 0, e.Reason)
 	case s.Verdict == entry.Retry:
 		d.note(p, l.head(), "retried", &p.retried)
 		d.failed(p, l.head(), s)

@@ -9,7 +9,7 @@ import (
 
 const (
 	stuckGrace  = 5 * time.Second
-	extendEvery = 30 * time.Second // three times what the wire asks for
+	extendEvery = 3 * wire.ExtendWithin // some patience beside what the wire asks for
 )
 
 // watch looks once a second for handlers whose time is up: their contexts end.
@@ -87,6 +87,18 @@ func (d *Dispatcher) hangs(p *plugin, out *delivery, now time.Time) {
 		"plugin", p.name, "lane", d.laneName(p, out.lane), "seq", head.Seq, "attempt", head.Attempts+1,
 		"took", now.Sub(out.started).Round(time.Second), "unsaid", p.hungUnsaid)...)
 	p.hungAt, p.hungUnsaid = now, 0
+}
+
+// uncoded logs that a plugin sends results without a code that the host knows: at most
+// once in sayEvery, since such a plugin sends no others.
+func (d *Dispatcher) uncoded(p *plugin, now time.Time) {
+	if now.Sub(p.uncodedAt) < sayEvery {
+		p.uncodedUnsaid++
+		return
+	}
+	d.log.Warn("plugin sends results without a known code, so their events come again: it must set DONE, RETRY, REJECT or RELEASE",
+		"plugin", p.name, "unsaid", p.uncodedUnsaid)
+	p.uncodedAt, p.uncodedUnsaid = now, 0
 }
 
 // measure follows the rate of the last seconds. The latest second weighs a third.

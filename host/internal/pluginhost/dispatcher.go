@@ -37,6 +37,7 @@ func Facts(o PluginOptions, m *wire.Manifest) (instance.Facts, error) {
 	}
 	return instance.Facts{
 		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(),
+		Offsets:     slices.Contains(m.GetCapabilities(), wire.Offsets),
 		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
 		Alone: o.Strategy == Recreate,
 	}, nil

@@ -145,3 +145,15 @@ func TestUntoldCertificateIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// Categories that config.hcl gives to a plugin without a handler for upstreams are
+// refused: it would take them and handle none.
+func TestCategoriesWithoutHandler(t *testing.T) {
+	b := newBench(t)
+	b.put("mute", "")
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{Categories: []string{"com.example.app"}} }
+	b.run()
+	if s := b.state("mute", Refused); !strings.Contains(s.Reason, "has no handler for upstreams, and config.hcl gives it categories") {
+		t.Errorf("%q", s.Reason)
+	}
+}

@@ -133,6 +133,9 @@ func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Man
 		signalSelf(syscall.SIGKILL)
 	}
 	m := &wire.Manifest{Name: p.name, Version: "1.2", Categories: []string{"com.example." + p.name}, Order: "device", Upstream: p.name != "deedless"}
+	if p.name == "mute" {
+		m.Upstream, m.Categories = false, nil
+	}
 	if p.name == "greedy" {
 		for n := range 1000 {
 			m.Categories = append(m.Categories, fmt.Sprint("com.example.n", n))

@@ -19,12 +19,15 @@ func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
 	limit := l.host.limits.Answer
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version})
+	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version, Capabilities: wire.HostCapabilities()})
 	if err != nil {
 		return process.Failed("Describe", limit, err)
 	}
 	if err := wire.CheckManifest(l.name, m); err != nil { // its limits bound what the dispatcher does with a claim
 		return artefact.Fault(plain.Line(err.Error(), 400))
+	}
+	if len(l.options.Categories) > 0 && !m.GetUpstream() { // they would be lost to it
+		return artefact.Fault("it has no handler for upstreams, and config.hcl gives it categories: take them out, or add the handler")
 	}
 	l.manifest = m
 	return nil
@@ -93,6 +96,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	l.sessions = l.host.toldSessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
 		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions.names, Transports: l.sessions.transports,
+		HostVersion: l.host.o.Version, Limits: wire.NewLimits(l.facts.MaxInFlight, l.host.limits.ping),
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
