@@ -37,10 +37,19 @@ var (
 	ErrUnusable = errors.New("no plugin can handle it")
 )
 
-// Conflict is an ErrConflict that says which keys have changed.
-type Conflict struct{ Keys []string }
+// Conflict is an ErrConflict that says what has changed.
+type Conflict struct {
+	Keys     []string // that were read, or that came or changed in what was listed
+	Prefixes []string // of the ranges that have changed
+}
 
-func (c *Conflict) Error() string { return fmt.Sprintf("%v: %.200q", ErrConflict, c.Keys) }
+func (c *Conflict) Error() string {
+	if len(c.Keys) == 0 { // nothing names a key that has gone from a range
+		return fmt.Sprintf("%v: keys that begin with %.200q", ErrConflict, c.Prefixes)
+	}
+	return fmt.Sprintf("%v: %.200q", ErrConflict, c.Keys)
+}
+
 func (c *Conflict) Unwrap() error { return ErrConflict }
 
 // NoSuch makes an ErrUnknown that says what was not found, and where to look.
@@ -212,7 +221,42 @@ type Read struct {
 // Last is "", it goes to the end of the prefix.
 type Range struct {
 	Prefix, After, Last string
-	Digest              string // of the keys and their versions, as List gave it
+	Digest              Digest // as List gave it
+}
+
+// Digest says what a List has seen of a range. A write gives its key a version that is greater
+// than all before. So if a range has the same digest later, it has the same keys with the same
+// versions.
+type Digest struct {
+	Keys   int
+	Newest uint64 // the greatest version; 0 if there is no key
+}
+
+// See adds a key with this version.
+func (d *Digest) See(version uint64) {
+	d.Keys++
+	d.Newest = max(d.Newest, version)
+}
+
+// Span asks for a plugin's keys that begin with Prefix and are greater than After, in the order
+// of their bytes.
+type Span struct {
+	Prefix, After string
+	Keys, Bytes   int // at most so many; but one key with its value always fits
+}
+
+// Listing is what there is of a Span.
+type Listing struct {
+	Items  []Item
+	More   bool // there are others behind the last
+	Digest Digest
+}
+
+// Item is one key of a plugin's state.
+type Item struct {
+	Key     string
+	Value   json.RawMessage
+	Version uint64
 }
 
 // Schedule sets a timer of a plugin, and replaces the one with the same key; or ends it.

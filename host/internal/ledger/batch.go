@@ -13,6 +13,8 @@ type store interface {
 	Get(key []byte) (value []byte, found bool, err error)
 	// GetExpired also finds records that the store treats as expired. Its clock may be wrong.
 	GetExpired(key []byte) (value []byte, found bool, err error)
+	// Scan gives records in the order of keys. What it gives is valid until f returns.
+	Scan(span state.Span, f func(key, value []byte) (more bool, err error)) error
 }
 
 // stamp holds what the rules must not look up themselves. So the same operations with
@@ -39,6 +41,7 @@ type batch struct {
 	changes []state.Change // they point into the arena, and into the pages and summaries that are being written
 	written map[string]int // key to position in changes
 	most    int            // the most keys that written has had since it was made
+	values  []int          // positions in changes of plugins' state
 	freed   int64          // bytes of records deleted
 
 	newEvents pageWriter
@@ -104,7 +107,7 @@ func (b *batch) end() {
 		b.most = max(b.most, len(b.written))
 		clear(b.written)
 	}
-	b.calls, b.effects, b.changes, b.owners = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0]
+	b.calls, b.effects, b.changes, b.owners, b.values = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0], b.values[:0]
 }
 
 // emptied clears buf for the next batch. If a slice of it outlives its batch by mistake,
@@ -170,6 +173,9 @@ func (b *batch) note(c state.Change) {
 		return
 	}
 	b.written[key] = len(b.changes)
+	if c.Key[0] == kindValue {
+		b.values = append(b.values, len(b.changes))
+	}
 	b.changes = append(b.changes, c)
 }
 

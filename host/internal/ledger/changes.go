@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
 
@@ -24,9 +25,6 @@ var (
 	errNoKey   = errors.New("a state key must not be empty")
 	errNoID    = errors.New("a downstream needs a message id and a session")
 )
-
-// maxReads bounds the reads of one operation: each is a lookup in the committer.
-const maxReads = message.MaxChanges
 
 // defaultTTL is how long CCS keeps a downstream without a TTL: four weeks
 // (ccs-protocol.md §3.1). The ledger keeps it no longer either.
@@ -65,8 +63,12 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 	for _, w := range c.Writes {
 		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
 	}
-	bytes += len(c.Reads) * recordExtra // nothing is written, but each needs a look-up
-	return bytes, 2*len(c.Sends) + len(c.Writes) + len(c.Reads)
+	looks := len(c.Reads)
+	for _, r := range c.Ranges {
+		looks += 1 + r.Digest.Keys
+	}
+	bytes += looks * recordExtra // nothing is written, but it is looked for
+	return bytes, 2*len(c.Sends) + len(c.Writes) + looks
 }
 
 func weighMessage(m *message.Checked) int {
@@ -81,7 +83,7 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 	if c.Empty() {
 		return nil
 	}
-	if err := b.checkReads(plugin, c.Reads); err != nil {
+	if err := b.checkReads(plugin, c); err != nil {
 		return err
 	}
 	for _, w := range c.Writes {
@@ -111,27 +113,6 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 	return nil
 }
 
-// checkReads compares what was read with what is there: a *entry.Conflict names
-// all keys that have changed (P7).
-func (b *batch) checkReads(plugin string, reads []entry.Read) error {
-	if len(reads) > maxReads {
-		return fmt.Errorf("%d reads of state, more than %d: %w", len(reads), maxReads, entry.ErrTooLarge)
-	}
-	var changed []string
-	for _, r := range reads {
-		if err := checkState(plugin, r.Key); err != nil {
-			return fmt.Errorf("read state %q: %w", clip(r.Key, 64), err)
-		}
-		if v, _ := b.version(plugin, r.Key); v != r.Version {
-			changed = append(changed, r.Key)
-		}
-	}
-	if changed != nil {
-		return &entry.Conflict{Keys: changed}
-	}
-	return nil
-}
-
 // version returns a state key's version and where it is; 0 when there is none.
 func (b *batch) version(plugin, key string) (version uint64, at lent) {
 	from := b.mark()
@@ -148,8 +129,8 @@ func (b *batch) write(plugin string, w entry.Write, version uint64) {
 	switch {
 	case w.Value != nil:
 		from := b.mark()
-		b.arena = appendValue(b.arena, value{version, w.Value})
-		b.set(key, from)
+		b.arena = sealRecord(appendValue(b.arena, value{version, w.Value}), from, key)
+		b.put(state.Change{Key: key, Value: b.since(from), New: old == 0})
 		if old == 0 {
 			b.tally.values++
 		}

@@ -35,7 +35,8 @@
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
 // credit bound what can be in it. What is read comes from memory, as far as the index
-// holds it, else from the disk by exact key.
+// holds it, else from the disk by exact key. Only the state of plugins is also read in
+// order (List), and again inside the commit of who has listed it.
 //
 // # Memory
 //

@@ -27,6 +27,9 @@ const (
 	kindOwner      = 'O'
 )
 
+// ordered are the kinds of which the state keeps the keys in order.
+const ordered = string(rune(kindValue))
+
 var (
 	keySchema  = []byte{kindMeta, 'v'}
 	keyCounter = []byte{kindMeta, 'c'}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,11 +82,41 @@ func (m *model) accept(u message.Upstream) {
 	m.events = append(m.events, modelEvent{Body: u})
 }
 
-// refuses says why changes can't be committed, if they can't. read has the
-// model's versions of what was read.
-func (m *model) refuses(plugin string, c entry.Changes, read []int) (why []error) {
+// seen is what changes have read and listed, as the model has it.
+type seen struct {
+	versions []int
+	ranges   []string // what list made of them
+}
+
+// list is a plugin's state in a range, as text.
+func (m *model) list(plugin string, r entry.Range) (text string) {
+	for _, key := range m.keys(plugin, r) {
+		text += fmt.Sprint(key, m.state[plugin+key], " ")
+	}
+	return text
+}
+
+// keys are a plugin's keys in a range, in order.
+func (m *model) keys(plugin string, r entry.Range) (keys []string) {
+	for name := range m.state {
+		key, mine := strings.CutPrefix(name, plugin)
+		if mine && strings.HasPrefix(key, r.Prefix) && key > r.After && (r.Last == "" || key <= r.Last) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// refuses says why changes can't be committed, if they can't.
+func (m *model) refuses(plugin string, c entry.Changes, read seen) (why []error) {
 	for i, r := range c.Reads {
-		if m.state[plugin+r.Key].version != read[i] {
+		if m.state[plugin+r.Key].version != read.versions[i] {
+			why = append(why, entry.ErrConflict)
+		}
+	}
+	for i, r := range c.Ranges {
+		if m.list(plugin, r) != read.ranges[i] {
 			why = append(why, entry.ErrConflict)
 		}
 	}
@@ -204,20 +235,46 @@ func (s *steps) compare(rt *rapid.T) {
 	}
 	s.same(rt, "downstreams", s.m.downs, downs)
 	s.compareDead(rt)
-	for _, key := range []string{"pk", "pl", "qk", "ql"} {
-		v, version, err := s.l.Get(key[:1], key[1:])
-		s.must(err)
-		want := s.m.state[key]
-		if string(v) != want.text || (version == 0) != (want.version == 0) {
-			rt.Fatalf("state %s is %q, should be %q", key, v, want.text)
-		}
-	}
+	s.compareState(rt)
 	want := s.m.counts
 	want.Events, want.Downstreams, want.Dead = len(s.m.events), len(s.m.downs), len(s.m.dead)
 	c := s.l.Counts()
 	c.Duplicates = 0
 	s.same(rt, "counts", want, c)
 	s.must(s.l.Verify(s.t.Context()))
+}
+
+func (s *steps) compareState(rt *rapid.T) {
+	for _, plugin := range []string{"p", "q"} {
+		for _, key := range stateKeys {
+			v, version, err := s.l.Get(plugin, key)
+			s.must(err)
+			want := s.m.state[plugin+key]
+			if string(v) != want.text || (version == 0) != (want.version == 0) {
+				rt.Fatalf("state %s of %s is %q, should be %q", key, plugin, v, want.text)
+			}
+		}
+		span := entry.Span{
+			Prefix: rapid.SampledFrom([]string{"", "k", "k/", "m"}).Draw(rt, "prefix"),
+			After:  rapid.SampledFrom(append(stateKeys, "", "k/")).Draw(rt, "after"),
+			Keys:   rapid.IntRange(1, 5).Draw(rt, "most"), Bytes: 1 << 20,
+		}
+		got, err := s.l.List(plugin, span)
+		s.must(err)
+		want := s.m.keys(plugin, entry.Range{Prefix: span.Prefix, After: span.After})
+		if more := len(want) > span.Keys; got.More != more {
+			rt.Fatalf("there are more than %d keys: %v, should be %v", span.Keys, got.More, more)
+		}
+		want = want[:min(span.Keys, len(want))]
+		if len(got.Items) != len(want) || got.Digest.Keys != len(want) {
+			rt.Fatalf("%v lists %v, should list %v", span, got, want)
+		}
+		for i, it := range got.Items {
+			if it.Key != want[i] || string(it.Value) != s.m.state[plugin+it.Key].text || it.Version == 0 {
+				rt.Fatalf("%v lists %v, should list %v", span, got, want)
+			}
+		}
+	}
 }
 
 func (s *steps) compareEvents(rt *rapid.T) {

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -226,20 +225,4 @@ func (l *Ledger) readPage(kind byte, first uint64) (_ reader, old bool, err erro
 		l.cache.put(key, own)
 	}
 	return own, false, err
-}
-
-// Get reads one key of a plugin's state. A key that does not exist has version 0 and no value.
-func (l *Ledger) Get(plugin, key string) (value json.RawMessage, version uint64, err error) {
-	if err := checkState(plugin, key); err != nil {
-		return nil, 0, fmt.Errorf("read state %q: %w", clip(key, 64), err)
-	}
-	err = l.read(appendValueKey(nil, plugin, key), func(r *reader) error {
-		v := readValue(r)
-		value, version = v.json, v.version
-		return r.done()
-	})
-	if errors.Is(err, errGone) {
-		return nil, 0, nil
-	}
-	return value, version, err
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // Settle ends one handing out of an event, and commits with it all that its handler
-// did (P7). Whatever the verdict is, it counts only if no key of Changes.Reads has
-// changed. done gets nil after the commit, or why nothing was stored: entry.ErrLease,
+// did (P7). Whatever the verdict is, it counts only if nothing of Changes.Reads and
+// Changes.Ranges has changed. done gets nil after the commit, or why nothing was stored: entry.ErrLease,
 // ErrConflict, ErrExists, ErrTooLarge or ErrClosed. What s points to belongs to the
 // ledger from now on.
 func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
@@ -41,7 +41,7 @@ func (o *settle) apply(b *batch) error {
 		}
 		b.finish(ev, o.Plugin)
 	case entry.Retry, entry.Dead:
-		if err := b.checkReads(o.Plugin, o.Changes.Reads); err != nil {
+		if err := b.checkReads(o.Plugin, o.Changes); err != nil {
 			return err
 		}
 		if o.Verdict == entry.Dead {

@@ -112,20 +112,23 @@ func (s *steps) send(rt *rapid.T) entry.Send {
 	}}
 }
 
-// changes draws what a handler did. read has the model's versions of what it read.
-func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read []int) {
+// stateKeys are the keys of the plugins' state, of which some begin with others.
+var stateKeys = []string{"k", "k/1", "k/2", "l"}
+
+// changes draws what a handler did, and what it has read.
+func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read seen) {
 	for range rapid.SampledFrom([]int{0, 1, 2, 8}).Draw(rt, "sends") {
 		c.Sends = append(c.Sends, s.send(rt))
 	}
 	for range rapid.IntRange(0, 2).Draw(rt, "writes") {
-		w := entry.Write{Key: rapid.SampledFrom([]string{"k", "l"}).Draw(rt, "key")}
+		w := entry.Write{Key: rapid.SampledFrom(stateKeys).Draw(rt, "key")}
 		if rapid.Bool().Draw(rt, "put") {
 			w.Value = json.RawMessage(fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "value")))
 		}
 		c.Writes = append(c.Writes, w)
 	}
 	for range rapid.IntRange(0, 2).Draw(rt, "reads") {
-		key := rapid.SampledFrom([]string{"k", "l"}).Draw(rt, "key")
+		key := rapid.SampledFrom(stateKeys).Draw(rt, "key")
 		_, version, err := s.l.Get(plugin, key)
 		s.must(err)
 		mine := s.m.state[plugin+key].version
@@ -134,9 +137,33 @@ func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read []int
 			mine = -1
 		}
 		c.Reads = append(c.Reads, entry.Read{Key: key, Version: version})
-		read = append(read, mine)
+		read.versions = append(read.versions, mine)
+	}
+	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(rt, "ranges") {
+		r, was := s.listed(rt, plugin)
+		c.Ranges, read.ranges = append(c.Ranges, r), append(read.ranges, was)
 	}
 	return c, read
+}
+
+// listed draws a range that a handler has listed, up to some key or to its end.
+func (s *steps) listed(rt *rapid.T, plugin string) (r entry.Range, was string) {
+	span := entry.Span{
+		Prefix: rapid.SampledFrom([]string{"", "k", "k/", "l", "m"}).Draw(rt, "prefix"),
+		After:  rapid.SampledFrom([]string{"", "", "k", "k/1"}).Draw(rt, "after"),
+		Keys:   rapid.IntRange(1, 5).Draw(rt, "most"), Bytes: rapid.SampledFrom([]int{1, 40, 1 << 20}).Draw(rt, "bytes"),
+	}
+	got, err := s.l.List(plugin, span)
+	s.must(err)
+	r = entry.Range{Prefix: span.Prefix, After: span.After, Digest: got.Digest}
+	if got.More {
+		r.Last = got.Items[len(got.Items)-1].Key
+	}
+	was = s.m.list(plugin, r)
+	if rapid.IntRange(0, 4).Draw(rt, "stale range") == 0 {
+		return entry.Range{Prefix: r.Prefix, After: r.After, Last: r.Last, Digest: entry.Digest{Keys: r.Digest.Keys, Newest: r.Digest.Newest + 1}}, "another"
+	}
+	return r, was
 }
 
 // pick draws a pending event; nil when there is none.
@@ -159,17 +186,19 @@ func (s *steps) settle(rt *rapid.T) {
 		Seq: ev.seq, Lease: 3, Plugin: plugin, Reason: "because of " + plugin,
 		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead}).Draw(rt, "verdict"),
 	}
-	var read []int
+	var read seen
 	switch set.Verdict {
 	case entry.Done:
 		set.Changes, read = s.changes(rt, plugin)
-	case entry.Retry:
+	default: // what it has read counts, and nothing else
+		set.Changes, read = s.changes(rt, plugin)
+		set.Changes.Sends, set.Changes.Writes = nil, nil
 		set.Due = s.m.clock.now().Add(time.Minute)
 	}
 	s.submit(set, read)
 }
 
-func (s *steps) submit(set entry.Settlement, read []int) {
+func (s *steps) submit(set entry.Settlement, read seen) {
 	mine := own(set.Changes)
 	s.do(func(done func(error)) { s.l.Settle(set, done) }, func(err error) error {
 		i := s.m.find(set.Seq)

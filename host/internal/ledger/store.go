@@ -64,6 +64,7 @@ func (l *Ledger) openStore() (err error) {
 	l.state, err = state.Open(state.Options{
 		Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger"), Bad: l.poison, Durable: l.trim,
 		Layer: l.o.Sizes.Layer, MemTable: l.o.Sizes.MemTable, Rotate: l.o.Sizes.Rotate,
+		Ordered: ordered,
 	})
 	if err != nil {
 		return err
