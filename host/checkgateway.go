@@ -82,6 +82,9 @@ func (f *findings) lookAtGateway(session string, g config.Gateway, now time.Time
 			f.note("session %q: the certificate %s expires in %s", session, g.CertFile, short(until.Sub(now)))
 		}
 	}
+	if g.ProxyProtocol && g.CertFile == "" {
+		f.note("session %q: proxy_protocol without a tls block: a proxy that speaks it passes the devices' bytes on as they are, so they come without TLS, unless the proxy itself ends TLS", session)
+	}
 	for i, rule := range g.Auth {
 		if rule.Kind == credential.Static && found.Behind && !rule.Insecure {
 			f.note(`session %q: auth "static" lets everybody who has its token, and whom the proxy lets through, send in the name of every device`, session)

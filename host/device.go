@@ -102,7 +102,8 @@ func (f *deviceFlags) send(cmd *cobra.Command, m frame.Message, ttl time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 	defer cancel()
-	if err := d.Flush(ctx); errors.Is(err, context.DeadlineExceeded) {
+	err = advised(d.Flush(ctx))
+	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer that counts within %s; nobody knows whether %s is stored: send it again with --id %[2]s", f.timeout, id)
 	} else if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (f *deviceFlags) listen(cmd *cobra.Command, count int, opened bool) error {
 	if err != nil {
 		return err
 	}
-	err = d.Connect(ctx)
+	err = advised(d.Connect(ctx))
 	switch {
 	case lost != nil:
 		return lost
@@ -194,6 +195,17 @@ func printPush(out io.Writer, p devicesim.Push, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(out, "%s %s\n", p.ID, text)
 	return err
+}
+
+// advised adds to err what to do when the gateway's certificate is not trusted.
+func advised(err error) error {
+	if !errors.Is(err, devicesim.ErrUntrusted) {
+		return err
+	}
+	if _, name := errors.AsType[x509.HostnameError](err); name {
+		return fmt.Errorf("%w: let --url have the name that the certificate is for", err)
+	}
+	return fmt.Errorf("%w: if it is the right gateway, give the CA of its certificate with --ca-file", err)
 }
 
 func (f *deviceFlags) add(cmd *cobra.Command) {

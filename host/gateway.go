@@ -18,7 +18,7 @@ func upByGateway(s status.Session) (up, ack string) {
 
 // stateGateway is the state of a session that has a gateway alone, in a word.
 func stateGateway(s status.Session) string {
-	if s.Gateway.Address == "" {
+	if s.Gateway.Address == "" || s.Gateway.Mute != "" {
 		return "not listening"
 	}
 	return "ready"
@@ -32,6 +32,9 @@ func printGateway(p func(string, ...any), g status.Gateway, now time.Time) {
 	p("gateway at %s: %s connected, %d of %d connections; up: %d stored, %d known already, %d refused, %s; down: %d sent, %d acked, %d in flight",
 		g.Address, count(g.Sockets, "device", "devices"), g.Connections, g.MaxConnections,
 		g.Stored, g.Duplicates, g.Refused, count(int(g.Receipts), "receipt", "receipts"), g.Downstreams, g.Acked, g.InFlight)
+	if g.Mute != "" {
+		p("gateway: does not listen, and tries again: %s", g.Mute)
+	}
 	if g.Returned > 0 {
 		p("gateway: %s given back, because the device did not ack in time or its connection ended", count(int(g.Returned), "downstream was", "downstreams were"))
 	}

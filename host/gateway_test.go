@@ -52,6 +52,7 @@ func TestStatusOfGateway(t *testing.T) {
 		"no category": {func(s *status.Session) {
 			s.Gateway.NoCategory, s.Gateway.LastNoCategory, s.Gateway.LastNoCategoryAt = 1, "phone-1", now.Add(-time.Minute)
 		}, []string{"  phones: gateway: 1 upstream had no category, so only a plugin with the category \"*\" gets such, the last 1m0s ago: phone-1\n"}, ""},
+		"mute":     {func(s *status.Session) { s.Gateway.Mute = "address already in use" }, []string{" not listening ", "gateway: does not listen, and tries again: address already in use\n"}, ""},
 		"no room":  {func(s *status.Session) { s.Gateway.NoRoom, s.Gateway.Returned = 3, 1 }, []string{"3 upstreams or receipts were not stored for now", "1 downstream was given back"}, ""},
 		"expiring": {func(s *status.Session) { s.Gateway.CertUntil = now.Add(50 * time.Hour) }, []string{"its certificate expires in 2d2h\n"}, ""},
 		"expired":  {func(s *status.Session) { s.Gateway.CertUntil = now.Add(-time.Hour) }, []string{"its certificate has expired 1h0m ago\n"}, ""},
@@ -130,6 +131,22 @@ session "phones" {
 		t.Errorf("a secret is shown:\n%s%s", out, said)
 	}
 
+	write(t, "config.hcl", `
+session "phones" {
+  sender_id = "739201846512"
+  gateway {
+    listen          = "127.0.0.1:8443"
+    trusted_proxies = ["127.0.0.1"]
+    proxy_protocol  = true
+    auth "static" {
+      token = "hunter2"
+    }
+  }
+}
+`, 0o600)
+	if code, out, said := line(t, "check"); code != 0 || !strings.Contains(out, "proxy_protocol without a tls block") {
+		t.Errorf("exit %d\n%s%s", code, out, said)
+	}
 	write(t, "config.hcl", config("127.0.0.1:8443", "https://127.0.0.1:1/jwks"), 0o600)
 	if code, out, said := line(t, "check"); code != 0 || !strings.Contains(out, "keys of https://127.0.0.1:1/jwks, not asked") {
 		t.Errorf("exit %d\n%s%s", code, out, said)

@@ -58,12 +58,19 @@ func (c *checker) rule(b fileAuth) credential.Rule {
 		r.Project, r.JWKS = c.project(b.Project), c.jwks(b.JWKS)
 	case credential.HMAC:
 		r.Master, r.Secrets = c.secret(b.Master), c.secrets(b.Secrets)
+		if n := len(r.Master); n > 0 && n < leastMaster {
+			c.bad(b.Master, "has %d bytes: who has one device's secret could guess it, and so all others; give it %d or more, as from: openssl rand -base64 32", n, leastMaster)
+		}
 		if (b.Master == nil) == (b.Secrets == nil) {
 			c.problem(b.Range, `auth "hmac" needs either master, from which each device's secret is made, or secrets = { "dev-1" = … }`)
 		}
 	}
 	return r
 }
+
+// leastMaster is how many bytes the master of all devices' secrets has at least: 16 that
+// are random nobody can guess.
+const leastMaster = 16
 
 // keys are the keys of the block by their names; nil where one is absent.
 func (b fileAuth) keys() map[string]*hcl.Attribute {

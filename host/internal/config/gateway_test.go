@@ -74,7 +74,7 @@ func gatewayFolder(t *testing.T) string {
 	cert, key := certificate(t, "localhost")
 	_, other := certificate(t, "localhost")
 	for name, text := range map[string]string{
-		"tls.crt": cert, "tls.key": key, "other.key": other, "jwks.json": publicKeys(t), "text": "no PEM", "empty.json": `{"keys":[]}`, "dev-1.key": "secret of dev-1\n",
+		"tls.crt": cert, "tls.key": key, "other.key": other, "jwks.json": publicKeys(t), "text": "no PEM", "empty.json": `{"keys":[]}`, "dev-1.key": "the secret of dev-1\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -159,8 +159,8 @@ huawei {
 			{Kind: credential.JWT, JWKS: "https://login.example.com/jwks?v=1", FromClaim: "sub"},
 			{Kind: credential.Firebase, Project: "my-app-1a2b3"},
 			{Kind: credential.Firebase, Project: "example.com:my-app", JWKS: at("jwks.json"), AppCheck: &credential.AppCheck{ProjectNumber: "8"}},
-			{Kind: credential.HMAC, Master: "secret of dev-1"},
-			{Kind: credential.HMAC, Secrets: map[string]Secret{"dev-1": "secret of dev-1", "dev_2": "two"}},
+			{Kind: credential.HMAC, Master: "the secret of dev-1"},
+			{Kind: credential.HMAC, Secrets: map[string]Secret{"dev-1": "the secret of dev-1", "dev_2": "two"}},
 		},
 		Huawei: &Huawei{CallbackKey: "callback", CallbackUser: "balhost"},
 	}
@@ -247,6 +247,7 @@ func TestGatewayProblems(t *testing.T) {
 		"a name as project":        {one("auth \"firebase\" {\n project = \"My App\"\n}"), `project: "My App" can't be a project's id`},
 		"neither":                  {hmac(""), `auth "hmac" needs either master`},
 		"both":                     {hmac("master = \"hunter2\"\nsecrets = { a = \"hunter2\" }"), `auth "hmac" needs either master`},
+		"a short master":           {hmac("master = \"hunter2\""), `master: has 7 bytes: who has one device's secret could guess it`},
 		"secrets as text":          {hmac(`secrets = "hunter2"`), `secrets: want an object like { "dev-1" = file("dev-1.key") }, not a string`},
 		"no secret":                {hmac(`secrets = {}`), "secrets: has no key in it"},
 		"empty secret":             {hmac(`secrets = { "dev-1" = "" }`), "secrets: dev-1: is empty"},
@@ -282,6 +283,7 @@ func TestGatewayProblems(t *testing.T) {
 		"the admin's socket":       {gated("listen = \"unix:a.sock\"\n"+static) + "admin {\n listen = \"unix:./a.sock\"\n}\n", "is already the address of the admin block"},
 		"socket in the host's":     {gated("listen = \"unix:data/run/g.sock\"\n" + static), "lies in the host's own folder: choose another path, such as " + dir + "/data/g.sock"},
 		"key in the host's":        {files("tls.crt", "data/run/tls.key"), "key_file: " + dir + "/data/run/tls.key lies in the host's own folder"},
+		"a key's path":             {files("tls.crt", "none.key"), `key_file = "none.key"`},
 		"twice":                    {gated(static + "huawei {\n callback_key = \"k\"\n}\nhuawei {\n callback_key = \"k\"\n}"), "Duplicate huawei block"},
 	} {
 		t.Run(name, func(t *testing.T) {

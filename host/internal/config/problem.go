@@ -153,6 +153,9 @@ func (c *checker) later(a *hcl.Attribute) {
 // secretKey matches a key that may hold a secret (ours or a plugin's) and its value.
 var secretKey = regexp.MustCompile(`(?i)((?:^|[\s{,])(?:"[\w-]*(?:key|token|secret|passw|credential|master)[\w-]*"|[\w-]*(?:key|token|secret|passw|credential|master)[\w-]*|env)\s*[=:]\s*).*`)
 
+// pathOfKey matches a line that has the path of a key and no key.
+var pathOfKey = regexp.MustCompile(`^key_file\s*=\s*"[^"]*"$`)
+
 // userInfo matches a name and a password in a URL.
 var userInfo = regexp.MustCompile(`://[^/@\s"]+@`)
 
@@ -165,6 +168,9 @@ func showable(line []byte) string {
 	if len(line) > most { // cut first: the line may be as long as the file
 		line, rest = line[:most], " …"
 	}
-	shown := secretKey.ReplaceAllString(string(line), "${1}"+secret.Hidden)
+	shown := string(line)
+	if !pathOfKey.MatchString(shown) {
+		shown = secretKey.ReplaceAllString(shown, "${1}"+secret.Hidden)
+	}
 	return strings.ToValidUTF8(userInfo.ReplaceAllString(shown, "://"+secret.Hidden+"@"), "") + rest
 }

@@ -27,6 +27,9 @@ func (d *Device) Connect(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if bad := untrusted(err); bad != nil {
+			return bad
+		}
 		d.tell("closed", err.Error())
 		if welcomed {
 			failures = 0

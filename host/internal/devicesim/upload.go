@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,17 @@ import (
 // ErrDenied means that the gateway refuses even a new credential, or what the device says
 // with it. Time does not heal that.
 var ErrDenied = errors.New("the gateway refuses this device")
+
+// ErrUntrusted means that the gateway's certificate is not one that the device trusts.
+var ErrUntrusted = errors.New("the gateway's certificate is not trusted")
+
+// untrusted is ErrUntrusted for an error of a connection that has failed for this; else nil.
+func untrusted(err error) error {
+	if bad, is := errors.AsType[*tls.CertificateVerificationError](err); is {
+		return fmt.Errorf("%w: %w", ErrUntrusted, bad.Err)
+	}
+	return nil
+}
 
 // Upload sends what is in the queue, now and later, over HTTP, until ctx ends.
 func (d *Device) Upload(ctx context.Context) error {
@@ -36,7 +48,7 @@ func (d *Device) Upload(ctx context.Context) error {
 }
 
 // Flush sends what is in the queue over HTTP, and returns when it is empty: what was in it is stored,
-// or refused, or has expired. The error is ctx's, or ErrDenied.
+// or refused, or has expired. The error is ctx's, ErrDenied or ErrUntrusted.
 func (d *Device) Flush(ctx context.Context) error {
 	if err := d.begin(ctx); err != nil {
 		return err
@@ -63,6 +75,8 @@ func (d *Device) Flush(ctx context.Context) error {
 			continue
 		case err == nil:
 			err = errors.New(a.text())
+		case untrusted(err) != nil:
+			return untrusted(err)
 		}
 		failures++
 		wait := max(a.retryAfter, d.delay(failures))

@@ -2,10 +2,14 @@ package devicesim
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -212,6 +216,28 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		if got := retryAfter(text, now); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A certificate that the device does not trust gets no better by waiting: Flush and Connect
+// end at once.
+func TestUntrusted(t *testing.T) {
+	g := httptest.NewUnstartedServer(http.NotFoundHandler())
+	g.Config.ErrorLog = log.New(io.Discard, "", 0)
+	g.StartTLS()
+	defer g.Close()
+	d, err := New(Options{URL: g.URL, From: "phone-1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Send(upstream("a")); err != nil {
+		t.Fatal(err)
+	}
+	for name, try := range map[string]func(context.Context) error{"Flush": d.Flush, "Connect": d.Connect} {
+		err := try(t.Context())
+		if !errors.Is(err, ErrUntrusted) || !errors.As(err, new(x509.UnknownAuthorityError)) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -58,6 +58,10 @@ func (g *Gateway) Status() Status {
 		s.Refused += h.refused.Load()
 		s.Denied += h.denied.Load()
 	}
+	if err := g.muted(); err != nil {
+		s.Mute = err.Error()
+		s.Unready = append(s.Unready, s.Mute+"; it tries again")
+	}
 	unready, warnings := g.keys.health()
 	for _, why := range unready {
 		s.Unready = append(s.Unready, "gateway of session \""+g.o.Name+"\": "+why)

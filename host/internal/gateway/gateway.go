@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/said"
 
@@ -37,6 +39,7 @@ type Gateway struct {
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
 	cert     *certificate // nil: plain HTTP
+	mute     error        // why Run does not listen yet
 }
 
 // New makes a Gateway. It opens nothing.
@@ -55,7 +58,7 @@ func New(o Options) *Gateway {
 		g.huawei = newHuawei(&counting, g.peerOf)
 	}
 	g.server = g.newServer()
-	register(o.Metrics, g)
+	g.tally.seconds = register(o.Metrics, g)
 	return g
 }
 
@@ -90,6 +93,7 @@ func (g *Gateway) Open(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gateway of session %q: %w", g.o.Name, err)
 		}
+		cert.loaded = g.loaded
 		g.cert, g.server.TLSConfig = cert, cert.tlsConfig()
 	}
 	l, err := g.listen(ctx)
@@ -110,11 +114,12 @@ func (g *Gateway) Close() {
 }
 
 // Run serves devices until ctx ends. Then it accepts nobody, tells the sockets to go,
-// answers the requests that have begun within Options.Stop, and returns nil. An error says
-// that it can't listen, or that the ledger is over.
+// answers the requests that have begun within Options.Stop, and returns nil. While it can't
+// listen it tries again, because somebody else may have taken the address since another
+// gateway has left it. An error says that the ledger is over, or the listener.
 func (g *Gateway) Run(ctx context.Context) error {
-	if err := g.Open(ctx); err != nil {
-		return err
+	if !g.listens(ctx) {
+		return nil
 	}
 	defer g.Close()
 	var failed error
@@ -140,6 +145,39 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.drain(context.WithoutCancel(ctx))
 	<-done
 	return why
+}
+
+// between two tries to listen
+var between = backoff.Policy{Min: time.Second, Max: 30 * time.Second}
+
+// listens opens the gateway, however often it has to try. It reports false if ctx ends first.
+func (g *Gateway) listens(ctx context.Context) bool {
+	rnd := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for n := 1; ; n++ {
+		err := g.Open(ctx)
+		g.mu.Lock()
+		g.mute = err
+		g.mu.Unlock()
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		g.said.Log(g.log.Error, "gateway does not listen, and tries again", "err", err)
+		select {
+		case <-time.After(between.DelayAtLeast(n, rnd)):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// muted is why the gateway does not listen although it runs; nil if it does.
+func (g *Gateway) muted() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mute
 }
 
 // decided looks at what Inbox.Accept says: after an error that is neither for a time nor

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -421,7 +422,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	defer l.Close()
 	for _, address := range []string{l.Addr().String(), "0.0.0.0:0", "192.0.2.1:1", ":0", "gateway.example:1"} {
-		err := New(Options{Name: "main", Listen: address}).Run(t.Context())
+		err := New(Options{Name: "main", Listen: address}).Open(t.Context())
 		if err == nil || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "main") {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -432,6 +433,39 @@ func TestOpenErrors(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 		g.Close()
+	}
+}
+
+// A gateway that runs and can't listen, as after a reload while somebody takes its address,
+// says so and tries again. // P10
+func TestAddressIsTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	g := New(Options{Name: "main", Listen: address})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	for len(g.Status().Unready) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if s := g.Status(); !strings.Contains(s.Unready[0], address) || !strings.Contains(s.Unready[0], `"main"`) || !strings.HasSuffix(s.Unready[0], "tries again") {
+		t.Errorf("unready: %q", s.Unready)
+	}
+	l.Close()
+	for len(g.Status().Unready) > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	resp, err := http.Get("http://" + address + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -5,12 +5,17 @@ import (
 )
 
 // register registers a gateway's metrics, each with the constant label session: its name
-// in config.hcl. All read the gateway's own counts.
-func register(reg prometheus.Registerer, g *Gateway) {
+// in config.hcl. All but the histogram that it returns read the gateway's own counts.
+func register(reg prometheus.Registerer, g *Gateway) prometheus.Histogram {
 	if reg == nil {
-		return
+		return nil
 	}
 	label := prometheus.Labels{"session": g.o.Name}
+	seconds := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "balhost_gateway_ack_seconds", Help: "From reading an upstream or a request to writing its ack or answer.", ConstLabels: label,
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10},
+	})
+	reg.MustRegister(seconds)
 	gauge := func(name, help string, value func() int) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: label},
 			func() float64 { return float64(value()) }))
@@ -46,4 +51,5 @@ func register(reg prometheus.Registerer, g *Gateway) {
 		defer c.mu.Unlock()
 		return c.limits
 	})
+	return seconds
 }

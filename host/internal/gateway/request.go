@@ -62,7 +62,7 @@ func (g *Gateway) post(k kind) http.HandlerFunc {
 			return
 		}
 		reply(w, http.StatusAccepted, frame.Results{Results: results})
-		g.tally.acks.Add(time.Since(q.read))
+		g.tally.took(time.Since(q.read))
 	}
 }
 

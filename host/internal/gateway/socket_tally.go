@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"balhost/host/internal/latency"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // tally counts what devices do, in the words of status.Gateway.
@@ -13,7 +15,8 @@ type tally struct {
 	stored, duplicates, refused, noRoom, receipts atomic.Uint64
 	downstreams, acked, returned                  atomic.Uint64
 	inFlight                                      atomic.Int64
-	acks                                          latency.Histogram // from reading an upstream to writing its answer
+	acks                                          latency.Histogram    // from reading an upstream to writing its answer
+	seconds                                       prometheus.Histogram // the same, for /metrics; nil: there is none
 
 	mu            sync.Mutex // guards what follows
 	limits        uint64
@@ -36,7 +39,15 @@ func (t *tally) told(o *owed, now time.Time) {
 		t.stored.Add(1)
 	}
 	if o.state == stored {
-		t.acks.Add(now.Sub(o.read))
+		t.took(now.Sub(o.read))
+	}
+}
+
+// took counts how long an answer took.
+func (t *tally) took(d time.Duration) {
+	t.acks.Add(d)
+	if t.seconds != nil {
+		t.seconds.Observe(d.Seconds())
 	}
 }
 

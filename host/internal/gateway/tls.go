@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/plain"
 	"balhost/host/internal/regular"
 )
 
@@ -21,6 +22,7 @@ const (
 // can't be used does not replace one that can. Devices that are connected stay connected.
 type certificate struct {
 	certFile, keyFile string
+	loaded            func(*tls.Certificate) // is told of each that replaces another; nil: nobody is
 
 	mu     sync.Mutex // guards what follows
 	now    *tls.Certificate
@@ -39,11 +41,16 @@ func openCertificate(certFile, keyFile string, now time.Time) (*certificate, err
 // get is the certificate. It looks at the files first, if that is some time ago.
 func (c *certificate) get(now time.Time) (cert *tls.Certificate, wrong error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	before := c.now
 	if now.Sub(c.looked) >= certLook || now.Before(c.looked) {
 		c.look(now)
 	}
-	return c.now, c.wrong
+	cert, wrong = c.now, c.wrong
+	c.mu.Unlock()
+	if cert != before && c.loaded != nil {
+		c.loaded(cert)
+	}
+	return cert, wrong
 }
 
 // look reads the files again if they have changed, or if they were wrong. mu is held.
@@ -106,6 +113,22 @@ func (c *certificate) tlsConfig() *tls.Config {
 			return cert, nil
 		},
 	}
+}
+
+// loaded logs a certificate that has replaced another.
+func (g *Gateway) loaded(cert *tls.Certificate) {
+	g.log.Info("certificate loaded", "subject", plain.Line(subject(cert), 200), "not_after", until(cert))
+}
+
+// subject is what a certificate is for.
+func subject(cert *tls.Certificate) string {
+	if cert.Leaf == nil {
+		return ""
+	}
+	if names := cert.Leaf.DNSNames; len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
+	return cert.Leaf.Subject.String()
 }
 
 // trouble is what status says of the certificate.

@@ -64,6 +64,8 @@ func TestCertificateIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var loaded []string
+	c.loaded = func(cert *tls.Certificate) { loaded = append(loaded, subject(cert)) }
 	serial := func(after time.Duration) *big.Int {
 		pair, _ := c.get(now.Add(after))
 		return pair.Leaf.SerialNumber
@@ -81,8 +83,11 @@ func TestCertificateIsReplaced(t *testing.T) {
 		t.Errorf("no warning: %v", wrong)
 	}
 	second := writePair(t, cert, key, now.AddDate(0, 3, 0))
-	if serial(4*time.Second).Cmp(second) != 0 {
+	if serial(4*time.Second).Cmp(second) != 0 || serial(4*time.Second).Cmp(second) != 0 {
 		t.Error("the new one is not used")
+	}
+	if len(loaded) != 1 || loaded[0] == "" {
+		t.Errorf("loaded %q, want the new one once", loaded)
 	}
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)

@@ -62,8 +62,9 @@ type FCMv1 struct {
 // messages by their own words: stored, duplicate, refused.
 type Gateway struct {
 	Address          string    `json:"address"`
-	Sockets          int       `json:"sockets"`     // devices that are connected by WebSocket now
-	Connections      int       `json:"connections"` // TCP connections now
+	Mute             string    `json:"mute,omitempty"` // why it does not listen; it tries again
+	Sockets          int       `json:"sockets"`        // devices that are connected by WebSocket now
+	Connections      int       `json:"connections"`    // TCP connections now
 	MaxConnections   int       `json:"max_connections"`
 	Stored           uint64    `json:"stored"`                // upstreams
 	Duplicates       uint64    `json:"duplicates"`            // upstreams that were stored before
