@@ -43,6 +43,8 @@ func ids(d *wire.Delivery) []any {
 		return []any{"id", e.Outcome.GetId(), "msg_id", e.Outcome.GetMessageId()}
 	case *wire.Delivery_Receipt:
 		return []any{"id", e.Receipt.GetId(), "msg_id", e.Receipt.GetOriginalMessageId()}
+	case *wire.Delivery_Timer:
+		return []any{"id", e.Timer.GetId(), "key", e.Timer.GetKey()}
 	}
 	return nil
 }
@@ -50,7 +52,7 @@ func ids(d *wire.Delivery) []any {
 // call runs the handler for the event. An event without a handler is done.
 func (l *link) call(h *handling) error {
 	d := h.delivery
-	h.tx.calls, h.tx.sessions, h.tx.delivery = l.calls, l.host.sessions, d.Delivery
+	h.tx.calls, h.tx.sessions, h.tx.delivery, h.tx.timed = l.calls, l.host.sessions, d.Delivery, l.host.timed
 	switch e := d.Event.(type) {
 	case *wire.Delivery_Upstream:
 		h.tx.event, h.tx.session = e.Upstream.GetId(), e.Upstream.GetSession()
@@ -66,6 +68,11 @@ func (l *link) call(h *handling) error {
 		h.tx.event, h.tx.session = e.Receipt.GetId(), e.Receipt.GetSession()
 		if l.plugin.Receipt != nil {
 			return l.plugin.Receipt(h, &h.tx, wire.ReceiptFromProto(e.Receipt, d.Attempt))
+		}
+	case *wire.Delivery_Timer:
+		h.tx.event, h.tx.session = e.Timer.GetId(), e.Timer.GetSession()
+		if l.plugin.Timer != nil {
+			return l.plugin.Timer(h, &h.tx, wire.TimerFromProto(e.Timer, d.Attempt))
 		}
 	default:
 		return errors.New("this SDK does not know this kind of event: build the plugin with a newer SDK")

@@ -20,6 +20,7 @@ type Host struct {
 	log      hclog.Logger
 	calls    *calls
 	sessions *sessions
+	timed    bool // the plugin has a Timer handler
 }
 
 // Log is the plugin's log. The host shows its lines among its own. The host sets
@@ -82,14 +83,14 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	number := h.calls.number()
 	for attempt := 1; ; attempt++ {
-		tx := &Tx{calls: h.calls, sessions: h.sessions} // an empty Session is as in Send
+		tx := &Tx{calls: h.calls, sessions: h.sessions, timed: h.timed} // an empty Session is as in Send
 		err := fn(tx)
 		changes := tx.end()
 		failed := err
 		if failed != nil {
 			changes = &wire.Changes{Read: changes.GetRead()} // the error counts only if these keys have not changed
 		}
-		if attempt == 1 && len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead()) == 0 {
+		if attempt == 1 && len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead())+len(changes.GetSchedule()) == 0 {
 			return failed // in later runs an empty update must go out: it frees the keys that the host reserves
 		}
 		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}, Transaction: number})

@@ -37,7 +37,7 @@ type link struct {
 func newLink(p *Plugin, log hclog.Logger, stream *wire.PluginStream) *link {
 	c := &calls{send: stream.Send, open: map[uint64]chan<- *wire.Reply{}}
 	l := &link{
-		plugin: p, log: log, stream: stream, calls: c, host: &Host{log: log, calls: c, sessions: &sessions{}},
+		plugin: p, log: log, stream: stream, calls: c, host: &Host{log: log, calls: c, sessions: &sessions{}, timed: p.Timer != nil},
 		started: make(chan struct{}), run: make(chan struct{}, 1), stop: make(chan *wire.Drain, 1),
 	}
 	l.work = newWork(p.inFlight(), l.start, l.release)

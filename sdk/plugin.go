@@ -10,9 +10,9 @@ import (
 )
 
 // Plugin describes one plugin: its name, what it takes, and its handlers. Set
-// Name, and at least one of Upstream, Outcome, Receipt and Run.
+// Name, and at least one of Upstream, Outcome, Receipt, Timer and Run.
 //
-// Upstream, Outcome and Receipt are the handlers. What a handler returns decides:
+// Upstream, Outcome, Receipt and Timer are the handlers. What a handler returns decides:
 //
 //   - nil: the event is handled, and what the Tx holds is committed.
 //   - [Reject]: nothing is committed. The event goes to the dead letters.
@@ -48,7 +48,8 @@ type Plugin struct {
 	// an error, the host stops this process and shows the error. It can run while
 	// an older instance of the plugin still serves. ctx ends when Start returns.
 	Start func(ctx context.Context, h *Host) error
-	// Run is for timers and pollers. It never runs in two instances at once. It
+	// Run is for pollers, and for all that goes on between events; for what must happen at
+	// a time, [Tx.Schedule] is better, because it survives a crash. It never runs in two instances at once. It
 	// should return when ctx ends. If it returns nil, it is not started again.
 	// After an error or a panic it is started again, after a delay that grows up to
 	// a minute.
@@ -63,6 +64,9 @@ type Plugin struct {
 	// Receipt is told that a device confirmed a downstream of this plugin. Only
 	// downstreams with Options.ReceiptRequested get receipts.
 	Receipt func(ctx context.Context, tx *Tx, r Receipt) error
+	// Timer is told that a timer is due which this plugin has set with [Tx.Schedule].
+	// Without this handler none can be set, and one that was set before is done at once.
+	Timer func(ctx context.Context, tx *Tx, t Timer) error
 
 	// Stop is called once, before the process ends: after Run and all handlers have
 	// ended, and only if Start has succeeded. The methods of Host still work in it.
@@ -102,14 +106,14 @@ func (p *Plugin) manifest() *wire.Manifest {
 	}
 	return &wire.Manifest{
 		Name: p.Name, Version: p.Version, Categories: p.Categories, Order: string(order),
-		Upstream: p.Upstream != nil, Outcome: p.Outcome != nil, Receipt: p.Receipt != nil,
+		Upstream: p.Upstream != nil, Outcome: p.Outcome != nil, Receipt: p.Receipt != nil, Timer: p.Timer != nil,
 	}
 }
 
 // check says what is wrong with p.
 func (p *Plugin) check() error {
-	if p.Upstream == nil && p.Outcome == nil && p.Receipt == nil && p.Run == nil {
-		return errors.New("plugin does nothing: set at least one of Upstream, Outcome, Receipt and Run")
+	if p.Upstream == nil && p.Outcome == nil && p.Receipt == nil && p.Timer == nil && p.Run == nil {
+		return errors.New("plugin does nothing: set at least one of Upstream, Outcome, Receipt, Timer and Run")
 	}
 	if p.MaxInFlight < 0 || p.MaxInFlight > 1<<16 {
 		return fmt.Errorf("plugin %s: MaxInFlight is %d: use 1 to 65536, or 0 for %d", p.Name, p.MaxInFlight, defaultInFlight)

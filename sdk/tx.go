@@ -18,14 +18,14 @@ import (
 // stays as it was before the call. If the handler ignores the error and returns
 // nil, the rest is committed.
 const (
-	MaxChanges     = message.MaxChanges     // downstreams, keys written and keys read, together
+	MaxChanges     = message.MaxChanges     // downstreams, timers, keys written and keys read, together
 	MaxChangeBytes = message.MaxChangeBytes // bytes of all of them together
 	MaxKey         = message.MaxKey         // bytes of a state key
-	MaxValue       = message.MaxValue       // bytes of one value, as JSON
+	MaxValue       = message.MaxValue       // bytes of one value, or of a timer's data, as JSON
 )
 
-// Tx collects what a handler does: the downstreams that it sends, and the state
-// that it changes. If the handler returns nil, all of it is committed together with
+// Tx collects what a handler does: the downstreams that it sends, the state that it
+// changes, and the timers that it sets. If the handler returns nil, all of it is committed together with
 // the end of the event. Otherwise nothing is committed (P7). A Tx ends when its
 // handler returns. Others see nothing of it before the commit. The state belongs to
 // the plugin alone, and stays when the plugin is replaced.
@@ -46,11 +46,13 @@ type Tx struct {
 	event    string // id of the event; "" in Host.Update
 	session  string // of the event: the default for downstreams
 	delivery uint64 // of the event; 0 in Host.Update
+	timed    bool   // the plugin has a Timer handler
 
 	mu     sync.Mutex // guards what follows
 	ended  bool
 	sends  []*wire.Downstream
 	writes map[string]*wire.Write
+	timers []*wire.Schedule       // at most one of a key
 	reads  map[string]*wire.Reply // the first answer for each key; later Gets use it
 	bytes  int
 }
@@ -172,7 +174,7 @@ func (tx *Tx) grow(count, size int) error {
 	if tx.ended {
 		return errEnded
 	}
-	if err := wire.CheckSize(len(tx.sends)+len(tx.writes)+len(tx.reads)+count, tx.bytes+size); err != nil {
+	if err := wire.CheckSize(len(tx.sends)+len(tx.writes)+len(tx.timers)+len(tx.reads)+count, tx.bytes+size); err != nil {
 		return err
 	}
 	tx.bytes += size
@@ -184,10 +186,10 @@ func (tx *Tx) end() *wire.Changes {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.ended = true
-	if len(tx.sends)+len(tx.writes)+len(tx.reads) == 0 {
+	if len(tx.sends)+len(tx.writes)+len(tx.timers)+len(tx.reads) == 0 {
 		return nil
 	}
-	c := &wire.Changes{Send: tx.sends}
+	c := &wire.Changes{Send: tx.sends, Schedule: tx.timers}
 	for _, w := range tx.writes {
 		c.Write = append(c.Write, w)
 	}

@@ -117,6 +117,19 @@ func ReceiptFromProto(r *Receipt, attempt uint32) message.Receipt {
 	}
 }
 
+// TimerToProto is the timer as the wire has it.
+func TimerToProto(t *message.Timer) *Timer {
+	return &Timer{Id: t.ID, Session: clean(t.Session), Device: clean(t.Device), Key: clean(t.Key), Data: t.Data, DueMs: t.Due.UnixMilli()}
+}
+
+// TimerFromProto is the timer of a delivery with that attempt.
+func TimerFromProto(t *Timer, attempt uint32) message.Timer {
+	return message.Timer{
+		ID: t.GetId(), Session: t.GetSession(), Device: t.GetDevice(), Key: t.GetKey(), Data: raw(t.GetData()),
+		Due: time.UnixMilli(t.GetDueMs()), Attempt: int(attempt),
+	}
+}
+
 // DownstreamToProto is the downstream as the wire has it. Its bytes are shared.
 func DownstreamToProto(d message.Checked) *Downstream {
 	return &Downstream{

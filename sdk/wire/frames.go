@@ -134,6 +134,8 @@ func (d *Delivery) weight() int {
 		return perItem + len(e.Upstream.GetData()) + len(e.Upstream.GetRaw()) + len(e.Upstream.GetDevice())
 	case *Delivery_Outcome:
 		return perItem + len(e.Outcome.GetContext()) + len(e.Outcome.GetDescription())
+	case *Delivery_Timer:
+		return perItem + len(e.Timer.GetData()) + len(e.Timer.GetDevice())
 	}
 	return 2 * perItem
 }
@@ -162,6 +164,9 @@ func (c *Changes) weight() int {
 	}
 	for _, r := range c.GetRead() {
 		n += perItem + len(r.Key)
+	}
+	for _, s := range c.GetSchedule() {
+		n += perItem + s.Size()
 	}
 	return n
 }

@@ -261,7 +261,7 @@ func (d *Dispatcher) unload(p *plugin) {
 		l.events.items = l.events.items[:l.events.first+stays]
 		l.next, l.away = 0, 0
 	}
-	p.ready, p.due, p.trials, p.losers = [4]fifo[*lane]{}, nil, fifo[*lane]{}, fifo[*lane]{}
+	p.ready, p.due, p.trials, p.losers = [5]fifo[*lane]{}, nil, fifo[*lane]{}, fifo[*lane]{}
 	clear(p.hungry)
 	if low != 0 && (!p.behind || p.from >= low) {
 		p.behind, p.from = true, low-1

@@ -44,6 +44,9 @@ func weigh(c entry.Changes) int64 {
 	for _, w := range c.Writes {
 		n += 128 + len(w.Key) + len(w.Value)
 	}
+	for _, s := range c.Schedules {
+		n += 256 + len(s.Key) + len(s.Data) + len(s.Device)
+	}
 	return int64(n + 128*len(c.Reads))
 }
 
@@ -61,6 +64,13 @@ func (d *Dispatcher) get(in *Instance, c *wire.Call) {
 // update commits changes outside an event. It waits while the process has maxWaiting
 // bytes waiting.
 func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, err error, answer func(*wire.Reply)) {
+	for i := range changes.Schedules {
+		if s := &changes.Schedules[i]; s.Lane == (entry.Lane{}) {
+			s.Lane = entry.Lane{Kind: entry.Timer, Hash: entry.Hash(s.Key)}
+		} else if err == nil && s.Device != "" && s.Session == "" {
+			err = noSession(s.Key, d.o.Senders())
+		}
+	}
 	for _, send := range changes.Sends {
 		if err == nil && send.Message.Session == "" {
 			err = fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, d.o.Senders().Names())

@@ -42,10 +42,13 @@ type fakeLedger struct {
 	refuse   error          // what every Done with changes gets
 
 	updateConflicts int // so many updates answer ErrConflict
+
+	timers map[string]uint64 // by key: the event that a schedule of the key ends
+	void   map[uint64]bool   // these have ended so
 }
 
 func newLedger() *fakeLedger {
-	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, state: map[string]json.RawMessage{"known": json.RawMessage(`"value"`)}, conflict: map[uint64]int{}}
+	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, state: map[string]json.RawMessage{"known": json.RawMessage(`"value"`)}, conflict: map[uint64]int{}, timers: map[string]uint64{}, void: map[uint64]bool{}}
 }
 
 func hash(s string) uint64 {
@@ -80,6 +83,15 @@ func (f *fakeLedger) outcome(plugin, group string) uint64 {
 	return f.add(e, entry.Body{Outcome: &message.Outcome{Status: message.Acked, Group: group}})
 }
 
+func (f *fakeLedger) timer(plugin, key string, at entry.Lane) uint64 {
+	seq := f.add(entry.Event{Kind: entry.Timer, Session: "1", Plugin: plugin, Lane: at},
+		entry.Body{Timer: &message.Timer{ID: "e-" + key, Session: "1", Device: "anna", Key: key, Data: json.RawMessage(`1`), Due: time.UnixMilli(5)}})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.timers[key] = seq
+	return seq
+}
+
 func (f *fakeLedger) Events(after uint64, most int) []entry.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,6 +113,9 @@ func (f *fakeLedger) EventsChanged() <-chan struct{} {
 func (f *fakeLedger) Body(seq uint64) (entry.Body, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.void[seq] {
+		return entry.Body{}, entry.ErrVoid
+	}
 	if b, ok := f.bodies[seq]; ok {
 		return b, nil
 	}
@@ -132,7 +147,7 @@ func (f *fakeLedger) settle(s entry.Settlement) error {
 	switch {
 	case i < 0:
 		return entry.ErrUnknown
-	case f.leases[s.Seq] != s.Lease:
+	case f.leases[s.Seq] != s.Lease, f.void[s.Seq] != (s.Verdict == entry.Void):
 		return entry.ErrLease
 	case f.conflict[s.Seq] > 0 && (s.Verdict == entry.Done || len(s.Changes.Reads) > 0):
 		f.conflict[s.Seq]--
@@ -201,6 +216,11 @@ func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {
 		return
 	}
 	f.updates = append(f.updates, c)
+	for i := range c.Schedules {
+		if seq := f.timers[c.Schedules[i].Key]; seq != 0 {
+			c.Schedules[i].Ended, f.void[seq] = seq, true
+		}
+	}
 	for _, w := range c.Writes {
 		f.state[w.Key] = w.Value
 	}
@@ -371,7 +391,7 @@ func (b *bench) plugin(name, category string, handle func(*process, *wire.Delive
 	order, _ := route.ParseOrder("device")
 	facts := instance.Facts{
 		Name: name, Closed: make(chan struct{}), Claim: route.Claim{Plugin: name, Categories: []string{category}}, Order: order,
-		Outcome: true, Receipt: true, MaxAttempts: 3, HandlerTimeout: 30 * time.Second, MaxInFlight: 8, SuspectAfter: 3,
+		Outcome: true, Receipt: true, Timer: true, MaxAttempts: 3, HandlerTimeout: 30 * time.Second, MaxInFlight: 8, SuspectAfter: 3,
 	}
 	for _, c := range change {
 		c(&facts)

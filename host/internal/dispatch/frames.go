@@ -125,6 +125,13 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 		}
 		checked.Writes = append(checked.Writes, write)
 	}
+	for _, s := range c.GetSchedule() {
+		schedule, err := d.schedule(in, s)
+		if err != nil {
+			return checked, err
+		}
+		checked.Schedules = append(checked.Schedules, schedule)
+	}
 	for _, r := range c.GetRead() {
 		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
 	}

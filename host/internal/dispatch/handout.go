@@ -49,10 +49,13 @@ func (d *Dispatcher) open(p *plugin) bool {
 
 // kinds is the weight of the kinds: the order in which they are picked while all
 // have lanes ready.
-var kinds = [...]entry.Kind{entry.Upstream, entry.Upstream, entry.Outcome, entry.Upstream, entry.Upstream, entry.Outcome, entry.Receipt}
+var kinds = [...]entry.Kind{
+	entry.Upstream, entry.Upstream, entry.Outcome, entry.Timer,
+	entry.Upstream, entry.Upstream, entry.Outcome, entry.Timer, entry.Receipt,
+}
 
 // pick returns the lane whose head goes out next, nil for none. At most half of
-// the credit goes to outcomes and receipts, so that upstreams always move.
+// the credit goes to other events, so that upstreams always move.
 func (p *plugin) pick(in *Instance) *lane {
 	for i := range kinds {
 		at := (p.nextKind + i) % len(kinds)
@@ -71,13 +74,13 @@ func (p *plugin) pick(in *Instance) *lane {
 // committed moves it on (P5).
 func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Time, frame *wire.HostFrame) *wire.HostFrame {
 	p, head := in.of, l.head()
-	if !in.hears(head.Kind) {
+	body, err := d.o.Ledger.Body(head.Seq)
+	if verdict := in.unheard(head.Kind, err); verdict != 0 {
 		p.turns.End(run)
 		l.busy, d.busy[head.Seq] = true, true
-		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: entry.Done, Plugin: p.name}})
+		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: verdict, Plugin: p.name}})
 		return frame
 	}
-	body, err := d.o.Ledger.Body(head.Seq)
 	if errors.Is(err, entry.ErrUnknown) {
 		d.log.Error("event is not in the ledger any more, its lane goes on without it", "seq", head.Seq, "plugin", p.name)
 		p.turns.End(run)
@@ -105,6 +108,17 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	return frame
 }
 
+// unheard is how an event ends that no handler gets; 0: one does. err is that of its body.
+func (in *Instance) unheard(kind entry.Kind, err error) entry.Verdict {
+	switch {
+	case errors.Is(err, entry.ErrVoid):
+		return entry.Void
+	case !in.hears(kind):
+		return entry.Done
+	}
+	return 0
+}
+
 // hears reports whether the process has a handler for kind.
 func (in *Instance) hears(kind entry.Kind) bool {
 	switch kind {
@@ -112,6 +126,8 @@ func (in *Instance) hears(kind entry.Kind) bool {
 		return in.Outcome
 	case entry.Receipt:
 		return in.Receipt
+	case entry.Timer:
+		return in.Timer
 	}
 	return true
 }
@@ -161,6 +177,10 @@ func (d *Dispatcher) encode(in *Instance, b entry.Body, number uint64, attempt i
 		r := wire.ReceiptToProto(b.Receipt)
 		r.Session = d.o.Senders().Name(r.Session)
 		m.Event = &wire.Delivery_Receipt{Receipt: r}
+	case b.Timer != nil:
+		t := wire.TimerToProto(b.Timer)
+		t.Session = d.o.Senders().Name(t.Session)
+		m.Event = &wire.Delivery_Timer{Timer: t}
 	}
 	return m
 }
@@ -174,6 +194,8 @@ func about(b entry.Body) (id, device string) {
 		return b.Outcome.ID, b.Outcome.To.Token
 	case b.Receipt != nil:
 		return b.Receipt.ID, b.Receipt.Device
+	case b.Timer != nil:
+		return b.Timer.ID, b.Timer.Device
 	}
 	return "", ""
 }
@@ -186,6 +208,8 @@ func size(b entry.Body) int {
 		return envelope + len(b.Upstream.Raw) + len(b.Upstream.Data)
 	case b.Outcome != nil:
 		return envelope + len(b.Outcome.Context)
+	case b.Timer != nil:
+		return envelope + len(b.Timer.Data)
 	}
 	return envelope
 }

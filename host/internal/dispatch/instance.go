@@ -28,7 +28,7 @@ type Instance struct {
 	credit     int // MaxInFlight, or less if it asks for less
 	out        map[uint64]*delivery
 	outBytes   int             // of the bodies out
-	outOther   int             // outcomes and receipts out
+	outOther   int             // of these, all but the upstreams
 	committing int             // its results on their way to disk
 	stuck      int             // handlers past their time, counted by watch
 	ended      int             // of these, those whose lanes are ended

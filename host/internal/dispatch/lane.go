@@ -9,7 +9,7 @@ import (
 
 // laneKey names a lane within one plugin.
 type laneKey struct {
-	kind entry.Kind // Upstream: hash is the ordering key; Outcome: hash is a group, of receipts too
+	kind entry.Kind // Upstream: hash is the ordering key; Outcome: hash is a group, of receipts too; Timer: hash is a name
 	hash uint64
 }
 

@@ -3,7 +3,8 @@ package dispatch
 import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are dispatch's. The label plugin is a file name in the plugins folder; kind is
-// upstream, outcome or receipt, in reruns also update; end is handled, retried or dead.
+// upstream, outcome, receipt or timer, in reruns also update; end is handled, retried, dead or
+// canceled.
 type metrics struct {
 	ends      *prometheus.CounterVec
 	waits     *prometheus.HistogramVec

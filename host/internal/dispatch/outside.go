@@ -105,6 +105,7 @@ func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	if !errors.Is(err, entry.ErrConflict) {
 		if err == nil {
 			p.saw(u.changes)
+			p.ended(u.changes)
 		}
 		return
 	}

@@ -30,7 +30,7 @@ type plugin struct {
 	loaded       int               // events in lanes
 	hungry       map[*lane]bool    // lanes that left something out, and are running down
 	lanes        map[laneKey]*lane // shared ones with events
-	ready        [4]fifo[*lane]    // by the kind of their heads, in the order they became ready
+	ready        [5]fifo[*lane]    // by the kind of their heads, in the order they became ready
 	due          dueHeap           // lanes whose heads wait for a time
 	trials       fifo[*lane]       // lanes whose heads are suspects
 	losers       fifo[*lane]       // lanes whose heads have lost by a conflict, in that order
@@ -40,6 +40,7 @@ type plugin struct {
 	suspectAfter int               // deaths that make an event a suspect; 0: never
 
 	handled, retried, died uint64
+	canceled               uint64    // timers that were due, and nobody got
 	rate                   float64   // handled a second, lately
 	rated                  time.Time // when that was reckoned last
 	ratedAt                uint64    // handled then

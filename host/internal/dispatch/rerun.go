@@ -75,6 +75,8 @@ func (d *Dispatcher) laneName(p *plugin, l *lane) string {
 		return plain.Brief(p.order.Name(body.Upstream.From, body.Upstream.Raw))
 	case body.Outcome != nil:
 		return plain.Brief(body.Outcome.Group)
+	case body.Timer != nil:
+		return plain.Brief(body.Timer.Device)
 	}
 	return ""
 }

@@ -55,8 +55,11 @@ func (d *Dispatcher) append(p *plugin, l *lane, e entry.Event) {
 }
 
 // laneOf returns an event's lane (design.md §4, Lanes). The plugin's order decides the
-// lane of an upstream, and the group that of an outcome or a receipt.
+// lane of an upstream, and the group that of an outcome or a receipt. What set a timer decides that of the timer.
 func (d *Dispatcher) laneOf(p *plugin, e entry.Event) (key laneKey, shared bool) {
+	if e.Kind == entry.Timer {
+		return timerLane(p, e.Lane)
+	}
 	if e.Kind != entry.Upstream {
 		return laneKey{kind: entry.Outcome, hash: e.Group}, e.Group != 0
 	}

@@ -40,7 +40,7 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	e.Seq, e.Plugin = l.head().Seq, in.of.name
 	switch e.Verdict {
 	case entry.Done:
-		if err := d.addressed(e.Changes.Sends, l.head().Session); err != nil {
+		if err := d.addressed(&e.Changes, in.of, out); err != nil {
 			e.Changes = entry.Changes{}
 			d.retry(in, e, 0, err.Error())
 			return
@@ -62,19 +62,22 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	}
 }
 
-// addressed sends what names no session by that of the event.
-func (d *Dispatcher) addressed(sends []entry.Send, session string) error {
-	for i := range sends {
-		m := &sends[i].Message
+// addressed sends what names no session by that of the event, and puts timers into its lane.
+func (d *Dispatcher) addressed(c *entry.Changes, p *plugin, by *delivery) error {
+	session := by.lane.head().Session
+	for i := range c.Sends {
+		m := &c.Sends[i].Message
 		if m.Session != "" {
 			continue
 		}
-		m.Session = session
+		if m.Session = session; session == "" {
+			return fmt.Errorf("%w: the downstream %s names no session, nor does its event, and there are several: %q", wire.ErrInvalid, m.MessageID, d.o.Senders().Names())
+		}
 		if err := d.o.Senders().Fits(session, *m); err != nil {
 			return fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, m.MessageID, err)
 		}
 	}
-	return nil
+	return d.placed(c.Schedules, p, by)
 }
 
 // retry has the head wait for another attempt, or makes it a dead letter when it has
@@ -125,6 +128,7 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	}
 	if err == nil {
 		p.saw(e.Changes)
+		p.ended(e.Changes)
 	}
 	switch {
 	case errors.Is(err, entry.ErrClosed):
@@ -135,6 +139,9 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		d.retry(in, e, 0, "the handler's time was up, and what it had read has changed")
 	case errors.Is(err, entry.ErrConflict): // P7: the handler runs again, no attempt counted
 		d.lost(p, e, err)
+	case errors.Is(err, entry.ErrLease) && l.head().Kind == entry.Timer:
+		d.log.Debug("a timer was canceled or set anew while its handler ran: the handler's result does not count", "plugin", p.name, "seq", s.Seq)
+		d.reread(p, l)
 	case errors.Is(err, entry.ErrLease), errors.Is(err, entry.ErrUnknown):
 		d.log.Error("end of an event refused", "plugin", p.name, "seq", s.Seq, "err", err)
 		d.reread(p, l)
@@ -158,6 +165,9 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	case s.Verdict == entry.Dead:
 		d.note(p, l.head(), "dead", &p.died)
 		d.failed(p, l.head(), s, e.letter...)
+		d.advance(p, l)
+	case s.Verdict == entry.Void:
+		d.note(p, l.head(), "canceled", &p.canceled)
 		d.advance(p, l)
 	default:
 		in.done.Handled++
@@ -270,6 +280,8 @@ func (d *Dispatcher) letter(seq uint64) []any {
 		return []any{"id", body.Outcome.ID, "msg_id", body.Outcome.MessageID}
 	case body.Receipt != nil:
 		return []any{"id", body.Receipt.ID, "msg_id", body.Receipt.OriginalMessageID, "device", plain.Brief(body.Receipt.Device)}
+	case body.Timer != nil:
+		return []any{"id", body.Timer.ID, "key", plain.Text(body.Timer.Key)}
 	}
 	return nil
 }

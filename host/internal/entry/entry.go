@@ -33,6 +33,9 @@ var (
 	// ErrNotSent: a device's receipt is of nothing that its session has sent to it, or of
 	// something that is forgotten; it can never be stored.
 	ErrNotSent = errors.New("no such message was sent to this device, or it is too long ago")
+	// ErrVoid: the event is a timer that was canceled or set anew. Nobody gets it. It is
+	// settled as Void.
+	ErrVoid = errors.New("the timer was canceled or set anew")
 	// ErrUnusable: the dead letter can't be understood, so it is not replayed.
 	ErrUnusable = errors.New("no plugin can handle it")
 )
@@ -144,6 +147,7 @@ type Event struct {
 	Plugin   string    // the owner: outcomes, and receipts of known messages; else ""
 	Device   uint64    // hash of session and the device's token: upstreams
 	Group    uint64    // hash of session and group, 0 without one: outcomes and receipts
+	Lane     Lane      // timers
 	Attempts int       // attempts that counted so far
 	Due      time.Time // not before this; zero for at once
 }
@@ -164,6 +168,7 @@ const (
 	Done  Verdict = iota + 1 // it was handled: commit Changes and its end together (P7)
 	Retry                    // it stays pending until Due, with one more attempt
 	Dead                     // it goes to the dead letters with Reason
+	Void                     // it is a timer that was canceled or set anew: it ends
 )
 
 // Settlement ends one handing out of an event.
@@ -265,12 +270,20 @@ type Schedule struct {
 	At     time.Time
 	Data   json.RawMessage // nil: none
 	Cancel bool            // end it, whether it is pending already or not
-	// Where it comes: in the lane of the upstreams of Session's Device, in the plugin's
-	// own lane Named, or, if both are "", in the lane of the event that is settled with
-	// it. Outside of an event, Named is the key.
-	Session string // sender id
-	Device  string
-	Named   string
+	Lane   Lane            // where it comes
+	// What it tells its handler: that of the event that set it, or as named then.
+	Session string // sender id; "": none
+	Device  string // token; "": none
+	// Ended is set before done is called: the pending event of the one that it has
+	// canceled or replaced; 0: none. See ErrVoid.
+	Ended uint64
+}
+
+// Lane is what a timer is handled in order with (P5).
+type Lane struct {
+	Kind Kind   // Upstream: a device's upstreams; Outcome: outcomes of a group; Timer: other timers of the plugin
+	Hash uint64 // of session and device, of the group (0: none, it is unordered), or of the lane's name
+	Key  uint64 // Upstream: the lane in an order by key; 0: the device's
 }
 
 // Downstream is one pending downstream, without its body: what decides its order
@@ -322,10 +335,11 @@ type DeadLetter struct {
 	Category  string          `json:"category,omitempty"`
 	From      string          `json:"from,omitempty"`
 	MessageID string          `json:"message_id,omitempty"`
+	Key       string          `json:"key,omitempty"`       // timer
 	Status    string          `json:"status,omitempty"`    // outcome: acked, failed or expired
 	Code      string          `json:"code,omitempty"`      // outcome: why it failed or expired
 	Gone      bool            `json:"gone,omitempty"`      // outcome: the target does not exist any more
-	Raw       json.RawMessage `json:"raw,omitempty"`       // upstream: the payload; absent in listings
+	Raw       json.RawMessage `json:"raw,omitempty"`       // upstream: the payload; timer: its data; absent in listings
 	RawText   string          `json:"raw_text,omitempty"`  // the same when it is not JSON
 	RawBytes  []byte          `json:"raw_bytes,omitempty"` // the same when it is not UTF-8 either
 }
@@ -343,6 +357,7 @@ type Counts struct {
 	Canceled    uint64 `json:"canceled"`    // canceled or replaced before they went out
 	Events      int    `json:"events"`      // pending now
 	Downstreams int    `json:"downstreams"` // pending now
+	Timers      int    `json:"timers"`      // that are not due yet
 	Dead        int    `json:"dead"`        // dead letters now
 }
 

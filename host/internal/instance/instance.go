@@ -65,6 +65,7 @@ type Facts struct {
 	Order          route.Order
 	Outcome        bool          // it has such a handler; an event without one is done at once
 	Receipt        bool          // the same
+	Timer          bool          // the same, and without one it can set no timer
 	Offsets        bool          // it finds an upstream's data in the raw payload; others get the data by itself
 	MaxAttempts    int           // then dead letters; 0: for ever
 	HandlerTimeout time.Duration // then the handler's context ends

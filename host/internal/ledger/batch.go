@@ -5,6 +5,7 @@ import (
 	"time"
 	"unsafe"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/state"
 )
 
@@ -52,7 +53,8 @@ type batch struct {
 	calls          []call
 	effects        []effect
 	owners         []setOwner
-	bytes, records int // upper bounds; weigh gives them
+	due            []dueAt // timers that were set
+	bytes, records int     // upper bounds; weigh gives them
 }
 
 func newBatch(l *Ledger, s store) *batch {
@@ -107,7 +109,8 @@ func (b *batch) end() {
 		b.most = max(b.most, len(b.written))
 		clear(b.written)
 	}
-	b.calls, b.effects, b.changes, b.owners, b.values = b.calls[:0], b.effects[:0], b.changes[:0], b.owners[:0], b.values[:0]
+	b.calls, b.effects, b.changes = b.calls[:0], b.effects[:0], b.changes[:0]
+	b.owners, b.values, b.due = b.owners[:0], b.values[:0], b.due[:0]
 }
 
 // emptied clears buf for the next batch. If a slice of it outlives its batch by mistake,
@@ -238,6 +241,9 @@ const bodyExtra = 256
 
 // endEvent removes an event from the pending ones.
 func (b *batch) endEvent(ev *event) {
+	if ev.kind == entry.Timer {
+		b.freeTimer(ev)
+	}
 	b.endEntry(ev.at())
 	b.tally.counts.Events--
 	b.effects = append(b.effects, effect{event: ev, what: ended})

@@ -13,7 +13,7 @@ import (
 
 // Update commits changes outside an event. The plugin owns them; "" is the API, which
 // has no state and hears no outcomes. done gets what Settle's gets, and entry.ErrFull
-// for changes that send, or set a key of a plugin.
+// for changes that send, set a key of a plugin, or set a timer.
 // Updates keep their order among each other. While other operations wait, updates get
 // a quarter of each commit, so others overtake them.
 func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) {
@@ -41,7 +41,7 @@ func (o *update) apply(b *batch) error {
 	if o.grows() && b.full {
 		return entry.ErrFull
 	}
-	return b.change(o.plugin, o.changes)
+	return b.change(o.plugin, o.changes, 0)
 }
 
 // grows reports whether the ledger gets larger by what a plugin or a person wants.
@@ -50,6 +50,11 @@ func (o *update) apply(b *batch) error {
 func (o *update) grows() bool {
 	for _, w := range o.changes.Writes {
 		if w.Value != nil && o.plugin != entry.HostState {
+			return true
+		}
+	}
+	for i := range o.changes.Schedules {
+		if !o.changes.Schedules[i].Cancel {
 			return true
 		}
 	}
@@ -63,12 +68,16 @@ func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 	for _, w := range c.Writes {
 		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
 	}
+	for i := range c.Schedules {
+		more, n := weighSchedule(plugin, &c.Schedules[i])
+		bytes, records = bytes+more, records+n
+	}
 	looks := len(c.Reads)
 	for _, r := range c.Ranges {
 		looks += 1 + r.Digest.Keys
 	}
 	bytes += looks * recordExtra // nothing is written, but it is looked for
-	return bytes, 2*len(c.Sends) + len(c.Writes) + looks
+	return bytes, records + 2*len(c.Sends) + len(c.Writes) + looks
 }
 
 func weighMessage(m *message.Checked) int {
@@ -78,8 +87,9 @@ func weighMessage(m *message.Checked) int {
 }
 
 // change checks all changes against what is there, earlier operations of this batch
-// included. Then it writes them, all or nothing (P7).
-func (b *batch) change(plugin string, c entry.Changes) error {
+// included. Then it writes them, all or nothing (P7). by is the event that is settled with
+// them; 0: none.
+func (b *batch) change(plugin string, c entry.Changes, by uint64) error {
 	if c.Empty() {
 		return nil
 	}
@@ -94,6 +104,11 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 			return fmt.Errorf("write state %q of %d bytes: %w", clip(w.Key, 64), len(w.Value), entry.ErrTooLarge)
 		}
 	}
+	for i := range c.Schedules {
+		if err := checkSchedule(plugin, &c.Schedules[i]); err != nil {
+			return err
+		}
+	}
 	sends, err := b.checkSends(plugin, c.Sends)
 	if err != nil {
 		return err
@@ -103,6 +118,9 @@ func (b *batch) change(plugin string, c entry.Changes) error {
 	}
 	for _, s := range sends {
 		b.send(s)
+	}
+	for i := range c.Schedules {
+		b.schedule(plugin, &c.Schedules[i], by)
 	}
 	if len(c.Writes) > 0 {
 		version := b.next()

@@ -96,6 +96,7 @@ func (l *Ledger) publish(b *batch) {
 			delete(l.owners, o.category)
 		}
 	}
+	l.scheduled(b.due)
 	events, downstreams := false, false
 	for _, e := range b.effects {
 		if e.event != nil {

@@ -107,6 +107,11 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 	case *inboundReceipt:
 		out.Kind, out.Session, out.Category = entry.Receipt.String(), m.Session, m.Category
 		out.From, out.MessageID = m.Device, m.ccsID
+	case *timer:
+		out.Kind, out.Session, out.Key, out.From = entry.Timer.String(), m.Session, m.Key, m.Device
+		if withRaw {
+			out.Raw = m.Data
+		}
 	}
 	return out
 }
@@ -228,6 +233,9 @@ func (o *replay) apply(b *batch) error {
 		return err
 	}
 	for _, d := range letters {
+		if t, is := d.event.body.(*timer); is {
+			t.loose = true // the plugin may have set its key anew
+		}
 		b.addEvent(d.event)
 	}
 	o.remove(b, letters)

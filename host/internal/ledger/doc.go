@@ -29,8 +29,8 @@
 // journal, which syncs once, and applied to the state; then the index changes, the
 // hints fire, and the callers are called back (Ledger.commit). Another goroutine
 // calls them, so a slow callback stalls no commit. Two more watch the disk and the
-// commits, one tidies up, and one gives the dedup filter the keys from before the
-// start. The state has one that writes to badger, the journal one that prepares its
+// commits, one tidies up, one gives the dedup filter the keys from before the
+// start, and one has the committer make events of the timers that are due (ring). The state has one that writes to badger, the journal one that prepares its
 // next file. All are started by Open and awaited by Close.
 //
 // Callers never block and the mailbox has no limit: CCS's window and the plugins'
@@ -42,8 +42,10 @@
 //
 // No backlog decides how much memory the host needs. Of each page the index holds
 // 24 bytes; entries and bodies only of the pages that were stored or used last,
-// 32 MiB in all; and the records that were read last as they are, 16 MiB. A page that it has let go of is read when one of its entries is
-// settled or postponed, and by whoever lists what waits.
+// 32 MiB in all; and the records that were read last as they are, 16 MiB. A page that it
+// has let go of is read when one of its entries is settled or postponed, and by whoever
+// lists what waits. Of the timers that wait, memory has where the 4,096 are that are due
+// next; the others are only on the disk.
 //
 // # Records
 //
@@ -62,6 +64,8 @@
 //	X id          dead letter
 //	K plugin key  state of a plugin, with a version
 //	O category    its owner
+//	T plugin key  name of a timer: where it waits, or which event it has become
+//	W due seq     a timer that waits
 //
 // Times are those of the ledger's own clock, which is never set (see clock, and
 // the file of that name): what another clock wrote is believed nowhere, and those
@@ -120,7 +124,7 @@
 // counters against each other, CheckBackup a file's records.
 //
 // Open upgrades a ledger of schema 2, from before there was a journal, and of schemas 3
-// and 4, whose records are read as they are (see upgrade).
+// to 5, whose records are read as they are (see upgrade).
 //
 // Weak: a damaged record among the pending ones keeps Open from working until a
 // person restores a backup; tables on file systems other than ext4 were not put to

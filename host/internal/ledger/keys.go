@@ -25,6 +25,8 @@ const (
 	kindDead       = 'X'
 	kindValue      = 'K'
 	kindOwner      = 'O'
+	kindTimer      = 'T' // a timer's name: where it waits, or which event it has become
+	kindWaiting    = 'W' // a timer that waits, by its due time
 )
 
 // ordered are the kinds of which the state keeps the keys in order.

@@ -127,6 +127,9 @@ type Ledger struct {
 	freed         int64 // bytes of records deleted since the last Flatten
 	eventsChanged changed
 	sentChanged   changed
+	timersChanged changed
+	soon          soon
+	late          *soon // timers that were set since readSoon began; nil: it does not run
 	alarms        []string
 }
 
@@ -181,6 +184,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l.keepers.Go(func() error { return l.watchCommits(ctx) })
 	l.keepers.Go(func() error { return l.tidy(ctx) })
 	l.keepers.Go(func() error { return l.remember(ctx) })
+	l.keepers.Go(func() error { return l.ring(ctx) })
 	return l, nil
 }
 

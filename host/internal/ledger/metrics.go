@@ -41,6 +41,7 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	}
 	gauge("balhost_ledger_events_pending", "Events that wait for a plugin.", func() float64 { return float64(l.Counts().Events) })
 	gauge("balhost_ledger_downstreams_pending", "Downstreams without an outcome.", func() float64 { return float64(l.Counts().Downstreams) })
+	gauge("balhost_ledger_timers_waiting", "Timers of plugins that are not due yet.", func() float64 { return float64(l.Counts().Timers) })
 	gauge("balhost_ledger_dead_letters", "Dead letters.", func() float64 { return float64(l.Counts().Dead) })
 	gauge("balhost_ledger_full", "1 while the disk is at its soft limit.", func() float64 {
 		if l.Full() {

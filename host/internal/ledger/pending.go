@@ -19,20 +19,24 @@ type name = unique.Handle[string]
 type event struct {
 	place
 	id        ulid.ULID
-	lane      uint64 // the device of an upstream, else the group
-	messageID string // its start, for the summary; it comes from the device, CCS or the downstream
+	lane      uint64 // the device of an upstream, the lane's hash of a timer, else the group
+	order     uint64 // of a timer: entry.Lane.Key
+	messageID string // its start, for the summary; it comes from the device, CCS or the downstream. Of a timer: its key
 	session   name
 	category  name
 	plugin    name
 	body      any // as in envelope; nil if the event was read from the disk
 	kind      entry.Kind
+	beside    entry.Kind // of a timer: entry.Lane.Kind
+	loose     bool       // as in timer
 }
 
 // heading is what memory needs of an event. newEvent copies its texts.
 type heading struct {
 	id                                   ulid.ULID
-	kind                                 entry.Kind
-	lane                                 uint64
+	kind, beside                         entry.Kind
+	lane, order                          uint64
+	loose                                bool
 	session, category, plugin, messageID string
 }
 
@@ -46,12 +50,15 @@ func (e *envelope) heading() heading {
 		h.kind, h.session, h.messageID = entry.Outcome, m.Session, m.MessageID
 	case *inboundReceipt:
 		h.kind, h.session, h.category, h.messageID = entry.Receipt, m.Session, m.Category, m.ccsID
+	case *timer:
+		h.kind, h.session, h.messageID, h.loose = entry.Timer, m.Session, m.Key, m.loose
+		h.beside, h.lane, h.order = m.lane.Kind, m.lane.Hash, m.lane.Key
 	}
 	return h
 }
 
 func newEvent(seq uint64, h heading) *event {
-	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin)}
+	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin), order: h.order, beside: h.beside, loose: h.loose}
 	ev.seq = seq
 	ev.messageID = strings.Clone(clip(h.messageID, maxName)) // a copy, so that the message can be freed
 	ev.session, ev.category = unique.Make(h.session), unique.Make(h.category)
@@ -64,9 +71,12 @@ func (e *event) public(today func(int64) time.Time) entry.Event {
 		Seq: e.seq, Kind: e.kind, Session: e.session.Value(), Category: e.category.Value(), Plugin: e.plugin.Value(),
 		Attempts: int(e.attempts), Due: today(e.due),
 	}
-	if e.kind == entry.Upstream {
+	switch e.kind {
+	case entry.Upstream:
 		out.Device = e.lane
-	} else {
+	case entry.Timer:
+		out.Lane = entry.Lane{Kind: e.beside, Hash: e.lane, Key: e.order}
+	default:
 		out.Group = e.lane
 	}
 	return out

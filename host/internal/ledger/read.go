@@ -79,8 +79,8 @@ func (l *Ledger) changed(c *changed) <-chan struct{} {
 	return c.wait()
 }
 
-// Body returns the content of a pending event, or entry.ErrUnknown. Its bytes are shared
-// and must not be changed. It reads the disk if memory does not have the body.
+// Body returns the content of a pending event, entry.ErrUnknown, or entry.ErrVoid. Its bytes
+// are shared and must not be changed. It reads the disk if memory does not have the body.
 func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 	var e envelope
 	var attempt int
@@ -98,6 +98,13 @@ func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 		return entry.Body{}, entry.ErrUnknown // perhaps it ended meanwhile
 	} else if err != nil {
 		return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
+	}
+	if t, is := e.body.(*timer); is {
+		if void, err := l.isVoid(seq, t); err != nil {
+			return entry.Body{}, fmt.Errorf("read event %d: %w", seq, err)
+		} else if void {
+			return entry.Body{}, entry.ErrVoid
+		}
 	}
 	return e.public(l.clock, attempt), nil
 }
@@ -118,6 +125,8 @@ func (e *envelope) public(c *clock, attempt int) entry.Body {
 		out := m.Receipt
 		out.ID, out.Attempt = id, attempt
 		return entry.Body{Receipt: &out}
+	case *timer:
+		return entry.Body{Timer: m.public(id, attempt)}
 	}
 	return entry.Body{}
 }

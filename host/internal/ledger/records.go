@@ -21,7 +21,7 @@ type envelope struct {
 	id     ulid.ULID
 	plugin string       // the owner of outcomes, and of receipts of known messages
 	group  uint64       // their lane
-	body   any          // *message.Upstream, *message.Outcome or *inboundReceipt
+	body   any          // *message.Upstream, *message.Outcome, *inboundReceipt or *timer
 	places entry.Places // of an upstream that has just come in
 }
 
@@ -58,6 +58,8 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = appendText(dst, m.Device)
 		dst = appendText(dst, m.Status)
 		return appendTime(dst, m.SentAt)
+	case *timer:
+		return appendTimer(append(append(dst, format, byte(entry.Timer)), e.id[:]...), m)
 	}
 	panic(fmt.Sprintf("ledger: event body %T", e.body))
 }
@@ -125,6 +127,9 @@ func readEnvelope(r *reader) envelope {
 		m.Status = r.string()
 		m.SentAt = r.time()
 		e.body = m
+	case entry.Timer:
+		m := readTimer(r, session)
+		e.plugin, e.body = m.plugin, m
 	default:
 		r.bad = true
 	}

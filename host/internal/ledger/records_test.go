@@ -63,6 +63,10 @@ func TestRecords(t *testing.T) {
 		"receipt": {id: id, plugin: "p", group: 5, body: &inboundReceipt{ccsID: "dr2:d", Receipt: message.Receipt{
 			Session: "main", OriginalMessageID: "d", Device: "tokA", Category: "c", Status: "S", SentAt: at,
 		}}},
+		"timer": {id: id, plugin: "p", body: &timer{
+			Timer:  message.Timer{Session: "main", Device: "tokA", Key: "k", Data: json.RawMessage(`1`), Due: at},
+			plugin: "p", lane: entry.Lane{Kind: entry.Outcome, Hash: 6, Key: 7}, loose: true,
+		}},
 	}
 	for what, e := range events {
 		roundTrip(t, what, e, appendEnvelope(nil, e), func(r *reader) envelope { return readEnvelope(r) })
@@ -85,11 +89,13 @@ func TestRecords(t *testing.T) {
 	roundTrip(t, "tries", st, appendTries(nil, st), readTries)
 	se := sent{seq: 8, content: digest{1, 2}, target: 6, group: 5, owner: "p"}
 	roundTrip(t, "sent", se, appendSent(nil, se), readSent)
+	tn := timerName{at: dueAt{due: 4, seq: 5}, event: 6}
+	roundTrip(t, "timer name", tn, appendTimerName(nil, tn), readTimerName)
 	v := value{version: 3, json: json.RawMessage(`{"x":1}`)}
 	roundTrip(t, "value", v, appendValue(nil, v), readValue)
 	ta := tally{
 		at: at, commit: 1, replaces: 19, seq: 2, lastID: id, lowEvents: 3, lowSent: 4, purgedTo: 5, finished: 6, outcomes: 7, values: 8,
-		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Canceled: 20, Events: 16, Downstreams: 17, Dead: 18},
+		counts: entry.Counts{Accepted: 9, Handled: 10, Died: 11, Sent: 12, Acked: 13, Failed: 14, Expired: 15, Canceled: 20, Events: 16, Downstreams: 17, Dead: 18, Timers: 21},
 	}
 	roundTrip(t, "tally", ta, appendTally(nil, ta, at), readTally)
 	all := []summary{

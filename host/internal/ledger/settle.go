@@ -26,20 +26,22 @@ func (o *settle) weigh() (bytes, records int) {
 	if o.Verdict == entry.Dead {
 		bytes += o.l.weight(&o.l.events, o.Seq)
 	}
-	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 4
+	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 5
 }
 
 func (o *settle) apply(b *batch) error {
 	ev := b.event(o.Seq)
-	if ev == nil || ev.over || b.l.leases.of(o.Seq) != o.Lease { // P5
+	if ev == nil || ev.over || b.l.leases.of(o.Seq) != o.Lease || b.void(ev) != (o.Verdict == entry.Void) { // P5
 		return entry.ErrLease
 	}
 	switch o.Verdict {
 	case entry.Done:
-		if err := b.change(o.Plugin, o.Changes); err != nil {
+		if err := b.change(o.Plugin, o.Changes, ev.seq); err != nil {
 			return err
 		}
 		b.finish(ev, o.Plugin)
+	case entry.Void:
+		b.endEvent(ev)
 	case entry.Retry, entry.Dead:
 		if err := b.checkReads(o.Plugin, o.Changes); err != nil {
 			return err

@@ -36,7 +36,8 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 //
 // Schema 2 had no journal. Schema 3 knew neither FIDs nor outcomes whose target is gone;
 // its records are read as they are. Schema 4 did not know to whom a message id was sent.
-// Schema 5 knew no downstreams that wait for their time, are canceled or replaced.
+// Schema 5 knew no timers, and no downstreams that wait for their time, are canceled or
+// replaced.
 const (
 	schema      = 6
 	sameRecords = 3 // the oldest schema whose records are read as they are

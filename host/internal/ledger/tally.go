@@ -35,7 +35,7 @@ func appendTally(dst []byte, t tally, now time.Time) []byte {
 		t.commit, t.seq, t.lowEvents, t.lowSent, t.purgedTo, t.finished, t.outcomes, t.values,
 		c.Accepted, c.Handled, c.Died, c.Sent, c.Acked, c.Failed, c.Expired,
 		uint64(c.Events), uint64(c.Downstreams), uint64(c.Dead),
-		c.Canceled, t.replaces,
+		c.Canceled, t.replaces, uint64(c.Timers),
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -60,6 +60,7 @@ func readTally(r *reader) (t tally) {
 	}
 	if r.format >= formatSix {
 		c.Canceled, t.replaces = r.uvarint(), r.uvarint()
+		c.Timers = int(r.uvarint())
 	}
 	return t
 }

@@ -81,12 +81,14 @@ type verifier struct {
 	finished uint64
 	outcomes uint64
 	ids      uint64 // sum of the message ids that are stored, minus those of the downstreams
+	timers   timersSeen
 	last     journaled
 }
 
 func newVerifier(ctx context.Context) *verifier {
 	return &verifier{
 		ctx: ctx, marks: map[uint64]*[pageSlots / 64]uint64{}, live: map[uint64]bool{}, pending: map[byte]uint64{}, n: map[byte]uint64{},
+		timers:   timersSeen{events: map[uint64]uint64{}},
 		Examined: Examined{Problems: []string{}},
 	}
 }
@@ -126,9 +128,13 @@ func (v *verifier) record(key []byte, r *reader) {
 			skip(r)
 		}
 	case kindEvent:
-		v.page(key, r, t.lowEvents, func(r *reader) { readEnvelope(r) })
+		v.page(key, r, t.lowEvents, func(seq uint64, r *reader) {
+			if t, is := readEnvelope(r).body.(*timer); is {
+				v.timers.event(seq, t)
+			}
+		})
 	case kindDownstream:
-		v.page(key, r, t.lowSent, func(r *reader) {
+		v.page(key, r, t.lowSent, func(_ uint64, r *reader) {
 			m := readParcel(r).message
 			v.ids -= idOf(sumSent(m.Session, m.MessageID))
 		})
@@ -150,6 +156,10 @@ func (v *verifier) record(key []byte, r *reader) {
 		if len(key) == 1+len(digest{}) {
 			v.ids += idOf(digest(key[1:]))
 		}
+	case kindTimer:
+		v.timers.name(v, key, readTimerName(r))
+	case kindWaiting:
+		v.timers.waiting(v, key, readTimer(r, r.string()))
 	case kindValue, kindDedup, kindOwner:
 		skip(r)
 	default:
@@ -175,6 +185,8 @@ func (v *verifier) end() {
 		{"summaries of downstreams", v.outcomes, t.outcomes},
 		{"message ids", v.n[kindSent], t.outcomes + uint64(t.counts.Downstreams)},
 		{"state keys", v.n[kindValue], t.values},
+		{"timers that wait", v.n[kindWaiting], uint64(t.counts.Timers)},
+		{"names of timers that wait", v.timers.names, v.n[kindWaiting]},
 	} {
 		if c.got != c.want {
 			v.wrong("there are %d %s, there should be %d", c.got, c.what, c.want)
@@ -182,6 +194,9 @@ func (v *verifier) end() {
 	}
 	if v.ids != 0 {
 		v.wrong("the stored message ids are not those of the downstreams that are pending or have ended")
+	}
+	if v.timers.sum != 0 {
+		v.wrong("the names of timers that wait do not lead to the timers that wait")
 	}
 	v.last.missed(v)
 }
@@ -212,7 +227,7 @@ func (v *verifier) seq(key []byte) uint64 {
 }
 
 // page checks the entries of one page.
-func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
+func (v *verifier) page(key []byte, r *reader, low uint64, see func(uint64, *reader)) {
 	first := v.seq(key)
 	if first < low {
 		v.wrong("page %d comes before %d, where the pending pages should begin", first, low)
@@ -225,7 +240,7 @@ func (v *verifier) page(key []byte, r *reader, low uint64, see func(*reader)) {
 		}
 		er := reader{key: key, b: entry}
 		er.bad = er.u8() != format
-		see(&er)
+		see(seq, &er)
 		if er.done() != nil || seq > v.tally.seq {
 			v.wrong("entry %d of page %d is damaged", seq, first)
 		}

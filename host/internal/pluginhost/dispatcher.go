@@ -36,7 +36,7 @@ func Facts(o PluginOptions, m *wire.Manifest) (instance.Facts, error) {
 		claim.Categories = slices.Clone(m.GetCategories())
 	}
 	return instance.Facts{
-		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(),
+		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(), Timer: m.GetTimer(),
 		Offsets:     slices.Contains(m.GetCapabilities(), wire.Offsets),
 		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
 		Alone: o.Strategy == Recreate,

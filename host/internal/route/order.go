@@ -53,6 +53,15 @@ func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
 	return device, o.device
 }
 
+// Again is the lane of what belongs to the lane of a device's upstream: key is that of the
+// upstream in an order by key, 0 if it had none.
+func (o Order) Again(device, key uint64) (lane uint64, ok bool) {
+	if o.path != nil && key != 0 {
+		return key, true
+	}
+	return device, o.device
+}
+
 // lookup returns the value at path in a JSON object; nil if it is missing or null. A
 // string is returned without quotes and escapes, so that "a" and "\u0061" are one key.
 func lookup(payload []byte, path []string) []byte {
