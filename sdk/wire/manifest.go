@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -38,7 +39,7 @@ func CheckManifest(file string, m *Manifest) error {
 		}
 		seen[c] = true
 	}
-	if _, err := message.OrderPath(m.GetOrder()); err != nil {
+	if _, err := message.OrderPath(cmp.Or(m.GetOrder(), "device")); err != nil {
 		return fmt.Errorf("plugin %s: %w", name, err)
 	}
 	return nil

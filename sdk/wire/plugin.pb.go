@@ -204,7 +204,7 @@ type Manifest struct {
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	Capabilities  []string               `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"` // those that the plugin has and the host has named
 	Categories    []string               `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"`     // "*" takes what no other plugin claims
-	Order         string                 `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`               // "none", "device" or "key:PATH"; PATH is names in the payload joined by dots, as in "key:data.room"
+	Order         string                 `protobuf:"bytes,5,opt,name=order,proto3" json:"order,omitempty"`               // "none", "device" (also if it is empty) or "key:PATH"; PATH is names in the payload joined by dots, as in "key:data.room"
 	Upstream      bool                   `protobuf:"varint,6,opt,name=upstream,proto3" json:"upstream,omitempty"`        // the plugin has a handler for upstreams; the host sends no events of a kind that has none
 	Outcome       bool                   `protobuf:"varint,7,opt,name=outcome,proto3" json:"outcome,omitempty"`          // it has one for outcomes
 	Receipt       bool                   `protobuf:"varint,8,opt,name=receipt,proto3" json:"receipt,omitempty"`          // it has one for receipts
