@@ -41,7 +41,7 @@ func devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run host, simulators and virtual devices together, to try plugins",
 		Long: `Runs everything that a plugin needs in one terminal: the CCS simulator at the
-address of the config's session, the host with the plugins in its plugins folder,
+address of the config's session with ccs, the host with the plugins in its plugins folder,
 and virtual devices that send to them. Google shut down its own CCS in 2024.
 Beside it runs a simulator of FCM's HTTP v1, which reaches today's phones. It serves
 the config's session with fcm_v1, whatever its endpoint and credentials are, as long
@@ -162,7 +162,9 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 			Overdue: func() { overdue(cmd.ErrOrStderr(), daemon.StopLimit) },
 		})
 	})
-	g.Go(func() error { return devTraffic(ctx, sim, f) })
+	if len(withCCS(cfg.Sessions)) > 0 {
+		g.Go(func() error { return devTraffic(ctx, sim, f) })
+	}
 	if f.devices > 0 {
 		g.Go(func() error { return phones.traffic(ctx, client) })
 		g.Go(func() error { return gateway.sockets(ctx) })
@@ -192,12 +194,17 @@ func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func()
 	return w, func() error { w.Close(lastWords); return file.Close() }, nil
 }
 
+// withCCS are the sessions with a block ccs.
+func withCCS(all []config.Session) []config.Session {
+	return slices.DeleteFunc(slices.Clone(all), func(s config.Session) bool { return s.CCS == nil })
+}
+
 // devSimulator is a simulator that every session with a block ccs can log in to. All
 // of them share it, so they must have its address.
 func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
-	sessions := slices.DeleteFunc(slices.Clone(cfg.Sessions), func(s config.Session) bool { return s.CCS == nil })
-	if len(sessions) == 0 {
-		return nil, wrongConfig{errors.New("no session has a block ccs: balhost dev runs a simulator of CCS, so one is needed")}
+	sessions := withCCS(cfg.Sessions)
+	if len(sessions) == 0 { // nobody logs in to it
+		return ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(cfg.DataDir, "sim-ca.pem"), Log: log})
 	}
 	first := sessions[0]
 	o := ccssim.Options{

@@ -163,7 +163,11 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	for _, reason := range now.status.Reasons {
 		add("! %s", reason)
 	}
-	add("simulator  %s, control http://%s   (Google shut down its CCS in 2024; this one runs here)", v.sim.Addr(), v.http)
+	if len(withCCS(v.config.Sessions)) > 0 {
+		add("simulator  %s, control http://%s   (Google shut down its CCS in 2024; this one runs here)", v.sim.Addr(), v.http)
+	} else {
+		add("control    http://%s   (no session has a block ccs, so nobody uses the CCS simulator)", v.http)
+	}
 	if now.err != nil {
 		return rows
 	}
