@@ -108,6 +108,7 @@ plugin "chatroom" {                         # example: write a block only for a 
   max_attempts    = 15                      # after so many attempts an event becomes a dead letter; 0 is no limit
   handler_timeout = "30s"                   # for one event; then the handler's context ends, and its lane waits until it returns
   drain_timeout   = "30s"                   # when it has to stop: for the events that it holds
+  start_timeout   = "30s"                   # for each step of a new process's start: the handshake, each of the first answers, and its Start; raise it for slow starters (a JVM on a busy machine)
   suspect_after   = 3                       # an event that was in flight at so many crashes is a suspect: it is tried alone
   max_in_flight   = 256                     # events that it holds at most
   strategy        = "handover"              # a new version starts beside the old one; "recreate": after the old one has ended, for a plugin that can't run twice

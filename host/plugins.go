@@ -106,8 +106,9 @@ which takes over from the old one. A changed session is tried while the old one
 still serves: it logs in to CCS, or asks FCM. If the server accepts it, the new one
 takes over; if not, the reload is refused. With the name of a plugin, only that plugin's file is looked at.
 
-A plugin whose content was refused is tried again when its file changes, or with
---force. --force also restarts an unchanged plugin, ends a rollback, and uses
+A plugin that did not start, since it was slow or lacked something, is tried again at
+once. One whose content was refused for good is tried again when its file changes, or
+with --force. --force also restarts an unchanged plugin, ends a rollback, and uses
 changed sessions without trying them.`,
 		Example: "  balhost reload\n  balhost reload chatroom --force",
 		Args:    arguments(0, 1),

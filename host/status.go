@@ -197,7 +197,10 @@ func refused(s admin.Plugin, now time.Time) string {
 		what += " " + brief(s.Refusal.SHA256)
 	}
 	text := fmt.Sprintf("%s; %s was refused %s ago: %s", serves, what, ago(now, s.Refusal.At), s.Refusal.Reason)
-	if s.Refusal.Tried {
+	switch again := fmt.Sprintf("at once: touch its file, or balhost reload %s", s.Name); {
+	case !s.Refusal.Again.IsZero():
+		text += fmt.Sprintf("; it is tried again in %s, or %s", short(s.Refusal.Again.Sub(now)), again)
+	case s.Refusal.Tried:
 		text += fmt.Sprintf("; to fix it, replace the file, change its block in the config, or try this one again: balhost reload %s --force", s.Name)
 	}
 	return text

@@ -175,6 +175,7 @@ type Plugin struct {
 	MaxAttempts    int      // after these: dead letter (P8); 0: no limit
 	HandlerTimeout time.Duration
 	DrainTimeout   time.Duration
+	StartTimeout   time.Duration // of each step of a new process's start
 	RestartBackoff Backoff
 	SuspectAfter   int             // an event in flight at so many crashes is a suspect
 	MaxInFlight    int             // unfinished events that the plugin has at a time

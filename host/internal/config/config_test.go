@@ -84,6 +84,7 @@ plugin "echo" {
   max_attempts    = 0
   handler_timeout = "7s"
   drain_timeout   = "0s"
+  start_timeout   = "9s"
   suspect_after   = 8
   max_in_flight   = 9
   strategy        = "recreate"
@@ -141,7 +142,7 @@ log {
 		PluginsDir: "/etc/plugins",
 		Plugins: map[string]Plugin{"echo": {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
-			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
+			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, StartTimeout: 9 * time.Second, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
 			SuspectAfter: 8, MaxInFlight: 9, Strategy: "recreate", Probation: 10 * time.Second, OnRemove: "keep", SHA256: "abababababababababababababababababababababababababababababababab", MemoryMax: 64 * mib, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
 			Env: Environment{"HTTPS_PROXY": "from env", "lc_all": ""},
 		}},

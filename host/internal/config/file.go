@@ -116,6 +116,7 @@ type filePlugin struct {
 	MaxAttempts    *hcl.Attribute `hcl:"max_attempts,optional"`
 	HandlerTimeout *hcl.Attribute `hcl:"handler_timeout,optional"`
 	DrainTimeout   *hcl.Attribute `hcl:"drain_timeout,optional"`
+	StartTimeout   *hcl.Attribute `hcl:"start_timeout,optional"`
 	RestartBackoff *fileBackoff   `hcl:"restart_backoff,block"`
 	SuspectAfter   *hcl.Attribute `hcl:"suspect_after,optional"`
 	MaxInFlight    *hcl.Attribute `hcl:"max_in_flight,optional"`

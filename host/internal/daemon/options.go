@@ -156,6 +156,7 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 		MaxAttempts:    p.MaxAttempts,
 		HandlerTimeout: p.HandlerTimeout,
 		DrainTimeout:   p.DrainTimeout,
+		StartTimeout:   p.StartTimeout,
 		MaxInFlight:    p.MaxInFlight,
 		SuspectAfter:   p.SuspectAfter,
 		RestartMin:     p.RestartBackoff.Min,

@@ -114,7 +114,11 @@ func (h *host) reloadOnce(ctx context.Context, order admin.ReloadOrder) (did adm
 	} else if _, err := h.read(ctx); err != nil {
 		h.o.Log.Warn("the config file was not applied; the old config stays in force", "err", err)
 	}
-	if err := h.plugins.Reload(ctx, order.Plugin, order.Force); err != nil || !order.Force {
+	again, err := h.plugins.Reload(ctx, order.Plugin, order.Force)
+	for _, name := range again {
+		did.Changed = append(did.Changed, fmt.Sprintf("plugin %q, which did not start, is tried again now", name))
+	}
+	if err != nil || !order.Force {
 		return did, err
 	}
 	who := "every plugin"

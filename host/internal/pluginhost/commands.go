@@ -15,25 +15,44 @@ import (
 	"balhost/sdk/wire"
 )
 
-// Reload looks at the plugins folder now. With force, a plugin starts anew even
-// if its file is unchanged, refused content is tried again, and a rollback ends.
+// Reload looks at the plugins folder now. What waits for another try is started now, and
+// its names are returned.
+// With force, a plugin starts anew even if its file is unchanged, content that was
+// refused for good is tried again, and a rollback ends.
 // name "" means all plugins. The new process takes over as after a change of the
 // file, after Reload has returned. An unknown name is an error.
-func (h *Host) Reload(ctx context.Context, name string, force bool) error {
+func (h *Host) Reload(ctx context.Context, name string, force bool) (again []string, err error) {
 	plugins, err := h.named(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h.rescan()
 	if !force {
-		return nil
+		return h.again(ctx, plugins)
 	}
 	for _, s := range plugins {
 		if err := s.ask(ctx, s.force); err != nil && name != "" {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
+}
+
+// again has those that wait for another try started now, and returns their names.
+func (h *Host) again(ctx context.Context, plugins []*supervisor) (names []string, err error) {
+	for _, s := range plugins {
+		err := s.ask(ctx, func() error {
+			if s.policy.Again() {
+				s.log.Info("plugin that did not start is tried again now")
+				names = append(names, s.name)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errOver) {
+			return names, err
+		}
+	}
+	return names, nil
 }
 
 // Rollback goes back to the proven content that ran before, until the file
@@ -61,7 +80,10 @@ func (h *Host) Configure(ctx context.Context, options func(name string) PluginOp
 	for _, s := range plugins {
 		o := options(s.name).filled()
 		err := s.ask(ctx, func() error {
-			if now := s.know(o); now != s.policy.Options {
+			slow := s.options[s.policy.Options.Print].StartTimeout
+			if now := s.know(o); now == s.policy.Options && slow != o.StartTimeout {
+				s.policy.Again() // it may have been too slow before
+			} else if now != s.policy.Options {
 				s.policy.Configure(s.facts(), now)
 				changed = append(changed, s.name)
 			}

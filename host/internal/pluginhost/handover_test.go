@@ -66,7 +66,7 @@ func TestBadContentLeavesTheOldOne(t *testing.T) {
 	b.probationary(time.Hour)
 	first := b.proven()
 	for variant, reason := range map[string]string{
-		"exit":    "not a plugin: exited before the handshake with status 3; its last words: no licence found",
+		"exit":    "exited before the handshake with status 3; its last words: no licence found",
 		"kill":    "killed by signal: killed",
 		"garbage": "prints garbage: a handshake that is cut off: \"1|hello\"",
 		"refuse":  "refused to start: greeting must not be empty",
@@ -235,10 +235,10 @@ func TestRefusedContentByCommand(t *testing.T) {
 	b.event("gone echo", 1)
 	b.tell("echo", "kill")
 	b.event("ready echo", 3)
-	if err := b.host.Reload(context.Background(), "echo", false); err != nil {
+	if _, err := b.host.Reload(context.Background(), "echo", false); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.host.Reload(context.Background(), "", true); err != nil {
+	if _, err := b.host.Reload(context.Background(), "", true); err != nil {
 		t.Fatal(err)
 	}
 	b.event("ready echo", 4)
@@ -253,7 +253,7 @@ func TestRefusedContentByCommand(t *testing.T) {
 		t.Errorf("changed %q", changed)
 	}
 	b.event("ready echo", 6)
-	if err := b.host.Reload(context.Background(), "ecco", true); err == nil || err.Error() != `there is no plugin "ecco"; there are: echo` {
+	if _, err := b.host.Reload(context.Background(), "ecco", true); err == nil || err.Error() != `there is no plugin "ecco"; there are: echo` {
 		t.Errorf("reload of an unknown plugin: %v", err)
 	}
 }

@@ -41,8 +41,8 @@ type limits struct {
 const BootTime = 15 * time.Second
 
 var usual = limits{
-	Limits: process.Limits{Handshake: 10 * time.Second, Answer: 5 * time.Second, Grace: 2 * time.Second, Moment: time.Second},
-	Times:  policy.Times{Healthy: 5 * time.Minute, Verdict: 500 * time.Millisecond},
+	Limits: process.Limits{Handshake: 30 * time.Second, Answer: 5 * time.Second, Grace: 2 * time.Second, Moment: time.Second},
+	Times:  policy.Times{Healthy: 5 * time.Minute, Verdict: 500 * time.Millisecond, Again: time.Minute, AgainMax: time.Hour},
 	quiet:  200 * time.Millisecond, patience: 10 * time.Second, absence: 5 * time.Second, rescan: 5 * time.Second,
 	crowd: 2 * time.Second, boot: BootTime, configure: 30 * time.Second, ping: 10 * time.Second,
 	weigh: 250 * time.Millisecond, lines: 1000,

@@ -129,7 +129,7 @@ func TestFilesComeAndGo(t *testing.T) {
 	b.host.limits.absence = time.Millisecond
 	b.run()
 	b.event("settled", 1)
-	b.script("junk", "exit 1")
+	b.script("junk", "exit 0")
 	for n := range 10 {
 		b.put("echo", "")
 		b.event("ready echo", n+1)
@@ -143,7 +143,7 @@ func TestFilesComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.poll("nothing to be told of", func() bool { return len(b.host.Status()) == 0 })
-	if err := b.host.Reload(context.Background(), "echo", true); err == nil || err.Error() != `there is no plugin "echo"; there are: ` {
+	if _, err := b.host.Reload(context.Background(), "echo", true); err == nil || err.Error() != `there is no plugin "echo"; there are: ` {
 		t.Errorf("reload of a plugin that is gone: %v", err)
 	}
 }

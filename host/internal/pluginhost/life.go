@@ -38,6 +38,7 @@ type life struct {
 
 	// What follows is owned by run. The supervisor may look at what open sets when it
 	// was described, and at all when it has ended.
+	limits   limits // with the options' start_timeout
 	process  *process.Process
 	failure  atomic.Pointer[status.RunFailure] // of its Run, the last; nil: none
 	session  *wire.HostStream                  // nil before open
@@ -72,7 +73,11 @@ const (
 // draining.
 func (l *life) run(ctx, host context.Context) error {
 	copy := l.store.Path(l.version.SHA256)
-	l.process = l.host.parent.New(copy, l.store.Work(), l.options.variables(), l.lines, l.host.limits.Limits)
+	l.limits = l.host.limits
+	if t := l.options.StartTimeout; t != 0 {
+		l.limits.Handshake, l.limits.Answer, l.limits.configure = t, t, t
+	}
+	l.process = l.host.parent.New(copy, l.store.Work(), l.options.variables(), l.lines, l.limits.Limits)
 	place, err := l.host.enter(l.places, ctx.Done()) // not all at once: a machine has few processors
 	if err != nil {
 		return err
@@ -190,7 +195,7 @@ func (l *life) ping(ctx context.Context) error {
 	}
 }
 
-// weigh kills the process when its group holds more memory than it may.
+// weigh kills the process when it and what it has started hold more memory than they may.
 func (l *life) weigh(ctx context.Context) error {
 	blind := 0
 	tick := time.NewTicker(l.host.limits.weigh)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,4 +169,36 @@ func TestNoexec(t *testing.T) {
 		}
 	}
 	b.stop()
+}
+
+// Under a shell that does not exec, the memory of what it runs counts, and it dies with
+// the shell.
+func TestBelowAShell(t *testing.T) {
+	b := newBench(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.script("echo", "(setsid "+self+" echo)\ntrue")
+	b.run()
+	b.event("ready echo", 1)
+	if s := b.state("echo", Running); s.Memory < 8<<20 {
+		t.Errorf("%d bytes for a shell and a plugin", s.Memory)
+	}
+	child := b.ask("echo", "pid")
+	pid, err := strconv.Atoi(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell := b.status("echo").PID
+	if shell == pid {
+		t.Fatal("the shell is the plugin")
+	}
+	if err := syscall.Kill(shell, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.event("ready echo", 2)
+	if !dead(pid) {
+		t.Error("the plugin outlived its shell")
+	}
 }

@@ -67,8 +67,12 @@ type PluginOptions struct {
 	Strategy       Strategy        // how one process follows another
 	KeepRemoved    bool            // a plugin whose file was removed runs on
 	SHA256         string          // hex: no other content is taken; "": any is
-	MemoryMax      int64           // bytes of the process group, then it is killed; 0: no limit
+	MemoryMax      int64           // bytes of all its processes, then it is killed; 0: no limit
 	Config         json.RawMessage // the plugin's own config object; nil without one
+	// StartTimeout is for each step of a start: the handshake, each of the first
+	// answers, and Configure; 0: 30 s. It counts from the next start on, so it is no
+	// part of the fingerprint.
+	StartTimeout time.Duration `json:"-"`
 	// Env are variables beside those that every plugin gets. They may be secrets:
 	// nothing shows them. Empty, it is no part of the fingerprint, as before it was there.
 	Env map[string]string `json:",omitempty"`

@@ -28,14 +28,26 @@ import (
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(wire.Handshake.MagicCookieKey) != "":
-		// A staged copy is <data>/plugins/<name>/<sha256>.
-		servePlugin(filepath.Base(filepath.Dir(os.Args[0])))
+		servePlugin(ownName())
 		syscall.Exit(0) // past the race detector's goodbye, which takes a second of each plugin's end
 	case os.Getenv("PLUGINHOST_TEST_HOST") != "":
 		serveHost(os.Getenv("PLUGINHOST_TEST_HOST"))
 	default:
 		os.Exit(m.Run())
 	}
+}
+
+// ownName is its argument, or the store's in which a staged copy lies:
+// <data>/plugins/<name>/<sha256>, of a folder <sha256>/plugin.
+func ownName() string {
+	if len(os.Args) > 1 {
+		return os.Args[1]
+	}
+	copy := os.Args[0]
+	if filepath.Base(copy) == "plugin" {
+		copy = filepath.Dir(copy)
+	}
+	return filepath.Base(filepath.Dir(copy))
 }
 
 // servePlugin is a plugin that does what its name says; any other name is a good one.
@@ -246,6 +258,8 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		answer("printed")
 	case "environ":
 		answer(strings.Join(os.Environ(), "\n"))
+	case "pid":
+		answer(fmt.Sprint(os.Getpid()))
 	case "stdin":
 		in, err := io.ReadAll(os.Stdin)
 		answer(fmt.Sprintf("read %d bytes, %v", len(in), err))

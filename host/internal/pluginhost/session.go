@@ -16,7 +16,7 @@ import (
 
 // describe asks the plugin what it is, and refuses what can't be.
 func (l *life) describe(ctx context.Context, rpc *wire.Client) error {
-	limit := l.host.limits.Answer
+	limit := l.limits.Answer
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := rpc.Describe(ctx, &wire.DescribeRequest{HostVersion: l.host.o.Version, Capabilities: wire.HostCapabilities()})
@@ -90,7 +90,7 @@ func (l *life) broken() error {
 
 // configure hands over the config, and waits for the plugin's Start.
 func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
-	limit := l.host.limits.configure
+	limit := l.limits.configure
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	l.sessions = l.host.toldSessions()
@@ -100,7 +100,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	})
 	if errors.Is(err, wire.ErrInvalid) {
 		said := strings.TrimPrefix(err.Error(), wire.ErrInvalid.Error()+": ")
-		return artefact.Fault("refused to start: " + plain.Line(said, 1000))
+		return errors.New("refused to start: " + plain.Line(said, 1000)) // no fault: a service may be missing
 	}
 	if err != nil {
 		return process.Failed("Configure", limit, err)

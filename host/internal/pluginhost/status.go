@@ -49,9 +49,6 @@ func (h *Host) Status() []Status {
 			st.RunFailure = s.shown.failure.Load()
 		}
 		s.mu.Unlock()
-		if st.PID != 0 { // a look at /proc, so with no lock
-			st.Memory = process.Memory(st.PID)
-		}
 		if f := st.RunFailure; f != nil {
 			st.RunFailure = new(*f)
 			st.RunFailure.Failing = failing(f, time.Now())
@@ -61,7 +58,22 @@ func (h *Host) Status() []Status {
 		}
 		all = append(all, st)
 	}
+	weighed(all)
 	return all
+}
+
+// weighed notes how much memory the plugins use. It is one look at all processes of the
+// system, with no lock.
+func weighed(all []Status) {
+	pids := make([]int, len(all))
+	for i, st := range all {
+		pids[i] = st.PID
+	}
+	for i, bytes := range process.Memory(pids...) {
+		if all[i].PID != 0 {
+			all[i].Memory = bytes
+		}
+	}
 }
 
 // show tells what the policy has decided, and what is known of the process that

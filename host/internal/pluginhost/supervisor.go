@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -176,16 +177,37 @@ func (s *supervisor) report(n policy.News) {
 			s.log.Error("plugin's file is not taken", "err", n.Err)
 		}
 	case policy.KeptOld:
+		if n.Tries > 0 {
+			s.log.Error("new content of the plugin did not start: what served before goes on; "+s.howAgain(n), "err", n.Err)
+			break
+		}
 		s.log.Error("new content of the plugin refused until its file or config changes: what served before goes on", "err", n.Err)
 	case policy.RolledBack:
+		if n.Tries > 0 {
+			s.log.Error("plugin did not start, and goes back to the last content that was proven; "+s.howAgain(n), "err", n.Err)
+			break
+		}
 		s.log.Error("plugin is rolled back to the last content that was proven", "err", n.Err)
 	case policy.GivenUp, policy.StillRefused:
+		if n.Tries > 0 {
+			s.log.Error("plugin's content did not start earlier; "+s.howAgain(n), "err", n.Err)
+			break
+		}
 		s.log.Error("plugin refused until its file changes", "err", n.Err)
 	}
 	switch n.Verdict {
 	case policy.KeptOld, policy.RolledBack, policy.GivenUp:
 		s.host.metrics.refusals.WithLabelValues(s.name).Inc()
 	}
+}
+
+// howAgain says how a version that did not start gets another try.
+func (s *supervisor) howAgain(n policy.News) string {
+	how := fmt.Sprintf("touch its file, or balhost reload %s, to try it again", s.name)
+	if !n.Again.IsZero() {
+		how += "; otherwise that is done in " + time.Until(n.Again).Round(time.Second).String()
+	}
+	return how
 }
 
 // launch runs the life of a process; its news come by the box.

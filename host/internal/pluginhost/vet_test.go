@@ -76,7 +76,7 @@ func TestPipesInTheFolder(t *testing.T) {
 	if err := os.Rename(pipe(".pipe"), filepath.Join(b.dir, "echo")); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.host.Reload(t.Context(), "echo", true); err != nil {
+	if _, err := b.host.Reload(t.Context(), "echo", true); err != nil {
 		t.Fatal(err)
 	}
 	refused("is no regular file any more")

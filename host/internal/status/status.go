@@ -72,6 +72,9 @@ type Refusal struct {
 	// Tried: it was run. It is run again when the file or the config changes, or by a
 	// reload with force. If not Tried, Reason says what to mend, and the host notices that.
 	Tried bool `json:"tried"`
+	// Again is when it is run once more in any case, since what it lacked may lie outside
+	// of it. A touch of its file, or a reload of the plugin, does so at once.
+	Again time.Time `json:"again,omitzero"`
 }
 
 // Connection is one connection of a session.

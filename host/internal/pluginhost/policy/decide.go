@@ -71,7 +71,9 @@ const (
 type News struct {
 	Verdict
 	Err      error
-	Failures int // in a row
+	Failures int       // in a row
+	Tries    int       // starts of a refused version that failed for what may lie outside of it; 0: it is refused for good
+	Again    time.Time // it is tried once more then; zero: when a person asks for it
 }
 
 // Decide says what is to be done now. The policy counts on it that it is done.
@@ -93,7 +95,8 @@ func (p *Policy) Decide(f Facts) (d Decision) {
 		d.Retry = p.restage
 	}
 	d.Pinned = p.Record.pinned(p.content) != ""
-	d.Next = earliest(f.Now, p.retry, p.restage)
+	again, _ := p.Record.refusal(p.current(p.content))
+	d.Next = earliest(f.Now, p.retry, p.restage, again.Again)
 	if p.probation != nil {
 		d.Probation, d.Next = p.probation.until, earliest(f.Now, d.Next, p.probation.next)
 	}
@@ -110,7 +113,7 @@ func (p *Policy) want(f Facts) (Version, bool) {
 	if to := p.Record.pinned(p.content); f.Whole[to] {
 		v.SHA256 = to
 	}
-	if !p.refused(v) {
+	if !p.refused(f, v) {
 		return v, true
 	}
 	return p.fallback(f, v)
@@ -145,7 +148,7 @@ func (p *Policy) act(f Facts) (State, string) {
 		if p.stopAll(ErrReplaced); len(p.processes) == 0 {
 			p.startCandidate(want)
 		}
-	case serving != nil && !p.refused(serving.Version) && p.leaving() > 0: // handover: one at a time; a way back doesn't wait
+	case serving != nil && !p.refused(f, serving.Version) && p.leaving() > 0: // handover: one at a time; a way back doesn't wait
 	default:
 		p.startCandidate(want)
 	}

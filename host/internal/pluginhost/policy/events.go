@@ -17,10 +17,10 @@ import (
 // reports whether that is another than before.
 func (p *Policy) Staged(sha256 string) (other bool) {
 	p.reloaded()
-	other = sha256 != p.content
-	if other || p.removed {
-		p.calm() // another content doesn't wait for the backoff of the old one
+	if other = sha256 != p.content; !other && !p.removed {
+		p.Again() // a person has touched the file
 	}
+	p.calm()
 	p.declined, p.removed, p.left, p.content, p.refusal = "", false, false, sha256, nil
 	if p.Record.Pin != nil && p.Record.Pin.Instead != sha256 {
 		p.Record.Pin = nil
@@ -28,10 +28,22 @@ func (p *Policy) Staged(sha256 string) (other bool) {
 	p.do.Save = true
 	if was, refused := p.Record.refusal(p.current(sha256)); refused {
 		p.why = was.Reason
-		p.refusal = &status.Refusal{SHA256: was.SHA256, Reason: was.Reason, At: was.At, Tried: true}
-		p.tell(StillRefused, errors.New(was.Reason))
+		p.refusal = &status.Refusal{SHA256: was.SHA256, Reason: was.Reason, At: was.At, Tried: true, Again: was.Again}
+		p.do.News = append(p.do.News, News{StillRefused, errors.New(was.Reason), p.failures, was.Tries, was.Again})
 	}
 	return other
+}
+
+// Again has the content that is wanted started now, if it waits for another try. It
+// reports whether it does. One that is refused for good stays so.
+func (p *Policy) Again() bool {
+	waits := p.Record.pardon(func(c RefusedContent) bool { return c.SHA256 == p.content && c.Tries > 0 })
+	p.do.Save = p.do.Save || waits
+	if !p.retry.IsZero() {
+		waits = true
+	}
+	p.calm()
+	return waits
 }
 
 // Decline tells that the file can't be taken as it is, and why. What was taken
@@ -136,7 +148,7 @@ func (p *Policy) RollBack(f Facts) (to string, err error) {
 		older = older[:i]
 	}
 	for _, sum := range slices.Backward(older) {
-		if !f.Whole[sum] || p.refused(p.current(sum)) {
+		if !f.Whole[sum] || p.refused(f, p.current(sum)) {
 			continue
 		}
 		if p.Record.Pin = nil; sum != p.content {
@@ -195,7 +207,9 @@ func (p *Policy) Started(f Facts, r *Process) {
 			other.Role = Leaving
 		}
 	}
-	p.why = ""
+	if p.why = ""; p.refusal != nil && p.refusal.SHA256 == r.Version.SHA256 { // it has started after all
+		p.refusal = nil
+	}
 	p.watch(f, r)
 }
 
@@ -260,7 +274,11 @@ func (p *Policy) failed(f Facts, r *Process, x Failure) {
 	spared := watched && p.before.crashes > 0 // the version before it was no better
 	trial := !r.Ready() || watched && !spared
 	if !p.isProven(r.Version) && trial && (x.Fault || back && x.Started) {
-		p.refuse(f, r.Version, x.Err.Error())
+		if reason := x.Err.Error(); x.Fault || r.Ready() {
+			p.refuse(f, r.Version, reason)
+		} else {
+			p.setAside(f, r.Version, reason)
+		}
 		return
 	}
 	if p.healthy(f, r) {

@@ -51,6 +51,9 @@ type Version struct {
 type Times struct {
 	Healthy time.Duration // a process that has served for so long begins the backoff anew
 	Verdict time.Duration // between two looks at a version on probation
+	// Again is the wait until a version that did not start is tried once more beside
+	// what serves. It doubles with each try, up to AgainMax.
+	Again, AgainMax time.Duration
 }
 
 // Facts are what the policy can't know by itself.
@@ -204,16 +207,17 @@ func (p *Policy) fallback(f Facts, v Version) (Version, bool) {
 	}
 	for _, w := range older {
 		other := w.SHA256 != v.SHA256 || w.Options.Print != v.Options.Print
-		if other && f.Whole[w.SHA256] && !p.refused(w) && p.Options.allow(w.SHA256) {
+		if other && f.Whole[w.SHA256] && !p.refused(f, w) && p.Options.allow(w.SHA256) {
 			return w, true
 		}
 	}
 	return v, false
 }
 
-func (p *Policy) refused(v Version) bool {
-	_, refused := p.Record.refusal(v)
-	return refused
+// refused reports whether v must not be started now.
+func (p *Policy) refused(f Facts, v Version) bool {
+	was, refused := p.Record.refusal(v)
+	return refused && (was.Again.IsZero() || f.Now.Before(was.Again))
 }
 
 // isProven reports whether a failure of v is not the version's fault: the content
@@ -230,27 +234,44 @@ func (p *Policy) prove(v Version) {
 	if p.Record.Pin == nil || p.Record.Pin.To != v.SHA256 {
 		p.Record.prove(v.SHA256)
 	}
+	p.Record.pardon(func(c RefusedContent) bool { return c.SHA256 == v.SHA256 && c.Options == v.Options.Print })
 	p.do.Save = true
 }
 
 // refuse gives a version up until its file or the config changes. What takes its
 // place follows from the next Decide.
 func (p *Policy) refuse(f Facts, v Version, reason string) {
-	p.Record.refuse(v, reason, f.Now)
+	p.refuseAs(f, v, RefusedContent{Reason: reason})
+}
+
+// setAside refuses a version that did not start, for a while: it was slow, or something
+// that it needs was missing.
+func (p *Policy) setAside(f Facts, v Version, reason string) {
+	was, _ := p.Record.refusal(v)
+	c := RefusedContent{Reason: reason, Tries: was.Tries + 1}
+	if !v.Options.Recreate { // else what serves would have to end for each try
+		c.Again = f.Now.Add(min(p.times.Again<<min(was.Tries, 16), p.times.AgainMax))
+	}
+	p.refuseAs(f, v, c)
+}
+
+func (p *Policy) refuseAs(f Facts, v Version, c RefusedContent) {
+	c.SHA256, c.Options, c.At = v.SHA256, v.Options.Print, f.Now
+	p.Record.refuse(c)
 	p.calm()
-	p.why, p.do.Save = reason, true
-	p.refusal = &status.Refusal{SHA256: v.SHA256, Reason: reason, At: f.Now, Tried: true}
+	p.why, p.do.Save = c.Reason, true
+	p.refusal = &status.Refusal{SHA256: v.SHA256, Reason: c.Reason, At: f.Now, Tried: true, Again: c.Again}
 	verdict := GivenUp
 	if s := p.The(Serving); s != nil && s.Version != v {
 		verdict = KeptOld
 	} else if _, back := p.fallback(f, v); back {
 		verdict = RolledBack
 	}
-	p.tell(verdict, errors.New(reason))
+	p.do.News = append(p.do.News, News{verdict, errors.New(c.Reason), p.failures, c.Tries, c.Again})
 }
 
 func (p *Policy) tell(of Verdict, err error) {
-	p.do.News = append(p.do.News, News{of, err, p.failures})
+	p.do.News = append(p.do.News, News{Verdict: of, Err: err, Failures: p.failures})
 }
 
 // earliest is the first of the times after now, an hour from now at the latest.

@@ -22,6 +22,10 @@ type RefusedContent struct {
 	Options string    `json:"options"` // their fingerprint
 	Reason  string    `json:"reason"`
 	At      time.Time `json:"at"`
+	// Tries are the starts that have failed in a row for what may lie outside of the
+	// content. 0: it is to blame itself, so another one has to take its place.
+	Tries int       `json:"tries,omitempty"`
+	Again time.Time `json:"again,omitzero"` // when it is tried once more; zero: when a person asks for it
 }
 
 // Pin lets To serve as long as the file holds Instead.
@@ -47,12 +51,21 @@ func (r *Record) prove(sha256 string) {
 	r.Proven = r.Proven[max(0, len(r.Proven)-keptProven):]
 }
 
-func (r *Record) refuse(v Version, reason string, at time.Time) {
-	r.Refused = append(r.Refused, RefusedContent{SHA256: v.SHA256, Options: v.Options.Print, Reason: reason, At: at})
+// refuse notes a refusal in the place of an earlier one of the same version.
+func (r *Record) refuse(c RefusedContent) {
+	r.pardon(func(was RefusedContent) bool { return was.SHA256 == c.SHA256 && was.Options == c.Options })
+	r.Refused = append(r.Refused, c)
 	r.Refused = r.Refused[max(0, len(r.Refused)-keptRefusals):]
 }
 
-// refusal finds why v is not tried again; ok is false when it may be.
+// pardon forgets refusals, and reports whether there were any.
+func (r *Record) pardon(which func(RefusedContent) bool) bool {
+	before := len(r.Refused)
+	r.Refused = slices.DeleteFunc(r.Refused, which)
+	return len(r.Refused) < before
+}
+
+// refusal finds why v was refused; ok is false when it was not.
 func (r *Record) refusal(v Version) (why RefusedContent, ok bool) {
 	i := slices.IndexFunc(r.Refused, func(c RefusedContent) bool { return c.SHA256 == v.SHA256 && c.Options == v.Options.Print })
 	if i < 0 {

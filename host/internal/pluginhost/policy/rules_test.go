@@ -61,7 +61,7 @@ func newRule(t *testing.T) *rule {
 	o := Options{Print: "first", RestartMin: time.Second, RestartMax: time.Minute, Probation: 30 * time.Second}
 	return &rule{
 		t: t, processes: map[string][]*Process{}, names: map[*Process]string{},
-		policy: New("echo", o, Record{}, Times{Healthy: 5 * time.Minute, Verdict: time.Second}, rand.New(rand.NewPCG(1, 2))),
+		policy: New("echo", o, Record{}, Times{Healthy: 5 * time.Minute, Verdict: time.Second, Again: time.Minute, AgainMax: time.Hour}, rand.New(rand.NewPCG(1, 2))),
 		facts:  Facts{Now: time.Unix(1e9, 0), Whole: map[string]bool{}, Results: &entry.Results{}},
 	}
 }
@@ -124,6 +124,8 @@ func (r *rule) play(line string) string {
 		}
 	case "reload":
 		p.Reload()
+	case "again":
+		p.Again()
 	case "results":
 		r.facts.Results = r.results(words[1:])
 	case "run":
@@ -180,6 +182,9 @@ func (r *rule) decided(d Decision, state bool) (said []string) {
 		text := []string{"proven", "retried", "declined", "kept old", "rolled back", "given up", "still refused"}[n.Verdict]
 		if n.Err != nil {
 			text += ": " + n.Err.Error()
+		}
+		if !n.Again.IsZero() {
+			text += ", again after " + n.Again.Sub(r.facts.Now).String()
 		}
 		say(true, "%s", text)
 	}

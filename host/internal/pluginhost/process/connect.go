@@ -57,8 +57,8 @@ func (p *Process) shake() error {
 		StartTimeout:     2 * limit, // our limit ends it earlier, and gives the reason
 		SkipHostEnv:      true,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.parent.sockets},
-		SyncStdout:       &lineWriter{f: p.lines.stdout, pace: newPace()},
-		SyncStderr:       &lineWriter{f: p.lines.stderr, pace: newPace()},
+		SyncStdout:       &lineWriter{f: p.lines.relayed.out.line, pace: newPace()},
+		SyncStderr:       &lineWriter{f: p.lines.relayed.err.line, pace: newPace()},
 		Logger:           hclog.NewNullLogger(), // what matters comes as an error
 		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(p.see)),
 	})

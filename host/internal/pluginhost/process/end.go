@@ -74,7 +74,7 @@ func (p *Process) Explain(err error) error {
 	if errors.As(err, new(artefact.Fault)) {
 		return err
 	}
-	words := p.lines.words()
+	words := p.lines.lastWords()
 	if words != "" {
 		words = "; its last words: " + words
 	}
@@ -104,5 +104,8 @@ func (p *Process) Explain(err error) error {
 	} else if how.Signaled() {
 		return errors.New(ended + words)
 	}
-	return artefact.Fault(fmt.Sprintf("not a plugin: exited before the handshake with status %d%s", how.ExitStatus(), words))
+	if how.ExitStatus() == 0 {
+		return artefact.Fault("not a plugin: exited before the handshake with status 0" + words)
+	}
+	return fmt.Errorf("exited before the handshake with status %d%s", how.ExitStatus(), words)
 }

@@ -34,7 +34,7 @@ type handshake struct {
 // line takes a line of stdout.
 func (h *handshake) line(line []byte, rest bool) {
 	if h.found.Load() || h.flaw.Load() != nil {
-		h.lines.stdout(line)
+		h.lines.piped.out.line(line)
 		return
 	}
 	s := strings.TrimSpace(string(line))
@@ -47,7 +47,7 @@ func (h *handshake) line(line []byte, rest bool) {
 		}
 		return
 	}
-	h.lines.stdout(line)
+	h.lines.piped.out.line(line)
 	if !rest {
 		h.seen++
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"slices"
 	"strings"
@@ -19,7 +18,9 @@ import (
 const (
 	maxLine  = 16 << 10 // bytes of one line; a longer one is cut into several
 	maxPairs = 32       // key-value pairs of one log line
-	maxWords = 5        // lines kept as last words
+	maxWords = 8        // records kept as last words
+
+	maxWordsBytes = 800 // of which the last count
 
 	readRate = 2 << 20 // bytes a second of one of a plugin's streams, after logBurst at once
 )
@@ -56,125 +57,88 @@ func (s *slowly) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// lines puts what a plugin prints into the host's log. A line of hclog's JSON keeps
-// its level. Other text on stderr is a warning, and a stack trace is an error. Text on
-// stdout is information. Nothing that a plugin prints can end the host or break a line
-// of its log (P10).
+// lines puts what a plugin prints into the host's log. A line of JSON, of hclog or of
+// another logger, keeps its level, and so does a line of text that says one. Other text
+// on stderr is a warning, and a stack trace is one record, an error. Other text on stdout
+// is information. Nothing that a plugin prints can end the host or break a line of its
+// log (P10).
 type lines struct {
 	*Output
 
+	piped   struct{ out, err stream } // the process's own pipes
+	relayed struct{ out, err stream } // a Go plugin's os.Stdout and os.Stderr, by go-plugin's stdio stream
+
 	mu    sync.Mutex // guards what follows
-	last  []string   // the last words
+	words []string   // the last words, one for each record
 	chat  string     // the last line that was no trouble
-	panic bool       // the rest is a Go stack trace
-	trace bool       // inside a Python one
+	panic bool       // words begin with a Go stack trace, which says enough
 }
 
-// stdout takes one line of standard output.
-func (l *lines) stdout(line []byte) { l.plain(hclog.Info, line) }
+func newLines(to *Output) *lines {
+	l := &lines{Output: to}
+	l.piped.out, l.relayed.out = stream{lines: l, level: hclog.Info}, stream{lines: l, level: hclog.Info}
+	l.piped.err, l.relayed.err = stream{lines: l, level: hclog.Warn}, stream{lines: l, level: hclog.Warn}
+	return l
+}
 
-// stderr takes one line of standard error.
-func (l *lines) stderr(line []byte) {
-	if level, msg, pairs, ok := parseLine(line); ok {
-		switch {
-		case level >= hclog.Warn:
-			l.remember(msg)
-		case level >= hclog.Info: // below it stands what libraries say
-			l.mu.Lock()
-			l.chat = msg
-			l.mu.Unlock()
-		}
-		l.say(level, msg, pairs...)
+// flush logs what is held back, after the end of the process.
+func (l *lines) flush() {
+	for _, s := range []*stream{&l.piped.out, &l.piped.err, &l.relayed.out, &l.relayed.err} {
+		s.flush()
+	}
+	l.Output.flush()
+}
+
+// remember notes the last words.
+func (l *lines) remember(r *record, level hclog.Level) {
+	if r.level != hclog.NoLevel { // a logger's
+		l.heard(level, r.gist())
 		return
 	}
-	l.plain(l.severity(string(line)), line)
-}
-
-func (l *lines) plain(level hclog.Level, line []byte) {
-	s := plain.Line(string(line), maxLine)
-	if strings.TrimSpace(s) == "" {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.kind == golang && !l.panic {
+		l.panic, l.words = true, nil
+	} else if l.panic {
 		return
 	}
-	l.remember(s)
-	l.say(level, s)
+	l.keep(r.gist())
 }
 
-// severity is the level of a line of plain text.
-func (l *lines) severity(s string) hclog.Level {
+// heard notes what a logger has said.
+func (l *lines) heard(level hclog.Level, msg string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.panic, l.trace:
-		// A Python traceback ends with the first line that isn't indented.
-		l.trace = l.trace && (s == "" || s[0] == ' ' || s[0] == '\t')
-		return hclog.Error
-	case strings.HasPrefix(s, "panic:"), strings.HasPrefix(s, "fatal error:"), strings.HasPrefix(s, "SIG"):
-		l.panic, l.last = true, nil
-		return hclog.Error
-	case strings.HasPrefix(s, "Traceback (most recent call last)"):
-		l.trace = true
-		return hclog.Error
-	case strings.Contains(s, "Error"), strings.HasPrefix(s, "Exception in "):
-		return hclog.Error
+	case l.panic:
+	case level >= hclog.Warn:
+		l.keep(plain.Clip(msg, maxGist))
+	case level >= hclog.Info: // below it stands what libraries say
+		l.chat = msg
 	}
-	return hclog.Warn
 }
 
-func (l *lines) remember(s string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.panic && len(l.last) == maxWords {
-		return // the head of a Go stack trace says more than its end
+// keep adds to the last words, with mu held.
+func (l *lines) keep(s string) {
+	if len(l.words) == maxWords {
+		l.words = slices.Delete(l.words, 0, 1)
 	}
-	if len(l.last) == maxWords {
-		l.last = slices.Delete(l.last, 0, 1)
-	}
-	l.last = append(l.last, s)
+	l.words = append(l.words, s)
 }
 
-// words are the last words of the process, on one line; "" for none. If it printed no
-// errors or warnings, they are the last line that it logged: it shows where it was.
-func (l *lines) words() string {
+// lastWords are those of the process, on one line; "" for none. If it printed no errors
+// or warnings, they are the last line that it logged: it shows where it was.
+func (l *lines) lastWords() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == nil {
+	if l.words == nil {
 		return plain.Clip(l.chat, 400)
 	}
-	return plain.Clip(strings.Join(l.last, " / "), 400)
-}
-
-// parseLine reads a line of hclog's JSON. ok is false for all else.
-func parseLine(line []byte) (level hclog.Level, msg string, pairs []any, ok bool) {
-	if !bytes.HasPrefix(line, []byte(`{"@`)) {
-		return 0, "", nil, false
+	from, size := len(l.words)-1, len(l.words[len(l.words)-1])
+	for ; from > 0 && size+len(l.words[from-1]) <= maxWordsBytes; from-- {
+		size += len(l.words[from-1])
 	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(line, &fields) != nil || fields["@message"] == nil {
-		return 0, "", nil, false
-	}
-	if level = hclog.LevelFromString(text(fields["@level"])); level == hclog.NoLevel || level == hclog.Off {
-		level = hclog.Info
-	}
-	keys := make([]string, 0, len(fields))
-	for key := range fields {
-		if !strings.HasPrefix(key, "@") {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	for _, key := range keys[:min(len(keys), maxPairs)] {
-		pairs = append(pairs, plain.Line(key, 64), plain.Line(text(fields[key]), maxLine))
-	}
-	return level, plain.Line(text(fields["@message"]), maxLine), pairs, true
-}
-
-// text is a JSON string's content, or the JSON of any other value.
-func text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
+	return strings.Join(l.words[from:], " / ")
 }
 
 // lineWriter cuts what is written to it into lines. A Go plugin's os.Stdout and

@@ -15,8 +15,9 @@ import (
 
 func printed(level hclog.Level, f func(*lines)) (log string, l *lines) {
 	var out bytes.Buffer
-	l = &lines{Output: NewOutput(hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true}), 1000)}
+	l = newLines(NewOutput(hclog.New(&hclog.LoggerOptions{Output: &out, Level: level, DisableTime: true}), 1000))
 	f(l)
+	l.flush()
 	return out.String(), l
 }
 
@@ -87,14 +88,32 @@ func TestLines(t *testing.T) {
 		`{"@message":["no","text"]}`:                                                  "[INFO]  [\"no\",\"text\"]\n",
 		`{"@message":"a\nb"}`:                                                         "[INFO]  a b\n",
 		`{"@level":"info"}`:                                                           "[WARN]  {\"@level\":\"info\"}\n",
+		`{"time":"x","@level":"error","@message":"lost"}`:                             "[ERROR] lost: time=x\n",
+		`{"@level":"warning","@message":"slow"}`:                                      "[WARN]  slow\n",
+		`{"@level":"critical","@message":"over"}`:                                     "[ERROR] over\n",
+		`{"level":30,"time":1,"msg":"pino"}`:                                          "[INFO]  pino: time=1\n",
+		`{"severity":"ERROR","message":"bad"}`:                                        "[ERROR] bad\n",
+		`{"some":"answer"}`:                                                           "[WARN]  {\"some\":\"answer\"}\n",
+		"INFO:root:ready":                                                             "[INFO]  INFO:root:ready\n",
+		"WARNING:root:slow":                                                           "[WARN]  WARNING:root:slow\n",
+		"CRITICAL:app.db:over":                                                        "[ERROR] CRITICAL:app.db:over\n",
+		"DEBUG:root:quiet":                                                            "",
+		"2026-11-28 09:00:00,123 - root - INFO - ready":                               "[INFO]  2026-11-28 09:00:00,123 - root - INFO - ready\n",
+		"09:00:00.123 [main] INFO com.example.App - ready":                            "[INFO]  09:00:00.123 [main] INFO com.example.App - ready\n",
+		"info: ready":                                                                 "[INFO]  info: ready\n",
+		"[ERROR] lost":                                                                "[ERROR] [ERROR] lost\n",
+		"Nov 28, 2026 9:14:01 AM A main\nSEVERE: bad":                                 "[ERROR] SEVERE: bad: source=\"A main\"\n",
+		"Nov 28, 2026 9:14:01\u202fAM A main\nINFO: hello\nnext":                      "[INFO]  INFO: hello: source=\"A main\"\n[WARN]  next\n",
+		"Nov 28, 2026 9:14:01 AM A main\nno level":                                    "[WARN]  Nov 28, 2026 9:14:01 AM A main\n[WARN]  no level\n",
+		"information is no level":                                                     "[WARN]  information is no level\n",
 		`{"@message":"cut`:                                                            "[WARN]  {\"@message\":\"cut\n",
 		"deprecated option":                                                           "[WARN]  deprecated option\n",
 		"TypeError: x is not a function":                                              "[ERROR] TypeError: x is not a function\n",
 		"a\xffb":                                                                      "[WARN]  a\uFFFDb\n",
 		"   ":                                                                         "",
-		"panic: no\n\ngoroutine 1 [running]:\nmain.main()":                            "[ERROR] panic: no\n[ERROR] goroutine 1 [running]:\n[ERROR] main.main()\n",
+		"panic: no\n\ngoroutine 1 [running]:\nmain.main()":                            "[ERROR] panic: no:\n  trace=\n  | goroutine 1 [running]:\n  | main.main()\n  \n",
 	} {
-		got, _ := printed(hclog.Info, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.stderr)) })
+		got, _ := printed(hclog.Info, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.piped.err.line)) })
 		if got != want {
 			t.Errorf("%s:\n got %q\nwant %q", in, got, want)
 		}
@@ -104,13 +123,13 @@ func TestLines(t *testing.T) {
 func TestLastWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                 "",
-		"a\nb\nc\nd\ne\nf\ng":              "c / d / e / f / g",
+		"a\nb\nc\nd\ne\nf\ng\nh\ni\nj":     "c / d / e / f / g / h / i / j",
 		"before\npanic: no\n1\n2\n3\n4\n5": "panic: no / 1 / 2 / 3 / 4",
 		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`:   "no port",
 		`{"@level":"info","@message":"dialling"}` + "\n" + `{"@level":"debug","@message":"noise"}`: "dialling",
 	} {
-		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.stderr)) })
-		if got := l.words(); got != want {
+		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.piped.err.line)) })
+		if got := l.lastWords(); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
@@ -141,13 +160,13 @@ func FuzzOutput(f *testing.F) {
 	f.Add([]byte("\x00\xff\u2028\x1b[2J\r\n{\"@level\":{},\"@message\":null,\"\\u0000\":[]}"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, l := printed(hclog.Trace, func(l *lines) {
-			_ = eachLine(bytes.NewReader(in), lone(l.stderr))
-			_ = eachLine(bytes.NewReader(in), lone(l.stdout))
+			_ = eachLine(bytes.NewReader(in), lone(l.piped.err.line))
+			_ = eachLine(bytes.NewReader(in), lone(l.piped.out.line))
 		})
 		if lines := bytes.Count(in, []byte("\n")) + 1 + len(in)/maxLine; strings.Count(got, "\n") > 2*lines {
 			t.Errorf("%d lines of %q became %q", lines, in, got)
 		}
-		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x1b\r\u2028") || !utf8.ValidString(l.words()) {
+		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x1b\r\u2028") || !utf8.ValidString(l.lastWords()) {
 			t.Errorf("%q became %q", in, got)
 		}
 		if reason := checkHandshake(string(in)); strings.ContainsAny(reason, "\n\x00\x1b") || !utf8.ValidString(reason) {

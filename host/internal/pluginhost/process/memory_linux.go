@@ -9,35 +9,61 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Memory is what a process has resident, in bytes; 0 when it is gone.
-func Memory(pid int) int64 {
-	// Spec: proc_pid_statm(5): the second field is the resident set in pages.
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
-	fields := bytes.Fields(text)
-	if err != nil || len(fields) < 2 {
-		return 0
+// Memory is what each of these processes has resident, in bytes, with all that it has
+// started: its children, theirs, and its group. 0: it is gone. Pages that they share
+// count for each.
+func Memory(pids ...int) []int64 {
+	sums := make([]int64, len(pids))
+	of := map[int]int{} // what counts for which of pids
+	for i, pid := range pids {
+		of[pid] = i
 	}
-	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64) // what can't be read counts nothing
-	return pages * int64(os.Getpagesize())
+	all := processes()
+	for pid, p := range all {
+		for up, hops := pid, 0; up > 1 && hops < maxHops; up, hops = all[up].parent, hops+1 {
+			if i, ok := of[up]; ok {
+				sums[i] += p.resident
+				break
+			} else if i, ok := of[all[up].group]; ok {
+				sums[i] += p.resident
+				break
+			}
+		}
+	}
+	return sums
 }
 
-// groupMemory is what all processes of a group have resident, in bytes. The process
-// that led the group counts, even if it has left it. Shared pages count for each.
-func groupMemory(group int) (sum int64) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return Memory(group)
-	}
+// maxHops bounds the way up from a process. The system's view changes while it is read,
+// so the way could go round.
+const maxHops = 64
+
+// kinsman is what the system says of one process.
+type kinsman struct {
+	parent, group int
+	resident      int64 // bytes
+}
+
+// processes are all that there are, by number.
+func processes() map[int]kinsman {
+	entries, _ := os.ReadDir("/proc") // what can't be listed counts nothing
+	all := make(map[int]kinsman, len(entries))
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			continue
 		}
-		if pgid, err := unix.Getpgid(pid); err == nil && (pgid == group || pid == group) {
-			sum += Memory(pid)
+		// Spec: proc_pid_stat(5): behind the name, which may have blanks and brackets in
+		// it, follow the state, the parent, the group; the 24th field is the resident set
+		// in pages.
+		text, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
+		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+		if err != nil || len(fields) < 22 {
+			continue
 		}
+		number := func(i int) int { n, _ := strconv.Atoi(string(fields[i])); return n } // the system writes numbers
+		all[pid] = kinsman{parent: number(1), group: number(2), resident: int64(number(21)) * int64(os.Getpagesize())}
 	}
-	return sum
+	return all
 }
 
 // maxFiles bounds the files that a plugin may have open, so that a leak stays

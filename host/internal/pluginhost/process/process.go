@@ -64,7 +64,7 @@ type Limits struct {
 // New makes a process of the program at path, to run in the folder dir with these
 // variables in its environment. Start starts it.
 func (h *Parent) New(path, dir string, env []string, out *Output, limits Limits) *Process {
-	l := &lines{Output: out}
+	l := newLines(out)
 	p := &Process{
 		parent: h, limits: limits, path: path, dir: dir, env: env, kin: h.kin.one(h.started.Add(1)), lines: l, exited: make(chan struct{}),
 	}
@@ -108,7 +108,7 @@ func (p *Process) fork() (err error) {
 		p.lines.log.Debug("plugin's limits are not set", "err", err)
 	}
 	p.tasks.Go(func() error { return eachLine(outR, p.handshake.line) })
-	p.tasks.Go(func() error { return eachLine(errR, func(line []byte, _ bool) { p.lines.stderr(line) }) })
+	p.tasks.Go(func() error { return eachLine(errR, func(line []byte, _ bool) { p.lines.piped.err.line(line) }) })
 	go p.await(outR, errR) //house:go ends with the process; exited says so, and End waits for it
 	return nil
 }
@@ -218,9 +218,8 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // Restrict sets the limits of what it has started by now, too.
 func (p *Process) Restrict() { p.kin.restrict() }
 
-// Memory is what all processes of its group have resident, in bytes. Pages that they
-// share count for each.
-func (p *Process) Memory() int64 { return groupMemory(p.PID()) }
+// Memory is what it has resident with all that it has started, in bytes.
+func (p *Process) Memory() int64 { return Memory(p.PID())[0] }
 
 // minimalEnv is what a plugin gets of the host's environment. The rest may be secrets.
 func minimalEnv() []string {
