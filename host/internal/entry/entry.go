@@ -30,6 +30,8 @@ var (
 	ErrTooLarge = errors.New("too large for the ledger")
 	// ErrUnknown: no such entry.
 	ErrUnknown = errors.New("no such entry")
+	// ErrCanceled: the downstream is being canceled or replaced, and does not go out.
+	ErrCanceled = errors.New("the downstream is being canceled")
 	// ErrNotSent: a device's receipt is of nothing that its session has sent to it, or of
 	// something that is forgotten; it can never be stored.
 	ErrNotSent = errors.New("no such message was sent to this device, or it is too long ago")
@@ -190,7 +192,7 @@ type Changes struct {
 
 	Ranges    []Range
 	Schedules []Schedule
-	Cancels   []string // message ids of the plugin's downstreams that shall not go out
+	Cancels   []Cancel
 }
 
 // Empty reports whether there is nothing to commit.
@@ -203,6 +205,13 @@ func (c Changes) Empty() bool {
 type Send struct {
 	Message message.Checked
 	Tell    bool // the owner wants to hear the outcome as an event (P4)
+}
+
+// Cancel says that a downstream of the plugin shall not go out. One that has gone out or
+// ended stays as it is.
+type Cancel struct {
+	Session   string // sender id
+	MessageID string
 }
 
 // HostState is the owner of the host's own state, such as which plugins are paused.

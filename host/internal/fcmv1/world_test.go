@@ -208,7 +208,9 @@ func (l *ledger) DownstreamsChanged() <-chan struct{} {
 	return l.changed
 }
 
-func (l *ledger) Downstream(seq uint64) (message.Checked, error) {
+func (l *ledger) Canceled() []uint64 { return nil }
+
+func (l *ledger) Take(seq uint64) (message.Checked, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m, ok := l.bodies[seq]

@@ -49,6 +49,7 @@ type batch struct {
 	newSent   pageWriter
 	summaries summaries
 	touched   []*page // entries of these have ended in this batch
+	newest    []*downstream
 
 	calls          []call
 	effects        []effect
@@ -99,7 +100,8 @@ func (b *batch) end() {
 	b.newSent.reset()
 	b.summaries.reset()
 	clear(b.touched)
-	b.touched = b.touched[:0]
+	clear(b.newest)
+	b.touched, b.newest = b.touched[:0], b.newest[:0]
 	clear(b.calls)
 	clear(b.effects)
 	clear(b.changes)

@@ -17,7 +17,7 @@ import (
 // Updates keep their order among each other. While other operations wait, updates get
 // a quarter of each commit, so others overtake them.
 func (l *Ledger) Update(plugin string, c entry.Changes, done func(error)) {
-	l.put(&update{plugin, c}, done)
+	l.put(&update{plugin: plugin, changes: c, l: l}, done)
 }
 
 var (
@@ -33,9 +33,15 @@ const defaultTTL = 28 * 24 * time.Hour
 type update struct {
 	plugin  string
 	changes entry.Changes
+	l       *Ledger
+	ends    bound
 }
 
-func (o *update) weigh() (bytes, records int) { return weighChanges(o.plugin, o.changes) }
+func (o *update) weigh() (bytes, records int) {
+	bytes, records = weighChanges(o.plugin, o.changes)
+	more, extra := o.ends.weigh(o.l, o.plugin, o.changes)
+	return bytes + more, records + extra
+}
 
 func (o *update) apply(b *batch) error {
 	if o.grows() && b.full {
@@ -128,6 +134,7 @@ func (b *batch) change(plugin string, c entry.Changes, by uint64) error {
 			b.write(plugin, w, version)
 		}
 	}
+	b.cancelAll(plugin, c.Cancels)
 	return nil
 }
 
@@ -257,4 +264,8 @@ func (b *batch) send(s toSend) {
 	b.tally.counts.Sent++
 	b.tally.counts.Downstreams++
 	b.effects = append(b.effects, effect{downstream: d, what: added})
+	b.newest = append(b.newest, d)
+	if d.replaces {
+		b.replace(d, s.parcel.message)
+	}
 }

@@ -132,9 +132,15 @@ func (l *Ledger) changeEvent(e effect) {
 func (l *Ledger) changeDownstream(e effect) {
 	switch d := e.downstream; e.what {
 	case added:
-		l.sent.add(d)
-	case ended:
+		if !d.over { // else it was canceled in the same batch
+			l.sent.add(d)
+		}
+	case ended, canceledBy:
 		l.sent.end(d)
+		l.claims.drop(d.seq)
+		if e.what == canceledBy {
+			l.canceled = append(l.canceled, d.seq)
+		}
 	case later:
 		d.due, d.attempts = e.due, e.attempts
 	}
@@ -154,7 +160,8 @@ type what uint8
 const (
 	added what = iota
 	ended
-	later // due and attempts have changed
+	later      // due and attempts have changed
+	canceledBy // a downstream has ended by the ledger itself: it was canceled or replaced
 )
 
 // stampNow is the stamp of a batch that begins now.

@@ -13,7 +13,8 @@
 // # Promises
 //
 // P1, P2: a callback comes after the synced commit, in the order of the calls.
-// P4: a downstream's end, its record and its event are one commit. P5: the lease
+// P4: a downstream's end, its record and its event are one commit. It goes out or is
+// canceled, never both (see claims). P5: the lease
 // is checked inside the commit; a replay goes to the end. P6: the dedup key is a
 // hash of sender, token, message id and data. P7: what a handler did and the end
 // of its event are one commit, and read versions are checked in it. P8: dead
@@ -60,6 +61,7 @@
 //	S seq         attempts and due time of one entry, once it was tried in vain
 //	D hash        dedup key: when it was stored; expires some time after the window
 //	I hash        message id of a downstream: who sent what to whom; until its outcome is purged
+//	R hash        the newest pending downstream with a Replace, owner and target
 //	F ms seq      summaries of what one commit ended; until the retention time
 //	X id          dead letter
 //	K plugin key  state of a plugin, with a version

@@ -29,7 +29,7 @@ type finish struct {
 
 func (o *finish) weigh() (bytes, records int) {
 	bytes = 2 * o.l.weight(&o.l.sent, o.Seq)
-	return bytes + 8*maxNote + 4*recordExtra, 5
+	return bytes + 8*maxNote + 5*recordExtra, 6
 }
 
 func (o *finish) apply(b *batch) error {
@@ -37,45 +37,55 @@ func (o *finish) apply(b *batch) error {
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
-	count, err := b.outcomeCount(o.Status)
-	if err != nil {
-		return err
+	if b.outcomeCount(o.Status) == nil {
+		return fmt.Errorf("finish: %d is no way to end", o.Status)
 	}
-	if d.tell {
-		m := b.parcel(d)
-		if m == nil {
-			return entry.ErrClosed // b.err says why
-		}
-		b.tell(d, m, o.End)
+	b.conclude(d, o.End, ended)
+	if b.err != nil {
+		return entry.ErrClosed
 	}
-	b.endDownstream(d)
-	b.sumUp(summary{
-		seq: d.seq, status: o.Status, code: o.Code, detail: o.Description, attempts: o.Attempts, lane: d.group,
-		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
-	})
-	*count++
-	b.tally.outcomes++
 	return nil
 }
 
-// endDownstream takes a downstream out of what is pending.
-func (b *batch) endDownstream(d *downstream) {
+// conclude ends a downstream: it is no longer pending, has a summary, and its owner hears
+// of it (P4). how is ended, or canceledBy if the ledger ends it by itself.
+func (b *batch) conclude(d *downstream, e entry.End, how what) {
+	if d.tell || d.replaces {
+		m := b.parcel(d)
+		if m == nil {
+			return // b.err says why
+		}
+		if d.replaces {
+			b.unreplace(d, m)
+		}
+		if d.tell {
+			b.tell(d, m, e)
+		}
+	}
 	b.endEntry(d.at())
+	b.effects = append(b.effects, effect{downstream: d, what: how})
+	b.sumUp(summary{
+		seq: d.seq, status: e.Status, code: e.Code, detail: e.Description, attempts: e.Attempts, lane: d.group,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
+	})
+	*b.outcomeCount(e.Status)++
 	b.tally.counts.Downstreams--
-	b.effects = append(b.effects, effect{downstream: d, what: ended})
+	b.tally.outcomes++
 }
 
-// outcomeCount is the counter of a way to end.
-func (b *batch) outcomeCount(s message.OutcomeStatus) (*uint64, error) {
+// outcomeCount is the counter of a way to end; nil: it is none.
+func (b *batch) outcomeCount(s message.OutcomeStatus) *uint64 {
 	switch s {
 	case message.Acked:
-		return &b.tally.counts.Acked, nil
+		return &b.tally.counts.Acked
 	case message.Failed:
-		return &b.tally.counts.Failed, nil
+		return &b.tally.counts.Failed
 	case message.Expired:
-		return &b.tally.counts.Expired, nil
+		return &b.tally.counts.Expired
+	case message.Canceled:
+		return &b.tally.counts.Canceled
 	}
-	return nil, fmt.Errorf("finish: %d is no way to end", s)
+	return nil
 }
 
 // parcel returns a pending downstream's message, nil when it cannot be read.

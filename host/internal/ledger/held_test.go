@@ -148,7 +148,7 @@ func TestReplayKeepsItsBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.must(t,
-		&settle{entry.Settlement{Seq: ev.Seq, Lease: 7, Verdict: entry.Dead, Plugin: "p", Reason: "because"}, g.l},
+		&settle{Settlement: entry.Settlement{Seq: ev.Seq, Lease: 7, Verdict: entry.Dead, Plugin: "p", Reason: "because"}, l: g.l},
 		&replay{&deadOp{ids: []ulid.ULID{id}, bytes: 1 << 10}},
 	)
 	again := g.l.Events(0, 10)

@@ -27,6 +27,7 @@ const (
 	kindOwner      = 'O'
 	kindTimer      = 'T' // a timer's name: where it waits, or which event it has become
 	kindWaiting    = 'W' // a timer that waits, by its due time
+	kindReplace    = 'R'
 )
 
 // ordered are the kinds of which the state keeps the keys in order.
@@ -94,6 +95,11 @@ func sumReceipt(in entry.Inbound) digest {
 
 // sumSent identifies a downstream: its id is unique in its session.
 func sumSent(session, messageID string) digest { return sum(kindSent, session, messageID) }
+
+// sumReplace identifies the downstreams of which a newer one replaces the older.
+func sumReplace(owner string, m *message.Checked) digest {
+	return sum(kindReplace, owner, m.Session, m.To.Token, m.To.FID, m.To.Topic, m.To.Condition, m.Replace)
+}
 
 // group is the lane key of a downstream, its outcome and its receipts; 0 without a group.
 func group(session, owner, name string) uint64 {

@@ -111,6 +111,7 @@ type Ledger struct {
 	cache                *pageCache
 	deepSent, deepEvents atomic.Pointer[deepPage]
 	leases               leases
+	claims               claims
 	stop                 context.CancelFunc
 	keepers              errgroup.Group // stop ends them
 	committer            errgroup.Group // box.close ends it
@@ -129,7 +130,8 @@ type Ledger struct {
 	sentChanged   changed
 	timersChanged changed
 	soon          soon
-	late          *soon // timers that were set since readSoon began; nil: it does not run
+	late          *soon    // timers that were set since readSoon began; nil: it does not run
+	canceled      []uint64 // see Canceled
 	alarms        []string
 }
 
@@ -149,7 +151,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		o: o.withDefaults(), box: newMailbox(), full: newRoom(), owners: map[string]string{},
 		cache:  newPageCache(cachedBytes),
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
-		leases: leases{by: map[uint64]uint64{}},
+		leases: leases{by: map[uint64]uint64{}}, claims: claims{by: map[uint64]claim{}},
 	}
 	l.clock = newClock(l.o)
 	l.stamp = l.stampNow
@@ -174,6 +176,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		return nil, err
 	}
 	now, _ := l.clock.now()
+	l.claims.upTo, l.claims.start = l.tally.seq, now.UnixNano()
 	l.dedup = newFilter(l.o.DedupWindow, now)
 	if l.metrics, err = newMetrics(l); err != nil {
 		return nil, err

@@ -47,9 +47,10 @@ func (m *mailbox) put(l letter) bool {
 		return false
 	}
 	l.late = m.closing
-	if _, is := l.op.(*update); is {
+	switch l.op.(type) {
+	case *update, *cancel:
 		m.waiting.updates = append(m.waiting.updates, l)
-	} else {
+	default:
 		m.waiting.first = append(m.waiting.first, l)
 	}
 	m.wake()

@@ -27,6 +27,7 @@ type model struct {
 	dead     []modelDead
 	downs    []modelDown
 	ids      map[string]modelID // message ids
+	replaces map[string]string  // the newest pending downstream by its Replace
 	state    map[string]modelValue
 	versions int // given out
 	counts   entry.Counts
@@ -51,6 +52,15 @@ type modelDown struct {
 	Attempts int
 	Due      time.Time
 	seq      uint64
+	gone     bool // it has gone out, or may have
+}
+
+// replaceKey is "" without a Replace.
+func (d *modelDown) replaceKey() string {
+	if d.Message.Replace == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s %+v %s", d.Owner, d.Message.To, d.Message.Replace)
 }
 
 type modelID struct {
@@ -143,8 +153,17 @@ func (m *model) commit(plugin string, c entry.Changes) {
 	for _, s := range c.Sends {
 		if _, known := m.ids[s.Message.MessageID]; !known {
 			m.ids[s.Message.MessageID] = modelID{owner: plugin, content: content(s.Message)}
-			m.downs = append(m.downs, modelDown{Message: s.Message, Owner: plugin})
+			d := modelDown{Message: s.Message, Owner: plugin}
+			if at := s.Message.NotBefore; at.After(m.clock.now()) {
+				d.Due = at
+			}
+			m.downs = append(m.downs, d)
 			m.counts.Sent++
+			if key := d.replaceKey(); key != "" {
+				older := m.replaces[key]
+				m.replaces[key] = s.Message.MessageID
+				m.cancel(plugin, older, "REPLACED")
+			}
 		}
 	}
 	for _, w := range c.Writes {
@@ -154,6 +173,47 @@ func (m *model) commit(plugin string, c entry.Changes) {
 			m.versions++
 			m.state[plugin+w.Key] = modelValue{string(w.Value), m.versions}
 		}
+	}
+	for _, c := range c.Cancels {
+		m.cancel(plugin, c.MessageID, "CANCELED")
+	}
+}
+
+// cancel ends a downstream, if it is pending, has not gone out, and is the plugin's; the
+// API, plugin "", cancels everybody's.
+func (m *model) cancel(plugin, id, code string) bool {
+	i := slices.IndexFunc(m.downs, func(d modelDown) bool { return d.Message.MessageID == id })
+	if i < 0 || m.downs[i].gone || plugin != "" && m.downs[i].Owner != plugin {
+		return false
+	}
+	m.end(i, entry.End{Status: message.Canceled, Code: code})
+	return true
+}
+
+// end ends a pending downstream.
+func (m *model) end(i int, end entry.End) {
+	d := m.downs[i]
+	*map[message.OutcomeStatus]*uint64{
+		message.Acked: &m.counts.Acked, message.Failed: &m.counts.Failed, message.Expired: &m.counts.Expired, message.Canceled: &m.counts.Canceled,
+	}[end.Status]++
+	id := m.ids[d.Message.MessageID]
+	id.ended = m.clock.now()
+	m.ids[d.Message.MessageID] = id
+	if key := d.replaceKey(); m.replaces[key] == d.Message.MessageID {
+		delete(m.replaces, key)
+	}
+	m.downs = slices.Delete(m.downs, i, i+1)
+	m.events = append(m.events, modelEvent{Body: message.Outcome{
+		Session: d.Message.Session, MessageID: d.Message.MessageID, Group: d.Message.Group, To: d.Message.To, Context: d.Message.Context,
+		Status: end.Status, Code: end.Code, Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts,
+	}})
+}
+
+// restarts is what a start forgets: which of those whose time had come have not gone out.
+func (m *model) restarts() {
+	for i := range m.downs {
+		d := &m.downs[i]
+		d.gone = d.gone || !d.Message.NotBefore.After(m.clock.now())
 	}
 }
 
@@ -203,7 +263,7 @@ func own(c entry.Changes) entry.Changes {
 // and then. // P0 P2 P4 P5 P6 P7 P8
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{clock: newMachine(), dedup: map[string]time.Time{}, ids: map[string]modelID{}, state: map[string]modelValue{}}
+		m := &model{clock: newMachine(), dedup: map[string]time.Time{}, ids: map[string]modelID{}, replaces: map[string]string{}, state: map[string]modelValue{}}
 		s := &steps{rt: rt, t: t, m: m, cached: rapid.Bool().Draw(rt, "cached")}
 		s.open(t.TempDir())
 		defer func() { s.l.Close() }() //nolint:errcheck // compared before
@@ -214,7 +274,7 @@ func TestModel(t *testing.T) {
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
 			"accept": s.accept, "settle": s.settle, "stale": s.stale, "replay": s.replay, "delete": s.deleteDead,
-			"update": s.update, "finish": s.finish, "postpone": s.postpone, "pass": s.pass, "squeeze": s.squeeze,
+			"update": s.update, "finish": s.finish, "take": s.take, "cancel": s.cancel, "postpone": s.postpone, "pass": s.pass, "squeeze": s.squeeze,
 			"reopen": s.reopen, "restore": s.restore, "batch": s.batch, "again": s.batch, "once more": s.batch, "": s.compare,
 		})
 	})
@@ -336,7 +396,9 @@ func or(a, b string) string {
 }
 
 func (s *steps) same(rt *rapid.T, what string, want, got any) {
-	ignore := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".seq" || p.Last().String() == ".lease" }, cmp.Ignore())
+	ignore := cmp.FilterPath(func(p cmp.Path) bool {
+		return p.Last().String() == ".seq" || p.Last().String() == ".gone" || p.Last().String() == ".lease"
+	}, cmp.Ignore())
 	times := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
 	raw := cmp.FilterValues(func(a, b json.RawMessage) bool { return len(a) > 0 && len(b) > 0 },
 		cmp.Comparer(func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }))

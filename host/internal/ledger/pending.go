@@ -94,6 +94,7 @@ type downstream struct {
 	owner     name
 	body      *message.Checked // as in event
 	tell      bool
+	replaces  bool // it has a Replace
 }
 
 func newDownstream(seq uint64, p parcel) *downstream {
@@ -101,7 +102,7 @@ func newDownstream(seq uint64, p parcel) *downstream {
 	d := &downstream{
 		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
 		messageID: strings.Clone(m.MessageID), session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
-		notBefore: toNanos(p.notBefore),
+		notBefore: toNanos(p.notBefore), replaces: m.Replace != "",
 	}
 	d.seq, d.size, d.due = seq, uint32(itemExtra+len(d.messageID)), d.notBefore
 	return d

@@ -347,6 +347,14 @@ func readSent(r *reader) (s sent) {
 	return s
 }
 
+// A record of Replace ('R') has the seq of the newest downstream with it, while that is
+// pending.
+func appendReplace(dst []byte, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, format), seq)
+}
+
+func readReplace(r *reader) uint64 { return r.u64() }
+
 // value is one key of a plugin's state ('K').
 type value struct {
 	version uint64

@@ -100,7 +100,7 @@ func drawOp(rt *rapid.T, n int, now time.Time, events []entry.Event, downs []ent
 			if verdict == entry.Done {
 				s.Changes = changes()
 			}
-			return &settle{s, l}
+			return &settle{Settlement: s, l: l}
 		}
 	case kind == 1 && len(downs) > 0:
 		d := rapid.SampledFrom(downs).Draw(rt, "downstream")
@@ -111,7 +111,7 @@ func drawOp(rt *rapid.T, n int, now time.Time, events []entry.Event, downs []ent
 			return &postpone{d.Seq, now.Add(time.Second), tries{attempts: 3, note: "BUSY"}}
 		}
 	case kind == 3:
-		return func(*Ledger) op { return &update{"p", changes()} }
+		return func(l *Ledger) op { return &update{plugin: "p", changes: changes(), l: l} }
 	case kind == 4:
 		return func(*Ledger) op { return &squeeze{kind: kindEvent, before: 1 << 60} }
 	case kind == 5:

@@ -13,16 +13,21 @@ import (
 // ErrConflict, ErrExists, ErrTooLarge or ErrClosed. What s points to belongs to the
 // ledger from now on.
 func (l *Ledger) Settle(s entry.Settlement, done func(error)) {
-	l.put(&settle{s, l}, done)
+	l.put(&settle{Settlement: s, l: l}, done)
 }
 
 type settle struct {
 	entry.Settlement
-	l *Ledger
+	l    *Ledger
+	ends bound
 }
 
 func (o *settle) weigh() (bytes, records int) {
 	bytes, records = weighChanges(o.Plugin, o.Changes)
+	if o.Verdict == entry.Done {
+		more, extra := o.ends.weigh(o.l, o.Plugin, o.Changes)
+		bytes, records = bytes+more, records+extra
+	}
 	if o.Verdict == entry.Dead {
 		bytes += o.l.weight(&o.l.events, o.Seq)
 	}

@@ -34,6 +34,7 @@ type steps struct {
 
 func (s *steps) open(dir string) {
 	s.answers = make(chan func() error, 10_000)
+	s.m.restarts()
 	s.l = open(s.t, dir, s.gate.options, func(o *Options) {
 		o.Now = s.m.clock.now
 		o.DedupWindow, o.Retention = time.Hour, 2*time.Hour
@@ -77,7 +78,7 @@ func (s *steps) batch(rt *rapid.T) {
 	s.held = true
 	for range rapid.IntRange(2, 12).Draw(rt, "n") {
 		rapid.SampledFrom([]func(*rapid.T){
-			s.accept, s.settle, s.settle, s.stale, s.replay, s.deleteDead, s.update, s.finish, s.finish, s.finish, s.postpone, s.squeeze,
+			s.accept, s.settle, s.settle, s.stale, s.replay, s.deleteDead, s.update, s.finish, s.finish, s.finish, s.take, s.cancel, s.postpone, s.squeeze,
 		}).Draw(rt, "step")(rt)
 	}
 	s.held = false
@@ -103,17 +104,75 @@ func (s *steps) accept(rt *rapid.T) {
 
 // send draws a downstream: of an id there are two, and they share nothing but that.
 func (s *steps) send(rt *rapid.T) entry.Send {
+	replace := rapid.SampledFrom([]string{"", "", "score", "place"}).Draw(rt, "replace")
+	if replace != "" {
+		return s.replacing(rt, replace)
+	}
 	n, variant := rapid.IntRange(0, 30).Draw(rt, "id"), rapid.SampledFrom([]string{"one", "one", "one", "other"}).Draw(rt, "variant")
 	what := fmt.Sprintf("%s-%d", variant, n)
 	return entry.Send{Tell: true, Message: message.Checked{
 		To: []message.Target{message.Token("tok-" + what), message.FID("tok-" + what)}[n%2], MessageID: fmt.Sprint("d-", n), Session: "main", Group: []string{"", "room", "hall"}[n%3],
 		Data: json.RawMessage(fmt.Sprintf(`{"data":%q}`, what)), Context: json.RawMessage(fmt.Sprintf(`{"context":%q}`, strings.Repeat(what, n))),
-		Options: message.Options{CollapseKey: what, Android: json.RawMessage(fmt.Sprintf(`{"android":%q}`, what))},
+		Options:   message.Options{CollapseKey: what, Android: json.RawMessage(fmt.Sprintf(`{"android":%q}`, what))},
+		NotBefore: []time.Time{{}, time.UnixMilli(1_700_000_000_000).Add(time.Duration(n) * 10 * time.Minute).UTC()}[n/2%2],
 	}}
 }
 
 // stateKeys are the keys of the plugins' state, of which some begin with others.
 var stateKeys = []string{"k", "k/1", "k/2", "l"}
+
+// replacing draws a downstream to one of two devices that takes the place of another.
+func (s *steps) replacing(rt *rapid.T, replace string) entry.Send {
+	n := rapid.IntRange(0, 60).Draw(rt, "id")
+	m := message.Checked{To: []message.Target{message.Token("tok"), message.FID("tok")}[n%2], MessageID: fmt.Sprint(replace, "-", n), Session: "main", Replace: replace}
+	if n%3 == 0 {
+		m.NotBefore = time.UnixMilli(1_700_000_000_000).Add(time.Duration(n) * 10 * time.Minute).UTC()
+	}
+	return entry.Send{Tell: true, Message: m}
+}
+
+// cancels draws downstreams to cancel, also such as there are not.
+func (s *steps) cancels(rt *rapid.T) (all []entry.Cancel) {
+	for range rapid.IntRange(0, 3).Draw(rt, "cancels") {
+		id := fmt.Sprint(rapid.SampledFrom([]string{"d", "score", "place"}).Draw(rt, "kind"), "-", rapid.IntRange(0, 30).Draw(rt, "id"))
+		if d := s.down(rt); d != nil && rapid.Bool().Draw(rt, "pending") {
+			id = d.Message.MessageID
+		}
+		all = append(all, entry.Cancel{Session: "main", MessageID: id}, entry.Cancel{Session: "other", MessageID: id})
+	}
+	return all
+}
+
+func (s *steps) cancel(rt *rapid.T) {
+	plugin, which := rapid.SampledFrom([]string{"p", "q", ""}).Draw(rt, "plugin"), s.cancels(rt)
+	told := 0
+	s.do(func(done func(error)) {
+		s.l.Cancel(plugin, slices.Clone(which), func(n int, err error) { told = n; done(err) })
+	}, func(err error) error {
+		n := 0
+		for _, c := range which {
+			if c.Session == "main" && s.m.cancel(plugin, c.MessageID, "CANCELED") {
+				n++
+			}
+		}
+		if err == nil && n != told {
+			err = fmt.Errorf("%d are canceled, told were %d", n, told)
+		}
+		return err
+	})
+}
+
+// take hands out a downstream whose time has come, before what waits for its commit.
+func (s *steps) take(rt *rapid.T) {
+	d := s.down(rt)
+	if d == nil || d.Message.NotBefore.After(s.m.clock.now()) {
+		return
+	}
+	m, err := s.l.Take(d.seq)
+	s.must(err)
+	s.same(rt, "taken", d.Message, m)
+	d.gone = true
+}
 
 // changes draws what a handler did, and what it has read.
 func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read seen) {
@@ -143,6 +202,7 @@ func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read seen)
 		r, was := s.listed(rt, plugin)
 		c.Ranges, read.ranges = append(c.Ranges, r), append(read.ranges, was)
 	}
+	c.Cancels = s.cancels(rt)
 	return c, read
 }
 
@@ -351,23 +411,7 @@ func (s *steps) finish(rt *rapid.T) {
 		if i < 0 {
 			return judged(err, []error{entry.ErrUnknown})
 		}
-		switch end.Status {
-		case message.Acked:
-			s.m.counts.Acked++
-		case message.Failed:
-			s.m.counts.Failed++
-		case message.Expired:
-			s.m.counts.Expired++
-		}
-		m := d.Message
-		id := s.m.ids[m.MessageID]
-		id.ended = s.m.clock.now()
-		s.m.ids[m.MessageID] = id
-		s.m.downs = slices.Delete(s.m.downs, i, i+1)
-		s.m.events = append(s.m.events, modelEvent{Body: message.Outcome{
-			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Context: m.Context,
-			Status: end.Status, Code: end.Code, Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts,
-		}})
+		s.m.end(i, end)
 		return err
 	})
 }
@@ -384,7 +428,7 @@ func (s *steps) postpone(rt *rapid.T) {
 		if i < 0 {
 			return judged(err, []error{entry.ErrUnknown})
 		}
-		s.m.downs[i].Attempts, s.m.downs[i].Due = attempts, due
+		s.m.downs[i].Attempts, s.m.downs[i].Due, s.m.downs[i].gone = attempts, due, true
 		return err
 	})
 }

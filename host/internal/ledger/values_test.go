@@ -144,9 +144,11 @@ func TestRangeInOneBatch(t *testing.T) {
 	putKeys(t, g.l, "p", "b/1", "b/2")
 	got := mustList(t, g.l, "p", entry.Span{Prefix: "b/", Keys: 9, Bytes: 1 << 20})
 	lists := func(key string) op {
-		return &update{"p", entry.Changes{Ranges: []entry.Range{{Prefix: "b/", Digest: got.Digest}}, Writes: []entry.Write{{Key: key, Value: json.RawMessage("1")}}}}
+		return &update{plugin: "p", l: g.l, changes: entry.Changes{Ranges: []entry.Range{{Prefix: "b/", Digest: got.Digest}}, Writes: []entry.Write{{Key: key, Value: json.RawMessage("1")}}}}
 	}
-	does := func(writes ...entry.Write) op { return &update{"p", entry.Changes{Writes: writes}} }
+	does := func(writes ...entry.Write) op {
+		return &update{plugin: "p", l: g.l, changes: entry.Changes{Writes: writes}}
+	}
 	errs := g.batchOf(
 		lists("c"),
 		does(entry.Write{Key: "b/3", Value: json.RawMessage("1")}), lists("d"),

@@ -76,6 +76,7 @@ type verifier struct {
 	tally    tally
 	marks    map[uint64]*[pageSlots / 64]uint64 // by page: which entries have ended
 	live     map[uint64]bool                    // pending events and downstreams
+	replaces map[digest]uint64                  // the newest pending downstream by its Replace
 	pending  map[byte]uint64
 	n        map[byte]uint64 // records, by kind
 	finished uint64
@@ -87,7 +88,7 @@ type verifier struct {
 
 func newVerifier(ctx context.Context) *verifier {
 	return &verifier{
-		ctx: ctx, marks: map[uint64]*[pageSlots / 64]uint64{}, live: map[uint64]bool{}, pending: map[byte]uint64{}, n: map[byte]uint64{},
+		ctx: ctx, marks: map[uint64]*[pageSlots / 64]uint64{}, live: map[uint64]bool{}, replaces: map[digest]uint64{}, pending: map[byte]uint64{}, n: map[byte]uint64{},
 		timers:   timersSeen{events: map[uint64]uint64{}},
 		Examined: Examined{Problems: []string{}},
 	}
@@ -134,9 +135,12 @@ func (v *verifier) record(key []byte, r *reader) {
 			}
 		})
 	case kindDownstream:
-		v.page(key, r, t.lowSent, func(_ uint64, r *reader) {
-			m := readParcel(r).message
-			v.ids -= idOf(sumSent(m.Session, m.MessageID))
+		v.page(key, r, t.lowSent, func(seq uint64, r *reader) {
+			p := readParcel(r)
+			v.ids -= idOf(sumSent(p.message.Session, p.message.MessageID))
+			if p.message.Replace != "" {
+				v.replaces[sumReplace(p.owner, p.message)] = seq // they come in the order of seqs
+			}
 		})
 	case kindEnded:
 		v.marks[v.seq(key)] = readEnded(r)
@@ -160,6 +164,10 @@ func (v *verifier) record(key []byte, r *reader) {
 		v.timers.name(v, key, readTimerName(r))
 	case kindWaiting:
 		v.timers.waiting(v, key, readTimer(r, r.string()))
+	case kindReplace:
+		if seq := readReplace(r); len(key) != 1+len(digest{}) || v.replaces[digest(key[1:])] != seq {
+			v.wrong("downstream %d is not the newest with its Replace, but a record says so", seq)
+		}
 	case kindValue, kindDedup, kindOwner:
 		skip(r)
 	default:
@@ -187,6 +195,7 @@ func (v *verifier) end() {
 		{"state keys", v.n[kindValue], t.values},
 		{"timers that wait", v.n[kindWaiting], uint64(t.counts.Timers)},
 		{"names of timers that wait", v.timers.names, v.n[kindWaiting]},
+		{"records of Replace", v.n[kindReplace], t.replaces},
 	} {
 		if c.got != c.want {
 			v.wrong("there are %d %s, there should be %d", c.got, c.what, c.want)

@@ -13,7 +13,7 @@ type state uint8
 const (
 	waiting state = iota // in ready, in suspects, in later until it is due, or behind its group's head
 	taken                // in flight, on a connection or a route
-	ending               // its outcome is on its way to the disk; it still holds its group
+	ending               // its outcome, or that it is canceled, is on its way to the disk; it still holds its group
 	ended                // its outcome is on disk
 )
 

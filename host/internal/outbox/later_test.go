@@ -101,3 +101,74 @@ func TestNotBeforeAndRests(t *testing.T) {
 		expect(t, "in its time", take(b, 10), 3)
 	})
 }
+
+// One that is canceled leaves at once, wherever it waits, and frees the next of its group
+// when that is on disk, not before: else a crash could turn the two round.
+func TestCanceled(t *testing.T) { // P4, P5
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 2 {
+			l.accept("tokA", 7, -1)
+		}
+		l.acceptIn(time.Hour, message.Token("tokB"), 0, time.Hour)
+		l.accept("tokC", 0, -1)
+		synctest.Wait()
+		l.mu.Lock()
+		l.hold = true
+		l.mu.Unlock()
+		if !l.cancel(1) || !l.cancel(3) {
+			t.Fatal("nobody has taken them")
+		}
+		expect(t, "the head is being canceled", take(b, 10), 4)
+		expect(t, "and holds its group", take(b, 10))
+		if l.cancel(4) {
+			t.Error("P4: canceled, and gone out")
+		}
+		changed := b.Changed("main")
+		l.release()
+		<-changed
+		expect(t, "the next", take(b, 10), 2)
+		if s := b.Stats("main"); s.Pending != 2 || s.Early != 0 || s.Later != 0 || s.Taken != 2 {
+			t.Errorf("%+v", s)
+		}
+		if len(b.items) != 2 {
+			t.Errorf("%d are kept", len(b.items))
+		}
+		b.Return("main", []uint64{2, 4}, cut)
+		if l.cancel(2) {
+			t.Error("P4: it came back, and is canceled though it has gone out")
+		}
+		expect(t, "again", take(b, 10), 2, 4)
+	})
+}
+
+// What expires or is had by its device while it is being canceled has one outcome.
+func TestCanceledWhileItEnds(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		l.accept("tokA", 0, 0)
+		l.accept("tokA", 0, -1)
+		l.accept("tokA", 0, -1)
+		synctest.Wait()
+		a := attach(b, "tokA")
+		l.mu.Lock()
+		l.hold = true
+		l.mu.Unlock()
+		l.cancel(1)
+		l.cancel(2)
+		if !b.Has("main", a, "d-2") || !b.Has("main", a, "d-3") {
+			t.Error("they are pending")
+		}
+		l.cancel(3)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		l.release()
+		synctest.Wait()
+		for seq, want := range map[uint64]message.OutcomeStatus{1: message.Canceled, 2: message.Canceled, 3: message.Acked} {
+			if e := l.end(t, seq); e.Status != want {
+				t.Errorf("%d: %+v", seq, e)
+			}
+		}
+		if s := b.Stats("main"); s.Pending != 0 || len(b.items) != 0 {
+			t.Errorf("left behind: %+v", s)
+		}
+	})
+}

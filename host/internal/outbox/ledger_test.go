@@ -58,8 +58,10 @@ type ledger struct {
 	hold      bool // Finish commits at release
 	refuse    int  // so many times Finish fails
 	refused   int
-	reads     int // of Downstream
+	reads     int // of Take
 	held      []func()
+	out       map[uint64]bool // gone out; false: is being canceled
+	canceled  []uint64
 }
 
 type postponed struct {
@@ -70,7 +72,7 @@ type postponed struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Checked{}}
+	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Checked{}, out: map[uint64]bool{}}
 }
 
 // accept stores one for token in group; ttl < 0 is none.
@@ -120,7 +122,7 @@ func (l *ledger) DownstreamsChanged() <-chan struct{} {
 	return l.changed
 }
 
-func (l *ledger) Downstream(seq uint64) (message.Checked, error) {
+func (l *ledger) Take(seq uint64) (message.Checked, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reads++
@@ -128,7 +130,49 @@ func (l *ledger) Downstream(seq uint64) (message.Checked, error) {
 	if !ok {
 		return m, entry.ErrUnknown
 	}
+	if out, known := l.out[seq]; known && !out {
+		return message.Checked{}, entry.ErrCanceled
+	}
+	l.out[seq] = true
 	return m, nil
+}
+
+// cancel reports whether it has won against Take. It commits at once, or at release.
+func (l *ledger) cancel(seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.out[seq]; known || l.bodies[seq].MessageID == "" {
+		return false
+	}
+	l.out[seq] = false
+	commit := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, pending := l.pending[seq]; !pending {
+			return // it has ended otherwise
+		}
+		delete(l.pending, seq)
+		delete(l.bodies, seq)
+		l.ends = append(l.ends, entry.End{Seq: seq, Status: message.Canceled})
+		l.canceled = append(l.canceled, seq)
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
+	if l.hold {
+		l.held = append(l.held, commit)
+	} else {
+		l.mu.Unlock()
+		commit()
+		l.mu.Lock()
+	}
+	return true
+}
+
+func (l *ledger) Canceled() (seqs []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seqs, l.canceled = l.canceled, nil
+	return seqs
 }
 
 func (l *ledger) Finish(e entry.End, done func(error)) {

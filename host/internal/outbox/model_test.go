@@ -34,6 +34,8 @@ type sentOne struct {
 	expires  bool
 	offRoute bool // a route has declined it
 	after    time.Time
+	out      bool // it has gone out once
+	canceled bool
 }
 
 // device is one route of a model.
@@ -114,11 +116,14 @@ func (m *model) took(who string, by *device, got []uint64) {
 			m.Fatalf("%s took %d, which has ended", who, seq)
 		case !m.head(seq, ended):
 			m.Fatalf("P5: %s took %d before others of its group have ended", who, seq)
+		case m.all[seq].canceled:
+			m.Fatalf("%s took %d, which is canceled", who, seq)
 		case m.all[seq].after.After(time.Now()):
 			m.Fatalf("%s took %d before its time", who, seq)
 		case m.route(seq) != by:
 			m.Fatalf("%s took %d, which goes by %+v", who, seq, m.route(seq))
 		}
+		m.all[seq].out = true
 	}
 }
 
@@ -135,7 +140,7 @@ func (m *model) due(d *device) []uint64 {
 	ended, busy := m.ended(), m.busy()
 	due := []uint64{}
 	for _, seq := range slices.Sorted(maps.Keys(m.all)) {
-		if m.route(seq) == d && !ended[seq] && !m.ending(seq) && busy[seq] == "" && m.head(seq, ended) && !m.all[seq].after.After(time.Now()) {
+		if m.route(seq) == d && !ended[seq] && !m.ending(seq) && busy[seq] == "" && m.head(seq, ended) && !m.all[seq].canceled && !m.all[seq].after.After(time.Now()) {
 			due = append(due, seq)
 		}
 	}
@@ -266,6 +271,19 @@ func (m *model) wait() {
 	time.Sleep(time.Duration(rapid.IntRange(1, 60_000).Draw(m.T, "ms")) * time.Millisecond)
 }
 
+// cancel cancels any of them; one that has gone out stays.
+func (m *model) cancel() {
+	seq := uint64(rapid.IntRange(1, max(1, len(m.all))).Draw(m.T, "seq"))
+	s := m.all[seq]
+	if !m.l.cancel(seq) {
+		return
+	}
+	if s.out {
+		m.Fatalf("%d is canceled, and has gone out", seq)
+	}
+	s.canceled = true
+}
+
 func (m *model) disk() {
 	m.l.mu.Lock()
 	was := m.l.hold
@@ -314,6 +332,9 @@ func (m *model) settle() {
 		m.Errorf("left behind: %+v, %d expiring, %d mailboxes, held %v", s, len(q.expiring.items), len(q.boxes), q.held)
 	}
 	for _, e := range m.l.outcomes() {
+		if e.Status == message.Canceled && m.all[e.Seq].out {
+			m.Errorf("%d is canceled, and has gone out", e.Seq)
+		}
 		if e.Status == message.Expired && !m.all[e.Seq].expires {
 			m.Errorf("%d expired without a TTL", e.Seq)
 		}
@@ -323,7 +344,7 @@ func (m *model) settle() {
 // A transport and several routes take, answer, return, attach and detach at random. No
 // downstream is with two of them at a time; groups keep their order over both ways; a
 // route gets at once all that waits for its device, and the transport none of it; each
-// ends once; none goes before its NotBefore; and nothing waits for ever while somebody asks.
+// ends once; none goes before its NotBefore, or is both canceled and taken; and nothing waits for ever while somebody asks.
 func TestModelOfRoutes(t *testing.T) { // P3, P4, P5; fcm-v1-and-gateway.md C3
 	synctest.Test(t, func(t *testing.T) {
 		noDeadline := struct{ rapid.TB }{t} // a bubble has none to ask for
@@ -340,7 +361,7 @@ func TestModelOfRoutes(t *testing.T) { // P3, P4, P5; fcm-v1-and-gateway.md C3
 			t.Repeat(map[string]func(*rapid.T){
 				"accept": do(m.accept), "more": do(m.accept), "attach": do(m.attach), "detach": do(m.detach),
 				"take at": do(m.takeAt), "answer at": do(m.answerAt), "take": do(m.take), "answer": do(m.answer),
-				"has": do(m.has), "wait": do(m.wait), "disk": do(m.disk),
+				"has": do(m.has), "cancel": do(m.cancel), "wait": do(m.wait), "disk": do(m.disk),
 			})
 			m.T = t
 			m.settle()

@@ -41,7 +41,8 @@ import (
 type Ledger interface { //house:wide what is read of a downstream and how it ends: every user needs both
 	Downstreams(after uint64, max int) []entry.Downstream
 	DownstreamsChanged() <-chan struct{}
-	Downstream(seq uint64) (message.Checked, error)
+	Canceled() (seqs []uint64) // that ended since the last call, because they were canceled or replaced
+	Take(seq uint64) (message.Checked, error)
 	Finish(e entry.End, done func(error))
 	Postpone(seq uint64, due time.Time, attempts int, code string, done func(error))
 }
@@ -116,6 +117,7 @@ func (b *Outbox) Run(ctx context.Context) error {
 	for {
 		more := b.o.Ledger.DownstreamsChanged() // before looking, so that no hint is lost
 		b.load()
+		b.drop(b.o.Ledger.Canceled()) // after load, which may have found them pending
 		next, _ := b.advance(time.Now())
 		timer.Reset(time.Until(next))
 		select {
@@ -228,7 +230,7 @@ func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Ou
 			break
 		}
 		for _, it := range picked {
-			m, err := b.o.Ledger.Downstream(it.Seq) // may read the disk: not under mu
+			m, err := b.o.Ledger.Take(it.Seq) // from here on nobody cancels it; may read the disk: not under mu
 			if err != nil {
 				b.unreadable(it, err)
 				continue
@@ -243,16 +245,37 @@ func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Ou
 	return out
 }
 
-// unreadable deals with a picked item that the ledger does not have, or can't read now.
+// drop forgets what was canceled or replaced: its outcome is on disk.
+func (b *Outbox) drop(canceled []uint64) {
+	if len(canceled) == 0 {
+		return
+	}
+	b.metrics.outcomes.WithLabelValues(message.Canceled.String()).Add(float64(len(canceled)))
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, seq := range canceled {
+		if it := b.items[seq]; it != nil {
+			b.remove(it, now)
+		}
+	}
+}
+
+// unreadable deals with a picked item that the ledger does not have, does not give out any
+// more, or can't read now.
 func (b *Outbox) unreadable(it *item, err error) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if it.state != taken { // it was acked meanwhile
+	switch {
+	case it.state != taken: // it was acked meanwhile, or dropped
 		return
-	}
-	if errors.Is(err, entry.ErrUnknown) {
+	case errors.Is(err, entry.ErrUnknown):
 		b.remove(it, now)
+		return
+	case errors.Is(err, entry.ErrCanceled): // it holds its group until that is on disk, see drop
+		it.queue.release(it, now)
+		it.state = ending
 		return
 	}
 	b.log.Error("downstream can't be read; it waits", "seq", it.Seq, "msg_id", it.MessageID, "err", err)

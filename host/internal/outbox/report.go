@@ -54,7 +54,7 @@ func (b *Outbox) tell(it *item, status message.OutcomeStatus, why flow.Answer, n
 	r.said++
 	return func() {
 		var to string
-		if m, err := b.o.Ledger.Downstream(it.Seq); err == nil { // else the line goes without it
+		if m, err := b.o.Ledger.Take(it.Seq); err == nil { // it has gone out before; on an error the line goes without it
 			to = plain.Brief(target(m.To))
 		}
 		b.log.Warn(what, append([]any{"session", b.named(it.queue.sender), "msg_id", it.MessageID, "to", to}, pairs(why)...)...)

@@ -190,7 +190,7 @@ func (b *Outbox) Pending(sender string, number int, messageID string) (m message
 	if !pending {
 		return m, false
 	}
-	m, err := b.o.Ledger.Downstream(it.Seq) // may read the disk: not under mu
+	m, err := b.o.Ledger.Take(it.Seq) // the device has it, so nobody cancels it; may read the disk: not under mu
 	return m, err == nil
 }
 

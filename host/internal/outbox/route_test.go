@@ -312,11 +312,11 @@ type unread struct {
 	err atomic.Pointer[error] // nil: it can
 }
 
-func (u *unread) Downstream(seq uint64) (message.Checked, error) {
+func (u *unread) Take(seq uint64) (message.Checked, error) {
 	if err := u.err.Load(); err != nil {
 		return message.Checked{}, *err
 	}
-	return u.ledger.Downstream(seq)
+	return u.ledger.Take(seq)
 }
 
 // P10: one that can't be read now is not asked for again and again, and goes by its route
