@@ -266,10 +266,13 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 				return Result{Status: Released, Runs: runs}
 			}
 		case r.Code == wire.Result_DONE:
-			sent, err := h.store.commit(r.Changes)
+			sent, err := h.store.commit(r.Changes, d)
 			if err == errConflict {
 				runs++
 				continue
+			}
+			if err == errReplaced {
+				return Result{Status: Canceled, Reason: err.Error(), Runs: runs}
 			}
 			if err != nil {
 				h.t.Errorf("plugintest: commit: %v", err)

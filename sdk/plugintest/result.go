@@ -18,6 +18,7 @@ const (
 	Rejected = Status(wire.Result_REJECT)  // sdk.Reject: a real host would put it into the dead letters
 	Released = Status(wire.Result_RELEASE) // the event came back because the plugin stopped
 	Hung     = Status(-1)                  // the handler went on after its ctx had ended, and the test has failed
+	Canceled = Status(-2)                  // a timer was canceled or set anew while its handler ran, and nothing was committed
 )
 
 // String is the status in lower case.
@@ -33,6 +34,8 @@ func (s Status) String() string {
 		return "released"
 	case Hung:
 		return "hung"
+	case Canceled:
+		return "canceled"
 	}
 	return fmt.Sprintf("status %d", int(s))
 }

@@ -28,6 +28,7 @@ type store struct {
 	ids     map[string]*wire.Downstream
 	refuse  error         // for Host.Send; nil: it works
 	changed chan struct{} // closed and replaced at each commit
+	timers  timers
 }
 
 type value struct {
@@ -36,7 +37,7 @@ type value struct {
 }
 
 func newStore(sessions []string, transports map[string]sdk.Transport) *store {
-	return &store{sessions: sessions, transports: transports, state: map[string]value{}, ids: map[string]*wire.Downstream{}, changed: make(chan struct{})}
+	return &store{sessions: sessions, transports: transports, state: map[string]value{}, ids: map[string]*wire.Downstream{}, timers: timers{by: map[string]*timer{}}, changed: make(chan struct{})}
 }
 
 func (s *store) get(key string) value {
@@ -45,8 +46,9 @@ func (s *store) get(key string) value {
 	return s.state[key]
 }
 
-// commit applies changes all or nothing, as the ledger does (P7).
-func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
+// commit applies changes all or nothing, as the ledger does (P7). by is the event that they
+// belong to.
+func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := c.Check(); err != nil {
@@ -54,6 +56,9 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 	}
 	if s.changedSince(c.GetRead()) {
 		return nil, errConflict
+	}
+	if s.timers.replaced(by) {
+		return nil, errReplaced
 	}
 	fresh := make([]*wire.Downstream, 0, len(c.GetSend()))
 	for _, d := range c.GetSend() {
@@ -80,6 +85,8 @@ func (s *store) commit(c *wire.Changes) ([]sdk.Downstream, error) {
 		s.ids[d.MessageId] = d
 	}
 	s.sent = append(s.sent, fresh...)
+	s.timers.end(by)
+	s.timers.set(c.GetSchedule(), by, s.sessions[0])
 	for _, w := range c.GetWrite() {
 		s.version++
 		if w.Remove {
@@ -123,12 +130,12 @@ func (s *store) answer(c *wire.Call) *wire.Reply {
 		return r
 	case *wire.Call_Send:
 		if refuse == nil {
-			_, refuse = s.commit(&wire.Changes{Send: []*wire.Downstream{op.Send}})
+			_, refuse = s.commit(&wire.Changes{Send: []*wire.Downstream{op.Send}}, nil)
 		}
 		return wire.NewReply(c.Id, refuse)
 	case *wire.Call_Update:
 		if refuse == nil || len(op.Update.GetSend()) == 0 {
-			_, refuse = s.commit(op.Update)
+			_, refuse = s.commit(op.Update, nil)
 		}
 		return wire.NewReply(c.Id, refuse)
 	}
@@ -160,7 +167,7 @@ func (h *Host) State(key string, v any) bool {
 func (h *Host) SetState(key string, v any) {
 	w := &wire.Write{Key: key, Value: JSON(v)}
 	w.Remove = bytes.Equal(w.Value, []byte("null"))
-	if _, err := h.store.commit(&wire.Changes{Write: []*wire.Write{w}}); err != nil {
+	if _, err := h.store.commit(&wire.Changes{Write: []*wire.Write{w}}, nil); err != nil {
 		h.t.Errorf("plugintest: set state %q: %v", key, err)
 	}
 }
