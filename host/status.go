@@ -91,9 +91,13 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 	if l.DiskFree != nil {
 		free = size(*l.DiskFree) + " free"
 	}
-	p("ledger: %d events and %d downstreams pending, %d dead letters; disk %s%s", l.Events, l.Downstreams, l.Dead, free, full)
+	timers := ""
+	if l.Timers > 0 {
+		timers = ", " + count(l.Timers, "timer", "timers") + " set"
+	}
+	p("ledger: %d events and %d downstreams pending, %d dead letters%s; disk %s%s", l.Events, l.Downstreams, l.Dead, timers, free, full)
 	p("  upstream:   %d stored, %d known already", l.Accepted, l.Duplicates)
-	p("  events:     %d handled, %d died (upstreams, outcomes, receipts)", l.Handled, l.Died)
+	p("  events:     %d handled, %d died (upstreams, outcomes, receipts, timers)", l.Handled, l.Died)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired", l.Sent, l.Acked, l.Failed, l.Expired)
 	p("")
 }

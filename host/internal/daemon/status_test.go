@@ -90,7 +90,7 @@ func TestStatusJSON(t *testing.T) {
 			"300": {Pending: 67},
 			"400": {Pending: 68, RestsUntil: at(26)},
 		},
-		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81},
+		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81, Timers: 82},
 		full:   true, alarms: []string{"alarm"}, free: ledger.Space{Bytes: 82, Inodes: 83},
 	}
 	bare := &look{freeErr: errors.New("no disk")}
