@@ -93,8 +93,8 @@ func (l *link) report(h *handling, err error) {
 		return
 	}
 	r := &wire.Result{Delivery: id, Code: wire.Result_RETRY, DelayMs: -1, Error: reason(h, err)}
-	if reads := changes.GetRead(); len(reads) > 0 {
-		r.Changes = &wire.Changes{Read: reads} // the error counts only if these keys have not changed
+	if reads := changes.Reads(); !reads.Empty() {
+		r.Changes = reads // the error counts only if these keys have not changed
 	}
 	if _, ok := errors.AsType[*rejectError](err); ok {
 		r.Code = wire.Result_REJECT

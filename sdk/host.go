@@ -69,6 +69,12 @@ func (h *Host) Get(ctx context.Context, key string, v any) (bool, error) {
 	return (&Tx{calls: h.calls}).Get(ctx, key, v)
 }
 
+// List returns keys of the plugin's state as [Tx].List does. They may have changed by the
+// time List returns.
+func (h *Host) List(ctx context.Context, prefix, after string, max int) (items []Item, more bool, err error) {
+	return (&Tx{calls: h.calls}).List(ctx, prefix, after, max)
+}
+
 // Update runs fn with a Tx outside of any event. If fn returns nil, the Tx is
 // committed, and Update returns when it is on disk. If another commit has changed a
 // key that fn read, fn runs again with a new Tx, also after an error. This repeats
@@ -88,9 +94,9 @@ func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
 		changes := tx.end()
 		failed := err
 		if failed != nil {
-			changes = &wire.Changes{Read: changes.GetRead()} // the error counts only if these keys have not changed
+			changes = changes.Reads() // the error counts only if these keys have not changed
 		}
-		if attempt == 1 && len(changes.GetSend())+len(changes.GetWrite())+len(changes.GetRead())+len(changes.GetSchedule()) == 0 {
+		if attempt == 1 && changes.Empty() {
 			return failed // in later runs an empty update must go out: it frees the keys that the host reserves
 		}
 		_, err = h.calls.call(ctx, &wire.Call{Op: &wire.Call_Update{Update: changes}, Transaction: number})

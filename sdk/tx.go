@@ -18,7 +18,7 @@ import (
 // stays as it was before the call. If the handler ignores the error and returns
 // nil, the rest is committed.
 const (
-	MaxChanges     = message.MaxChanges     // downstreams, timers, keys written and keys read, together
+	MaxChanges     = message.MaxChanges     // downstreams, timers, keys written, keys read, keys listed and lists, together
 	MaxChangeBytes = message.MaxChangeBytes // bytes of all of them together
 	MaxKey         = message.MaxKey         // bytes of a state key
 	MaxValue       = message.MaxValue       // bytes of one value, or of a timer's data, as JSON
@@ -31,9 +31,10 @@ const (
 // the plugin alone, and stays when the plugin is replaced.
 //
 // A Tx is not a snapshot. The first Get of a key returns what is committed at that
-// moment. So two Gets can return values from before and after another commit, and
-// values that never existed together. The host checks this when the handler ends: if
-// a key that it read has changed, nothing is committed, and the handler runs again
+// moment, and List what is committed at its own. So two Gets can return values from before
+// and after another commit, and values that never existed together. The host checks this
+// when the handler ends: if a key that it read has changed, or one has come, gone or
+// changed in what it listed, nothing is committed, and the handler runs again
 // from its start, with the same Attempt. This is so after nil, an error, Retry,
 // Reject and a panic. So a handler may trust what it reads.
 //
@@ -54,6 +55,8 @@ type Tx struct {
 	writes map[string]*wire.Write
 	timers []*wire.Schedule       // at most one of a key
 	reads  map[string]*wire.Reply // the first answer for each key; later Gets use it
+	ranges []*wire.Range
+	listed int // what the ranges count
 	bytes  int
 }
 
@@ -174,11 +177,16 @@ func (tx *Tx) grow(count, size int) error {
 	if tx.ended {
 		return errEnded
 	}
-	if err := wire.CheckSize(len(tx.sends)+len(tx.writes)+len(tx.timers)+len(tx.reads)+count, tx.bytes+size); err != nil {
+	if err := wire.CheckSize(tx.count()+count, tx.bytes+size); err != nil {
 		return err
 	}
 	tx.bytes += size
 	return nil
+}
+
+// count is how many changes the Tx has.
+func (tx *Tx) count() int {
+	return len(tx.sends) + len(tx.writes) + len(tx.timers) + len(tx.reads) + tx.listed
 }
 
 // end closes the Tx and returns what is to be committed, or nil if it is empty.
@@ -186,10 +194,10 @@ func (tx *Tx) end() *wire.Changes {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.ended = true
-	if len(tx.sends)+len(tx.writes)+len(tx.timers)+len(tx.reads) == 0 {
+	if tx.count() == 0 {
 		return nil
 	}
-	c := &wire.Changes{Send: tx.sends, Schedule: tx.timers}
+	c := &wire.Changes{Send: tx.sends, Schedule: tx.timers, Range: tx.ranges}
 	for _, w := range tx.writes {
 		c.Write = append(c.Write, w)
 	}

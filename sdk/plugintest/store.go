@@ -54,7 +54,7 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if s.changedSince(c.GetRead()) {
+	if s.changedSince(c) {
 		return nil, errConflict
 	}
 	if s.timers.replaced(by) {
@@ -101,20 +101,20 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 }
 
 // changedSince is called with mu held.
-func (s *store) changedSince(reads []*wire.Read) bool {
-	for _, r := range reads {
+func (s *store) changedSince(c *wire.Changes) bool {
+	for _, r := range c.GetRead() {
 		if s.state[r.Key].version != r.Version {
 			return true
 		}
 	}
-	return false
+	return s.listsChanged(c.GetRange())
 }
 
-// stale reports whether a key in c.Read has changed since it was read.
+// stale reports whether something has changed since it was read or listed.
 func (s *store) stale(c *wire.Changes) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.changedSince(c.GetRead())
+	return s.changedSince(c)
 }
 
 // answer is the host's reply to a call.
@@ -128,6 +128,8 @@ func (s *store) answer(c *wire.Call) *wire.Reply {
 		r := wire.NewReply(c.Id, nil)
 		r.Value, r.Version = v.json, v.version
 		return r
+	case *wire.Call_List:
+		return s.list(c)
 	case *wire.Call_Send:
 		if refuse == nil {
 			_, refuse = s.commit(&wire.Changes{Send: []*wire.Downstream{op.Send}}, nil)

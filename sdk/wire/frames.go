@@ -140,7 +140,7 @@ func (d *Delivery) weight() int {
 	return 2 * perItem
 }
 
-func (r *Reply) weight() int { return perItem + len(r.Value) + len(r.Error) }
+func (r *Reply) weight() int { return perItem + len(r.Value) + len(r.Error) + r.List.weight() }
 
 func (r *Result) weight() int { return perItem + len(r.Error) + r.Changes.weight() }
 
@@ -167,6 +167,9 @@ func (c *Changes) weight() int {
 	}
 	for _, s := range c.GetSchedule() {
 		n += perItem + s.Size()
+	}
+	for _, r := range c.GetRange() {
+		n += perItem + r.Size()
 	}
 	return n
 }

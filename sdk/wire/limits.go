@@ -81,7 +81,7 @@ func (s *Schedule) Check() error {
 // Check says which limit of package message c breaks, as ErrInvalid. It doesn't
 // look into the downstreams.
 func (c *Changes) Check() error {
-	if err := CheckSize(len(c.GetSend())+len(c.GetWrite())+len(c.GetRead())+len(c.GetSchedule()), c.Size()); err != nil {
+	if err := CheckSize(c.Count(), c.Size()); err != nil {
 		return err
 	}
 	for _, w := range c.GetWrite() {
@@ -99,7 +99,21 @@ func (c *Changes) Check() error {
 			return err
 		}
 	}
+	for _, r := range c.GetRange() {
+		if err := r.Check(); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// Count is what counts towards message.MaxChanges.
+func (c *Changes) Count() int {
+	n := len(c.GetSend()) + len(c.GetWrite()) + len(c.GetRead()) + len(c.GetSchedule())
+	for _, r := range c.GetRange() {
+		n += r.Count()
+	}
+	return n
 }
 
 // CheckSize is the part of Check that counts.
@@ -127,6 +141,9 @@ func (c *Changes) Size() int {
 	}
 	for _, s := range c.GetSchedule() {
 		n += s.Size()
+	}
+	for _, r := range c.GetRange() {
+		n += r.Size()
 	}
 	return n
 }

@@ -1575,9 +1575,9 @@ type Result struct {
 	Code     Result_Code            `protobuf:"varint,2,opt,name=code,proto3,enum=balhost.plugin.v1.Result_Code" json:"code,omitempty"`
 	DelayMs  int64                  `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // RETRY: wait at least this long; 0 or less: the host decides
 	Error    string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`                     // RETRY, REJECT: why
-	// DONE: what to commit. RETRY, REJECT: only read is used. If one of its keys has
-	// changed since it was read, the error does not count, and the event is delivered
-	// again at once.
+	// DONE: what to commit. RETRY, REJECT: only read and range are used. If one of their
+	// keys has changed since it was read, the error does not count, and the event is
+	// delivered again at once.
 	Changes       *Changes `protobuf:"bytes,5,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1656,7 +1656,7 @@ type Changes struct {
 	Send          []*Downstream          `protobuf:"bytes,1,rep,name=send,proto3" json:"send,omitempty"`
 	Write         []*Write               `protobuf:"bytes,2,rep,name=write,proto3" json:"write,omitempty"`
 	Read          []*Read                `protobuf:"bytes,3,rep,name=read,proto3" json:"read,omitempty"`
-	Range         []*Range               `protobuf:"bytes,4,rep,name=range,proto3" json:"range,omitempty"`       // what List has read; checked as read is
+	Range         []*Range               `protobuf:"bytes,4,rep,name=range,proto3" json:"range,omitempty"`       // what was listed; checked as read is. Each counts towards Limits.changes with all its keys
 	Schedule      []*Schedule            `protobuf:"bytes,5,rep,name=schedule,proto3" json:"schedule,omitempty"` // timers to set, to replace and to cancel
 	Cancel        []string               `protobuf:"bytes,6,rep,name=cancel,proto3" json:"cancel,omitempty"`     // message ids of this plugin's downstreams that shall not go out; one that has gone out, or has ended, stays as it is
 	unknownFields protoimpl.UnknownFields
@@ -1910,9 +1910,9 @@ func (x *Device) GetDevice() string {
 // has come, gone or changed, nothing is committed.
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`   // keys greater than this
-	Last          string                 `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`     // up to this, and this too; empty: to the end of the prefix
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // as List had it
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`   // as List had it: keys greater than this
+	Last          string                 `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`     // the last key of the reply if it says more, and else empty: to the end of the prefix
 	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"` // as ListReply has it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2484,12 +2484,13 @@ func (*Call_List) isCall_Op() {}
 func (*Call_Cancel) isCall_Op() {}
 
 // List asks for the plugin's keys that begin with prefix and are greater than after, in
-// the order of their bytes.
+// the order of their bytes. The reply is of one moment. What a handler has written itself
+// is not in it: the SDK merges that.
 type List struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
 	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
-	Max           uint32                 `protobuf:"varint,3,opt,name=max,proto3" json:"max,omitempty"` // at most so many; 0: the host's limit. There may be fewer, as a reply has at most 1 MiB
+	Max           uint32                 `protobuf:"varint,3,opt,name=max,proto3" json:"max,omitempty"` // at most so many; 0: the host's limit, 999. There may be fewer, as keys and values of a reply have at most 1 MiB together
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2547,9 +2548,9 @@ func (x *List) GetMax() uint32 {
 
 type ListReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Item          []*Item                `protobuf:"bytes,1,rep,name=item,proto3" json:"item,omitempty"`
+	Item          []*Item                `protobuf:"bytes,1,rep,name=item,proto3" json:"item,omitempty"`     // at least one if there are more
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`    // there are others behind the last
-	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"` // of keys and versions, for Range
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"` // of keys and versions, for Range: hand back what came
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

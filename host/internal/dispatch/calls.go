@@ -14,9 +14,9 @@ import (
 func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	answer := func(r *wire.Reply) { in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{r}}) }
 	switch op := c.GetOp().(type) {
-	case *wire.Call_Get:
-		if c.GetDelivery() == 0 || !in.watched.has(op.Get) || !d.box.put(func(d *Dispatcher) { d.getInTurn(in, c) }) {
-			d.get(in, c)
+	case *wire.Call_Get, *wire.Call_List:
+		if c.GetDelivery() == 0 || !in.watched.has(looked(c)) || !d.box.put(func(d *Dispatcher) { d.lookInTurn(in, c) }) {
+			d.look(in, c)
 		}
 	case *wire.Call_Send:
 		send, err := d.downstream(in, op.Send)
@@ -47,18 +47,26 @@ func weigh(c entry.Changes) int64 {
 	for _, s := range c.Schedules {
 		n += 256 + len(s.Key) + len(s.Data) + len(s.Device)
 	}
-	return int64(n + 128*len(c.Reads))
+	return int64(n + 128*len(c.Reads) + 512*len(c.Ranges))
 }
 
-// get answers with what a key of the plugin's state holds now.
-func (d *Dispatcher) get(in *Instance, c *wire.Call) {
+// look answers with what the plugin's state holds now.
+func (d *Dispatcher) look(in *Instance, c *wire.Call) {
+	answer := d.get
+	if c.GetList() != nil {
+		answer = d.list
+	}
+	in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{answer(in, c)}})
+}
+
+func (d *Dispatcher) get(in *Instance, c *wire.Call) *wire.Reply {
 	reply := wire.NewReply(c.GetId(), wire.CheckKey(c.GetGet()))
 	if reply.Code == wire.Reply_OK {
 		value, version, err := d.o.Ledger.Get(in.Name, c.GetGet())
 		reply = wire.NewReply(c.GetId(), translate(err))
 		reply.Value, reply.Version = value, version
 	}
-	in.process.Send(&wire.HostFrame{Reply: []*wire.Reply{reply}})
+	return reply
 }
 
 // update commits changes outside an event. It waits while the process has maxWaiting

@@ -18,8 +18,8 @@ const (
 	unnumbered  = time.Second // how long keys are kept for an update without a number
 )
 
-// watchlist holds the keys of a plugin's state for which a handler's Get waits for its
-// turn. Run changes it. The goroutines that read the streams look into it.
+// watchlist holds the keys of a plugin's state, and the listed prefixes, for which a handler's
+// Get or List waits for its turn. Run changes it. The goroutines that read the streams look into it.
 type watchlist struct {
 	mu   sync.RWMutex
 	keys map[string]bool
@@ -59,11 +59,8 @@ func (l *loss) add(c entry.Changes) {
 	if l.keys == nil {
 		l.keys = map[string]turns.Mode{}
 	}
-	for _, r := range c.Reads {
-		l.keys[r.Key] = max(l.keys[r.Key], turns.Reading)
-	}
-	for _, w := range c.Writes {
-		l.keys[w.Key] = turns.Owning
+	for key, mode := range modes(c) {
+		l.keys[key] = max(l.keys[key], mode)
 	}
 }
 
@@ -151,15 +148,6 @@ func (d *Dispatcher) lost(p *plugin, e *ending, err error) {
 	d.release(p, l)
 }
 
-// contended notes and returns the keys over which a run has lost.
-func (d *Dispatcher) contended(p *plugin, c entry.Changes, err error) (keys []string) {
-	keys = changed(err)
-	p.turns.Lost(keys, func(key string) bool {
-		return slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == key })
-	}, time.Now())
-	return keys
-}
-
 // enlist lets lanes whose heads have lost ask for their keys, but only as many as the
 // credit can hand out: whoever has keys that others wait for must be able to run.
 func (d *Dispatcher) enlist(p *plugin, in *Instance) {
@@ -198,12 +186,12 @@ func (p *plugin) withdraw() {
 	clear(p.enlisted)
 }
 
-// getInTurn answers a handler's Get of a watched key when its turn has come.
-func (d *Dispatcher) getInTurn(in *Instance, c *wire.Call) {
+// lookInTurn answers a handler's Get of a watched key, or its List, when its turn has come.
+func (d *Dispatcher) lookInTurn(in *Instance, c *wire.Call) {
 	if in.dead {
 		return
 	}
-	answer := func() { d.get(in, c) }
+	answer := func() { d.look(in, c) }
 	out := in.out[c.GetDelivery()]
 	if out == nil {
 		answer()
@@ -217,25 +205,9 @@ func (d *Dispatcher) getInTurn(in *Instance, c *wire.Call) {
 	if out.run == nil {
 		out.run = &turns.Run{}
 	}
-	if turn := in.of.turns.Get(out.run, c.GetGet(), now, answer); turn != nil {
+	if turn := in.of.turns.Get(out.run, looked(c), now, answer); turn != nil {
 		in.of.waitFor(turn, wait{until: until, goOn: answer, in: in, call: c.GetId()})
 	} else {
 		answer()
-	}
-}
-
-// writes returns the keys that a commit changes.
-func writes(c entry.Changes) []string {
-	var keys []string
-	for _, w := range c.Writes {
-		keys = append(keys, w.Key)
-	}
-	return keys
-}
-
-// saw tells the turns which keys a run has read, and which of them it has also written.
-func (p *plugin) saw(c entry.Changes) {
-	for _, r := range c.Reads {
-		p.turns.Saw(r.Key, slices.ContainsFunc(c.Writes, func(w entry.Write) bool { return w.Key == r.Key }))
 	}
 }

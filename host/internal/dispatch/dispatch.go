@@ -39,6 +39,7 @@ type Ledger interface { //house:wide events, leases, ends and state are one stor
 	// What plugins change.
 	Settle(s entry.Settlement, done func(error))
 	Get(plugin, key string) (json.RawMessage, uint64, error)
+	List(plugin string, s entry.Span) (entry.Listing, error)
 	Update(plugin string, c entry.Changes, done func(error))
 	// Which plugin had a category last.
 	Owner(category string) string

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -149,11 +150,14 @@ func (f *fakeLedger) settle(s entry.Settlement) error {
 		return entry.ErrUnknown
 	case f.leases[s.Seq] != s.Lease, f.void[s.Seq] != (s.Verdict == entry.Void):
 		return entry.ErrLease
-	case f.conflict[s.Seq] > 0 && (s.Verdict == entry.Done || len(s.Changes.Reads) > 0):
+	case f.conflict[s.Seq] > 0 && (s.Verdict == entry.Done || len(s.Changes.Reads)+len(s.Changes.Ranges) > 0):
 		f.conflict[s.Seq]--
 		var c entry.Conflict
 		for _, r := range s.Changes.Reads {
 			c.Keys = append(c.Keys, r.Key)
+		}
+		for _, r := range s.Changes.Ranges {
+			c.Prefixes = append(c.Prefixes, r.Prefix)
 		}
 		return &c
 	case s.Verdict == entry.Done && f.refuse != nil && !s.Changes.Empty():
@@ -201,6 +205,22 @@ func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
 		return nil, 0, f.broken
 	}
 	return f.state[key], 7, nil
+}
+
+func (f *fakeLedger) List(plugin string, s entry.Span) (entry.Listing, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return entry.Listing{}, f.broken
+	}
+	var out entry.Listing
+	for _, key := range slices.Sorted(maps.Keys(f.state)) {
+		if strings.HasPrefix(key, s.Prefix) && key > s.After {
+			out.Items = append(out.Items, entry.Item{Key: key, Value: f.state[key], Version: 7})
+			out.Digest.See(7)
+		}
+	}
+	return out, nil
 }
 
 func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {

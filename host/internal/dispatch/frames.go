@@ -71,7 +71,7 @@ func (in *Instance) Frame(f *wire.PluginFrame) {
 // and counts as an attempt; so does one without a code, which is a plugin's mistake.
 func (d *Dispatcher) check(in *Instance, r *wire.Result) (e ending) {
 	e.Lease = r.GetDelivery()
-	reads := &wire.Changes{Read: r.GetChanges().GetRead()} // an error commits nothing, but counts only if what it has read stands (P7)
+	reads := r.GetChanges().Reads() // an error commits nothing, but counts only if what it has read stands (P7)
 	wants := reads
 	switch reason := clip(r.GetError()); r.GetCode() {
 	case wire.Result_DONE:
@@ -134,6 +134,13 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 	}
 	for _, r := range c.GetRead() {
 		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
+	}
+	for _, r := range c.GetRange() {
+		seen, _ := r.Seen() // checked above
+		checked.Ranges = append(checked.Ranges, entry.Range{
+			Prefix: r.GetPrefix(), After: r.GetAfter(), Last: r.GetLast(),
+			Digest: entry.Digest{Keys: int(seen.Keys), Newest: seen.Newest},
+		})
 	}
 	return checked, nil
 }

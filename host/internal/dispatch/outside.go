@@ -15,6 +15,7 @@ type outside struct {
 	call    uint64
 	number  uint64 // the same in all runs of the update; 0: it has none
 	changes entry.Changes
+	writes  []string // what it changes, in the words of the turns
 	weight  int64
 	held    bool // it waits for a turn: its weight counts in held of the instance, and no longer in waiting
 	answer  func(*wire.Reply)
@@ -40,9 +41,9 @@ func (d *Dispatcher) updateInTurn(in *Instance, u *outside) {
 		u.answer(wire.NewReply(u.call, nil))
 		return
 	}
-	keys := writes(u.changes)
-	turn := p.turns.Commit(u.run, keys, func() { d.storeUpdate(in, u) })
-	goOn := func() { p.turns.Land(keys); d.storeUpdate(in, u) }
+	u.writes = p.listed.writes(u.changes)
+	turn := p.turns.Commit(u.run, u.writes, func() { d.storeUpdate(in, u) })
+	goOn := func() { p.turns.Land(u.writes); d.storeUpdate(in, u) }
 	switch {
 	case turn == nil:
 		d.storeUpdate(in, u)
@@ -68,7 +69,12 @@ func (in *Instance) ranBefore(u *outside) *outside {
 		if u.number != 0 || was.number != 0 {
 			return was.number == u.number
 		}
-		return slices.ContainsFunc(u.changes.Reads, func(r entry.Read) bool { return was.loss.keys[r.Key] != 0 })
+		for key := range modes(entry.Changes{Reads: u.changes.Reads, Ranges: u.changes.Ranges}) {
+			if was.loss.keys[key] != 0 {
+				return true
+			}
+		}
+		return false
 	})
 	if i < 0 {
 		return nil
@@ -99,7 +105,7 @@ func (d *Dispatcher) storeUpdate(in *Instance, u *outside) {
 // keys that it used. Only then it is answered, and the plugin runs it again.
 func (d *Dispatcher) updated(in *Instance, u *outside, err error) {
 	p := in.of
-	p.turns.Landed(writes(u.changes))
+	p.turns.Landed(u.writes)
 	p.turns.End(u.run)
 	u.run = nil
 	if !errors.Is(err, entry.ErrConflict) {

@@ -56,7 +56,8 @@ type plugin struct {
 	waits, handlings       prometheus.Observer
 	stucks                 prometheus.Gauge
 
-	turns    *turns.Table          // at its state
+	turns    *turns.Table // at its state
+	listed   listed
 	enlisted map[*lane]*turns.Turn // losers that have asked for their keys; each has its place in the serving process's credit
 	waiters  []*wait               // for turns, with their times
 	reruns   uint64                // of handlers and updates, because of conflicts
@@ -83,7 +84,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	if p == nil {
 		p = &plugin{
 			name: name, instances: map[*Instance]bool{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
-			turns: turns.New(d.watchlist(name).set), enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
+			turns: turns.New(d.watchlist(name).set), listed: listed{}, enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
 		}
 		d.readPause(p)
 		d.plugins[name] = p

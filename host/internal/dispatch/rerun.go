@@ -19,12 +19,12 @@ type contest struct {
 	unsaid int
 }
 
-// changed returns the keys over which a commit has lost.
-func changed(err error) []string {
+// changed returns over what a commit has lost.
+func changed(err error) entry.Conflict {
 	if c, ok := errors.AsType[*entry.Conflict](err); ok {
-		return c.Keys
+		return *c
 	}
-	return nil
+	return entry.Conflict{}
 }
 
 // rerun counts that a handler or an update runs again. It reports whether to log that.

@@ -23,6 +23,7 @@ type ending struct {
 	slowed  bool       // the wait is the host's, none that the handler named
 	failed  bool       // an error, a panic, a time-out or a result that can't be, not a rejection
 	uncoded bool       // the result had no code that the host knows
+	writes  []string   // what it changes, in the words of the turns
 	run     *turns.Run // what the handler holds of the state until the commit; nil: nothing
 	letter  []any      // what the log calls it by, once it is a dead letter
 }
@@ -108,9 +109,10 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 			d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
 		})
 	}
-	p, keys := in.of, writes(e.Changes)
-	if turn := p.turns.Commit(e.run, keys, settle); turn != nil {
-		p.waitFor(turn, wait{until: time.Now().Add(in.HandlerTimeout), goOn: func() { p.turns.Land(keys); settle() }, in: in})
+	p := in.of
+	e.writes = p.listed.writes(e.Changes)
+	if turn := p.turns.Commit(e.run, e.writes, settle); turn != nil {
+		p.waitFor(turn, wait{until: time.Now().Add(in.HandlerTimeout), goOn: func() { p.turns.Land(e.writes); settle() }, in: in})
 		return
 	}
 	settle()
@@ -120,7 +122,7 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
-	p.turns.Landed(writes(e.Changes))
+	p.turns.Landed(e.writes)
 	p.turns.End(e.run)
 	e.run = nil
 	if err == nil && e.failed {

@@ -22,6 +22,7 @@ func (d *Dispatcher) watch(now time.Time) {
 			d.readPause(p)
 		}
 		p.turns.Tidy(now)
+		p.listed.tidy(now)
 		stuck := 0
 		for in := range p.instances {
 			if !in.dead {
