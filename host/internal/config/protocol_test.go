@@ -7,13 +7,17 @@ import (
 	"testing"
 )
 
-// The credit that PROTOCOL.md names is what a plugin without a block in the config has.
+// The credit and the time that PROTOCOL.md names are those of a plugin without a block in
+// the config.
 func TestProtocolSaysWhatIs(t *testing.T) {
 	text, err := os.ReadFile("../../../sdk/wire/PROTOCOL.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := fmt.Sprintf("| `in_flight` | %d |", defaultPlugin("echo").MaxInFlight); !strings.Contains(string(text), row) {
-		t.Errorf("PROTOCOL.md has no row %q", row)
+	p := defaultPlugin("echo")
+	for _, row := range []string{fmt.Sprintf("| `in_flight` | %d |", p.MaxInFlight), fmt.Sprintf("| start | %v |", p.StartTimeout)} {
+		if !strings.Contains(string(text), row) {
+			t.Errorf("PROTOCOL.md has no row %q", row)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -705,7 +706,7 @@ func TestUpdatesWaitingAreBounded(t *testing.T) { // P10
 		go func() {
 			for i := range 10 {
 				p.plugin.Frame(&wire.PluginFrame{Call: []*wire.Call{{Id: uint64(i + 1), Op: &wire.Call_Update{Update: &wire.Changes{
-					Write: []*wire.Write{{Key: "k", Value: make([]byte, message.MaxValue)}},
+					Write: []*wire.Write{{Key: "k", Value: bytes.Repeat([]byte("1"), message.MaxValue)}},
 				}}}}})
 			}
 			blocked <- 10

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -121,6 +122,9 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 	for _, w := range c.GetWrite() {
 		write := entry.Write{Key: w.GetKey()}
 		if !w.GetRemove() {
+			if !json.Valid(w.GetValue()) {
+				return checked, fmt.Errorf("%w: the value of %.64q is not JSON: %.40q; marshal it, and set remove to remove the key", wire.ErrInvalid, w.GetKey(), w.GetValue())
+			}
 			write.Value = append([]byte{}, w.GetValue()...) // never nil, which deletes
 		}
 		checked.Writes = append(checked.Writes, write)

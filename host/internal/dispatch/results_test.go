@@ -31,6 +31,8 @@ func TestResultsThatCanNotBe(t *testing.T) {
 		"no id":           {&wire.Result{Code: wire.Result_DONE, Changes: send(&wire.Downstream{To: toToken})}, nil, entry.Dead, "invalid: downstream without message_id"},
 		"number in data":  {&wire.Result{Code: wire.Result_DONE, Changes: send(&wire.Downstream{MessageId: "x", To: toToken, Data: []byte(`{"n":1}`)})}, nil, entry.Dead, "invalid: data.n is a number"},
 		"no key":          {&wire.Result{Code: wire.Result_DONE, Changes: write("", []byte("1"))}, nil, entry.Dead, "invalid: state key"},
+		"no JSON":         {&wire.Result{Code: wire.Result_DONE, Changes: write("k", []byte("plain"))}, nil, entry.Dead, `the value of "k" is not JSON: "plain"`},
+		"empty value":     {&wire.Result{Code: wire.Result_DONE, Changes: write("k", nil)}, nil, entry.Dead, `the value of "k" is not JSON`},
 		"large value":     {&wire.Result{Code: wire.Result_DONE, Changes: write("k", make([]byte, message.MaxValue+1))}, nil, entry.Dead, "invalid: the value of"},
 		"id is taken":     {&wire.Result{Code: wire.Result_DONE, Changes: send(good)}, entry.ErrExists, entry.Dead, "used before"},
 		"too large":       {&wire.Result{Code: wire.Result_DONE, Changes: send(good)}, entry.ErrTooLarge, entry.Dead, "large"},

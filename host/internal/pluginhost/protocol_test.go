@@ -16,9 +16,7 @@ func TestProtocolSaysWhatIs(t *testing.T) {
 	}
 	said := regexp.MustCompile(`[ \n]+`).ReplaceAllString(string(text), " ")
 	for _, want := range []string{
-		fmt.Sprintf("| handshake | %v |", usual.Handshake),
-		fmt.Sprintf("| connection, health check, Describe | %v |", usual.Answer),
-		fmt.Sprintf("| Configure | %v |", usual.configure),
+		fmt.Sprintf("| start | %v |", usual.Handshake),
 		fmt.Sprintf("| exit | %v |", usual.Grace),
 		fmt.Sprintf("It sends SIGTERM after %d s, and SIGKILL after %d s more", int(usual.Grace.Seconds()), int(usual.Grace.Seconds())),
 		fmt.Sprintf("| `ping_ms` | %d |", usual.ping.Milliseconds()),
