@@ -44,7 +44,7 @@ type late struct {
 // before that, and goes on: then it has two.
 func (d *device) connect(ctx context.Context, calm bool) {
 	r, over, ended := rand.New(rand.NewPCG(d.rnd.Uint64(), 0)), ctx, make(chan struct{})
-	if d.faulty(d.rnd, 25) {
+	if d.faulty(d.rnd, 40) {
 		forgets, cancel := context.WithTimeout(ctx, upTo(d.rnd, 4*time.Second))
 		defer cancel()
 		over = forgets

@@ -81,8 +81,12 @@ func (w *world) gateways(root string) {
 			})
 		}
 	}
+	slow := chance(r, 60)
 	w.options.Gateway = func(h *Host, o *gateway.Options) {
 		o.Outbox = &routes{Outbox: o.Outbox, tap: &tap{h: h, b: w.books, flight: w.flight}}
+		if slow {
+			o.Inbox = &slowInbox{Inbox: o.Inbox, h: h, w: w, r: w.roll("inbox", o.SenderID)}
+		}
 		o.Stop = 2 * time.Second
 	}
 }
