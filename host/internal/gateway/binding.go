@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,11 +24,15 @@ const (
 	noteUse     = 24 * time.Hour      // how often the use of a device is written down
 	mostCached  = 100_000             // bindings in memory
 	bindTries   = 10                  // commits that others may overtake
+	countParts  = 256                 // keys that count bindings, so that commits seldom meet at one
+	mostOfPart  = 1_000_000 / countParts
 )
 
 // bindings keep whose device is whose. A from belongs to the user that used it first in
 // this session. In the state each user has a key bind/SENDER/USER, its [boundDevices], and each
-// device a key from/SENDER/HASH, its user, so that two users can't both get it.
+// device a key from/SENDER/HASH, its user, so that two users can't both get it. The keys
+// count/SENDER/PART count those of all users: anonymous users cost nothing, so somebody
+// could make any number of them.
 //
 // On disk a user has at most 20 devices. A new one takes the place of the one that was
 // unused for the longest time, if that is 30 days or more; else it is refused. So an app
@@ -34,6 +40,7 @@ const (
 type bindings struct {
 	state  State
 	sender string
+	most   int // devices of one part
 
 	mu     sync.Mutex // guards cached
 	cached map[string]use
@@ -62,8 +69,16 @@ type owner struct {
 }
 
 func newBindings(state State, sender string) *bindings {
-	return &bindings{state: state, sender: sender, cached: map[string]use{}}
+	return &bindings{state: state, sender: sender, most: mostOfPart, cached: map[string]use{}}
 }
+
+// bindingCount is the value of a key that counts.
+type bindingCount struct {
+	Devices int `json:"devices"`
+}
+
+// errAllBound is a store that has as many devices of users as it may have.
+var errAllBound = &credential.Unavailable{Why: "this host knows as many devices of users as it may: no new one can be bound"}
 
 // errBindings is a store that can't be used now.
 var errBindings = &credential.Unavailable{Why: "the devices of users can't be stored now"}
@@ -109,10 +124,13 @@ func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, boun
 		return c, false, &credential.NotAllowed{Why: "this from belongs to another user: when somebody else signs in on a device, let the app get a new FID or token first, and send that as from"}
 	}
 	gone, err := all.use(from, now)
+	if err == nil && !bound {
+		err = b.count(&c, fromKey, 1)
+	}
 	if err != nil {
 		return c, false, err
 	}
-	c.Writes = []entry.Write{{Key: fromKey, Value: marshal(owner{User: user})}, {Key: userKey, Value: marshal(all)}}
+	c.Writes = append(c.Writes, entry.Write{Key: fromKey, Value: marshal(owner{User: user})}, entry.Write{Key: userKey, Value: marshal(all)})
 	if gone == "" {
 		return c, bound, nil
 	}
@@ -122,8 +140,28 @@ func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, boun
 	if who == (owner{User: user}) {
 		c.Writes = append(c.Writes, entry.Write{Key: b.fromKey(gone)})
 		b.forget(gone)
+		return c, bound, b.count(&c, b.fromKey(gone), -1)
 	}
 	return c, bound, nil
+}
+
+// count adds to the count of a device's part what c changes. One more is refused when the
+// part is full.
+func (b *bindings) count(c *entry.Changes, fromKey string, more int) error {
+	key := "count/" + b.sender + "/" + fromKey[len(fromKey)-2:]
+	var n bindingCount
+	if i := slices.IndexFunc(c.Writes, func(w entry.Write) bool { return w.Key == key }); i >= 0 { // the device that it replaces has the same part
+		c.Writes = slices.Delete(c.Writes, i, i+1)
+		return nil
+	}
+	if b.get(c, key, &n) != nil {
+		return errBindings
+	}
+	if more > 0 && n.Devices >= b.most {
+		return errAllBound
+	}
+	c.Writes = append(c.Writes, entry.Write{Key: key, Value: marshal(bindingCount{max(0, n.Devices+more)})})
+	return nil
 }
 
 // get reads the value of a key, if it has one, and adds that to what c has read.
@@ -149,8 +187,11 @@ func (b *bindings) fix(ctx context.Context, from string) error {
 		key := b.fromKey(from)
 		err := b.get(&c, key, &who)
 		if err == nil && !who.Fixed {
-			c.Writes = []entry.Write{{Key: key, Value: marshal(owner{Fixed: true})}}
-			err = b.commit(ctx, c)
+			if who.User != "" {
+				err = b.count(&c, key, -1)
+			}
+			c.Writes = append(c.Writes, entry.Write{Key: key, Value: marshal(owner{Fixed: true})})
+			err = cmp.Or(err, b.commit(ctx, c))
 		}
 		switch {
 		case errors.Is(err, entry.ErrConflict):

@@ -68,7 +68,12 @@ func (s *store) fails(err error) {
 func (s *store) count() (keys, writes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.values), s.writes
+	for key := range s.values {
+		if !strings.HasPrefix(key, "count/") {
+			keys++
+		}
+	}
+	return keys, s.writes
 }
 
 func notAllowed(err error) bool { return errors.As(err, new(*credential.NotAllowed)) }
@@ -209,8 +214,62 @@ func TestUsersDevicesAreBounded(t *testing.T) {
 		if err := bind("alice", "fid-0"); !notAllowed(err) {
 			t.Errorf("bob's now: %v", err)
 		}
-		if keys, _ := s.count(); keys != 2+mostDevices+1 {
-			t.Errorf("%d keys", keys)
+		if keys, _ := s.count(); keys != 2+mostDevices+1 || s.bound(t) != mostDevices+1 {
+			t.Errorf("%d keys; %d devices are counted", keys, s.bound(t))
+		}
+	})
+}
+
+// bound is how many devices the store's own counts are together.
+func (s *store) bound(t *testing.T) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, value := range s.values {
+		if strings.HasPrefix(key, "count/") {
+			var c bindingCount
+			if err := json.Unmarshal(value, &c); err != nil {
+				t.Fatal(err)
+			}
+			n += c.Devices
+		}
+	}
+	return n
+}
+
+// The devices of all users together have a bound, as anonymous users cost nothing. A new
+// one over it is told to come later; those that are known go on, and a device that leaves
+// its user makes room. // P10
+func TestDevicesOfAllUsersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		b := newBindings(s, "4829")
+		b.most = 2
+		var bound []string
+		refused := 0
+		for n := range 1000 {
+			from := fmt.Sprint("fid-", n)
+			switch err := b.bind(t.Context(), fmt.Sprint("user-", n), from); {
+			case err == nil:
+				bound = append(bound, from)
+			case errors.Is(err, errAllBound):
+				refused++
+			default:
+				t.Fatal(err)
+			}
+		}
+		if n := s.bound(t); refused == 0 || len(bound) > b.most*countParts || n != len(bound) {
+			t.Fatalf("%d are bound, %d refused, and the store counts %d", len(bound), refused, n)
+		}
+		time.Sleep(2 * noteUse)
+		user := strings.Replace(bound[0], "fid", "user", 1)
+		if err := b.bind(t.Context(), user, bound[0]); err != nil {
+			t.Errorf("a known one: %v", err)
+		}
+		if err := b.fix(t.Context(), bound[0]); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.bound(t); n != len(bound)-1 {
+			t.Errorf("%d are counted after one has left", n)
 		}
 	})
 }

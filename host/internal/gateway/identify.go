@@ -82,7 +82,11 @@ func (g *Gateway) device(ctx context.Context, id credential.Identity, from, cate
 	who := identity{from: cmp.Or(id.From, from), category: cmp.Or(id.Category, category), until: id.Until}
 	switch {
 	case id.Bind:
-		return who, notNow(g.bound.bind(ctx, id.User, who.from))
+		err := g.bound.bind(ctx, id.User, who.from)
+		if errors.Is(err, errAllBound) {
+			g.limited(who.from, "devices of all users")
+		}
+		return who, notNow(err)
 	case id.From != "" && g.keys.binds():
 		return who, notNow(g.bound.fix(ctx, who.from))
 	}
