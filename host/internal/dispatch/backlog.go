@@ -64,7 +64,7 @@ func (d *Dispatcher) place(e entry.Event) {
 	p := d.plugin(owner)
 	switch {
 	case p.behind:
-	case p.laned && d.room(p) > 0:
+	case p.laned && d.wanted(p) > 0:
 		d.enlane(p, e)
 	default:
 		p.behind, p.from = true, e.Seq-1
@@ -136,9 +136,30 @@ func (d *Dispatcher) laneRoom(p *plugin) int {
 	return 1
 }
 
+// wanted is how many events p should take into its lanes now. While they keep its process
+// busy, it leaves half of the room free. Otherwise lanes would fill up, leave out more and
+// more, and read through the backlog again and again for what they have left out. Lanes
+// that wait for a time keep no process busy, so p reads on behind them.
+func (d *Dispatcher) wanted(p *plugin) int {
+	switch in := p.serving; {
+	case in == nil:
+		return d.share(p) - p.loaded
+	case p.ready[entry.Upstream].len()+in.committing < 2*in.MaxInFlight, d.lacks(p):
+		return d.room(p)
+	}
+	return d.room(p) - d.caps.loaded/2
+}
+
+// lacks reports whether outcomes or receipts of p are pending, and none of them can go
+// next. They have turns of their own (see kinds), so upstreams must not hold them up.
+func (d *Dispatcher) lacks(p *plugin) bool {
+	pl := d.piles[pileKey{plugin: p.name}]
+	return pl != nil && pl.count > p.serving.outOther && p.ready[entry.Outcome].len()+p.ready[entry.Receipt].len() == 0
+}
+
 // load fills p's lanes from the ledger, and reports whether there is more to do at once.
 func (d *Dispatcher) load(p *plugin) (more bool) {
-	if !p.laned {
+	if !p.laned || d.wanted(p) <= 0 {
 		return false
 	}
 	return d.feed(p) || d.forward(p)
@@ -147,7 +168,7 @@ func (d *Dispatcher) load(p *plugin) (more bool) {
 // forward reads on where p's lanes end: what comes there is in no lane yet.
 func (d *Dispatcher) forward(p *plugin) (more bool) {
 	for range d.caps.reads {
-		room := d.room(p)
+		room := d.wanted(p)
 		if !p.behind || room < max(1, d.share(p)/4) {
 			return false
 		}
