@@ -128,7 +128,7 @@ func (d *Dispatcher) share(p *plugin) int {
 // is, the fewer: lanes that wait for a time should not keep others from going on.
 func (d *Dispatcher) laneRoom(p *plugin) int {
 	switch room := d.room(p); {
-	case room > d.caps.loaded/2:
+	case room > d.caps.loaded/2, d.flows(p):
 		return d.caps.lane
 	case room > d.caps.loaded/8, room > d.share(p)/2:
 		return max(1, d.caps.lane/8)
@@ -136,18 +136,24 @@ func (d *Dispatcher) laneRoom(p *plugin) int {
 	return 1
 }
 
-// wanted is how many events p should take into its lanes now. While they keep its process
-// busy, it leaves half of the room free. Otherwise lanes would fill up, leave out more and
-// more, and read through the backlog again and again for what they have left out. Lanes
-// that wait for a time keep no process busy, so p reads on behind them.
+// wanted is how many events p should take into its lanes now. While it flows, it leaves
+// half of the room free. Otherwise lanes would fill up, leave out more and more, and read
+// through the backlog again and again for what they have left out.
 func (d *Dispatcher) wanted(p *plugin) int {
-	switch in := p.serving; {
-	case in == nil:
+	switch {
+	case p.serving == nil:
 		return d.share(p) - p.loaded
-	case p.ready[entry.Upstream].len()+in.committing < 2*in.MaxInFlight, d.lacks(p):
-		return d.room(p)
+	case d.flows(p):
+		return d.room(p) - d.caps.loaded/2
 	}
-	return d.room(p) - d.caps.loaded/2
+	return d.room(p)
+}
+
+// flows reports whether p's lanes keep its process busy as they are: half as many as it
+// can hold can go next. Lanes that wait for a time don't count, so p reads on behind them.
+func (d *Dispatcher) flows(p *plugin) bool {
+	in := p.serving
+	return in != nil && p.ready[entry.Upstream].len()+in.committing > in.MaxInFlight/2 && !d.lacks(p)
 }
 
 // lacks reports whether outcomes or receipts of p are pending, and none of them can go
@@ -197,7 +203,8 @@ func (d *Dispatcher) isIdle(p *plugin, e *entry.Event) bool {
 	return pl != nil && pl.owner == p.name && !d.busy[e.Seq]
 }
 
-// feed reads what was left out of lanes that were full and are running down.
+// feed reads what was left out of lanes that were full and are running down. Other lanes
+// that have room get theirs in passing: they will run down soon.
 func (d *Dispatcher) feed(p *plugin) (more bool) {
 	for range d.caps.reads {
 		var from uint64
@@ -215,6 +222,7 @@ func (d *Dispatcher) feed(p *plugin) (more bool) {
 			return false
 		}
 		most = min(most, d.caps.batch)
+		start, full := from, map[*lane]bool{}
 		events := d.o.Ledger.Events(from-1, most)
 		end := len(events) < most
 		for i := range events {
@@ -229,11 +237,11 @@ func (d *Dispatcher) feed(p *plugin) (more bool) {
 			}
 			key, shared := d.laneOf(p, *e)
 			l := p.lanes[key]
-			if !shared || l == nil || !p.hungry[l] || l.next > e.Seq {
+			if !shared || l == nil || l.next < start || l.next > e.Seq || full[l] { // it has left out something before, or not this one
 				continue
 			}
 			if l.events.len() >= d.laneRoom(p) {
-				l.next = e.Seq
+				l.next, full[l] = e.Seq, true
 				delete(p.hungry, l)
 				continue
 			}
