@@ -37,6 +37,28 @@
 // env = { HTTPS_PROXY = "…" }. They never change while the process lives. When
 // the config changes them, the host starts a new process.
 //
+// # Secrets
+//
+// So a secret comes to a plugin by its block in config.hcl, as a variable or as a part of its
+// config:
+//
+//	plugin "shop" {
+//	  env    = { PAY_API_KEY = env("PAY_API_KEY") }       # os.Getenv("PAY_API_KEY")
+//	  config = { pay = { key = file("pay-api-key.txt") } } # a field of Plugin.Config
+//	}
+//
+// The host shows the values of both nowhere. When one changes, a reload of the config starts
+// a new process with it, which takes over as a new version does. A plugin should not log
+// them either.
+//
+// # Limits
+//
+// One handler commits at most [MaxChanges] downstreams, timers and keys, and
+// [MaxChangeBytes] of them. A key that is read, listed or written counts one for each of
+// these, and a List counts one more. A key has at most [MaxKey] bytes, a value [MaxValue].
+// A call that goes over a limit returns [ErrInvalid] at once. Larger work is cut: a handler
+// does a part, and goes on with the rest by a timer that it sets, or in Run.
+//
 // # Lanes
 //
 // A lane is a line of events that are handled one after the other. Different
@@ -56,7 +78,8 @@
 // from its start, and reads the new value. This counts as no attempt. During the
 // second run the host makes other commits of these keys wait, so a third run is
 // rare. If this happened to a key in the last seconds, Get may wait until the handler
-// that uses the key has ended.
+// that uses the key has ended. For [Tx].List all keys under its prefix are such a key: also
+// one that comes or goes there makes the handler run again.
 //
 // A key that was put without having been read is not compared: the last commit
 // wins. Handlers that read and write one common key, such as one counter for all

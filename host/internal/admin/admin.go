@@ -7,6 +7,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 
 	"github.com/hashicorp/go-hclog"
@@ -44,6 +45,14 @@ type Functions struct {
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
 	// RetryNow retries events now. It returns how many, and the named ids that were not waiting.
 	RetryNow func(context.Context, RetryOrder) (Ordered, error)
+	// StateOwners lists who has state, by name.
+	StateOwners func(context.Context) ([]entry.StateOwner, error)
+	// State lists a plugin's state. A plugin without state has an empty one.
+	State func(plugin string, s entry.Span) (entry.Listing, error)
+	// StateValue gives one key of it.
+	StateValue func(plugin, key string) (json.RawMessage, error)
+	// DeleteState deletes of it, and returns how many keys.
+	DeleteState func(ctx context.Context, plugin string, o StateOrder) (int, error)
 	// Pause gives a plugin no more events until Resume. A restart of the host keeps the pause.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.

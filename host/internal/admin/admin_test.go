@@ -33,6 +33,9 @@ type host struct {
 	sent   []message.Checked
 	tried  []RetryOrder
 
+	spans   []entry.Span
+	deleted []StateOrder
+
 	retries []Retry
 
 	status  Status
@@ -79,6 +82,30 @@ func (h *host) functions() Functions {
 			defer h.mu.Unlock()
 			h.tried = append(h.tried, o)
 			return Ordered{Done: 7}, h.fails
+		},
+		StateOwners: func(context.Context) ([]entry.StateOwner, error) {
+			return []entry.StateOwner{{Plugin: "shop", Keys: 2, Bytes: 30}}, h.fails
+		},
+		State: func(plugin string, s entry.Span) (entry.Listing, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.spans = append(h.spans, s)
+			if plugin != "shop" {
+				return entry.Listing{}, h.fails
+			}
+			return entry.Listing{Items: []entry.Item{{Key: "a b", Value: json.RawMessage(`{"n":1}`)}}, More: true}, h.fails
+		},
+		StateValue: func(plugin, key string) (json.RawMessage, error) {
+			if key != "a/b?" {
+				return nil, entry.NoSuch("no key %s", key)
+			}
+			return json.RawMessage(`{"n":1}`), h.fails
+		},
+		DeleteState: func(_ context.Context, plugin string, o StateOrder) (int, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.deleted = append(h.deleted, o)
+			return 3, h.fails
 		},
 		Backup: func(_ context.Context, w io.Writer, perSecond int64) error {
 			h.mu.Lock()
@@ -327,6 +354,10 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/dead?limit=0", "", 400, "limit"},
 		{"GET", "/v1/dead?limit=x", "", 400, "limit"},
 		{"GET", "/v1/dead/none", "", 404, "no such entry"},
+		{"GET", "/v1/state/shop?limit=0", "", 400, "limit"},
+		{"GET", "/v1/state/shop?key=none", "", 404, "no key none"},
+		{"POST", "/v1/state/shop/delete", `{}`, 400, "give either"},
+		{"POST", "/v1/state/shop/delete", `{"key": "a", "prefix": ""}`, 400, "give either"},
 		{"GET", "/v1/nothing", "", 404, "/v1/status"},
 		{"DELETE", "/v1/status", "", 405, "DELETE is not allowed on /v1/status: use GET"},
 	} {

@@ -266,6 +266,13 @@ type Listing struct {
 	Digest Digest
 }
 
+// StateOwner is a plugin that has state, and how much. It may be gone.
+type StateOwner struct {
+	Plugin string `json:"plugin"`
+	Keys   int    `json:"keys"`
+	Bytes  int64  `json:"bytes"`
+}
+
 // Item is one key of a plugin's state.
 type Item struct {
 	Key     string
