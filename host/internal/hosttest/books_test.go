@@ -271,6 +271,10 @@ func (b *books) describe(body entry.Body) (id, kind, key, lane string) {
 			key += "|" + m.Status + "|" + m.Device
 		}
 		return m.ID, "receipt", key, lane
+	case body.Timer != nil:
+		var set timed
+		decode(body.Timer.Data, &set)
+		return body.Timer.ID, "timer", strings.Join([]string{"timer", body.Timer.Key, set.N}, "|"), set.Lane
 	}
 	return "", "", "", ""
 }
@@ -363,12 +367,15 @@ func (b *books) checkOrder(p *Process, e *event, what string) {
 		select {
 		case <-p.Host().Dead():
 		default:
+			if e.kind == "timer" {
+				return // it was canceled at this moment
+			}
 			b.bad("P5: %s is handed out, and not pending in the ledger", what)
 		}
 		return
 	}
 	for _, q := range all[:i] {
-		if e.lane != "" && q.lane == e.lane && (q.Kind == entry.Upstream) == (e.kind == "upstream") && b.owner(q) == p.Plugin.Name {
+		if e.lane != "" && q.lane == e.lane && b.owner(q) == p.Plugin.Name {
 			b.bad("P5: %s is handed out before %s, which is older", what, q.key)
 		}
 	}
@@ -395,6 +402,11 @@ func (b *books) know(p *Process, d *wire.Delivery) *event {
 	case d.GetReceipt() != nil:
 		r := wire.ReceiptFromProto(d.GetReceipt(), d.GetAttempt())
 		body.Receipt = &r
+	case d.GetTimer() != nil:
+		m := wire.TimerFromProto(d.GetTimer(), d.GetAttempt())
+		if body.Timer = &m; m.Due.After(time.Now()) {
+			b.bad("timer %s comes %s before its time", m.Key, time.Until(m.Due))
+		}
 	}
 	id, kind, key, lane := b.describe(body)
 	e := b.events[id]
@@ -409,7 +421,7 @@ func (b *books) know(p *Process, d *wire.Delivery) *event {
 			}
 		}
 		if was := b.byKey[one]; was != nil && !(kind == "receipt" && b.tookByCCS(body.Receipt.OriginalMessageID)) {
-			promise := map[string]string{"upstream": "P6", "receipt": "P6", "outcome": "P4"}[kind]
+			promise := map[string]string{"upstream": "P6", "receipt": "P6", "outcome": "P4", "timer": "P7"}[kind]
 			b.bad("%s: %s is two events, %s and %s", promise, one, was.id, id)
 		}
 		b.byKey[one] = e
@@ -443,7 +455,7 @@ func (b *books) tookByCCS(mid string) bool {
 func (b *books) handling(d *wire.Delivery) (*event, int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	id := d.GetUpstream().GetId() + d.GetOutcome().GetId() + d.GetReceipt().GetId()
+	id := d.GetUpstream().GetId() + d.GetOutcome().GetId() + d.GetReceipt().GetId() + d.GetTimer().GetId()
 	e := b.events[id]
 	return e, e.delivered
 }

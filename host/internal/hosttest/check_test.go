@@ -43,6 +43,7 @@ func (b *books) check() {
 		b.bad("P4: %d downstreams were accepted; %d acked, %d failed, %d expired, %d pending", c.Sent, c.Acked, c.Failed, c.Expired, c.Downstreams)
 	}
 	b.readState(h)
+	b.checkTimers(h, nil)
 	events, dead := b.pendingEvents(h), b.dead(h)
 	waiting := b.waiting(events)
 	b.checkAcked(waiting, dead)
@@ -65,6 +66,9 @@ func (b *books) dead(h *Host) map[string]entry.DeadLetter {
 			return all
 		}
 		for _, d := range page {
+			if d.Kind == "timer" {
+				d.MessageID = d.ID
+			}
 			all[deadKey(d.Kind, d.Session, d.From, d.MessageID)] = d
 			after = d.ID
 		}
@@ -75,6 +79,9 @@ func (b *books) dead(h *Host) map[string]entry.DeadLetter {
 }
 
 func deadKey(kind, session, from, id string) string {
+	if kind == "timer" {
+		return "timer|" + id
+	}
 	if kind != "upstream" {
 		session, from = "", ""
 	}
@@ -362,6 +369,7 @@ func (b *books) close() {
 		}
 	}
 	b.checkReceipts(outcomes, receipts, dead)
+	b.checkTimers(h, b.deadTimers(h, dead))
 	if c := b.w.server.Counts(); c.Receipts != c.ReceiptsAcked {
 		b.bad("P1: %d receipts, %d acked", c.Receipts, c.ReceiptsAcked)
 	}

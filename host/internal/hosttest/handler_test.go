@@ -20,7 +20,7 @@ func (w *world) plugin(name string, categories []string, order string) *Plugin {
 		order = "none"
 	}
 	p := &Plugin{
-		Name: name, Categories: categories, Order: order, Outcome: true, Receipt: true,
+		Name: name, Categories: categories, Order: order, Outcome: true, Receipt: true, Timer: true,
 		MaxAttempts: []int{0, 3, 6}[r.IntN(3)], HandlerTimeout: 2 * time.Second, MaxInFlight: 1 + r.IntN(12),
 		SuspectAfter: []int{0, 1, 2, 3}[r.IntN(4)], Alone: chance(r, 50), Restart: upTo(r, time.Second),
 		Handle:    w.handle,
@@ -160,6 +160,9 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 		case <-ctx.Done():
 			return w.late(p)
 		}
+	}
+	if err := w.timers(p, d, e, r, changes); err != nil {
+		return w.late(p)
 	}
 	if chance(r, 3) {
 		changes.Read = append(changes.Read, &wire.Read{Key: "no such key", Version: 1}) // a conflict that time would not heal: only this attempt's

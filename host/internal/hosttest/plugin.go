@@ -17,6 +17,7 @@ type Plugin struct {
 	Categories       []string
 	Order            string // "none", "device" or "key:PATH"
 	Outcome, Receipt bool   // it has such a handler
+	Timer            bool   // the same
 
 	MaxAttempts    int           // 0: for ever
 	HandlerTimeout time.Duration // 30 s
@@ -54,5 +55,5 @@ func (p *Plugin) config() config.Plugin {
 
 // manifest is what the plugin says of itself.
 func (p *Plugin) manifest() *wire.Manifest {
-	return &wire.Manifest{Name: p.Name, Categories: p.Categories, Order: p.Order, Upstream: true, Outcome: p.Outcome, Receipt: p.Receipt}
+	return &wire.Manifest{Name: p.Name, Categories: p.Categories, Order: p.Order, Upstream: true, Outcome: p.Outcome, Receipt: p.Receipt, Timer: p.Timer}
 }

@@ -266,7 +266,7 @@ func (w *world) reboot() {
 // settled reports whether nothing is left to do.
 func (w *world) settled() bool {
 	r, c := w.server.Report(), w.host.Ledger.Counts()
-	return w.calling.Load() == 0 && r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0 &&
+	return w.calling.Load() == 0 && r.Waiting == 0 && r.InFlight == 0 && c.Events == 0 && c.Downstreams == 0 && c.Timers == 0 &&
 		!slices.ContainsFunc(w.devices, func(d *device) bool { return !d.idle() })
 }
 

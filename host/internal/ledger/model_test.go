@@ -31,14 +31,16 @@ type model struct {
 	state    map[string]modelValue
 	versions int // given out
 	counts   entry.Counts
+	timers   modelTimers
 }
 
 type modelEvent struct {
-	Body     any // message.Upstream or message.Outcome, with the id that the ledger gave it, and the next attempt
+	Body     any // message.Upstream, message.Outcome or message.Timer, with the id that the ledger gave it, and the next attempt
 	Attempts int
 	Due      time.Time
 	seq      uint64
 	lease    uint64
+	timer    modelTimer
 }
 
 type modelDead struct {
@@ -174,6 +176,9 @@ func (m *model) commit(plugin string, c entry.Changes) {
 			m.state[plugin+w.Key] = modelValue{string(w.Value), m.versions}
 		}
 	}
+	for _, t := range c.Schedules {
+		m.timers.schedule(plugin, t)
+	}
 	for _, c := range c.Cancels {
 		m.cancel(plugin, c.MessageID, "CANCELED")
 	}
@@ -226,6 +231,9 @@ func (e *modelEvent) id() string {
 	if u, ok := e.Body.(message.Upstream); ok {
 		return u.ID
 	}
+	if t, ok := e.Body.(message.Timer); ok {
+		return t.ID
+	}
 	return e.Body.(message.Outcome).ID
 }
 
@@ -239,6 +247,9 @@ func (e *modelEvent) again(id string, attempts int) {
 	case message.Outcome:
 		m.ID, m.Attempt = id, attempts+1
 		e.Body = m
+	case message.Timer:
+		m.ID, m.Attempt = id, attempts+1
+		e.Body = m
 	}
 }
 
@@ -246,7 +257,10 @@ func content(m message.Checked) string { return string(appendContent(nil, &m)) }
 
 // own copies what the ledger is given, so that the model's bytes stay as they are.
 func own(c entry.Changes) entry.Changes {
-	c.Sends, c.Writes = slices.Clone(c.Sends), slices.Clone(c.Writes)
+	c.Sends, c.Writes, c.Schedules = slices.Clone(c.Sends), slices.Clone(c.Writes), slices.Clone(c.Schedules)
+	for i := range c.Schedules {
+		c.Schedules[i].Data = bytes.Clone(c.Schedules[i].Data)
+	}
 	for i := range c.Sends {
 		m := &c.Sends[i].Message
 		m.Data, m.Context = bytes.Clone(m.Data), bytes.Clone(m.Context)
@@ -263,7 +277,7 @@ func own(c entry.Changes) entry.Changes {
 // and then. // P0 P2 P4 P5 P6 P7 P8
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{clock: newMachine(), dedup: map[string]time.Time{}, ids: map[string]modelID{}, replaces: map[string]string{}, state: map[string]modelValue{}}
+		m := &model{clock: newMachine(), dedup: map[string]time.Time{}, ids: map[string]modelID{}, replaces: map[string]string{}, state: map[string]modelValue{}, timers: modelTimers{names: map[string]int{}}}
 		s := &steps{rt: rt, t: t, m: m, cached: rapid.Bool().Draw(rt, "cached")}
 		s.open(t.TempDir())
 		defer func() { s.l.Close() }() //nolint:errcheck // compared before
@@ -298,6 +312,7 @@ func (s *steps) compare(rt *rapid.T) {
 	s.compareState(rt)
 	want := s.m.counts
 	want.Events, want.Downstreams, want.Dead = len(s.m.events), len(s.m.downs), len(s.m.dead)
+	want.Timers = len(s.m.timers.waiting)
 	c := s.l.Counts()
 	c.Duplicates = 0
 	s.same(rt, "counts", want, c)
@@ -342,9 +357,17 @@ func (s *steps) compareEvents(rt *rapid.T) {
 	last := uint64(0)
 	for i, ev := range s.l.Events(0, 1000) {
 		body, err := s.l.Body(ev.Seq)
+		if void := i < len(s.m.events) && s.m.timers.void(&s.m.events[i]); void != (err == entry.ErrVoid) {
+			rt.Fatalf("event %d is void: %v, its body: %v", ev.Seq, void, err)
+		} else if void { // the ledger does not give its body
+			t := s.m.events[i].Body.(message.Timer)
+			body.Timer, err = &t, nil
+		}
 		s.must(err)
 		e := modelEvent{Attempts: ev.Attempts, Due: ev.Due}
-		if u := body.Upstream; u != nil {
+		if t := body.Timer; t != nil {
+			e.Body = *t
+		} else if u := body.Upstream; u != nil {
 			if u.Received.IsZero() {
 				rt.Fatalf("event %d was received at no time", ev.Seq)
 			}
@@ -383,6 +406,8 @@ func (s *steps) compareDead(rt *rapid.T) {
 		case message.Outcome:
 			want.Kind, want.Session, want.MessageID = "outcome", b.Session, b.MessageID
 			want.Status, want.Code, want.Gone = b.Status.String(), b.Code, b.Gone
+		case message.Timer:
+			want.Kind, want.Session, want.Key, want.From, want.Raw = "timer", b.Session, b.Key, b.Device, b.Data
 		}
 		s.same(rt, "dead letter", want, got)
 	}
@@ -397,7 +422,7 @@ func or(a, b string) string {
 
 func (s *steps) same(rt *rapid.T, what string, want, got any) {
 	ignore := cmp.FilterPath(func(p cmp.Path) bool {
-		return p.Last().String() == ".seq" || p.Last().String() == ".gone" || p.Last().String() == ".lease"
+		return p.Last().String() == ".seq" || p.Last().String() == ".gone" || p.Last().String() == ".lease" || p.Last().String() == ".timer"
 	}, cmp.Ignore())
 	times := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })
 	raw := cmp.FilterValues(func(a, b json.RawMessage) bool { return len(a) > 0 && len(b) > 0 },

@@ -203,6 +203,7 @@ func (s *steps) changes(rt *rapid.T, plugin string) (c entry.Changes, read seen)
 		c.Ranges, read.ranges = append(c.Ranges, r), append(read.ranges, was)
 	}
 	c.Cancels = s.cancels(rt)
+	c.Schedules = s.schedules(rt)
 	return c, read
 }
 
@@ -244,7 +245,7 @@ func (s *steps) settle(rt *rapid.T) {
 	plugin := rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "plugin")
 	set := entry.Settlement{
 		Seq: ev.seq, Lease: 3, Plugin: plugin, Reason: "because of " + plugin,
-		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead}).Draw(rt, "verdict"),
+		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead, entry.Void}).Draw(rt, "verdict"),
 	}
 	var read seen
 	switch set.Verdict {
@@ -265,6 +266,13 @@ func (s *steps) submit(set entry.Settlement, read seen) {
 		if i < 0 || s.m.events[i].lease != set.Lease {
 			return judged(err, []error{entry.ErrLease})
 		}
+		if s.m.timers.void(&s.m.events[i]) != (set.Verdict == entry.Void) {
+			return judged(err, []error{entry.ErrLease})
+		}
+		if set.Verdict == entry.Void {
+			s.m.events = slices.Delete(s.m.events, i, i+1)
+			return err
+		}
 		if why := s.m.refuses(set.Plugin, mine, read); len(why) > 0 {
 			return judged(err, why)
 		}
@@ -272,6 +280,7 @@ func (s *steps) submit(set entry.Settlement, read seen) {
 		switch set.Verdict {
 		case entry.Done:
 			s.m.counts.Handled++
+			s.m.timers.end(ev)
 			s.m.events = slices.Delete(s.m.events, i, i+1)
 			s.m.commit(set.Plugin, mine)
 		case entry.Retry:
@@ -279,6 +288,7 @@ func (s *steps) submit(set entry.Settlement, read seen) {
 			ev.Due, ev.lease = set.Due, 0
 		case entry.Dead:
 			s.m.counts.Died++
+			s.m.timers.end(ev)
 			ev.Attempts++
 			s.m.dead = append(s.m.dead, modelDead{*ev, set.Plugin, set.Reason})
 			s.m.events = slices.Delete(s.m.events, i, i+1)
@@ -351,7 +361,7 @@ func (s *steps) replay(rt *rapid.T) {
 		ids := s.parted(ids, op)
 		for _, id := range ids {
 			i := slices.IndexFunc(s.m.dead, func(d modelDead) bool { return d.id() == id })
-			ev := modelEvent{Body: s.m.dead[i].Body}
+			ev := modelEvent{Body: s.m.dead[i].Body} // no timer: it is loose
 			ev.again(id, 0)
 			s.m.events = append(s.m.events, ev)
 		}
@@ -436,6 +446,7 @@ func (s *steps) postpone(rt *rapid.T) {
 // pass lets time pass and purges.
 func (s *steps) pass(rt *rapid.T) {
 	s.m.clock.lives(time.Duration(rapid.IntRange(1, 90).Draw(rt, "minutes")) * time.Minute)
+	s.fire()
 	s.must(s.l.purge(s.t.Context()))
 	for id, m := range s.m.ids {
 		if !m.ended.IsZero() && m.ended.Before(s.m.clock.now().Add(-2*time.Hour)) {
