@@ -139,6 +139,7 @@ func (b *book) compare(l *ledger.Ledger) error {
 		{"sent", int(c.Sent), sent},
 		{"ended downstreams", int(c.Acked + c.Failed + c.Expired), sent - len(f.sends)},
 		{"dead letters", c.Dead, len(f.dead)},
+		{"timers", c.Timers, len(f.done)},
 		{"pending events", c.Events, len(f.pending) + len(f.outcomes)},
 	} {
 		if n.got != n.want {

@@ -216,6 +216,10 @@ func (v *life) settleUpstream(rng *rand.Rand, s *entry.Settlement, u *message.Up
 		Writes: []entry.Write{
 			{Key: "done/" + id, Value: json.RawMessage("1")}, {Key: "last", Value: json.RawMessage(`"` + id + `"`)},
 		},
+		Schedules: []entry.Schedule{ // what is handled has one timer, which is not due here
+			{Key: id, At: time.Now().Add(2 * time.Hour), Data: json.RawMessage("1")}, {Key: "none", Cancel: true},
+			{Key: id, At: time.Now().Add(time.Hour), Data: json.RawMessage("2"), Session: "main", Device: "tok"},
+		},
 	}
 	v.book.upstream(id, func(n *upstreamNote) { n.id, n.willDone = u.ID, true })
 	return func() { v.book.upstream(id, func(n *upstreamNote) { n.done = true }) }
