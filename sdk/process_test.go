@@ -95,8 +95,12 @@ func TestProcess(t *testing.T) {
 	var stderr bytes.Buffer
 	process, client := spawn(t, &stderr)
 	m, err := client.Describe(t.Context(), &wire.DescribeRequest{})
-	if err != nil || wire.CheckManifest("probe", m) != nil || m.Order != "none" || !m.Upstream || m.Outcome {
+	if err != nil || wire.CheckManifest("probe", m) != nil || m.Order != "none" || !m.Upstream || m.Outcome || len(m.Capabilities) != 0 {
 		t.Fatalf("%v, %v", m, err)
+	}
+	m, err = client.Describe(t.Context(), &wire.DescribeRequest{Capabilities: append(wire.HostCapabilities(), "levitation")})
+	if err != nil || len(m.Capabilities) != 1 || m.Capabilities[0] != wire.Offsets {
+		t.Fatalf("%v, %v: want the capabilities of both", m, err)
 	}
 	l := listen(context.Background(), t, client)
 	if err := client.Configure(t.Context(), &wire.ConfigureRequest{LogLevel: "info", Sessions: []string{"main"}}); err != nil {

@@ -64,7 +64,7 @@ func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store
 	if err != nil {
 		return nil, err
 	}
-	if _, err := client.Describe(ctx, &wire.DescribeRequest{HostVersion: "plugintest"}); err != nil {
+	if _, err := client.Describe(ctx, &wire.DescribeRequest{HostVersion: "plugintest", Capabilities: wire.HostCapabilities()}); err != nil {
 		stop()
 		return nil, err
 	}

@@ -7,11 +7,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
 
 	"balhost/sdk/wire"
 )
@@ -155,5 +158,29 @@ func TestCategoriesWithoutHandler(t *testing.T) {
 	b.run()
 	if s := b.state("mute", Refused); !strings.Contains(s.Reason, "has no handler for upstreams, and config.hcl gives it categories") {
 		t.Errorf("%q", s.Reason)
+	}
+}
+
+// A plugin is told what it must keep to, and of which host: none of it is known by heart.
+func TestPluginIsToldLimits(t *testing.T) {
+	b := newBench(t)
+	b.put("echo", "")
+	b.host.o.Version = "1.2.3"
+	b.host.o.Plugin = func(string) PluginOptions { return PluginOptions{MaxInFlight: 77} }
+	b.run()
+	b.event("ready echo", 1)
+	var described wire.DescribeRequest
+	var configured wire.ConfigureRequest
+	for order, m := range map[string]proto.Message{"told at Describe": &described, "told at Configure": &configured} {
+		if text, err := hex.DecodeString(b.ask("echo", order)); err != nil || proto.Unmarshal(text, m) != nil {
+			t.Fatalf("%s: %x, %v", order, text, err)
+		}
+	}
+	if described.HostVersion != "1.2.3" || !slices.Equal(described.Capabilities, wire.HostCapabilities()) {
+		t.Errorf("Describe: %v", &described)
+	}
+	want := wire.NewLimits(77, b.host.limits.ping)
+	if configured.HostVersion != "1.2.3" || !proto.Equal(configured.Limits, want) {
+		t.Errorf("Configure: %v, want the limits %v", &configured, want)
 	}
 }

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
@@ -108,6 +110,9 @@ type testPlugin struct {
 	variant string // what the content's end says
 	start   func()
 	level   string
+
+	described  *wire.DescribeRequest
+	configured *wire.ConfigureRequest
 }
 
 // variant is what stands behind "variant=" at the end of this program's file.
@@ -140,7 +145,8 @@ func (p *testPlugin) unary(ctx context.Context, req any, info *grpc.UnaryServerI
 	return next(ctx, req)
 }
 
-func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Manifest, error) {
+func (p *testPlugin) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.Manifest, error) {
+	p.described = r
 	if p.name == "dies-described" {
 		signalSelf(syscall.SIGKILL)
 	}
@@ -157,7 +163,7 @@ func (p *testPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.Man
 }
 
 func (p *testPlugin) Configure(_ context.Context, r *wire.ConfigureRequest) (*wire.ConfigureReply, error) {
-	p.level = r.LogLevel
+	p.level, p.configured = r.LogLevel, r
 	switch {
 	case p.variant == "refuse":
 		return &wire.ConfigureReply{Error: "greeting must not be empty"}, nil
@@ -265,6 +271,10 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		answer(fmt.Sprintf("read %d bytes, %v", len(in), err))
 	case "level":
 		answer(p.level)
+	case "told at Describe":
+		answer(hexOf(p.described))
+	case "told at Configure":
+		answer(hexOf(p.configured))
 	case "desert": // our process group, for a child's
 		cmd := exec.Command("sleep", "600")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -291,6 +301,14 @@ func (p *testPlugin) obey(order string, say func(string), rpc grpc.BidiStreaming
 		}
 		answer(fmt.Sprint(cmd.Process.Pid))
 	}
+}
+
+func hexOf(m proto.Message) string {
+	b, err := proto.Marshal(m)
+	if err != nil {
+		return err.Error()
+	}
+	return hex.EncodeToString(b)
 }
 
 var hoard []byte
