@@ -55,6 +55,9 @@ func TestWebDeviceIsBuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(tsc); err != nil {
+		if os.Getenv("BALHOST_WEB") == "required" {
+			t.Fatal("the compiler is not installed, and BALHOST_WEB asks for it: run npm ci in examples/devices/web")
+		}
 		t.Skip("the compiler is not installed: make web does it")
 	}
 	made := t.TempDir()
