@@ -99,7 +99,9 @@ session "main" {                            # one sender, with a name for logs a
 # }
 
 plugins {
-  dir = "plugins"                           # every executable file in it is a plugin; the file's name (letters, digits, '_', '-') is the plugin's; must not be inside data_dir, nor contain it
+  dir         = "plugins"                   # every executable file in it is a plugin, and every folder with an executable file named plugin; its name (letters, digits, '_', '-') is the plugin's; must not be inside data_dir, nor contain it
+  max_size    = "512MiB"                    # of a plugin's file, or of all that is in its folder
+  max_entries = 20000                       # files, folders and links in a plugin's folder
 }
 
 plugin "chatroom" {                         # example: write a block only for a plugin that needs other values than these

@@ -65,6 +65,7 @@ type pluginFinding struct {
 	Name    string `json:"name"`
 	Verdict string `json:"verdict"` // plugin, ignored, refused
 	Reason  string `json:"reason,omitempty"`
+	SHA256  string `json:"sha256,omitempty"` // of its content; of a folder, of all that is in it
 }
 
 func checkCommand() *cobra.Command {
@@ -76,8 +77,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check the config and the plugins folder, without starting anything",
 		Long: `Reads the config and the files that it names, and shows all mistakes at once, with
-file, line and column. Then reads the header of each file in the plugins folder,
-and says whether the host would run it. It starts nothing and writes nothing.
+file, line and column. Then reads what is in the plugins folder, and says
+of each file and folder whether the host would run it, and its sha256. It starts nothing and writes nothing.
 
 With --online it also asks the server of each session whether it accepts the session:
 CCS by one more login, FCM by a message that is checked and not sent. It fetches the
@@ -160,18 +161,18 @@ func (f *findings) ask(ctx context.Context, cfg config.Config) {
 
 // look adds what it finds in the plugins folder and in other files.
 func (f *findings) look(cfg config.Config) {
-	present, err := pluginhost.Look(cfg.PluginsDir, func(name string) string { return cfg.Plugin(name).SHA256 })
+	present, err := pluginhost.Look(cfg.PluginsDir, pluginhost.Bounds{Bytes: cfg.PluginBytes, Entries: cfg.PluginEntries}, func(name string) string { return cfg.Plugin(name).SHA256 })
 	if err != nil {
 		f.note("%v; without it no plugin can run", err)
 	}
 	for _, c := range present {
 		switch {
 		case c.Refused != "":
-			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "refused", c.Refused})
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "refused", c.Refused, c.SHA256})
 		case c.Ignored != "":
-			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "ignored", c.Ignored})
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "ignored", c.Ignored, ""})
 		default:
-			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", c.Note})
+			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", c.Note, c.SHA256})
 		}
 	}
 	for name := range cfg.Plugins {
@@ -259,9 +260,9 @@ func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 		return err
 	}
 	if len(f.Plugins) > 0 {
-		t := newTable(out, "FILE", "WOULD BE", "BECAUSE")
+		t := newTable(out, "FILE", "WOULD BE", "SHA256", "BECAUSE")
 		for _, p := range f.Plugins {
-			t.row(p.Name, map[string]string{"plugin": "run", "ignored": "ignored", "refused": "refused"}[p.Verdict], p.Reason)
+			t.row(p.Name, map[string]string{"plugin": "run", "ignored": "ignored", "refused": "refused"}[p.Verdict], p.SHA256, p.Reason)
 		}
 		if err := t.flush(); err != nil {
 			return err

@@ -104,7 +104,7 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 
 func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 	if len(plugins) == 0 {
-		_, err := fmt.Fprintln(out, "no plugins: put an executable file into the plugins folder")
+		_, err := fmt.Fprintln(out, "no plugins: put an executable file, or a folder with one named plugin, into the plugins folder")
 		return err
 	}
 	t := newTable(out, "PLUGIN", "STATE", "VERSION", "SHA256", "PID", "UP", "RESTARTS", "PENDING", "IN FLIGHT", "LANES", "HANDLED", "RATE", "DIED")

@@ -26,11 +26,15 @@ func (c *checker) config(f file) Config {
 		DataDir:     c.path(f.DataDir, "data"),
 		ConnectRate: int(c.number(f.ConnectRate, 400, 1, 100_000)),
 		PluginsDir:  c.path(orEmpty(f.Plugins).Dir, "plugins"),
-		Sessions:    c.sessions(f.Sessions),
-		Plugins:     c.plugins(f.Plugin),
-		Ledger:      c.ledger(orEmpty(f.Ledger)),
-		Admin:       c.admin(orEmpty(f.Admin)),
-		Log:         c.log(orEmpty(f.Log)),
+
+		PluginBytes:   c.size(orEmpty(f.Plugins).MaxSize, 512*mib, mib, 1<<20*gib),
+		PluginEntries: int(c.number(orEmpty(f.Plugins).MaxEntries, 20_000, 1, 10_000_000)),
+
+		Sessions: c.sessions(f.Sessions),
+		Plugins:  c.plugins(f.Plugin),
+		Ledger:   c.ledger(orEmpty(f.Ledger)),
+		Admin:    c.admin(orEmpty(f.Admin)),
+		Log:      c.log(orEmpty(f.Log)),
 	}
 	c.listeners(f, cfg)
 	return cfg

@@ -29,10 +29,13 @@ type Config struct {
 	// one minute.
 	ConnectRate int
 	PluginsDir  string
-	Plugins     map[string]Plugin // by file name; [Config.Plugin] also gives plugins without a block
-	Ledger      Ledger
-	Admin       Admin
-	Log         Log
+	// PluginBytes and PluginEntries are what a plugin's file or folder may have.
+	PluginBytes   int64
+	PluginEntries int
+	Plugins       map[string]Plugin // by file name; [Config.Plugin] also gives plugins without a block
+	Ledger        Ledger
+	Admin         Admin
+	Log           Log
 }
 
 // Plugin is the configuration of the plugin file of that name: its block, or

@@ -105,7 +105,9 @@ type fileBackoff struct {
 }
 
 type filePlugins struct {
-	Dir *hcl.Attribute `hcl:"dir,optional"`
+	Dir        *hcl.Attribute `hcl:"dir,optional"`
+	MaxSize    *hcl.Attribute `hcl:"max_size,optional"`
+	MaxEntries *hcl.Attribute `hcl:"max_entries,optional"`
 }
 
 type filePlugin struct {

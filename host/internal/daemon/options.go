@@ -130,6 +130,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 	cfg := h.config()
 	return pluginhost.Options{
 		Dir:         cfg.PluginsDir,
+		Bounds:      pluginhost.Bounds{Bytes: cfg.PluginBytes, Entries: cfg.PluginEntries},
 		DataDir:     cfg.DataDir,
 		DiskSoft:    cfg.Ledger.DiskSoft,
 		Version:     h.o.Version,

@@ -238,6 +238,8 @@ func fixed(before, now config.Config) error {
 	}{
 		{"data_dir", before.DataDir, now.DataDir},
 		{"plugins.dir", before.PluginsDir, now.PluginsDir},
+		{"plugins.max_size", before.PluginBytes, now.PluginBytes},
+		{"plugins.max_entries", before.PluginEntries, now.PluginEntries},
 		{"ledger", before.Ledger, now.Ledger},
 		{"admin", before.Admin, now.Admin},
 		{"log.format", before.Log.Format, now.Log.Format},

@@ -54,7 +54,7 @@ func TestStatusJSON(t *testing.T) {
 				Name: "both", Process: status.Process{State: pluginhost.Backoff, Reason: "reason", Version: "1", SHA256: "sum", PID: 31, Started: at(9), NextStart: at(10), Restarts: 32,
 					Categories: []string{"category"}, Candidate: "candidate", Probation: at(11), Previous: []string{"previous"}, Pinned: true, Memory: 33,
 					RunFailure: &status.RunFailure{Failures: 34, Error: "run", At: at(12), Next: at(13)},
-					Refusal:    &status.Refusal{SHA256: "refused", Reason: "why", At: at(14), Tried: true}},
+					Refusal:    &status.Refusal{SHA256: "refused", Reason: "why", At: at(14), Tried: true, Again: at(15)}},
 			},
 			{Name: "idle", Process: status.Process{State: pluginhost.Running}},
 		},

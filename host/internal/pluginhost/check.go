@@ -10,9 +10,12 @@ import (
 // Candidate is one entry of a plugins folder.
 type Candidate = artefact.Candidate
 
+// Bounds are what a plugin's file or folder may have.
+type Bounds = artefact.Bounds
+
 // Look is artefact's.
-func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
-	return artefact.Look(dir, allowed)
+func Look(dir string, b Bounds, allowed func(name string) string) ([]Candidate, error) {
+	return artefact.Look(dir, b, allowed)
 }
 
 // Sweep is artefact's. Unfinished copies may be what fills the disk, so it comes before

@@ -70,7 +70,8 @@ type Host struct {
 	asking  chan struct{}   // look receives from it whenever it can
 	looked  chan struct{}   // closed when look has ended
 	yard    artefact.Yard
-	copying chan struct{} // one for each copy that is being made
+	watch   *artefact.Watch // set by Run
+	copying chan struct{}   // one for each copy that is being made
 	aside   aside
 	// stopping is set by Run, closed when it shall end.
 	stopping <-chan struct{}
@@ -85,6 +86,7 @@ type Host struct {
 // New makes a host; Run starts it.
 func New(o Options) *Host {
 	o.StopTimeout = cmp.Or(o.StopTimeout, 10*time.Second)
+	o.Bounds = cmp.Or(o.Bounds, artefact.Usual)
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
@@ -123,7 +125,8 @@ func (h *Host) Run(ctx context.Context) (err error) {
 	var plugins errgroup.Group
 	h.stopping = ctx.Done()
 	h.yard.Folder, h.yard.DataDir, h.yard.Spare, h.yard.Stopping = h.o.Dir, h.o.DataDir, h.o.DiskSoft, h.stopping
-	h.aside.Go(func() { artefact.Watch(ctx, h.o.Dir, h.limits.rescan, h.rescan, h.log) })
+	h.watch = artefact.NewWatch(h.o.Dir, h.limits.rescan, h.rescan, h.log)
+	h.aside.Go(func() { h.watch.Run(ctx) })
 	h.look(ctx, &plugins)
 	err = plugins.Wait()
 	if !h.aside.wait(h.limits.Grace) {

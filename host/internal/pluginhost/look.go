@@ -118,7 +118,7 @@ func (h *Host) scan(ctx context.Context) (artefact.Found, error) {
 	seen := make(chan error, 1)
 	h.aside.Go(func() {
 		var err error
-		all, err = artefact.Scan(h.o.Dir)
+		all, err = artefact.Scan(h.o.Dir, h.o.Bounds)
 		seen <- err
 	})
 	late := time.After(h.limits.patience)
@@ -127,6 +127,7 @@ func (h *Host) scan(ctx context.Context) (artefact.Found, error) {
 		case err := <-seen:
 			if err == nil {
 				h.ignore(all.None)
+				h.watch.Also(all.Folders)
 			}
 			return all, err
 		case <-h.asking:

@@ -25,6 +25,8 @@ type Options struct {
 	// DiskSoft is how many bytes staging a plugin leaves free on the disk of
 	// DataDir: the ledger's soft limit; default 64 MiB.
 	DiskSoft int64
+	// Bounds are what a plugin's file or folder may have; zero: artefact.Usual.
+	Bounds Bounds
 	// Version is the host's, told to plugins.
 	Version string
 	// Sessions are the host's now: plugins are told their names and transports. nil:

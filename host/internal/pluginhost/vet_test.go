@@ -64,7 +64,7 @@ func TestPipesInTheFolder(t *testing.T) {
 		})
 	}
 	refused("echo.sha256 holds no sha256")
-	found, err := Look(b.dir, func(string) string { return "" })
+	found, err := Look(b.dir, artefact.Usual, func(string) string { return "" })
 	if err != nil || len(found) != 2 || !strings.Contains(found[0].Refused, "echo.sha256 holds no sha256") {
 		t.Errorf("check finds %+v, %v", found, err)
 	}

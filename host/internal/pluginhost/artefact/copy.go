@@ -30,6 +30,9 @@ func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) 
 	if err := s.Make(); err != nil {
 		return draft, err
 	}
+	if f.folder {
+		return s.stageFolder(f, stopping)
+	}
 	dst, err := newCopy(s.dir)
 	if err != nil {
 		return draft, fmt.Errorf("stage plugin: %w", err)
@@ -49,6 +52,19 @@ func (s *Store) stage(f File, stopping <-chan struct{}) (draft Copy, err error) 
 	return Copy{Path: string(dst), SHA256: sum}, nil
 }
 
+// stageFolder is stage for a folder.
+func (s *Store) stageFolder(f File, stopping <-chan struct{}) (draft Copy, err error) {
+	dst, err := os.MkdirTemp(s.dir, stagingPrefix+"*")
+	if err != nil {
+		return draft, fmt.Errorf("stage plugin: %w", err)
+	}
+	sum, err := f.stageTree(dst, stopping)
+	if err != nil {
+		return draft, errors.Join(err, removeCopy(dst))
+	}
+	return Copy{Path: dst, SHA256: sum}, nil
+}
+
 // unnamed is the path of a copy that is being made. It is open for writing only while
 // no process can be forked. Else a child that is forked meanwhile would hold it open
 // for a moment, and to run it would fail with ETXTBSY (golang/go#22315). The file in
@@ -63,6 +79,17 @@ func newCopy(dir string) (unnamed, error) {
 		return "", err
 	}
 	return unnamed(f.Name()), f.Close()
+}
+
+// create is newCopy with a name.
+func create(path string) (unnamed, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	return unnamed(path), f.Close()
 }
 
 // Write appends to it.
@@ -102,8 +129,14 @@ func (u until) Read(p []byte) (int, error) {
 }
 
 // Put makes a staged copy the one of its content, in the place of one that there
-// may be. Sync has it on disk.
+// may be. Sync has it on disk. The copy of a folder that is there and whole stays, since a
+// process may run in it.
 func (s *Store) Put(draft Copy) error {
+	if info, err := os.Lstat(s.Path(draft.SHA256)); err == nil && info.IsDir() && draft.Path != s.Path(draft.SHA256) {
+		if whole, _ := s.Whole(draft.SHA256); whole { // a damaged one is removed
+			return s.Discard(draft)
+		}
+	}
 	if err := os.Rename(draft.Path, s.Path(draft.SHA256)); err != nil {
 		return fmt.Errorf("stage plugin: %w", err)
 	}
@@ -113,7 +146,11 @@ func (s *Store) Put(draft Copy) error {
 
 // Sync has the copy of a content on disk when it returns, if it is still there.
 func (s *Store) Sync(sha256 string) error {
-	return unlessGone(syncFile(s.Path(sha256)))
+	path := s.Path(sha256)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return unlessGone(syncTree(path))
+	}
+	return unlessGone(syncFile(path))
 }
 
 // Discard removes a staged copy that is not wanted, if one was made.
@@ -121,16 +158,22 @@ func (s *Store) Discard(draft Copy) error {
 	if !isDraft(filepath.Base(draft.Path)) {
 		return nil
 	}
-	return unlessGone(os.Remove(draft.Path))
+	return removeCopy(draft.Path)
 }
 
 // copied is the copy of the file's content that is there already, if nothing of it is missing.
 func (s *Store) copied(f File, stopping <-chan struct{}) (b Copy, err error) {
-	if b.SHA256, err = f.copyTo(io.Discard, stopping); err != nil {
+	if f.folder {
+		p := treePass{root: f.real, stopping: stopping}
+		b.SHA256, err = p.run()
+	} else {
+		b.SHA256, err = f.copyTo(io.Discard, stopping)
+	}
+	if err != nil {
 		return b, err
 	}
 	b.Path = s.Path(b.SHA256)
-	sum, err := sumFile(b.Path)
+	sum, err := sumCopy(b.Path)
 	if err == nil && sum != b.SHA256 {
 		err = fmt.Errorf("%s holds other content, %s", b.Path, sum)
 	}

@@ -35,7 +35,7 @@ func TestStage(t *testing.T) {
 	put := func(content string) File {
 		t.Helper()
 		writeExecutable(t, filepath.Join(dir, "echo"), []byte(content))
-		f, none := examine(dir, "echo")
+		f, _, none := examine(dir, "echo", Usual)
 		if none != "" {
 			t.Fatal(none)
 		}
@@ -154,7 +154,7 @@ func TestStagedCopyRuns(t *testing.T) {
 	defer close(over)
 	for n := range 200 {
 		writeExecutable(t, filepath.Join(dir, "echo"), fmt.Appendf(nil, "#!/bin/sh\n# %d\n", n))
-		f, none := examine(dir, "echo")
+		f, _, none := examine(dir, "echo", Usual)
 		if none != "" {
 			t.Fatal(none)
 		}

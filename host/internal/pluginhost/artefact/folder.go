@@ -18,8 +18,9 @@ import (
 )
 
 // Scan looks at the plugins folder. It finds every executable regular file whose name
-// can be a plugin's, also behind symbolic links. After an error nothing is known.
-func Scan(dir string) (Found, error) {
+// can be a plugin's, and every folder with such a file named plugin in it, also behind
+// symbolic links. After an error nothing is known.
+func Scan(dir string, b Bounds) (Found, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return Found{}, fmt.Errorf("look into plugins folder: %w", err)
@@ -27,12 +28,13 @@ func Scan(dir string) (Found, error) {
 	all := Found{Present: map[string]File{}, None: map[string]string{}, Unclear: map[string]bool{}}
 	for _, entry := range entries {
 		name := entry.Name()
-		if f, reason := examine(dir, name); reason == "" {
+		if f, dirs, reason := examine(dir, name, b); reason == "" {
 			all.Present[name] = f
+			all.Folders = append(all.Folders, dirs...)
 		} else if noName(name) == nil {
 			all.None[name] = reason
 			_, err := os.Stat(filepath.Join(dir, name))
-			all.Unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist)
+			all.Unclear[name] = err != nil && !errors.Is(err, fs.ErrNotExist) || reason == withoutProgram
 		}
 	}
 	return all, nil
@@ -42,7 +44,8 @@ func Scan(dir string) (Found, error) {
 type Found struct {
 	Present map[string]File
 	None    map[string]string // what has a plugin's name and is none, with the reason
-	Unclear map[string]bool   // of these, what could not be looked at: it may be a plugin's file
+	Unclear map[string]bool   // of these, what could not be looked at, or is a folder that may be in the making
+	Folders []string          // of plugins, with all folders in them
 }
 
 // noName says why a name can't be a plugin's.
@@ -54,30 +57,37 @@ func noName(name string) error {
 }
 
 // examine says what an entry of the folder is, or why it is no plugin's file.
-func examine(dir, name string) (f File, none string) {
+func examine(dir, name string, b Bounds) (f File, dirs []string, none string) {
 	if err := noName(name); err != nil {
-		return File{}, "no plugin's by its name: " + err.Error()
+		return File{}, nil, "no plugin's by its name: " + err.Error()
 	}
 	real, err := filepath.EvalSymlinks(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return File{}, "a link to nothing: mend or remove it"
+		return File{}, nil, "a link to nothing: mend or remove it"
 	} else if err != nil {
-		return File{}, "can't be followed: " + err.Error()
+		return File{}, nil, "can't be followed: " + err.Error()
 	}
 	info, err := os.Stat(real)
 	switch {
 	case err != nil:
-		return File{}, "can't be looked at: " + err.Error()
+		return File{}, nil, "can't be looked at: " + err.Error()
 	case info.IsDir():
-		return File{}, "a folder: a plugin is one file, in the plugins folder itself"
+		f, dirs, none = examineFolder(name, real, info, b)
+		if f.folder {
+			f.sum = sumOf(dir, name)
+		}
+		return f, dirs, none
 	case !info.Mode().IsRegular():
-		return File{}, "not a regular file"
+		return File{}, nil, "not a regular file"
 	case info.Mode()&0o111 == 0:
-		return File{}, "not executable (chmod +x makes it a plugin)"
+		return File{}, nil, "not executable (chmod +x makes it a plugin)"
 	}
 	f = describe(name, real, info)
 	f.sum = sumOf(dir, name)
-	return f, ""
+	if f.size > b.Bytes {
+		f.flaw = fmt.Sprintf("its file %s has %d MiB, a plugin's may have %d: it is no plugin, or has to be made smaller, or plugins.max_size raised", f.real, f.size>>20, b.Bytes>>20)
+	}
+	return f, nil, ""
 }
 
 // Candidate is one entry of a plugins folder. At most one of the texts is set.
@@ -86,12 +96,13 @@ type Candidate struct {
 	Ignored string // why it is no plugin's file; that is no mistake
 	Refused string // why it can't be a plugin, with what to do
 	Note    string // what it would not have as a plugin, though it runs
+	SHA256  string // of the content of a file or folder that can be read, in hex
 }
 
 // Look says what the host would make of a plugins folder, by name, without
 // starting anything. allowed gives the sha256 of the content that the config allows a plugin, in
 // hex; "" for any.
-func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
+func Look(dir string, b Bounds, allowed func(name string) string) ([]Candidate, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("look into plugins folder: %w", err)
@@ -99,9 +110,9 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 	var out []Candidate
 	for _, entry := range entries {
 		c := Candidate{Name: entry.Name()}
-		if f, none := examine(dir, entry.Name()); none != "" {
+		if f, _, none := examine(dir, entry.Name(), b); none != "" {
 			c.Ignored = none
-		} else if c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
+		} else if c.SHA256, c.Refused = judge(f, dir, allowed(c.Name)); c.Refused == "" {
 			c.Note = f.Loses()
 		}
 		out = append(out, c)
@@ -111,29 +122,37 @@ func Look(dir string, allowed func(name string) string) ([]Candidate, error) {
 
 // judge says what is wrong with a file, as far as can be told without running it. "":
 // nothing.
-func judge(f File, dir, allowed string) string {
+func judge(f File, dir, allowed string) (sum, reason string) {
 	if reason := vet(f, dir); reason != "" {
-		return reason
+		return "", reason
 	}
-	if reason := inspect(f.real); reason != "" {
-		return "its file " + reason
-	}
-	sum, err := sumFile(f.real)
+	sum, err := sumCopy(f.real)
 	if err != nil {
-		return "its file can't be read: " + err.Error()
+		return "", "its content can't be read: " + err.Error()
 	}
-	return CheckSum(f, sum, allowed)
+	if reason := inspect(f.program()); reason != "" {
+		return sum, "its file " + reason
+	}
+	return sum, CheckSum(f, sum, allowed)
 }
 
-// sumFile hashes a file, of which it reads no more than a plugin's may have.
+// sumCopy hashes a file or a folder.
+func sumCopy(path string) (string, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return sumTree(path)
+	}
+	return sumFile(path)
+}
+
+// sumFile hashes a file, of which it reads no more than it has now.
 func sumFile(path string) (string, error) {
-	f, _, err := openFile(path)
+	f, info, err := openFile(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(f, maxFile)); err != nil {
+	if _, err := io.Copy(hash, io.LimitReader(f, info.Size())); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
@@ -159,6 +178,9 @@ func openFile(path string) (*os.File, fs.FileInfo, error) {
 
 // Loses says what a private copy of the file doesn't have; "": it is as the file.
 func (f File) Loses() string {
+	if f.folder {
+		return ""
+	}
 	if fs.FileMode(f.mode)&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
 		return "its set-uid or set-gid bit has no effect: a plugin runs as the host's user"
 	}

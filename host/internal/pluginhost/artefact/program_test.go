@@ -104,12 +104,12 @@ func TestLook(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	found, err := Look(dir, func(name string) string { return map[string]string{"pinned": strings.Repeat("cd", 32)}[name] })
+	found, err := Look(dir, Usual, func(name string) string { return map[string]string{"pinned": strings.Repeat("cd", 32)}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"folder": "a folder: a plugin is one file", "link": "a link to nothing", "plain": "not executable (chmod +x makes it a plugin)",
+		"folder": "a folder without a file named plugin", "link": "a link to nothing", "plain": "not executable (chmod +x makes it a plugin)",
 		"good": "its set-uid or set-gid bit has no effect", "notes~": "no plugin's by its name: a plugin's name has only letters", "pinned": "its content has sha256 ", "summed": "its content has sha256 ",
 		"summed.sha256": "no plugin's by its name", "text": "its file is neither a program",
 	}

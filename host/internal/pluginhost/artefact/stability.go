@@ -1,8 +1,12 @@
 package artefact
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
-// File is what stat tells of one file in the plugins folder. Equal Files have the same
+// File is what stat tells of one file in the plugins folder, or of a folder with all its
+// entries, of which size is the sum. Equal Files have the same
 // content, as far as stat can tell.
 type File struct {
 	Name     string // in the folder: the plugin's identity
@@ -13,12 +17,26 @@ type File struct {
 	changed  int64 // of the inode
 	mode     uint32
 	sum      string // sha256 that its content must have; "": any
+	flaw     string // why it can't be staged; "": nothing
+
+	// What follows is of a folder.
+	folder  bool
+	tree    string // a hash of what stat tells of its entries
+	entries int
+}
+
+// program is what is started.
+func (f File) program() string {
+	if f.folder {
+		return filepath.Join(f.real, ProgramName)
+	}
+	return f.real
 }
 
 // Stability decides, from look to look, which files have been still for long
 // enough to be staged, and which are gone for good. It reads no clock.
 type Stability struct {
-	Quiet    time.Duration // unchanged for so long: stable
+	Quiet    time.Duration // a file that is unchanged for so long is stable; a folder, for five times as long
 	Patience time.Duration // still changing after so long: told once
 	Absence  time.Duration // missing for so long: gone
 	seen     map[string]*sighting
@@ -84,7 +102,11 @@ func (s *Stability) Look(now time.Time, present map[string]File) (c Changes) {
 		if g.stable {
 			continue
 		}
-		if left := s.Quiet - now.Sub(g.since); left > 0 {
+		quiet := s.Quiet
+		if f.folder { // a copy of many files pauses now and then
+			quiet *= 5
+		}
+		if left := quiet - now.Sub(g.since); left > 0 {
 			c.soon(left)
 		} else {
 			g.stable = true

@@ -16,7 +16,7 @@ import (
 	"balhost/host/internal/pluginhost/policy"
 )
 
-// Store holds one plugin's private copies: a folder with files named by their
+// Store holds one plugin's private copies: a folder with files and folders named by their
 // sha256, the record of what is known of them, "work", which is the plugin's
 // working folder, and a mark.
 type Store struct {
@@ -50,6 +50,15 @@ func (s *Store) Work() string { return filepath.Join(s.dir, "work") }
 // Path is where the copy of a content lies.
 func (s *Store) Path(sha256 string) string { return filepath.Join(s.dir, sha256) }
 
+// Program is what is started of a content's copy. folder is the copy, if it is a folder.
+func (s *Store) Program(sha256 string) (path, folder string) {
+	path = s.Path(sha256)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return filepath.Join(path, ProgramName), path
+	}
+	return path, ""
+}
+
 // Make makes the store's folders and its mark, those that are missing: they may
 // have been removed while the host runs.
 func (s *Store) Make() error {
@@ -81,8 +90,8 @@ func (s *Store) Whole(sha256 string) (bool, error) {
 	if !ok || s.whole[sha256] == now {
 		return ok, nil
 	}
-	if sum, err := sumFile(now.real); err != nil || sum != sha256 {
-		return false, cmp.Or(errors.Join(err, os.Remove(now.real)), errDamaged)
+	if sum, err := sumCopy(now.real); err != nil || sum != sha256 {
+		return false, cmp.Or(errors.Join(err, removeCopy(now.real)), errDamaged)
 	}
 	s.whole[sha256] = now
 	return true, nil
@@ -91,7 +100,7 @@ func (s *Store) Whole(sha256 string) (bool, error) {
 // look is what can be told of a content's copy without reading it.
 func (s *Store) look(sha256 string) (f File, ok bool) {
 	info, err := os.Lstat(s.Path(sha256))
-	if !copyName.MatchString(sha256) || err != nil || !info.Mode().IsRegular() { // the record may be edited
+	if !copyName.MatchString(sha256) || err != nil || !info.Mode().IsRegular() && !info.IsDir() { // the record may be edited
 		return f, false
 	}
 	return describe(sha256, s.Path(sha256), info), true
@@ -145,8 +154,9 @@ func (s *Store) remove(choose func(name string) bool) error {
 	for _, entry := range entries {
 		name := entry.Name()
 		ours := copyName.MatchString(name) || draftName.MatchString(name) || name == recordName || name == markName
-		if ours && entry.Type().IsRegular() && choose(name) {
-			errs = append(errs, unlessGone(os.Remove(filepath.Join(s.dir, name))))
+		folder := entry.IsDir() && name != recordName && name != markName
+		if ours && (entry.Type().IsRegular() || folder) && choose(name) {
+			errs = append(errs, removeCopy(filepath.Join(s.dir, name)))
 		}
 	}
 	return errors.Join(errs...)

@@ -22,14 +22,25 @@ func vet(f File, dir string) string {
 	if err != nil {
 		return "can't be looked at: " + err.Error()
 	}
-	if !info.Mode().IsRegular() { // it was
+	what := "its file"
+	if f.folder {
+		what = "its folder"
+	}
+	if f.folder && !info.IsDir() { // it was
+		return "its folder " + f.real + " is no folder any more: put a plugin there"
+	} else if !f.folder && !info.Mode().IsRegular() {
 		return "its file " + f.real + " is no regular file any more: put a program there"
 	}
-	if reason := trusted("its file", f.real, info); reason != "" {
+	if reason := trusted(what, f.real, info); reason != "" {
 		return reason
 	}
-	if max(f.size, info.Size()) > maxFile {
-		return fmt.Sprintf("its file %s has %d MiB, a plugin's may have %d: it is no plugin, or has to be made smaller", f.real, max(f.size, info.Size())>>20, maxFile>>20)
+	if f.flaw != "" {
+		return f.flaw
+	}
+	if f.folder {
+		if reason := vetTree(f.real); reason != "" {
+			return reason
+		}
 	}
 	if unix.Access(f.real, unix.R_OK) != nil {
 		return fmt.Sprintf("its file %s can't be read by user %d, the host's: chmod a+r %s", f.real, os.Geteuid(), f.real)
@@ -144,6 +155,9 @@ func CheckSum(f File, sha256, allowed string) string {
 	case allowed != "" && !strings.EqualFold(allowed, sha256):
 		return fmt.Sprintf("its content has sha256 %s, but config.hcl allows only %s: change one of them", sha256, allowed)
 	case f.sum == "unreadable":
+		if f.folder {
+			return fmt.Sprintf("%s%s holds no sha256: write the one there that balhost check shows, or remove it", f.Name, sumSuffix)
+		}
 		return fmt.Sprintf("%s%s holds no sha256: write it with sha256sum %s >%s%s, or remove it", f.Name, sumSuffix, f.Name, f.Name, sumSuffix)
 	case f.sum != "" && f.sum != sha256:
 		return fmt.Sprintf("its content has sha256 %s, but %s%s says %s: copy the file again, or mend that one", sha256, f.Name, sumSuffix, f.sum)

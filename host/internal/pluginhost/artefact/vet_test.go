@@ -27,7 +27,7 @@ func TestVet(t *testing.T) {
 		t.Fatal(err)
 	}
 	look := func(name string) string {
-		f, none := examine(folder, name)
+		f, _, none := examine(folder, name, Usual)
 		if none != "" {
 			t.Fatal(none)
 		}

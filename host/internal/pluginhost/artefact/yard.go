@@ -10,9 +10,6 @@ import (
 	"balhost/host/internal/pluginhost/policy"
 )
 
-// maxFile is how many bytes a plugin's file may have.
-const maxFile = 512 << 20
-
 // Yard makes copies, and leaves the room on the disk that the ledger needs.
 type Yard struct {
 	Folder   string                          // of the plugins' files
@@ -61,7 +58,7 @@ func (y *Yard) reserve(size int64) (release func(), err error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if spare := cmp.Or(y.Spare, 64<<20); free-y.reserved-size < spare {
-		return nil, fmt.Errorf("no room to stage the plugin: its file has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
+		return nil, fmt.Errorf("no room to stage the plugin: it has %d MiB, the disk of %s has %d MiB free and must keep %d (ledger.disk_soft): free some, it is tried again",
 			size>>20, y.DataDir, free>>20, spare>>20)
 	}
 	y.reserved += size

@@ -17,7 +17,7 @@ func TestTooBigAFile(t *testing.T) {
 		if err := os.Truncate(path, size); err != nil {
 			t.Fatal(err)
 		}
-		f, none := examine(dir, "big")
+		f, _, none := examine(dir, "big", Usual)
 		if none != "" {
 			t.Fatal(none)
 		}
@@ -27,7 +27,7 @@ func TestTooBigAFile(t *testing.T) {
 	if reason := look(512 << 20); reason != "" {
 		t.Errorf("512 MiB: %s", reason)
 	}
-	want := "its file " + path + " has 5120 MiB, a plugin's may have 512: it is no plugin, or has to be made smaller"
+	want := "its file " + path + " has 5120 MiB, a plugin's may have 512: it is no plugin, or has to be made smaller, or plugins.max_size raised"
 	if got := look(5 << 30); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -37,7 +37,7 @@ func TestTooBigAFile(t *testing.T) {
 func TestStagingIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	writeExecutable(t, filepath.Join(dir, "echo"), []byte("one"))
-	f, none := examine(dir, "echo")
+	f, _, none := examine(dir, "echo", Usual)
 	if none != "" {
 		t.Fatal(none)
 	}
@@ -59,7 +59,7 @@ func TestNoRoomButStaged(t *testing.T) {
 	look := func(content string) File {
 		t.Helper()
 		writeExecutable(t, filepath.Join(dir, "echo"), []byte(content))
-		f, none := examine(dir, "echo")
+		f, _, none := examine(dir, "echo", Usual)
 		if none != "" {
 			t.Fatal(none)
 		}

@@ -34,18 +34,6 @@ func (p *Policy) Staged(sha256 string) (other bool) {
 	return other
 }
 
-// Again has the content that is wanted started now, if it waits for another try. It
-// reports whether it does. One that is refused for good stays so.
-func (p *Policy) Again() bool {
-	waits := p.Record.pardon(func(c RefusedContent) bool { return c.SHA256 == p.content && c.Tries > 0 })
-	p.do.Save = p.do.Save || waits
-	if !p.retry.IsZero() {
-		waits = true
-	}
-	p.calm()
-	return waits
-}
-
 // Decline tells that the file can't be taken as it is, and why. What was taken
 // before goes on.
 func (p *Policy) Decline(f Facts, sha256, reason string) {

@@ -244,17 +244,6 @@ func (p *Policy) refuse(f Facts, v Version, reason string) {
 	p.refuseAs(f, v, RefusedContent{Reason: reason})
 }
 
-// setAside refuses a version that did not start, for a while: it was slow, or something
-// that it needs was missing.
-func (p *Policy) setAside(f Facts, v Version, reason string) {
-	was, _ := p.Record.refusal(v)
-	c := RefusedContent{Reason: reason, Tries: was.Tries + 1}
-	if !v.Options.Recreate { // else what serves would have to end for each try
-		c.Again = f.Now.Add(min(p.times.Again<<min(was.Tries, 16), p.times.AgainMax))
-	}
-	p.refuseAs(f, v, c)
-}
-
 func (p *Policy) refuseAs(f Facts, v Version, c RefusedContent) {
 	c.SHA256, c.Options, c.At = v.SHA256, v.Options.Print, f.Now
 	p.Record.refuse(c)
