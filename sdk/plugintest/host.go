@@ -8,6 +8,10 @@
 // goes on after its ctx has ended, the test fails, because a real host may kill the
 // plugin for that.
 //
+// What is rare in a real host has a call here: [Host.BeforeCommit] for a conflict, [Host.Crash]
+// and [Host.Reload], [Host.Refuse] for a full disk. Options name several sessions, and the time
+// that a handler has.
+//
 // There are no devices, no disk and no lanes: each event goes to the plugin at once.
 //
 //	h := plugintest.New(t, plugin, plugintest.Options{})
@@ -66,6 +70,7 @@ type Host struct {
 	plugin  sdk.Plugin
 	now     *instance     // nil after Stop
 	changed chan struct{} // closed and replaced when now changes
+	before  func()        // what BeforeCommit has set
 }
 
 // New starts the plugin as a host does: Describe, then Start with its config, then
@@ -253,6 +258,9 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 			return Result{Status: Released}
 		}
 		r, returned := in.deliver(d, h.opts.HandlerTimeout+hungGrace)
+		if returned && r != nil && r.Code != wire.Result_RELEASE {
+			h.meddle()
+		}
 		switch {
 		case !returned:
 			h.t.Errorf("plugintest: a handler has not returned %v after the end of its ctx (HandlerTimeout is %v). In a real host its lane waits, and when a quarter of MaxInFlight handlers hang like this, the host kills the plugin",
