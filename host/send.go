@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,7 +98,7 @@ func (f *timeFlag) Set(text string) error {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return errors.New("want a duration such as 10m, or a date such as 2026-12-24T18:00:00Z")
+		return err
 	}
 	*f = timeFlag(t)
 	return nil

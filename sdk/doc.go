@@ -86,6 +86,19 @@
 // devices, run one after the other. So give lanes their own keys. A handler that
 // reads what others write should be short.
 //
+// # Later downstreams
+//
+// A Downstream with NotBefore is stored now and goes out then; its TTL begins then. The
+// host keeps the moment by a clock of its own, which nobody sets. In a Group the order
+// wins: those behind it wait for it, while their own TTL passes.
+//
+// While it has not gone out, Tx.CancelSend and Host.Cancel end it, and a newer one with
+// the same Replace, session and target takes its place. It has gone out once the host has
+// handed it to a connection, or to a device that is connected to the gateway, even if it
+// comes back for another attempt. Either it goes out or it is Canceled, never both. What
+// goes out is not stored, so after a restart of the host all counts as gone out whose time
+// had come; of these a newer one with the same Replace replaces none, and both go.
+//
 // # Transports
 //
 // A session speaks CCS or FCM's HTTP v1, and may have a gateway beside, or alone.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 
 	hclog "github.com/hashicorp/go-hclog"
@@ -60,6 +61,21 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 		return d.MessageID, fmt.Errorf("send %s: %w", d.MessageID, err)
 	}
 	return d.MessageID, nil
+}
+
+// Cancel cancels the plugin's downstream with this id, as [Tx.CancelSend] does, and
+// reports whether it was in time. It returns when that is on disk. If it returns false,
+// the downstream has gone out, has ended before, perhaps by an earlier Cancel, or there is
+// none.
+func (h *Host) Cancel(ctx context.Context, messageID string) (canceled bool, err error) {
+	if err := message.CheckID(messageID); err != nil {
+		return false, fmt.Errorf("cancel %.64q: %w: %w", messageID, ErrInvalid, err)
+	}
+	r, err := h.calls.call(ctx, &wire.Call{Op: &wire.Call_Cancel{Cancel: messageID}})
+	if err != nil {
+		return false, fmt.Errorf("cancel %s: %w", messageID, err)
+	}
+	return r.GetCanceled(), nil
 }
 
 // Get decodes the value of a key of the plugin's state into v, and reports whether

@@ -54,6 +54,7 @@ type Tx struct {
 	sends  []*wire.Downstream
 	writes map[string]*wire.Write
 	timers []*wire.Schedule       // at most one of a key
+	cancel []string               // message ids
 	reads  map[string]*wire.Reply // the first answer for each key; later Gets use it
 	ranges []*wire.Range
 	listed int // what the ranges count
@@ -84,6 +85,28 @@ func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	}
 	tx.sends = append(tx.sends, p)
 	return d.MessageID, nil
+}
+
+// CancelSend cancels the plugin's downstream with this id, in whatever session it is, if
+// it has not gone out by the commit: it ends as Canceled, with the code CANCELED, and
+// Outcome hears of it. One that has gone out, even if it waits for another attempt, goes
+// on; so does one that waited at a restart of the host, unless its NotBefore still lay
+// ahead. An id that there is not is no error. The outcomes count towards the size of the
+// commit, with the Context of each.
+func (tx *Tx) CancelSend(messageID string) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	err := message.CheckID(messageID)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	} else {
+		err = tx.grow(1, len(messageID))
+	}
+	if err != nil {
+		return fmt.Errorf("cancel %.64q: %w", messageID, err)
+	}
+	tx.cancel = append(tx.cancel, messageID)
+	return nil
 }
 
 // nextID is made of the event's id and the number of the call, so that a handler
@@ -186,7 +209,7 @@ func (tx *Tx) grow(count, size int) error {
 
 // count is how many changes the Tx has.
 func (tx *Tx) count() int {
-	return len(tx.sends) + len(tx.writes) + len(tx.timers) + len(tx.reads) + tx.listed
+	return len(tx.sends) + len(tx.writes) + len(tx.timers) + len(tx.cancel) + len(tx.reads) + tx.listed
 }
 
 // end closes the Tx and returns what is to be committed, or nil if it is empty.
@@ -197,7 +220,7 @@ func (tx *Tx) end() *wire.Changes {
 	if tx.count() == 0 {
 		return nil
 	}
-	c := &wire.Changes{Send: tx.sends, Schedule: tx.timers, Range: tx.ranges}
+	c := &wire.Changes{Send: tx.sends, Schedule: tx.timers, Range: tx.ranges, Cancel: tx.cancel}
 	for _, w := range tx.writes {
 		c.Write = append(c.Write, w)
 	}

@@ -25,6 +25,7 @@ type store struct {
 	state   map[string]value
 	version uint64 // of the last write
 	sent    []*wire.Downstream
+	ends    map[string]string // how one no longer waits, by message id: wentOut, or a code
 	ids     map[string]*wire.Downstream
 	refuse  error         // for Host.Send; nil: it works
 	changed chan struct{} // closed and replaced at each commit
@@ -37,7 +38,7 @@ type value struct {
 }
 
 func newStore(sessions []string, transports map[string]sdk.Transport) *store {
-	return &store{sessions: sessions, transports: transports, state: map[string]value{}, ids: map[string]*wire.Downstream{}, timers: timers{by: map[string]*timer{}}, changed: make(chan struct{})}
+	return &store{sessions: sessions, transports: transports, state: map[string]value{}, ids: map[string]*wire.Downstream{}, ends: map[string]string{}, timers: timers{by: map[string]*timer{}}, changed: make(chan struct{})}
 }
 
 func (s *store) get(key string) value {
@@ -83,8 +84,12 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 	}
 	for _, d := range fresh {
 		s.ids[d.MessageId] = d
+		s.replace(d)
+		s.sent = append(s.sent, d)
 	}
-	s.sent = append(s.sent, fresh...)
+	for _, id := range c.GetCancel() {
+		s.cancel(id, "CANCELED")
+	}
 	s.timers.end(by)
 	s.timers.set(c.GetSchedule(), by, s.sessions[0])
 	for _, w := range c.GetWrite() {
@@ -135,6 +140,12 @@ func (s *store) answer(c *wire.Call) *wire.Reply {
 			_, refuse = s.commit(&wire.Changes{Send: []*wire.Downstream{op.Send}}, nil)
 		}
 		return wire.NewReply(c.Id, refuse)
+	case *wire.Call_Cancel:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		r := wire.NewReply(c.Id, nil)
+		r.Canceled = s.cancel(op.Cancel, "CANCELED")
+		return r
 	case *wire.Call_Update:
 		if refuse == nil || len(op.Update.GetSend()) == 0 {
 			_, refuse = s.commit(op.Update, nil)

@@ -89,6 +89,11 @@ func (c *Changes) Check() error {
 			return err
 		}
 	}
+	for _, id := range c.GetCancel() {
+		if err := message.CheckID(id); err != nil {
+			return fmt.Errorf("%w: cancel %.64q: %w", ErrInvalid, id, err)
+		}
+	}
 	for _, r := range c.GetRead() {
 		if err := CheckKey(r.GetKey()); err != nil {
 			return err
@@ -109,7 +114,7 @@ func (c *Changes) Check() error {
 
 // Count is what counts towards message.MaxChanges.
 func (c *Changes) Count() int {
-	n := len(c.GetSend()) + len(c.GetWrite()) + len(c.GetRead()) + len(c.GetSchedule())
+	n := len(c.GetSend()) + len(c.GetWrite()) + len(c.GetRead()) + len(c.GetSchedule()) + len(c.GetCancel())
 	for _, r := range c.GetRange() {
 		n += r.Count()
 	}
@@ -138,6 +143,9 @@ func (c *Changes) Size() int {
 	}
 	for _, r := range c.GetRead() {
 		n += len(r.GetKey())
+	}
+	for _, id := range c.GetCancel() {
+		n += len(id)
 	}
 	for _, s := range c.GetSchedule() {
 		n += s.Size()

@@ -32,6 +32,9 @@ type Functions struct {
 	// Send stores a downstream and returns its id when the message is on disk (P2).
 	// The message passed Checked. An unknown Session is entry.ErrUnknown.
 	Send func(context.Context, message.Checked) (messageID string, err error)
+	// Cancel cancels downstreams that have not gone out, whoever sent them. It returns how
+	// many, and the ids of those that were not canceled.
+	Cancel func(ctx context.Context, messageIDs []string) (Ordered, error)
 	// Dead lists at most max dead letters by ascending id, after the id given ("": from the start).
 	Dead func(after string, max int) ([]entry.DeadLetter, error)
 	// DeadLetter gives one dead letter with its payload.

@@ -119,8 +119,12 @@ func (h *host) functions() Functions {
 			}
 			return h.fails
 		},
-		Verify:     func(context.Context) (Verified, error) { return h.verified, nil },
-		Replay:     h.order,
+		Verify: func(context.Context) (Verified, error) { return h.verified, nil },
+		Replay: h.order,
+		Cancel: func(_ context.Context, ids []string) (Ordered, error) {
+			done, gone, err := h.order(ids)
+			return Ordered{Done: done, Gone: gone}, err
+		},
 		DeleteDead: h.order,
 		Pause:      h.action("pause"),
 		Resume:     h.action("resume"),
@@ -247,7 +251,7 @@ func TestDeadLetters(t *testing.T) {
 	if _, err := c.DeadLetter(t.Context(), "no/such"); err == nil || !strings.Contains(err.Error(), "no such entry") {
 		t.Errorf("one that is not there: %v", err)
 	}
-	for name, do := range map[string]func(context.Context, []string) (Ordered, error){"replay": c.Replay, "delete": c.DeleteDead} {
+	for name, do := range map[string]func(context.Context, []string) (Ordered, error){"replay": c.Replay, "delete": c.DeleteDead, "cancel": c.Cancel} {
 		h.orders = nil
 		if did, err := do(t.Context(), ids); err != nil || did.Done != len(ids)-1 || !slices.Equal(did.Gone, []string{"00009"}) {
 			t.Errorf("%s: %v %v", name, did, err)
@@ -349,6 +353,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/messages", `{` + strings.Repeat(`"x":1,`, 100_000) + `"x":1}`, 400, "is not a field"},
 		{"POST", "/v1/messages", `{"token": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than"},
 		{"POST", "/v1/dead/replay", `{"ids": []}`, 400, "give 1 to"},
+		{"POST", "/v1/messages/cancel", `{"ids": [""]}`, 400, "give 1 to 1000 message ids"},
 		{"POST", "/v1/dead/delete", `{"ids": [1]}`, 400, "ids is [1]: want an array, each of it a string"},
 		{"POST", "/v1/dead/delete", `{"ids": ["` + strings.Repeat(`","`, maxPage) + `"]}`, 400, "give 1 to"},
 		{"GET", "/v1/dead?limit=0", "", 400, "limit"},

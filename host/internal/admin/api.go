@@ -84,6 +84,19 @@ type sent struct {
 	MessageID string `json:"message_id"`
 }
 
+func (a api) cancel(w http.ResponseWriter, r *http.Request) {
+	var o order
+	if !read(w, r, &o) {
+		return
+	}
+	if len(o.IDs) == 0 || len(o.IDs) > maxPage || slices.Contains(o.IDs, "") {
+		fail(w, http.StatusBadRequest, fmt.Errorf(`give 1 to %d message ids: {"ids": ["…"]}`, maxPage))
+		return
+	}
+	did, err := a.Cancel(r.Context(), o.IDs)
+	a.answer(w, r, did, err)
+}
+
 // DeadPage is a part of the dead letters, by ascending id. Next is the "after" that
 // asks for the next page; "" on the last one.
 type DeadPage struct {
@@ -120,11 +133,11 @@ type order struct {
 	IDs []string `json:"ids"`
 }
 
-// Ordered is the result of an order about dead letters or waiting events. An order
-// may be repeated.
+// Ordered is the result of an order about dead letters, waiting events or downstreams. An
+// order may be repeated.
 type Ordered struct {
 	Done int      `json:"done"`
-	Gone []string `json:"gone,omitempty"` // ids that were not found: handled, replayed or deleted before, or never stored
+	Gone []string `json:"gone,omitempty"` // ids that were not found: handled, replayed, deleted, sent or canceled before, or never stored
 }
 
 // done is the answer to an action: how many it changed.
@@ -179,7 +192,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/state, /v1/retries, POST /v1/messages, POST /v1/retries/now, POST /v1/state/PLUGIN/delete, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/state, /v1/retries, POST /v1/messages, POST /v1/messages/cancel, POST /v1/retries/now, POST /v1/state/PLUGIN/delete, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // answer answers with what the host did, or why it did not.

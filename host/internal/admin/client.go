@@ -79,6 +79,12 @@ func (c *Client) Send(ctx context.Context, m Message) (messageID string, err err
 	return s.MessageID, err
 }
 
+// Cancel cancels downstreams that have not gone out. With an error it also returns what
+// was done before.
+func (c *Client) Cancel(ctx context.Context, messageIDs []string) (Ordered, error) {
+	return c.orders(ctx, "/v1/messages/cancel", messageIDs)
+}
+
 // Dead gives at most limit dead letters after that id ("": from the start).
 func (c *Client) Dead(ctx context.Context, after string, limit int) (DeadPage, error) {
 	query := url.Values{"after": {after}, "limit": {strconv.Itoa(limit)}}

@@ -105,6 +105,7 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/status", s.api.status)
 	mux.HandleFunc("GET /v1/plugins", s.api.plugins)
 	mux.HandleFunc("POST /v1/messages", s.api.send)
+	mux.HandleFunc("POST /v1/messages/cancel", s.api.cancel)
 	mux.HandleFunc("GET /v1/dead", s.api.dead)
 	mux.HandleFunc("GET /v1/dead/{id}", s.api.deadLetter)
 	mux.HandleFunc("POST /v1/dead/replay", s.api.replay)

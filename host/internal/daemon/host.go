@@ -67,6 +67,7 @@ func (h *host) functions() admin.Functions {
 		Live:        h.live,
 		Ready:       h.ready,
 		Send:        h.send,
+		Cancel:      h.cancel,
 		Dead:        h.dead,
 		DeadLetter:  h.deadLetter,
 		Replay:      h.ledger.Replay,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"balhost/host/internal/entry"
+	"balhost/sdk/message"
 	"balhost/sdk/wire"
 )
 
@@ -24,6 +25,8 @@ func (d *Dispatcher) call(in *Instance, c *wire.Call) {
 	case *wire.Call_Update:
 		changes, err := d.changes(in, op.Update)
 		d.update(in, c, changes, err, answer)
+	case *wire.Call_Cancel:
+		d.cancel(in, c, answer)
 	default:
 		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: this host does not know the call", wire.ErrInvalid)))
 	}
@@ -47,7 +50,7 @@ func weigh(c entry.Changes) int64 {
 	for _, s := range c.Schedules {
 		n += 256 + len(s.Key) + len(s.Data) + len(s.Device)
 	}
-	return int64(n + 128*len(c.Reads) + 512*len(c.Ranges))
+	return int64(n + 128*(len(c.Reads)+len(c.Cancels)) + 512*len(c.Ranges))
 }
 
 // look answers with what the plugin's state holds now.
@@ -105,6 +108,26 @@ func (d *Dispatcher) update(in *Instance, c *wire.Call, changes entry.Changes, e
 		in.waiting.Release(weight)
 		answer(wire.NewReply(c.GetId(), translate(entry.ErrClosed)))
 	}
+}
+
+// cancel cancels one downstream outside an event. It waits as update does.
+func (d *Dispatcher) cancel(in *Instance, c *wire.Call, answer func(*wire.Reply)) {
+	if err := message.CheckID(c.GetCancel()); err != nil {
+		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: %w", wire.ErrInvalid, err)))
+		return
+	}
+	which := d.o.Senders().Cancels(c.GetCancel())
+	weight := weigh(entry.Changes{Cancels: which})
+	if err := in.waiting.Acquire(context.Background(), weight); err != nil { // never happens, because every commit ends
+		answer(wire.NewReply(c.GetId(), fmt.Errorf("%w: %w", wire.ErrUnavailable, err)))
+		return
+	}
+	d.o.Ledger.Cancel(in.Name, which, func(n int, err error) {
+		in.waiting.Release(weight)
+		r := wire.NewReply(c.GetId(), translate(err))
+		r.Canceled = n > 0
+		answer(r)
+	})
 }
 
 // translate turns the ledger's errors into those of the wire.

@@ -41,6 +41,7 @@ type Ledger interface { //house:wide events, leases, ends and state are one stor
 	Get(plugin, key string) (json.RawMessage, uint64, error)
 	List(plugin string, s entry.Span) (entry.Listing, error)
 	Update(plugin string, c entry.Changes, done func(error))
+	Cancel(plugin string, which []entry.Cancel, done func(canceled int, err error))
 	// Which plugin had a category last.
 	Owner(category string) string
 	SetOwner(category, plugin string, done func(error))

@@ -27,6 +27,7 @@ import (
 // fakeLedger keeps events in memory and commits at once, from its own
 // goroutine as the real one does.
 type fakeLedger struct {
+	canceled []string // as Cancel was asked; mu guards it
 	mu       sync.Mutex
 	seq      uint64
 	events   []entry.Event
@@ -221,6 +222,24 @@ func (f *fakeLedger) List(plugin string, s entry.Span) (entry.Listing, error) {
 		}
 	}
 	return out, nil
+}
+
+// Cancel cancels what was sent, once.
+func (f *fakeLedger) Cancel(plugin string, which []entry.Cancel, done func(int, error)) {
+	f.mu.Lock()
+	n := 0
+	for _, c := range which {
+		f.canceled = append(f.canceled, plugin+" "+c.Session+" "+c.MessageID)
+		for _, u := range f.updates {
+			for _, s := range u.Sends {
+				if s.Message.MessageID == c.MessageID && s.Message.Session == c.Session {
+					n++
+				}
+			}
+		}
+	}
+	f.mu.Unlock()
+	go done(n, nil)
 }
 
 func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {

@@ -136,6 +136,9 @@ func (d *Dispatcher) changes(in *Instance, c *wire.Changes) (entry.Changes, erro
 		}
 		checked.Schedules = append(checked.Schedules, schedule)
 	}
+	for _, id := range c.GetCancel() {
+		checked.Cancels = append(checked.Cancels, d.o.Senders().Cancels(id)...)
+	}
 	for _, r := range c.GetRead() {
 		checked.Reads = append(checked.Reads, entry.Read{Key: r.GetKey(), Version: r.GetVersion()})
 	}

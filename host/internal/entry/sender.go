@@ -52,6 +52,14 @@ func (s Senders) Meant(name string) (id string, ok bool) {
 	return "", false
 }
 
+// Cancels cancel the downstream with this id of any sender: a plugin names no session.
+func (s Senders) Cancels(messageID string) (all []Cancel) {
+	for _, known := range s {
+		all = append(all, Cancel{Session: known.ID, MessageID: messageID})
+	}
+	return all
+}
+
 // Succeed is s as the successor of before: each sender keeps its old names as
 // Former, except for names that a sender of s has now.
 func (s Senders) Succeed(before Senders) Senders {
