@@ -250,7 +250,7 @@ func TestManyLateTimers(t *testing.T) {
 				all = nil
 			}
 		}
-		if held := len(l.soon.timers); held > soonTimers {
+		if held := len(l.nearest()); held > soonTimers {
 			t.Errorf("memory holds %d timers", held)
 		}
 		if err := l.Close(); err != nil {
@@ -353,7 +353,7 @@ func TestTimerTooLarge(t *testing.T) {
 func TestVerifyFindsLostTimers(t *testing.T) {
 	for name, key := range map[string]func(l *Ledger) []byte{
 		"name":    func(*Ledger) []byte { return appendTimerKey(nil, "p", "a") },
-		"waiting": func(l *Ledger) []byte { return appendDueKey(nil, l.soon.timers[0]) },
+		"waiting": func(l *Ledger) []byte { return appendDueKey(nil, l.nearest()[0]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := open(t, t.TempDir())
@@ -366,6 +366,13 @@ func TestVerifyFindsLostTimers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nearest are the timers in memory.
+func (l *Ledger) nearest() []dueAt {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.soon.timers)
 }
 
 // losing is an operation that loses a record.
