@@ -115,9 +115,11 @@ func TestRecordIsNotHeldBack(t *testing.T) {
 		log := &strings.Builder{}
 		l := newLines(NewOutput(hclog.New(&hclog.LoggerOptions{Output: log, DisableTime: true}), 1000))
 		l.piped.err.line([]byte("only one"))
-		if log.Len() > 0 {
-			t.Errorf("it did not wait: %q", log)
+		l.piped.err.mu.Lock()
+		if held := l.piped.err.open.lines; len(held) != 1 {
+			t.Errorf("it did not wait: %q", held)
 		}
+		l.piped.err.mu.Unlock()
 		time.Sleep(recordIdle)
 		synctest.Wait()
 		if log.String() != "[WARN]  only one\n" {
