@@ -34,6 +34,7 @@ type books struct {
 	state    map[string][]note             // by plugin and key: what was committed, when last seen
 	versions map[string]uint64             // of state
 	effects  map[string]note               // by event id: its note in a lane's or a loose key
+	among    map[string]string             // by plugin and how many notes it has listed: the event
 	bodies   map[uint64]pending            // of host, by seq
 	seqs     map[string]uint64             // of downstreams, by message id
 	blamed   bool
@@ -100,7 +101,7 @@ func newBooks(w *world) *books {
 	return &books{
 		w: w, rand: rand.New(rand.NewPCG(w.seed, 1)),
 		ups: map[string]*upstream{}, events: map[string]*event{}, byKey: map[string]*event{},
-		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{},
+		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{}, among: map[string]string{},
 		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, byCCS: map[string]bool{}, proofs: map[string]bool{}, statuses: map[string][]int{},
 	}
 }

@@ -130,6 +130,13 @@ func (b *books) effect(key string, n note) {
 	if e := b.events[n.Event]; e == nil || e.key != n.Key {
 		b.bad("P7: effect of event %s, %s, which was not handed out", n.Event, n.Key)
 	}
+	if e := b.events[n.Event]; e != nil && n.Among > 0 && key == "" {
+		among := fmt.Sprint(e.plugin, " ", n.Among)
+		if other := b.among[among]; other != "" {
+			b.bad("P7: %s and %s have both listed %d notes of %s", n.Event, other, n.Among-1, e.plugin)
+		}
+		b.among[among] = n.Event
+	}
 	for _, mid := range n.Sends {
 		if d := b.downs[mid]; d != nil {
 			d.stored = true

@@ -42,6 +42,7 @@ type note struct {
 	Event string   `json:"event"`
 	Key   string   `json:"key"`             // what the event is; see books.event
 	Sends []string `json:"sends,omitempty"` // message ids
+	Among int      `json:"among,omitempty"` // the notes of all loose keys, this one included, if it has listed them
 }
 
 // stateKey is where the note goes: events of one lane share a key, and events
@@ -50,8 +51,11 @@ func stateKey(e *event) string {
 	if e.lane != "" {
 		return "lane/" + e.lane
 	}
-	return fmt.Sprint("loose/", len(e.key)%3)
+	return fmt.Sprint(loose, len(e.key)%3)
 }
+
+// loose is the prefix of the keys of events without a lane.
+const loose = "loose/"
 
 // sharedKey counts, over all lanes, some of the events.
 const sharedKey = "shared"
@@ -141,6 +145,17 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 			w.books.offered(down, p.Host())
 			changes.Send = append(changes.Send, on)
 			mine.Sends = append(mine.Sends, mid)
+		}
+	}
+	if e.lane == "" && chance(r, 50) { // P7: no two notes can be the same one among all
+		listed, list, err := p.List(turn, loose)
+		if err != nil {
+			return w.late(p)
+		}
+		changes.Range = append(changes.Range, list)
+		mine.Among = 1
+		for _, it := range listed {
+			mine.Among += len(notes(it.GetValue()))
 		}
 	}
 	changes.Write = append(changes.Write, &wire.Write{Key: key, Value: marshal(append(notes(value), mine))})

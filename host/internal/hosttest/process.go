@@ -179,6 +179,16 @@ func (p *Process) Get(delivery uint64, key string) (value []byte, version uint64
 	return r.GetValue(), r.GetVersion(), err
 }
 
+// List is all of the plugin's state under a prefix, and what to commit of having seen it.
+func (p *Process) List(delivery uint64, prefix string) ([]*wire.Item, *wire.Range, error) {
+	ask := &wire.List{Prefix: prefix}
+	r, err := p.Call(&wire.Call{Op: &wire.Call_List{List: ask}, Delivery: delivery})
+	if err == nil && r.GetCode() != wire.Reply_OK {
+		err = fmt.Errorf("list %s: %s", prefix, r.GetError())
+	}
+	return r.GetList().GetItem(), ask.Range(r.GetList()), err
+}
+
 // Kill is instance.Process's: the process exits, in its time. It returns at once.
 func (p *Process) Kill(reason string) { p.Die(reason) }
 
