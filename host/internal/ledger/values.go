@@ -107,7 +107,7 @@ func (b *batch) checkReads(plugin string, c entry.Changes) error {
 		if err != nil {
 			return err
 		}
-		if false && now != r.Digest {
+		if now != r.Digest {
 			conflict.Prefixes = append(conflict.Prefixes, r.Prefix)
 			conflict.Keys = append(conflict.Keys, newer...)
 		}
