@@ -67,7 +67,7 @@ func TestExitCodes(t *testing.T) {
 		{"", 0, ""},
 		{"--help", 0, ""},
 		{"version", 0, ""},
-		{"statsu", exitUsage, "did you mean status?"},
+		{"statsu", exitUsage, "did you mean state or status?"},
 		{"dead lst", exitUsage, "did you mean list?"},
 		{"dead show", exitUsage, "something is missing: want balhost dead show ID"},
 		{"status extra", exitUsage, `"extra" is one too many: want balhost status`},
@@ -380,7 +380,7 @@ func TestCheck(t *testing.T) {
 	if code, out, said = line(t, "check"); code != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
-	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", ".echo.swp  ignored   no plugin's by its name", `plugin "gone" has a block`} {
+	for _, want := range []string{"config.hcl is right: sessions 1", "echo       run", "not executable", ".echo.swp  ignored   -", "no plugin's by its name", `plugin "gone" has a block`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

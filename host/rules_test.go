@@ -312,14 +312,19 @@ func TestInterfacesStaySmall(t *testing.T) {
 // wallClock is where a time may become a number, which has no monotonic reading
 // any more: a clock that is set would look like a silence or a future.
 var wallClock = map[string]string{
+	"host/internal/dispatch/timers.go":            "a timer's time on the wire",
 	"host/internal/ledger/codec.go":               "the way to the disk and back",
+	"host/internal/ledger/records.go":             "the same",
 	"host/internal/ledger/accept.go":              "the time in an event's id",
 	"host/internal/ledger/clock.go":               "the clock of the store",
 	"host/internal/ledger/commit.go":              "a time of that clock; badger's expiry",
 	"host/internal/ledger/batch.go":               "a time of that clock",
+	"host/internal/ledger/ledger.go":              "the same",
+	"host/internal/ledger/ring.go":                "the same",
 	"host/internal/ledger/keys.go":                "keys of summaries",
 	"host/internal/ledger/tidy.go":                "the same",
 	"host/internal/pluginhost/artefact/folder.go": "a file's time, which is only compared for equality",
+	"host/internal/pluginhost/artefact/tree.go":   "the same",
 	"host/internal/credential/hmac.go":            "the time in a signature",
 	"host/internal/fcm/decode.go":                 "CCS's time of a receipt",
 	"host/internal/gateway/envelope.go":           "a device's time of a receipt",
@@ -330,6 +335,9 @@ var wallClock = map[string]string{
 	"host/internal/hms/hms.go":                    "the time in a signature of Huawei",
 	"host/testdata/laps/main.go":                  "a book of the tests",
 	"host/testdata/scribe/main.go":                "a name",
+	"sdk/message/check.go":                        "whole milliseconds of NotBefore",
+	"sdk/plugintest/timers.go":                    "a timer's time on the wire",
+	"sdk/timer.go":                                "the same",
 	"sdk/wire/convert.go":                         "times on the wire, which are only shown",
 }
 

@@ -76,7 +76,9 @@ session "d" {
   }
 }
 plugins {
-  dir = "../plugins"
+  dir         = "../plugins"
+  max_size    = "7MiB"
+  max_entries = 70
 }
 plugin "echo" {
   categories      = ["x", "*"]
@@ -139,7 +141,7 @@ log {
 		}}, {Name: "d", SenderID: "4", FCMv1: &FCMv1{
 			Credentials: "adc", Endpoint: "https://fcm.googleapis.com", Connections: 4, Rate: 8000,
 		}}},
-		PluginsDir: "/etc/plugins",
+		PluginsDir: "/etc/plugins", PluginBytes: 7 << 20, PluginEntries: 70,
 		Plugins: map[string]Plugin{"echo": {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
 			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, StartTimeout: 9 * time.Second, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},

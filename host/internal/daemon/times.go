@@ -45,7 +45,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 			times = append(times, &p.RunFailure.At, &p.RunFailure.Next)
 		}
 		if p.Refusal != nil {
-			times = append(times, &p.Refusal.At)
+			times = append(times, &p.Refusal.At, &p.Refusal.Again)
 		}
 	}
 	for i := range st.Holding {

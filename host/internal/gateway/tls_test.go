@@ -83,8 +83,10 @@ func TestCertificateIsReplaced(t *testing.T) {
 		t.Errorf("no warning: %v", wrong)
 	}
 	second := writePair(t, cert, key, now.AddDate(0, 3, 0))
-	if serial(4*time.Second).Cmp(second) != 0 || serial(4*time.Second).Cmp(second) != 0 {
-		t.Error("the new one is not used")
+	for range 2 { // the second time it is not read again
+		if serial(4*time.Second).Cmp(second) != 0 {
+			t.Error("the new one is not used")
+		}
 	}
 	if len(loaded) != 1 || loaded[0] == "" {
 		t.Errorf("loaded %q, want the new one once", loaded)
