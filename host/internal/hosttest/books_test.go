@@ -38,12 +38,13 @@ type books struct {
 	bodies   map[uint64]pending            // of host, by seq
 	seqs     map[string]uint64             // of downstreams, by message id
 	blamed   bool
-	buried   map[string]int   // dead letters at the end, by the begin of their reason
-	received map[string]bool  // message ids that CCS or FCM took
-	byCCS    map[string]bool  // of these, CCS
-	proofs   map[string]bool  // receipts that gateways took from devices
-	statuses map[string][]int // that FCM answered, by message id
-	names    map[string]bool  // of sessions, that the host was given
+	buried   map[string]int       // dead letters at the end, by the begin of their reason
+	received map[string]bool      // message ids that CCS or FCM took
+	byCCS    map[string]bool      // of these, CCS
+	proofs   map[string]bool      // receipts that gateways took from devices
+	statuses map[string][]int     // that FCM answered, by message id
+	names    map[string]bool      // of sessions, that the host was given
+	whens    map[string]time.Time // NotBefore, by message id
 }
 
 // upstream is one message of a device; sent again it is still the same.
@@ -84,6 +85,13 @@ type downstream struct {
 	asks                       bool  // for a receipt
 	host                       *Host // that was asked last
 	waits, stored              bool  // Host.Send and the API: no answer yet, and yes
+
+	notBefore    time.Time
+	replace      string
+	left         bool // a transport or a route got it, of whichever host
+	kept         bool // it may have gone out, as it was pending when a host started
+	asked        bool // somebody who may wants it canceled
+	called, over bool // that is committed, if it was in time; and it was, or it was replaced
 }
 
 // direct reports whether it comes from Host.Send or the API, not from a handler.
@@ -102,7 +110,7 @@ func newBooks(w *world) *books {
 		w: w, rand: rand.New(rand.NewPCG(w.seed, 1)),
 		ups: map[string]*upstream{}, events: map[string]*event{}, byKey: map[string]*event{},
 		at: map[*Process]map[uint64]*hand{}, downs: map[string]*downstream{}, state: map[string][]note{}, versions: map[string]uint64{}, effects: map[string]note{}, among: map[string]string{},
-		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, byCCS: map[string]bool{}, proofs: map[string]bool{}, statuses: map[string][]int{},
+		seqs: map[string]uint64{}, received: map[string]bool{}, buried: map[string]int{}, byCCS: map[string]bool{}, proofs: map[string]bool{}, statuses: map[string][]int{}, whens: map[string]time.Time{},
 	}
 }
 
@@ -167,6 +175,7 @@ func (b *books) booted(h *Host) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.host, b.bodies = h, map[uint64]pending{}
+	b.started(h.found, h.opened)
 }
 
 // serving is the process of a plugin that takes events, of today's host; nil
@@ -420,6 +429,7 @@ func (b *books) know(p *Process, d *wire.Delivery) *event {
 			if b.downs[body.Outcome.MessageID] == nil {
 				b.bad("P4: outcome of %s, which nobody sent", body.Outcome.MessageID)
 			}
+			b.ends(body.Outcome)
 		}
 		if was := b.byKey[one]; was != nil && !(kind == "receipt" && b.tookByCCS(body.Receipt.OriginalMessageID)) {
 			promise := map[string]string{"upstream": "P6", "receipt": "P6", "outcome": "P4", "timer": "P7"}[kind]

@@ -39,11 +39,12 @@ func (b *books) check() {
 	if alarms := h.Ledger.Alarms(); len(alarms) > 0 {
 		b.bad("ledger: %q", alarms)
 	}
-	if c := h.Ledger.Counts(); c.Sent != c.Acked+c.Failed+c.Expired+uint64(c.Downstreams) {
-		b.bad("P4: %d downstreams were accepted; %d acked, %d failed, %d expired, %d pending", c.Sent, c.Acked, c.Failed, c.Expired, c.Downstreams)
+	if c := h.Ledger.Counts(); c.Sent != c.Acked+c.Failed+c.Expired+c.Canceled+uint64(c.Downstreams) {
+		b.bad("P4: %d downstreams were accepted; %d acked, %d failed, %d expired, %d canceled, %d pending", c.Sent, c.Acked, c.Failed, c.Expired, c.Canceled, c.Downstreams)
 	}
 	b.readState(h)
 	b.checkTimers(h, nil)
+	b.checkPending(h)
 	events, dead := b.pendingEvents(h), b.dead(h)
 	waiting := b.waiting(events)
 	b.checkAcked(waiting, dead)
@@ -141,6 +142,9 @@ func (b *books) effect(key string, n note) {
 		if d := b.downs[mid]; d != nil {
 			d.stored = true
 		}
+	}
+	for _, mid := range n.Cancels {
+		b.downs[mid].called = true
 	}
 }
 
@@ -256,6 +260,9 @@ func (b *books) arrived(h *Host, target string, all []arrival) {
 			b.bad("P2: %s got %s, and its sender has not heard that it is stored", target, m.mid)
 		}
 		b.received[m.mid] = true
+		if d.over {
+			b.bad("P4: %s got %s, which was canceled", target, m.mid)
+		}
 		if lane := groupLane(d); lane != "" && !m.duplicate && d.ttl == nil {
 			// A device is of one session, but a group has several devices: compare within a device.
 			if b.seqs[m.mid] < b.seqs[last[lane]] {
@@ -376,6 +383,7 @@ func (b *books) close() {
 		}
 	}
 	b.checkReceipts(outcomes, receipts, dead)
+	b.checkReplaced(outcomes)
 	b.checkTimers(h, b.deadTimers(h, dead))
 	if c := b.w.server.Counts(); c.Receipts != c.ReceiptsAcked {
 		b.bad("P1: %d receipts, %d acked", c.Receipts, c.ReceiptsAcked)
@@ -418,6 +426,10 @@ func (b *books) checkOutcome(d *downstream, outcome string) {
 	case "expired":
 		if d.ttl == nil {
 			b.bad("P4: %s expired without a TTL", d.mid)
+		}
+	case "canceled":
+		if b.received[d.mid] {
+			b.bad("P4: %s is canceled, and somebody took it", d.mid)
 		}
 	default:
 		b.bad("P4: %s ended as %q", d.mid, outcome)

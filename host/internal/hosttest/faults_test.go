@@ -49,6 +49,8 @@ func init() { // not a literal: act, which reads it, would be a part of it
 		{2, "unusable", (*world).unusable},
 		{8, "plugin sends", (*world).pluginSends},
 		{4, "API sends", (*world).apiSends},
+		{5, "plugin cancels", (*world).pluginCancels},
+		{4, "API cancels", (*world).apiCancels},
 		{4, "nothing", func(*world) string { return "" }},
 
 		{6, "cut", (*world).cut},
@@ -175,9 +177,10 @@ func (w *world) downstream(mid, owner, session string) (*downstream, message.Dow
 		m.Options.TTL = message.TTL([]time.Duration{0, 2 * time.Second, 10 * time.Second, time.Minute}[r.IntN(4)])
 	}
 	m.Options.ReceiptRequested = chance(r, 30)
+	w.later(&m, r)
 	return &downstream{
 		mid: mid, owner: owner, session: session, group: m.Group, ttl: m.Options.TTL, receipt: m.Options.ReceiptRequested && session != fcmSender && session != aloneSender,
-		asks: m.Options.ReceiptRequested, to: m.To,
+		asks: m.Options.ReceiptRequested, to: m.To, notBefore: m.NotBefore, replace: m.Replace,
 		poison: strings.HasPrefix(m.To.Token, poisonToken),
 	}, m
 }

@@ -39,10 +39,11 @@ func (w *world) plugin(name string, categories []string, order string) *Plugin {
 
 // note is what a handler leaves in the state for each event that it handled.
 type note struct {
-	Event string   `json:"event"`
-	Key   string   `json:"key"`             // what the event is; see books.event
-	Sends []string `json:"sends,omitempty"` // message ids
-	Among int      `json:"among,omitempty"` // the notes of all loose keys, this one included, if it has listed them
+	Event   string   `json:"event"`
+	Key     string   `json:"key"`               // what the event is; see books.event
+	Sends   []string `json:"sends,omitempty"`   // message ids
+	Cancels []string `json:"cancels,omitempty"` // message ids of its plugin's, that were stored before
+	Among   int      `json:"among,omitempty"`   // the notes of all loose keys, this one included, if it has listed them
 }
 
 // stateKey is where the note goes: events of one lane share a key, and events
@@ -147,6 +148,7 @@ func (w *world) work(ctx context.Context, p *Process, d *wire.Delivery, e *event
 			mine.Sends = append(mine.Sends, mid)
 		}
 	}
+	mine.Cancels = w.cancels(p.Plugin.Name, r, changes)
 	if e.lane == "" && chance(r, 50) { // P7: no two notes can be the same one among all
 		listed, list, err := p.List(turn, loose)
 		if err != nil {

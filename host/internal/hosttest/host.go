@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccs"
@@ -17,6 +18,7 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
 	"balhost/host/internal/dispatch"
+	"balhost/host/internal/entry"
 	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/gateway"
 	"balhost/host/internal/ledger"
@@ -50,7 +52,9 @@ type Host struct {
 	Ledger   *ledger.Ledger
 	Dispatch *dispatch.Dispatcher
 	Link     *Link
-	doors    map[string]*Pipes // of the gateways, by sender id
+	doors    map[string]*Pipes  // of the gateways, by sender id
+	found    []entry.Downstream // that were pending when the ledger was opened
+	opened   time.Time          // when that was
 
 	o       Options
 	end     context.CancelFunc
@@ -163,7 +167,9 @@ func (h *Host) makers() daemon.Makers {
 				h.mu.Unlock()
 				poison(err)
 			}
-			h.Ledger, err = ledger.Open(ctx, o)
+			if h.Ledger, err = ledger.Open(ctx, o); err == nil {
+				h.found, h.opened = h.Ledger.Downstreams(0, 1<<20), time.Now()
+			}
 			return h.Ledger, err
 		},
 		Dispatch: func(o dispatch.Options) *dispatch.Dispatcher {

@@ -78,6 +78,9 @@ func (b *books) took(g entry.Outgoing) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.seqs[g.Message.MessageID] = g.Seq
+	if d := b.downs[g.Message.MessageID]; d != nil { // else check says so
+		b.goes(d)
+	}
 }
 
 // back checks that what was in flight did not end meanwhile (P4). A ledger that is closed
