@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,7 +187,8 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 		p("%s in flight at too many crashes, and are tried alone", count(s.Suspects, "event was", "events were"))
 	}
 	if len(s.Lost) > 0 {
-		p("another plugin already has its categories %s", strings.Join(s.Lost, ", "))
+		owners := slices.Compact(slices.Sorted(slices.Values(s.LostTo)))
+		p("another plugin already has its categories %s: %s. Messages go there; to change that, name the category in one plugin's block in config.hcl", strings.Join(s.Lost, ", "), strings.Join(owners, ", "))
 	}
 }
 

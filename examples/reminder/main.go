@@ -1,6 +1,9 @@
 // Command reminder is a shop's plugin that reminds of an order which nobody has paid. It
 // shows timers, [sdk.Tx.Schedule] and [sdk.Tx.Cancel]: what is set is committed with the
 // order, survives crashes, and comes once.
+//
+// A device sends {"order":"7","do":"place"}, and "pay" in time, with the category
+// com.example.shop. In config.hcl: plugin "reminder" { config = { after = "10s" } }
 package main
 
 import (

@@ -30,6 +30,7 @@ func (d *Device) Connect(ctx context.Context) error {
 		if bad := untrusted(err); bad != nil {
 			return bad
 		}
+		err = byGateway(err)
 		d.tell("closed", err.Error())
 		if welcomed {
 			failures = 0
@@ -44,6 +45,22 @@ func (d *Device) Connect(ctx context.Context) error {
 		}
 	}
 }
+
+// byGateway says in plain words that the gateway has closed the connection, and why.
+func byGateway(err error) error {
+	if closed, ok := errors.AsType[websocket.CloseError](err); ok {
+		return &closedError{closed}
+	}
+	return err
+}
+
+type closedError struct{ websocket.CloseError }
+
+func (e *closedError) Error() string {
+	return fmt.Sprintf("the gateway closed the connection with %d: %s", e.Code, e.Reason)
+}
+
+func (e *closedError) Unwrap() error { return e.CloseError }
 
 // handshakeError is a gateway's answer to a handshake that is no WebSocket.
 type handshakeError struct {

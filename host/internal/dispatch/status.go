@@ -37,14 +37,15 @@ func (d *Dispatcher) Status(ctx context.Context) (s Status, err error) {
 
 func (d *Dispatcher) status() Status {
 	s := Status{Recent: d.recent.newestFirst()}
-	lost := map[string][]string{}
+	lost, to := map[string][]string{}, map[string][]string{}
 	for _, loss := range d.table.Losses() {
 		lost[loss.Loser] = append(lost[loss.Loser], loss.Category)
+		to[loss.Loser] = append(to[loss.Loser], loss.Winner)
 	}
 	pending := d.pending()
 	for name, p := range d.plugins {
 		st := PluginStatus{Name: name, Work: status.Work{
-			Paused: p.paused, Order: p.order.String(), Lost: lost[name],
+			Paused: p.paused, Order: p.order.String(), Lost: lost[name], LostTo: to[name],
 			Pending: pending[name], Lanes: len(p.lanes), Suspects: p.trials.len(),
 			LastFailure: p.failure, LastFailureAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,

@@ -71,7 +71,7 @@ func TestBadContentLeavesTheOldOne(t *testing.T) {
 		"garbage": "prints garbage: a handshake that is cut off: \"1|hello\"",
 		"refuse":  "refused to start: greeting must not be empty",
 		"die":     "killed by signal: killed",
-		"hang":    "hangs: no answer to Configure within 3s",
+		"hang":    "hangs: no answer to Configure within 3s (start_timeout)",
 	} {
 		b.put("echo", "variant="+variant)
 		var s Status

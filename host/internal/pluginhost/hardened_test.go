@@ -155,7 +155,7 @@ func TestNoHandshake(t *testing.T) {
 	b.script("mute", "echo reading the catalogue; exec sleep 3600")
 	b.run()
 	s := b.state("mute", Backoff)
-	if s.Reason != "hangs: no handshake within 1s; its last words: reading the catalogue" {
+	if s.Reason != "hangs: no handshake within 1s (start_timeout); its last words: reading the catalogue" {
 		t.Errorf("status %+v", s)
 	}
 	b.event("settled", 1)

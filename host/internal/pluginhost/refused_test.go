@@ -29,7 +29,7 @@ func TestRefusals(t *testing.T) {
 		return o
 	}
 	refused := map[string]string{
-		"true":     "not a plugin: exited before the handshake with status 0",
+		"true":     "not a plugin: exited before the handshake with status 0 (a script must start its program with exec)",
 		"text":     "not a plugin: it is neither a program nor a script that begins with #!",
 		"empty":    "not a plugin: it is empty: copy it again",
 		"liar":     `plugin calls itself "somebody", but its file's name, "liar", is its identity: rename one of them`,
@@ -78,8 +78,8 @@ func TestHangs(t *testing.T) {
 	b.put("unwell", "")
 	b.run()
 	for name, reason := range map[string]string{
-		"hangs-configure": "hangs: no answer to Configure within 5s; its last words: waiting for the database",
-		"unwell":          "hangs: no answer to health check within 5s",
+		"hangs-configure": "hangs: no answer to Configure within 5s (start_timeout); its last words: waiting for the database",
+		"unwell":          "hangs: no answer to health check within 5s (start_timeout)",
 	} {
 		if s := b.state(name, Backoff); s.Reason != reason {
 			t.Errorf("%s: %q, want %q", name, s.Reason, reason)

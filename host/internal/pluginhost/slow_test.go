@@ -74,7 +74,7 @@ func TestStartTimeout(t *testing.T) {
 	}
 	b.script("echo", "sleep 2; exec "+self+" echo")
 	b.run()
-	if s := b.state("echo", Backoff); s.Reason != "hangs: no handshake within 1s" {
+	if s := b.state("echo", Backoff); s.Reason != "hangs: no handshake within 1s (start_timeout)" {
 		t.Errorf("%+v", s)
 	}
 	more := o

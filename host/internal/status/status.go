@@ -8,8 +8,9 @@ import "time"
 
 // Work is what a plugin has to do and has done. Counters count since the start.
 type Work struct {
-	Paused        bool           `json:"paused"`                    // it is given no events; see balhost resume
-	Lost          []string       `json:"lost_categories,omitempty"` // asked for, but another plugin has them
+	Paused        bool           `json:"paused"`                       // it is given no events; see balhost resume
+	Lost          []string       `json:"lost_categories,omitempty"`    // asked for, but another plugin has them
+	LostTo        []string       `json:"lost_categories_to,omitempty"` // the plugin that has each of these
 	Order         string         `json:"order,omitempty"`
 	Waiting       int            `json:"waiting"`                  // events that wait for their next attempt, each with its lane
 	NextTry       time.Time      `json:"next_try,omitzero"`        // when the first of them is tried again

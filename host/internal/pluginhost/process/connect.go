@@ -62,7 +62,7 @@ func (p *Process) shake() error {
 		Logger:           hclog.NewNullLogger(), // what matters comes as an error
 		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(p.see)),
 	})
-	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v", limit)) }).Stop()
+	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v (start_timeout)", limit)) }).Stop()
 	_, err = p.client.Start()
 	switch flaw := p.handshake.flaw.Load(); {
 	case err == nil:
@@ -128,7 +128,7 @@ func Failed(call string, limit time.Duration, err error) error {
 	case code == codes.Unimplemented:
 		return artefact.Fault(fmt.Sprintf("not a plugin of this host: it doesn't know %s; build it with this host's sdk", call))
 	case code == codes.DeadlineExceeded, errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("hangs: no answer to %s within %v", call, limit)
+		return fmt.Errorf("hangs: no answer to %s within %v (start_timeout)", call, limit)
 	}
 	return fmt.Errorf("fails at %s: %s", call, plain.Line(err.Error(), 400))
 }

@@ -105,7 +105,7 @@ func (p *Process) Explain(err error) error {
 		return errors.New(ended + words)
 	}
 	if how.ExitStatus() == 0 {
-		return artefact.Fault("not a plugin: exited before the handshake with status 0" + words)
+		return artefact.Fault("not a plugin: exited before the handshake with status 0 (a script must start its program with exec)" + words)
 	}
 	return fmt.Errorf("exited before the handshake with status %d%s", how.ExitStatus(), words)
 }
