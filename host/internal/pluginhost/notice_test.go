@@ -117,7 +117,7 @@ func TestNoticingGoBuild(t *testing.T) {
 	}
 	b.poll("its content to be refused", func() bool {
 		s := b.status("echo")
-		return s.Refusal != nil && strings.HasSuffix(s.Refusal.Reason, "with status 0; its last words: no plugin")
+		return s.Refusal != nil && strings.HasSuffix(s.Refusal.Reason, "its last words: no plugin")
 	})
 }
 
