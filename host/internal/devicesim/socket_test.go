@@ -61,6 +61,7 @@ func TestSocketSendsAgain(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		synctest.Wait() // the gateway has noted most
 		stored, hellos, _ := g.got()
 		if !slices.Equal(stored, want) || len(hellos) != 2 || most != 6 { // the acked one, and five
 			t.Errorf("stored %v, want %v; %d connections, %d written before the cut", stored, want, len(hellos), most)

@@ -336,8 +336,8 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		}
 		keepAlive(40 * time.Second)
 		synctest.Wait()
-		if len(p.killed) > 0 || b.status().Plugins[0].Stuck != 1 {
-			t.Fatalf("one stuck handler of a credit of 8: killed %v, status %+v", p.killed, b.status().Plugins[0])
+		if len(p.kills()) > 0 || b.status().Plugins[0].Stuck != 1 {
+			t.Fatalf("one stuck handler of a credit of 8: killed %v, status %+v", p.kills(), b.status().Plugins[0])
 		}
 		if s := b.status().Plugins[0].StuckHandlers; len(s) != 1 || s[0].Device != "s1" || s[0].Kind != "upstream" || time.Since(s[0].Started) != 40*time.Second {
 			t.Errorf("stuck handlers %+v", s)
@@ -354,8 +354,8 @@ func TestHungPluginIsKilled(t *testing.T) { // P5, P10
 		}
 		b.upstreams("s2", "2")
 		keepAlive(40 * time.Second)
-		if len(p.killed) == 0 || !strings.Contains(p.killed[0], "hung: 2 ") {
-			t.Fatalf("a quarter of the credit is stuck: killed %q", p.killed)
+		if len(p.kills()) == 0 || !strings.Contains(p.kills()[0], "hung: 2 ") {
+			t.Fatalf("a quarter of the credit is stuck: killed %q", p.kills())
 		}
 		if n := len(p.deliveries()); n != 2 {
 			t.Errorf("handed out %d, want 2: nothing again before the exit is awaited", n)
@@ -372,7 +372,7 @@ func TestLostHandlerIsSeenByItsLease(t *testing.T) {
 		b.upstreams("anna", "1")
 		time.Sleep(40 * time.Second) // no extend comes
 		synctest.Wait()
-		if len(p.killed) == 0 {
+		if len(p.kills()) == 0 {
 			t.Error("a plugin that forgot a delivery goes on")
 		}
 	})
@@ -692,8 +692,8 @@ func TestFloodOfCallsEndsThePlugin(t *testing.T) { // P10
 	start(t, newLedger(), func(b *bench) {
 		p := b.echo(nil)
 		p.plugin.Frame(&wire.PluginFrame{Call: make([]*wire.Call, 257)})
-		if len(p.killed) != 1 || !strings.Contains(p.killed[0], "257 calls") {
-			t.Errorf("killed %q", p.killed)
+		if len(p.kills()) != 1 || !strings.Contains(p.kills()[0], "257 calls") {
+			t.Errorf("killed %q", p.kills())
 		}
 	})
 }

@@ -318,6 +318,13 @@ func (p *process) Kill(reason string) {
 	p.killed = append(p.killed, reason)
 }
 
+// kills are the reasons so far.
+func (p *process) kills() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.killed)
+}
+
 func (p *process) StartTrier() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

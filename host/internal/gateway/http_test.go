@@ -377,6 +377,7 @@ func TestUnsignedBodiesAreBounded(t *testing.T) {
 			t.Errorf("a device with a token: %+v; %d bytes in all", a, h.g.budget.bytes())
 		}
 		time.Sleep(bodyLimit + time.Second) // they are over
+		synctest.Wait()
 		if h.g.unproven.held != 0 || len(h.g.unproven.by) != 0 {
 			t.Errorf("%d bytes are held at the end, of %v", h.g.unproven.held, h.g.unproven.by)
 		}

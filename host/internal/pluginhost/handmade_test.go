@@ -142,6 +142,8 @@ func TestUntoldCertificateIsRefused(t *testing.T) {
 			b.poll("the reason", func() bool {
 				return strings.Contains(b.status(name).Reason, reason)
 			})
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			if b.count("ready "+name) != 0 {
 				t.Error("it serves")
 			}
