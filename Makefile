@@ -37,6 +37,25 @@ web: ## examples/devices/web: balhost.js from balhost.ts, and the tests in Node 
 	cd examples/devices/web && npm ci --no-audit --no-fund && npm run build
 	BALHOST_WEB=required $(GO) test -count=1 -run '^TestWebDevice' ./host
 
+.PHONY: test-sdks
+test-sdks: sdk-python sdk-node sdk-java ## the SDKs of the other languages: their own tests, and their examples in the real host
+	BALHOST_SDKS=required $(GO) test -count=1 -run '^TestLanguage' -timeout 20m ./host
+
+# Each installs what its lock files name, runs the SDK's tests, and makes the examples'
+# plugin folders: bin/plugins/LANGUAGE/NAME.
+
+.PHONY: sdk-python
+sdk-python: ## sdk/python: its tests, and its examples in bin/plugins/python; needs Python 3.10
+	sdk/python/make.sh $(CURDIR)/bin/plugins/python
+
+.PHONY: sdk-node
+sdk-node: ## sdk/node: its tests, and its examples in bin/plugins/node; needs Node 20 and npm
+	sdk/node/make.sh $(CURDIR)/bin/plugins/node
+
+.PHONY: sdk-java
+sdk-java: ## sdk/java: its tests, and its examples in bin/plugins/java; needs JDK 17 and Maven
+	sdk/java/make.sh $(CURDIR)/bin/plugins/java
+
 .PHONY: race
 race: ## all tests but those with real processes, under the race detector; needs gcc
 	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout 20m ./...
