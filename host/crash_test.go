@@ -95,10 +95,11 @@ func TestCrashBoth(t *testing.T) {
 	w.judge()
 }
 
-// world is a simulator with devices that send, and a host with a scribe.
+// world is a simulator with devices that send, and a host with one plugin.
 type world struct {
 	t    *testing.T
 	dir  string
+	name string // of the plugin: scribe, unless a test has another
 	sim  *ccssim.Server
 	host *process
 
@@ -113,19 +114,8 @@ const crashDevices = 20
 func newWorld(t *testing.T) *world {
 	plugins := builtPlugins(t)
 	t.Parallel()
-	w := &world{t: t, dir: t.TempDir()}
-	var err error
-	w.sim, err = ccssim.NewServer(ccssim.Options{
-		CAFile:     filepath.Join(w.dir, "data", "sim-ca.pem"),
-		Devices:    ccssim.Devices{Count: crashDevices, Rate: 400, Category: "com.example.echo"},
-		AckDelay:   ccssim.Range{Max: 10 * time.Millisecond},
-		Duplicates: 0.02,
-		Remember:   1_000_000,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.sim.Close() })
+	w := newSimulator(t)
+	w.load(400, 0)
 	program, err := os.ReadFile(filepath.Join(plugins, "scribe"))
 	if err != nil {
 		t.Fatal(err)
@@ -146,6 +136,32 @@ plugin "scribe" {
 	write(t, filepath.Join(w.dir, "plugins", "scribe"), string(program), 0o700)
 	write(t, filepath.Join(w.dir, "config.hcl"), config, 0o600)
 	return w
+}
+
+// newSimulator is a world without a plugin, whose devices don't send yet.
+func newSimulator(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir(), name: "scribe"}
+	var err error
+	w.sim, err = ccssim.NewServer(ccssim.Options{
+		CAFile:     filepath.Join(w.dir, "data", "sim-ca.pem"),
+		AckDelay:   ccssim.Range{Max: 10 * time.Millisecond},
+		Duplicates: 0.02,
+		Remember:   1_000_000,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.sim.Close() })
+	return w
+}
+
+// load has the devices send at this rate, or with 0 as fast as they can, until they
+// have sent limit more; 0 is no limit.
+func (w *world) load(rate float64, limit int) {
+	w.t.Helper()
+	if err := w.sim.StartDevices(ccssim.Devices{Count: crashDevices, Rate: rate, Limit: limit, Category: "com.example.echo"}); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) bookFile() string { return filepath.Join(w.dir, "book") }

@@ -165,7 +165,7 @@ func sumOf(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// plugin asks the host for the scribe's state.
+// plugin asks the host for the plugin's state.
 func (w *world) plugin() (admin.Plugin, error) {
 	ready, err := w.host.says(started)
 	if err != nil {
@@ -176,11 +176,11 @@ func (w *world) plugin() (admin.Plugin, error) {
 		return admin.Plugin{}, err
 	}
 	for _, p := range status.Plugins {
-		if p.Name == "scribe" {
+		if p.Name == w.name {
 			return p, nil
 		}
 	}
-	return admin.Plugin{}, errors.New("the host knows no scribe")
+	return admin.Plugin{}, fmt.Errorf("the host knows no %s", w.name)
 }
 
 // until waits for a state of the plugin.
@@ -206,7 +206,16 @@ func (w *world) proves(sum string) {
 // judgeLanes compares the books, of processes that may overlap.
 func (w *world) judgeLanes(book []handling) {
 	w.t.Helper()
-	sent := map[string]int{}
+	if err := checkLanes(book, w.judgeAnswers()); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// judgeAnswers compares what devices have sent with what they have got, on a connection
+// that never ended. It gives how many each has sent.
+func (w *world) judgeAnswers() (sent map[string]int) {
+	w.t.Helper()
+	sent = map[string]int{}
 	for i := range crashDevices {
 		d, _ := w.sim.Device(fmt.Sprintf("device-%d", i+1))
 		sent[d.Token] = int(d.Sent)
@@ -214,14 +223,12 @@ func (w *world) judgeLanes(book []handling) {
 			w.t.Error(err)
 		}
 	}
-	if err := checkLanes(book, sent); err != nil {
-		w.t.Error(err)
-	}
 	c := w.sim.Counts()
-	if c.WrongAcks+c.BadAcks+c.OverLimit+c.DuplicateDown > 0 {
+	if c.WrongAcks+c.BadAcks+c.OverLimit+c.DuplicateDown > 0 || c.Downstreams != c.Created {
 		w.t.Errorf("books of the simulator: %+v", c)
 	}
 	w.t.Logf("%d upstreams, %d answers", c.Created, c.Downstreams)
+	return sent
 }
 
 // checkLanes says what is wrong with the handlings of all devices' upstreams
