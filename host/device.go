@@ -31,14 +31,16 @@ func deviceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "device",
 		Short: "Be a device of a gateway: send to it, and get what comes down",
-		Long: `Talks to a gateway as an app on a device does, to try a gateway and its plugins. It
-asks no running host, and needs no config.`,
+		Long: `send and listen talk to a gateway as an app on a device does, to try a gateway and its
+plugins. They ask no running host, and need no config. bindings and unbind ask the
+running host which device belongs to which user.`,
 		Example: `  balhost device send --url http://127.0.0.1:5281 --token devtoken --from phone-7 --category com.example.echo text=hello
-  balhost device listen --url http://127.0.0.1:5281 --token devtoken --from phone-7`,
+  balhost device listen --url http://127.0.0.1:5281 --token devtoken --from phone-7
+  balhost device bindings alice`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(deviceSendCommand(), deviceListenCommand())
+	cmd.AddCommand(deviceSendCommand(), deviceListenCommand(), bindingsCommand(), unbindCommand())
 	return cmd
 }
 

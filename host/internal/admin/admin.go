@@ -56,6 +56,10 @@ type Functions struct {
 	StateValue func(plugin, key string) (json.RawMessage, error)
 	// DeleteState deletes of it, and returns how many keys.
 	DeleteState func(ctx context.Context, plugin string, o StateOrder) (int, error)
+	// Bindings lists which device belongs to which user of a session's gateway.
+	Bindings func(BindingQuery) (BindingPage, error)
+	// Unbind takes devices from their users, and returns how many; gone are those that nobody had.
+	Unbind func(context.Context, UnbindOrder) (Unbound, error)
 	// Pause gives a plugin no more events until Resume. A restart of the host keeps the pause.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.

@@ -35,6 +35,7 @@ type host struct {
 
 	spans   []entry.Span
 	deleted []StateOrder
+	queries []BindingQuery
 
 	retries []Retry
 
@@ -106,6 +107,15 @@ func (h *host) functions() Functions {
 			defer h.mu.Unlock()
 			h.deleted = append(h.deleted, o)
 			return 3, h.fails
+		},
+		Bindings: func(q BindingQuery) (BindingPage, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.queries = append(h.queries, q)
+			return BindingPage{Next: "bob"}, h.fails
+		},
+		Unbind: func(_ context.Context, o UnbindOrder) (Unbound, error) {
+			return Unbound{Done: len(o.From) - 1, Gone: o.From[:1]}, h.fails
 		},
 		Backup: func(_ context.Context, w io.Writer, perSecond int64) error {
 			h.mu.Lock()

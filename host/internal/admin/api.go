@@ -192,7 +192,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/state, /v1/retries, POST /v1/messages, POST /v1/messages/cancel, POST /v1/retries/now, POST /v1/state/PLUGIN/delete, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/state, /v1/bindings, /v1/retries, POST /v1/messages, POST /v1/messages/cancel, POST /v1/retries/now, POST /v1/state/PLUGIN/delete, POST /v1/bindings/delete, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
 }
 
 // answer answers with what the host did, or why it did not.

@@ -113,6 +113,8 @@ func (s *Server) routes(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/state", s.api.stateOwners)
 	mux.HandleFunc("GET /v1/state/{plugin}", s.api.state)
 	mux.HandleFunc("POST /v1/state/{plugin}/delete", s.api.deleteState)
+	mux.HandleFunc("GET /v1/bindings", s.api.bindings)
+	mux.HandleFunc("POST /v1/bindings/delete", s.api.unbind)
 	mux.HandleFunc("GET /v1/retries", s.api.retries)
 	mux.HandleFunc("POST /v1/retries/now", s.api.retryNow)
 	mux.HandleFunc("POST /v1/plugins/{name}/pause", s.api.plugin(o.Functions.Pause))

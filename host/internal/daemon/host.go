@@ -76,6 +76,8 @@ func (h *host) functions() admin.Functions {
 		State:       h.state,
 		StateValue:  h.stateValue,
 		DeleteState: h.deleteState,
+		Bindings:    h.bindings,
+		Unbind:      h.unbind,
 		Retries:     h.retries,
 		RetryNow:    h.retryNow,
 		Pause:       h.known(h.dispatch.Pause),

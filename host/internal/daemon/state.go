@@ -15,8 +15,8 @@ const deletedAtOnce = 500
 
 // stateOf returns an error if that is nobody's state whom a person may ask about.
 func stateOf(plugin string) error {
-	if plugin == entry.HostState {
-		return entry.NoSuch("there is no plugin %q", plugin)
+	if entry.OwnState(plugin) {
+		return entry.NoSuch("there is no plugin %q: what begins with ~ is the host's own", plugin)
 	}
 	return nil
 }

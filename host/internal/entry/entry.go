@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"balhost/sdk/message"
@@ -217,6 +218,10 @@ type Cancel struct {
 // HostState is the owner of the host's own state, such as which plugins are paused.
 // No plugin's file can have this name.
 const HostState = "~dispatch"
+
+// OwnState reports whether the host itself owns this state: its names begin with ~, as
+// no plugin's does.
+func OwnState(owner string) bool { return strings.HasPrefix(owner, "~") }
 
 // Write sets or deletes one key of a plugin's state.
 type Write struct {

@@ -188,7 +188,7 @@ func (b *bindings) fix(ctx context.Context, from string) error {
 		err := b.get(&c, key, &who)
 		if err == nil && !who.Fixed {
 			if who.User != "" {
-				err = b.count(&c, key, -1)
+				err = errors.Join(b.drop(&c, who.User, from), b.count(&c, key, -1))
 			}
 			c.Writes = append(c.Writes, entry.Write{Key: key, Value: marshal(owner{Fixed: true})})
 			err = cmp.Or(err, b.commit(ctx, c))

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +36,25 @@ func (s *store) Get(owner, key string) (json.RawMessage, uint64, error) {
 		return nil, 0, fmt.Errorf("%s: %d bytes of key", owner, len(key))
 	}
 	return s.values[key], s.at[key], nil
+}
+
+func (s *store) List(owner string, span entry.Span) (l entry.Listing, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owner != StateOwner {
+		return l, fmt.Errorf("%s is not the gateway", owner)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.values)) {
+		if !strings.HasPrefix(key, span.Prefix) || key <= span.After {
+			continue
+		}
+		if len(l.Items) == span.Keys {
+			l.More = true
+			break
+		}
+		l.Items = append(l.Items, entry.Item{Key: key, Value: s.values[key], Version: s.at[key]})
+	}
+	return l, s.wrong
 }
 
 func (s *store) Update(owner string, c entry.Changes, done func(error)) {

@@ -51,6 +51,7 @@ type Outbox interface { //house:wide a route lives, is asked, and is answered fo
 // State keeps what is bound to a user: its devices.
 type State interface {
 	Get(owner, key string) (value json.RawMessage, version uint64, err error)
+	List(owner string, s entry.Span) (entry.Listing, error)
 	Update(owner string, c entry.Changes, done func(error))
 }
 

@@ -14,7 +14,7 @@ func (l *Ledger) StateOwners(ctx context.Context) (owners []entry.StateOwner, er
 	err = closedAs(l.state.Moment(func(m *state.Moment) error {
 		return m.Scan([]byte{kindValue}, []byte{kindValue}, func(key, record []byte) (bool, error) {
 			name, own, _ := bytes.Cut(key[1:], []byte{0})
-			if string(name) == entry.HostState {
+			if entry.OwnState(string(name)) {
 				return true, nil
 			}
 			if n := len(owners); n == 0 || owners[n-1].Plugin != string(name) {
