@@ -175,7 +175,10 @@ func (f *findings) look(cfg config.Config) {
 			f.Plugins = append(f.Plugins, pluginFinding{c.Name, "plugin", c.Note, c.SHA256})
 		}
 	}
-	for name := range cfg.Plugins {
+	for name, p := range cfg.Plugins {
+		if p.Debug {
+			f.note("plugin %q has debug = true: it has no handler_timeout, and nothing notices when it hangs; take it out when you are done", name)
+		}
 		if !slices.ContainsFunc(f.Plugins, func(p pluginFinding) bool { return p.Name == name && p.Verdict == "plugin" }) {
 			var names []string
 			for _, p := range f.Plugins {

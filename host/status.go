@@ -142,6 +142,9 @@ func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
 	if s.Refusal != nil {
 		p("%s", refused(s, now))
 	}
+	if s.Debug {
+		p("debug = true: nothing notices when it hangs; take that out of its block in the config when you are done")
+	}
 	if s.Paused {
 		p("paused; balhost resume %s", s.Name)
 	}

@@ -70,6 +70,7 @@ func (c *checker) plugin(b filePlugin) Plugin {
 		OnRemove:       c.oneOf(b.OnRemove, d.OnRemove, "stop", "keep"),
 		SHA256:         strings.ToLower(c.text(b.SHA256, "")),
 		MemoryMax:      c.size(b.MemoryMax, 0, 0, 1<<20*gib),
+		Debug:          c.boolean(b.Debug, false),
 		Config:         c.object(b.Config),
 		Env:            c.environment(b.Env),
 	}

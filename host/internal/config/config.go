@@ -187,6 +187,7 @@ type Plugin struct {
 	OnRemove       string          // when the file is removed: stop or keep the plugin
 	SHA256         string          // hex, lower case: only this content may run; "": any content
 	MemoryMax      int64           // bytes; a plugin that uses more is killed; 0: no limit
+	Debug          bool            // it may be stopped in a debugger: no time is too long, one process at a time
 	Config         json.RawMessage // a JSON object, the plugin's own; nil without one
 	Env            Environment     // added to what every plugin gets; nil without one
 }

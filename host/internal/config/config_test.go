@@ -95,6 +95,7 @@ plugin "echo" {
   sha256          = "ABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABABAB"
   memory_max      = "64MiB"
   config          = { b = [1, 2.5, true, null], a = { k = "v <&>" } }
+  debug           = true
   env             = { HTTPS_PROXY = env("KEY"), lc_all = "" }
   restart_backoff {
     min = "10ms"
@@ -145,7 +146,7 @@ log {
 		Plugins: map[string]Plugin{"echo": {
 			Name: "echo", Categories: []string{"x", "*"}, Order: "key:data.room", MaxAttempts: 0,
 			HandlerTimeout: 7 * time.Second, DrainTimeout: 0, StartTimeout: 9 * time.Second, RestartBackoff: Backoff{10 * time.Millisecond, 11 * time.Millisecond},
-			SuspectAfter: 8, MaxInFlight: 9, Strategy: "recreate", Probation: 10 * time.Second, OnRemove: "keep", SHA256: "abababababababababababababababababababababababababababababababab", MemoryMax: 64 * mib, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
+			SuspectAfter: 8, MaxInFlight: 9, Strategy: "recreate", Probation: 10 * time.Second, OnRemove: "keep", SHA256: "abababababababababababababababababababababababababababababababab", MemoryMax: 64 * mib, Debug: true, Config: json.RawMessage(`{"a":{"k":"v <&>"},"b":[1,2.5,true,null]}`),
 			Env: Environment{"HTTPS_PROXY": "from env", "lc_all": ""},
 		}},
 		Ledger: Ledger{DedupWindow: 12 * time.Hour, Retention: time.Hour, DiskSoft: 2 << 20, DiskHard: 1 << 20, Inodes: 13},

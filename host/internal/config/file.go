@@ -127,6 +127,7 @@ type filePlugin struct {
 	OnRemove       *hcl.Attribute `hcl:"on_remove,optional"`
 	SHA256         *hcl.Attribute `hcl:"sha256,optional"`
 	MemoryMax      *hcl.Attribute `hcl:"memory_max,optional"`
+	Debug          *hcl.Attribute `hcl:"debug,optional"`
 	Config         *hcl.Attribute `hcl:"config,optional"`
 	Env            *hcl.Attribute `hcl:"env,optional"`
 

@@ -167,6 +167,7 @@ func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
 		KeepRemoved:    p.OnRemove == "keep",
 		SHA256:         p.SHA256,
 		MemoryMax:      p.MemoryMax,
+		Debug:          p.Debug,
 		Config:         p.Config,
 		Env:            p.Env.Reveal(),
 	}

@@ -160,7 +160,10 @@ func (in *Instance) remove(number uint64) (*delivery, bool) {
 
 // encode makes the delivery of an event. A plugin knows sessions by their names.
 func (d *Dispatcher) encode(in *Instance, b entry.Body, number uint64, attempt int) *wire.Delivery {
-	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt), TimeoutMs: uint32(in.HandlerTimeout.Milliseconds())}
+	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt)}
+	if !in.Debug {
+		m.TimeoutMs = uint32(in.HandlerTimeout.Milliseconds())
+	}
 	switch {
 	case b.Upstream != nil:
 		u := wire.UpstreamToProto(b.Upstream)

@@ -68,9 +68,10 @@ type Facts struct {
 	Timer          bool          // the same, and without one it can set no timer
 	Offsets        bool          // it finds an upstream's data in the raw payload; others get the data by itself
 	MaxAttempts    int           // then dead letters; 0: for ever
-	HandlerTimeout time.Duration // then the handler's context ends
+	HandlerTimeout time.Duration // then the handler's context ends; with Debug never
 	MaxInFlight    int           // deliveries without a result at once
 	SuspectAfter   int           // an event in flight at so many deaths is tried alone; 0: never
 	Alone          bool          // no second process can run beside it: suspects are tried in this one
+	Debug          bool          // a person may stop it in a debugger: no handler of it is late or stuck
 	Trier          bool          // it is a second process, for suspects only
 }

@@ -39,6 +39,6 @@ func Facts(o PluginOptions, m *wire.Manifest) (instance.Facts, error) {
 		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(), Timer: m.GetTimer(),
 		Offsets:     slices.Contains(m.GetCapabilities(), wire.Offsets),
 		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
-		Alone: o.Strategy == Recreate,
+		Alone: o.Strategy == Recreate, Debug: o.Debug,
 	}, nil
 }

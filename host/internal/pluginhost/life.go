@@ -164,7 +164,9 @@ func (l *life) live(ctx, host context.Context) error {
 func (l *life) serve(ctx, host context.Context) error {
 	var guards errgroup.Group
 	guarding, stop := context.WithCancel(ctx)
-	guards.Go(func() error { return l.ping(guarding) })
+	if !l.options.Debug {
+		guards.Go(func() error { return l.ping(guarding) })
+	}
 	if l.options.MemoryMax > 0 {
 		guards.Go(func() error { return l.weigh(guarding) })
 	}

@@ -75,6 +75,9 @@ type PluginOptions struct {
 	// answers, and Configure; 0: 30 s. It counts from the next start on, so it is no
 	// part of the fingerprint.
 	StartTimeout time.Duration `json:"-"`
+	// Debug: a person may stop it in a debugger. See debugged. False, it is no part of
+	// the fingerprint, as before it was there.
+	Debug bool `json:",omitempty"`
 	// Env are variables beside those that every plugin gets. They may be secrets:
 	// nothing shows them. Empty, it is no part of the fingerprint, as before it was there.
 	Env map[string]string `json:",omitempty"`
@@ -82,10 +85,25 @@ type PluginOptions struct {
 
 // filled are the options with what must not be zero.
 func (o PluginOptions) filled() PluginOptions {
+	if o.Debug {
+		o = o.debugged()
+	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.RestartMin = cmp.Or(o.RestartMin, time.Second)
 	o.RestartMax = max(cmp.Or(o.RestartMax, 60*time.Second), o.RestartMin)
 	o.Strategy = cmp.Or(o.Strategy, Handover)
+	return o
+}
+
+// untimed is the limit of what may take as long as a person likes.
+const untimed = 365 * 24 * time.Hour
+
+// debugged are the options of a plugin that a person may stop in a debugger, or start
+// under one. Nothing that takes long is a mistake, and neither is a process that the person
+// ends. There is one process at a time, since one can have the debugger's port.
+func (o PluginOptions) debugged() PluginOptions {
+	o.HandlerTimeout, o.StartTimeout = untimed, untimed
+	o.SuspectAfter, o.Probation, o.Strategy = 0, 0, Recreate
 	return o
 }
 
@@ -99,11 +117,14 @@ func fingerprint(o PluginOptions) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// variables is Env as a process takes it.
+// variables are Env, and how a starter knows that it shall open a debugger's port.
 func (o PluginOptions) variables() []string {
 	var env []string
 	for name, value := range o.Env {
 		env = append(env, name+"="+value)
+	}
+	if o.Debug {
+		env = append(env, "BALHOST_DEBUG=1")
 	}
 	return env
 }

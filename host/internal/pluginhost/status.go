@@ -95,7 +95,7 @@ func (s *supervisor) show(d policy.Decision) {
 	}
 	known := l != nil && l.known
 	if known {
-		st.PID, st.Started = l.process.PID(), l.began
+		st.PID, st.Started, st.Debug = l.process.PID(), l.began, l.options.Debug
 		st.Version, st.Categories = plain.Line(l.manifest.GetVersion(), 64), l.facts.Claim.Categories
 	}
 	s.status, s.shown = st, l

@@ -222,6 +222,9 @@ func (s *supervisor) launch(ctx context.Context, p *policy.Process) {
 	if s.policy.Record.HasProven(p.Version.SHA256) {
 		l.places = s.host.proven
 	}
+	if l.options.Debug {
+		s.log.Warn("plugin runs with debug = true: no handler_timeout, no start_timeout, no pings; nothing notices when it hangs")
+	}
 	if l.trier {
 		s.log.Info("a second process is started to try suspects in")
 	}

@@ -49,6 +49,7 @@ type Process struct {
 	NextStart  time.Time   `json:"next_start,omitzero"`    // in state backoff: when it is started again
 	Probation  time.Time   `json:"probation,omitzero"`     // new content is watched until then, and until it has handled an event if there is one; if it does badly, it is rolled back
 	Previous   []string    `json:"previous,omitempty"`     // sha256 of contents that rollback can go to, the newest first
+	Debug      bool        `json:"debug,omitempty"`        // it may stand in a debugger: nothing notices that it hangs
 	Pinned     bool        `json:"pinned,omitempty"`       // rolled back by a person: stays until the file changes
 	Memory     int64       `json:"memory_bytes,omitempty"` // resident, of the process alone
 	Refusal    *Refusal    `json:"last_refusal,omitempty"` // nil if later content was accepted
