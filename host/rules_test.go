@@ -76,6 +76,7 @@ var place = map[string]tier{
 	"host/internal/admin":               engine,
 	"host/internal/daemon":              wiring,
 	"host/internal/hangup":              wiring,
+	"host/internal/plugincheck":         wiring,
 	"host":                              wiring,
 	"host/internal/ccssim":              peer,
 	"host/internal/fcmsim":              peer,

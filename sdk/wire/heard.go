@@ -45,6 +45,14 @@ func (h *heard) unmarshal(b []byte) error {
 	return nil
 }
 
+// ReadPluginFrame reads a plugin's frame as the host does: what a string that is not UTF-8
+// stands in is a REJECT, or no call. An error means that b is no frame at all.
+func ReadPluginFrame(b []byte) (*PluginFrame, error) {
+	var h heard
+	err := h.unmarshal(b)
+	return h.frame, err
+}
+
 // mend reads a field of a frame that protobuf refuses.
 func (h *heard) mend(field []byte) (*PluginFrame, error) {
 	whole, wrong, err := cleaned(field, (&PluginFrame{}).ProtoReflect().Descriptor())

@@ -150,7 +150,8 @@ func (h *host) apiOptions() admin.Options {
 	}
 }
 
-func pluginOptions(p config.Plugin) pluginhost.PluginOptions {
+// PluginOptions are what a plugin's block means.
+func PluginOptions(p config.Plugin) pluginhost.PluginOptions {
 	return pluginhost.PluginOptions{
 		Categories:     p.Categories,
 		Order:          p.Order,

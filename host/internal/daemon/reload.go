@@ -43,7 +43,7 @@ func (h *host) labels() entry.Senders {
 }
 
 func (h *host) pluginOptions(name string) pluginhost.PluginOptions {
-	return pluginOptions(h.config().Plugin(name))
+	return PluginOptions(h.config().Plugin(name))
 }
 
 // known wraps an action on a plugin: an unknown plugin name is an error.

@@ -72,12 +72,12 @@ const (
 // it ended; after the end of ctx it is ctx's cause. The end of host shortens the
 // draining.
 func (l *life) run(ctx, host context.Context) error {
-	program, env := l.program()
+	path, env := program(l.store, l.version.SHA256, l.options)
 	l.limits = l.host.limits
 	if t := l.options.StartTimeout; t != 0 {
 		l.limits.Handshake, l.limits.Answer, l.limits.configure = t, t, t
 	}
-	l.process = l.host.parent.New(program, l.store.Work(), env, l.lines, l.limits.Limits)
+	l.process = l.host.parent.New(path, l.store.Work(), env, l.lines, l.limits.Limits)
 	place, err := l.host.enter(l.places, ctx.Done()) // not all at once: a machine has few processors
 	if err != nil {
 		return err
@@ -110,14 +110,14 @@ func (l *life) run(ctx, host context.Context) error {
 	return err
 }
 
-// program is what is started, with its variables. A folder's program is told where its
-// copy is, and Python leaves that as it is.
-func (l *life) program() (path string, env []string) {
-	path, folder := l.store.Program(l.version.SHA256)
+// program is what is started of a content, with its variables. A folder's program is told
+// where its copy is, and Python leaves that as it is.
+func program(store *artefact.Store, sha256 string, o PluginOptions) (path string, env []string) {
+	path, folder := store.Program(sha256)
 	if folder != "" {
 		env = []string{"PYTHONDONTWRITEBYTECODE=1", "BALHOST_PLUGIN_DIR=" + folder}
 	}
-	return path, append(env, l.options.variables()...)
+	return path, append(env, o.variables()...)
 }
 
 // live is a life in its order: start, handshake, connection, health, Describe,

@@ -40,6 +40,15 @@ func Scan(dir string, b Bounds) (Found, error) {
 	return all, nil
 }
 
+// Find is Scan for one name. A Fault says why the entry is no plugin's file.
+func Find(dir, name string, b Bounds) (File, error) {
+	f, _, none := examine(dir, name, b)
+	if none != "" {
+		return File{}, Fault(none)
+	}
+	return f, nil
+}
+
 // Found is what a look into the plugins folder brought, by name.
 type Found struct {
 	Present map[string]File

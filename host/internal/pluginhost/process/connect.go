@@ -23,10 +23,10 @@ import (
 // Start starts the process and connects to it. It returns when the plugin has made
 // its handshake and says that it is well. After an error too, End and Close follow.
 func (p *Process) Start(ctx context.Context) (*wire.Client, error) {
-	if err := p.shake(); err != nil {
+	if err := p.Shake(); err != nil {
 		return nil, err
 	}
-	return p.connect(ctx)
+	return p.Connect(ctx)
 }
 
 // Abort kills the process and ends a Start that is under way.
@@ -35,8 +35,8 @@ func (p *Process) Abort(reason string) {
 	p.hangUp()
 }
 
-// shake starts the process and reads its handshake.
-func (p *Process) shake() error {
+// Shake starts the process and reads its handshake. It is the first half of Start.
+func (p *Process) Shake() error {
 	if err := openSockets(p.parent.sockets); err != nil { // a cleaner of temporary files may have removed it
 		return fmt.Errorf("can't be started: %w", err)
 	}
@@ -45,6 +45,7 @@ func (p *Process) shake() error {
 		return err
 	}
 	limit := p.limits.Handshake
+	p.tls = secrets.clientTLS()
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake,
 		VersionedPlugins: wire.Plugins(nil),
@@ -52,7 +53,7 @@ func (p *Process) shake() error {
 			p.env, p.socketDir = append(append(p.env, spec.Env...), wire.HostCertVariable+"="+string(secrets.host.certPEM())), socketDir
 			return asRunner{p}, secrets.write(socketDir)
 		},
-		TLSConfig:        secrets.clientTLS(),
+		TLSConfig:        p.tls,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     2 * limit, // our limit ends it earlier, and gives the reason
 		SkipHostEnv:      true,
@@ -63,9 +64,10 @@ func (p *Process) shake() error {
 		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithChainStreamInterceptor(p.see)),
 	})
 	defer time.AfterFunc(limit, func() { p.Kill(fmt.Sprintf("hangs: no handshake within %v (start_timeout)", limit)) }).Stop()
-	_, err = p.client.Start()
+	address, err := p.client.Start()
 	switch flaw := p.handshake.flaw.Load(); {
 	case err == nil:
+		p.address = address.String()
 		return nil
 	case flaw != nil:
 		return artefact.Fault(*flaw)
@@ -91,8 +93,9 @@ func (p *Process) hangUp() {
 	}
 }
 
-// connect makes the connection and asks whether the plugin is well.
-func (p *Process) connect(ctx context.Context) (*wire.Client, error) {
+// Connect makes the connection and asks whether the plugin is well. It is the second half
+// of Start.
+func (p *Process) Connect(ctx context.Context) (*wire.Client, error) {
 	limit := p.limits.Answer
 	// go-plugin's Client and Ping take no deadline. While Client waits, go-plugin
 	// doesn't notice the process's end.

@@ -20,6 +20,11 @@ func (k kin) restrict() {
 	k.each(func(p *os.Process) error { return restrict(p.Pid) })
 }
 
+// count is how many there are.
+func (k kin) count() int {
+	return len(k.each(func(*os.Process) error { return nil }))
+}
+
 // each calls do with each of them that there is, and returns the numbers of those
 // where that worked.
 func (k kin) each(do func(*os.Process) error) (pids []int) {

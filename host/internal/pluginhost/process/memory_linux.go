@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,19 @@ import (
 // started: its children, theirs, and its group. 0: it is gone. Pages that they share
 // count for each.
 func Memory(pids ...int) []int64 {
+	return sum(pids, func(p kinsman) int64 { return p.resident })
+}
+
+// CPU is the time that a process has used with all that it has started, to 10 ms.
+func CPU(pid int) time.Duration {
+	return time.Duration(sum([]int{pid}, func(p kinsman) int64 { return p.ticks })[0]) * time.Second / ticksPerSecond
+}
+
+// ticksPerSecond is the unit of times in /proc on all of Linux's platforms that Go has.
+const ticksPerSecond = 100
+
+// sum is what of says of each of these processes and of all that it has started.
+func sum(pids []int, what func(kinsman) int64) []int64 {
 	sums := make([]int64, len(pids))
 	of := map[int]int{} // what counts for which of pids
 	for i, pid := range pids {
@@ -22,10 +36,10 @@ func Memory(pids ...int) []int64 {
 	for pid, p := range all {
 		for up, hops := pid, 0; up > 1 && hops < maxHops; up, hops = all[up].parent, hops+1 {
 			if i, ok := of[up]; ok {
-				sums[i] += p.resident
+				sums[i] += what(p)
 				break
 			} else if i, ok := of[all[up].group]; ok {
-				sums[i] += p.resident
+				sums[i] += what(p)
 				break
 			}
 		}
@@ -41,6 +55,7 @@ const maxHops = 64
 type kinsman struct {
 	parent, group int
 	resident      int64 // bytes
+	ticks         int64 // of CPU
 }
 
 // processes are all that there are, by number.
@@ -53,15 +68,15 @@ func processes() map[int]kinsman {
 			continue
 		}
 		// Spec: proc_pid_stat(5): behind the name, which may have blanks and brackets in
-		// it, follow the state, the parent, the group; the 24th field is the resident set
-		// in pages.
+		// it, follow the state, the parent, the group; the 14th and 15th field are the
+		// ticks of CPU, the 24th is the resident set in pages.
 		text, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
 		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 		if err != nil || len(fields) < 22 {
 			continue
 		}
 		number := func(i int) int { n, _ := strconv.Atoi(string(fields[i])); return n } // the system writes numbers
-		all[pid] = kinsman{parent: number(1), group: number(2), resident: int64(number(21)) * int64(os.Getpagesize())}
+		all[pid] = kinsman{parent: number(1), group: number(2), resident: int64(number(21)) * int64(os.Getpagesize()), ticks: int64(number(11)) + int64(number(12))}
 	}
 	return all
 }

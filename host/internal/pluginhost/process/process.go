@@ -1,6 +1,7 @@
 package process
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -44,12 +45,15 @@ type Process struct {
 	exited chan struct{} // closed when it was awaited, its kin killed and its last words read
 
 	client  *plugin.Client // nil before shake
+	address string         // of its socket, after shake
+	tls     *tls.Config    // of the host's end; nil before shake
 	dialled bool           // client has its connection
 	conn    atomic.Pointer[grpc.ClientConn]
 	died    bool // exited before it was asked or made to
 
 	mu     sync.Mutex // guards what follows
 	live   bool       // pid is ours to signal: started and not reaped yet
+	left   int        // processes that it had started and that lived when it had exited
 	killed string     // why we killed it; "": we didn't
 }
 
@@ -117,10 +121,11 @@ func (p *Process) fork() (err error) {
 // words. A grandchild that has escaped and holds a pipe can delay these by a second.
 func (p *Process) await(pipes ...*os.File) {
 	reap(p.cmd, func() {
+		left := p.kin.count()
 		p.signal(syscall.SIGKILL) // what is left of the group
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.live = false
+		p.live, p.left = false, left
 	})
 	p.parent.awaited(p.cmd.Process.Pid)
 	if _, left := p.kin.end(kinTime); left {

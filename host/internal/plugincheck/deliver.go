@@ -1,0 +1,69 @@
+package plugincheck
+
+import (
+	"context"
+	"time"
+
+	"balhost/sdk/wire"
+)
+
+const (
+	mendEnd    = "§4: each delivery ends with its number in done, or with a Result"
+	mendSample = "§4: that is allowed; give data that the plugin takes, with --data (and --category, --config), so that more can be checked"
+)
+
+// kindRow is the row of one kind of event.
+func kindRow(name string) func(*check, context.Context) finding {
+	return with(func(c *check, _ context.Context, l *life) finding {
+		for _, k := range kinds4(l.manifest) {
+			if k.name == name && k.has {
+				return c.tryKind(l, k)
+			}
+		}
+		return none("it has no handler for it")
+	})
+}
+
+// tryKind delivers samples of a kind, one after the other.
+func (c *check) tryKind(l *life, k kind) finding {
+	n := 1
+	if k.name == "upstream" {
+		n = len(c.o.Data)
+	}
+	said, good := "", false
+	for i := range n {
+		d := &delivery{event: k.make(c, l, i)}
+		if !l.session.finish(c.o.Patience, d) {
+			return c.survived(fails(mendEnd, "it has not ended within %v", c.o.Patience), l)
+		}
+		c.seen.note(d)
+		good = good || d.result.GetCode() == wire.Result_DONE
+		if text := says(d.result); said == "" {
+			said = text + " after " + took(d.over.Sub(d.began))
+		} else {
+			said += "; " + text
+		}
+	}
+	if !good {
+		return warns(mendSample, "%s", said)
+	}
+	return ok("%s", said)
+}
+
+// finish delivers, and waits until all have ended.
+func (s *session) finish(limit time.Duration, ds ...*delivery) bool {
+	s.deliver(ds...)
+	return s.await(limit, ds...)
+}
+
+// await waits until all have ended.
+func (s *session) await(limit time.Duration, ds ...*delivery) bool {
+	return s.until(limit, func() bool {
+		for _, d := range ds {
+			if d.over.IsZero() {
+				return false
+			}
+		}
+		return true
+	})
+}
