@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,10 +15,6 @@ import (
 	"balhost/host/internal/backup"
 	"balhost/host/internal/config"
 )
-
-// syncEvery is how many bytes are written between two syncs of a backup's file. One
-// large sync at the end would delay the acks.
-const syncEvery = 4 << 20
 
 // made is the result of backup; its JSON is a contract with scripts.
 type made struct {
@@ -130,10 +124,9 @@ func copyBackup(ctx context.Context, to io.Writer, from io.Reader, tell func(don
 
 // backupFile is the file or pipe that a backup is written to.
 type backupFile struct {
-	path     string // "": only w
-	w        io.Writer
-	f        *os.File
-	unsynced int
+	io.Writer
+	path string       // "": a pipe
+	file *backup.File // nil: a pipe, or it is not made yet, or it is kept
 }
 
 func backupTo(cmd *cobra.Command, path string) (*backupFile, error) {
@@ -148,64 +141,33 @@ func backupTo(cmd *cobra.Command, path string) (*backupFile, error) {
 	if s, ok := w.(*stdout); ok { // which accepts everything when nobody reads
 		w = s.file
 	}
-	return &backupFile{w: w}, nil
+	return &backupFile{Writer: w}, nil
 }
-
-func (b *backupFile) part() string { return b.path + ".part" }
 
 // open makes the file when the host begins to answer.
 func (b *backupFile) open() (err error) {
 	if b.path == "" {
 		return nil
 	}
-	b.f, err = os.OpenFile(b.part(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	b.w = b.f
+	b.file, err = backup.Create(b.path)
+	b.Writer = b.file
 	return err
-}
-
-func (b *backupFile) Write(p []byte) (int, error) {
-	n, err := b.w.Write(p)
-	if b.unsynced += n; err == nil && b.f != nil && b.unsynced >= syncEvery {
-		b.unsynced = 0
-		err = b.f.Sync()
-	}
-	return n, err
 }
 
 // keep gives the complete file its name.
 func (b *backupFile) keep() error {
-	if b.f == nil {
+	f := b.file
+	if b.file = nil; f == nil {
 		return nil
 	}
-	f := b.f
-	b.f = nil
-	err := errors.Join(f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(b.part(), b.path)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(b.path))
-	}
-	return err
+	return f.Keep()
 }
 
 // drop removes a file that was not kept.
 func (b *backupFile) drop() {
-	if b.f != nil {
-		b.f.Close() //nolint:errcheck // it is removed
-		if err := os.Remove(b.part()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return
-		}
+	if b.file != nil {
+		b.file.Drop() //nolint:errcheck // the error that matters was returned; what is left is named .part
 	}
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
 
 // watchProgress shows on a terminal how much of a backup is done; -1 clears the line.

@@ -1,8 +1,7 @@
 // Package backup is the format of a backup file, and says whether a file is whole. It
-// does not know what the records mean. It uses only an io.Writer or an io.Reader: the
-// host writes a backup to a command, and the command writes it to a disk or a pipe. It
-// keeps P10: a file that is cut off, damaged or newer is refused. Start at [NewWriter]
-// and [NewReader].
+// does not know what the records mean. The host writes a backup to a command, and the
+// command writes it to a [File] or a pipe. It keeps P10: a file that is cut off, damaged
+// or newer is refused. Start at [NewWriter] and [NewReader].
 //
 // A file begins with a line of text that has the version. Then come blocks: a [Header],
 // blocks of records, and an end. The end has the number of records and a checksum of

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/state"
 	"balhost/sdk/outlet"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,7 +31,7 @@ const exitRecover = 75
 func Run(ctx context.Context, cfg config.Config, o Options) error {
 	limitMemory()
 	err := Answers("data_dir "+cfg.DataDir, func() error {
-		if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		if err := state.MakeFolder(cfg.DataDir); err != nil {
 			return fmt.Errorf("make data_dir: %w", err)
 		}
 		return mend.Access(cfg.DataDir, config.Own...)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"balhost/host/internal/state"
 )
 
 // Space is what a file system has left for an unprivileged user.
@@ -94,7 +96,7 @@ func (r *room) wait() <-chan struct{} {
 // openDisk prepares the folder. It deletes the ballast if badger could not open
 // otherwise, and makes it when there is plenty of space.
 func (l *Ledger) openDisk() (err error) {
-	if err := os.MkdirAll(l.o.Dir, 0o700); err != nil {
+	if err := state.MakeFolder(l.o.Dir); err != nil {
 		return err
 	}
 	free, err := l.o.Statfs(l.o.Dir)

@@ -54,7 +54,7 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	if err := o.vacant(); err != nil {
 		return Restored{}, err
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := state.MakeFolder(o.Dir); err != nil {
 		return Restored{}, err
 	}
 	about := b.Header().About

@@ -41,6 +41,8 @@ var teeth = []struct {
 	{"a segment freed too early", "TestCuts", Change{stateDir + "write.go", "if durable < s.mark.version {", "if false {"}},
 	{"a stale frame taken", "TestCuts", Change{journalDir + "frame.go", "|| binary.LittleEndian.Uint64(b) != c.generation {", "{"}},
 	{"memtable logs trusted", "TestCuts", Change{stateDir + "badger.go", "if found == o.Schema {", "if found == o.Schema && false {"}},
+	{"a restored ledger before its journal", "TestRestoreCuts", Change{ledgerDir + "restore.go", "	err = beginJournal(j, commit, counters)\n", "	err = cmp.Or(os.Rename(o.restoring(), o.db()), beginJournal(j, commit, counters), os.Rename(o.db(), o.restoring()))\n"}},
+	{"a backup's name before its bytes", "TestRestoreCuts", Change{"host/internal/backup/file.go", "f.part.Sync(), f.part.Close()", "f.part.Close()"}},
 	{"a new schema before its tables", "TestUpgradeCuts", Change{stateDir + "upgrade.go", "	err = db.Update(", "	err = setSchema(o.Dir, o.Schema)\n	err = db.Update("}},
 }
 
@@ -50,7 +52,7 @@ var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
 // many as make powercut says.
 func TestPowercut(t *testing.T) {
 	needsLayer(t)
-	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestCuts", small); err != nil {
+	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestRestoreCuts|TestCuts", small); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

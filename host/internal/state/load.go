@@ -101,7 +101,7 @@ func Load(o Options, commit uint64, fill func(put func(Change) error) error) (er
 
 // empty makes a folder, or empties it while nobody else uses it.
 func empty(dir string) (err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := MakeFolder(dir); err != nil {
 		return err
 	}
 	unlock, err := lock(dir)

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"unsafe"
 
@@ -139,14 +138,4 @@ func (s *State) rotate(applied uint64) error {
 		}
 	}
 	return nil
-}
-
-// SyncFolder makes the names in a folder durable.
-func SyncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
