@@ -9,7 +9,7 @@ import (
 // answer answers a call, with mu held, unless its delivery is held.
 func (s *session) answer(c *wire.Call) {
 	if c.GetId() == 0 {
-		s.flaws.add("calls", "a call has the id 0")
+		s.flaws.add("limits", "a call has the id 0")
 		return
 	}
 	d := s.out[c.GetDelivery()]
@@ -63,7 +63,7 @@ func (s *session) reply(c *wire.Call, d *delivery) *wire.Reply {
 	case *wire.Call_Cancel:
 		return wire.NewReply(c.GetId(), nil) // all has gone out
 	}
-	s.flaws.add("calls", "the call %d asks for nothing that the host knows", c.GetId())
+	s.flaws.add("limits", "the call %d asks for nothing that the host knows", c.GetId())
 	return wire.NewReply(c.GetId(), fmt.Errorf("%w: this host does not know the call", wire.ErrInvalid))
 }
 

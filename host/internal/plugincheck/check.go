@@ -26,7 +26,11 @@ type check struct {
 	main    *life      // the process for all rows that need none of their own; nil: none
 	flaws   flaws      // of results, noticed while other rows are checked
 	seen    samples    // what the plugin did with the samples
+	held    *holding   // a delivery whose handler waits; nil: none
+	stuck   bool       // the plugin does nothing else while a handler waits
+	loaded  *loaded    // what came of the load; nil: it was not made yet
 	drained *drained   // how the process ended that was drained; nil: none was
+	spare   *life      // a process that a row has left to the rows that need their own; nil: none
 }
 
 // Rows are the names of all rows, with what each is about.
@@ -139,8 +143,10 @@ func (c *check) vet() finding {
 
 // end ends what still runs.
 func (c *check) end() {
-	if c.main != nil {
-		c.main.kill()
+	for _, l := range []*life{c.main, c.spare} {
+		if l != nil {
+			l.kill()
+		}
 	}
 }
 

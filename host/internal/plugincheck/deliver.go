@@ -26,13 +26,17 @@ func kindRow(name string) func(*check, context.Context) finding {
 
 // tryKind delivers samples of a kind, one after the other.
 func (c *check) tryKind(l *life, k kind) finding {
-	n := 1
-	if k.name == "upstream" {
-		n = len(c.o.Data)
+	var events []*wire.Delivery
+	if k.name != "upstream" {
+		events = append(events, k.make(c, l, 0))
+	} else {
+		for i, data := range c.o.Data { // as they are: a later one may answer an earlier one
+			events = append(events, c.upstreamOf(l, i, data))
+		}
 	}
 	said, good := "", false
-	for i := range n {
-		d := &delivery{event: k.make(c, l, i)}
+	for _, event := range events {
+		d := &delivery{event: event}
 		if !l.session.finish(c.o.Patience, d) {
 			return c.survived(fails(mendEnd, "it has not ended within %v", c.o.Patience), l)
 		}

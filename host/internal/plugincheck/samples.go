@@ -2,6 +2,7 @@ package plugincheck
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -53,18 +54,18 @@ func (s *samples) note(d *delivery) {
 	}
 }
 
-// payload is what CCS brings of a device, with the n-th value where the plugin's lanes are
-// made of, so that lanes differ.
-func (c *check) payload(m *wire.Manifest, device, id string, data json.RawMessage, n int) []byte {
-	order := m.GetOrder()
-	if c.o.Plugin.Order != "" {
-		order = c.o.Plugin.Order
+// laned is a sample of data with the n-th value at the key by which the plugin orders its
+// events, if it does: the host gives out events of one lane one after the other.
+func (c *check) laned(m *wire.Manifest, data json.RawMessage, n int) json.RawMessage {
+	path, isKey := strings.CutPrefix(cmp.Or(c.o.Plugin.Order, m.GetOrder()), "key:data.")
+	if !isKey {
+		return data
 	}
-	if path, isKey := strings.CutPrefix(order, "key:"); isKey {
-		if inData, isData := strings.CutPrefix(path, "data."); isData {
-			data = vary(data, strings.Split(inData, "."), fmt.Sprint("check-", n))
-		}
-	}
+	return vary(data, strings.Split(path, "."), fmt.Sprint("check-", n))
+}
+
+// payload is what a transport brings of a device.
+func (c *check) payload(m *wire.Manifest, device, id string, data json.RawMessage) []byte {
 	head, err := json.Marshal(map[string]string{"from": device, "category": c.category(m), "message_id": id})
 	if err != nil {
 		panic(err) // of strings
@@ -104,14 +105,15 @@ func (c *check) category(m *wire.Manifest) string {
 	return "com.example.check"
 }
 
+// upstreamEvent is a sample in a lane of its own.
 func (c *check) upstreamEvent(l *life, n int) *wire.Delivery {
-	return c.upstreamOf(l, n, c.o.Data[n%len(c.o.Data)])
+	return c.upstreamOf(l, n, c.laned(l.manifest, c.o.Data[n%len(c.o.Data)], n))
 }
 
 // upstreamOf is an upstream with this data, from the n-th device.
 func (c *check) upstreamOf(l *life, n int, data json.RawMessage) *wire.Delivery {
 	device, id := fmt.Sprint("check-device-", n), fmt.Sprint("check-", n)
-	raw := c.payload(l.manifest, device, id, data, n)
+	raw := c.payload(l.manifest, device, id, data)
 	at := bytes.Index(raw, []byte(`,"data":`)) + len(`,"data":`)
 	u := wire.UpstreamToProto(&message.Upstream{
 		ID: ulid.Make().String(), Session: c.o.Sessions[0].Name, From: device, Category: c.category(l.manifest), MessageID: id,

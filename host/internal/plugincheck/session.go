@@ -70,7 +70,7 @@ func (s *session) read() error {
 	for {
 		f, wrong, err := s.recv()
 		if wrong != nil {
-			s.flaws.add("utf-8", "a frame is not protobuf of valid UTF-8: %v", wrong)
+			s.flaws.add("unicode", "a frame is not protobuf of valid UTF-8: %v", wrong)
 		}
 		s.mu.Lock()
 		if err != nil {

@@ -48,8 +48,14 @@ func (p *Process) KillHead() {
 	}
 }
 
-// Kin is how many processes it has started that live.
-func (p *Process) Kin() int { return max(p.kin.count()-1, 0) }
+// Kin is how many processes live that it has started.
+func (p *Process) Kin() int {
+	n := p.kin.count()
+	if p.Runs() {
+		n-- // itself
+	}
+	return max(n, 0)
+}
 
 // Ended says how the process ended, after Exited.
 func (p *Process) Ended() syscall.WaitStatus {
