@@ -118,7 +118,7 @@ plugin "chatroom" {                         # example: write a block only for a 
   on_remove       = "stop"                  # when its file is removed; "keep": it goes on until the host stops
   sha256          = ""                      # accept only a file with this hash; a file NAME.sha256 beside the plugin does the same
   memory_max      = "0B"                    # of all its processes together; above it the plugin is killed, which counts as a crash; 0B is no limit
-  debug           = false                     # true: a debugger may stop it for as long as you like: no handler_timeout, start_timeout, pings, probation and suspects; strategy is "recreate"; BALHOST_DEBUG=1 is set in it (host/README.md)
+  debug           = false                   # true: a debugger may stop it for as long as you like: no handler_timeout, start_timeout, pings, probation and suspects; strategy is "recreate"; BALHOST_DEBUG=1 is set in it (sdk/debugging.md)
   env             = { HTTPS_PROXY = env("HTTPS_PROXY", "") } # example: added to the few variables of its process (plugins/README.md); values are never shown; a change restarts the plugin
   config          = { max_members = 100 }   # example: the plugin's own settings, given to it as JSON; the plugin checks them
 

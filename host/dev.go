@@ -33,6 +33,9 @@ type devFlags struct {
 	http    string
 	gateway string
 	plain   bool
+	plugins []string
+	debug   bool
+	stdin   bool
 }
 
 func devCommand() *cobra.Command {
@@ -54,9 +57,21 @@ You can put your own plugin into the plugins folder while it runs. Over HTTP you
 can make the simulator drain, cut, nack or freeze; see "balhost sim --help". The
 FCM simulator's control is at /fcm/ and the name of its session. On a
 terminal there is a live view, and the log goes to dev.log in data_dir. Without a
-terminal both are printed as lines.`,
+terminal both are printed as lines.
+
+With --plugin it builds your plugin, puts it into the plugins folder, and does both
+again whenever you save a file of it. If a build fails, the plugin that runs goes on.
+The plugin's name is its folder's. An executable file "build" in the folder builds it,
+and leaves it at out/NAME: an executable file, or a folder with one named "plugin". A
+folder of Go needs no such file, and neither does a file, or a folder that is a plugin
+as it is. You see the compiler's errors, the plugin's log, and what virtual devices get.
+A line that you type is sent by a virtual device: DEVICE, a category if it is not the
+plugin's first one, and JSON or key=value. No other devices send, unless you give
+--devices. With --debug it is built for a debugger and may stand in one (debug = true
+in the config); BALHOST_DEBUG=1 is set for its build and in its process.`,
 		Example: `  balhost dev
   balhost dev --devices 1000 --rate 5000
+  balhost dev --plugin ./weather   # and then type: phone-1 {"city":"Oslo"}
   balhost dev --devices 0          # only what you send yourself:
   curl -d '{"from":"phone-1","category":"com.example.echo","data":{"hello":"world"}}' http://127.0.0.1:5280/upstream
   balhost send --session phones --to phone-7 --data '{"hello":"world"}'
@@ -67,6 +82,9 @@ terminal both are printed as lines.`,
 			cfg, err := loadConfig(f.config)
 			if err != nil {
 				return err
+			}
+			if len(f.plugins) > 0 && !cmd.Flags().Changed("devices") {
+				f.devices = 0
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // sent when the terminal is closed
 			defer stop()
@@ -79,6 +97,9 @@ terminal both are printed as lines.`,
 	cmd.Flags().Float64Var(&f.rate, "rate", 100, "messages a second to com.example.echo, all devices together")
 	cmd.Flags().StringVar(&f.http, "http", "127.0.0.1:5280", "the address of the simulator's HTTP control")
 	cmd.Flags().StringVar(&f.gateway, "gateway", "127.0.0.1:5281", "the address of the gateway that dev adds")
+	cmd.Flags().StringArrayVar(&f.plugins, "plugin", nil, "a plugin's `folder` or file: build it and swap it in at each save; can be given again")
+	cmd.Flags().BoolVar(&f.debug, "debug", false, "let the plugins of --plugin stand in a debugger")
+	cmd.Flags().BoolVar(&f.stdin, "stdin", false, "with --plugin: send the lines of stdin, although it is no terminal")
 	cmd.Flags().BoolVar(&f.plain, "plain", false, "print lines instead of the live view, also on a terminal")
 	return cmd
 }
@@ -91,9 +112,16 @@ func devLimits(l config.Ledger) config.Ledger {
 
 // dev runs until ctx ends. The simulator starts first and stops last.
 func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command) (err error) {
+	own, err := newWorkshop(f)
+	if err != nil {
+		return err
+	}
 	cfg.Ledger = devLimits(cfg.Ledger)
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
+	}
+	if err := own.open(cfg); err != nil {
+		return err
 	}
 	live := isTerminal(cmd.OutOrStdout()) && !f.plain
 	logTo, closeLog, err := devLog(cfg, live, cmd)
@@ -101,12 +129,13 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	log := newLogger(cfg.Log, logTo)
 	screen := outlet.New(behind(cmd.OutOrStdout())) // passes the live view's escapes; Ctrl-S must not stop the host
 	screen.Notice(func(uint64) []byte { return nil })
 	defer screen.Close(lastWords)
+	seen := newConsole(own, view{out: screen, file: cmd.OutOrStdout(), live: live})
+	log := seen.logger(cfg.Log, logTo)
 
-	sim, err := devSimulator(cfg, log.Named("sim"))
+	sim, err := devSimulator(cfg, seen, log.Named("sim"))
 	if err != nil {
 		return err
 	}
@@ -121,7 +150,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		return err
 	}
 	gateway.page = control.Addr().String()
-	phones, err := devPhones(cfg, gateway, log.Named("fcm-sim"))
+	phones, err := devPhones(cfg, gateway, seen, log.Named("fcm-sim"))
 	if err != nil {
 		return err
 	}
@@ -129,7 +158,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	if cfg, err = phones.point(cfg); err != nil {
 		return err
 	}
-	cfg = gateway.add(cfg)
+	cfg = own.configure(gateway.add(cfg))
 	mux := http.NewServeMux()
 	mux.Handle("/", sim.Handler())
 	phones.handle(mux)
@@ -156,7 +185,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 				}
 				cfg.Ledger = devLimits(cfg.Ledger)
 				cfg, err = phones.point(cfg)
-				return gateway.add(cfg), err
+				return own.configure(gateway.add(cfg)), err
 			},
 			Exit:    func(code int) { exit(cmd.ErrOrStderr(), code) },
 			Overdue: func() { overdue(cmd.ErrOrStderr(), daemon.StopLimit) },
@@ -169,24 +198,25 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 		g.Go(func() error { return phones.traffic(ctx, client) })
 		g.Go(func() error { return gateway.sockets(ctx) })
 	}
-	g.Go(func() error {
-		v := view{
-			out: screen, file: cmd.OutOrStdout(), live: live, sim: sim, phones: phones, gateway: gateway, host: client, config: cfg, http: control.Addr().String(),
-		}
-		return v.run(ctx)
-	})
+	seen.sim, seen.phones, seen.gateway, seen.host, seen.config, seen.http = sim, phones, gateway, client, cfg, control.Addr().String()
+	seen.greet(cmd.InOrStdin())
+	g.Go(func() error { return seen.run(ctx, cmd.InOrStdin()) })
+	g.Go(func() error { return own.run(ctx, cfg, seen.tell) })
 	if err := g.Wait(); !errors.Is(err, errUnread) {
 		return err
 	}
 	return nil // the reader has seen enough
 }
 
+// devLogName is the log of dev on a terminal, in data_dir.
+const devLogName = "dev.log"
+
 // devLog is where the host's log goes: to dev.log if there is a live view, else with the lines.
 func devLog(cfg config.Config, live bool, cmd *cobra.Command) (io.Writer, func() error, error) {
 	if !live {
 		return cmd.ErrOrStderr(), func() error { return nil }, nil
 	}
-	file, err := os.OpenFile(filepath.Join(cfg.DataDir, "dev.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(filepath.Join(cfg.DataDir, devLogName), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w", err)
 	}
@@ -201,15 +231,15 @@ func withCCS(all []config.Session) []config.Session {
 
 // devSimulator is a simulator that every session with a block ccs can log in to. All
 // of them share it, so they must have its address.
-func devSimulator(cfg config.Config, log hclog.Logger) (*ccssim.Server, error) {
+func devSimulator(cfg config.Config, seen *console, log hclog.Logger) (*ccssim.Server, error) {
 	sessions := withCCS(cfg.Sessions)
 	if len(sessions) == 0 { // nobody logs in to it
-		return ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(cfg.DataDir, "sim-ca.pem"), Log: log})
+		return ccssim.NewServer(ccssim.Options{Listen: "127.0.0.1:0", CAFile: filepath.Join(cfg.DataDir, "sim-ca.pem"), Log: log, OnReceive: seen.byCCS})
 	}
 	first := sessions[0]
 	o := ccssim.Options{
 		Listen: first.CCS.Address, CAFile: first.CCS.TLS.CAFile, SenderID: first.SenderID, ServerKey: first.CCS.ServerKey.Reveal(),
-		Senders: map[string]string{}, Log: log,
+		Senders: map[string]string{}, Log: log, OnReceive: seen.byCCS,
 	}
 	if o.CAFile == "" {
 		return nil, wrongConfig{fmt.Errorf("session %q has no ccs.tls.ca_file: balhost dev writes the simulator's certificate there, so that the host trusts it", first.Name)}

@@ -23,7 +23,7 @@ type phones map[string]*fcmsim.Server
 
 // devPhones starts them. If the config has no such session, there is one for the
 // session that [phones.point] adds.
-func devPhones(cfg config.Config, gateway devGateway, log hclog.Logger) (phones, error) {
+func devPhones(cfg config.Config, gateway devGateway, seen *console, log hclog.Logger) (phones, error) {
 	all := phones{}
 	for _, s := range withPhones(cfg.Sessions) {
 		if s.FCMv1 == nil {
@@ -31,7 +31,7 @@ func devPhones(cfg config.Config, gateway devGateway, log hclog.Logger) (phones,
 		}
 		sim, err := fcmsim.NewServer(fcmsim.Options{
 			SenderID: s.SenderID, CAFile: filepath.Join(cfg.DataDir, "sim-fcm-ca.pem"),
-			Gateway: gateway.simulated(s.Name), Log: log.With("session", s.Name),
+			Gateway: gateway.simulated(s.Name), Log: log.With("session", s.Name), OnReceive: seen.byFCM,
 		})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start the simulator of FCM: %w", err), all.close())

@@ -102,6 +102,10 @@ func startProgram(program, dir, log string, env []string, args ...string) (*proc
 	}
 	p := &process{cmd: exec.Command(program, args...), log: out.Name(), begin: info.Size(), exited: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = dir, append(os.Environ(), env...), out, out
+	if typed, err := os.Open(filepath.Join(dir, "typed")); err == nil { // else it has none
+		defer typed.Close()
+		p.cmd.Stdin = typed
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -77,6 +77,7 @@ var place = map[string]tier{
 	"host/internal/daemon":              wiring,
 	"host/internal/hangup":              wiring,
 	"host/internal/plugincheck":         wiring,
+	"host/internal/devloop":             wiring,
 	"host":                              wiring,
 	"host/internal/ccssim":              peer,
 	"host/internal/fcmsim":              peer,

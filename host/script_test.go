@@ -44,8 +44,9 @@ import (
 //	drop PROGRAM [NAME]        copy a program into the plugins folder: echo, scribe, or a script's own file
 //
 // $CCS, $FCM and $BALHOST_ADMIN are their addresses, $GATEWAY and $MOVED are free ones,
-// $SHIPPED is config.hcl as shipped. A script without a config.hcl of its own has usualConfig with its
-// more.hcl behind.
+// $SHIPPED is config.hcl as shipped. A script's file "typed" is the stdin of what it
+// starts. A script without a config.hcl of its own has usualConfig with its more.hcl
+// behind.
 func TestScript(t *testing.T) {
 	plugins := builtPlugins(t)
 	shipped, err := filepath.Abs("../config.hcl")

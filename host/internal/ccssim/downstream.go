@@ -167,6 +167,9 @@ func (c *conn) accept(m downstream, now time.Time) {
 			MessageID: m.id, Data: m.fields["data"], Notification: m.fields["notification"],
 			CollapseKey: m.collapseKey, TTL: m.fields["time_to_live"], Conn: c.id,
 		}, s.opts.Remember)
+		if s.opts.OnReceive != nil {
+			s.opts.OnReceive(token, d.received[len(d.received)-1])
+		}
 		if d.seen[m.id] > 1 {
 			s.counts.DuplicateDown++
 		}

@@ -46,6 +46,8 @@ type Options struct {
 	Remember   int          // downstreams remembered for each device; 0 means 10,000
 	Transcript int          // stanzas remembered for [Server.Transcript]; 0 means 1,000, negative means none
 	Log        hclog.Logger // of connections and stream errors; nil means no log
+
+	OnReceive func(target string, r Received) // a downstream has come to a device, topic or condition; nil means nobody listens. It must not block, nor call the server
 }
 
 // The sender of a Server whose Options name none, as in config.hcl.

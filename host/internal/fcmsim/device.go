@@ -208,6 +208,9 @@ func (s *Server) receive(d *device, r Received, now time.Time) {
 		s.counts.Effects++
 	}
 	s.arrived(d, r)
+	if s.opts.OnReceive != nil {
+		s.opts.OnReceive(d.target, r)
+	}
 	d.received = append(d.received, r)
 	if old := len(d.received) - 1 - keepData; old >= 0 {
 		d.received[old].Data, d.received[old].Notification = nil, nil

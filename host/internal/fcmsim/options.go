@@ -42,6 +42,8 @@ type Options struct {
 	Remember   int          // messages remembered for each device, to know duplicates; 0 means 1,000
 	Transcript int          // requests remembered for [Server.Transcript]; 0 means 1,000, negative means none
 	Log        hclog.Logger // of connections; nil means no log
+
+	OnReceive func(target string, r Received) // a message has come to a device; nil means nobody listens. It must not block, nor call the server
 }
 
 // The project of a Server whose Options name none. The number is that of config.hcl.

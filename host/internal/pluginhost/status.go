@@ -101,7 +101,11 @@ func (s *supervisor) show(d policy.Decision) {
 	s.status, s.shown = st, l
 	s.mu.Unlock()
 	if st.State != was.State || st.PID != was.PID && st.State == Running {
-		s.log.Info("plugin "+string(st.State), "state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))])
+		facts := []any{"state", string(st.State), "version", st.Version, "sha256", st.SHA256[:min(12, len(st.SHA256))]}
+		if st.PID != 0 { // for a debugger, among others
+			facts = append(facts, "pid", st.PID)
+		}
+		s.log.Info("plugin "+string(st.State), facts...)
 	}
 	// What the plugin is, or what became of its file, is known.
 	if known || d.State == Backoff || d.State == Refused || d.State == Stopped || d.State == Discovered && d.Reason != "" {
