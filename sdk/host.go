@@ -42,8 +42,8 @@ func (h *Host) Transport(session string) Transport {
 
 // Send gives one downstream to the host, outside of any event. It returns when the
 // downstream is on disk (P2). If d.Session is empty, the host's only session is
-// used; if the host has several, the error is ErrInvalid. So it is if the session's
-// transport cannot carry the downstream.
+// used; if the host has several, the error is ErrInvalid. So it is if the host has no
+// session of that name, or its transport cannot carry the downstream.
 //
 // After an ErrInvalid nothing is stored. After any other error nobody knows whether
 // the host has stored the downstream. Send then returns its id as well: put it into
@@ -53,7 +53,7 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 	if d.MessageID == "" {
 		d.MessageID = ulid.Make().String()
 	}
-	p, _, err := encode(d, h.sessions)
+	p, _, err := encode(d, h.sessions, "")
 	if err != nil {
 		return "", err
 	}

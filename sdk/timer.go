@@ -60,6 +60,11 @@ func (tx *Tx) Schedule(key string, at time.Time, data any, where ...Lane) error 
 	case len(where) == 1 && where[0].into != nil:
 		where[0].into(s)
 	}
+	if d := s.GetDevice(); d != nil && tx.sessions != nil {
+		if err := tx.sessions.known(d.GetSession(), tx.session); err != nil {
+			return fmt.Errorf("schedule %q: %w: %w", key, ErrInvalid, err)
+		}
+	}
 	if data != nil {
 		var err error
 		if s.Data, err = json.Marshal(data); err != nil {

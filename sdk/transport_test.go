@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"balhost/sdk"
 	"balhost/sdk/plugintest"
 	"balhost/sdk/wire"
 )
 
-// What a session's transport cannot carry is refused at once, wherever it is sent.
+// What a session's transport cannot carry is refused at once, wherever it is sent, and so
+// is a session that the host does not have.
 func TestTransportRefusesAtOnce(t *testing.T) {
 	installation := sdk.Downstream{To: sdk.FID("cX"), Options: sdk.Options{Android: json.RawMessage(`{"priority":"HIGH"}`)}}
 	reserved := sdk.Downstream{To: sdk.Token("t"), Data: map[string]string{"bal_id": "x"}}
@@ -23,6 +25,7 @@ options.android is set, but CCS has no blocks per platform: leave it out and use
 	noKey := func(session string) string {
 		return `send: invalid downstream: session "` + session + `" (fcm_v1) cannot carry it: data.bal_id is the host's own key: choose another; the host sets it in every message to FCM's HTTP v1`
 	}
+	noSession := `send: invalid downstream: session "gone" is not in config.hcl; there are ["old" "phones"]`
 	two := plugintest.Options{Sessions: []string{"old", "phones"}, Transports: map[string]sdk.Transport{"phones": sdk.FCMv1}}
 	one := plugintest.Options{Transports: map[string]sdk.Transport{"main": sdk.FCMv1}}
 	for _, tt := range []struct {
@@ -40,6 +43,7 @@ options.android is set, but CCS has no blocks per platform: leave it out and use
 		{"the other way round, taken", two, to("old", reserved), "phones", "", ""},
 		{"the only session", one, reserved, "main", noKey("main"), noKey("main")},
 		{"the only session takes it", one, installation, "main", "", ""},
+		{"a session that is not there", two, to("gone", sdk.Downstream{To: sdk.Token("t")}), "old", noSession, noSession},
 		{"CCS without a word", plugintest.Options{}, installation, "main", noFID("main"), noFID("main")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,6 +107,34 @@ func TestTransportsAreTold(t *testing.T) {
 			if got := host.Transport(name); got != want {
 				t.Errorf("after %v: session %q has %q, want %q", tt.told, name, got, want)
 			}
+		}
+	}
+}
+
+// The host takes the names that a session had before a reload, so a plugin that has kept
+// one may use it. A name that it was never told is refused, for a timer's lane too.
+func TestFormerSessions(t *testing.T) {
+	var host *sdk.Host
+	p := with(func(context.Context, *sdk.Tx, sdk.Upstream) error { return nil })
+	p.Timer = func(context.Context, *sdk.Tx, sdk.Timer) error { return nil }
+	p.Start = func(_ context.Context, h *sdk.Host) error { host = h; return nil }
+	l := dial(t, p, quiet)
+	l.session.Send(&wire.HostFrame{Sessions: []string{"courier", "phones"}, Ping: 1})
+	if err := l.session.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	nobody, cancel := context.WithCancel(t.Context()) // who waits for the host's answer
+	cancel()
+	for session, refused := range map[string]bool{"courier": false, "main": false, "mian": true} {
+		d := sdk.Downstream{To: sdk.Token("t"), Session: session}
+		if _, err := host.Send(nobody, d); errors.Is(err, sdk.ErrInvalid) != refused {
+			t.Errorf("Send by session %q: %v", session, err)
+		}
+		err := host.Update(nobody, func(tx *sdk.Tx) error {
+			return tx.Schedule("k", time.Now(), nil, sdk.InLaneOf(session, "device"))
+		})
+		if errors.Is(err, sdk.ErrInvalid) != refused {
+			t.Errorf("a timer in a lane of session %q: %v", session, err)
 		}
 	}
 }

@@ -64,9 +64,9 @@ type Tx struct {
 var errEnded = errors.New("this Tx has ended: its handler has returned")
 
 // Send adds a downstream and returns the id that it will have. The id is the same
-// at every attempt of the event. If the session's transport cannot carry the
-// downstream, Send returns ErrInvalid, and the Tx stays as it was. Nothing leaves the
-// host before the commit.
+// at every attempt of the event. If the host has no such session, or the session's
+// transport cannot carry the downstream, Send returns ErrInvalid, and the Tx stays as it
+// was. Nothing leaves the host before the commit.
 func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -76,7 +76,7 @@ func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	if d.Session == "" {
 		d.Session = tx.session
 	}
-	p, size, err := encode(d, tx.sessions)
+	p, size, err := encode(d, tx.sessions, tx.session)
 	if err != nil {
 		return "", err
 	}
@@ -231,10 +231,11 @@ func (tx *Tx) end() *wire.Changes {
 }
 
 // encode checks a downstream, and returns its form on the wire and its size there.
-func encode(d Downstream, among *sessions) (*wire.Downstream, int, error) {
+// event is the session of the event that is handled.
+func encode(d Downstream, among *sessions, event string) (*wire.Downstream, int, error) {
 	checked, err := d.Checked()
 	if err == nil {
-		err = among.fit(checked)
+		err = among.fit(checked, event)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("send: %w downstream: %w", ErrInvalid, err)

@@ -25,6 +25,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ const (
 // Options are for New and Refusal. The zero value works.
 type Options struct {
 	Config         any           // marshalled to the plugin's config object; nil: no config
-	Sessions       []string      // names of the host's sessions; nil: one session, "main"
+	Sessions       []string      // names of the host's sessions; nil: one session, "main"; events and downstreams name only these
 	HandlerTimeout time.Duration // after this a handler's ctx ends; 0: 30 s
 
 	// Transports are those of the sessions, by their names. A session that is not there
@@ -281,6 +282,9 @@ func (h *Host) deliver(d *wire.Delivery) Result {
 			}
 			if err == errReplaced {
 				return Result{Status: Canceled, Reason: err.Error(), Runs: runs}
+			}
+			if _, retry := errors.AsType[unknownSession](err); retry {
+				return Result{Status: Retried, Reason: err.Error(), Delay: -1, Runs: runs}
 			}
 			if err != nil {
 				h.t.Errorf("plugintest: commit: %v", err)

@@ -62,3 +62,23 @@ func TestHandlerThatIgnoresItsContext(t *testing.T) {
 		})
 	}
 }
+
+// A session that is not in the config is no mistake of the event: as in the host it comes
+// again, and nothing is committed.
+func TestUnknownSession(t *testing.T) {
+	var sent error
+	h := New(t, sdk.Plugin{
+		Name: "shop", Version: "1", Categories: []string{"app"},
+		Upstream: func(_ context.Context, tx *sdk.Tx, m sdk.Upstream) error {
+			_, sent = tx.Send(sdk.Downstream{To: sdk.Token(m.From)})
+			return tx.Put("k", 1)
+		},
+	}, Options{Sessions: []string{"de"}})
+	r := h.Upstream(sdk.Upstream{Session: "fr"}) // one that a reload has taken away
+	if want := `session "fr" is not in config.hcl; there are ["de"]`; sent != nil || r.Status != Retried || r.Delay != -1 || !strings.Contains(r.Reason, want) {
+		t.Errorf("sent with %v, then %v after %v: %s", sent, r.Status, r.Delay, r.Reason)
+	}
+	if keys, all := h.Keys(), h.Sent(); len(keys)+len(all) > 0 {
+		t.Errorf("committed %q, %v", keys, all)
+	}
+}

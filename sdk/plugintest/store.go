@@ -68,6 +68,9 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 		} else if d.Session == "" {
 			d.Session = s.sessions[0]
 		}
+		if !slices.Contains(s.sessions, d.Session) {
+			return nil, unknownSession{fmt.Errorf("%w: session %q is not in config.hcl; there are %q", wire.ErrInvalid, d.Session, s.sessions)}
+		}
 		m, err := wire.DownstreamFromProto(d).Checked()
 		if err == nil {
 			err = m.Fits(s.transports[d.Session])
@@ -104,6 +107,12 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 	s.changed = make(chan struct{})
 	return downstreams(c.GetSend()), nil
 }
+
+// unknownSession is an error of commit that a change of config.hcl can mend: the host
+// gives the event again.
+type unknownSession struct{ error }
+
+func (e unknownSession) Unwrap() error { return e.error }
 
 // changedSince is called with mu held.
 func (s *store) changedSince(c *wire.Changes) bool {
