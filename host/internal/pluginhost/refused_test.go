@@ -78,7 +78,7 @@ func TestHangs(t *testing.T) {
 	b.put("unwell", "")
 	b.run()
 	for name, reason := range map[string]string{
-		"hangs-configure": "hangs: no answer to Configure within 5s (start_timeout); its last words: waiting for the database",
+		"hangs-configure": "hangs: no answer to Configure within 5s (start_timeout); it logged last: waiting for the database",
 		"unwell":          "hangs: no answer to health check within 5s (start_timeout)",
 	} {
 		if s := b.state(name, Backoff); s.Reason != reason {

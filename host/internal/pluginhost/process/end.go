@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -74,9 +75,13 @@ func (p *Process) Explain(err error) error {
 	if errors.As(err, new(artefact.Fault)) {
 		return err
 	}
-	words := p.lines.lastWords()
+	var died time.Time
+	if p.died {
+		died = p.ended
+	}
+	words := p.lines.lastWords(died)
 	if words != "" {
-		words = "; its last words: " + words
+		words = "; " + words
 	}
 	if reason := p.Killed(); reason != "" {
 		return errors.New(reason + words)

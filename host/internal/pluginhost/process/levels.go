@@ -72,9 +72,20 @@ func parseLine(line []byte) (level hclog.Level, msg string, pairs []any, ok bool
 	}
 	slices.Sort(keys)
 	for _, key := range keys[:min(len(keys), maxPairs)] {
-		pairs = append(pairs, plain.Line(key, 64), plain.Line(text(fields[key]), maxLine))
+		pairs = append(pairs, plain.Line(key, 64), value(text(fields[key])))
 	}
 	return level, plain.Line(text(fields[message]), maxLine), pairs, true
+}
+
+// value is that of a pair. One with several lines, such as a stack, keeps them: the log shows
+// them below each other.
+func value(s string) string {
+	s = strings.TrimRight(plain.Clip(s, maxLine), "\n")
+	lines := strings.SplitN(s, "\n", maxRecord)
+	for i, line := range lines {
+		lines[i] = plain.Line(line, maxLine)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // first is the first of these keys that is there; "": none.

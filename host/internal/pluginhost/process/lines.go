@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/time/rate"
@@ -21,6 +23,9 @@ const (
 	maxWords = 8        // records kept as last words
 
 	maxWordsBytes = 800 // of which the last count
+
+	together = time.Second     // what was said within this time belongs together
+	fresh    = 2 * time.Second // what was said so shortly before an end has to do with it
 
 	readRate = 2 << 20 // bytes a second of one of a plugin's streams, after logBurst at once
 )
@@ -69,9 +74,15 @@ type lines struct {
 	relayed struct{ out, err stream } // a Go plugin's os.Stdout and os.Stderr, by go-plugin's stdio stream
 
 	mu    sync.Mutex // guards what follows
-	words []string   // the last words, one for each record
-	chat  string     // the last line that was no trouble
+	words []word     // the last words, one for each record
+	chat  word       // the last line that was no trouble
 	panic bool       // words begin with a Go stack trace, which says enough
+}
+
+// word is what one record says in short, and when it was said.
+type word struct {
+	text string
+	at   time.Time
 }
 
 func newLines(to *Output) *lines {
@@ -114,7 +125,7 @@ func (l *lines) heard(level hclog.Level, msg string) {
 	case level >= hclog.Warn:
 		l.keep(plain.Clip(msg, maxGist))
 	case level >= hclog.Info: // below it stands what libraries say
-		l.chat = msg
+		l.chat = word{msg, time.Now()}
 	}
 }
 
@@ -123,22 +134,42 @@ func (l *lines) keep(s string) {
 	if len(l.words) == maxWords {
 		l.words = slices.Delete(l.words, 0, 1)
 	}
-	l.words = append(l.words, s)
+	l.words = append(l.words, word{s, time.Now()})
 }
 
 // lastWords are those of the process, on one line; "" for none. If it printed no errors
-// or warnings, they are the last line that it logged: it shows where it was.
-func (l *lines) lastWords() string {
+// or warnings, they are the last line that it logged: it shows where it was. died is when
+// the process died by itself, zero if it didn't: what was said long before that is shown
+// with its age, since it need not be the reason.
+func (l *lines) lastWords(died time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.words == nil {
-		return plain.Clip(l.chat, 400)
+	last, what, text := l.chat, "it logged last", plain.Clip(l.chat.text, 400)
+	if n := len(l.words); n > 0 {
+		last, what, text = l.words[n-1], "its last words", joined(l.words)
 	}
-	from, size := len(l.words)-1, len(l.words[len(l.words)-1])
-	for ; from > 0 && size+len(l.words[from-1]) <= maxWordsBytes; from-- {
-		size += len(l.words[from-1])
+	if text == "" {
+		return ""
 	}
-	return strings.Join(l.words[from:], " / ")
+	if age := died.Sub(last.at); !died.IsZero() && age >= fresh {
+		what += fmt.Sprintf(", %s before", age.Round(time.Second))
+	}
+	return what + ": " + text
+}
+
+// joined are the words that were said together with the last of them.
+func joined(words []word) string {
+	last := len(words) - 1
+	texts, size := []string{words[last].text}, len(words[last].text)
+	for i := last - 1; i >= 0; i-- {
+		size += len(words[i].text)
+		if size > maxWordsBytes || words[last].at.Sub(words[i].at) > together {
+			break
+		}
+		texts = append(texts, words[i].text)
+	}
+	slices.Reverse(texts)
+	return strings.Join(texts, " / ")
 }
 
 // lineWriter cuts what is written to it into lines. A Go plugin's os.Stdout and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,7 @@ func TestLines(t *testing.T) {
 		`{"@level":"off","@message":"loud"}`:                                          "[INFO]  loud\n",
 		`{"@message":["no","text"]}`:                                                  "[INFO]  [\"no\",\"text\"]\n",
 		`{"@message":"a\nb"}`:                                                         "[INFO]  a b\n",
+		`{"@level":"error","@message":"panicked","stack":"a\n\tb\r\n"}`:               "[ERROR] panicked:\n  stack=\n  | a\n  |  b \n  \n",
 		`{"@level":"info"}`:                                                           "[WARN]  {\"@level\":\"info\"}\n",
 		`{"time":"x","@level":"error","@message":"lost"}`:                             "[ERROR] lost: time=x\n",
 		`{"@level":"warning","@message":"slow"}`:                                      "[WARN]  slow\n",
@@ -123,16 +125,46 @@ func TestLines(t *testing.T) {
 func TestLastWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                                 "",
-		"a\nb\nc\nd\ne\nf\ng\nh\ni\nj":     "c / d / e / f / g / h / i / j",
-		"before\npanic: no\n1\n2\n3\n4\n5": "panic: no / 1 / 2 / 3 / 4",
-		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`:   "no port",
-		`{"@level":"info","@message":"dialling"}` + "\n" + `{"@level":"debug","@message":"noise"}`: "dialling",
+		"a\nb\nc\nd\ne\nf\ng\nh\ni\nj":     "its last words: c / d / e / f / g / h / i / j",
+		"before\npanic: no\n1\n2\n3\n4\n5": "its last words: panic: no / 1 / 2 / 3 / 4",
+		`{"@level":"info","@message":"chat"}` + "\n" + `{"@level":"error","@message":"no port"}`:   "its last words: no port",
+		`{"@level":"info","@message":"dialling"}` + "\n" + `{"@level":"debug","@message":"noise"}`: "it logged last: dialling",
 	} {
 		_, l := printed(hclog.Off, func(l *lines) { _ = eachLine(strings.NewReader(in), lone(l.piped.err.line)) })
-		if got := l.lastWords(); got != want {
+		if got := l.lastWords(time.Now()); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
+}
+
+// A warning of an hour ago is hardly why a process died: it is shown with its age, and not
+// among what was said at the end.
+func TestWordsOfLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l := printed(hclog.Off, func(*lines) {})
+		say := func(line string) {
+			l.piped.err.line([]byte(line))
+			l.piped.err.flush()
+		}
+		expect := func(died time.Time, want string) {
+			t.Helper()
+			if got := l.lastWords(died); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+		say(`{"@level":"info","@message":"connected"}`)
+		expect(time.Now(), "it logged last: connected")
+		time.Sleep(time.Minute)
+		expect(time.Now(), "it logged last, 1m0s before: connected")
+		say("slow query")
+		time.Sleep(time.Hour)
+		expect(time.Now(), "its last words, 1h0m0s before: slow query")
+		expect(time.Time{}, "its last words: slow query") // it hangs: that is where it was
+		say("no licence")
+		time.Sleep(together / 2)
+		say("giving up")
+		expect(time.Now(), "its last words: no licence / giving up")
+	})
 }
 
 // Whatever chunks it comes in, a line is a line.
@@ -158,16 +190,19 @@ func TestLineWriter(t *testing.T) {
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte("panic: x\n{\"@message\":5}\n1|2|unix|/a|grpc|AAAA\n"))
 	f.Add([]byte("\x00\xff\u2028\x1b[2J\r\n{\"@level\":{},\"@message\":null,\"\\u0000\":[]}"))
+	f.Add([]byte(`{"@message":"m","stack":"a\n\n\u000ab","n":"\n"}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		got, l := printed(hclog.Trace, func(l *lines) {
 			_ = eachLine(bytes.NewReader(in), lone(l.piped.err.line))
 			_ = eachLine(bytes.NewReader(in), lone(l.piped.out.line))
 		})
-		// It is told twice, and hclog puts three lines round a trace, which has two lines or more.
-		if lines := bytes.Count(in, []byte("\n")) + 1 + len(in)/maxLine; strings.Count(got, "\n") > 2*4*lines {
+		// It is told twice, and hclog puts three lines round a trace, which has two lines or
+		// more. A field of JSON has the lines that are escaped in it.
+		escaped := len(regexp.MustCompile(`\\(n|u000[aA])`).FindAll(in, -1))
+		if lines := bytes.Count(in, []byte("\n")) + 1 + escaped + len(in)/maxLine; strings.Count(got, "\n") > 2*4*lines {
 			t.Errorf("%d lines of %q became %q", lines, in, got)
 		}
-		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x1b\r\u2028") || !utf8.ValidString(l.lastWords()) {
+		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x00\x1b\r\u2028") || !utf8.ValidString(l.lastWords(time.Now())) {
 			t.Errorf("%q became %q", in, got)
 		}
 		if reason := checkHandshake(string(in)); strings.ContainsAny(reason, "\n\x00\x1b") || !utf8.ValidString(reason) {

@@ -43,6 +43,7 @@ type Process struct {
 	cmd    *exec.Cmd
 	tasks  errgroup.Group
 	exited chan struct{} // closed when it was awaited, its kin killed and its last words read
+	ended  time.Time     // when it was awaited, set before that
 
 	client  *plugin.Client // nil before shake
 	address string         // of its socket, after shake
@@ -127,6 +128,7 @@ func (p *Process) await(pipes ...*os.File) {
 		defer p.mu.Unlock()
 		p.live, p.left = false, left
 	})
+	p.ended = time.Now()
 	p.parent.awaited(p.cmd.Process.Pid)
 	if _, left := p.kin.end(kinTime); left {
 		p.lines.log.Error("processes that the plugin has started can't be ended")

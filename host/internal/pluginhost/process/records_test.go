@@ -62,7 +62,7 @@ func TestTraces(t *testing.T) {
 				t.Errorf("%s: %q is lost:\n%s", name, line, got)
 			}
 		}
-		if got := l.lastWords(); got != c.words {
+		if got := l.lastWords(time.Now()); got != "its last words: "+c.words {
 			t.Errorf("%s: last words %q, want %q", name, got, c.words)
 		}
 	}
@@ -104,7 +104,7 @@ func TestLongTrace(t *testing.T) {
 	if n := strings.Count(got, "at A.f("); n != 3*maxRecord {
 		t.Errorf("%d frames of %d", n, 3*maxRecord)
 	}
-	if got, want := l.lastWords(), "java.lang.StackOverflowError / at A.f(A.java:0)"; got != want {
+	if got, want := l.lastWords(time.Now()), "its last words: java.lang.StackOverflowError / at A.f(A.java:0)"; got != want {
 		t.Errorf("last words %q, want %q", got, want)
 	}
 }
