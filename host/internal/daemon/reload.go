@@ -223,10 +223,17 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 	}
 	changed = append(changed, h.hurry()...)
 	h.plugins.SessionsChanged()
-	for _, name := range h.plugins.Configure(ctx, h.pluginOptions) {
-		changed = append(changed, fmt.Sprintf("plugin %q is started with its new block; balhost plugins shows whether it works", name))
+	for _, c := range h.plugins.Configure(ctx, h.pluginOptions) {
+		changed = append(changed, fmt.Sprintf("plugin %q "+effects[c.Effect], c.Plugin))
 	}
 	return changed, nil
+}
+
+// effects say what a plugin's changed block brings.
+var effects = map[pluginhost.Effect]string{
+	pluginhost.Restarts: "is started with its new block; balhost plugins shows whether it works",
+	pluginhost.Retried:  "did not start in time, and is tried again now with its new start_timeout",
+	pluginhost.NextTime: "has a new start_timeout, which counts from its next start on; what runs goes on",
 }
 
 // fixed is an error for changed keys that a running host can't change.

@@ -69,10 +69,25 @@ func (h *Host) Rollback(ctx context.Context, name string) error {
 	return plugins[0].ask(ctx, plugins[0].rollback)
 }
 
-// Configure puts other options in force, and returns the names of the plugins
-// whose options have changed. They are replaced like plugins whose file has
-// changed: a config that is refused leaves the old process, and its options.
-func (h *Host) Configure(ctx context.Context, options func(name string) PluginOptions) (changed []string) {
+// Change is a plugin whose options have changed.
+type Change struct {
+	Plugin string
+	Effect Effect
+}
+
+// Effect says when changed options count.
+type Effect int
+
+// The effects of a change.
+const (
+	Restarts Effect = iota // from now on: it is replaced, like a plugin whose file has changed
+	Retried                // it had not started in time before, and is tried again now
+	NextTime               // from the next start of a process on; what runs goes on
+)
+
+// Configure puts other options in force, and returns which plugins' have changed. A config
+// that is refused leaves the old process, and its options.
+func (h *Host) Configure(ctx context.Context, options func(name string) PluginOptions) (changed []Change) {
 	h.mu.Lock()
 	h.o.Plugin = options
 	h.mu.Unlock()
@@ -80,12 +95,8 @@ func (h *Host) Configure(ctx context.Context, options func(name string) PluginOp
 	for _, s := range plugins {
 		o := options(s.name).filled()
 		err := s.ask(ctx, func() error {
-			slow := s.options[s.policy.Options.Print].StartTimeout
-			if now := s.know(o); now == s.policy.Options && slow != o.StartTimeout {
-				s.policy.Again() // it may have been too slow before
-			} else if now != s.policy.Options {
-				s.policy.Configure(s.facts(), now)
-				changed = append(changed, s.name)
+			if effect, is := s.configure(o); is {
+				changed = append(changed, Change{s.name, effect})
 			}
 			return nil
 		})
@@ -94,6 +105,22 @@ func (h *Host) Configure(ctx context.Context, options func(name string) PluginOp
 		}
 	}
 	return changed
+}
+
+// configure puts other options in force, if they are others.
+func (s *supervisor) configure(o PluginOptions) (effect Effect, changed bool) {
+	slow := s.options[s.policy.Options.Print].StartTimeout
+	now := s.know(o)
+	switch {
+	case now != s.policy.Options:
+		s.policy.Configure(s.facts(), now)
+		return Restarts, true
+	case slow == o.StartTimeout:
+		return 0, false
+	case s.policy.Again():
+		return Retried, true
+	}
+	return NextTime, true
 }
 
 // SetLogLevel changes how much a plugin logs, until the host's end: trace, debug,

@@ -3,8 +3,10 @@ package pluginhost
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +52,10 @@ func TestHandover(t *testing.T) {
 	})
 	if s.SHA256 == first.SHA256 || !slices.Equal(s.Previous, []string{first.SHA256}) || s.Restarts != 0 || s.Refusal != nil || s.Memory < 1<<20 {
 		t.Errorf("status %+v", s)
+	}
+	for _, what := range []string{"drains", "has ended"} { // a person can tell which one it was
+		line := regexp.MustCompile(fmt.Sprintf("plugin's old process %s: .*version=\\S+ sha256=%s pid=%d", what, first.SHA256[:12], first.PID))
+		b.poll("the log's word that the old process "+what, func() bool { return line.MatchString(b.log.String()) })
 	}
 	// Proven, it is no longer taken back for a crash, but started again.
 	b.tell("echo", "kill")
@@ -249,8 +255,8 @@ func TestRefusedContentByCommand(t *testing.T) {
 	b.tell("echo", "kill")
 	b.event("ready echo", 5)
 	changed := b.host.Configure(context.Background(), func(string) PluginOptions { return PluginOptions{MaxAttempts: 3, Probation: time.Hour} })
-	if !slices.Equal(changed, []string{"echo"}) {
-		t.Errorf("changed %q", changed)
+	if !slices.Equal(changed, []Change{{"echo", Restarts}}) {
+		t.Errorf("changed %v", changed)
 	}
 	b.event("ready echo", 6)
 	if _, err := b.host.Reload(context.Background(), "ecco", true); err == nil || err.Error() != `there is no plugin "ecco"; there are: echo` {
@@ -264,7 +270,7 @@ func TestConfigure(t *testing.T) {
 	b := newBench(t)
 	b.probationary(0)
 	first := b.proven()
-	with := func(config string) []string {
+	with := func(config string) []Change {
 		return b.host.Configure(context.Background(), func(string) PluginOptions {
 			return PluginOptions{RestartMin: time.Millisecond, RestartMax: 50 * time.Millisecond, Config: json.RawMessage(config)}
 		})
@@ -279,7 +285,7 @@ func TestConfigure(t *testing.T) {
 	}
 	b.event("said echo: run", 2) // it comes back with the config that it worked with
 	if changed := with(`{"do":"refuse"}`); changed != nil {
-		t.Errorf("changed %q", changed)
+		t.Errorf("changed %v", changed)
 	}
 	with(`{"do":"good"}`)
 	b.event("said echo: run", 3)

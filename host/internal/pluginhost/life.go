@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/plain"
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
@@ -34,7 +35,8 @@ type life struct {
 	log     hclog.Logger
 
 	// What follows is the supervisor's.
-	known bool // it was described, so what open sets is there
+	known    bool      // it was described, so what open sets is there
+	replaced time.Time // it was told to drain then, since another takes over; zero: it wasn't
 
 	// What follows is owned by run. The supervisor may look at what open sets when it
 	// was described, and at all when it has ended.
@@ -158,6 +160,11 @@ func (l *life) live(ctx, host context.Context) error {
 	l.dispatch.Ready()
 	l.news(ready)
 	return l.serve(ctx, host)
+}
+
+// which are the log's pairs for a process that was described.
+func (l *life) which() []any {
+	return []any{"version", plain.Line(l.manifest.GetVersion(), 64), "sha256", l.version.SHA256[:12], "pid", l.process.PID()}
 }
 
 // serve waits for the end of a running plugin, by itself or by ctx.

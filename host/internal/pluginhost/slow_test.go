@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,8 +78,19 @@ func TestStartTimeout(t *testing.T) {
 	if s := b.state("echo", Backoff); s.Reason != "hangs: no handshake within 1s (start_timeout)" {
 		t.Errorf("%+v", s)
 	}
-	more := o
-	more.StartTimeout = patience
-	b.host.Configure(t.Context(), func(string) PluginOptions { return more })
-	b.event("ready echo", 1)
+	for _, tt := range []struct {
+		timeout time.Duration
+		want    []Change
+	}{
+		{patience, []Change{{"echo", Retried}}},
+		{patience, nil},
+		{2 * patience, []Change{{"echo", NextTime}}},
+	} {
+		more := o
+		more.StartTimeout = tt.timeout
+		if changed := b.host.Configure(t.Context(), func(string) PluginOptions { return more }); !slices.Equal(changed, tt.want) {
+			t.Errorf("with %s changed %v, want %v", tt.timeout, changed, tt.want)
+		}
+		b.event("ready echo", 1) // and no second one
+	}
 }

@@ -152,7 +152,7 @@ func (s *supervisor) carryOut(ctx context.Context, d policy.Decision) {
 		s.launch(ctx, p)
 	}
 	for _, stop := range d.Stop {
-		s.lives[stop.Process].cancel(stop.Cause)
+		s.stop(s.lives[stop.Process], stop)
 	}
 	for _, p := range d.Permit {
 		close(s.lives[p].permit)
@@ -163,6 +163,15 @@ func (s *supervisor) carryOut(ctx context.Context, d policy.Decision) {
 	if d.Leave {
 		s.leave()
 	}
+}
+
+// stop has a process end. Of one that another has replaced, the log tells until its end.
+func (s *supervisor) stop(l *life, stop policy.Stop) {
+	if stop.Process.Ready() && !l.trier && errors.Is(stop.Cause, policy.ErrReplaced) {
+		l.replaced = time.Now()
+		s.log.Info("plugin's old process drains", l.which()...)
+	}
+	l.cancel(stop.Cause)
 }
 
 // report logs and counts what became of a version.
@@ -264,6 +273,9 @@ func (s *supervisor) ended(p *policy.Process, l *life, err error) {
 	delete(s.lives, p)
 	if l.trier {
 		s.log.Info("the process for suspects has ended", "err", err)
+	}
+	if !l.replaced.IsZero() {
+		s.log.Info("plugin's old process has ended", append(l.which(), "took", time.Since(l.replaced).Round(time.Millisecond))...)
 	}
 	_, fault := errors.AsType[artefact.Fault](err)
 	s.policy.Ended(s.facts(), p, policy.Failure{Err: err, Fault: fault, Started: l.process.Started()})
