@@ -275,6 +275,7 @@ func TestNothingGoesOutBeforeTheBootIsOver(t *testing.T) {
 }
 
 // The owner so far keeps its category, even if another claimant starts faster.
+// That it is claimed twice is said once, with who has it, however often either starts.
 func TestOwnerOutlivesRestart(t *testing.T) {
 	ledger := newLedger()
 	start(t, ledger, func(b *bench) {
@@ -291,6 +292,12 @@ func TestOwnerOutlivesRestart(t *testing.T) {
 			b.d.Booted()
 			b.wantIDs(slow, "1")
 			b.wantIDs(fast)
+			b.plugin("fast", "app", done)
+			b.plugin("slow", "app", done)
+			synctest.Wait()
+			if log := b.log.String(); strings.Count(log, "claimed twice") != 1 || !strings.Contains(log, "category=app owner=slow plugin=fast") {
+				t.Errorf("the log: %s", log)
+			}
 		})
 	}
 }

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"balhost/host/internal/entry"
@@ -84,9 +85,13 @@ func (d *Dispatcher) retable() {
 			claims = append(claims, p.claim)
 		}
 	}
+	before := d.table.Losses()
 	d.table = route.NewTable(claims, d.o.Ledger.Owner)
 	for _, loss := range d.table.Losses() {
-		d.log.Warn("category is claimed twice", "category", loss.Category, "plugin", loss.Loser, "owner", loss.Winner)
+		if !slices.Contains(before, loss) {
+			d.log.Warn("category is claimed twice: its messages go to the owner; to change that, name it in the categories of one plugin's block in config.hcl",
+				"category", loss.Category, "owner", loss.Winner, "plugin", loss.Loser)
+		}
 	}
 	d.keepOwners()
 	for key, pl := range d.piles {
