@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,9 @@ func (f *deviceFlags) send(cmd *cobra.Command, m frame.Message, ttl time.Duratio
 	var refused error
 	f.options.OnSendError = func(_ string, code devicesim.Code, why string) {
 		refused = fmt.Errorf("the gateway refused the message: %s (%s)", why, code)
+		if f.options.From == "" {
+			refused = fmt.Errorf("%w; %s", refused, f.introduced())
+		}
 	}
 	f.options.OnEvent = func(event, about string) { fmt.Fprintf(cmd.ErrOrStderr(), "balhost: %s: %s\n", event, about) }
 	f.options.TTL = ttl
@@ -107,6 +111,8 @@ func (f *deviceFlags) send(cmd *cobra.Command, m frame.Message, ttl time.Duratio
 	err = advised(d.Flush(ctx))
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("no answer that counts within %s; nobody knows whether %s is stored: send it again with --id %[2]s", f.timeout, id)
+	} else if errors.Is(err, devicesim.ErrDenied) {
+		return fmt.Errorf("%w; %s", err, f.introduced())
 	} else if err != nil {
 		return err
 	}
@@ -153,8 +159,12 @@ func (f *deviceFlags) listen(cmd *cobra.Command, count int, opened bool) error {
 	}
 	var d *devicesim.Device
 	got, lost := 0, error(nil)
+	advice := sync.OnceFunc(func() { fmt.Fprintln(cmd.ErrOrStderr(), "balhost: "+f.introduced()) })
 	f.options.OnEvent = func(event, about string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), strings.TrimRight("balhost: "+event+" "+about, " "))
+		if event == "refused" {
+			advice()
+		}
 	}
 	f.options.OnMessage = func(p devicesim.Push) {
 		lost = errors.Join(lost, printPush(cmd.OutOrStdout(), p, f.json))
@@ -210,6 +220,14 @@ func advised(err error) error {
 	return fmt.Errorf("%w: if it is the right gateway, give the CA of its certificate with --ca-file", err)
 }
 
+// introduced is the advice for a device that the gateway does not let in.
+func (f *deviceFlags) introduced() string {
+	if f.options.From == "" { // perhaps the token is good
+		return "--from was not given: it says who the device is, if the credential doesn't"
+	}
+	return "is --token one that the gateway takes, and --from the device that it is for?"
+}
+
 func (f *deviceFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.options.URL, "url", "", "the gateway's `URL`: http:// or https://, host and port")
@@ -225,6 +243,9 @@ func (f *deviceFlags) device() (*devicesim.Device, error) {
 	token := f.token
 	if token == "" {
 		token = os.Getenv("BALHOST_DEVICE_TOKEN")
+	}
+	if token == "" {
+		return nil, usagef("no credential: give --token, or set BALHOST_DEVICE_TOKEN; and --from, if the credential doesn't say who the device is")
 	}
 	f.options.Credential = func(context.Context) (devicesim.Credential, error) { return devicesim.Credential{Token: token}, nil }
 	if f.caFile != "" {

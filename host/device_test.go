@@ -27,9 +27,9 @@ func TestDeviceOfAnUntrustedGateway(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"send", "--url", gateway.URL, "--from", "a", "k=v"}, "give the CA of its certificate with --ca-file"},
-		{[]string{"listen", "--url", gateway.URL, "--from", "a"}, "give the CA of its certificate with --ca-file"},
-		{[]string{"send", "--url", named, "--ca-file", ca, "--from", "a", "k=v"}, "let --url have the name that the certificate is for"},
+		{[]string{"send", "--url", gateway.URL, "--token", "t", "--from", "a", "k=v"}, "give the CA of its certificate with --ca-file"},
+		{[]string{"listen", "--url", gateway.URL, "--token", "t", "--from", "a"}, "give the CA of its certificate with --ca-file"},
+		{[]string{"send", "--url", named, "--ca-file", ca, "--token", "t", "--from", "a", "k=v"}, "let --url have the name that the certificate is for"},
 	} {
 		cmd := deviceCommand()
 		cmd.SetArgs(c.args)

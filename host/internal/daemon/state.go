@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
@@ -25,7 +27,11 @@ func (h *host) state(plugin string, s entry.Span) (entry.Listing, error) {
 	if err := stateOf(plugin); err != nil {
 		return entry.Listing{}, err
 	}
-	return h.ledger.List(plugin, s)
+	listing, err := h.ledger.List(plugin, s)
+	if err == nil && len(listing.Items) == 0 {
+		err = h.owns(plugin)
+	}
+	return listing, err
 }
 
 func (h *host) stateValue(plugin, key string) (json.RawMessage, error) {
@@ -34,9 +40,36 @@ func (h *host) stateValue(plugin, key string) (json.RawMessage, error) {
 	}
 	value, version, err := h.ledger.Get(plugin, key)
 	if err == nil && version == 0 {
-		err = entry.NoSuch("plugin %s has no key %.64q in its state", plugin, key)
+		if err = h.owns(plugin); err == nil {
+			err = entry.NoSuch("plugin %s has no key %.64q in its state", plugin, key)
+		}
 	}
 	return value, err
+}
+
+// owns returns an error if there is no such plugin, nor state that one has left.
+func (h *host) owns(plugin string) error {
+	var all []string
+	for _, p := range h.status().Plugins {
+		all = append(all, p.Name)
+	}
+	if slices.Contains(all, plugin) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	owners, err := h.ledger.StateOwners(ctx)
+	for _, o := range owners {
+		all = append(all, o.Plugin)
+	}
+	slices.Sort(all)
+	switch all = slices.Compact(all); {
+	case err != nil || slices.Contains(all, plugin): // it may be one of those that were not seen
+		return nil
+	case len(all) == 0:
+		return entry.NoSuch("there is no plugin %.64q, and no other one", plugin)
+	}
+	return entry.NoSuch("there is no plugin %.64q, and no state of one; there are: %s", plugin, strings.Join(all, ", "))
 }
 
 // deleteState deletes what is there, in the order of keys. A handler that has read or listed it

@@ -31,7 +31,11 @@ func (d *Device) Connect(ctx context.Context) error {
 			return bad
 		}
 		err = byGateway(err)
-		d.tell("closed", err.Error())
+		if !welcomed && unknown(err) {
+			d.tell("refused", err.Error())
+		} else {
+			d.tell("closed", err.Error())
+		}
 		if welcomed {
 			failures = 0
 		}
@@ -44,6 +48,16 @@ func (d *Device) Connect(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// unknown reports whether the gateway has not let the device in because of its credential, or
+// because of who it says it is.
+func unknown(err error) bool {
+	if refused, ok := errors.AsType[*handshakeError](err); ok {
+		return refused.status == http.StatusUnauthorized || refused.status == http.StatusForbidden
+	}
+	code := websocket.CloseStatus(err)
+	return code == frame.CloseCredential || code == frame.CloseForbidden
 }
 
 // byGateway says in plain words that the gateway has closed the connection, and why.
