@@ -1,0 +1,4 @@
+import { serve } from "balhost";
+import { chatroom } from "./chatroom.js";
+
+serve(chatroom());

@@ -1,0 +1,4 @@
+import { serve } from "balhost";
+import { echo } from "./echo.js";
+
+serve(echo());
