@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // balhost-bundle MAIN [MODULE…] FOLDER makes a plugin's folder. Each module becomes one file with all that it imports, so
 // the folder needs nothing but Node. MAIN calls serve; the others are for Workers.
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
