@@ -61,7 +61,7 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 	if s.timers.replaced(by) {
 		return nil, errReplaced
 	}
-	fresh := make([]*wire.Downstream, 0, len(c.GetSend()))
+	fresh, here := make([]*wire.Downstream, 0, len(c.GetSend())), map[string]*wire.Downstream{}
 	for _, d := range c.GetSend() {
 		if d.Session == "" && len(s.sessions) > 1 {
 			return nil, fmt.Errorf("%w: the downstream names no session, and there are several: %q", wire.ErrInvalid, s.sessions)
@@ -78,9 +78,14 @@ func (s *store) commit(c *wire.Changes, by *wire.Delivery) ([]sdk.Downstream, er
 		if err != nil {
 			return nil, fmt.Errorf("%w downstream to session %q: %w", wire.ErrInvalid, d.Session, err)
 		}
-		switch old := s.ids[d.MessageId]; {
+		old := s.ids[d.MessageId]
+		if old == nil {
+			old = here[d.MessageId]
+		}
+		switch {
 		case old == nil:
 			fresh = append(fresh, d)
+			here[d.MessageId] = d
 		case !proto.Equal(old, d):
 			return nil, fmt.Errorf("%w: message id %s was used before for another message", wire.ErrInvalid, d.MessageId)
 		}
