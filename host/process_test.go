@@ -40,7 +40,7 @@ func (t tests) Run() int {
 var pluginsDir string // "" until a test has built them
 
 // builtPlugins is a folder with the plugins scribe, of testdata/scribe, echo,
-// chatroom and reminder, of examples.
+// chatroom, reminder and tcpbridge, of examples.
 func builtPlugins(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -56,7 +56,7 @@ var buildPlugins = sync.OnceValue(func() (err error) {
 	if pluginsDir, err = os.MkdirTemp("", "balhost-plugins"); err != nil {
 		return err
 	}
-	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", pluginsDir+"/", "./testdata/scribe", "../examples/echo", "../examples/chatroom", "../examples/reminder").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", pluginsDir+"/", "./testdata/scribe", "../examples/echo", "../examples/chatroom", "../examples/reminder", "../examples/tcpbridge").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build the plugins: %w\n%s", err, out)
 	}

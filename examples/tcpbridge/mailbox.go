@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"balhost/sdk"
+)
+
+// The plugin's state. A message to a BAL is under inPrefix until a connection has room for it,
+// and under outPrefix, with its sequence_id, until the BAL has acked it. Handlers put under
+// inPrefix; only Run touches the rest, so no two ever meet in one key.
+//
+//	in/SESSION/EVENT      EVENT is the event's id, which sorts by time; "!" and a hash: a refusal
+//	out/SESSION/SEQUENCE  16 digits
+//	next/SESSION          the next sequence_id
+const (
+	inPrefix   = "in/"
+	outPrefix  = "out/"
+	nextPrefix = "next/"
+)
+
+// mailbox is what memory knows of the messages that wait for one session id: how many there
+// are, and where to look for them. The messages are in the state.
+type mailbox struct {
+	session string
+	hint    chan struct{} // a handler is about to commit a message
+	serving sync.Mutex    // held by the connection that serves
+
+	mu       sync.Mutex           // guards what follows
+	live     *conn                // the one that logged on last
+	expected map[string]time.Time // keys whose commit no list has shown yet, and since when
+	order    []string             // of the last maxExpected of them; some may have been taken
+	last     string               // the greatest key that was taken; nothing below it waits but what is expected
+	held     int
+}
+
+// maxExpected is four times what the host lets the plugin have in flight.
+const maxExpected = 1024
+
+func newMailbox(session string) *mailbox {
+	return &mailbox{session: session, hint: make(chan struct{}, 1), expected: map[string]time.Time{}}
+}
+
+func (b *mailbox) key(event string) string { return inPrefix + b.session + "/" + event }
+
+// expect says that a handler will commit a message under key. It comes before the commit, so
+// that no list starts behind key from then on.
+func (b *mailbox) expect(key string) {
+	b.mu.Lock()
+	if _, again := b.expected[key]; !again {
+		b.held++
+	}
+	b.expected[key] = time.Now()
+	if b.order = append(b.order, key); len(b.order) > maxExpected { // without a BAL nobody takes them
+		delete(b.expected, b.order[0])
+		b.order = b.order[1:]
+	}
+	b.mu.Unlock()
+	select {
+	case b.hint <- struct{}{}:
+	default:
+	}
+}
+
+func (b *mailbox) forget(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, is := b.expected[key]; is {
+		delete(b.expected, key)
+		b.held--
+	}
+}
+
+// waiting is about how many messages wait.
+func (b *mailbox) waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held
+}
+
+// expecting reports whether a handler's commit has not been seen yet. One that takes more
+// than a minute is not waited for: the next look at the whole finds it.
+func (b *mailbox) expecting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, since := range b.expected {
+		if time.Since(since) > time.Minute {
+			delete(b.expected, key)
+		}
+	}
+	return len(b.expected) > 0
+}
+
+// list gives up to max messages that wait, the oldest first. It does not begin at the first key
+// each time: the state's deleted keys lie there, and it costs time to pass over them.
+func (b *mailbox) list(ctx context.Context, h *sdk.Host, max int) ([]sdk.Item, bool, error) {
+	b.mu.Lock()
+	after := b.last
+	for key := range b.expected {
+		if before := key[:len(key)-1]; before < after { // it is less than key
+			after = before
+		}
+	}
+	b.mu.Unlock()
+	items, more, err := h.List(ctx, inPrefix+b.session+"/", after, max)
+	if err == nil && len(items) == 0 && after == "" {
+		b.mu.Lock()
+		b.held = len(b.expected) // what was counted twice, or not committed, is forgotten
+		b.mu.Unlock()
+	}
+	return items, more, err
+}
+
+// taken says that messages wait no more.
+func (b *mailbox) taken(items []sdk.Item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range items {
+		delete(b.expected, it.Key)
+		if b.last < it.Key {
+			b.last = it.Key
+		}
+	}
+	b.held = max(b.held-len(items), 0)
+}
+
+// lookAtAll has the next list begin at the first key.
+func (b *mailbox) lookAtAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = ""
+}
+
+const errReplaced = peerError("another connection has logged on with this session id")
+
+// takeOver makes c the only connection of the session id, as GIMMM did: the newest wins. It
+// returns when the one before has ended, and false if a still newer one has come. After true
+// the caller calls leave.
+func (b *mailbox) takeOver(c *conn) bool {
+	b.mu.Lock()
+	old := b.live
+	b.live = c
+	b.mu.Unlock()
+	if old != nil {
+		old.end(errReplaced)
+	}
+	b.serving.Lock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.live != c {
+		b.serving.Unlock()
+		return false
+	}
+	b.last = "" // a new connection looks at all
+	return true
+}
+
+func (b *mailbox) leave(c *conn) {
+	b.mu.Lock()
+	if b.live == c {
+		b.live = nil
+	}
+	b.mu.Unlock()
+	b.serving.Unlock()
+}
+
+// count finds what waits from before, in all mailboxes.
+func (b *bridge) count(ctx context.Context) error {
+	for after, more := "", true; more; {
+		var items []sdk.Item
+		var err error
+		if items, more, err = b.host.List(ctx, inPrefix, after, 0); err != nil {
+			return err
+		}
+		for _, it := range items {
+			session, _, _ := strings.Cut(strings.TrimPrefix(it.Key, inPrefix), "/")
+			b.box(session).add(it.Key)
+			after = it.Key
+		}
+	}
+	return nil
+}
+
+// add counts a message that waits from before; what a handler of this process has put is counted.
+func (b *mailbox) add(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, is := b.expected[key]; !is {
+		b.held++
+	}
+}
