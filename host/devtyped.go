@@ -94,7 +94,7 @@ func (c *console) submit(ctx context.Context, text string) error {
 
 // category is the first plugin's. It is known when the plugin runs: until then this waits.
 func (c *console) category(ctx context.Context) (string, error) {
-	name := c.sources[0].Name
+	name, said := c.sources[0].Name, false
 	for {
 		status, err := c.host.Status(ctx)
 		for _, p := range status.Plugins {
@@ -107,6 +107,10 @@ func (c *console) category(ctx context.Context) (string, error) {
 				}
 			}
 			return "", fmt.Errorf(`%s has no category of its own: type one, DEVICE CATEGORY {"key":"value"}`, name)
+		}
+		if !said {
+			said = true
+			c.tell("balhost dev: sent as soon as " + name + " runs")
 		}
 		select {
 		case <-ctx.Done():

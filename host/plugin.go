@@ -8,13 +8,13 @@ import (
 func pluginGroup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
-		Short: "Check a plugin that you make",
+		Short: "Make a new plugin, and check one that you have made",
 		Long: `Commands for those who write plugins. They need no host. What runs in a host
 is shown by "balhost plugins".`,
-		Example: "  balhost plugin check ./chatroom --data '{\"do\":\"join\",\"room\":\"r\",\"name\":\"Ann\"}'",
+		Example: "  balhost plugin new weather --lang go\n  balhost plugin check ./chatroom --data '{\"do\":\"join\",\"room\":\"r\",\"name\":\"Ann\"}'",
 		Args:    subcommandOnly,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(pluginCheckCommand())
+	cmd.AddCommand(pluginNewCommand(), pluginCheckCommand())
 	return cmd
 }

@@ -44,7 +44,7 @@ import (
 //	drop PROGRAM [NAME]        copy a program into the plugins folder: echo, scribe, or a script's own file
 //
 // $CCS, $FCM and $BALHOST_ADMIN are their addresses, $GATEWAY and $MOVED are free ones,
-// $SHIPPED is config.hcl as shipped. A script's file "typed" is the stdin of what it
+// $SHIPPED is config.hcl as shipped, in $CLONE. A script's file "typed" is the stdin of what it
 // starts. A script without a config.hcl of its own has usualConfig with its more.hcl
 // behind.
 func TestScript(t *testing.T) {
@@ -61,6 +61,7 @@ func TestScript(t *testing.T) {
 			e.Values[stageKey] = s
 			e.Defer(s.clear)
 			e.Setenv("SHIPPED", shipped)
+			e.Setenv("CLONE", filepath.Dir(shipped))
 			for i, name := range []string{"GATEWAY", "MOVED"} {
 				if s.gateway[i], err = freeAddress(); err != nil {
 					return err
