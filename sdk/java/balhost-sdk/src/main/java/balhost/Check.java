@@ -230,11 +230,14 @@ final class Check {
               .formatted(d.context().bytes().size(), MAX_CONTEXT));
     }
     json("context", d.context());
-    if (d.notBefore() != null && (d.notBefore().isBefore(EARLIEST) || d.notBefore().isAfter(LATEST))) {
+    if (d.notBefore() != null
+        && (d.notBefore().isBefore(EARLIEST) || d.notBefore().isAfter(LATEST))) {
       throw new InvalidException(
           "not_before is " + d.notBefore() + ": use a time from 2000 to 2200, or none");
     }
-    int n = strings("data", d.data(), Check::dataKey) + strings("notification", d.notification(), Check::noteKey);
+    int n =
+        strings("data", d.data(), Check::dataKey)
+            + strings("notification", d.notification(), Check::noteKey);
     boolean device = d.to().kind() == Target.Kind.TOKEN || d.to().kind() == Target.Kind.FID;
     int most = device ? MAX_PAYLOAD : MAX_TOPIC_PAYLOAD;
     if (n > most) {
@@ -264,7 +267,10 @@ final class Check {
     }
     if (t.kind() == Target.Kind.TOPIC && !TOPIC.matcher(t.value()).matches()) {
       throw new InvalidException(
-          field + " " + quoted(t.value()) + " is not a topic's name: use only letters, digits and - _ . ~ %");
+          field
+              + " "
+              + quoted(t.value())
+              + " is not a topic's name: use only letters, digits and - _ . ~ %");
     }
   }
 
@@ -306,9 +312,15 @@ final class Check {
   }
 
   private static void dataKey(String key, String value) {
-    if (key.equals("from") || key.equals("message_type") || key.startsWith("google") || key.startsWith("gcm")) {
+    if (key.equals("from")
+        || key.equals("message_type")
+        || key.startsWith("google")
+        || key.startsWith("gcm")) {
       throw new InvalidException(
-          "data." + key + " is a key that FCM reserves: choose another; from, message_type, google… and gcm… are reserved");
+          "data."
+              + key
+              + " is a key that FCM reserves: choose another; from, message_type, google… and gcm…"
+              + " are reserved");
     }
   }
 
@@ -320,7 +332,9 @@ final class Check {
       in.beginArray();
     } catch (IOException | IllegalStateException e) {
       throw new InvalidException(
-          "notification." + key + " is not a JSON array in a string: write it like \"[\\\"Ann\\\",\\\"3\\\"]\"");
+          "notification."
+              + key
+              + " is not a JSON array in a string: write it like \"[\\\"Ann\\\",\\\"3\\\"]\"");
     }
   }
 
@@ -342,7 +356,8 @@ final class Check {
         return 0;
       }
       if (in.peek() != JsonToken.BEGIN_OBJECT) {
-        throw new InvalidException(field + " is not an object: use a map or record with string values");
+        throw new InvalidException(
+            field + " is not an object: use a map or record with string values");
       }
       in.beginObject();
       var seen = new HashSet<String>();
@@ -399,8 +414,11 @@ final class Check {
       wrong = "it has Huawei's uplink alone, by which nothing can be sent";
     } else if (t == Transport.CCS && kind == Target.Kind.FID) {
       wrong = "CCS knows no installation ids: use the registration token, or a session with fcm_v1";
-    } else if (t == Transport.GATEWAY && (kind == Target.Kind.TOPIC || kind == Target.Kind.CONDITION)) {
-      wrong = "a gateway reaches single devices only: send to each device, or give the session an fcm_v1 block";
+    } else if (t == Transport.GATEWAY
+        && (kind == Target.Kind.TOPIC || kind == Target.Kind.CONDITION)) {
+      wrong =
+          "a gateway reaches single devices only: send to each device, or give the session an"
+              + " fcm_v1 block";
     } else if (t == Transport.GATEWAY && o.dryRun()) {
       wrong = "a gateway has no dry run: leave it out, or give the session an fcm_v1 block";
     } else if (blocks && (t == Transport.CCS || t == Transport.GATEWAY)) {

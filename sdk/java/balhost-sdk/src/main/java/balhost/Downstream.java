@@ -40,7 +40,15 @@ public record Downstream(
   /** With this data: a map or record with string values, or a {@link Json}. */
   public Downstream data(Object fields) {
     return new Downstream(
-        to, Json.of(fields), notification, options, group, messageId, session, context, notBefore,
+        to,
+        Json.of(fields),
+        notification,
+        options,
+        group,
+        messageId,
+        session,
+        context,
+        notBefore,
         replace);
   }
 
@@ -77,7 +85,15 @@ public record Downstream(
   /** With this context, which becomes JSON. */
   public Downstream context(Object about) {
     return new Downstream(
-        to, data, notification, options, group, messageId, session, Json.of(about), notBefore,
+        to,
+        data,
+        notification,
+        options,
+        group,
+        messageId,
+        session,
+        Json.of(about),
+        notBefore,
         replace);
   }
 

@@ -12,8 +12,20 @@ final class Durations {
   private static final Pattern PART = Pattern.compile("([0-9]+(?:\\.[0-9]*)?)(h|ms|m|s|us|µs|ns)");
   private static final Map<String, Long> NANOS =
       Map.of(
-          "h", 3_600_000_000_000L, "m", 60_000_000_000L, "s", 1_000_000_000L, "ms", 1_000_000L,
-          "us", 1_000L, "µs", 1_000L, "ns", 1L);
+          "h",
+          3_600_000_000_000L,
+          "m",
+          60_000_000_000L,
+          "s",
+          1_000_000_000L,
+          "ms",
+          1_000_000L,
+          "us",
+          1_000L,
+          "µs",
+          1_000L,
+          "ns",
+          1L);
 
   private Durations() {}
 

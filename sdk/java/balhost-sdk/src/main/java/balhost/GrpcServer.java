@@ -32,13 +32,28 @@ final class GrpcServer {
   static ServerServiceDefinition plugin(Instance instance, Runnable opened, Runnable gone) {
     return ServerServiceDefinition.builder(PLUGIN)
         .addMethod(
-            method(PLUGIN, "Describe", MethodType.UNARY, new Proto<>(DescribeRequest.getDefaultInstance()), new Proto<>(balhost.plugin.v1.Manifest.getDefaultInstance())),
+            method(
+                PLUGIN,
+                "Describe",
+                MethodType.UNARY,
+                new Proto<>(DescribeRequest.getDefaultInstance()),
+                new Proto<>(balhost.plugin.v1.Manifest.getDefaultInstance())),
             unary(instance::describe))
         .addMethod(
-            method(PLUGIN, "Configure", MethodType.UNARY, new Proto<>(ConfigureRequest.getDefaultInstance()), new Proto<>(ConfigureReply.getDefaultInstance())),
+            method(
+                PLUGIN,
+                "Configure",
+                MethodType.UNARY,
+                new Proto<>(ConfigureRequest.getDefaultInstance()),
+                new Proto<>(ConfigureReply.getDefaultInstance())),
             configure(instance))
         .addMethod(
-            method(PLUGIN, "Session", MethodType.BIDI_STREAMING, new Proto<>(HostFrame.getDefaultInstance()), new Proto<>(PluginFrame.getDefaultInstance())),
+            method(
+                PLUGIN,
+                "Session",
+                MethodType.BIDI_STREAMING,
+                new Proto<>(HostFrame.getDefaultInstance()),
+                new Proto<>(PluginFrame.getDefaultInstance())),
             session(instance, opened, gone))
         .build();
   }
@@ -222,7 +237,10 @@ final class GrpcServer {
         var message = (M) prototype.getParserForType().parseFrom(bytes);
         return message;
       } catch (IOException e) {
-        throw Status.INTERNAL.withDescription("unreadable message").withCause(e).asRuntimeException();
+        throw Status.INTERNAL
+            .withDescription("unreadable message")
+            .withCause(e)
+            .asRuntimeException();
       }
     }
   }

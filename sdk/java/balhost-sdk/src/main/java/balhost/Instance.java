@@ -10,9 +10,9 @@ import balhost.plugin.v1.PluginFrame;
 import balhost.plugin.v1.Result;
 import balhost.plugin.v1.RunFailure;
 import java.time.Duration;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
-import java.util.concurrent.CancellationException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -31,7 +31,8 @@ public final class Instance {
     void end();
   }
 
-  private static final long LAST_GRACE_MS = 2000; // for handlers, run and stop when the host is gone
+  private static final long LAST_GRACE_MS =
+      2000; // for handlers, run and stop when the host is gone
   private static final String OFFSETS = "offsets";
 
   private final Plugin plugin;
@@ -219,7 +220,8 @@ public final class Instance {
 
   /** Ends run and the handlers and then calls stop, within the drain's time. */
   private void windDown(Drain drain) {
-    long limit = drain == null ? LAST_GRACE_MS : Math.max(1, Integer.toUnsignedLong(drain.getTimeoutMs()));
+    long limit =
+        drain == null ? LAST_GRACE_MS : Math.max(1, Integer.toUnsignedLong(drain.getTimeoutMs()));
     long begun = System.nanoTime();
     long hard = begun + limit * 1_000_000;
     long soft = drain == null ? begun : begun + limit * 800_000; // then handlers must end
@@ -252,7 +254,8 @@ public final class Instance {
     if (part.await(hard - System.nanoTime(), TimeUnit.NANOSECONDS)) {
       return true;
     }
-    log.warn("it still runs although it was interrupted; the plugin ends without it", "state", name);
+    log.warn(
+        "it still runs although it was interrupted; the plugin ends without it", "state", name);
     return false;
   }
 
@@ -281,8 +284,13 @@ public final class Instance {
         long most = Math.min(1000L << Math.min(failures - 1, 6), 60_000);
         long wait = most / 2 + ThreadLocalRandom.current().nextLong(most / 2);
         out.failure(
-            RunFailure.newBuilder().setFailures(failures).setError(text(failure)).setWaitMs(wait).build());
-        log.error("run failed, it is started again", "after", Duration.ofMillis(wait), "err", failure);
+            RunFailure.newBuilder()
+                .setFailures(failures)
+                .setError(text(failure))
+                .setWaitMs(wait)
+                .build());
+        log.error(
+            "run failed, it is started again", "after", Duration.ofMillis(wait), "err", failure);
         Thread.sleep(wait);
       }
     } catch (InterruptedException e) {
@@ -348,7 +356,8 @@ public final class Instance {
     }
     var r = Result.newBuilder().setDelivery(delivery);
     if (changes != null) {
-      r.setChanges(changes); // after a failure what was read: the failure counts if that is unchanged
+      r.setChanges(
+          changes); // after a failure what was read: the failure counts if that is unchanged
     }
     if (failure == null) {
       out.result(r.setCode(Result.Code.DONE).build());
@@ -373,7 +382,13 @@ public final class Instance {
       return;
     }
     log.error(
-        "handler failed", "id", Wire.id(h.delivery), "attempt", h.delivery.getAttempt(), "err", failure);
+        "handler failed",
+        "id",
+        Wire.id(h.delivery),
+        "attempt",
+        h.delivery.getAttempt(),
+        "err",
+        failure);
   }
 
   /** The text of the failure. If the handler had to end, it says why. */
@@ -389,8 +404,12 @@ public final class Instance {
   }
 
   private static String text(Throwable t) {
-    boolean ours = t instanceof Reject || t instanceof Retry || t instanceof InvalidException
-        || t instanceof UnavailableException || t instanceof CancellationException;
+    boolean ours =
+        t instanceof Reject
+            || t instanceof Retry
+            || t instanceof InvalidException
+            || t instanceof UnavailableException
+            || t instanceof CancellationException;
     return Check.cleaned(ours ? String.valueOf(t.getMessage()) : t.toString());
   }
 

@@ -37,7 +37,8 @@ public final class Json {
     this.bytes = bytes;
   }
 
-  static Json ofBytes(ByteString bytes) {
+  /** A JSON text in UTF-8, as the wire has it. It is checked when it is used. */
+  public static Json ofBytes(ByteString bytes) {
     return bytes.isEmpty() ? NONE : new Json(bytes);
   }
 
@@ -93,7 +94,8 @@ public final class Json {
     return GSON.fromJson(toString(), type);
   }
 
-  ByteString bytes() {
+  /** The JSON text in UTF-8. */
+  public ByteString bytes() {
     return bytes;
   }
 

@@ -26,6 +26,9 @@ public final class Log {
     OFF
   }
 
+  /** Netty complains here that a unix socket has no options of TCP, which gRPC sets. */
+  private static final Logger BOOTSTRAP = Logger.getLogger("io.netty.bootstrap");
+
   private static final int MAX_TRACE = 8 << 10;
 
   private final Consumer<String> out;
@@ -33,6 +36,11 @@ public final class Log {
 
   Log(Consumer<String> out) {
     this.out = out;
+  }
+
+  /** A log whose lines of JSON go there, for a test. */
+  public static Log to(Consumer<String> out) {
+    return new Log(out);
   }
 
   /** A line for one who looks at every byte. */
@@ -137,6 +145,7 @@ public final class Log {
     var root = Logger.getLogger("");
     root.setLevel(jul(level));
     root.addHandler(new Bridge());
+    BOOTSTRAP.setLevel(java.util.logging.Level.SEVERE);
   }
 
   private final class Bridge extends Handler {

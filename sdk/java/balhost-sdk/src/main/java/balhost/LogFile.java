@@ -8,8 +8,8 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 
 /**
- * The process's stderr. Who logs does not wait for who reads: lines wait here, and one thread writes
- * them. Lines that find no room are dropped, and a line says how many.
+ * The process's stderr. Who logs does not wait for who reads: lines wait here, and one thread
+ * writes them. Lines that find no room are dropped, and a line says how many.
  */
 final class LogFile {
   private static final int ROOM = 1 << 20; // bytes that wait

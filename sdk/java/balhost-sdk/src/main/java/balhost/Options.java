@@ -36,70 +36,150 @@ public record Options(
   /** With this ttl; null: four weeks. */
   public Options ttl(Duration d) {
     return new Options(
-        d, priority, collapseKey, dryRun, receiptRequested, contentAvailable, mutableContent,
-        android, apns, webpush);
+        d,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
+        webpush);
   }
 
   /** With this priority: "normal" or "high". */
   public Options priority(String p) {
     return new Options(
-        ttl, p, collapseKey, dryRun, receiptRequested, contentAvailable, mutableContent, android,
-        apns, webpush);
+        ttl,
+        p,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
+        webpush);
   }
 
   /** With this collapse key. */
   public Options collapseKey(String key) {
     return new Options(
-        ttl, priority, key, dryRun, receiptRequested, contentAvailable, mutableContent, android,
-        apns, webpush);
+        ttl,
+        priority,
+        key,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
+        webpush);
   }
 
   /** As a dry run. */
   public Options asDryRun() {
     return new Options(
-        ttl, priority, collapseKey, true, receiptRequested, contentAvailable, mutableContent,
-        android, apns, webpush);
+        ttl,
+        priority,
+        collapseKey,
+        true,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
+        webpush);
   }
 
   /** With a receipt. */
   public Options withReceipt() {
     return new Options(
-        ttl, priority, collapseKey, dryRun, true, contentAvailable, mutableContent, android, apns,
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        true,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
         webpush);
   }
 
   /** With contentAvailable. */
   public Options withContentAvailable() {
     return new Options(
-        ttl, priority, collapseKey, dryRun, receiptRequested, true, mutableContent, android, apns,
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        true,
+        mutableContent,
+        android,
+        apns,
         webpush);
   }
 
   /** With mutableContent. */
   public Options withMutableContent() {
     return new Options(
-        ttl, priority, collapseKey, dryRun, receiptRequested, contentAvailable, true, android,
-        apns, webpush);
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        true,
+        android,
+        apns,
+        webpush);
   }
 
   /** With a raw block for Android. */
   public Options android(Object block) {
     return new Options(
-        ttl, priority, collapseKey, dryRun, receiptRequested, contentAvailable, mutableContent,
-        Json.of(block), apns, webpush);
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        Json.of(block),
+        apns,
+        webpush);
   }
 
   /** With a raw block for Apple's devices. */
   public Options apns(Object block) {
     return new Options(
-        ttl, priority, collapseKey, dryRun, receiptRequested, contentAvailable, mutableContent,
-        android, Json.of(block), webpush);
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        Json.of(block),
+        webpush);
   }
 
   /** With a raw block for web apps. */
   public Options webpush(Object block) {
     return new Options(
-        ttl, priority, collapseKey, dryRun, receiptRequested, contentAvailable, mutableContent,
-        android, apns, Json.of(block));
+        ttl,
+        priority,
+        collapseKey,
+        dryRun,
+        receiptRequested,
+        contentAvailable,
+        mutableContent,
+        android,
+        apns,
+        Json.of(block));
   }
 }

@@ -54,35 +54,90 @@ public record Outcome(
   /** For a test: of the downstream with this id. */
   public Outcome withMessageId(String m) {
     return new Outcome(
-        id, session, m, group, to, status, code, description, newToken, gone, attempts, attempt,
+        id,
+        session,
+        m,
+        group,
+        to,
+        status,
+        code,
+        description,
+        newToken,
+        gone,
+        attempts,
+        attempt,
         context);
   }
 
   /** For a test: with this code. */
   public Outcome withCode(String c) {
     return new Outcome(
-        id, session, messageId, group, to, status, c, description, newToken, gone, attempts,
-        attempt, context);
+        id,
+        session,
+        messageId,
+        group,
+        to,
+        status,
+        c,
+        description,
+        newToken,
+        gone,
+        attempts,
+        attempt,
+        context);
   }
 
   /** For a test: with this new token. */
   public Outcome withNewToken(String t) {
     return new Outcome(
-        id, session, messageId, group, to, status, code, description, t, gone, attempts, attempt,
+        id,
+        session,
+        messageId,
+        group,
+        to,
+        status,
+        code,
+        description,
+        t,
+        gone,
+        attempts,
+        attempt,
         context);
   }
 
   /** For a test: of a target that is gone. */
   public Outcome asGone() {
     return new Outcome(
-        id, session, messageId, group, to, status, code, description, newToken, true, attempts,
-        attempt, context);
+        id,
+        session,
+        messageId,
+        group,
+        to,
+        status,
+        code,
+        description,
+        newToken,
+        true,
+        attempts,
+        attempt,
+        context);
   }
 
   /** For a test: with this context. */
   public Outcome withContext(Object about) {
     return new Outcome(
-        id, session, messageId, group, to, status, code, description, newToken, gone, attempts,
-        attempt, Json.of(about));
+        id,
+        session,
+        messageId,
+        group,
+        to,
+        status,
+        code,
+        description,
+        newToken,
+        gone,
+        attempts,
+        attempt,
+        Json.of(about));
   }
 }

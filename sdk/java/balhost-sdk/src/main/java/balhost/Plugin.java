@@ -131,8 +131,8 @@ public final class Plugin {
    * Takes the plugin's config object, before {@code start}. A key that the record does not have, or
    * of another type, is an error that stops the start.
    *
-   * @param defaults a record with the values of what config.hcl does not say. {@code
-   *     @SerializedName("max_members")} names a component's key
+   * @param defaults a record with the values of what config.hcl does not say.
+   *     {@code @SerializedName("max_members")} names a component's key
    * @param use gets the record
    */
   public <C extends Record> Plugin config(C defaults, Consumer<C> use) {
@@ -218,10 +218,13 @@ public final class Plugin {
   /** Throws what is wrong with the plugin, and what to do about it. */
   void check() {
     if (!NAME.matcher(name).matches()) {
-      throw wrong("its name has only letters, digits, '_' and '-', 64 at most, and begins with a letter or digit");
+      throw wrong(
+          "its name has only letters, digits, '_' and '-', 64 at most, and begins with a letter or"
+              + " digit");
     }
     if (upstream == null && outcome == null && receipt == null && timer == null && run == null) {
-      throw wrong("it does nothing: give it at least one of upstream, outcome, receipt, timer and run");
+      throw wrong(
+          "it does nothing: give it at least one of upstream, outcome, receipt, timer and run");
     }
     if (maxInFlight < 1 || maxInFlight > MOST_IN_FLIGHT) {
       throw wrong("maxInFlight is " + maxInFlight + ": use 1 to " + MOST_IN_FLIGHT);
@@ -238,13 +241,15 @@ public final class Plugin {
     var seen = new HashSet<String>();
     for (var c : categories) {
       if (c.isEmpty() || Check.bytes(c) > 256 || !c.equals(c.strip())) {
-        throw wrong("category " + Check.quoted(c) + ": write an app's package name or bundle id, or \"*\"");
+        throw wrong(
+            "category " + Check.quoted(c) + ": write an app's package name or bundle id, or \"*\"");
       }
       if (!seen.add(c)) {
         throw wrong("it claims category " + Check.quoted(c) + " twice");
       }
     }
-    if (Check.bytes(order) > 260 || order.startsWith("key:") && (order + ".").matches(".*[:.]\\..*")) {
+    if (Check.bytes(order) > 260
+        || order.startsWith("key:") && (order + ".").matches(".*[:.]\\..*")) {
       throw wrong("order " + Check.quoted(order) + ": names joined by dots, for example data.room");
     }
   }

@@ -66,7 +66,8 @@ final class Serving {
       exit(2);
     }
     log.bridge();
-    Thread.setDefaultUncaughtExceptionHandler((t, e) -> log.error("a thread died", "thread", t.getName(), "err", e));
+    Thread.setDefaultUncaughtExceptionHandler(
+        (t, e) -> log.error("a thread died", "thread", t.getName(), "err", e));
     outlive();
     try {
       var socket = listen(instance);
@@ -80,7 +81,9 @@ final class Serving {
       instance.ended().await();
       phase = Phase.OVER;
       Thread.sleep(ORPHAN_GRACE_MS); // the host stops this process now, unless it was killed
-      log.warn("the connection to the host has ended, and the host has not stopped this process: exiting");
+      log.warn(
+          "the connection to the host has ended, and the host has not stopped this process:"
+              + " exiting");
     } catch (InterruptedException e) {
       log.warn("the main thread was interrupted: exiting");
     }
@@ -95,7 +98,12 @@ final class Serving {
   private Path listen(Instance instance) throws IOException, GeneralSecurityException {
     var versions = String.valueOf(System.getenv("PLUGIN_PROTOCOL_VERSIONS"));
     if (!Arrays.asList(versions.split(",")).contains(String.valueOf(VERSION))) {
-      throw new IOException("the host speaks the versions " + versions + " of the protocol, and this plugin " + VERSION + ": take an SDK that fits the host");
+      throw new IOException(
+          "the host speaks the versions "
+              + versions
+              + " of the protocol, and this plugin "
+              + VERSION
+              + ": take an SDK that fits the host");
     }
     var folder = System.getenv("PLUGIN_UNIX_SOCKET_DIR");
     if (folder == null || folder.isEmpty()) {
@@ -115,7 +123,8 @@ final class Serving {
             .maxInboundMessageSize(Integer.MAX_VALUE)
             .flowControlWindow(WINDOW)
             .keepAliveTime(Integer.MAX_VALUE, TimeUnit.DAYS)
-            .addService(GrpcServer.plugin(instance, () -> phase = Phase.SERVING, () -> phase = Phase.OVER))
+            .addService(
+                GrpcServer.plugin(instance, () -> phase = Phase.SERVING, () -> phase = Phase.OVER))
             .addService(GrpcServer.health())
             .addService(GrpcServer.controller(this::shutdown))
             .build();
@@ -138,7 +147,9 @@ final class Serving {
     try (var in = new FileInputStream(dir.resolve("host.crt").toFile())) {
       host = (X509Certificate) CertificateFactory.getInstance("X.509").generateCertificate(in);
     }
-    var own = SslContextBuilder.forServer(dir.resolve("plugin.crt").toFile(), dir.resolve("plugin.key").toFile());
+    var own =
+        SslContextBuilder.forServer(
+            dir.resolve("plugin.crt").toFile(), dir.resolve("plugin.key").toFile());
     return GrpcSslContexts.configure(own, SslProvider.JDK)
         .clientAuth(ClientAuth.REQUIRE)
         .trustManager(new Only(host))
@@ -160,32 +171,38 @@ final class Serving {
     }
 
     @Override
-    public void checkClientTrusted(X509Certificate[] chain, String type) throws CertificateException {
+    public void checkClientTrusted(X509Certificate[] chain, String type)
+        throws CertificateException {
       check(chain);
     }
 
     @Override
-    public void checkClientTrusted(X509Certificate[] chain, String type, Socket s) throws CertificateException {
+    public void checkClientTrusted(X509Certificate[] chain, String type, Socket s)
+        throws CertificateException {
       check(chain);
     }
 
     @Override
-    public void checkClientTrusted(X509Certificate[] chain, String type, SSLEngine e) throws CertificateException {
+    public void checkClientTrusted(X509Certificate[] chain, String type, SSLEngine e)
+        throws CertificateException {
       check(chain);
     }
 
     @Override
-    public void checkServerTrusted(X509Certificate[] chain, String type) throws CertificateException {
+    public void checkServerTrusted(X509Certificate[] chain, String type)
+        throws CertificateException {
       throw new CertificateException("a plugin is no client");
     }
 
     @Override
-    public void checkServerTrusted(X509Certificate[] chain, String type, Socket s) throws CertificateException {
+    public void checkServerTrusted(X509Certificate[] chain, String type, Socket s)
+        throws CertificateException {
       checkServerTrusted(chain, type);
     }
 
     @Override
-    public void checkServerTrusted(X509Certificate[] chain, String type, SSLEngine e) throws CertificateException {
+    public void checkServerTrusted(X509Certificate[] chain, String type, SSLEngine e)
+        throws CertificateException {
       checkServerTrusted(chain, type);
     }
 
@@ -213,10 +230,10 @@ final class Serving {
 
   private String byHand() {
     return """
-        %1$s is a plugin of balhost. It does nothing when you start it by hand.
-        Copy its folder into the plugins folder of a host, under the name "%1$s". A running host
-        starts it at once. Then "balhost status" shows it.
-        """
+    %1$s is a plugin of balhost. It does nothing when you start it by hand.
+    Copy its folder into the plugins folder of a host, under the name "%1$s". A running host
+    starts it at once. Then "balhost status" shows it.
+    """
         .formatted(plugin.name());
   }
 }

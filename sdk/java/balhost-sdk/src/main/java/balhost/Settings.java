@@ -19,8 +19,17 @@ import java.util.TreeSet;
 /** The plugin's config object, as a record. A key that is unknown, or of another type, is named. */
 final class Settings {
   private static final Set<Type> WHOLE =
-      Set.of(int.class, long.class, short.class, byte.class, Integer.class, Long.class, Short.class, Byte.class);
-  private static final Set<Type> NUMBERS = Set.of(double.class, float.class, Double.class, Float.class);
+      Set.of(
+          int.class,
+          long.class,
+          short.class,
+          byte.class,
+          Integer.class,
+          Long.class,
+          Short.class,
+          Byte.class);
+  private static final Set<Type> NUMBERS =
+      Set.of(double.class, float.class, Double.class, Float.class);
   private static final Set<Type> TEXTS = Set.of(String.class, Duration.class, Instant.class);
 
   private Settings() {}
@@ -34,7 +43,8 @@ final class Settings {
     var given = object.isBlank() ? new JsonObject() : parse(object);
     if (defaults == null) {
       for (var key : given.keySet()) {
-        throw new InvalidException("config: this plugin has no key \"" + key + "\": it has no config");
+        throw new InvalidException(
+            "config: this plugin has no key \"" + key + "\": it has no config");
       }
       return null;
     }

@@ -74,7 +74,9 @@ public final class Tx {
    */
   public synchronized String send(Downstream d) {
     if (d.messageId().isEmpty()) {
-      d = d.messageId(event.isEmpty() ? UUID.randomUUID().toString() : event + "-" + (sends.size() + 1));
+      d =
+          d.messageId(
+              event.isEmpty() ? UUID.randomUUID().toString() : event + "-" + (sends.size() + 1));
     }
     if (d.session().isEmpty()) {
       d = d.session(session);
@@ -150,7 +152,8 @@ public final class Tx {
   private synchronized void write(String verb, Write w) {
     Check.key(verb, w.getKey(), calls.limits());
     var old = writes.get(w.getKey());
-    int size = w.getValue().size() + (old == null ? Check.bytes(w.getKey()) : -old.getValue().size());
+    int size =
+        w.getValue().size() + (old == null ? Check.bytes(w.getKey()) : -old.getValue().size());
     grow(verb + " " + Check.quoted(w.getKey()), old == null ? 1 : 0, size);
     writes.put(w.getKey(), w);
   }
@@ -175,7 +178,10 @@ public final class Tx {
       int most = max <= 0 || max > room ? room : max;
       var ask = balhost.plugin.v1.List.newBuilder().setPrefix(prefix).setAfter(after).setMax(most);
       var reply = ask(verb, Call.newBuilder().setList(ask)).getList();
-      var last = reply.getMore() && reply.getItemCount() > 0 ? reply.getItem(reply.getItemCount() - 1).getKey() : "";
+      var last =
+          reply.getMore() && reply.getItemCount() > 0
+              ? reply.getItem(reply.getItemCount() - 1).getKey()
+              : "";
       note(verb, prefix, after, last, reply);
       var items = merged(prefix, after, last, reply);
       if (max > 0 && items.size() > max) {
@@ -191,11 +197,17 @@ public final class Tx {
   /** Remembers what was seen of a list, so that it is checked at the commit. */
   private void note(String verb, String prefix, String after, String last, ListReply reply) {
     int count = 1 + reply.getItemCount();
-    int size = Check.bytes(prefix) + Check.bytes(after) + Check.bytes(last) + reply.getDigest().size();
+    int size =
+        Check.bytes(prefix) + Check.bytes(after) + Check.bytes(last) + reply.getDigest().size();
     grow(verb, count, size);
     listed += count;
     ranges.add(
-        Range.newBuilder().setPrefix(prefix).setAfter(after).setLast(last).setDigest(reply.getDigest()).build());
+        Range.newBuilder()
+            .setPrefix(prefix)
+            .setAfter(after)
+            .setLast(last)
+            .setDigest(reply.getDigest())
+            .build());
   }
 
   /** What is stored in a part, with what this Tx has put and deleted there. */
@@ -244,7 +256,8 @@ public final class Tx {
   public void schedule(String key, Instant at, Object data, Lane lane) {
     var verb = "schedule " + Check.quoted(key);
     if (!timed) {
-      throw new InvalidException(verb + ": the plugin has no timer handler: give it one with Plugin.timer");
+      throw new InvalidException(
+          verb + ": the plugin has no timer handler: give it one with Plugin.timer");
     }
     Check.due(key, at);
     var s = Schedule.newBuilder().setKey(key).setAtMs(Wire.millis(at));
@@ -290,7 +303,9 @@ public final class Tx {
     if (isCancelled()) {
       return Duration.ZERO;
     }
-    return by == null || !by.timed() ? Duration.ofDays(365_000) : Duration.ofNanos(Math.max(0, by.left()));
+    return by == null || !by.timed()
+        ? Duration.ofDays(365_000)
+        : Duration.ofNanos(Math.max(0, by.left()));
   }
 
   private void grow(String verb, int count, int size) {

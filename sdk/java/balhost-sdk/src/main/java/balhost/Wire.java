@@ -2,10 +2,11 @@ package balhost;
 
 import balhost.plugin.v1.Delivery;
 import com.google.protobuf.ByteString;
+import java.time.Duration;
 import java.time.Instant;
 
-/** The records of this package as the wire has them, and back. */
-final class Wire {
+/** The records of this package as the wire has them, and back. It is for hosts in tests. */
+public final class Wire {
   private Wire() {}
 
   static Upstream upstream(balhost.plugin.v1.Upstream u, int attempt) {
@@ -16,27 +17,55 @@ final class Wire {
       data = u.getRaw().substring(from, to);
     }
     return new Upstream(
-        u.getId(), u.getSession(), u.getDevice(), u.getCategory(), u.getMessageId(),
-        Json.ofBytes(data), Json.ofBytes(u.getRaw()), attempt, instant(u.getReceivedMs()));
+        u.getId(),
+        u.getSession(),
+        u.getDevice(),
+        u.getCategory(),
+        u.getMessageId(),
+        Json.ofBytes(data),
+        Json.ofBytes(u.getRaw()),
+        attempt,
+        instant(u.getReceivedMs()));
   }
 
   static Outcome outcome(balhost.plugin.v1.Outcome o, int attempt) {
     return new Outcome(
-        o.getId(), o.getSession(), o.getMessageId(), o.getGroup(), target(o.getTo()),
-        status(o.getStatus()), o.getCode(), o.getDescription(), o.getNewToken(), o.getGone(),
-        o.getAttempts(), attempt, Json.ofBytes(o.getContext()));
+        o.getId(),
+        o.getSession(),
+        o.getMessageId(),
+        o.getGroup(),
+        target(o.getTo()),
+        status(o.getStatus()),
+        o.getCode(),
+        o.getDescription(),
+        o.getNewToken(),
+        o.getGone(),
+        o.getAttempts(),
+        attempt,
+        Json.ofBytes(o.getContext()));
   }
 
   static Receipt receipt(balhost.plugin.v1.Receipt r, int attempt) {
     return new Receipt(
-        r.getId(), r.getSession(), r.getOriginalMessageId(), r.getDevice(), r.getCategory(),
-        r.getStatus(), instant(r.getSentMs()), attempt);
+        r.getId(),
+        r.getSession(),
+        r.getOriginalMessageId(),
+        r.getDevice(),
+        r.getCategory(),
+        r.getStatus(),
+        instant(r.getSentMs()),
+        attempt);
   }
 
   static Timer timer(balhost.plugin.v1.Timer t, int attempt) {
     return new Timer(
-        t.getId(), t.getSession(), t.getDevice(), t.getKey(), Json.ofBytes(t.getData()),
-        Instant.ofEpochMilli(t.getDueMs()), attempt);
+        t.getId(),
+        t.getSession(),
+        t.getDevice(),
+        t.getKey(),
+        Json.ofBytes(t.getData()),
+        Instant.ofEpochMilli(t.getDueMs()),
+        attempt);
   }
 
   /** The event's id; "" for an event of an unknown kind. */
@@ -61,7 +90,8 @@ final class Wire {
     };
   }
 
-  static balhost.plugin.v1.Downstream downstream(Downstream d) {
+  /** A downstream as the wire has it. It is not checked. */
+  public static balhost.plugin.v1.Downstream downstream(Downstream d) {
     var out =
         balhost.plugin.v1.Downstream.newBuilder()
             .setMessageId(d.messageId())
@@ -79,6 +109,101 @@ final class Wire {
       out.setNotBeforeMs(millis(d.notBefore()));
     }
     return out.build();
+  }
+
+  /** A downstream that came off the wire. It is not checked. */
+  public static Downstream downstream(balhost.plugin.v1.Downstream d) {
+    return new Downstream(
+        target(d.getTo()),
+        Json.ofBytes(d.getData()),
+        Json.ofBytes(d.getNotification()),
+        options(d.getOptions()),
+        d.getGroup(),
+        d.getMessageId(),
+        d.getSession(),
+        Json.ofBytes(d.getContext()),
+        instant(d.getNotBeforeMs()),
+        d.getReplace());
+  }
+
+  private static Options options(balhost.plugin.v1.Options o) {
+    return new Options(
+        o.hasTtlS() ? Duration.ofSeconds(o.getTtlS()) : null,
+        o.getPriority(),
+        o.getCollapseKey(),
+        o.getDryRun(),
+        o.getReceiptRequested(),
+        o.getContentAvailable(),
+        o.getMutableContent(),
+        Json.ofBytes(o.getAndroid()),
+        Json.ofBytes(o.getApns()),
+        Json.ofBytes(o.getWebpush()));
+  }
+
+  /** An upstream as the wire has it, with its data once. */
+  public static balhost.plugin.v1.Upstream upstream(Upstream u) {
+    var out =
+        balhost.plugin.v1.Upstream.newBuilder()
+            .setId(u.id())
+            .setSession(u.session())
+            .setDevice(u.from())
+            .setCategory(u.category())
+            .setMessageId(u.messageId())
+            .setRaw(u.raw().bytes())
+            .setReceivedMs(millisOrNone(u.received()));
+    int at = u.raw().toString().indexOf(u.data().toString());
+    if (at < 0 || u.data().isEmpty()) {
+      return out.setData(u.data().bytes()).build();
+    }
+    int start = Check.bytes(u.raw().toString().substring(0, at));
+    return out.setDataStart(start).setDataEnd(start + u.data().bytes().size()).build();
+  }
+
+  /** An outcome as the wire has it. */
+  public static balhost.plugin.v1.Outcome outcome(Outcome o) {
+    return balhost.plugin.v1.Outcome.newBuilder()
+        .setId(o.id())
+        .setSession(o.session())
+        .setMessageId(o.messageId())
+        .setGroup(o.group())
+        .setTo(target(o.to()))
+        .setStatus(o.status().name().toLowerCase())
+        .setCode(o.code())
+        .setDescription(o.description())
+        .setNewToken(o.newToken())
+        .setGone(o.gone())
+        .setAttempts(o.attempts())
+        .setContext(o.context().bytes())
+        .build();
+  }
+
+  /** A receipt as the wire has it. */
+  public static balhost.plugin.v1.Receipt receipt(Receipt r) {
+    return balhost.plugin.v1.Receipt.newBuilder()
+        .setId(r.id())
+        .setSession(r.session())
+        .setOriginalMessageId(r.originalMessageId())
+        .setDevice(r.device())
+        .setCategory(r.category())
+        .setStatus(r.status())
+        .setSentMs(millisOrNone(r.sent()))
+        .build();
+  }
+
+  /** A timer as the wire has it. */
+  public static balhost.plugin.v1.Timer timer(Timer t) {
+    return balhost.plugin.v1.Timer.newBuilder()
+        .setId(t.id())
+        .setSession(t.session())
+        .setDevice(t.device())
+        .setKey(t.key())
+        .setData(t.data().bytes())
+        .setDueMs(t.due().toEpochMilli())
+        .build();
+  }
+
+  private static long millisOrNone(Instant at) {
+    return at == null ? 0 : at.toEpochMilli();
   }
 
   /** The JSON null is no object: none. */

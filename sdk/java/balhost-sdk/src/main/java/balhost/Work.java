@@ -41,7 +41,11 @@ final class Work {
   private boolean looking;
   private boolean closed;
 
-  Work(int limit, ScheduledExecutorService clock, Consumer<Handling> handler, Consumer<Handling> release) {
+  Work(
+      int limit,
+      ScheduledExecutorService clock,
+      Consumer<Handling> handler,
+      Consumer<Handling> release) {
     this.limit = limit;
     this.clock = clock;
     this.handler = handler;
