@@ -30,7 +30,7 @@ final class Serving {
   private static final int VERSION = 2;
   private static final int WINDOW = 4 << 20; // of HTTP/2, each way
   private static final long LOG_PATIENCE_MS = 1000;
-  private static final long ORPHAN_GRACE_MS = 5000;
+  private static final long ORPHAN_GRACE_MS = 3000;
 
   private enum Phase {
     STARTING,

@@ -18,16 +18,24 @@ import java.util.TreeSet;
 
 /** The plugin's config object, as a record. A key that is unknown, or of another type, is named. */
 final class Settings {
-  private static final Set<Type> WHOLE =
-      Set.of(
-          int.class,
-          long.class,
-          short.class,
+  private static final Map<Type, Integer> BITS = // of whole numbers
+      Map.of(
           byte.class,
-          Integer.class,
-          Long.class,
+          8,
+          Byte.class,
+          8,
+          short.class,
+          16,
           Short.class,
-          Byte.class);
+          16,
+          int.class,
+          32,
+          Integer.class,
+          32,
+          long.class,
+          64,
+          Long.class,
+          64);
   private static final Set<Type> NUMBERS =
       Set.of(double.class, float.class, Double.class, Float.class);
   private static final Set<Type> TEXTS = Set.of(String.class, Duration.class, Instant.class);
@@ -95,8 +103,12 @@ final class Settings {
       }
     } else if (TEXTS.contains(type)) {
       want(path, v, v instanceof JsonPrimitive p && p.isString(), "a string");
-    } else if (WHOLE.contains(type)) {
-      want(path, v, v instanceof JsonPrimitive p && p.isNumber() && whole(p), "a whole number");
+    } else if (BITS.containsKey(type)) {
+      want(
+          path,
+          v,
+          v instanceof JsonPrimitive p && p.isNumber() && whole(p, type),
+          "a whole number of at most " + BITS.get(type) + " bits");
     } else if (NUMBERS.contains(type)) {
       want(path, v, v instanceof JsonPrimitive p && p.isNumber(), "a number");
     } else if (type == boolean.class || type == Boolean.class) {
@@ -120,10 +132,12 @@ final class Settings {
     }
   }
 
-  private static boolean whole(JsonPrimitive p) {
+  /** Whether the number is whole and not too large for the type. */
+  private static boolean whole(JsonPrimitive p, Type type) {
     try {
-      p.getAsBigDecimal().toBigIntegerExact();
-      return true;
+      long n = p.getAsBigDecimal().longValueExact();
+      int bits = 64 - Long.numberOfLeadingZeros(n < 0 ? ~n : n);
+      return bits < BITS.get(type);
     } catch (ArithmeticException e) {
       return false;
     }

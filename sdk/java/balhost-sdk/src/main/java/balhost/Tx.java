@@ -282,7 +282,7 @@ public final class Tx {
   }
 
   private synchronized void timer(String verb, Schedule s) {
-    Check.key(verb, s.getKey(), calls.limits());
+    Check.key(s.getCancel() ? "cancel" : "schedule", s.getKey(), calls.limits());
     var old = timers.get(s.getKey());
     grow(verb, old == null ? 1 : 0, size(s) - (old == null ? 0 : size(old)));
     timers.remove(s.getKey()); // the last call for a key counts, at its own place
