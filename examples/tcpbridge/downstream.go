@@ -193,8 +193,10 @@ func (c *conn) storeOne(tx *sdk.Tx, l line, failed error) (ack []byte, err error
 // again makes no second.
 func (c *conn) refuse(tx *sdk.Tx, id string, l line, why error) error {
 	sum := sha256.Sum256([]byte(id))
-	key := c.box.key("!" + hex.EncodeToString(sum[:16]))
-	c.box.expect(key)
+	key := keyOf(c.box.session, "!"+hex.EncodeToString(sum[:16]))
+	if n := c.bridge.expect(c.box.session, key); n > 0 {
+		return peerError(fmt.Sprintf("%d messages wait for an ACK: that is the most", n))
+	}
 	return tx.Put(key, line{
 		Type: typeDownstreamReject, SessionID: c.box.session, GroupID: l.GroupID, FCMData: l.FCMData,
 		Error: "INVALID", ErrorDescription: strings.ReplaceAll(why.Error(), "\n", "; "),

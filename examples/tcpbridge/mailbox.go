@@ -29,7 +29,7 @@ type mailbox struct {
 	hint    chan struct{} // a handler is about to commit a message
 	serving sync.Mutex    // held by the connection that serves
 
-	mu       sync.Mutex           // guards what follows
+	mu       *sync.Mutex          // the bridge's; guards what follows
 	live     *conn                // the one that logged on last
 	expected map[string]time.Time // keys whose commit no list has shown yet, and since when
 	order    []string             // of the last maxExpected of them; some may have been taken
@@ -40,16 +40,46 @@ type mailbox struct {
 // maxExpected is four times what the host lets the plugin have in flight.
 const maxExpected = 1024
 
-func newMailbox(session string) *mailbox {
-	return &mailbox{session: session, hint: make(chan struct{}, 1), expected: map[string]time.Time{}}
+// box is the mailbox of a session id. It is called with mu held, and what it gives is used
+// before mu is released or while it is live: an empty one goes with its connection.
+func (b *bridge) box(session string) *mailbox {
+	box := b.boxes[session]
+	if box == nil {
+		box = &mailbox{session: session, hint: make(chan struct{}, 1), mu: &b.mu, expected: map[string]time.Time{}}
+		b.boxes[session] = box
+	}
+	return box
 }
 
-func (b *mailbox) key(event string) string { return inPrefix + b.session + "/" + event }
+// keyOf is where a message to a BAL waits.
+func keyOf(session, event string) string { return inPrefix + session + "/" + event }
 
 // expect says that a handler will commit a message under key. It comes before the commit, so
-// that no list starts behind key from then on.
-func (b *mailbox) expect(key string) {
+// that no list starts behind key from then on. If as many wait as may, it gives how many.
+func (b *bridge) expect(session, key string) (full int) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	box := b.box(session)
+	if box.held >= b.config.Hold {
+		return box.held
+	}
+	box.expect(key)
+	return 0
+}
+
+// forget says that the message is not committed.
+func (b *bridge) forget(session, key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	box := b.box(session)
+	if _, is := box.expected[key]; is {
+		delete(box.expected, key)
+		box.held--
+	}
+}
+
+// expect is called with mu held.
+func (b *mailbox) expect(key string) {
 	if _, again := b.expected[key]; !again {
 		b.held++
 	}
@@ -58,19 +88,9 @@ func (b *mailbox) expect(key string) {
 		delete(b.expected, b.order[0])
 		b.order = b.order[1:]
 	}
-	b.mu.Unlock()
 	select {
 	case b.hint <- struct{}{}:
 	default:
-	}
-}
-
-func (b *mailbox) forget(key string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, is := b.expected[key]; is {
-		delete(b.expected, key)
-		b.held--
 	}
 }
 
@@ -139,32 +159,37 @@ const errReplaced = peerError("another connection has logged on with this sessio
 // takeOver makes c the only connection of the session id, as GIMMM did: the newest wins. It
 // returns when the one before has ended, and false if a still newer one has come. After true
 // the caller calls leave.
-func (b *mailbox) takeOver(c *conn) bool {
+func (b *bridge) takeOver(c *conn, session string) bool {
 	b.mu.Lock()
-	old := b.live
-	b.live = c
+	box := b.box(session)
+	old := box.live
+	box.live, c.box = c, box
 	b.mu.Unlock()
 	if old != nil {
 		old.end(errReplaced)
 	}
-	b.serving.Lock()
+	box.serving.Lock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.live != c {
-		b.serving.Unlock()
+	if box.live != c {
+		box.serving.Unlock()
 		return false
 	}
-	b.last = "" // a new connection looks at all
+	box.last = "" // a new connection looks at all
 	return true
 }
 
-func (b *mailbox) leave(c *conn) {
+func (b *bridge) leave(c *conn) {
 	b.mu.Lock()
-	if b.live == c {
-		b.live = nil
+	defer b.mu.Unlock()
+	box := c.box
+	if box.live == c {
+		box.live = nil
+		if box.held == 0 && len(box.expected) == 0 {
+			delete(b.boxes, box.session)
+		}
 	}
-	b.mu.Unlock()
-	b.serving.Unlock()
+	box.serving.Unlock()
 }
 
 // count finds what waits from before, in all mailboxes.
@@ -175,20 +200,16 @@ func (b *bridge) count(ctx context.Context) error {
 		if items, more, err = b.host.List(ctx, inPrefix, after, 0); err != nil {
 			return err
 		}
+		b.mu.Lock()
 		for _, it := range items {
 			session, _, _ := strings.Cut(strings.TrimPrefix(it.Key, inPrefix), "/")
-			b.box(session).add(it.Key)
+			box := b.box(session)
+			if _, is := box.expected[it.Key]; !is { // what a handler of this process has put is counted
+				box.held++
+			}
 			after = it.Key
 		}
+		b.mu.Unlock()
 	}
 	return nil
-}
-
-// add counts a message that waits from before; what a handler of this process has put is counted.
-func (b *mailbox) add(key string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, is := b.expected[key]; !is {
-		b.held++
-	}
 }

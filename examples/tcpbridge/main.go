@@ -28,13 +28,14 @@ func main() { sdk.Serve(newBridge().plugin()) }
 
 // bridge has the plugin's functions.
 type bridge struct {
-	config config
-	listen func(network, address string) (net.Listener, error)
-	host   *sdk.Host
-	refuse limited // tells of peers that did not log on
+	config          config
+	listen          func(network, address string) (net.Listener, error)
+	host            *sdk.Host
+	refused, logons limited // what the log tells of peers
 
-	mu    sync.Mutex          // guards boxes
-	boxes map[string]*mailbox // by session id
+	mu    sync.Mutex          // guards what follows, and what is in the boxes
+	boxes map[string]*mailbox // by session id: those that hold something, or have a connection
+	lobby []*conn             // those that have not logged on yet, the oldest first
 }
 
 func newBridge() *bridge {
@@ -113,30 +114,16 @@ func (b *bridge) hold(tx *sdk.Tx, event string, l line) error {
 	if err := checkSessionID(l.SessionID); err != nil {
 		return sdk.Reject(fmt.Errorf("no business layer can log on for this category: %w", err))
 	}
-	box := b.box(l.SessionID)
-	if n := box.waiting(); n >= b.config.Hold {
-		return sdk.Retry(time.Minute, fmt.Errorf("%d messages wait for the business layer %s, as many as config's hold allows", n, l.SessionID))
-	}
 	if n := len(encode(l)); n > maxHeld {
 		return sdk.Reject(fmt.Errorf("a message of %d bytes: a business layer gets at most %d", n, maxHeld))
 	}
-	key := box.key(event)
-	box.expect(key)
+	key := keyOf(l.SessionID, event)
+	if n := b.expect(l.SessionID, key); n > 0 {
+		return sdk.Retry(time.Minute, fmt.Errorf("%d messages wait for the business layer %s, as many as config's hold allows", n, l.SessionID))
+	}
 	err := tx.Put(key, l)
 	if err != nil {
-		box.forget(key)
+		b.forget(l.SessionID, key)
 	}
 	return err
-}
-
-// box is the mailbox of a session id.
-func (b *bridge) box(session string) *mailbox {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	box := b.boxes[session]
-	if box == nil {
-		box = newMailbox(session)
-		b.boxes[session] = box
-	}
-	return box
 }

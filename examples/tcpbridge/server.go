@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 )
 
 const (
-	maxConns    = 256  // at once, logged on or not
-	maxSessions = 1000 // session ids that memory knows, when config names none
+	maxLobby = 100 // connections that have not logged on; a further one pushes the oldest out
+	maxLive  = 100 // BALs, when config names none
 )
 
 // run listens for BALs until the plugin must stop. When it returns, all connections have
@@ -40,27 +41,20 @@ func (b *bridge) run(ctx context.Context, h *sdk.Host) (err error) {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	slots := make(chan struct{}, maxConns)
 	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		nc, err := l.Accept()
 		switch {
 		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
 			return nil
 		case err != nil: // too many open files, for example
-			<-slots
-			h.Log().Warn("accept", "err", err)
+			b.refused.do(func(more int) { h.Log().Warn("accept", "err", err, "more", more) })
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		conns.Go(func() {
-			defer func() { <-slots }()
-			b.serve(ctx, nc)
-		})
+		conns.Go(func() { b.serve(ctx, nc) })
 	}
 }
 
@@ -76,25 +70,49 @@ func (b *bridge) serve(running context.Context, nc net.Conn) {
 	defer closing.Wait()
 	defer end(nil)
 	log := b.host.Log().With("peer", nc.RemoteAddr().String())
+	b.enter(c)
 	session, err := c.logon()
+	b.exit(c)
 	if err != nil {
-		b.refuse.do(func(more int) { log.Warn("a peer has not logged on", "err", err, "more", more) })
+		b.refused.do(func(more int) { log.Warn("a peer has not logged on", "err", err, "more", more) })
 		return
 	}
 	log = log.With("session_id", session)
-	c.box = b.box(session)
-	if !c.box.takeOver(c) {
+	if !b.takeOver(c, session) {
 		return
 	}
-	defer c.box.leave(c)
+	defer b.leave(c)
 	if err := c.write(encodeLine(line{Type: typeLogonResponse, SessionID: session, Status: "SUCCESS"})); err != nil {
 		return
 	}
-	log.Info("business layer logged on", "waiting", c.box.waiting())
-	if err := c.serve(ctx); errors.Is(err, io.EOF) || running.Err() != nil {
-		log.Info("business layer has left", "waiting", c.box.waiting())
-	} else {
-		log.Warn("business layer is cut off", "err", err, "waiting", c.box.waiting())
+	b.logons.do(func(more int) { log.Info("business layer logged on", "waiting", c.box.waiting(), "more", more) })
+	err = c.serve(ctx)
+	b.logons.do(func(more int) {
+		if errors.Is(err, io.EOF) || running.Err() != nil {
+			log.Info("business layer has left", "waiting", c.box.waiting(), "more", more)
+		} else {
+			log.Warn("business layer is cut off", "err", err, "waiting", c.box.waiting(), "more", more)
+		}
+	})
+}
+
+const errCrowd = peerError("too many connections wait to log on")
+
+// enter puts a connection into the lobby. Who logs on at once is not pushed out of it.
+func (b *bridge) enter(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lobby = append(b.lobby, c); len(b.lobby) > maxLobby {
+		b.lobby[0].end(errCrowd)
+		b.lobby = b.lobby[1:]
+	}
+}
+
+func (b *bridge) exit(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i := slices.Index(b.lobby, c); i >= 0 {
+		b.lobby = slices.Delete(b.lobby, i, i+1)
 	}
 }
 
@@ -134,26 +152,36 @@ func (b *bridge) admit(l line) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.boxes[l.SessionID] == nil && len(b.boxes) >= maxSessions {
-		return fmt.Errorf("there are %d session ids already: name yours in the config's sessions", maxSessions)
+	live := 0
+	for session, box := range b.boxes {
+		if box.live != nil && session != l.SessionID {
+			live++
+		}
+	}
+	if live >= maxLive {
+		return fmt.Errorf("%d business layers are connected: for more, name them in the config's sessions", live)
 	}
 	return nil
 }
 
-// limited does something at most once in 30 s, and knows how often it did not.
+// limited does something at most maxLogged times in 30 s, and knows how often it did not.
 type limited struct {
-	mu   sync.Mutex
-	last time.Time
-	more int
+	mu    sync.Mutex
+	since time.Time
+	n     int // since then
 }
+
+const maxLogged = 20
 
 func (l *limited) do(f func(more int)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Since(l.last) < 30*time.Second {
-		l.more++
+	if now := time.Now(); now.Sub(l.since) > 30*time.Second {
+		f(max(l.n-maxLogged, 0))
+		l.since, l.n = now, 1
 		return
 	}
-	f(l.more)
-	l.last, l.more = time.Now(), 0
+	if l.n++; l.n <= maxLogged {
+		f(0)
+	}
 }

@@ -116,12 +116,12 @@ func TestNotHeld(t *testing.T) {
 	b := s.logon(app)
 	_, sequences := b.numbers(3)
 	b.ack(sequences...)
-	s.keys("in/com.example.other/"+keyOf(s, "in/com.example.other/"), "next/"+app)
+	s.keys("in/com.example.other/"+onlyKey(s, "in/com.example.other/"), "next/"+app)
 	s.say("ann", 4)
 }
 
-// keyOf is the end of the only key with a prefix.
-func keyOf(s *stage, prefix string) string {
+// onlyKey is the end of the only key with a prefix.
+func onlyKey(s *stage, prefix string) string {
 	for _, key := range s.Keys() {
 		if end, is := strings.CutPrefix(key, prefix); is {
 			return end
