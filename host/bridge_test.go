@@ -20,7 +20,8 @@ import (
 )
 
 // P4, P5, P7, P8 through tcpbridge: business layers in other languages, connected over TCP,
-// under load, while plugin, business layer and host die, and while the business layer is away.
+// under load, while plugin, business layer and host die, the plugin is reloaded, and the
+// business layer is away.
 // Judged by two books: the simulator's, and what the business layer prints.
 func TestLanguageBridge(t *testing.T) {
 	for _, tc := range []struct {
@@ -50,6 +51,10 @@ func TestLanguageBridge(t *testing.T) {
 			for range crashes(1, 10) {
 				w.flows()
 				w.killPlugin()
+				for range 3 {
+					w.flows()
+					w.reload()
+				}
 				w.flows()
 				w.away(func() {})
 				w.flows()
@@ -209,6 +214,19 @@ func (w *bridged) killPlugin() {
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		w.t.Fatal(err)
+	}
+	w.faults++
+}
+
+// reload replaces the plugin's process, which drains.
+func (w *bridged) reload() {
+	w.t.Helper()
+	client := w.client()
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	if _, err := client.Reload(ctx, admin.ReloadOrder{Plugin: "tcpbridge", Force: true}); err != nil {
+		w.t.Fatalf("%v\n%s", err, w.host.tail())
 	}
 	w.faults++
 }
