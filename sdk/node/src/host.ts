@@ -64,7 +64,7 @@ export class HostLink implements Host {
   async send(d: Downstream, options: CallOptions = {}): Promise<string> {
     const id = d?.messageId || randomUUID();
     const session = d?.session ?? "";
-    this.#ground.sessions.checkNamed(session);
+    this.#ground.sessions.check("send", session, "");
     const { downstream, bytes } = encode(d, id, session, this.transport(session));
     try {
       await this.#ground.calls.call({ case: "send", value: downstream }, { bytes }, options.signal);

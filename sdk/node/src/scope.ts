@@ -1,8 +1,8 @@
 import { EndedError } from "./errors.js";
 
 /**
- * The end of a handler or of a call. Most handlers never ask for their signal, so it is made at its first use. The first
- * reason counts.
+ * The end of a handler or of a call. Most handlers never ask for their signal, so it is made at its first use, as is the
+ * timer for the deadline. The first reason counts.
  */
 export class Scope {
   #reason: Error | undefined;
@@ -22,17 +22,24 @@ export class Scope {
       this.#controller = new AbortController();
       if (this.#reason !== undefined) {
         this.#controller.abort(this.#reason);
-      } else if (this.deadline < Infinity) {
-        const left = Math.max(0, this.deadline - performance.now());
-        this.#timer = setTimeout(() => this.end(new EndedError("the handler timed out")), left);
       }
+      this.#watch();
     }
     return this.#controller.signal;
+  }
+
+  /** Ends the scope in time, once somebody waits for that. */
+  #watch(): void {
+    if (this.#timer === undefined && this.#reason === undefined && this.deadline < Infinity) {
+      const left = Math.max(0, Math.ceil(this.deadline - performance.now()));
+      this.#timer = setTimeout(() => this.end(new EndedError("the handler timed out")), left);
+    }
   }
 
   /** Calls f when the scope ends. The function that it returns takes f back. */
   onEnd(f: (reason: Error) => void): () => void {
     this.#waiting.add(f);
+    this.#watch();
     return () => this.#waiting.delete(f);
   }
 

@@ -8,7 +8,7 @@ import { PluginServer } from "./server.js";
 
 const cookie = "5b1f0c2e8a6d4937b0c4d2f1e6a97358";
 const protocol = "1|2|unix"; // go-plugin's handshake, the protocol's version, the network
-const orphanGrace = 5000; // milliseconds that the host has to stop a plugin whose connection has ended
+const orphanGrace = 2900; // milliseconds that the host has to stop a plugin whose connection has ended; with lastGrace under 5 s
 
 /**
  * Runs a plugin for the host that started this process. It is the last call in a plugin's main module. Only the host

@@ -111,7 +111,7 @@ export class Transaction implements Tx {
     this.#check();
     const id = d?.messageId || (this.#of.id === "" ? randomUUID() : `${this.#of.id}-${this.#sends.length + 1}`);
     const session = d?.session || this.#of.session;
-    this.#ground.sessions.checkNamed(session);
+    this.#ground.sessions.check("send", session, this.#of.session);
     const { downstream, bytes } = encode(d, id, session, this.#ground.sessions.transport(session));
     this.#grow(1, bytes);
     this.#sends.push(downstream);
@@ -250,6 +250,9 @@ export class Transaction implements Tx {
     const what = `schedule ${quote(key)}`;
     const json = data === undefined ? new Uint8Array() : Buffer.from(jsonOf(what, data, limits.valueBytes));
     const fields = { key, atMs: millis(`${what}: the time`, at), data: json, lane: laneOf(what, lane, limits) };
+    if (fields.lane.case === "device") {
+      this.#ground.sessions.check(what, fields.lane.value.session || this.#of.session, this.#of.session);
+    }
     this.#setTimer(create(wire.ScheduleSchema, fields));
   }
 

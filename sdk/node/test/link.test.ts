@@ -326,6 +326,30 @@ test("calls fail when the connection has ended, and a call that is given up is a
   await assert.rejects(w.link.host.get("k"), /has ended/);
 });
 
+test("a former name of a session is left to the host, and a name that was never told is not", async () => {
+  const w = new Wire({
+    upstream: (tx, m) => void tx.send({ to: token("d"), session: m.id === "e1" ? "old" : "typo" }),
+  });
+  await w.link.configure(create(wire.ConfigureRequestSchema, { sessions: ["old"] }));
+  w.send({ sessions: ["new", "other"], transports: ["ccs", "fcm_v1"] });
+  assert.deepEqual([w.link.host.sessions, w.link.host.transport("other")], [["new", "other"], "fcm_v1"]);
+  w.send({ deliver: w.deliveries(2) });
+  await w.until("two results", () => w.ends === 2);
+  const [former, typo] = w.all((f) => f.result);
+  assert.equal(former?.changes?.send[0]?.session, "old");
+  assert.match(typo?.error ?? "", /no session "typo"/);
+  await w.end();
+});
+
+test("a call that waits is given up at the handler's time-out, also without a revoke", async () => {
+  const w = new Wire({ upstream: async (tx) => void (await tx.get("k")) });
+  w.send({ deliver: w.deliveries(1, 50) });
+  await w.until("the result", () => w.ends === 1);
+  assert.match(w.all((f) => f.result)[0]?.error ?? "", /timed out/);
+  assert.equal(w.all((f) => f.abandon).length, 1);
+  await w.end();
+});
+
 test("numbers and words that the plugin does not know do no harm", async () => {
   const w = new Wire({ upstream() {} });
   w.send({ revoke: [99n], reply: [{ id: 77n }], logLevel: "loud", sessions: [], deliver: w.deliveries(1) });

@@ -189,6 +189,7 @@ test("what can never be committed is refused at the call, with words", async (t)
     [{ to: { topic: "t" }, session: "gate" }, /single devices only/],
     [{ to, session: "gate", options: { dryRun: true } }, /would deliver/],
     [{ to, session: "hms" }, /Huawei's uplink alone/],
+    [{ to, session: "none" }, /send: the host has no session "none": set session to one of "main", "v1"/],
   ];
   await handle(h, (tx) => {
     for (const [d, why] of refused) {
@@ -211,6 +212,7 @@ test("what can never be committed is refused at the call, with words", async (t)
     assert.throws(() => tx.schedule("k", new Date(), 1n), /can't be written/);
     assert.throws(() => tx.schedule("k", new Date(), null, inLane("")), /has 0 bytes/);
     assert.throws(() => tx.schedule("k", new Date(), null, inLaneOf("")), /use inLaneOf/);
+    assert.throws(() => tx.schedule("k", new Date(), null, inLaneOf("d", "none")), /no session "none"/);
   });
   assert.deepEqual(h.sent(), []);
   assert.deepEqual(h.keys(), []);
