@@ -17,10 +17,10 @@ import (
 
 // check is one check of one plugin.
 type check struct {
-	o    Options
-	temp string // its data folder
-	solo *pluginhost.Solo
-	now  string // the row that is being checked
+	o      Options
+	temp   string // its data folder
+	solo   *pluginhost.Solo
+	failed map[string]bool // rows
 
 	begin   *beginning // of the first process; nil: not started yet
 	main    *life      // the process for all rows that need none of their own; nil: none
@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err := known(o.Only); err != nil {
 		return report, err
 	}
-	c := &check{o: o.filled()}
+	c := &check{o: o.filled(), failed: map[string]bool{}}
 	if c.temp, err = os.MkdirTemp("", "balhost-check-"); err != nil {
 		return report, fmt.Errorf("make a folder for the check: %w", err)
 	}
@@ -114,7 +114,6 @@ func (e UnknownRow) Error() string {
 // row checks one row.
 func (c *check) row(ctx context.Context, r row, vetted finding) Row {
 	began := time.Now()
-	c.now = r.name
 	var f finding
 	switch {
 	case r.name == "file":
@@ -124,6 +123,7 @@ func (c *check) row(ctx context.Context, r row, vetted finding) Row {
 	default:
 		f = r.check(c, ctx)
 	}
+	c.failed[r.name] = f.verdict == Fails
 	return f.row(r.name, time.Since(began))
 }
 

@@ -26,12 +26,14 @@ const (
 // slack is what a machine under load may take beside what the contract allows.
 const slack = 2 * time.Second
 
-// drain asks the process to end while it works.
+// drain asks the process to end while it works, and while a handler waits if one can be
+// made to.
 func (c *check) drain(_ context.Context, l *life) finding {
+	h := c.hold(l)
 	var ds []*delivery
 	for _, k := range kinds4(l.manifest) {
-		for i := range l.inFlight() {
-			if k.has && len(ds) < l.inFlight() {
+		for i := range l.inFlight() - 1 {
+			if k.has && len(ds) < l.inFlight()-1 {
 				ds = append(ds, &delivery{event: k.make(c, l, i)})
 			}
 		}
@@ -39,13 +41,23 @@ func (c *check) drain(_ context.Context, l *life) finding {
 	s := l.session
 	s.deliver(ds...)
 	began := time.Now()
-	s.send(&wire.HostFrame{Drain: &wire.Drain{Reason: "the check stops this process", TimeoutMs: uint32(c.o.Drain.Milliseconds())}})
+	s.drain(c.o.Drain)
 	told := s.until(c.o.Drain+slack, func() bool { return s.drained })
 	after := time.Since(began)
 	s.until(slack, func() bool { return s.ended })
 	f := c.judgeDrain(l, ds, told, after)
+	if f.verdict == OK && h != nil {
+		f = c.judgeHeld(f, h, after)
+	}
 	c.shutDown(l)
 	return f
+}
+
+func (s *session) drain(limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.send(&wire.HostFrame{Drain: &wire.Drain{Reason: "the check stops this process", TimeoutMs: uint32(limit.Milliseconds())}})
 }
 
 func (c *check) judgeDrain(l *life, ds []*delivery, told bool, after time.Duration) finding {
@@ -76,6 +88,22 @@ func (c *check) judgeDrain(l *life, ds []*delivery, told bool, after time.Durati
 		return fails(mendDrain, "%s", text)
 	}
 	return ok("drained after %s, with %s in work, of which %d were released", took(after), plural(len(ds), "delivery", "deliveries"), released)
+}
+
+// judgeHeld looks at the handler that waited during the drain. It may be given up when the
+// drain's time is over.
+func (c *check) judgeHeld(f finding, h *holding, after time.Duration) finding {
+	h.life.session.mu.Lock()
+	defer h.life.session.mu.Unlock()
+	switch {
+	case !h.over.IsZero():
+		f.found += "; a handler that waited ended with " + h.result.GetCode().String()
+	case after < c.o.Drain*9/10:
+		return fails(mendDrain, "drained came after %s, while a handler still ran: it has until %v", took(after), c.o.Drain)
+	default:
+		f.found += "; a handler that waited was given up at the end of the time"
+	}
+	return f
 }
 
 // shutDown ends the process as a host does after a drain.

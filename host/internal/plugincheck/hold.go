@@ -97,7 +97,7 @@ func (c *check) revoke(_ context.Context, l *life) finding {
 	}
 	s := l.session
 	began := time.Now()
-	s.send(&wire.HostFrame{Revoke: []uint64{h.number(s)}})
+	s.revoke(h.delivery)
 	ended := s.await(stuckAfter, h.delivery)
 	after := time.Since(began)
 	s.release(h.delivery)
@@ -121,14 +121,14 @@ func (c *check) revoke(_ context.Context, l *life) finding {
 	return ok("%s; one with %v of time after %s", found, brief, took(late.over.Sub(late.began)))
 }
 
-// number is that of an open delivery.
-func (h *holding) number(s *session) uint64 {
+// revoke tells the plugin to cancel a delivery's handler.
+func (s *session) revoke(d *delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, d := range s.out {
-		if d == h.delivery {
-			return n
+	d.revoked = true
+	for number, out := range s.out {
+		if out == d {
+			s.send(&wire.HostFrame{Revoke: []uint64{number}})
 		}
 	}
-	return 0
 }

@@ -14,7 +14,6 @@ type listener struct {
 
 	mu     sync.Mutex // guards what follows
 	counts [hclog.Off + 1]int
-	all    int
 	last   time.Time
 	first  [hclog.Off + 1]string // line of a level since the last mark
 }
@@ -29,18 +28,10 @@ func newListener() *listener {
 func (l *listener) Accept(_ string, level hclog.Level, msg string, _ ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all++
 	l.last = time.Now()
 	if l.counts[level]++; l.first[level] == "" {
 		l.first[level] = msg
 	}
-}
-
-// total is how many lines there were.
-func (l *listener) total() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all
 }
 
 // mark forgets what was printed.

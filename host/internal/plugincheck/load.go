@@ -123,7 +123,8 @@ func (ld *loader) take() {
 			switch {
 			case d.over.IsZero():
 				rest = append(rest, d)
-				if n := len(d.extended); n > 0 && d.extended[n-1].After(ld.moved) {
+				n, late := len(d.extended), d.began.Add(ld.c.o.Plugin.HandlerTimeout)
+				if n > 0 && d.extended[n-1].After(ld.moved) && d.extended[n-1].Before(late) { // it is slow, and within its time
 					ld.moved = d.extended[n-1]
 				}
 				continue

@@ -21,19 +21,20 @@ type session struct {
 	extend time.Duration // Limits.extend_ms
 	reader errgroup.Group
 
-	mu      sync.Mutex    // guards what follows
-	changed chan struct{} // closed and replaced when something has changed
-	out     map[uint64]*delivery
-	number  uint64               // of the last delivery
-	credit  uint32               // that the plugin has sent; 0: none
-	pings   map[uint64]time.Time // without a pong
-	ping    uint64               // the last
-	slowest time.Duration        // pong
-	calls   int                  // outside of deliveries
-	failure *wire.RunFailure     // the last of run
-	drained bool
-	ended   bool  // the stream
-	why     error // io.EOF: in order
+	mu       sync.Mutex    // guards what follows
+	changed  chan struct{} // closed and replaced when something has changed
+	out      map[uint64]*delivery
+	number   uint64               // of the last delivery
+	credit   uint32               // that the plugin has sent; 0: none
+	pings    map[uint64]time.Time // without a pong
+	ping     uint64               // the last
+	slowest  time.Duration        // pong
+	calls    int                  // outside of deliveries
+	failure  *wire.RunFailure     // the last of run
+	draining bool                 // it was asked to end
+	drained  bool
+	ended    bool  // the stream
+	why      error // io.EOF: in order
 }
 
 // delivery is one delivery and what came of it. Its first fields are its maker's; the
@@ -41,6 +42,7 @@ type session struct {
 type delivery struct {
 	event   *wire.Delivery // with the event, its attempt and its time
 	dry     bool           // commit nothing
+	revoked bool           // it was cancelled
 	spoil   bool           // let what it has read change before it ends
 	hold    bool           // don't answer its gets and lists
 	unknown []byte         // fields of the delivery that nobody knows
@@ -210,8 +212,13 @@ func (s *session) settle(d *delivery, c *wire.Changes) string {
 	return ""
 }
 
-// compare looks whether a result lists all that its handler was told, with mu held.
+// compare looks whether a result lists all that its handler was told, with mu held. One
+// that was cancelled may not have heard the last reply.
 func (s *session) compare(d *delivery, r *wire.Result) {
+	late := d.event.GetTimeoutMs() > 0 && d.over.Sub(d.began) >= time.Duration(d.event.GetTimeoutMs())*time.Millisecond
+	if r.GetCode() != wire.Result_DONE && (s.draining || d.revoked || late) {
+		return
+	}
 	for _, got := range d.got {
 		if !slices.ContainsFunc(r.GetChanges().GetRead(), func(r *wire.Read) bool {
 			return r.GetKey() == got.GetKey() && r.GetVersion() == got.GetVersion()

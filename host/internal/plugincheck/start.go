@@ -46,12 +46,9 @@ func (l *life) shake(_ context.Context, how start) error {
 		return err
 	}
 	found := "after " + took(time.Since(began))
-	switch n := l.log.total(); {
-	case n > 0:
+	if n := l.proc.Preamble(); n > 0 {
 		how.note("handshake", warns("§1: print nothing to stdout before the line; the host gives up after 20 lines", "%s; it printed %s before the line", found, plural(n, "line", "lines")))
-	case !strings.HasPrefix(l.proc.Socket(), "/"):
-		how.note("handshake", ok("%s", found))
-	default:
+	} else {
 		how.note("handshake", ok("%s", found))
 	}
 	return nil
@@ -61,6 +58,9 @@ func (l *life) shake(_ context.Context, how start) error {
 func (l *life) connect(ctx context.Context, how start) error {
 	if _, err := l.proc.Connect(ctx); err != nil {
 		err = l.explain(err)
+		if l.c.begin.steps["tls"].verdict == Fails {
+			return err
+		}
 		how.note("health", fails("§1 step 3: serve grpc.health.v1.Health/Check; the status of the service \"plugin\" is SERVING. The server's only CA is host.crt", "%v", err))
 		return err
 	}

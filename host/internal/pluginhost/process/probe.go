@@ -14,6 +14,9 @@ import (
 // Socket is the path of its socket, after Shake.
 func (p *Process) Socket() string { return p.address }
 
+// Preamble is how many lines it has printed to stdout before its handshake, after Shake.
+func (p *Process) Preamble() int { return p.handshake.seen }
+
 // TLS is the host's end of the mutual TLS, after Shake.
 func (p *Process) TLS() *tls.Config { return p.tls }
 
