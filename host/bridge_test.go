@@ -22,15 +22,21 @@ import (
 // P4, P5, P7, P8 through tcpbridge: business layers in other languages, connected over TCP,
 // under load, while plugin, business layer and host die, the plugin is reloaded, and the
 // business layer is away.
-// Judged by two books: the simulator's, and what the business layer prints.
+// Judged by two books: the simulator's, and what the business layer prints. Python's has a
+// token, and Java's TLS as well.
 func TestLanguageBridge(t *testing.T) {
 	for _, tc := range []struct {
 		language string
 		program  string
 		args     []string
+		config   string
+		flags    []string
 	}{
-		{"python", "python3", []string{"../examples/tcpbridge/python/bal.py"}},
-		{"java", "java", []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "../examples/tcpbridge/java/Bal.java"}},
+		{"python", "python3", []string{"../examples/tcpbridge/python/bal.py"}, "", nil},
+		{
+			"java", "java", []string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "../examples/tcpbridge/java/Bal.java"},
+			`tls = { cert = file("tls.crt"), key = file("tls.key") }`, []string{"--host", "localhost", "--ca", "tls.crt"},
+		},
 	} {
 		t.Run(tc.language, func(t *testing.T) {
 			program, err := exec.LookPath(tc.program)
@@ -45,7 +51,7 @@ func TestLanguageBridge(t *testing.T) {
 				t.Fatal(err)
 			}
 			tc.args[len(tc.args)-1] = file
-			w := newBridged(t, program, tc.args)
+			w := newBridged(t, program, append(tc.args, tc.flags...), tc.config)
 			w.startHost()
 			w.startBAL()
 			for range crashes(1, 10) {
@@ -91,7 +97,7 @@ const (
 	bridgedApp     = "com.example.bal"
 )
 
-func newBridged(t *testing.T, program string, args []string) *bridged {
+func newBridged(t *testing.T, program string, args []string, config string) *bridged {
 	plugins := builtPlugins(t)
 	t.Parallel()
 	address, err := freeAddress()
@@ -99,7 +105,7 @@ func newBridged(t *testing.T, program string, args []string) *bridged {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(address, ":")
-	w := &bridged{t: t, dir: t.TempDir(), program: program, args: append(args, "--session", bridgedApp, "--port", port)}
+	w := &bridged{t: t, dir: t.TempDir(), program: program, args: append(args, "--session", bridgedApp, "--port", port, "--token-file", "token")}
 	w.sim, err = ccssim.NewServer(ccssim.Options{
 		CAFile:   filepath.Join(w.dir, "data", "sim-ca.pem"),
 		Devices:  ccssim.Devices{Count: bridgedDevices, Rate: 150, Category: bridgedApp},
@@ -118,16 +124,22 @@ func newBridged(t *testing.T, program string, args []string) *bridged {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(w.dir, "plugins", "tcpbridge"), string(program2), 0o700)
+	certificateIn(t, w.dir, "localhost", time.Now().Add(time.Hour))
+	write(t, filepath.Join(w.dir, "token"), "a token of enough bytes", 0o600)
 	write(t, filepath.Join(w.dir, "config.hcl"), usualConfig+fmt.Sprintf(`
 plugin "tcpbridge" {
   suspect_after = 1000000
-  config        = { listen = %q }
+  config = {
+    listen   = %q
+    sessions = { %q = file("token") }
+    %s
+  }
   restart_backoff {
     min = "10ms"
     max = "50ms"
   }
 }
-`, address), 0o600)
+`, address, bridgedApp, config), 0o600)
 	return w
 }
 

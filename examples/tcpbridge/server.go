@@ -50,7 +50,7 @@ func (b *bridge) run(ctx context.Context, h *sdk.Host) (err error) {
 			}
 			return nil
 		case err != nil: // too many open files, for example
-			b.refused.do(func(more int) { h.Log().Warn("accept", "err", err, "more", more) })
+			b.refused.do(func(more ...any) { h.Log().Warn("accept", append(more, "err", err)...) })
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
@@ -74,7 +74,7 @@ func (b *bridge) serve(running context.Context, nc net.Conn) {
 	session, err := c.logon()
 	b.exit(c)
 	if err != nil {
-		b.refused.do(func(more int) { log.Warn("a peer has not logged on", "err", err, "more", more) })
+		b.refused.do(func(more ...any) { log.Warn("a peer has not logged on", append(more, "err", err)...) })
 		return
 	}
 	log = log.With("session_id", session)
@@ -85,13 +85,14 @@ func (b *bridge) serve(running context.Context, nc net.Conn) {
 	if err := c.write(encodeLine(line{Type: typeLogonResponse, SessionID: session, Status: "SUCCESS"})); err != nil {
 		return
 	}
-	b.logons.do(func(more int) { log.Info("business layer logged on", "waiting", c.box.waiting(), "more", more) })
+	b.logons.do(func(more ...any) { log.Info("business layer logged on", append(more, "waiting", c.box.waiting())...) })
 	err = c.serve(ctx)
-	b.logons.do(func(more int) {
+	b.logons.do(func(more ...any) {
+		more = append(more, "waiting", c.box.waiting())
 		if errors.Is(err, io.EOF) || running.Err() != nil {
-			log.Info("business layer has left", "waiting", c.box.waiting(), "more", more)
+			log.Info("business layer has left", more...)
 		} else {
-			log.Warn("business layer is cut off", "err", err, "waiting", c.box.waiting(), "more", more)
+			log.Warn("business layer is cut off", append(more, "err", err)...)
 		}
 	})
 }
@@ -164,7 +165,7 @@ func (b *bridge) admit(l line) error {
 	return nil
 }
 
-// limited does something at most maxLogged times in 30 s, and knows how often it did not.
+// limited lets the log tell at most maxLogged times in 30 s, and then how often it did not.
 type limited struct {
 	mu    sync.Mutex
 	since time.Time
@@ -173,15 +174,20 @@ type limited struct {
 
 const maxLogged = 20
 
-func (l *limited) do(f func(more int)) {
+// do calls f, perhaps with how many were left out.
+func (l *limited) do(f func(more ...any)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.since) > 30*time.Second {
-		f(max(l.n-maxLogged, 0))
+	now := time.Now()
+	if now.Sub(l.since) > 30*time.Second {
+		left := l.n - maxLogged
 		l.since, l.n = now, 1
+		if left > 0 {
+			f("left_out", left)
+			return
+		}
+	} else if l.n++; l.n > maxLogged {
 		return
 	}
-	if l.n++; l.n <= maxLogged {
-		f(0)
-	}
+	f()
 }

@@ -2,7 +2,11 @@ import java.io.*;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
 import java.security.MessageDigest;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
 import java.util.*;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.function.Consumer;
@@ -103,6 +107,22 @@ public final class Bal implements Runnable {
         closed = true;
         hangUp();
         notifyAll();
+    }
+
+    /** TLS that trusts the certificates in a PEM file, and no others. SSLSocketFactory.getDefault() trusts those of the JDK. */
+    public static SocketFactory trusting(Path pem) throws IOException, GeneralSecurityException {
+        KeyStore trusted = KeyStore.getInstance(KeyStore.getDefaultType());
+        trusted.load(null, null);
+        try (InputStream in = Files.newInputStream(pem)) {
+            for (Certificate c : CertificateFactory.getInstance("X.509").generateCertificates(in)) {
+                trusted.setCertificateEntry("ca" + trusted.size(), c);
+            }
+        }
+        TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trust.init(trusted);
+        SSLContext tls = SSLContext.getInstance("TLS");
+        tls.init(null, trust.getTrustManagers(), null);
+        return tls.getSocketFactory();
     }
 
     private synchronized void pause(long delay) throws InterruptedException {
@@ -413,17 +433,16 @@ public final class Bal implements Runnable {
 
     /** The program: a business layer that answers each device with its own data. */
     public static void main(String[] args) throws Exception {
-        Map<String, String> flags = new HashMap<>(Map.of("--host", "127.0.0.1", "--port", "5001", "--session", "com.example.bal", "--token-file", "", "--tls", "no"));
+        Map<String, String> flags = new HashMap<>(Map.of("--host", "127.0.0.1", "--port", "5001", "--session", "com.example.bal", "--token-file", "", "--ca", ""));
         for (int i = 0; i < args.length; i += 2) {
             if (!flags.containsKey(args[i]) || i + 1 == args.length) {
-                System.err.println("usage: java Bal.java [--host H] [--port N] [--session ID] [--token-file FILE] [--tls yes]");
+                System.err.println("usage: java Bal.java [--host H] [--port N] [--session ID] [--token-file FILE] [--ca FILE]");
                 System.exit(2);
             }
             flags.put(args[i], args[i + 1]);
         }
         String token = flags.get("--token-file").isEmpty() ? "" : Files.readString(Path.of(flags.get("--token-file"))).strip();
-        // With TLS, the JDK's trust store decides: -Djavax.net.ssl.trustStore=FILE names another.
-        SocketFactory sockets = flags.get("--tls").equals("yes") ? SSLSocketFactory.getDefault() : SocketFactory.getDefault();
+        SocketFactory sockets = flags.get("--ca").isEmpty() ? SocketFactory.getDefault() : trusting(Path.of(flags.get("--ca")));
         Bal[] bal = new Bal[1];
         bal[0] = new Bal(
             new Options(flags.get("--host"), Integer.parseInt(flags.get("--port")), flags.get("--session"), token, sockets),
