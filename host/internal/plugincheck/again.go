@@ -143,7 +143,7 @@ func fields(c *check, ctx context.Context) finding {
 	if err != nil {
 		return fails(mend, "with unknown fields in the messages of the start, it does not start: %v", err)
 	}
-	c.spare = l
+	c.spare = append(c.spare, l)
 	l.session.put(outgoing{frame: &wire.HostFrame{LogLevel: "info"}, unknown: unknownFields()})
 	if c.seen.any == nil {
 		return c.survived(ok("in Describe, Configure and frames"), l)

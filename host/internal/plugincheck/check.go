@@ -22,15 +22,16 @@ type check struct {
 	solo   *pluginhost.Solo
 	failed map[string]bool // rows
 
-	begin   *beginning // of the first process; nil: not started yet
-	main    *life      // the process for all rows that need none of their own; nil: none
-	flaws   flaws      // of results, noticed while other rows are checked
-	seen    samples    // what the plugin did with the samples
-	held    *holding   // a delivery whose handler waits; nil: none
-	stuck   bool       // the plugin does nothing else while a handler waits
-	loaded  *loaded    // what came of the load; nil: it was not made yet
-	drained *drained   // how the process ended that was drained; nil: none was
-	spare   *life      // a process that a row has left to the rows that need their own; nil: none
+	begin    *beginning         // of the first process; nil: not started yet
+	main     *life              // the process for all rows that need none of their own; nil: none
+	flaws    flaws              // of results, noticed while other rows are checked
+	seen     samples            // what the plugin did with the samples
+	held     *holding           // a delivery whose handler waits; nil: none
+	stuck    bool               // the plugin does nothing else while a handler waits
+	loaded   *loaded            // what came of the load; nil: it was not made yet
+	drained  *drained           // how the process ended that was drained; nil: none was
+	spare    []*life            // processes that rows have left to those that need their own
+	departed map[string]finding // what came of the host going away, by row; nil: it has not
 }
 
 // Rows are the names of all rows, with what each is about.
@@ -68,13 +69,13 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	}
 	defer c.end()
 	for _, r := range rows {
-		if ctx.Err() != nil {
-			return report, context.Cause(ctx)
-		}
 		if len(o.Only) > 0 && !slices.Contains(o.Only, r.name) {
 			continue
 		}
 		row := c.row(ctx, r, vetted)
+		if ctx.Err() != nil {
+			return report, context.Cause(ctx) // the row is of a process that was ended
+		}
 		report.Rows = append(report.Rows, row)
 		if o.Tell != nil {
 			o.Tell(row)
@@ -143,7 +144,7 @@ func (c *check) vet() finding {
 
 // end ends what still runs.
 func (c *check) end() {
-	for _, l := range []*life{c.main, c.spare} {
+	for _, l := range append(c.spare, c.main) {
 		if l != nil {
 			l.kill()
 		}

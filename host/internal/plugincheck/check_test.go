@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // faults are what the plugin of this test can do wrong, with the rows that then fail, or
@@ -85,22 +87,27 @@ func TestEachFaultFailsAtItsRow(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("what a process leaves behind, and its memory, are seen on Linux only")
 	}
+	var all errgroup.Group
+	all.SetLimit(8) // they mostly wait
+	defer func() { _ = all.Wait() }()
 	for _, f := range faults {
-		t.Run(f.fault, func(t *testing.T) {
-			t.Parallel()
-			report := run(t, faultyFor(t, f.fault))
-			t.Logf("checked in %.1f s", report.Took)
-			expect(t, report, Fails, f.fails)
-			expect(t, report, Warns, f.warns)
-			for _, row := range report.Rows {
-				unlike := row.Verdict == None || row.Verdict == Unknown
-				if f.fault == "none" && unlike {
-					t.Errorf("%s is not checked: %s", row.Name, row.Found)
+		all.Go(func() error {
+			t.Run(f.fault, func(t *testing.T) {
+				report := run(t, faultyFor(t, f.fault))
+				t.Logf("checked in %.1f s", report.Took)
+				expect(t, report, Fails, f.fails)
+				expect(t, report, Warns, f.warns)
+				for _, row := range report.Rows {
+					unlike := row.Verdict == None || row.Verdict == Unknown
+					if f.fault == "none" && unlike {
+						t.Errorf("%s is not checked: %s", row.Name, row.Found)
+					}
+					if row.Mend == "" && (row.Verdict == Fails || row.Verdict == Warns) || row.Mend != "" && !strings.Contains(row.Mend, "PROTOCOL.md §") {
+						t.Errorf("%s does not say what to mend: %q", row.Name, row.Mend)
+					}
 				}
-				if row.Mend == "" && (row.Verdict == Fails || row.Verdict == Warns) || row.Mend != "" && !strings.Contains(row.Mend, "PROTOCOL.md §") {
-					t.Errorf("%s does not say what to mend: %q", row.Name, row.Mend)
-				}
-			}
+			})
+			return nil
 		})
 	}
 }

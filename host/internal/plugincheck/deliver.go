@@ -37,8 +37,8 @@ func (c *check) tryKind(l *life, k kind) finding {
 	said, good := "", false
 	for _, event := range events {
 		d := &delivery{event: event}
-		if !l.session.finish(c.o.Patience, d) {
-			return c.survived(fails(mendEnd, "it has not ended within %v", c.o.Patience), l)
+		if !c.finishSlowly(l, d) {
+			return c.died(l, mendEnd, "it has not ended within %s", took(time.Since(d.began)))
 		}
 		c.seen.note(d)
 		good = good || d.result.GetCode() == wire.Result_DONE
@@ -52,6 +52,22 @@ func (c *check) tryKind(l *life, k kind) finding {
 		return warns(mendSample, "%s", said)
 	}
 	return ok("%s", said)
+}
+
+// finishSlowly delivers, and waits for the end. It waits for as long as the handler gives
+// signs of life, within its time.
+func (c *check) finishSlowly(l *life, d *delivery) bool {
+	l.session.deliver(d)
+	for signs := -1; !l.session.await(c.o.Patience, d); {
+		l.session.mu.Lock()
+		now := len(d.extended)
+		l.session.mu.Unlock()
+		if now <= signs || now == 0 || time.Since(d.began) > c.o.Plugin.HandlerTimeout {
+			return false
+		}
+		signs = now
+	}
+	return true
 }
 
 // finish delivers, and waits until all have ended.

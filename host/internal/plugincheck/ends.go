@@ -3,6 +3,7 @@ package plugincheck
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -13,12 +14,13 @@ import (
 
 const mendLost = "§7: when the host closes its half without a drain, or the stream breaks, end the handlers, and exit within 5 s"
 
-// other is a process for a row that ends it: the spare one, or a new one.
+// other is a process for a row that ends it: one that another row has left, or a new one.
 func (c *check) other(ctx context.Context) (*life, error) {
-	l := c.spare
-	c.spare = nil
-	if l != nil && !l.buried && l.dead() == nil {
-		return l, nil
+	for len(c.spare) > 0 {
+		l := c.spare[0]
+		if c.spare = c.spare[1:]; !l.buried && l.dead() == nil {
+			return l, nil
+		}
 	}
 	if _, err := c.process(ctx); err != nil { // so that the first one is known
 		return nil, err
@@ -26,34 +28,63 @@ func (c *check) other(ctx context.Context) (*life, error) {
 	return c.fresh(ctx)
 }
 
-// lost is a row in which the host goes away in some way.
-func lost(leave func(*life)) func(*check, context.Context) finding {
+// departures are how a host goes away without a drain, by the row that is about it.
+var departures = map[string]func(*life){
+	"half-close": func(l *life) { l.session.halfClose() },
+	"broken":     func(l *life) { l.proc.HangUp() },
+}
+
+// lost is a row in which the host goes away. It goes away in all ways at once, each from
+// another process, since plugins may take their time.
+func lost(row string) func(*check, context.Context) finding {
 	return func(c *check, ctx context.Context) finding {
-		l, err := c.other(ctx)
-		if err != nil {
-			return unknown("the plugin does not start: %v", err)
+		if c.departed == nil {
+			c.departed = map[string]finding{}
+			var waits sync.WaitGroup
+			var mu sync.Mutex // guards c.departed
+			for name, leave := range departures {
+				l, err := c.other(ctx)
+				if err != nil {
+					return unknown("the plugin does not start: %v", err)
+				}
+				c.know(l)
+				waits.Go(func() {
+					f := c.leave(l, leave)
+					mu.Lock()
+					defer mu.Unlock()
+					c.departed[name] = f
+				})
+			}
+			waits.Wait()
 		}
-		defer l.bury()
-		c.know(l)
-		began := time.Now()
-		if c.seen.any != nil {
-			l.session.deliver(&delivery{event: c.seen.any}, &delivery{event: c.seen.any})
-		}
-		leave(l)
-		select {
-		case <-l.proc.Exited():
-			return ok("it exited after %s", took(time.Since(began)))
-		case <-time.After(exitWithin + slack):
-			l.proc.Kill("did not exit")
-			return fails(mendLost, "it has not exited within %v", exitWithin)
-		}
+		return c.departed[row]
+	}
+}
+
+// leave leaves a process alone while it works.
+func (c *check) leave(l *life, leave func(*life)) finding {
+	defer l.bury()
+	if c.seen.any != nil {
+		l.session.deliver(&delivery{event: c.seen.any}, &delivery{event: c.seen.any})
+	}
+	began := time.Now()
+	leave(l)
+	select {
+	case <-l.proc.Exited():
+		return ok("it exited after %s", took(time.Since(began)))
+	case <-time.After(exitWithin + slack):
+		l.proc.Kill("did not exit")
+		return fails(mendLost, "it has not exited within %v", exitWithin)
 	}
 }
 
 // killed kills the process in the middle of work, and gives the same event to the next one.
 func killed(c *check, ctx context.Context) finding {
 	const mend = "§7: the host ends what a process has started; run no process that hides from it"
-	l, err := c.other(ctx)
+	if _, err := c.process(ctx); err != nil {
+		return unknown("the plugin does not start: %v", err)
+	}
+	l, err := c.fresh(ctx)
 	if err != nil {
 		return unknown("the plugin does not start: %v", err)
 	}
@@ -83,7 +114,7 @@ func killed(c *check, ctx context.Context) finding {
 	if err != nil {
 		return fails("§7: a process that dies is followed by another", "%s; the next one does not start: %v", found, err)
 	}
-	c.spare = next
+	c.spare = append(c.spare, next)
 	if event == nil {
 		return ok("%s, and the next one started", found)
 	}
@@ -162,7 +193,7 @@ func twice(c *check, ctx context.Context) finding {
 	if f := c.survived(ok("FAILED_PRECONDITION"), l); f.verdict != OK {
 		return f
 	}
-	c.spare = l
+	c.spare = append(c.spare, l)
 	return ok("both are refused")
 }
 

@@ -266,7 +266,7 @@ func faultyFor(t *testing.T, fault string) Options {
 		t.Fatal(err)
 	}
 	o := Options{
-		Path: path, Messages: 3000, Drain: time.Second, Extend: 2 * time.Second,
+		Path: path, Messages: 2000, Drain: time.Second, Extend: 2 * time.Second,
 		Data: []json.RawMessage{json.RawMessage(`{"text":"hi"}`)},
 	}
 	o.Plugin.Env = map[string]string{faultVariable: fault, "PLUGINCHECK_NAME": path}

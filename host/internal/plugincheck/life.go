@@ -20,8 +20,9 @@ type life struct {
 	proc     *pluginhost.Process
 	log      *listener
 	manifest *wire.Manifest
-	session  *session // nil before it is open
-	buried   bool     // the process has ended, and nothing of it is left
+	session  *session    // nil before it is open
+	spared   func() bool // the end of the check ends it no more
+	buried   bool        // the process has ended, and nothing of it is left
 }
 
 // dead says why a life has ended that should not have; nil: it goes on. It waits a moment
@@ -70,6 +71,9 @@ func (l *life) bury() {
 		return
 	}
 	l.buried = true
+	if l.spared != nil {
+		l.spared()
+	}
 	l.proc.End()
 	if l.session != nil {
 		l.session.cut()

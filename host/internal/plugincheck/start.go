@@ -27,6 +27,7 @@ type start struct {
 func (c *check) start(ctx context.Context, how start) (*life, error) {
 	l := &life{c: c, log: newListener()}
 	l.proc = c.solo.New(l.log)
+	l.spared = context.AfterFunc(ctx, func() { l.proc.Abort("the check was ended") })
 	for _, step := range []func(context.Context, start) error{l.shake, l.prove, l.connect, l.describe, l.open, l.configure} {
 		if err := step(ctx, how); err != nil {
 			l.proc.Abort("did not start")
