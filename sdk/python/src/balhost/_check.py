@@ -64,7 +64,7 @@ def key(what: str, text: str, most: int) -> bytes:
 
 def identifier(name: str, text: str) -> str:
     """What is wrong with an id, "" for nothing."""
-    if text.isascii() and text.isprintable() and 0 < len(text) <= MAX_ID:
+    if isinstance(text, str) and text.isascii() and text.isprintable() and 0 < len(text) <= MAX_ID:
         return ""
     wrong = _text(name, text)
     if wrong:
@@ -81,58 +81,81 @@ def downstream(d: Downstream, into: pb.Downstream, message_id: str, session: str
 
     transport is that of the session, "" if it is not known: then the host decides.
     """
-    if not isinstance(d.to, Target):
-        raise InvalidError(
-            f"invalid downstream: to is {type(d.to).__name__}: use token(...), fid(...), topic(...) or condition(...)"
-        )
-    wrong = _target(d.to, into.to)
-    for name, text in ("message_id", message_id), ("group", d.group), ("replace", d.replace):
-        if text and (problem := identifier(name, text)):
-            wrong.append(problem)
-    limit = MAX_PAYLOAD if d.to.token or d.to.fid else MAX_TOPIC_PAYLOAD
+    wrong: list[str] = []
+    size = 64 + _target(d.to, into.to, wrong)
     data = _strings("data", d.data, wrong)
     notification = _strings("notification", d.notification, wrong)
+    size += len(data) + len(notification)
+    limit = MAX_PAYLOAD if d.to.token or d.to.fid else MAX_TOPIC_PAYLOAD
     if len(data) + len(notification) > limit and not wrong:
-        size = _weight(d.data) + _weight(d.notification)
-        if size > limit:
+        weight = _weight(d.data) + _weight(d.notification)
+        if weight > limit:
             wrong.append(
-                f"data and notification have {size} bytes of keys and values: FCM takes at most {limit};"
+                f"data and notification have {weight} bytes of keys and values: FCM takes at most {limit};"
                 " send less, or an address from which the app can fetch it"
             )
+    for name in "message_id", "group", "replace":
+        if text := getattr(d, name):
+            if problem := identifier(name, text):
+                wrong.append(problem)
+            else:
+                setattr(into, name, text)
+                size += length(text)
     if d.not_before is not None:
-        try:
-            into.not_before_ms = millis(d.not_before, "not_before")
-            if not EARLIEST <= d.not_before <= LATEST:
-                wrong.append(f"not_before is {d.not_before}: use a time from 2000 to 2200")
-        except InvalidError as e:
-            wrong.append(str(e))
-    size = _options(d.options, into.options, wrong) if d.options != _PLAIN else 0
+        _not_before(d.not_before, into, wrong)
+    if d.options is not None:
+        size += _options(d.options, into.options, wrong)
     if d.context is not None:
-        try:
-            into.context = _json.dump(d.context)
-        except InvalidError as e:
-            wrong.append(f"context {e}")
-        if len(into.context) > MAX_CONTEXT:
-            wrong.append(
-                f"context has {len(into.context)} bytes: use at most {MAX_CONTEXT}, and keep the rest in the plugin's state"
-            )
+        size += _context(d.context, into, wrong)
     if transport:
         _fits(d, transport, wrong)
     if wrong:
         where = f" to session {session!r} ({transport})" if transport else ""
         raise InvalidError(f"invalid downstream{where}: " + "; ".join(wrong[:50]))
-    into.message_id, into.session, into.group, into.replace = message_id, session, d.group, d.replace
-    into.data, into.notification = data, notification
-    texts = (message_id, session, d.group, d.replace, *d.to)
-    return 64 + size + len(data) + len(notification) + len(into.context) + sum(len(t.encode()) for t in texts)
+    if data:
+        into.data = data
+    if notification:
+        into.notification = notification
+    if session:
+        into.session = key("session", session, MAX_TARGET).decode()
+    into.message_id = message_id
+    return size + len(message_id) + len(session)
 
 
-_PLAIN = Options()
+def length(text: str) -> int:
+    """The bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _not_before(at: datetime, into: pb.Downstream, wrong: list[str]) -> None:
+    try:
+        ms = millis(at, "not_before")
+    except InvalidError as e:
+        wrong.append(str(e))
+        return
+    if EARLIEST <= at <= LATEST:
+        into.not_before_ms = ms
+    else:
+        wrong.append(f"not_before is {at}: use a time from 2000 to 2200")
+
+
+def _context(context: object, into: pb.Downstream, wrong: list[str]) -> int:
+    try:
+        into.context = _json.dump(context)
+    except InvalidError as e:
+        wrong.append(f"context {e}")
+    if (n := len(into.context)) > MAX_CONTEXT:
+        wrong.append(
+            f"context has {n} bytes: use at most {MAX_CONTEXT}, and keep the rest in the plugin's state"
+        )
+    return n
 
 
 def _text(name: str, text: object) -> str:
     if not isinstance(text, str):
         return f"{name} is {type(text).__name__}: it must be a str"
+    if text.isascii() and text.isprintable():
+        return ""
     try:
         text.encode()
     except UnicodeEncodeError as e:
@@ -142,31 +165,34 @@ def _text(name: str, text: object) -> str:
     return ""
 
 
-def _target(to: Target, into: pb.Target) -> list[str]:
-    wrong = []
+def _target(to: Target, into: pb.Target, wrong: list[str]) -> int:
+    """Writes to to into, and returns its size."""
+    if not isinstance(to, Target):
+        raise InvalidError(
+            f"invalid downstream: to is {type(to).__name__}: use token(...), fid(...), topic(...) or condition(...)"
+        )
     given = [(name, text) for name, text in zip(Target._fields, to) if text]
-    for name, text in given:
-        if problem := _text("to." + name, text):
-            wrong.append(problem)
-        elif len(text.encode()) > MAX_TARGET:
-            wrong.append(f"to.{name} has {len(text.encode())} bytes: use at most {MAX_TARGET}")
-        elif name in ("token", "fid") and any(c in text for c in " \t\r\n"):
-            wrong.append(f"to.{name} has a space: use it exactly as the app got it")
-        else:
-            setattr(into, name, text)
     if len(given) != 1:
         wrong.append(f"to has {len(given)} targets: set exactly one, a token, an fid, a topic or a condition")
-    if to.token.startswith("/topics/"):
+        return 0
+    name, text = given[0]
+    if problem := _text("to." + name, text):
+        wrong.append(problem)
+        return 0
+    if (n := length(text)) > MAX_TARGET:
+        wrong.append(f"to.{name} has {n} bytes: use at most {MAX_TARGET}")
+    if name == "token" and text.startswith("/topics/"):
         wrong.append("to.token is a topic: use topic(...) with the name after /topics/")
-    if to.topic and not _topic.fullmatch(to.topic):
-        wrong.append(
-            f"to.topic {to.topic[:40]!r} is not a topic's name: use only letters, digits and - _ . ~ %"
-        )
-    if to.condition and (problem := _Condition(to.condition).problem):
+    elif name in ("token", "fid") and " " in text:
+        wrong.append(f"to.{name} has a space: use it exactly as the app got it")
+    elif name == "topic" and not _topic.fullmatch(text):
+        wrong.append(f"to.topic {text[:40]!r} is not a topic's name: use only letters, digits and - _ . ~ %")
+    elif name == "condition" and (problem := _Condition(text).problem):
         wrong.append(
             f"to.condition {problem}: write it like 'a' in topics && ('b' in topics || 'c' in topics)"
         )
-    return wrong
+    setattr(into, name, text)
+    return n
 
 
 def _strings(name: str, object: Mapping[str, str] | None, wrong: list[str]) -> bytes:
@@ -260,34 +286,37 @@ def _options(o: Options, into: pb.Options, wrong: list[str]) -> int:
 
 def _fits(d: Downstream, transport: str, wrong: list[str]) -> None:
     """Adds why the transport cannot carry d. One that is not known has no rules here."""
-    v1 = "a session with fcm_v1"
+    o, v1 = d.options, "a session with fcm_v1"
     if transport == "huawei":
         wrong.append(
             "session has Huawei's uplink alone, which brings messages up only: nothing can be sent by it"
         )
-    if transport == "ccs" and d.to.fid:
-        wrong.append(f"to.fid is set, but CCS knows no installation ids: use the registration token, or {v1}")
-    if transport == "gateway":
+    elif transport == "ccs":
+        if d.to.fid:
+            wrong.append(
+                f"to.fid is set, but CCS knows no installation ids: use the registration token, or {v1}"
+            )
+    elif transport == "gateway":
         for name in "topic", "condition":
             if getattr(d.to, name):
                 wrong.append(
                     f"to.{name} is set, but the gateway reaches single devices only: send to each device, or use {v1}"
                 )
-        if d.options.dry_run:
+        if o and o.dry_run:
             wrong.append(
                 f"options.dry_run is set, but the gateway would deliver the message: leave it out, or use {v1}"
             )
-    if transport in ("ccs", "gateway"):
+    if o and transport in ("ccs", "gateway"):
         wrong.extend(
             f"options.{name} is set, but nothing reads blocks per platform there: leave it out, or use {v1}"
             for name in ("android", "apns", "webpush")
-            if getattr(d.options, name) is not None
+            if getattr(o, name) is not None
         )
-    if transport in ("fcm_v1", "gateway"):
-        wrong.extend(f"data.{k} is the host's own key: choose another" for k in d.data or () if k in OWN)
-    most = {"ccs": 2, "fcm_v1": 4}.get(transport)
-    if most and d.to.condition and (n := _Condition(d.to.condition).operators) > most:
-        wrong.append(f"to.condition has {n} operators, and {transport} takes at most {most}")
+    if d.data and transport in ("fcm_v1", "gateway"):
+        wrong.extend(f"data.{k} is the host's own key: choose another" for k in d.data if k in OWN)
+    if d.to.condition and (most := {"ccs": 2, "fcm_v1": 4}.get(transport)):
+        if (n := _Condition(d.to.condition).operators) > most:
+            wrong.append(f"to.condition has {n} operators, and {transport} takes at most {most}")
 
 
 class _Condition:

@@ -8,6 +8,7 @@ from typing import Any
 from ._errors import InvalidError
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_decode = json.JSONDecoder().decode
 
 
 def dump(value: Any) -> bytes:
@@ -29,7 +30,7 @@ def dump(value: Any) -> bytes:
 
 def load(text: bytes) -> Any:
     """The value of JSON text that comes from the host."""
-    return json.loads(text.decode())
+    return _decode(text.decode())
 
 
 def half(e: UnicodeEncodeError) -> str:

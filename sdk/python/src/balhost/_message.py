@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
@@ -85,7 +85,7 @@ class Downstream:
     to: Target
     data: Mapping[str, str] | None = None
     notification: Mapping[str, str] | None = None
-    options: Options = field(default_factory=Options)
+    options: Options | None = None
     group: str = ""
     """Messages of one group go out one after the other."""
     message_id: str = ""

@@ -64,37 +64,35 @@ def _size(s: pb.Schedule) -> int:
     return 64 + len(s.data) + sum(len(text.encode()) for text in texts)
 
 
-def _none(*_: object) -> None:
-    """The handler of a Tx that has none."""
-
-
 class BaseTx:
     """What Tx and AsyncTx have in common."""
+
+    # Most handlers never change these, so an instance has none of its own before.
+    _frame: pb.PluginFrame | None = None  # with the result, made at the first change
+    _changes: pb.Changes | None = None  # of the result, or of an update
+    _count = 0
+    _size = 0
+    _ended = False
+    _task: asyncio.Task[None] | None = None
+    # The handler's time: see Scope.
+    _cause = ""
+    _deadline: float | None = None
+    # Of the delivery: Link sets them.
+    _kind = ""
+    _event_pb: Any = None
+    _handler: Callable[..., Any]
+    _attempt = 1
 
     def __init__(self, link: Link, number: int = 0, event: str = "", session: str = "") -> None:
         self._link = link
         self._number = number  # of the delivery; 0: none
         self._event = event
         self._session = session
-        self._frame: pb.PluginFrame | None = None  # with the result, made at the first change
-        self._changes = pb.Changes() if not number else None
         self._writes: dict[str, bytes | None] = {}  # None: deleted
         self._timers: dict[str, pb.Schedule] = {}
         self._reads: dict[str, pb.Reply] = {}  # the first reply for each key
         self._ranges: list[pb.Range] = []
-        self._count = 0
-        self._size = 0
-        self._ended = False
-        # The handler's time: see Scope.
-        self._cause = ""
-        self._deadline: float | None = None
         self._waiting: list[SimpleQueue[pb.Reply | None]] = []
-        # Of the delivery: set by Link and Work.
-        self._handler: Callable[..., Any] = _none
-        self._kind = ""
-        self._event_pb: Any = None
-        self._attempt = 1
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def canceled(self) -> bool:
@@ -198,7 +196,9 @@ class BaseTx:
         self._timer("cancel", key, pb.Schedule(cancel=True))
 
     def _made(self) -> pb.Changes:
-        if self._changes is None:
+        if self._changes is None and not self._number:
+            self._changes = pb.Changes()
+        elif self._changes is None:
             self._frame = pb.PluginFrame()
             result = self._frame.result.add()
             result.delivery, result.code = self._number, pb.Result.DONE
@@ -294,8 +294,10 @@ class BaseTx:
         changes = self._made()
         for key, value in self._writes.items():
             changes.write.add(key=key, value=value or b"", remove=value is None)
-        changes.schedule.extend(self._timers.values())
-        self._note_reads(changes)
+        if self._timers:
+            changes.schedule.extend(self._timers.values())
+        if self._reads or self._ranges:
+            self._note_reads(changes)
         return changes
 
     def _note_reads(self, changes: pb.Changes) -> None:

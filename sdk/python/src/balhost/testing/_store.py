@@ -210,7 +210,7 @@ def to_downstream(d: pb.Downstream) -> Downstream:
         to_target(d.to),
         data=_json.load(d.data) if d.data else None,
         notification=_json.load(d.notification) if d.notification else None,
-        options=options,
+        options=options if d.HasField("options") else None,
         group=d.group,
         message_id=d.message_id,
         session=d.session,
