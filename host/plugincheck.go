@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -34,8 +35,9 @@ func pluginCheckCommand() *cobra.Command {
 		Use:   "check FILE|FOLDER",
 		Short: "Try a plugin in any language: does it keep to the contract?",
 		Long: `Starts the plugin as a host does, without a host, and treats it as a host will and
-as badly as life will. It prints a row for each thing that it tries, with what it found, and below
-a row that is not ok what to mend. The contract is sdk/wire/PROTOCOL.md.
+as badly as life will. It prints a row for each thing that it tries, with what it
+found, and below a row that fails or warns what to mend. The contract is
+sdk/wire/PROTOCOL.md.
 
 The check does not know what the plugin's messages mean. Give it samples of what
 devices send, with --data. A handler may refuse a sample (RETRY or REJECT). The row
@@ -56,9 +58,7 @@ Exit codes: 0 no row fails, 1 a row fails, 2 wrong arguments, 78 the config is w
 				return err
 			}
 			if !f.asJSON {
-				out := cmd.OutOrStdout()
-				fmt.Fprintf(out, "%-13s %-14s %s\n", "ROW", "VERDICT", "FOUND")
-				o.Tell = func(r plugincheck.Row) { printRow(out, r) }
+				o.Tell = rowPrinter(cmd.OutOrStdout())
 			}
 			report, err := plugincheck.Run(cmd.Context(), o)
 			if wrong := (plugincheck.UnknownRow{}); errors.As(err, &wrong) {
@@ -71,10 +71,7 @@ Exit codes: 0 no row fails, 1 a row fails, 2 wrong arguments, 78 the config is w
 			} else {
 				fmt.Fprintf(cmd.OutOrStdout(), "checked in %.1f s\n", report.Took)
 			}
-			if failed := report.Failed(); failed != nil {
-				err = errors.Join(err, fmt.Errorf("%s does not keep to the contract: %s", report.Plugin, strings.Join(failed, ", ")))
-			}
-			return err
+			return errors.Join(err, refusedBy(report))
 		},
 	}
 	cmd.Flags().StringVarP(&f.config, "config-file", "c", "", "the `file` config.hcl with the plugin's block and the sessions; without it the defaults")
@@ -139,10 +136,26 @@ func toldSessions(all []config.Session) (told []plugincheck.Session) {
 	return told
 }
 
-// printRow prints a row as soon as it is there: a check takes a while.
-func printRow(out io.Writer, r plugincheck.Row) {
-	fmt.Fprintf(out, "%-13s %-14s %s\n", r.Name, r.Verdict, plain.Text(r.Found))
-	if r.Mend != "" {
-		fmt.Fprintf(out, "%-28s mend: %s\n", "", plain.Text(r.Mend))
+// refusedBy is the error that makes the command fail; nil: no row fails.
+func refusedBy(r plugincheck.Report) error {
+	if names := r.Names(plugincheck.Fails); names != nil {
+		return fmt.Errorf("%s does not keep to the contract: %s", r.Plugin, strings.Join(names, ", "))
+	}
+	if names := r.Names(plugincheck.Unknown); names != nil {
+		return fmt.Errorf("%s could not be checked: %s", r.Plugin, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// rowPrinter prints each row as soon as it is there: a check takes a while.
+func rowPrinter(out io.Writer) func(plugincheck.Row) {
+	const columns = "%-13s %-14s %s\n"
+	head := sync.OnceFunc(func() { fmt.Fprintf(out, columns, "ROW", "VERDICT", "FOUND") })
+	return func(r plugincheck.Row) {
+		head()
+		fmt.Fprintf(out, columns, r.Name, r.Verdict, plain.Text(r.Found))
+		if r.Mend != "" {
+			fmt.Fprintf(out, columns, "", "", "mend: "+plain.Text(r.Mend))
+		}
 	}
 }

@@ -124,10 +124,9 @@ func run(t *testing.T, o Options) Report {
 // expect fails unless exactly these rows have the verdict.
 func expect(t *testing.T, report Report, verdict Verdict, rows string) {
 	t.Helper()
-	var got []string
+	got := report.Names(verdict)
 	for _, row := range report.Rows {
 		if row.Verdict == verdict {
-			got = append(got, row.Name)
 			t.Logf("%s %s: %s; mend: %s", row.Name, row.Verdict, row.Found, row.Mend)
 		}
 	}

@@ -36,10 +36,10 @@ type Report struct {
 	Took    float64 `json:"took_s"`
 }
 
-// Failed are the names of the rows that fail.
-func (r Report) Failed() (names []string) {
+// Names are the names of the rows with a verdict.
+func (r Report) Names(verdict Verdict) (names []string) {
 	for _, row := range r.Rows {
-		if row.Verdict == Fails {
+		if row.Verdict == verdict {
 			names = append(names, row.Name)
 		}
 	}
