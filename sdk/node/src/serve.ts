@@ -23,6 +23,9 @@ export function serve(plugin: Plugin): void {
   if (process.env.BALHOST_PLUGIN !== cookie) {
     leave(2, byHand(plugin));
   }
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", () => {}); // the host is gone, and nobody reads
+  }
   const log = new JsonLog(plugin.name, (line) => process.stderr.write(line));
   bridgeConsole(log);
   const server = new PluginServer(plugin, log, () => {
