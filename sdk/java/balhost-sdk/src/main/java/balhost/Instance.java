@@ -125,8 +125,8 @@ public final class Instance {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     } finally {
-      to.end();
       ended.countDown();
+      to.end();
     }
   }
 
@@ -157,7 +157,7 @@ public final class Instance {
       return ConfigureReply.getDefaultInstance();
     } catch (InvalidException e) {
       return refusal(e.getMessage());
-    } catch (Exception | LinkageError e) {
+    } catch (Throwable e) {
       log.error("start failed", "err", e);
       return refusal("start: " + e);
     }
@@ -265,7 +265,7 @@ public final class Instance {
     }
     try {
       plugin.stop.run();
-    } catch (Exception | LinkageError e) {
+    } catch (Throwable e) {
       log.error("stop failed", "err", e);
     }
   }
@@ -308,7 +308,7 @@ public final class Instance {
     try {
       plugin.run.run(host);
       return null;
-    } catch (Exception | LinkageError | StackOverflowError | AssertionError e) {
+    } catch (Throwable e) {
       return e;
     }
   }
@@ -319,7 +319,7 @@ public final class Instance {
     h.begin();
     try {
       call(tx, h);
-    } catch (Exception | LinkageError | StackOverflowError | AssertionError e) {
+    } catch (Throwable e) {
       failure = e;
     }
     h.end();

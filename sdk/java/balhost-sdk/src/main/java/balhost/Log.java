@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.time.Duration;
+import java.util.List;
 import java.util.function.Consumer;
 import java.util.logging.Handler;
 import java.util.logging.LogManager;
@@ -26,8 +27,11 @@ public final class Log {
     OFF
   }
 
-  /** Netty complains here that a unix socket has no options of TCP, which gRPC sets. */
-  private static final Logger BOOTSTRAP = Logger.getLogger("io.netty.bootstrap");
+  /**
+   * Netty warns here of what does not matter: that a unix socket has no options of TCP, and so on.
+   */
+  private static final List<Logger> NOISE =
+      List.of(Logger.getLogger("io.netty.bootstrap"), Logger.getLogger("io.netty.util.internal"));
 
   private static final int MAX_TRACE = 8 << 10;
 
@@ -145,7 +149,7 @@ public final class Log {
     var root = Logger.getLogger("");
     root.setLevel(jul(level));
     root.addHandler(new Bridge());
-    BOOTSTRAP.setLevel(java.util.logging.Level.SEVERE);
+    NOISE.forEach(l -> l.setLevel(java.util.logging.Level.SEVERE));
   }
 
   private final class Bridge extends Handler {

@@ -314,6 +314,24 @@ class InstanceTest {
     assertTrue(host.logged.get(0).contains("InstanceTest.java"), host.logged.get(0));
   }
 
+  /** Whatever a handler throws, its delivery ends, and the thread goes on. */
+  @Test
+  void anErrorIsRetried() throws Exception {
+    var host =
+        new Wired(
+            plugin(
+                (tx, m) -> {
+                  throw new Error("of the worst kind");
+                }));
+    for (long n = 1; n <= 3; n++) {
+      host.deliver(n);
+      var r = host.result();
+      assertEquals(n, r.getDelivery());
+      assertEquals(Result.Code.RETRY, r.getCode());
+      assertEquals("java.lang.Error: of the worst kind", r.getError());
+    }
+  }
+
   @Test
   void aRunningHandlerIsExtended() throws Exception {
     var host =
