@@ -73,6 +73,7 @@ func TestLanguageBooks(t *testing.T) {
 				if now := w.runs(before); now.SHA256 == before.SHA256 {
 					t.Fatalf("folder %d: a new process runs, but with what was there before", n)
 				}
+				w.load(200, 2000) // a slow start may have used up the others
 				w.answers(20)
 				if n%4 == 3 {
 					w.killAtWork()
