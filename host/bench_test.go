@@ -355,6 +355,28 @@ func (h *hostProcess) profile(b *testing.B, file string, seconds int) {
 	}()
 }
 
+// age is how long a process has been there, in hundredths of a second.
+func age(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	began, err := strconv.Atoi(strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))[19])
+	if err != nil {
+		b.Fatal(err)
+	}
+	uptime, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var now float64
+	if _, err := fmt.Sscan(string(uptime), &now); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(now*float64(time.Second)) - time.Duration(began)*10*time.Millisecond
+}
+
 // cpu is what a process has used so far.
 func cpu(b *testing.B, pid int) time.Duration {
 	b.Helper()
