@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -19,9 +21,13 @@ import (
 // BenchmarkLanguages measures a plugin that does nothing and the example echo in each
 // language of bin/plugins, beside Go's: real processes, the ledger synced at every
 // commit, as fast as the window allows until all is handled. The plugins take turns, so
-// that each has the same machine; what is printed are medians of all rounds.
+// that each has the same machine; what is printed are medians of all rounds, of which
+// there are BENCH_ROUNDS, or 3.
 func BenchmarkLanguages(b *testing.B) {
-	const rounds = 3
+	rounds, err := strconv.Atoi(cmp.Or(os.Getenv("BENCH_ROUNDS"), "3"))
+	if err != nil || rounds < 1 {
+		b.Fatalf("BENCH_ROUNDS=%q: want 1 or more", os.Getenv("BENCH_ROUNDS"))
+	}
 	all := contenders(b)
 	if len(all) == 2 { // Go's
 		b.Skip("no other language's examples are there: make sdk-python, sdk-node and sdk-java make them")
