@@ -71,11 +71,14 @@ func (c *check) leave(l *life, leave func(*life)) finding {
 	leave(l)
 	select {
 	case <-l.proc.Exited():
-		return ok("it exited after %s", took(time.Since(began)))
-	case <-time.After(exitWithin + slack):
+	case <-time.After(exitWithin + c.o.Patience):
 		l.proc.Kill("did not exit")
-		return fails(mendLost, "it has not exited within %v", exitWithin)
+		return fails(mendLost, "it has not exited within %v", exitWithin+c.o.Patience)
 	}
+	if after := time.Since(began); after > exitWithin+slack {
+		return warns(mendLost, "it exited after %s", took(after))
+	}
+	return ok("it exited after %s", took(time.Since(began)))
 }
 
 // killed kills the process in the middle of work, and gives the same event to the next one.

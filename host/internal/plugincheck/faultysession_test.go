@@ -310,10 +310,6 @@ func (s *faultySession) get(ctx context.Context, key string) (*wire.Reply, error
 // drain ends in order.
 func (s *faultySession) drain(d *wire.Drain) error {
 	limit := time.Duration(d.TimeoutMs) * time.Millisecond
-	if s.has("drains in haste") {
-		s.send(&wire.PluginFrame{Drained: true})
-		return nil
-	}
 	soft := time.AfterFunc(limit*4/5, func() {
 		s.at.Lock()
 		defer s.at.Unlock()
@@ -326,7 +322,7 @@ func (s *faultySession) drain(d *wire.Drain) error {
 	s.drains = true
 	idle := len(s.running) == 0
 	s.at.Unlock()
-	if !idle {
+	if !idle && !s.has("drains in haste") {
 		select {
 		case <-s.idle:
 		case <-time.After(limit):
