@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"balhost/sdk"
 	"balhost/sdk/plugintest"
@@ -122,8 +123,8 @@ func (b *bal) read() (text string, l line) {
 		}
 		text = strings.TrimSpace(text)
 	}
-	if err := json.Unmarshal([]byte(text), &l); err != nil {
-		b.t.Fatalf("%s: %v", text, err)
+	if err := json.Unmarshal([]byte(text), &l); err != nil || !utf8.ValidString(text) {
+		b.t.Fatalf("%q: %v", text, err)
 	}
 	return text, l
 }
@@ -156,6 +157,21 @@ func (b *bal) ack(sequences ...int64) {
 	for _, n := range sequences {
 		b.write(fmt.Sprintf(`{"message_type":"ACK","sequence_id":%d}`, n))
 	}
+}
+
+// refused reads the ACK and the DOWNSTREAM_REJECT of one downstream, whichever comes first.
+func (b *bal) refused() (why string) {
+	b.t.Helper()
+	seen := map[string]bool{}
+	for range 2 {
+		_, l := b.read()
+		seen[l.Type] = true
+		why += l.ErrorDescription
+	}
+	if !seen[typeAck] || !seen[typeDownstreamReject] {
+		b.t.Errorf("the bridge wrote %v", seen)
+	}
+	return why
 }
 
 // ended waits until the bridge has closed the connection, and gives its last words.

@@ -92,7 +92,7 @@ func (c *conn) push(ctx context.Context, w *window) error {
 		if expecting && due.After(now.Add(delay)) {
 			due = now.Add(delay)
 		}
-		if look, err = c.wait(ctx, w, due); err != nil {
+		if look, err = c.wait(ctx, w, c.beatsBefore(due)); err != nil {
 			return err
 		}
 		look = look || w.more
@@ -232,6 +232,16 @@ func (c *conn) write(lines ...[]byte) error {
 	}
 	_, err := c.Write(bytes.Join(lines, nil))
 	return err
+}
+
+// beatsBefore is when the next heartbeat is due, or due if that is sooner.
+func (c *conn) beatsBefore(due time.Time) time.Time {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if next := c.wrote.Add(heartbeat); next.Before(due) {
+		return next
+	}
+	return due
 }
 
 // beat writes an empty line if there was nothing else for a while, so that the BAL knows that

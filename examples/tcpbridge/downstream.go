@@ -198,7 +198,8 @@ func (c *conn) refuse(tx *sdk.Tx, id string, l line, why error) error {
 		return peerError(fmt.Sprintf("%d messages wait for an ACK: that is the most", n))
 	}
 	return tx.Put(key, line{
-		Type: typeDownstreamReject, SessionID: c.box.session, GroupID: l.GroupID, FCMData: l.FCMData,
-		Error: "INVALID", ErrorDescription: strings.ReplaceAll(why.Error(), "\n", "; "),
+		Type: typeDownstreamReject, SessionID: c.box.session, GroupID: l.GroupID,
+		FCMData: bytes.ToValidUTF8(l.FCMData, []byte("\uFFFD")), // else the BAL could not read it
+		Error:   "INVALID", ErrorDescription: strings.ReplaceAll(why.Error(), "\n", "; "),
 	})
 }

@@ -162,13 +162,36 @@ func TestHostSession(t *testing.T) {
 		s := newStage(t, map[string]any{"session": tc.config})
 		b := s.logon(app)
 		b.write(fmt.Sprintf(`{"message_type":"DOWNSTREAM","host_session":%q,"fcm_data":{"to":"ann","message_id":"a"}}`, tc.named))
-		b.want(`{"message_type":"ACK","message_id":"a"}`)
 		if tc.says != "" {
-			if _, l := b.read(); l.Type != typeDownstreamReject || !strings.Contains(l.ErrorDescription, tc.says) {
-				t.Errorf("%+v: %+v", tc, l)
+			if why := b.refused(); !strings.Contains(why, tc.says) {
+				t.Errorf("%+v: %s", tc, why)
 			}
-		} else if got := s.Sent()[0].Session; got != tc.goes {
+			continue
+		}
+		b.want(`{"message_type":"ACK","message_id":"a"}`)
+		if got := s.Sent()[0].Session; got != tc.goes {
 			t.Errorf("%+v: it goes by %q", tc, got)
 		}
+	}
+}
+
+// Many large ones in one commit are not taken for ones that are too large.
+func TestManyLargeDownstreams(t *testing.T) {
+	s := newStage(t, nil)
+	b := s.logon(app)
+	var lines []string
+	for n := range 200 {
+		lines = append(lines, downstreamLine(n+1, fmt.Sprint("large ", n), `,"notification":{"title":"`+strings.Repeat("<", 4000)+`"}`))
+	}
+	go b.write(lines...)
+	for n := range 200 {
+		b.want(fmt.Sprintf(`{"message_type":"ACK","sequence_id":%d,"message_id":"large %d"}`, n+1, n))
+	}
+	if n := len(s.Sent()); n != 200 {
+		t.Errorf("%d are stored", n)
+	}
+	b.write(downstreamLine(1, "bytes", `,"notification":{"title":"`+"\xff"+`"}`)) // not UTF-8
+	if why := b.refused(); !strings.Contains(why, "UTF-8") {
+		t.Error(why)
 	}
 }

@@ -69,15 +69,19 @@ type (
 
 // encode is v as JSON in one line.
 func encode(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("tcpbridge: encode %T: %v", v, err)) // all that it gets is JSON already
-	}
-	return b
+	return bytes.TrimSuffix(encodeLine(v), []byte("\n"))
 }
 
-// encodeLine is l with its line end.
-func encodeLine(l line) []byte { return append(encode(l), '\n') }
+// encodeLine is v as JSON with its line end.
+func encodeLine(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // it would make six bytes of one
+	if err := enc.Encode(v); err != nil {
+		panic(fmt.Sprintf("tcpbridge: encode %T: %v", v, err)) // all that it gets is JSON already
+	}
+	return b.Bytes()
+}
 
 // decodeLine reads what a BAL has sent. Fields that it does not know are left to later versions.
 func decodeLine(text []byte) (l line, err error) {

@@ -85,7 +85,7 @@ func (b *mailbox) expect(key string) {
 	}
 	b.expected[key] = time.Now()
 	if b.order = append(b.order, key); len(b.order) > maxExpected { // without a BAL nobody takes them
-		delete(b.expected, b.order[0])
+		b.drop(b.order[0])
 		b.order = b.order[1:]
 	}
 	select {
@@ -101,37 +101,63 @@ func (b *mailbox) waiting() int {
 	return b.held
 }
 
+// drop forgets an expected key, so lists begin before it until it is taken. It is called with
+// mu held.
+func (b *mailbox) drop(key string) {
+	if _, is := b.expected[key]; is {
+		delete(b.expected, key)
+		b.last = min(b.last, before(key))
+	}
+}
+
+// before is less than key, and at most a few keys lie between.
+func before(key string) string { return key[:len(key)-1] }
+
 // expecting reports whether a handler's commit has not been seen yet. One that takes more
-// than a minute is not waited for: the next look at the whole finds it.
+// than a minute has mostly failed.
 func (b *mailbox) expecting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, since := range b.expected {
 		if time.Since(since) > time.Minute {
-			delete(b.expected, key)
+			b.drop(key)
 		}
 	}
 	return len(b.expected) > 0
 }
 
-// list gives up to max messages that wait, the oldest first. It does not begin at the first key
-// each time: the state's deleted keys lie there, and it costs time to pass over them.
-func (b *mailbox) list(ctx context.Context, h *sdk.Host, max int) ([]sdk.Item, bool, error) {
+// start is the key behind which all that waits is, and all that handlers are about to commit.
+func (b *mailbox) start() string {
 	b.mu.Lock()
-	after := b.last
+	defer b.mu.Unlock()
+	start := b.last
 	for key := range b.expected {
-		if before := key[:len(key)-1]; before < after { // it is less than key
-			after = before
+		start = min(start, before(key))
+	}
+	return start
+}
+
+// list gives up to max messages that wait, the oldest first. It does not begin at the first key
+// each time: the state's deleted keys lie there, and it costs time to pass over them. A handler
+// can begin and commit while the list is made. If its key lies before the list, a later message
+// of the same device may be in it, so the list is made again.
+func (b *mailbox) list(ctx context.Context, h *sdk.Host, max int) (items []sdk.Item, more bool, err error) {
+	for after := b.start(); ; {
+		items, more, err = h.List(ctx, inPrefix+b.session+"/", after, max)
+		if err != nil {
+			return nil, false, err
 		}
+		if start := b.start(); start < after {
+			after = start
+			continue
+		}
+		if len(items) == 0 && after == "" {
+			b.mu.Lock()
+			b.held = len(b.expected) // what was counted twice, or not committed, is forgotten
+			b.mu.Unlock()
+		}
+		return items, more, nil
 	}
-	b.mu.Unlock()
-	items, more, err := h.List(ctx, inPrefix+b.session+"/", after, max)
-	if err == nil && len(items) == 0 && after == "" {
-		b.mu.Lock()
-		b.held = len(b.expected) // what was counted twice, or not committed, is forgotten
-		b.mu.Unlock()
-	}
-	return items, more, err
 }
 
 // taken says that messages wait no more.

@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"balhost/sdk"
 	"balhost/sdk/plugintest"
 )
 
@@ -126,6 +127,43 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// A BAL that acks nothing hears heartbeats, while devices go on and fill its mailbox.
+func TestHeartbeatsBesideAFullWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, dial := piped(t)
+		defer h.Stop()
+		c := dial()
+		defer c.Close()
+		if _, err := c.Write([]byte(logonLine)); err != nil {
+			t.Fatal(err)
+		}
+		var devices sync.WaitGroup
+		defer devices.Wait()
+		devices.Go(func() {
+			for range maxUnacked + 5*int(heartbeat/time.Second) {
+				if r := h.Upstream(sdk.Upstream{}); r.Err() != nil {
+					t.Error(r.Err())
+				}
+				time.Sleep(time.Second)
+			}
+		})
+		in, beats := bufio.NewReader(c), 0
+		for lines := 0; lines < 1+maxUnacked+5; lines++ {
+			before := time.Now()
+			text, err := in.ReadString('\n')
+			if err != nil || time.Since(before) > heartbeat+time.Second {
+				t.Fatalf("line %d after %v: %q, %v", lines, time.Since(before), text, err)
+			}
+			if text == "\n" {
+				beats++
+			}
+		}
+		if beats != 5 {
+			t.Errorf("%d heartbeats", beats)
+		}
+	})
+}
+
 // A crowd that does not log on keeps no BAL out.
 func TestCrowd(t *testing.T) {
 	s := newStage(t, nil)
@@ -198,6 +236,7 @@ func FuzzLines(f *testing.F) {
 	f.Add([]byte(downstreamLine(1, "a", "") + "\n" + `{"message_type":"ACK","sequence_id":1}`))
 	f.Add([]byte("\n \r\n{\"message_type\":\"LOGON\",\"session_id\":\"x\"}\n"))
 	f.Add([]byte(`{"message_type":"DOWNSTREAM","sequence_id":3,"fcm_data":{"to":7,"data":[{}],"time_to_live":1e99}}`))
+	f.Add([]byte(downstreamLine(1, "a", `,"data":{"\xff":"\xff"}`) + "\n"))
 	f.Add([]byte("{\"message_type\":\"ACK\",\"sequence_id\":9223372036854775807}\x00\xff"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s := newStage(t, nil)

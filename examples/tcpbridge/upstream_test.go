@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,10 +68,11 @@ func TestOrderWithinADevice(t *testing.T) {
 	s := newStage(t, nil)
 	b := s.logon(app)
 	const devices, each = 20, 30
+	var ids atomic.Int64 // the host's ids grow; plugintest's do not within a millisecond
 	for d := range devices {
 		go func() {
 			for n := range each {
-				s.Upstream(sdk.Upstream{From: fmt.Sprint("device-", d), Data: plugintest.JSON(map[string]string{"n": fmt.Sprint(d, " ", n)})})
+				s.Upstream(sdk.Upstream{ID: fmt.Sprintf("%026d", ids.Add(1)), From: fmt.Sprint("device-", d), Data: plugintest.JSON(map[string]string{"n": fmt.Sprint(d, " ", n)})})
 			}
 		}()
 	}
