@@ -16,7 +16,7 @@ func (s Source) command(out string, debug bool) *exec.Cmd {
 	if s.way == byGo {
 		cmd = exec.Command("go", "build", "-o", out, ".")
 		if debug {
-			cmd.Args = []string{"go", "build", "-gcflags=all=-N -l", "-o", out, "."}
+			cmd.Args = []string{"go", "build", "-gcflags=./...=-N -l", "-o", out, "."}
 		}
 	}
 	cmd.Dir, cmd.Env = s.Path, os.Environ()
