@@ -60,6 +60,6 @@ func nextSteps(p scaffold.Plugin) string {
 	if path, err := os.Executable(); err == nil {
 		program = path
 	}
-	return fmt.Sprintf("%s is a new plugin in %s. Go on with:\n  cd %s\n  %s\n  %s dev -c %s --plugin .    # then type: phone-1 {\"name\":\"Ann\"}\n",
+	return fmt.Sprintf("%s is a new plugin in %s. Go on with:\n  cd %s && ./build\n  %s\n  %s dev -c %s --plugin .    # then type: phone-1 {\"name\":\"Ann\"}\n",
 		p.Name, shown, scaffold.Shell(shown), scaffold.Test(p.Language), scaffold.Shell(program), scaffold.Shell(filepath.Join(p.Clone, defaultConfig)))
 }

@@ -50,7 +50,7 @@ func newPluginAnswers(t *testing.T, language string) {
 		return string(out)
 	}
 	said := run(dir, "balhost plugin new greet-1 --lang "+language+" --dir 'my work' --sdk "+root)
-	if want := "cd 'my work/greet-1'\n  " + scaffold.Test(language) + "\n"; !strings.Contains(said, want) {
+	if want := "cd 'my work/greet-1' && ./build\n  " + scaffold.Test(language) + "\n"; !strings.Contains(said, want) {
 		t.Errorf("says %q, want %q in it", said, want)
 	}
 	run(at, "./build") // first: it makes what the test needs

@@ -7,6 +7,7 @@ package scaffold
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,6 +48,9 @@ type Plugin struct {
 
 // Category is that of its messages.
 func (p Plugin) Category() string { return "com.example." + p.Name }
+
+// PackageName is the name as npm has it: in lower case, and beginning with a letter.
+func (p Plugin) PackageName() string { return "plugin-" + strings.ToLower(p.Name) }
 
 // Write writes the folder. What can't be is found before anything is written.
 func Write(p Plugin) error {
@@ -91,14 +95,16 @@ func (p Plugin) check() error {
 	if info, err := os.Stat(sdk); err != nil || !info.IsDir() {
 		return fmt.Errorf("the clone %s has no SDK for %s (%s): update it", p.Clone, p.Language, sdk)
 	}
-	if p.Language != "go" {
-		return nil
-	}
-	if _, err := exec.LookPath("go"); err != nil {
-		return errors.New("go is not in PATH: install Go 1.26 or later")
+	for _, tool := range needs[p.Language] {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is not in PATH, and a plugin in %s needs it", tool, p.Language)
+		}
 	}
 	return nil
 }
+
+// needs are the programs that build a plugin.
+var needs = map[string][]string{"go": {"go"}, "python": {"python3"}, "node": {"node", "npm"}, "java": {"java", "mvn"}}
 
 // SDK is where the SDK of a language is in a clone.
 func SDK(language string) string {
@@ -110,7 +116,9 @@ func SDK(language string) string {
 
 // Test is the command that tests a plugin, in its folder.
 func Test(language string) string {
-	return map[string]string{"go": "go test ./..."}[language]
+	return map[string]string{
+		"go": "go test ./...", "python": ".venv/bin/python -m pytest -q", "node": "npm test", "java": "mvn -q test",
+	}[language]
 }
 
 // empty says whether the folder can be written: it is not there, or nothing is in it.
@@ -159,6 +167,10 @@ var functions = template.FuncMap{
 		return path
 	},
 	"shell": Shell,
+	"json": func(text string) (string, error) {
+		out, err := json.Marshal(text)
+		return string(out), err
+	},
 }
 
 // Shell is a text as one word of a shell.

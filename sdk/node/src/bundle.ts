@@ -46,9 +46,14 @@ async function make(modules: string[], folder: string): Promise<void> {
       banner: { js: banner },
       legalComments: "none",
       logLevel: "warning",
+      // A debugger finds the sources where they are, not beside the copy that the host runs.
+      ...(process.env.BALHOST_DEBUG ? { sourcemap: "inline" as const, sourceRoot: `${folder}/` } : {}),
     });
     const main = basename(modules[0]!, extname(modules[0]!));
-    writeFileSync(join(fresh, "plugin"), `#!/bin/sh\nexec node "\${0%/*}/${main}.mjs"\n`);
+    writeFileSync(
+      join(fresh, "plugin"),
+      `#!/bin/sh\nexec node \${BALHOST_DEBUG:+--inspect=127.0.0.1:9229} "\${0%/*}/${main}.mjs"\n`,
+    );
     chmodSync(join(fresh, "plugin"), 0o755);
     if (existsSync(folder)) {
       renameSync(folder, old);
