@@ -170,7 +170,7 @@ func (c *contender) load(b *testing.B, sim *simProcess, host *hostProcess, count
 	category := map[string]string{"ackonly": "com.example.bench", "echo": "com.example.echo"}[c.plugin]
 	acked := sim.report(b).Acked
 	sim.post(b, "/devices", ccssim.Devices{Count: 1000, Limit: count, Category: category, Size: 300})
-	poll(b, "all is handled", func() bool {
+	pollFor(b, 10*time.Minute, "all is handled", func() bool {
 		l := host.status(b).Ledger
 		return l.Events+l.Downstreams == 0 && sim.report(b).Acked == acked+uint64(count)
 	})

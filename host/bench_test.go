@@ -418,9 +418,15 @@ func residence(b *testing.B, pid int, which string) int {
 // poll waits for a condition, a minute at most.
 func poll(b *testing.B, what string, ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	pollFor(b, time.Minute, what, ok)
+}
+
+// pollFor is poll with another limit.
+func pollFor(b *testing.B, limit time.Duration, what string, ok func() bool) {
+	b.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatalf("waited a minute and still not: %s", what)
+			b.Fatalf("waited %s and still not: %s", limit, what)
 		}
 	}
 }
