@@ -360,3 +360,11 @@ def test_a_handler_that_blocks_stops_no_other() -> None:
     assert not set(slow) & set(h.results())
     let.set()
     h.wait(lambda: len(h.results()) == 620)
+
+
+def test_a_failure_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    h = Frames(plugin_with(lambda tx, m: m.data["none"]))
+    h.result(h.upstream("a")[0])
+    (record,) = [r for r in caplog.records if r.name == "p"]
+    assert (record.levelname, vars(record)["err"], vars(record)["id"]) == ("ERROR", "KeyError: 'none'", "a")
+    assert record.exc_info

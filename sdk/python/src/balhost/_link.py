@@ -311,7 +311,12 @@ class Link:
         elif isinstance(failed, asyncio.CancelledError):
             text = tx._cause or "the handler was canceled by the plugin itself"
         elif not isinstance(failed, (CanceledError, InvalidError, UnavailableError)):
-            fields = {"id": tx._event, "attempt": tx._attempt}
+            fields = {
+                "id": tx._event,
+                "msg_id": _message_id(tx._event_pb),
+                "attempt": tx._attempt,
+                "err": _words(failed),
+            }
             self.log.error("the handler has failed", exc_info=failed, extra=fields)
         if tx._cause and tx._cause not in text:
             text = f"{tx._cause}: {text}"
@@ -441,6 +446,10 @@ def _not_none(returned: object) -> TypeError:
     return TypeError(
         f"the function returned a {type(returned).__name__}: return nothing when it is done, and raise what is wrong"
     )
+
+
+def _message_id(event: Any) -> str:
+    return getattr(event, "message_id", "") or getattr(event, "original_message_id", "")
 
 
 def _words(e: BaseException) -> str:
