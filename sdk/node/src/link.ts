@@ -312,7 +312,7 @@ export class Link {
       if (this.#running.size > 0) {
         this.#writer.extend(Array.from(this.#running, (h) => h.delivery.delivery));
       }
-    }, ms);
+    }, ms).unref();
   }
 }
 
