@@ -563,7 +563,7 @@ type HostFrame struct {
 	Ping          uint64                 `protobuf:"varint,5,opt,name=ping,proto3" json:"ping,omitempty"`                        // not 0: send the same number back as pong, from the loop that reads frames
 	Run           bool                   `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`                          // no other instance runs: start Run
 	LogLevel      string                 `protobuf:"bytes,7,opt,name=log_level,json=logLevel,proto3" json:"log_level,omitempty"` // not empty: the new log level
-	Sessions      []string               `protobuf:"bytes,8,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // not empty: the new names of the host's sessions
+	Sessions      []string               `protobuf:"bytes,8,rep,name=sessions,proto3" json:"sessions,omitempty"`                 // not empty: the names of the host's sessions from now on, in place of those before
 	Transports    []string               `protobuf:"bytes,9,rep,name=transports,proto3" json:"transports,omitempty"`             // of these sessions, as in ConfigureRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1350,7 +1350,7 @@ func (x *Timer) GetDevice() string {
 type Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	TimeoutMs     uint32                 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for all of this
+	TimeoutMs     uint32                 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for all of this; 0: at once
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

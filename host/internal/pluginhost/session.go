@@ -88,11 +88,23 @@ func (l *life) broken() error {
 	return errors.New("broke: its session ended: " + plain.Line(l.broke.Error(), 400))
 }
 
+// met is how long a first ping may take before Configure is called all the same.
+const met = time.Second
+
+// meet waits until the plugin's code has Session: a gRPC server runs each call on a task of
+// its own, so Configure could reach it first.
+func (l *life) meet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, met)
+	defer cancel()
+	_ = l.session.Ping(ctx) // who does not answer is found by Configure, or by later pings
+}
+
 // configure hands over the config, and waits for the plugin's Start.
 func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	limit := l.limits.configure
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	l.meet(ctx)
 	l.sessions = l.host.toldSessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
 		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions.names, Transports: l.sessions.transports,

@@ -44,9 +44,11 @@ func newIdentity(use x509.ExtKeyUsage) (*identity, error) {
 		DNSNames:     []string{"localhost"}, // gRPC's name for whatever is behind a unix socket
 		NotBefore:    time.Unix(0, 0),       // it ends with its process, so its dates don't matter
 		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{use},
-		IsCA:         true, BasicConstraintsValid: true, // each end trusts the other's as its own issuer
+		// Each end trusts the other's as its own issuer. It is no CA all the same: rustls
+		// refuses one as the certificate of an end.
+		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
