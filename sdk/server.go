@@ -85,6 +85,7 @@ func (s *server) start(ctx context.Context, r *wire.ConfigureRequest) error {
 	if err := decodeConfig(r.Config, s.plugin.Config); err != nil {
 		return err
 	}
+	s.link.host.sessions.set(r.Former, nil) // as if it had told them earlier
 	s.link.host.sessions.set(r.Sessions, r.Transports)
 	if s.plugin.Start == nil {
 		return nil

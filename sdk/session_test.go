@@ -55,7 +55,7 @@ func dial(t *testing.T, p sdk.Plugin, log hclog.Logger) *line {
 	l := listen(ctx, t, client)
 	t.Cleanup(func() { cancel(); stop(); <-l.over })
 	l.until(func(f *wire.PluginFrame) bool { return f.Credit > 0 })
-	if err := client.Configure(ctx, &wire.ConfigureRequest{Sessions: []string{"main"}}); err != nil {
+	if err := client.Configure(ctx, &wire.ConfigureRequest{Sessions: []string{"main"}, Former: []string{"oldest"}}); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -112,7 +112,7 @@ func TestTransportsAreTold(t *testing.T) {
 }
 
 // The host takes the names that a session had before a reload, so a plugin that has kept
-// one may use it. A name that it was never told is refused, for a timer's lane too.
+// one may use it, also one from before this process. A name that it was never told is refused, for a timer's lane too.
 func TestFormerSessions(t *testing.T) {
 	var host *sdk.Host
 	p := with(func(context.Context, *sdk.Tx, sdk.Upstream) error { return nil })
@@ -125,7 +125,7 @@ func TestFormerSessions(t *testing.T) {
 	}
 	nobody, cancel := context.WithCancel(t.Context()) // who waits for the host's answer
 	cancel()
-	for session, refused := range map[string]bool{"courier": false, "main": false, "mian": true} {
+	for session, refused := range map[string]bool{"courier": false, "main": false, "oldest": false, "mian": true} {
 		d := sdk.Downstream{To: sdk.Token("t"), Session: session}
 		if _, err := host.Send(nobody, d); errors.Is(err, sdk.ErrInvalid) != refused {
 			t.Errorf("Send by session %q: %v", session, err)

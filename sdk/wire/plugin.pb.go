@@ -316,6 +316,7 @@ type ConfigureRequest struct {
 	Transports    []string `protobuf:"bytes,4,rep,name=transports,proto3" json:"transports,omitempty"`
 	HostVersion   string   `protobuf:"bytes,5,opt,name=host_version,json=hostVersion,proto3" json:"host_version,omitempty"`
 	Limits        *Limits  `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	Former        []string `protobuf:"bytes,7,rep,name=former,proto3" json:"former,omitempty"` // names that sessions had before config.hcl was changed; the host takes these too, until it ends
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +389,13 @@ func (x *ConfigureRequest) GetHostVersion() string {
 func (x *ConfigureRequest) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetFormer() []string {
+	if x != nil {
+		return x.Former
 	}
 	return nil
 }
@@ -2777,7 +2785,7 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bupstream\x18\x06 \x01(\bR\bupstream\x12\x18\n" +
 	"\aoutcome\x18\a \x01(\bR\aoutcome\x12\x18\n" +
 	"\areceipt\x18\b \x01(\bR\areceipt\x12\x14\n" +
-	"\x05timer\x18\t \x01(\bR\x05timer\"\xd9\x01\n" +
+	"\x05timer\x18\t \x01(\bR\x05timer\"\xf1\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1b\n" +
 	"\tlog_level\x18\x02 \x01(\tR\blogLevel\x12\x1a\n" +
@@ -2786,7 +2794,8 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"transports\x18\x04 \x03(\tR\n" +
 	"transports\x12!\n" +
 	"\fhost_version\x18\x05 \x01(\tR\vhostVersion\x121\n" +
-	"\x06limits\x18\x06 \x01(\v2\x19.balhost.plugin.v1.LimitsR\x06limits\"\xae\x02\n" +
+	"\x06limits\x18\x06 \x01(\v2\x19.balhost.plugin.v1.LimitsR\x06limits\x12\x16\n" +
+	"\x06former\x18\a \x03(\tR\x06former\"\xae\x02\n" +
 	"\x06Limits\x12\x18\n" +
 	"\achanges\x18\x01 \x01(\rR\achanges\x12!\n" +
 	"\fchange_bytes\x18\x02 \x01(\rR\vchangeBytes\x12\x1b\n" +

@@ -12,7 +12,6 @@ import (
 	"balhost/host/internal/config"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
-	"balhost/host/internal/state"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -68,7 +67,7 @@ func VerifyBackup(ctx context.Context, r io.Reader) (backup.Info, admin.Verified
 
 // Restore makes a ledger from a backup, where there is none. The host must not run.
 func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Reader) (ledger.Restored, error) {
-	if err := state.MakeFolder(cfg.DataDir); err != nil {
+	if err := ledger.MakeFolder(cfg.DataDir); err != nil {
 		return ledger.Restored{}, fmt.Errorf("make data_dir: %w", mend.With(err))
 	}
 	restored, err := ledger.Restore(ctx, ledgerOptions(cfg, log), r)

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"balhost/host/internal/config"
+	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/pluginhost"
-	"balhost/host/internal/state"
 	"balhost/sdk/outlet"
 
 	"github.com/hashicorp/go-hclog"
@@ -31,7 +31,7 @@ const exitRecover = 75
 func Run(ctx context.Context, cfg config.Config, o Options) error {
 	limitMemory()
 	err := Answers("data_dir "+cfg.DataDir, func() error {
-		if err := state.MakeFolder(cfg.DataDir); err != nil {
+		if err := ledger.MakeFolder(cfg.DataDir); err != nil {
 			return fmt.Errorf("make data_dir: %w", err)
 		}
 		return mend.Access(cfg.DataDir, config.Own...)

@@ -93,6 +93,10 @@ func (r *room) wait() <-chan struct{} {
 	return r.c
 }
 
+// MakeFolder makes a folder and those above it, as far as they are missing, with their
+// names durable.
+func MakeFolder(dir string) error { return state.MakeFolder(dir) }
+
 // openDisk prepares the folder. It deletes the ballast if badger could not open
 // otherwise, and makes it when there is plenty of space.
 func (l *Ledger) openDisk() (err error) {

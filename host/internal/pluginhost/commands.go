@@ -146,12 +146,13 @@ func (h *Host) SetLogLevel(name, level string) error {
 }
 
 // toldSessions are the host's sessions as plugins know them.
-type toldSessions struct{ names, transports []string }
+type toldSessions struct{ names, transports, former []string }
 
 func (h *Host) toldSessions() (now toldSessions) {
 	for _, s := range h.o.Sessions() {
 		now.names = append(now.names, s.Name)
 		now.transports = append(now.transports, string(cmp.Or(s.Transport, message.CCS)))
+		now.former = append(now.former, s.Former...)
 	}
 	return now
 }

@@ -107,7 +107,7 @@ func (l *life) configure(ctx context.Context, rpc *wire.Client) error {
 	l.meet(ctx)
 	l.sessions = l.host.toldSessions()
 	err := rpc.Configure(ctx, &wire.ConfigureRequest{
-		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions.names, Transports: l.sessions.transports,
+		Config: l.options.Config, LogLevel: l.lines.Level(), Sessions: l.sessions.names, Transports: l.sessions.transports, Former: l.sessions.former,
 		HostVersion: l.host.o.Version, Limits: wire.NewLimits(l.facts.MaxInFlight, l.host.limits.ping),
 	})
 	if errors.Is(err, wire.ErrInvalid) {

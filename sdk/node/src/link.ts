@@ -71,6 +71,7 @@ export class Link {
     this.#log.setLevel(request.logLevel);
     this.#ground.limits = told(request.limits);
     this.#extendEvery(this.#ground.limits.extendMs / 2);
+    this.#ground.sessions.set(request.former, []); // as if it had told them earlier
     this.#ground.sessions.set(request.sessions, request.transports);
     try {
       fillConfig(this.#plugin.config, utf8(request.config));

@@ -343,15 +343,16 @@ test("calls fail when the connection has ended, and a call that is given up is a
 
 test("a former name of a session is left to the host, and a name that was never told is not", async () => {
   const w = new Wire({
-    upstream: (tx, m) => void tx.send({ to: token("d"), session: m.id === "e1" ? "old" : "typo" }),
+    upstream: (tx, m) => void tx.send({ to: token("d"), session: { e1: "old", e2: "oldest" }[m.id] ?? "typo" }),
   });
-  await w.link.configure(create(wire.ConfigureRequestSchema, { sessions: ["old"] }));
+  await w.link.configure(create(wire.ConfigureRequestSchema, { sessions: ["old"], former: ["oldest"] }));
   w.send({ sessions: ["new", "other"], transports: ["ccs", "fcm_v1"] });
   assert.deepEqual([w.link.host.sessions, w.link.host.transport("other")], [["new", "other"], "fcm_v1"]);
-  w.send({ deliver: w.deliveries(2) });
-  await w.until("two results", () => w.ends === 2);
-  const [former, typo] = w.all((f) => f.result);
+  w.send({ deliver: w.deliveries(3) });
+  await w.until("three results", () => w.ends === 3);
+  const [former, before, typo] = w.all((f) => f.result);
   assert.equal(former?.changes?.send[0]?.session, "old");
+  assert.equal(before?.changes?.send[0]?.session, "oldest");
   assert.match(typo?.error ?? "", /no session "typo"/);
   await w.end();
 });

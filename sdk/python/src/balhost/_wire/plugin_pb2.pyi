@@ -38,20 +38,22 @@ class Manifest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., categories: _Optional[_Iterable[str]] = ..., order: _Optional[str] = ..., upstream: bool = ..., outcome: bool = ..., receipt: bool = ..., timer: bool = ...) -> None: ...
 
 class ConfigureRequest(_message.Message):
-    __slots__ = ("config", "log_level", "sessions", "transports", "host_version", "limits")
+    __slots__ = ("config", "log_level", "sessions", "transports", "host_version", "limits", "former")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     LOG_LEVEL_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     TRANSPORTS_FIELD_NUMBER: _ClassVar[int]
     HOST_VERSION_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
     config: bytes
     log_level: str
     sessions: _containers.RepeatedScalarFieldContainer[str]
     transports: _containers.RepeatedScalarFieldContainer[str]
     host_version: str
     limits: Limits
-    def __init__(self, config: _Optional[bytes] = ..., log_level: _Optional[str] = ..., sessions: _Optional[_Iterable[str]] = ..., transports: _Optional[_Iterable[str]] = ..., host_version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    former: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, config: _Optional[bytes] = ..., log_level: _Optional[str] = ..., sessions: _Optional[_Iterable[str]] = ..., transports: _Optional[_Iterable[str]] = ..., host_version: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., former: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("changes", "change_bytes", "key_bytes", "value_bytes", "calls", "frame_bytes", "in_flight", "extend_ms", "ping_ms", "error_bytes")

@@ -20,6 +20,7 @@ public  final class ConfigureRequest extends
     sessions_ = emptyProtobufList();
     transports_ = emptyProtobufList();
     hostVersion_ = "";
+    former_ = emptyProtobufList();
   }
   private int bitField0_;
   public static final int CONFIG_FIELD_NUMBER = 1;
@@ -487,6 +488,135 @@ public  final class ConfigureRequest extends
   private void clearLimits() {
     limits_ = null;
     bitField0_ = (bitField0_ & ~0x00000001);
+  }
+
+  public static final int FORMER_FIELD_NUMBER = 7;
+  private com.google.protobuf.Internal.ProtobufList<java.lang.String> former_;
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @return A list containing the former.
+   */
+  @java.lang.Override
+  public java.util.List<java.lang.String> getFormerList() {
+    return former_;
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @return The count of former.
+   */
+  @java.lang.Override
+  public int getFormerCount() {
+    return former_.size();
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param index The index of the element to return.
+   * @return The former at the given index.
+   */
+  @java.lang.Override
+  public java.lang.String getFormer(int index) {
+    return former_.get(index);
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param index The index of the value to return.
+   * @return The bytes of the former at the given index.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getFormerBytes(int index) {
+    return com.google.protobuf.ByteString.copyFromUtf8(
+        former_.get(index));
+  }
+  private void ensureFormerIsMutable() {
+    com.google.protobuf.Internal.ProtobufList<java.lang.String> tmp =
+        former_;  if (!tmp.isModifiable()) {
+      former_ =
+          com.google.protobuf.GeneratedMessageLite.mutableCopy(tmp);
+     }
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param index The index to set the value at.
+   * @param value The former to set.
+   */
+  private void setFormer(
+      int index, java.lang.String value) {
+    java.util.Objects.requireNonNull(value);
+    ensureFormerIsMutable();
+    former_.set(index, value);
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param value The former to add.
+   */
+  private void addFormer(
+      java.lang.String value) {
+    java.util.Objects.requireNonNull(value);
+    ensureFormerIsMutable();
+    former_.add(value);
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param values The former to add.
+   */
+  private void addAllFormer(
+      java.lang.Iterable<java.lang.String> values) {
+    ensureFormerIsMutable();
+    com.google.protobuf.AbstractMessageLite.addAll(
+        values, former_);
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   */
+  private void clearFormer() {
+    former_ = emptyProtobufList();
+  }
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param value The bytes of the former to add.
+   */
+  private void addFormerBytes(
+      com.google.protobuf.ByteString value) {
+    checkByteStringIsUtf8(value);
+    ensureFormerIsMutable();
+    former_.add(value.toStringUtf8());
   }
 
   public static balhost.plugin.v1.ConfigureRequest parseFrom(
@@ -1056,6 +1186,134 @@ public  final class ConfigureRequest extends
       return this;
     }
 
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @return A list containing the former.
+     */
+    @java.lang.Override
+    public java.util.List<java.lang.String>
+        getFormerList() {
+      return java.util.Collections.unmodifiableList(
+          instance.getFormerList());
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @return The count of former.
+     */
+    @java.lang.Override
+    public int getFormerCount() {
+      return instance.getFormerCount();
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param index The index of the element to return.
+     * @return The former at the given index.
+     */
+    @java.lang.Override
+    public java.lang.String getFormer(int index) {
+      return instance.getFormer(index);
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param index The index of the value to return.
+     * @return The bytes of the former at the given index.
+     */
+    @java.lang.Override
+    public com.google.protobuf.ByteString
+        getFormerBytes(int index) {
+      return instance.getFormerBytes(index);
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param index The index to set the value at.
+     * @param value The former to set.
+     * @return This builder for chaining.
+     */
+    public Builder setFormer(
+        int index, java.lang.String value) {
+      copyOnWrite();
+      instance.setFormer(index, value);
+      return this;
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param value The former to add.
+     * @return This builder for chaining.
+     */
+    public Builder addFormer(
+        java.lang.String value) {
+      copyOnWrite();
+      instance.addFormer(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param values The former to add.
+     * @return This builder for chaining.
+     */
+    public Builder addAllFormer(
+        java.lang.Iterable<java.lang.String> values) {
+      copyOnWrite();
+      instance.addAllFormer(values);
+      return this;
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearFormer() {
+      copyOnWrite();
+      instance.clearFormer();
+      return this;
+    }
+    /**
+     * <pre>
+     * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+     * </pre>
+     *
+     * <code>repeated string former = 7;</code>
+     * @param value The bytes of the former to add.
+     * @return This builder for chaining.
+     */
+    public Builder addFormerBytes(
+        com.google.protobuf.ByteString value) {
+      copyOnWrite();
+      instance.addFormerBytes(value);
+      return this;
+    }
+
     // @@protoc_insertion_point(builder_scope:balhost.plugin.v1.ConfigureRequest)
   }
   @java.lang.Override
@@ -1079,10 +1337,11 @@ public  final class ConfigureRequest extends
             "transports_",
             "hostVersion_",
             "limits_",
+            "former_",
           };
           java.lang.String info =
-              "\u0000\u0006\u0000\u0001\u0001\u0006\u0006\u0000\u0002\u0000\u0001\n\u0002\u0208" +
-              "\u0003\u021a\u0004\u021a\u0005\u0208\u0006\u1009\u0000";
+              "\u0000\u0007\u0000\u0001\u0001\u0007\u0007\u0000\u0003\u0000\u0001\n\u0002\u0208" +
+              "\u0003\u021a\u0004\u021a\u0005\u0208\u0006\u1009\u0000\u0007\u021a";
           return newMessageInfo(DEFAULT_INSTANCE, info, objects);
       }
       case GET_DEFAULT_INSTANCE: {

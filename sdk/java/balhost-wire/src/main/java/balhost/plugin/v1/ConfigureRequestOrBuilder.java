@@ -148,4 +148,45 @@ public interface ConfigureRequestOrBuilder extends
    * @return The limits.
    */
   balhost.plugin.v1.Limits getLimits();
+
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @return A list containing the former.
+   */
+  java.util.List<java.lang.String>
+      getFormerList();
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @return The count of former.
+   */
+  int getFormerCount();
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param index The index of the element to return.
+   * @return The former at the given index.
+   */
+  java.lang.String getFormer(int index);
+  /**
+   * <pre>
+   * names that sessions had before config.hcl was changed; the host takes these too, until it ends
+   * </pre>
+   *
+   * <code>repeated string former = 7;</code>
+   * @param index The index of the element to return.
+   * @return The former at the given index.
+   */
+  com.google.protobuf.ByteString
+      getFormerBytes(int index);
 }

@@ -74,7 +74,7 @@ public  final class Drain extends
   private int timeoutMs_;
   /**
    * <pre>
-   * for all of this
+   * for all of this; 0: at once
    * </pre>
    *
    * <code>uint32 timeout_ms = 2;</code>
@@ -86,7 +86,7 @@ public  final class Drain extends
   }
   /**
    * <pre>
-   * for all of this
+   * for all of this; 0: at once
    * </pre>
    *
    * <code>uint32 timeout_ms = 2;</code>
@@ -98,7 +98,7 @@ public  final class Drain extends
   }
   /**
    * <pre>
-   * for all of this
+   * for all of this; 0: at once
    * </pre>
    *
    * <code>uint32 timeout_ms = 2;</code>
@@ -262,7 +262,7 @@ public  final class Drain extends
 
     /**
      * <pre>
-     * for all of this
+     * for all of this; 0: at once
      * </pre>
      *
      * <code>uint32 timeout_ms = 2;</code>
@@ -274,7 +274,7 @@ public  final class Drain extends
     }
     /**
      * <pre>
-     * for all of this
+     * for all of this; 0: at once
      * </pre>
      *
      * <code>uint32 timeout_ms = 2;</code>
@@ -288,7 +288,7 @@ public  final class Drain extends
     }
     /**
      * <pre>
-     * for all of this
+     * for all of this; 0: at once
      * </pre>
      *
      * <code>uint32 timeout_ms = 2;</code>

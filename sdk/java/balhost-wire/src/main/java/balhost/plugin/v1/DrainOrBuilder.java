@@ -24,7 +24,7 @@ public interface DrainOrBuilder extends
 
   /**
    * <pre>
-   * for all of this
+   * for all of this; 0: at once
    * </pre>
    *
    * <code>uint32 timeout_ms = 2;</code>

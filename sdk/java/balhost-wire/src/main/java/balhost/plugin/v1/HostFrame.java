@@ -548,7 +548,7 @@ public  final class HostFrame extends
   private com.google.protobuf.Internal.ProtobufList<java.lang.String> sessions_;
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -560,7 +560,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -572,7 +572,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -585,7 +585,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -607,7 +607,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -622,7 +622,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -636,7 +636,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -650,7 +650,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -660,7 +660,7 @@ public  final class HostFrame extends
   }
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -1446,7 +1446,7 @@ public  final class HostFrame extends
 
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1460,7 +1460,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1472,7 +1472,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1485,7 +1485,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1499,7 +1499,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1515,7 +1515,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1530,7 +1530,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1545,7 +1545,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>
@@ -1558,7 +1558,7 @@ public  final class HostFrame extends
     }
     /**
      * <pre>
-     * not empty: the new names of the host's sessions
+     * not empty: the names of the host's sessions from now on, in place of those before
      * </pre>
      *
      * <code>repeated string sessions = 8;</code>

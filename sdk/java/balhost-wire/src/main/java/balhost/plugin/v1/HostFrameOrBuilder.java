@@ -132,7 +132,7 @@ public interface HostFrameOrBuilder extends
 
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -142,7 +142,7 @@ public interface HostFrameOrBuilder extends
       getSessionsList();
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -151,7 +151,7 @@ public interface HostFrameOrBuilder extends
   int getSessionsCount();
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
@@ -161,7 +161,7 @@ public interface HostFrameOrBuilder extends
   java.lang.String getSessions(int index);
   /**
    * <pre>
-   * not empty: the new names of the host's sessions
+   * not empty: the names of the host's sessions from now on, in place of those before
    * </pre>
    *
    * <code>repeated string sessions = 8;</code>
