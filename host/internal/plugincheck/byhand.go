@@ -23,7 +23,7 @@ func byHand(c *check, ctx context.Context) finding {
 	if err := os.MkdirAll(work, 0o700); err != nil {
 		return unknown("%v", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.o.Patience)
+	ctx, cancel := context.WithTimeout(ctx, c.o.Plugin.StartTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Dir = work
@@ -40,7 +40,7 @@ func byHand(c *check, ctx context.Context) finding {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return fails(mendCookie, "started by hand, it runs on; it was ended after %v", c.o.Patience)
+		return fails(mendCookie, "started by hand, it runs on; it was ended after %v", c.o.Plugin.StartTimeout)
 	case err == nil:
 		return fails(mendCookie, "started by hand, it exits with status 0")
 	case !errors.As(err, &exit):

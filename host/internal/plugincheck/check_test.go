@@ -20,9 +20,17 @@ var faults = []struct {
 	fails string // rows, with commas between them
 	warns string
 }{
+	{fault: "ignores revoke", fails: "revoke"}, // those that take long come first
+	{fault: "no extend", fails: "extend"},
+	{fault: "by hand it runs on", fails: "cookie"},
+	{fault: "loses a delivery", fails: "load"},
+	{fault: "one after the other", fails: "parallel"},
+	{fault: "lives on after a break", fails: "broken"},
+	{fault: "lives on after a half-close", fails: "half-close"},
+	{fault: "never drains", fails: "drain"},
+	{fault: "no pong", fails: "ping"},
 	{fault: "none"},
 	{fault: "by hand status 0", fails: "cookie"},
-	{fault: "by hand it runs on", fails: "cookie"},
 	{fault: "by hand no hint", warns: "cookie"},
 	{fault: "no line", fails: "handshake"},
 	{fault: "another protocol", fails: "handshake"},
@@ -53,29 +61,21 @@ var faults = []struct {
 	{fault: "keeps what it has read", fails: "conflict,reads"},
 	{fault: "calls have no id", fails: "limits"},
 	{fault: "too many calls", fails: "limits"},
-	{fault: "one after the other", fails: "parallel"},
 	{fault: "dies of an unknown event", fails: "event"},
 	{fault: "unknown events are done", fails: "event"},
 	{fault: "dies of unknown fields", fails: "event,fields"},
 	{fault: "small messages only", fails: "large"},
 	{fault: "half of a pair", fails: "unicode"},
-	{fault: "loses a delivery", fails: "load"},
-	{fault: "no pong", fails: "ping"},
 	{fault: "leaks", warns: "memory"},
 	{fault: "ends twice", fails: "once"},
 	{fault: "logs below the level", fails: "logs"},
 	{fault: "dies of signals", fails: "signals"},
-	{fault: "no extend", fails: "extend"},
-	{fault: "ignores revoke", fails: "revoke"},
 	{fault: "no drained", fails: "drain"},
-	{fault: "never drains", fails: "drain"},
 	{fault: "drains in haste", fails: "drain"},
 	{fault: "drains with an error", fails: "drain"},
 	{fault: "exits slowly", fails: "exit"},
 	{fault: "exits with a status", fails: "exit"},
 	{fault: "a child that lives on", fails: "children"},
-	{fault: "lives on after a half-close", fails: "half-close"},
-	{fault: "lives on after a break", fails: "broken"},
 }
 
 // Each fault fails at its own row, and at no other. Without one every row is ok: so every
@@ -88,7 +88,7 @@ func TestEachFaultFailsAtItsRow(t *testing.T) {
 		t.Skip("what a process leaves behind, and its memory, are seen on Linux only")
 	}
 	var all errgroup.Group
-	all.SetLimit(8) // they mostly wait
+	all.SetLimit(20) // they mostly wait
 	defer func() { _ = all.Wait() }()
 	for _, f := range faults {
 		all.Go(func() error {
@@ -121,10 +121,18 @@ func run(t *testing.T, o Options) Report {
 	return report
 }
 
-// expect fails unless exactly these rows have the verdict.
+// expect fails unless exactly these rows have the verdict. A warning about a time may be
+// there too: the machine may be busy.
 func expect(t *testing.T, report Report, verdict Verdict, rows string) {
 	t.Helper()
 	got := report.Names(verdict)
+	if verdict == Warns {
+		for _, row := range report.Rows { // of a time, which is no fault of the plugin's
+			if row.slow && !slices.Contains(strings.Split(rows, ","), row.Name) {
+				got = slices.DeleteFunc(got, func(name string) bool { return name == row.Name })
+			}
+		}
+	}
 	for _, row := range report.Rows {
 		if row.Verdict == verdict {
 			t.Logf("%s %s: %s; mend: %s", row.Name, row.Verdict, row.Found, row.Mend)

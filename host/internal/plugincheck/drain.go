@@ -77,6 +77,8 @@ func (c *check) judgeDrain(l *life, ds []*delivery, told bool, after time.Durati
 		return fails(mendDrain, "the stream ended without drained: %v", s.why)
 	case !told:
 		return fails(mendDrain, "no drained within %v, of which it had %v: the host gives up, and what the plugin holds comes again", c.o.Drain+c.o.Patience, c.o.Drain)
+	case open > 0 && after > c.o.Drain:
+		return slowly(mendDrain, "%s of %d had not ended when the drain's %v were over", plural(open, "delivery", "deliveries"), len(ds), c.o.Drain)
 	case open > 0:
 		return fails(mendDrain, "%s of %d had not ended when drained came", plural(open, "delivery", "deliveries"), len(ds))
 	case !s.ended:
@@ -88,7 +90,7 @@ func (c *check) judgeDrain(l *life, ds []*delivery, told bool, after time.Durati
 		return fails(mendDrain, "%s", text)
 	}
 	if after > c.o.Drain+slack {
-		return warns(mendDrain, "drained came after %s; it had %v", took(after), c.o.Drain)
+		return slowly(mendDrain, "drained came after %s; it had %v", took(after), c.o.Drain)
 	}
 	return ok("drained after %s, with %s in work, of which %d were released", took(after), plural(len(ds), "delivery", "deliveries"), released)
 }
@@ -131,7 +133,7 @@ func (c *check) exit(ctx context.Context) finding {
 	case d.killed != "":
 		return fails(mendExit, "it has not exited after Shutdown and SIGTERM within %v each, and was killed", shutWithin)
 	case d.took > shutWithin && !d.status.Signaled():
-		return warns(mendExit, "it took %s to exit: the host has sent SIGTERM meanwhile", took(d.took))
+		return slowly(mendExit, "it took %s to exit: the host has sent SIGTERM meanwhile", took(d.took))
 	case d.status.Signaled() && d.status.Signal() == syscall.SIGTERM:
 		return ok("ended by SIGTERM after %s", took(d.took))
 	case d.status.Signaled():

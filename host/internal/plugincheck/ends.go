@@ -76,7 +76,7 @@ func (c *check) leave(l *life, leave func(*life)) finding {
 		return fails(mendLost, "it has not exited within %v", exitWithin+c.o.Patience)
 	}
 	if after := time.Since(began); after > exitWithin+slack {
-		return warns(mendLost, "it exited after %s", took(after))
+		return slowly(mendLost, "it exited after %s", took(after))
 	}
 	return ok("it exited after %s", took(time.Since(began)))
 }

@@ -254,7 +254,7 @@ func (p *faulty) log(level, text string) {
 }
 
 // faultyFor are the options of a check of the plugin with a fault. It answers at once, so
-// that times can be short.
+// that the load can be small; a busy machine meets the times.
 func faultyFor(t *testing.T, fault string) Options {
 	t.Helper()
 	self, err := os.Executable()
@@ -266,9 +266,10 @@ func faultyFor(t *testing.T, fault string) Options {
 		t.Fatal(err)
 	}
 	o := Options{
-		Path: path, Messages: 2000, Drain: time.Second, Extend: 2 * time.Second,
+		Path: path, Messages: 1000, Drain: 2 * time.Second, Extend: 5 * time.Second,
 		Data: []json.RawMessage{json.RawMessage(`{"text":"hi"}`)},
 	}
+	o.Plugin.StartTimeout = 20 * time.Second
 	o.Plugin.Env = map[string]string{faultVariable: fault, "PLUGINCHECK_NAME": path}
 	return o
 }

@@ -63,7 +63,7 @@ func (s *faultySession) send(f *wire.PluginFrame) {
 // serve reads until the host drains or has gone.
 func (s *faultySession) serve() error {
 	s.idle, s.old = make(chan struct{}), map[string]uint64{}
-	extending := time.NewTicker(time.Second)
+	extending := time.NewTicker(300 * time.Millisecond)
 	defer extending.Stop()
 	go func() {
 		for range extending.C {
@@ -149,7 +149,7 @@ func (s *faultySession) begin(d *wire.Delivery) {
 	if s.has("dies of an unknown event") && d.Event == nil {
 		os.Exit(4)
 	}
-	if n := s.count.Add(1); n == 1500 && s.has("loses a delivery") {
+	if n := s.count.Add(1); n == 1000 && s.has("loses a delivery") {
 		return
 	}
 	h := &faultyHandler{}
@@ -208,7 +208,7 @@ func (s *faultySession) upstream(ctx context.Context, u *wire.Upstream) *wire.Re
 	data := u.Raw[u.DataStart:u.DataEnd]
 	if s.has("leaks") {
 		s.at.Lock()
-		s.leaked = append(s.leaked, bytes.Repeat([]byte{1}, 64<<10))
+		s.leaked = append(s.leaked, bytes.Repeat([]byte{1}, 256<<10))
 		s.at.Unlock()
 	}
 	if len(data) > 4000 {

@@ -15,6 +15,8 @@ const (
 	mendExtend = "§4, extend: while a handler runs, send its delivery's number at least every extend_ms; every half of it is usual"
 	mendRevoke = "§4, timeout_ms: cancel the handler when its time is up and when its number stands in revoke; a call that it waits for ends then"
 	stuckAfter = 5 * time.Second // past its time a handler counts as stuck
+
+	stuckWithout = 3 // times extend_ms without a sign of life: the same
 )
 
 // holding is a delivery whose handler waits for a reply.
@@ -76,7 +78,7 @@ func (c *check) extend(_ context.Context, l *life) finding {
 		return none("no handler reads the state, so none can be made to run for long")
 	}
 	s := l.session
-	limit := time.Until(h.began.Add(c.o.Extend + c.o.Extend/2))
+	limit := time.Until(h.began.Add(stuckWithout * c.o.Extend))
 	told := s.until(limit, func() bool { return len(h.extended) > 0 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,7 +86,7 @@ func (c *check) extend(_ context.Context, l *life) finding {
 	case !told:
 		return fails(mendExtend, "a handler has run for %s without an extend: the host counts it as stuck", took(time.Since(h.began)))
 	case h.extended[0].Sub(h.began) > c.o.Extend:
-		return warns(mendExtend, "the first extend came after %s", took(h.extended[0].Sub(h.began)))
+		return slowly(mendExtend, "the first extend came after %s", took(h.extended[0].Sub(h.began)))
 	}
 	return ok("the first one after %s of a handler", took(h.extended[0].Sub(h.began)))
 }
@@ -98,7 +100,8 @@ func (c *check) revoke(_ context.Context, l *life) finding {
 	s := l.session
 	began := time.Now()
 	s.revoke(h.delivery)
-	ended := s.await(stuckAfter, h.delivery)
+	limit := stuckAfter + c.o.Patience // what a busy machine may take is in it
+	ended := s.await(limit, h.delivery)
 	after := time.Since(began)
 	s.release(h.delivery)
 	c.held = nil
@@ -106,12 +109,12 @@ func (c *check) revoke(_ context.Context, l *life) finding {
 		if !s.await(c.o.Patience, h.delivery) {
 			defer l.kill() // its handler is lost
 		}
-		return fails(mendRevoke, "a revoked handler went on for %v: its lane waits, and in the end the host kills the process", stuckAfter)
+		return fails(mendRevoke, "a revoked handler went on for %v: its lane waits, and in the end the host kills the process", limit)
 	}
 	const brief = 500 * time.Millisecond
 	late := &delivery{event: attempt(c.seen.reads, 1), hold: true, dry: true}
 	late.event.TimeoutMs = uint32(brief.Milliseconds())
-	byItself := s.finish(brief+stuckAfter, late)
+	byItself := s.finish(brief+limit, late)
 	s.release(late)
 	found := fmt.Sprintf("a revoked handler ended after %s with %s", took(after), says(h.result))
 	if !byItself {

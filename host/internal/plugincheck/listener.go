@@ -68,3 +68,12 @@ func (l *listener) settle(limit time.Duration) {
 		}
 	}
 }
+
+// await waits until a line below error was printed, at most for as long as limit.
+func (l *listener) await(limit time.Duration) {
+	for late := time.Now().Add(limit); time.Now().Before(late); time.Sleep(20 * time.Millisecond) {
+		if n, _ := l.below(hclog.Error); n > 0 {
+			return
+		}
+	}
+}

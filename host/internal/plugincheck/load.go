@@ -153,7 +153,7 @@ func (ld *loader) judgePings() finding {
 	case !answered:
 		return fails(mendPing, "no pong within %v under load: the host kills the process as hung", pingWithin)
 	case s.slowest > slowPong:
-		return warns(mendPing, "%s under load, the slowest pong after %s", plural(ld.pings, "ping", "pings"), took(s.slowest))
+		return slowly(mendPing, "%s under load, the slowest pong after %s", plural(ld.pings, "ping", "pings"), took(s.slowest))
 	}
 	return ok("%s under load, the slowest pong after %s", plural(ld.pings, "ping", "pings"), took(s.slowest))
 }

@@ -10,6 +10,9 @@ import (
 	"balhost/sdk/wire"
 )
 
+// logTries is how often a plugin must log below the level until it counts.
+const logTries = 3
+
 // logs changes the log level and compares what is printed.
 func (c *check) logs(_ context.Context, l *life) finding {
 	const mend = "§8: send no lines below the log_level of ConfigureRequest, and of HostFrame when it changes; a line without a level is info on stdout, and a warning on stderr"
@@ -18,6 +21,9 @@ func (c *check) logs(_ context.Context, l *life) finding {
 		return c.died(l, mend, "with the level trace, events have not ended within %v", c.o.Patience)
 	}
 	lines, first, good := c.atLevel(l, hclog.Error)
+	for tries := 1; good && lines > 0 && tries < logTries; tries++ { // they may be those from before, on a busy machine
+		lines, first, good = c.atLevel(l, hclog.Error)
+	}
 	l.session.send(&wire.HostFrame{LogLevel: "info"})
 	switch {
 	case !good:
@@ -35,8 +41,9 @@ func (c *check) atLevel(l *life, level hclog.Level) (lines int, first string, go
 	const events = 200
 	s := l.session
 	s.send(&wire.HostFrame{LogLevel: level.String()})
-	s.sendPing() // its pong comes when the level is set
-	s.until(time.Second, func() bool { return len(s.pings) == 0 })
+	if s.sendPing(); !c.failed["ping"] { // its pong comes when the level is set
+		s.until(pingWithin, func() bool { return len(s.pings) == 0 })
+	}
 	l.log.settle(slack)
 	l.log.mark()
 	var ds []*delivery
@@ -47,6 +54,9 @@ func (c *check) atLevel(l *life, level hclog.Level) (lines int, first string, go
 	}
 	good = s.finish(c.o.Patience, ds...)
 	l.log.settle(slack)
+	if level == hclog.Trace {
+		l.log.await(slack)
+	}
 	lines, first = l.log.below(hclog.Error)
 	return lines, first, good
 }

@@ -21,9 +21,6 @@ const (
 	mendClient = "§1 step 2: require a client certificate, and have host.crt as the only CA for it"
 )
 
-// strangerTime bounds a stranger's call. One that is refused ends at once.
-const strangerTime = 2 * time.Second
-
 // prove looks at the TLS of a process that is listening.
 func (l *life) prove(ctx context.Context, how start) error {
 	if len(l.c.begin.steps) > 1 {
@@ -63,7 +60,7 @@ func (l *life) calls(ctx context.Context, as credentials.TransportCredentials) b
 		return false
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, strangerTime)
+	ctx, cancel := context.WithTimeout(ctx, l.c.o.Patience) // one that is refused ends at once
 	defer cancel()
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "plugin"})
 	switch status.Code(err) {

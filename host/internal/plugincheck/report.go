@@ -25,6 +25,8 @@ type Row struct {
 	Found   string  `json:"found"`
 	Mend    string  `json:"mend,omitempty"` // what to do, with the section of PROTOCOL.md
 	Took    float64 `json:"took_s"`
+
+	slow bool // the verdict is about a time, which is longer on a busy machine
 }
 
 // Report is the result of a check. Its JSON is a contract with scripts.
@@ -51,6 +53,7 @@ type finding struct {
 	verdict Verdict
 	found   string
 	mend    string
+	slow    bool // see Row
 }
 
 func ok(format string, args ...any) finding {
@@ -74,9 +77,17 @@ func warns(mend, format string, args ...any) finding {
 	return finding{verdict: Warns, found: fmt.Sprintf(format, args...), mend: mend}
 }
 
+// slowly is a warning about a time. A right plugin on a busy machine can get it too, so
+// nothing fails for it.
+func slowly(mend, format string, args ...any) finding {
+	f := warns(mend, format, args...)
+	f.slow = true
+	return f
+}
+
 // row makes a finding a row. A mend that begins with a section gets the name of the page.
 func (f finding) row(name string, took time.Duration) Row {
-	r := Row{Name: name, Verdict: f.verdict, Found: f.found, Mend: f.mend, Took: round(took)}
+	r := Row{Name: name, Verdict: f.verdict, Found: f.found, Mend: f.mend, Took: round(took), slow: f.slow}
 	if r.Mend != "" {
 		r.Mend = specFile + " " + r.Mend
 	}
