@@ -246,6 +246,8 @@ func TestFind(t *testing.T) {
 	write(t, filepath.Join(dir, "go", "main.go"), "package main\n")
 	write(t, filepath.Join(dir, "ready", "plugin"), "#!/bin/sh\n")
 	write(t, filepath.Join(dir, "nothing", "readme"), "x")
+	write(t, filepath.Join(dir, "jar", "plugin"), "#!/bin/sh\n")
+	write(t, filepath.Join(dir, "jar", "pom.xml"), "<project/>")
 	for name, want := range map[string]way{"script": asItIs, "scripted": byScript, "go": byGo, "ready": asItIs} {
 		if s, err := Find(filepath.Join(dir, name)); err != nil || s.way != want || s.Name != name {
 			t.Errorf("%s: %+v, %v; want %v", name, s, err, want)
@@ -254,6 +256,7 @@ func TestFind(t *testing.T) {
 	for name, want := range map[string]string{
 		"text": "text is not executable", "a b": "a plugin has the name of its folder or file", "missing": "no such file",
 		"nothing": "put an executable file named build into it, which leaves the plugin at out/nothing",
+		"jar":     "put an executable file named build into it",
 	} {
 		if _, err := Find(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", name, err, want)

@@ -49,13 +49,24 @@ func Find(path string) (Source, error) {
 	case !info.IsDir():
 	case executable(filepath.Join(path, "build")):
 		s.way = byScript
-	case executable(filepath.Join(path, "plugin")):
+	case executable(filepath.Join(path, "plugin")) && !isSource(path):
 	case len(matches(path, "*.go")) > 0:
 		s.way = byGo
 	default:
 		return s, fmt.Errorf("%s: nothing says how it is built: put an executable file named build into it, which leaves the plugin at out/%s", path, s.Name)
 	}
 	return s, nil
+}
+
+// isSource reports whether a folder has what a plugin is made of and does not need to run, so
+// that it is no plugin as it is, whatever file named plugin is in it.
+func isSource(path string) bool {
+	for _, name := range []string{"pom.xml", "package.json", "pyproject.toml", ".venv"} {
+		if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // kindOf says whether a plugin is a file or a folder, or why it is none.

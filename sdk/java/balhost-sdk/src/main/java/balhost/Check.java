@@ -10,6 +10,7 @@ import java.io.StringReader;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.HashSet;
+import java.util.Locale;
 import java.util.function.BiConsumer;
 import java.util.regex.Pattern;
 
@@ -248,7 +249,7 @@ final class Check {
   }
 
   private static void target(Target t) {
-    var field = "to." + t.kind().name().toLowerCase();
+    var field = "to." + t.kind().name().toLowerCase(Locale.ROOT);
     if (t.kind() == Target.Kind.NONE || t.value() == null || t.value().isEmpty()) {
       throw new InvalidException("to has no target: give a token, an fid, a topic or a condition");
     }
@@ -369,7 +370,7 @@ final class Check {
         if (in.peek() != JsonToken.STRING) {
           throw new InvalidException(
               "%s.%s is %s: FCM takes strings only; make it one"
-                  .formatted(field, cleaned(key), in.peek().name().toLowerCase()));
+                  .formatted(field, cleaned(key), in.peek().name().toLowerCase(Locale.ROOT)));
         }
         var value = in.nextString();
         wellFormed(field, key);

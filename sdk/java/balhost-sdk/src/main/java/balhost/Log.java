@@ -6,6 +6,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.Consumer;
 import java.util.logging.Handler;
 import java.util.logging.LogManager;
@@ -74,7 +75,7 @@ public final class Log {
 
   private void write(Level at, String message, Object... pairs) {
     if (at.compareTo(level) >= 0) {
-      out.accept(line(at.name().toLowerCase(), message, pairs));
+      out.accept(line(at.name().toLowerCase(Locale.ROOT), message, pairs));
     }
   }
 

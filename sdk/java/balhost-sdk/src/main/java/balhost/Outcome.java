@@ -1,5 +1,7 @@
 package balhost;
 
+import java.util.Locale;
+
 /**
  * How a downstream of this plugin ended.
  *
@@ -43,7 +45,13 @@ public record Outcome(
     /** Its TTL ran out before it could go out. */
     EXPIRED,
     /** It was canceled or replaced before it went out. */
-    CANCELED
+    CANCELED;
+
+    /** The word of the host: "acked", "failed", "expired" or "canceled". */
+    @Override
+    public String toString() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
   /** An outcome for a test. What stays empty gets a value from the fake host. */

@@ -167,7 +167,7 @@ public final class Wire {
         .setMessageId(o.messageId())
         .setGroup(o.group())
         .setTo(target(o.to()))
-        .setStatus(o.status().name().toLowerCase())
+        .setStatus(o.status().toString())
         .setCode(o.code())
         .setDescription(o.description())
         .setNewToken(o.newToken())

@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
@@ -135,7 +136,7 @@ public final class FakeHost implements AutoCloseable {
     var c = ConfigureRequest.newBuilder().setConfig(setup.config.bytes()).setLogLevel("debug");
     for (var name : setup.sessions) {
       var t = setup.transports.getOrDefault(name, Transport.CCS);
-      c.addSessions(name).addTransports(t.name().toLowerCase());
+      c.addSessions(name).addTransports(t.name().toLowerCase(Locale.ROOT));
     }
     return Link.open(p, log, store::answer, c.build());
   }

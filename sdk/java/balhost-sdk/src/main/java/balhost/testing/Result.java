@@ -3,6 +3,7 @@ package balhost.testing;
 import balhost.Downstream;
 import java.time.Duration;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * How an event ended.
@@ -32,7 +33,8 @@ public record Result(
   /** Fails the test unless the event is done. */
   public Result orFail() {
     if (status != Status.DONE) {
-      throw new AssertionError("the event was " + status.name().toLowerCase() + ": " + reason);
+      throw new AssertionError(
+          "the event was " + status.name().toLowerCase(Locale.ROOT) + ": " + reason);
     }
     return this;
   }
