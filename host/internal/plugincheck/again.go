@@ -3,6 +3,7 @@ package plugincheck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -27,7 +28,31 @@ func (c *check) ids(_ context.Context, l *life) finding {
 			return fails(mendEnd, "the event, delivered again, has not ended within %v", c.o.Patience)
 		}
 	}
-	return compareIDs(eventID(c.seen.sends), first.result, second.result)
+	f := compareIDs(eventID(c.seen.sends), first.result, second.result)
+	if f.verdict != OK || c.seen.sends.GetUpstream() == nil {
+		return f
+	}
+	return c.compareTwin(l, f, first.result)
+}
+
+// compareTwin delivers the event's twin: another device has sent the same with the same
+// message_id. Devices choose these by themselves.
+func (c *check) compareTwin(l *life, f finding, first *wire.Result) finding {
+	u := c.seen.sends.GetUpstream()
+	data := u.GetData()
+	if u.GetDataEnd() > 0 {
+		data = u.GetRaw()[u.GetDataStart():u.GetDataEnd()]
+	}
+	twin := &delivery{event: c.upstream(l, u.GetDevice()+"-twin", u.GetMessageId(), data), dry: true}
+	if !l.session.finish(c.o.Patience, twin) {
+		return fails(mendEnd, "an event of another device has not ended within %v", c.o.Patience)
+	}
+	for _, id := range sentIDs(twin.result) {
+		if id != "" && slices.Contains(sentIDs(first), id) {
+			return fails(mendIDs, "the downstreams for events of two devices, whose message_id was %q both times, have the same id %q: the second does not go out", u.GetMessageId(), id)
+		}
+	}
+	return f
 }
 
 // compareIDs compares the downstreams of two runs for one event. A plugin may choose ids of
@@ -45,7 +70,7 @@ func compareIDs(event string, first, second *wire.Result) finding {
 		usual = usual && a[i] == fmt.Sprintf("%s-%d", event, i+1)
 	}
 	if !usual {
-		return ok("ids of the plugin's own, the same both times: %s", strings.Join(a, ", "))
+		return ok("ids of the plugin's own instead of EVENT-1, the same both times: %s", strings.Join(a, ", "))
 	}
 	return ok("%s both times", strings.Replace(a[0], event, "EVENT", 1))
 }
@@ -61,6 +86,9 @@ func sentIDs(r *wire.Result) (ids []string) {
 // event again.
 func (c *check) conflict(_ context.Context, l *life) finding {
 	c.know(l)
+	if c.seen.reads == nil && c.seen.loose {
+		return warns("§5: a get or list of a handler names its delivery, and its result lists what it has read; 0 is for reads outside of handlers", "gets and lists while a handler ran had the delivery 0")
+	}
 	if c.seen.reads == nil {
 		return none("no handler has read the state; with --data for which one does it could be seen")
 	}
@@ -76,12 +104,26 @@ func (c *check) conflict(_ context.Context, l *life) finding {
 		return fails(mendConflict, "delivered again after a conflict, it has not ended within %v", c.o.Patience)
 	}
 	switch {
+	case again.conflict && wrongVersion(again) != "":
+		return fails("§4, reads: list each key with the version that its reply had", "after a conflict there is one again: %s", wrongVersion(again))
 	case again.conflict:
 		return fails(mendConflict, "after a conflict its result again has the versions from before: this goes on for ever")
 	case again.result.GetCode() != lost.result.GetCode():
 		return warns(mendConflict, "the first run ended with %s, the one after the conflict with %s", says(lost.result), says(again.result))
 	}
 	return ok("run again after a conflict: %s", says(again.result))
+}
+
+// wrongVersion says which key a result lists with a version that its handler was not told.
+func wrongVersion(d *delivery) string {
+	for _, listed := range d.result.GetChanges().GetRead() {
+		for _, got := range d.got {
+			if got.GetKey() == listed.GetKey() && got.GetVersion() != listed.GetVersion() {
+				return fmt.Sprintf("it has read %.64q with version %d, and lists it with version %d", got.GetKey(), got.GetVersion(), listed.GetVersion())
+			}
+		}
+	}
+	return ""
 }
 
 // know sees to it that there are samples, also when the rows of the kinds are left out.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"balhost/sdk/wire"
 )
@@ -53,66 +52,6 @@ func (s *session) deliverAsOne(ds ...*delivery) {
 		f.Deliver = append(f.Deliver, &wire.Delivery{Delivery: s.number, Attempt: 1, TimeoutMs: d.event.TimeoutMs, Event: d.event.Event})
 	}
 	s.send(f)
-}
-
-// unicodes are texts that have broken programs, as JSON: what is behind \u too.
-func unicodes() (all []json.RawMessage) {
-	var every strings.Builder
-	for r := rune(0); r <= utf8.MaxRune; r++ {
-		if r > 0xFFFF && r%0x10000 > 0x40 && r%0x10000 < 0xFFF0 {
-			continue // of the planes above the first, the beginnings and ends
-		}
-		if utf8.ValidRune(r) {
-			every.WriteRune(r)
-		}
-		if every.Len() > 3000 { // under the limit of a message to a device
-			all = append(all, text(every.String()))
-			every.Reset()
-		}
-	}
-	return append(all, text(every.String()))
-}
-
-// halves are what JSON can have and UTF-8 can't.
-var halves = []json.RawMessage{
-	json.RawMessage(`{"text":"\ud800"}`), json.RawMessage(`{"text":"a\udc00b"}`), json.RawMessage(`{"text":"\udc00\ud800"}`),
-	json.RawMessage(`{"\ud83d":"\ud83d\ud83d\ude00"}`), json.RawMessage(`{"text":"\u0000\u2028\ufeff\ud83d\ude00"}`),
-}
-
-func text(s string) json.RawMessage {
-	b, err := json.Marshal(map[string]string{"text": s})
-	if err != nil {
-		panic(err) // of a string
-	}
-	return b
-}
-
-// unicode delivers every character, and halves of surrogate pairs.
-func (c *check) unicode(_ context.Context, l *life) finding {
-	const mend = "§4, strings: they must be UTF-8; replace half of a surrogate pair (toWellFormed()), or refuse it with RETRY or REJECT"
-	if !l.manifest.GetUpstream() {
-		return none("it has no handler for upstreams")
-	}
-	all := append(unicodes(), halves...)
-	codes := map[string]int{}
-	var batch []*delivery
-	for i, data := range all {
-		batch = append(batch, &delivery{event: c.upstreamOf(l, i, data)})
-		if len(batch) < l.inFlight()/2 && i < len(all)-1 {
-			continue
-		}
-		if !l.session.finish(c.o.Patience, batch...) {
-			return c.died(l, mend, "data with unusual characters has not ended within %v", c.o.Patience)
-		}
-		for _, d := range batch {
-			codes[d.result.GetCode().String()]++
-		}
-		batch = nil
-	}
-	if text, n := c.flaws.of("unicode"); n > 0 {
-		return fails(mend, "%s", text)
-	}
-	return ok("%d texts with every character, %d of which have halves of pairs: %s", len(all), len(halves)-1, counts(codes))
 }
 
 // counts are numbers by name, for people.

@@ -48,6 +48,11 @@ func byHand(c *check, ctx context.Context) finding {
 	case text == "":
 		return warns(mendCookie, "started by hand, it exits with %v, and prints no hint", exit)
 	}
+	for _, trace := range []string{"Traceback (most recent call last)", "Exception in thread", "panic: ", "goroutine 1 [", "    at "} {
+		if strings.Contains(text, trace) {
+			return warns(mendCookie, "started by hand, it exits with %v, and prints a stack trace instead of a hint", exit)
+		}
+	}
 	first, _, _ := strings.Cut(text, "\n")
 	return ok("started by hand, it exits with %v, and prints: %s", exit, plain.Line(first, 100))
 }

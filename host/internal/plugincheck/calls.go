@@ -6,17 +6,26 @@ import (
 	"balhost/sdk/wire"
 )
 
+// idsKept bounds the ids of calls that a session keeps.
+const idsKept = 1 << 20
+
 // answer answers a call, with mu held, unless its delivery is held.
 func (s *session) answer(c *wire.Call) {
 	if c.GetId() == 0 {
 		s.flaws.add("limits", "a call has the id 0")
 		return
 	}
+	if _, again := s.ids[c.GetId()]; again {
+		s.flaws.add("limits", "two calls of a session have the id %d: their replies can't be told apart", c.GetId())
+	} else if len(s.ids) < idsKept {
+		s.ids[c.GetId()] = struct{}{}
+	}
 	d := s.out[c.GetDelivery()]
 	switch c.GetOp().(type) {
 	case *wire.Call_Get, *wire.Call_List:
 		if c.GetDelivery() == 0 {
 			s.calls++
+			s.loose += min(len(s.out), 1)
 		} else if d != nil {
 			d.asked++
 		}
@@ -46,12 +55,14 @@ func (s *session) reply(c *wire.Call, d *delivery) *wire.Reply {
 	switch op := c.GetOp().(type) {
 	case *wire.Call_Get:
 		r := s.book.get(c.GetId(), op.Get)
+		d.note(r)
 		if d != nil && r.GetCode() == wire.Reply_OK {
 			d.got = append(d.got, &wire.Read{Key: op.Get, Version: r.GetVersion()})
 		}
 		return r
 	case *wire.Call_List:
 		r := s.book.list(c.GetId(), op.List)
+		d.note(r)
 		if d != nil && r.GetCode() == wire.Reply_OK {
 			d.listed = append(d.listed, op.List.Range(r.GetList()))
 		}
@@ -65,6 +76,13 @@ func (s *session) reply(c *wire.Call, d *delivery) *wire.Reply {
 	}
 	s.flaws.add("limits", "the call %d asks for nothing that the host knows", c.GetId())
 	return wire.NewReply(c.GetId(), fmt.Errorf("%w: this host does not know the call", wire.ErrInvalid))
+}
+
+// note keeps why a call of the handler was refused. d may be nil.
+func (d *delivery) note(r *wire.Reply) {
+	if d != nil && r.GetCode() == wire.Reply_INVALID {
+		d.refused = r.GetError()
+	}
 }
 
 // update commits outside of an event.

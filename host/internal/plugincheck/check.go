@@ -48,7 +48,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err := known(o.Only); err != nil {
 		return report, err
 	}
-	c := &check{o: o.filled(), failed: map[string]bool{}}
+	c := &check{o: o.filled(), failed: map[string]bool{}, seen: samples{done: map[int]bool{}}}
 	if c.temp, err = os.MkdirTemp("", "balhost-check-"); err != nil {
 		return report, fmt.Errorf("make a folder for the check: %w", err)
 	}
@@ -123,6 +123,9 @@ func (c *check) row(ctx context.Context, r row, vetted finding) Row {
 		f = unknown("its file is not taken")
 	default:
 		f = r.check(c, ctx)
+	}
+	if f.verdict == Unknown && c.begin != nil && c.begin.failed != nil && c.begin.row() != "" {
+		f = unknown("the plugin does not start; the row %s says why", c.begin.row())
 	}
 	c.failed[r.name] = f.verdict == Fails
 	return f.row(r.name, time.Since(began))

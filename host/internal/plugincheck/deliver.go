@@ -1,13 +1,16 @@
 package plugincheck
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"balhost/sdk/wire"
 )
 
 const (
+	mendCalls  = "§5: ids of calls are unique in the session, and not 0: the reply has the id by which its handler is found"
 	mendEnd    = "§4: each delivery ends with its number in done, or with a Result"
 	mendSample = "§4: that is allowed; give data that the plugin takes, with --data (and --category, --config), so that more can be checked"
 )
@@ -34,24 +37,53 @@ func (c *check) tryKind(l *life, k kind) finding {
 			events = append(events, c.upstreamOf(l, i, data))
 		}
 	}
-	said, good := "", false
-	for _, event := range events {
+	said, good, mend := "", false, ""
+	loose := l.session.looseReads()
+	for i, event := range events {
 		d := &delivery{event: event}
 		if !c.finishSlowly(l, d) {
+			if text, n := c.flaws.of("limits"); n > 0 { // a handler waits for a reply to a call that can have none
+				return c.died(l, mendCalls, "it has not ended within %s: %s", took(time.Since(d.began)), text)
+			}
 			return c.died(l, mendEnd, "it has not ended within %s", took(time.Since(d.began)))
 		}
 		c.seen.note(d)
-		good = good || d.result.GetCode() == wire.Result_DONE
+		mend = cmp.Or(mend, mendOf(d))
+		if d.result.GetCode() == wire.Result_DONE {
+			good = true
+			if k.name == "upstream" {
+				c.seen.done[i] = true
+			}
+		}
 		if text := says(d.result); said == "" {
 			said = text + " after " + took(d.over.Sub(d.began))
 		} else {
 			said += "; " + text
 		}
 	}
+	c.seen.loose = c.seen.loose || l.session.looseReads() > loose
 	if !good {
-		return warns(mendSample, "%s", said)
+		return warns(mend, "%s", said)
 	}
 	return ok("%s", said)
+}
+
+// mendOf is what to do when a sample is not DONE.
+func mendOf(d *delivery) string {
+	switch code := d.result.GetCode(); {
+	case code != wire.Result_RETRY && code != wire.Result_REJECT:
+		return "§4: the code is none that the host knows; see the row codes"
+	case d.refused != "":
+		return "§5 and §9: a call of the handler was INVALID, and can never work: " + strings.ReplaceAll(d.refused, "%", "")
+	}
+	return mendSample
+}
+
+// looseReads counts gets and lists without a delivery while a handler ran.
+func (s *session) looseReads() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loose
 }
 
 // finishSlowly delivers, and waits for the end. It waits for as long as the handler gives

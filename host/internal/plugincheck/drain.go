@@ -101,6 +101,8 @@ func (c *check) judgeHeld(f finding, h *holding, after time.Duration) finding {
 	h.life.session.mu.Lock()
 	defer h.life.session.mu.Unlock()
 	switch {
+	case !h.over.IsZero() && h.result.GetCode() != wire.Result_RELEASE:
+		return warns("§7: what a handler leaves that a drain has cancelled is RELEASE, since that counts no attempt; DONE would lose the event", "a handler that waited for a reply ended with %s when the drain cancelled it", says(h.result))
 	case !h.over.IsZero():
 		f.found += "; a handler that waited ended with " + h.result.GetCode().String()
 	case after < c.o.Drain*9/10:

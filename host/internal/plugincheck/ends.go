@@ -68,6 +68,7 @@ func (c *check) leave(l *life, leave func(*life)) finding {
 		l.session.deliver(&delivery{event: c.seen.any}, &delivery{event: c.seen.any})
 	}
 	began := time.Now()
+	l.session.leave() // what comes from now on has no host that it could reach
 	leave(l)
 	select {
 	case <-l.proc.Exited():
@@ -79,6 +80,13 @@ func (c *check) leave(l *life, leave func(*life)) finding {
 		return slowly(mendLost, "it exited after %s", took(after))
 	}
 	return ok("it exited after %s", took(time.Since(began)))
+}
+
+// leave lets nothing count that comes later.
+func (s *session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
 }
 
 // killed kills the process in the middle of work, and gives the same event to the next one.
@@ -186,11 +194,17 @@ func twice(c *check, ctx context.Context) finding {
 	}
 	if status.Code(err) != codes.FailedPrecondition {
 		l.kill()
+		if status.Code(err) == codes.Canceled { // by refused
+			return fails(mend, "a second Session was accepted")
+		}
 		return warns(mend, "a second Session ended with %v", status.Code(err))
 	}
 	how := start{config: c.o.Plugin.Config, note: func(string, finding) {}}
 	if said, err := l.tellConfig(ctx, how); said == "" && status.Code(err) != codes.FailedPrecondition {
 		l.kill()
+		if err == nil {
+			return fails(mend, "a second Configure was accepted")
+		}
 		return warns(mend, "a second Configure ended with %v", status.Code(err))
 	}
 	if f := c.survived(ok("FAILED_PRECONDITION"), l); f.verdict != OK {

@@ -111,6 +111,8 @@ func (p *faulty) byHand() {
 		time.Sleep(time.Hour)
 	case "by hand no hint":
 		os.Exit(3)
+	case "by hand a stack trace":
+		panic("no socket")
 	}
 	fmt.Fprintln(os.Stderr, "this is a plugin of balhost: put it into the plugins folder")
 	os.Exit(3)
@@ -267,7 +269,7 @@ func faultyFor(t *testing.T, fault string) Options {
 	}
 	o := Options{
 		Path: path, Messages: 1000, Drain: 2 * time.Second, Extend: 5 * time.Second,
-		Data: []json.RawMessage{json.RawMessage(`{"text":"hi"}`)},
+		Data: []json.RawMessage{json.RawMessage(`{"text":"hi","tag":"x"}`)},
 	}
 	o.Plugin.StartTimeout = 20 * time.Second
 	o.Plugin.Env = map[string]string{faultVariable: fault, "PLUGINCHECK_NAME": path}

@@ -86,6 +86,10 @@ func (s *faultySession) read(drained chan<- error) error {
 			if half && s.has("lives on after a half-close") || !half && s.has("lives on after a break") {
 				time.Sleep(time.Hour)
 			}
+			if s.has("results after the half-close") { // they don't count
+				s.send(&wire.PluginFrame{Result: []*wire.Result{{Delivery: 1, Code: wire.Result_RETRY}}})
+				time.Sleep(100 * time.Millisecond) // else it is not written
+			}
 			os.Exit(0)
 		}
 		s.dieOfUnknown(f)
@@ -216,7 +220,12 @@ func (s *faultySession) upstream(ctx context.Context, u *wire.Upstream) *wire.Re
 	}
 	key := "seen/" + u.Device
 	reply, err := s.get(ctx, key)
-	if err != nil {
+	switch drains := s.draining(); {
+	case err != nil && drains && !s.has("a drain is a RETRY"):
+		return &wire.Result{Code: wire.Result_RELEASE}
+	case err != nil && !drains && s.has("a cancelled handler is done"):
+		return &wire.Result{Code: wire.Result_DONE}
+	case err != nil:
 		return &wire.Result{Code: wire.Result_RETRY, Error: err.Error()}
 	}
 	version := reply.Version
@@ -245,6 +254,18 @@ func (s *faultySession) upstream(ctx context.Context, u *wire.Upstream) *wire.Re
 		c.Send[0].MessageId = fmt.Sprint("m", rand.Uint64())
 	case "ids of the process":
 		c.Send[0].MessageId = fmt.Sprintf("%d-%s", os.Getpid(), u.Id)
+	case "ids of the device's message":
+		c.Send[0].MessageId = "m-" + u.MessageId
+	case "reads with version 0":
+		c.Read[0].Version = 0
+	case "fails under load":
+		if u.Device == "check-device-900" {
+			return &wire.Result{Code: wire.Result_RETRY, Error: "no", Changes: &wire.Changes{Read: c.Read}}
+		}
+	case "half of a pair in data":
+		if bytes.Contains(data, []byte(`"tag":"\ud800"`)) {
+			c.Send[0].Data = data
+		}
 	case "no ids":
 		c.Send[0].MessageId = ""
 	case "reads are not listed":
@@ -286,6 +307,12 @@ func (s *faultySession) get(ctx context.Context, key string) (*wire.Reply, error
 	if s.has("calls have no id") {
 		id = 0
 	}
+	if s.has("a call's id again") && len(s.replies) == 0 {
+		id = 1
+	}
+	if s.has("reads without a delivery") {
+		delivery = 0
+	}
 	reply := make(chan *wire.Reply, 1)
 	s.replies[id] = reply
 	s.at.Unlock()
@@ -310,6 +337,12 @@ func (s *faultySession) get(ctx context.Context, key string) (*wire.Reply, error
 // drain ends in order.
 func (s *faultySession) drain(d *wire.Drain) error {
 	limit := time.Duration(d.TimeoutMs) * time.Millisecond
+	if s.has("drains for ever") {
+		limit = time.Hour
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
+	}
 	soft := time.AfterFunc(limit*4/5, func() {
 		s.at.Lock()
 		defer s.at.Unlock()

@@ -44,6 +44,17 @@ func (c *check) hold(l *life) *holding {
 	return c.held
 }
 
+// noReader is why no handler can be made to wait.
+func (c *check) noReader(so string) finding {
+	switch {
+	case c.stuck:
+		return none("it does one after the other, which the row parallel tells of")
+	case c.seen.loose:
+		return none("the reads of its handlers don't name their delivery, %s; the row conflict tells of it", so)
+	}
+	return none("no handler reads the state, %s", so)
+}
+
 // parallel gives the plugin an event while a handler waits. A get may wait for the handler
 // of another delivery, so a plugin that does one after the other can wait for itself.
 func (c *check) parallel(_ context.Context, l *life) finding {
@@ -53,7 +64,7 @@ func (c *check) parallel(_ context.Context, l *life) finding {
 	}
 	h := c.hold(l)
 	if h == nil {
-		return none("no handler reads the state, so none can be made to wait")
+		return c.noReader("so none can be made to wait")
 	}
 	d := &delivery{event: c.seen.any}
 	if !l.session.finish(c.o.Patience, d) {
@@ -75,7 +86,7 @@ func (s *session) has(d *delivery) bool {
 func (c *check) extend(_ context.Context, l *life) finding {
 	h := c.hold(l)
 	if h == nil {
-		return none("no handler reads the state, so none can be made to run for long")
+		return c.noReader("so none can be made to run for long")
 	}
 	s := l.session
 	limit := time.Until(h.began.Add(stuckWithout * c.o.Extend))
@@ -95,7 +106,7 @@ func (c *check) extend(_ context.Context, l *life) finding {
 func (c *check) revoke(_ context.Context, l *life) finding {
 	h := c.hold(l)
 	if h == nil {
-		return none("no handler reads the state, so none can be made to run for long")
+		return c.noReader("so none can be made to run for long")
 	}
 	s := l.session
 	began := time.Now()
@@ -117,6 +128,11 @@ func (c *check) revoke(_ context.Context, l *life) finding {
 	byItself := s.finish(brief+limit, late)
 	s.release(late)
 	found := fmt.Sprintf("a revoked handler ended after %s with %s", took(after), says(h.result))
+	for _, d := range []*delivery{h.delivery, late} {
+		if byItself && d.result.GetCode() == wire.Result_DONE {
+			return warns("§4: a handler that was cancelled is a RETRY, with an error that says so. Never answer DONE because nothing better is known: the event is lost", "a handler that waited for a reply ended with %s when it was cancelled", says(d.result))
+		}
+	}
 	if !byItself {
 		s.await(c.o.Patience, late)
 		return warns(mendRevoke, "%s; one with %v of time went on without a revoke", found, brief)

@@ -121,6 +121,16 @@ type beginning struct {
 
 func (b *beginning) note(row string, f finding) { b.steps[row] = f }
 
+// row is the row that says why the process did not start; "": none does.
+func (b *beginning) row() string {
+	for _, name := range []string{"handshake", "tls", "health", "describe", "configure"} {
+		if b.steps[name].verdict == Fails {
+			return name
+		}
+	}
+	return ""
+}
+
 // step is the row of a step of the first start.
 func step(name string) func(*check, context.Context) finding {
 	return func(c *check, ctx context.Context) finding {

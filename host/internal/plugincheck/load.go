@@ -48,6 +48,8 @@ type loader struct {
 	codes map[string]int
 	lost  int // to conflicts
 	early int64
+	fell  int    // RETRY for samples that were DONE before
+	why   string // the error of the first of them
 	pings int
 	at    time.Time // of the last ping
 	moved time.Time // when an event ended, or a handler gave a sign of life
@@ -81,6 +83,9 @@ func (c *check) underLoad(ctx context.Context, l *life) *loaded {
 	if ld.lost > 0 {
 		out.load.found += fmt.Sprintf("; %d would come again after conflicts", ld.lost)
 	}
+	if ld.fell > 0 {
+		out.load = warns("§4: an event is a RETRY only when its handler failed; look for what handlers that run at the same time share", "%s; %d RETRY for samples that were DONE before, the first with the error %.120q", out.load.found, ld.fell, ld.why)
+	}
 	return out
 }
 
@@ -95,7 +100,8 @@ func (ld *loader) run(ctx context.Context) finding {
 	for (ld.made < n || len(ld.open) > 0) && ctx.Err() == nil {
 		var more []*delivery
 		for len(ld.open)+len(more) < most && ld.made < n {
-			more = append(more, &delivery{event: ld.kind.make(ld.c, ld.l, ld.made)})
+			known := ld.kind.name == "upstream" && ld.c.seen.done[ld.made%len(ld.c.o.Data)]
+			more = append(more, &delivery{event: ld.kind.make(ld.c, ld.l, ld.made), known: known})
 			ld.made++
 		}
 		s.deliver(more...)
@@ -130,6 +136,11 @@ func (ld *loader) take() {
 				continue
 			case d.conflict:
 				ld.lost++
+			}
+			if d.known && d.result.GetCode() == wire.Result_RETRY {
+				if ld.fell++; ld.fell == 1 {
+					ld.why = d.result.GetError()
+				}
 			}
 			ld.codes[d.result.GetCode().String()]++
 			ld.moved = time.Now()

@@ -18,7 +18,7 @@ import (
 
 const (
 	mendTLS    = "§1 step 2: make the gRPC server with TLS, with plugin.key and plugin.crt of $PLUGIN_UNIX_SOCKET_DIR"
-	mendClient = "§1 step 2: require a client certificate, and have host.crt as the only CA for it"
+	mendClient = "§1 step 2: require a client certificate, and have host.crt as the only CA for it. If the TLS library refuses a CA as a client, compare the client's certificate with host.crt, byte by byte"
 )
 
 // prove looks at the TLS of a process that is listening.
@@ -43,6 +43,8 @@ func (l *life) prove(ctx context.Context, how start) error {
 	nobody := stranger.Clone()
 	nobody.Certificates = nil
 	switch {
+	case !l.calls(ctx, credentials.NewTLS(l.proc.TLS().Clone())):
+		how.note("client", unknown("it answers the host as little as a stranger; the row health says why"))
 	case l.calls(ctx, credentials.NewTLS(nobody)):
 		how.note("client", fails(mendClient, "it answers a client without a certificate"))
 	case l.calls(ctx, credentials.NewTLS(stranger)):

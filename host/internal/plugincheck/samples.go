@@ -36,6 +36,8 @@ type samples struct {
 	sends *wire.Delivery // its handler sends downstreams
 	reads *wire.Delivery // its handler reads the state
 	any   *wire.Delivery // there is a handler for it
+	loose bool           // gets and lists of handlers don't name their delivery
+	done  map[int]bool   // samples of data that were DONE, by their place
 }
 
 // note keeps an event for what its handler did.
@@ -112,7 +114,11 @@ func (c *check) upstreamEvent(l *life, n int) *wire.Delivery {
 
 // upstreamOf is an upstream with this data, from the n-th device.
 func (c *check) upstreamOf(l *life, n int, data json.RawMessage) *wire.Delivery {
-	device, id := fmt.Sprint("check-device-", n), fmt.Sprint("check-", n)
+	return c.upstream(l, fmt.Sprint("check-device-", n), fmt.Sprint("check-", n), data)
+}
+
+// upstream is one with this data, from a device that gave it this message_id.
+func (c *check) upstream(l *life, device, id string, data json.RawMessage) *wire.Delivery {
 	raw := c.payload(l.manifest, device, id, data)
 	at := bytes.Index(raw, []byte(`,"data":`)) + len(`,"data":`)
 	u := wire.UpstreamToProto(&message.Upstream{

@@ -1,6 +1,7 @@
 package plugincheck
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,6 +31,9 @@ type session struct {
 	ping     uint64               // the last
 	slowest  time.Duration        // pong
 	calls    int                  // outside of deliveries
+	loose    int                  // of these, gets and lists while a handler ran
+	ids      map[uint64]struct{}  // of calls
+	gone     bool                 // the host has gone away: nothing counts any more
 	failure  *wire.RunFailure     // the last of run
 	draining bool                 // it was asked to end
 	drained  bool
@@ -46,6 +50,8 @@ type delivery struct {
 	spoil   bool           // let what it has read change before it ends
 	hold    bool           // don't answer its gets and lists
 	unknown []byte         // fields of the delivery that nobody knows
+	known   bool           // its sample was DONE before
+	row     string         // that tells of what can't be committed; "": changes
 
 	began, over time.Time // over: zero until it has ended
 	result      *wire.Result
@@ -54,6 +60,7 @@ type delivery struct {
 	got         []*wire.Read
 	listed      []*wire.Range
 	asked       int          // gets and lists
+	refused     string       // the text of a reply that was INVALID; "": none was
 	held        []*wire.Call // that wait for release
 	extended    []time.Time
 }
@@ -61,7 +68,7 @@ type delivery struct {
 func newSession(st *stream, b *book, f *flaws, extend time.Duration) *session {
 	s := &session{
 		stream: st, book: b, flaws: f, extend: extend,
-		changed: make(chan struct{}), out: map[uint64]*delivery{}, pings: map[uint64]time.Time{},
+		changed: make(chan struct{}), out: map[uint64]*delivery{}, pings: map[uint64]time.Time{}, ids: map[uint64]struct{}{},
 	}
 	s.reader.Go(s.read)
 	return s
@@ -75,9 +82,10 @@ func (s *session) read() error {
 			s.flaws.add("unicode", "a frame is not protobuf of valid UTF-8: %v", wrong)
 		}
 		s.mu.Lock()
-		if err != nil {
+		switch {
+		case err != nil:
 			s.ended, s.why = true, err
-		} else {
+		case !s.gone:
 			s.hear(f)
 		}
 		close(s.changed)
@@ -199,7 +207,7 @@ func (s *session) end(r *wire.Result) {
 // settle commits what a handler did, and says why not.
 func (s *session) settle(d *delivery, c *wire.Changes) string {
 	if err := s.book.refusal(c); err != nil {
-		s.flaws.add("changes", "a DONE can never be committed, so the host makes it a REJECT: %v", err)
+		s.flaws.add(cmp.Or(d.row, "changes"), "a DONE can never be committed, so the host makes it a REJECT: %v", err)
 		return err.Error()
 	}
 	if key := s.book.changed(c); key != "" || d.spoil && len(c.GetRead())+len(c.GetRange()) > 0 {
@@ -220,17 +228,32 @@ func (s *session) compare(d *delivery, r *wire.Result) {
 		return
 	}
 	for _, got := range d.got {
-		if !slices.ContainsFunc(r.GetChanges().GetRead(), func(r *wire.Read) bool {
-			return r.GetKey() == got.GetKey() && r.GetVersion() == got.GetVersion()
-		}) {
-			s.flaws.add("reads", "a handler has read %.64q with version %d, and its result, %s, does not list that", got.GetKey(), got.GetVersion(), says(r))
-		}
+		s.compareRead(got, r)
 	}
 	for _, listed := range d.listed {
 		if !slices.ContainsFunc(r.GetChanges().GetRange(), func(r *wire.Range) bool { return r.GetPrefix() == listed.GetPrefix() }) {
 			s.flaws.add("reads", "a handler has listed the keys %.64q…, and its result, %s, has no range for that", listed.GetPrefix(), says(r))
 		}
 	}
+}
+
+// compareRead looks whether a result lists a read, with its version.
+func (s *session) compareRead(got *wire.Read, r *wire.Result) {
+	var others []uint64
+	for _, listed := range r.GetChanges().GetRead() {
+		if listed.GetKey() != got.GetKey() {
+			continue
+		}
+		if listed.GetVersion() == got.GetVersion() {
+			return
+		}
+		others = append(others, listed.GetVersion())
+	}
+	if len(others) > 0 {
+		s.flaws.add("reads", "a handler has read %.64q with version %d, and its result, %s, lists it with version %d", got.GetKey(), got.GetVersion(), says(r), others[0])
+		return
+	}
+	s.flaws.add("reads", "a handler has read %.64q with version %d, and its result, %s, does not list that", got.GetKey(), got.GetVersion(), says(r))
 }
 
 // says is a result for people.
