@@ -3,7 +3,6 @@ package plugincheck
 import (
 	"cmp"
 	"context"
-	"strings"
 	"time"
 
 	"balhost/sdk/wire"
@@ -74,7 +73,7 @@ func mendOf(d *delivery) string {
 	case code != wire.Result_RETRY && code != wire.Result_REJECT:
 		return "§4: the code is none that the host knows; see the row codes"
 	case d.refused != "":
-		return "§5 and §9: a call of the handler was INVALID, and can never work: " + strings.ReplaceAll(d.refused, "%", "")
+		return "§5 and §9: a call of the handler was INVALID, and can never work: " + d.refused
 	}
 	return mendSample
 }
