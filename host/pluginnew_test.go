@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"balhost/host/internal/scaffold"
 )
@@ -66,10 +67,23 @@ func newPluginAnswers(t *testing.T, language string) {
 	if err := s.startDev([]string{"--plugin", at, "--stdin"}); err != nil {
 		t.Fatal(err)
 	}
+	builds(t, s.running["dev"])
 	if _, err := s.running["dev"].says(`phone-1 ← \{"text":"Hello, Ann!"\}\n`); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.finishCmd([]string{"dev"}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// builds waits until dev has built its plugin: Maven may take minutes on a busy machine.
+func builds(t *testing.T, dev *process) {
+	t.Helper()
+	limit := time.Now().Add(10 * time.Minute)
+	for !strings.Contains(dev.output(), "greet-1: built in ") {
+		if dev.over() || strings.Contains(dev.output(), "the build failed") || time.Now().After(limit) {
+			t.Fatalf("dev has not built the plugin\n%s", dev.tail())
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
