@@ -46,6 +46,9 @@ export class StallWatch {
   }
 
   #tell(message: string, took: number, about: Record<string, unknown>): void {
+    if (process.env.BALHOST_DEBUG) {
+      return; // it stood at a breakpoint, and the host sends no pings
+    }
     const { user, system } = process.cpuUsage(this.#cpu);
     const cpu = (user + system) / 1000;
     const hint =
