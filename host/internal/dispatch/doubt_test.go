@@ -69,9 +69,7 @@ func TestUnreadablePauseHolds(t *testing.T) {
 		if st := b.status().Plugins[0]; !st.Paused || st.LastFailure == "" {
 			t.Errorf("status says paused %v, %q", st.Paused, st.LastFailure)
 		}
-		b.ledger.mu.Lock()
-		b.ledger.broken = nil
-		b.ledger.mu.Unlock()
+		b.ledger.breaks(nil)
 		time.Sleep(2 * time.Second)
 		b.wantIDs(p, "1")
 		if b.status().Plugins[0].Paused {

@@ -196,6 +196,20 @@ func (f *fakeLedger) pending() int {
 // errNoState is the ledger's answer when the API, "", asks for state.
 var errNoState = errors.New("no plugin, no state")
 
+// put sets a key of every plugin's state.
+func (f *fakeLedger) put(key, value string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state[key] = []byte(value)
+}
+
+// breaks makes the ledger answer with an error, until it is nil.
+func (f *fakeLedger) breaks(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = err
+}
+
 func (f *fakeLedger) Get(plugin, key string) (json.RawMessage, uint64, error) {
 	if plugin == "" {
 		return nil, 0, errNoState

@@ -31,7 +31,8 @@ func (p *process) listedAndWrote(m *wire.Delivery, prefix string, keys ...string
 func TestList(t *testing.T) {
 	booted(t, func(b *bench) {
 		p := b.echo(nil)
-		b.ledger.state["a/1"], b.ledger.state["a/2"] = []byte("1"), []byte("2")
+		b.ledger.put("a/1", "1")
+		b.ledger.put("a/2", "2")
 		p.list(1, &wire.Delivery{}, &wire.List{Prefix: "a/"})
 		l := p.reply(1).GetList()
 		if len(l.GetItem()) != 2 || l.Item[1].Key != "a/2" || string(l.Item[1].Value) != "2" || l.Item[1].Version != 7 || l.More {
@@ -44,7 +45,7 @@ func TestList(t *testing.T) {
 		if r := p.reply(2); r.Code != wire.Reply_INVALID || r.List != nil {
 			t.Errorf("a long prefix: %v", r)
 		}
-		b.ledger.broken = errors.New("broken")
+		b.ledger.breaks(errors.New("broken"))
 		p.list(3, &wire.Delivery{}, &wire.List{})
 		if r := p.reply(3); r.Code != wire.Reply_UNAVAILABLE || r.List != nil {
 			t.Errorf("a ledger that can't be read: %v", r)
