@@ -36,7 +36,6 @@ import (
 	"balhost/sdk/wire"
 
 	hclog "github.com/hashicorp/go-hclog"
-	"github.com/oklog/ulid/v2"
 )
 
 const (
@@ -205,7 +204,7 @@ func (h *Host) Upstream(m sdk.Upstream) Result {
 	if m.Category == "" && len(categories) > 0 && categories[0] != "*" {
 		m.Category = categories[0]
 	}
-	fill(&m.ID, ulid.Make().String())
+	fill(&m.ID, ids.next())
 	fill(&m.Session, h.opts.Sessions[0])
 	fill(&m.From, "device")
 	fill(&m.MessageID, "m-"+m.ID)
@@ -221,7 +220,7 @@ func (h *Host) Upstream(m sdk.Upstream) Result {
 // Outcome tells the plugin how a downstream ended, and waits for the result. Empty
 // fields get values: a new ID, the first session, Attempt 1 and Attempts 1.
 func (h *Host) Outcome(o sdk.Outcome) Result {
-	fill(&o.ID, ulid.Make().String())
+	fill(&o.ID, ids.next())
 	fill(&o.Session, h.opts.Sessions[0])
 	o.Attempts = max(o.Attempts, 1)
 	return h.deliver(&wire.Delivery{Attempt: uint32(max(o.Attempt, 1)), Event: &wire.Delivery_Outcome{Outcome: wire.OutcomeToProto(&o)}})
@@ -231,7 +230,7 @@ func (h *Host) Outcome(o sdk.Outcome) Result {
 // get values: a new ID, the first session, Status "MESSAGE_SENT_TO_DEVICE", SentAt
 // now and Attempt 1.
 func (h *Host) Receipt(r sdk.Receipt) Result {
-	fill(&r.ID, ulid.Make().String())
+	fill(&r.ID, ids.next())
 	fill(&r.Session, h.opts.Sessions[0])
 	fill(&r.Status, "MESSAGE_SENT_TO_DEVICE")
 	if r.SentAt.IsZero() {

@@ -8,8 +8,6 @@ import (
 
 	"balhost/sdk"
 	"balhost/sdk/wire"
-
-	"github.com/oklog/ulid/v2"
 )
 
 var errReplaced = errors.New("the timer was canceled or set anew")
@@ -34,7 +32,7 @@ func (t *timers) set(all []*wire.Schedule, by *wire.Delivery, session string) {
 		if s.GetCancel() {
 			continue
 		}
-		m := sdk.Timer{ID: ulid.Make().String(), Key: s.GetKey(), Data: s.GetData(), Due: time.UnixMilli(s.GetAtMs())}
+		m := sdk.Timer{ID: ids.next(), Key: s.GetKey(), Data: s.GetData(), Due: time.UnixMilli(s.GetAtMs())}
 		m.Session, m.Device = origin(by)
 		if device := s.GetDevice(); device != nil {
 			m.Session, m.Device = cmp.Or(device.GetSession(), m.Session, session), device.GetDevice()
@@ -156,7 +154,7 @@ func (h *Host) fire(m *timer) Result {
 // Timer gives the plugin a timer, whether it has set one or not, and waits for the result.
 // Empty fields get values: a new ID, the first session, Due now and Attempt 1.
 func (h *Host) Timer(t sdk.Timer) Result {
-	fill(&t.ID, ulid.Make().String())
+	fill(&t.ID, ids.next())
 	fill(&t.Session, h.opts.Sessions[0])
 	if t.Due.IsZero() {
 		t.Due = time.Now()
