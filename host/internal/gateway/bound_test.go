@@ -95,7 +95,14 @@ func TestUnbind(t *testing.T) {
 	if keys, _ := s.count(); keys != 2 { // bob, fid-2
 		t.Errorf("%d keys are left, want 2", keys)
 	}
-	bindAll(t, g, "eve fid-1", "eve fid-3", "eve dev-1", "bob fid-2") // g remembers nothing of what was
+	bindAll(t, g, "bob fid-1") // g does not take it for one that is written down
+	if b, ok, err := g.BindingFrom("fid-1"); err != nil || !ok || b.User != "bob" {
+		t.Errorf("bound again: %+v %v %v", b, ok, err)
+	}
+	if had, err := g.Unbind(t.Context(), "fid-1"); err != nil || !had {
+		t.Errorf("unbound again: %v %v", had, err)
+	}
+	bindAll(t, g, "eve fid-1", "eve fid-3", "eve dev-1", "bob fid-2")
 	if of, err := g.BindingsOf("eve"); err != nil || len(of) != 3 {
 		t.Errorf("eve has %q: %v", seen(of), err)
 	}

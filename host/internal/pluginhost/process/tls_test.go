@@ -29,6 +29,9 @@ func TestCertificatesAskNoClock(t *testing.T) {
 			if _, err := cert.Verify(x509.VerifyOptions{Roots: alone(cert), DNSName: "localhost", CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{use}}); err != nil {
 				t.Errorf("a clock that says %v: %v", at, err)
 			}
+			if cert.IsCA || cert.KeyUsage&x509.KeyUsageCertSign != 0 {
+				t.Error("it is a CA: rustls refuses one as the certificate of an end")
+			}
 		}
 	}
 }
