@@ -9,8 +9,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
@@ -26,7 +28,8 @@ const (
 // api turns requests into calls of the host's functions.
 type api struct {
 	Functions
-	log hclog.Logger
+	metrics prometheus.Gatherer
+	log     hclog.Logger
 }
 
 func (a api) livez(w http.ResponseWriter, _ *http.Request) {
@@ -192,7 +195,11 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a api) unknown(w http.ResponseWriter, r *http.Request) {
-	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are /v1/status, /v1/plugins, /v1/dead, /v1/state, /v1/bindings, /v1/retries, POST /v1/messages, POST /v1/messages/cancel, POST /v1/retries/now, POST /v1/state/PLUGIN/delete, POST /v1/bindings/delete, POST /v1/plugins/NAME/pause, resume, rollback and log-level, POST /v1/reload, /v1/backup, POST /v1/verify, /metrics, /livez, /readyz, /debug/pprof", r.Method, r.URL.Path))
+	var paths []string
+	for _, known := range a.routes() {
+		paths = append(paths, known.pattern)
+	}
+	fail(w, http.StatusNotFound, fmt.Errorf("there is no %s %s; there are %s", r.Method, r.URL.Path, strings.Join(paths, ", ")))
 }
 
 // answer answers with what the host did, or why it did not.

@@ -18,7 +18,7 @@ import (
 // whether its length was told or not.
 func TestMethodsAndEmptyBodies(t *testing.T) {
 	s := &Server{api: api{Functions: (&host{}).functions(), log: hclog.NewNullLogger()}}
-	h := s.routes(Options{Functions: s.api.Functions})
+	h := s.handler()
 	for _, c := range []struct {
 		method, path string
 		body         io.Reader

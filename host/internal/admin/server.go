@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -39,9 +37,9 @@ func Listen(o Options) (*Server, error) {
 		return nil, err
 	}
 	l := limit(&short{Listener: opened, log: o.Log}, maxConns)
-	s := &Server{api: api{Functions: o.Functions, log: o.Log}, listener: l, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, metrics: o.Metrics, log: o.Log}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
-	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.routes(o)}
+	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.handler()}
 	s.http = &http.Server{
 		Handler:           g,
 		ConnState:         l.changed,
@@ -89,47 +87,12 @@ func (s *Server) Run(ctx context.Context) error {
 // Close frees the address if Run was not called.
 func (s *Server) Close() error { return s.listener.Close() }
 
-// scraped bounds the time of an answer that a library's handler writes.
-func scraped(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		writeWithin(w, requestLimit)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// routes is the API. Later versions add paths and never change one.
-func (s *Server) routes(o Options) http.Handler {
+// handler answers the requests that the guard lets through.
+func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", s.api.livez)
-	mux.HandleFunc("GET /readyz", s.api.readyz)
-	mux.HandleFunc("GET /v1/status", s.api.status)
-	mux.HandleFunc("GET /v1/plugins", s.api.plugins)
-	mux.HandleFunc("POST /v1/messages", s.api.send)
-	mux.HandleFunc("POST /v1/messages/cancel", s.api.cancel)
-	mux.HandleFunc("GET /v1/dead", s.api.dead)
-	mux.HandleFunc("GET /v1/dead/{id}", s.api.deadLetter)
-	mux.HandleFunc("POST /v1/dead/replay", s.api.replay)
-	mux.HandleFunc("POST /v1/dead/delete", s.api.deleteDead)
-	mux.HandleFunc("GET /v1/state", s.api.stateOwners)
-	mux.HandleFunc("GET /v1/state/{plugin}", s.api.state)
-	mux.HandleFunc("POST /v1/state/{plugin}/delete", s.api.deleteState)
-	mux.HandleFunc("GET /v1/bindings", s.api.bindings)
-	mux.HandleFunc("POST /v1/bindings/delete", s.api.unbind)
-	mux.HandleFunc("GET /v1/retries", s.api.retries)
-	mux.HandleFunc("POST /v1/retries/now", s.api.retryNow)
-	mux.HandleFunc("POST /v1/plugins/{name}/pause", s.api.plugin(o.Functions.Pause))
-	mux.HandleFunc("POST /v1/plugins/{name}/resume", s.api.plugin(o.Functions.Resume))
-	mux.HandleFunc("POST /v1/plugins/{name}/rollback", s.api.plugin(o.Functions.Rollback))
-	mux.HandleFunc("POST /v1/plugins/{name}/log-level", s.api.setLogLevel)
-	mux.HandleFunc("POST /v1/reload", s.api.reload)
-	mux.HandleFunc("GET /v1/backup", s.api.backup)
-	mux.HandleFunc("POST /v1/verify", s.api.verify)
-	mux.Handle("GET /metrics", scraped(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	for _, r := range s.api.routes() {
+		mux.Handle(r.pattern, r.handler)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if allowed := methods(mux, r); allowed != "" {
 			w.Header().Set("Allow", allowed)
