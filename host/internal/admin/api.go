@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,31 +33,6 @@ type api struct {
 	log     hclog.Logger
 }
 
-func (a api) livez(w http.ResponseWriter, _ *http.Request) {
-	if err := a.Live(); err != nil {
-		fail(w, http.StatusServiceUnavailable, err)
-		return
-	}
-	answer(w, map[string]bool{"live": true})
-}
-
-// Readiness is what /readyz answers, with 200 when ready and 503 when not.
-type Readiness struct {
-	Ready   bool     `json:"ready"`
-	Reasons []string `json:"reasons,omitempty"`
-	// Warnings are problems that do not make the host unready.
-	Warnings []string `json:"warnings,omitempty"`
-}
-
-func (a api) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons, warnings := a.Ready()
-	w.Header().Set("Content-Type", "application/json")
-	if len(reasons) > 0 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	write(w, Readiness{Ready: len(reasons) == 0, Reasons: reasons, Warnings: warnings})
-}
-
 func (a api) status(w http.ResponseWriter, _ *http.Request) {
 	s := a.Status()
 	s.Sessions, s.Plugins = notNull(s.Sessions), notNull(s.Plugins)
@@ -64,7 +40,12 @@ func (a api) status(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a api) plugins(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string][]Plugin{"plugins": notNull(a.Status().Plugins)})
+	answer(w, Plugins{Plugins: notNull(a.Status().Plugins)})
+}
+
+// Plugins are all plugins, by name.
+type Plugins struct {
+	Plugins []Plugin `json:"plugins"`
 }
 
 func (a api) send(w http.ResponseWriter, r *http.Request) {
@@ -79,6 +60,9 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 	}
 	id, err := a.Send(r.Context(), d)
 	m.name(err)
+	if err == nil {
+		a.did(r, "stored downstream %s", id)
+	}
 	a.answer(w, r, sent{MessageID: id}, err)
 }
 
@@ -97,6 +81,7 @@ func (a api) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := a.Cancel(r.Context(), o.IDs)
+	a.did(r, "canceled %s", several(did.Done, "downstream"))
 	a.answer(w, r, did, err)
 }
 
@@ -127,9 +112,11 @@ func (a api) deadLetter(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, letter, err)
 }
 
-func (a api) replay(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.Replay) }
+func (a api) replay(w http.ResponseWriter, r *http.Request) { a.order(w, r, "replayed", a.Replay) }
 
-func (a api) deleteDead(w http.ResponseWriter, r *http.Request) { a.order(w, r, a.DeleteDead) }
+func (a api) deleteDead(w http.ResponseWriter, r *http.Request) {
+	a.order(w, r, "deleted", a.DeleteDead)
+}
 
 // order is a body of ids.
 type order struct {
@@ -148,7 +135,8 @@ type done struct {
 	Done int `json:"done"`
 }
 
-func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) (int, []string, error)) {
+// order does something to the dead letters that the body names; verb says what, afterwards.
+func (a api) order(w http.ResponseWriter, r *http.Request, verb string, do func([]string) (int, []string, error)) {
 	var o order
 	if !read(w, r, &o) {
 		return
@@ -158,13 +146,19 @@ func (a api) order(w http.ResponseWriter, r *http.Request, do func([]string) (in
 		return
 	}
 	n, gone, err := do(o.IDs)
+	a.did(r, "%s %s", verb, several(n, "dead letter"))
 	a.answer(w, r, Ordered{Done: n, Gone: gone}, err)
 }
 
-// plugin is an action on the plugin that the path names.
-func (a api) plugin(do func(context.Context, string) error) http.HandlerFunc {
+// plugin is an action on the plugin that the path names; verb says which, afterwards.
+func (a api) plugin(verb string, do func(context.Context, string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		a.answer(w, r, done{Done: 1}, do(r.Context(), r.PathValue("name")))
+		name := r.PathValue("name")
+		err := do(r.Context(), name)
+		if err == nil {
+			a.did(r, "%s plugin %s", verb, name)
+		}
+		a.answer(w, r, done{Done: 1}, err)
 	}
 }
 
@@ -176,7 +170,8 @@ type logLevel struct {
 func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {
 	var l logLevel
 	if read(w, r, &l) {
-		a.plugin(func(ctx context.Context, name string) error { return a.LogLevel(ctx, name, l.Level) })(w, r)
+		set := func(ctx context.Context, name string) error { return a.LogLevel(ctx, name, l.Level) }
+		a.plugin(fmt.Sprintf("set log level %q of", l.Level), set)(w, r)
 	}
 }
 
@@ -190,6 +185,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	did, err := a.Reload(r.Context(), o)
+	a.did(r, "reloaded: %s", cmp.Or(strings.Join(did.Changed, ", "), "nothing has changed"))
 	did.Changed = notNull(did.Changed)
 	a.answer(w, r, did, err)
 }

@@ -13,7 +13,7 @@ import (
 	"balhost/host/internal/config"
 )
 
-// guard rejects callers without the token. It also rejects web pages: a page in a
+// guard finds out who calls. It rejects web pages: a page in a
 // browser on this machine can reach loopback too.
 type guard struct {
 	token string // "": none is needed
@@ -33,11 +33,8 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, fmt.Errorf("host %q is not a name of this machine: ask for 127.0.0.1 or localhost", r.Host))
 	case foreign(r):
 		fail(w, http.StatusForbidden, fmt.Errorf("a page of another site sent this request; this API is for programs on this machine"))
-	case !g.allowed(r):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		fail(w, http.StatusUnauthorized, fmt.Errorf("send the token of the config's admin block: Authorization: Bearer TOKEN"))
 	default:
-		g.next.ServeHTTP(w, r)
+		g.next.ServeHTTP(w, g.caller(r).with(r))
 	}
 }
 
@@ -81,14 +78,17 @@ func foreign(r *http.Request) bool {
 	return err != nil || u.Host != r.Host
 }
 
-// allowed reports whether the request has the token or needs none, like a probe.
-func (g guard) allowed(r *http.Request) bool {
-	if g.token == "" || r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
-		return true
+// caller is who sent r.
+func (g guard) caller(r *http.Request) caller {
+	if g.token == "" {
+		return caller{role: Admin}
 	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token)) // equal lengths: the time to compare reveals nothing
-	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	if !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
+		return caller{}
+	}
+	return caller{who: "token", role: Admin}
 }
 
 // hostname is the name in a Host header, without port and brackets.

@@ -36,7 +36,7 @@ func TestMethodsAndEmptyBodies(t *testing.T) {
 	} {
 		r := httptest.NewRequest(c.method, c.path, c.body)
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, caller{role: Admin}.with(r))
 		if w.Code != c.code || w.Header().Get("Allow") != c.allow {
 			t.Errorf("%s %s: %d %q %s", c.method, c.path, w.Code, w.Header().Get("Allow"), w.Body)
 		}

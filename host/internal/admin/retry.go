@@ -70,6 +70,7 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := a.RetryNow(r.Context(), o)
+	a.did(r, "tried %s now", several(did.Done, "event"))
 	a.answer(w, r, did, err)
 }
 

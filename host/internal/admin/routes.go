@@ -5,52 +5,89 @@ import (
 	"net/http/pprof"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"balhost/host/internal/entry"
 )
 
 // route is one path of the API with one method. Later versions add routes and never
-// change one.
+// change one. From the routes comes /openapi.json.
 type route struct {
 	pattern string // as [http.ServeMux] takes it: "GET /v1/status"
+	role    Role   // that the caller needs
 	does    string // in one sentence, for people
 	handler http.Handler
+
+	query  []parameter
+	loose  bool   // the query may have anything: it is another program's
+	body   any    // a value of the type that the body has; nil: there is no body
+	answer any    // a value of the type that the answer has; nil: it is not JSON
+	media  string // what the answer is if it is not JSON
+	page   bool   // it is for people in a browser, not a part of the API
 }
+
+// on is a route without query, body and answer. Those come by the methods below.
+func on(pattern string, role Role, does string, handler http.HandlerFunc) route {
+	return route{pattern: pattern, role: role, does: does, handler: handler}
+}
+
+// asks gives the parameters that the query may have.
+func (r route) asks(query ...parameter) route { r.query = query; return r }
+
+// takes gives the type of the body, by a value of it.
+func (r route) takes(body any) route { r.body = body; return r }
+
+// answers gives the type of the answer, by a value of it.
+func (r route) answers(answer any) route { r.answer = answer; return r }
+
+// sends is for an answer that is not JSON. event is a value of the type of each event if
+// it is a stream of events, else nil.
+func (r route) sends(media string, event any) route { r.media, r.answer = media, event; return r }
+
+// anyQuery is for a path whose clients are others' programs, which add parameters.
+func (r route) anyQuery() route { r.loose = true; return r }
 
 // routes is the API, in the order in which people read it.
 func (a api) routes() []route {
-	on := func(pattern, does string, handler http.HandlerFunc) route { return route{pattern, does, handler} }
+	after := text("after", `the "next" of the page before`)
 	return []route{
-		on("GET /livez", "Says whether the process works; 503 when it should be restarted.", a.livez),
-		on("GET /readyz", "Says whether the host can do its work; 503 with the reasons when it can't.", a.readyz),
-		on("GET /v1/status", "The state of sessions, ledger and plugins.", a.status),
-		on("GET /v1/plugins", "The plugins alone.", a.plugins),
-		on("POST /v1/messages", "Stores a downstream; it is on disk when this answers.", a.send),
-		on("POST /v1/messages/cancel", "Cancels downstreams that have not gone out.", a.cancel),
-		on("GET /v1/dead", "Lists dead letters.", a.dead),
-		on("GET /v1/dead/{id}", "One dead letter with its payload.", a.deadLetter),
-		on("POST /v1/dead/replay", "Puts dead letters back at the end of their lanes.", a.replay),
-		on("POST /v1/dead/delete", "Removes dead letters for good.", a.deleteDead),
-		on("GET /v1/state", "Lists which plugins have state.", a.stateOwners),
-		on("GET /v1/state/{plugin}", "Lists a plugin's state, or gives one key of it.", a.state),
-		on("POST /v1/state/{plugin}/delete", "Deletes keys of a plugin's state.", a.deleteState),
-		on("GET /v1/bindings", "Lists which device belongs to which user of a gateway.", a.bindings),
-		on("POST /v1/bindings/delete", "Takes devices from their users.", a.unbind),
-		on("GET /v1/retries", "Lists events that wait for their next attempt.", a.retries),
-		on("POST /v1/retries/now", "Tries waiting events now.", a.retryNow),
-		on("POST /v1/plugins/{name}/pause", "Gives a plugin no more events.", a.plugin(a.Pause)),
-		on("POST /v1/plugins/{name}/resume", "Gives it events again.", a.plugin(a.Resume)),
-		on("POST /v1/plugins/{name}/rollback", "Starts the plugin's previous proven content.", a.plugin(a.Rollback)),
-		on("POST /v1/plugins/{name}/log-level", "Changes how much a plugin logs.", a.setLogLevel),
-		on("POST /v1/reload", "Applies the config file again, and looks at the plugins folder.", a.reload),
-		on("GET /v1/backup", "Streams a backup of the ledger.", a.backup),
-		on("POST /v1/verify", "Checks that the whole ledger is consistent.", a.verify),
-		{"GET /metrics", "Metrics for Prometheus.", scraped(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))},
-		on("GET /debug/pprof/", "Go's profiles.", pprof.Index),
-		on("GET /debug/pprof/cmdline", "The host's command line.", pprof.Cmdline),
-		on("GET /debug/pprof/profile", "A CPU profile.", pprof.Profile),
-		on("GET /debug/pprof/symbol", "Names of functions.", pprof.Symbol),
-		on("GET /debug/pprof/trace", "A trace of the Go runtime.", pprof.Trace),
+		on("GET /livez", Anyone, "Says whether the process works; 503 when it should be restarted.", a.livez).answers(Liveness{}).anyQuery(),
+		on("GET /readyz", Anyone, "Says whether the host can do its work; 503 with the reasons when it can't.", a.readyz).answers(Readiness{}).anyQuery(),
+		on("GET /v1/status", Read, "The state of sessions, ledger and plugins.", a.status).answers(Status{}),
+		on("GET /v1/plugins", Read, "The plugins alone.", a.plugins).answers(Plugins{}),
+		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}),
+		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}),
+		on("GET /v1/dead", Read, "Lists dead letters.", a.dead).asks(after, limitParameter).answers(DeadPage{}),
+		on("GET /v1/dead/{id}", Operate, "One dead letter with its payload.", a.deadLetter).answers(entry.DeadLetter{}),
+		on("POST /v1/dead/replay", Operate, "Puts dead letters back at the end of their lanes.", a.replay).takes(order{}).answers(Ordered{}),
+		on("POST /v1/dead/delete", Admin, "Removes dead letters for good.", a.deleteDead).takes(order{}).answers(Ordered{}),
+		on("GET /v1/state", Read, "Lists which plugins have state.", a.stateOwners).answers(StateOwners{}),
+		on("GET /v1/state/{plugin}", Admin, "Lists a plugin's state, or gives one key of it.", a.state).
+			asks(text("key", "only this key"), text("prefix", "only keys that begin so"), after, limitParameter).answers(oneOf{StatePage{}, StateItem{}}),
+		on("POST /v1/state/{plugin}/delete", Admin, "Deletes keys of a plugin's state.", a.deleteState).takes(StateOrder{}).answers(done{}),
+		on("GET /v1/bindings", Operate, "Lists which device belongs to which user of a gateway.", a.bindings).
+			asks(text("session", "whose gateway; the only one if absent"), text("user", "only this user's devices"), text("from", "only this device"), after, limitParameter).answers(BindingPage{}),
+		on("POST /v1/bindings/delete", Admin, "Takes devices from their users.", a.unbind).takes(UnbindOrder{}).answers(Unbound{}),
+		on("GET /v1/retries", Read, "Lists events that wait for their next attempt.", a.retries).asks(text("plugin", "only this plugin's"), limitParameter).answers(RetryPage{}),
+		on("POST /v1/retries/now", Operate, "Tries waiting events now.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
+		on("POST /v1/plugins/{name}/pause", Operate, "Gives a plugin no more events.", a.plugin("paused", a.Pause)).answers(done{}),
+		on("POST /v1/plugins/{name}/resume", Operate, "Gives it events again.", a.plugin("resumed", a.Resume)).answers(done{}),
+		on("POST /v1/plugins/{name}/rollback", Admin, "Starts the plugin's previous proven content.", a.plugin("rolled back", a.Rollback)).answers(done{}),
+		on("POST /v1/plugins/{name}/log-level", Operate, "Changes how much a plugin logs.", a.setLogLevel).takes(logLevel{}).answers(done{}),
+		on("POST /v1/reload", Admin, "Applies the config file again, and looks at the plugins folder.", a.reload).takes(ReloadOrder{}).answers(Reloaded{}),
+		on("GET /v1/backup", Admin, "Streams a backup of the ledger.", a.backup).
+			asks(number("rate", "bytes a second; 0: no limit", 0, 1<<50)).sends("application/octet-stream", nil),
+		on("POST /v1/verify", Operate, "Checks that the whole ledger is consistent.", a.verify).answers(Verified{}),
+		{pattern: "GET /metrics", role: Read, does: "Metrics for Prometheus.", handler: scraped(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})), media: "text/plain", loose: true},
+		on("GET /debug/pprof/", Admin, "Go's profiles.", pprof.Index).sends("application/octet-stream", nil).anyQuery(),
+		on("GET /debug/pprof/cmdline", Admin, "The host's command line.", pprof.Cmdline).sends("text/plain", nil).anyQuery(),
+		on("GET /debug/pprof/profile", Admin, "A CPU profile.", pprof.Profile).sends("application/octet-stream", nil).anyQuery(),
+		on("GET /debug/pprof/symbol", Admin, "Names of functions.", pprof.Symbol).sends("text/plain", nil).anyQuery(),
+		on("GET /debug/pprof/trace", Admin, "A trace of the Go runtime.", pprof.Trace).sends("application/octet-stream", nil).anyQuery(),
 	}
 }
+
+// oneOf is an answer that has one of several types.
+type oneOf []any
 
 // scraped bounds the time of an answer that a library's handler writes.
 func scraped(next http.Handler) http.Handler {

@@ -91,9 +91,13 @@ func (s *Server) Close() error { return s.listener.Close() }
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range s.api.routes() {
-		mux.Handle(r.pattern, r.handler)
+		mux.Handle(r.pattern, s.api.serve(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if !s.api.may(r, Read) {
+			refuse(w, r, Read)
+			return
+		}
 		if allowed := methods(mux, r); allowed != "" {
 			w.Header().Set("Allow", allowed)
 			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not allowed on %s: use %s", r.Method, r.URL.Path, allowed))
