@@ -14,6 +14,7 @@ import (
 	"balhost/host/internal/credential"
 	"balhost/host/internal/daemon"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/told"
 )
 
 // gatewayFinding is what check finds of a gateway.
@@ -78,7 +79,7 @@ func (f *findings) lookAtGateway(session string, g config.Gateway, now time.Time
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: the certificate %s has expired %s ago: no device connects", session, g.CertFile, ago(now, until)))
 		case now.Before(from):
 			f.Errors = append(f.Errors, fmt.Sprintf("session %q: the certificate %s is valid in %s only: no device connects before", session, g.CertFile, short(from.Sub(now))))
-		case until.Sub(now) < certSoon:
+		case until.Sub(now) < told.CertSoon:
 			f.note("session %q: the certificate %s expires in %s", session, g.CertFile, short(until.Sub(now)))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/plain"
+	"balhost/host/internal/told"
 )
 
 // printJSON writes a value as the API does.
@@ -56,46 +57,9 @@ func (t table) row(cells ...any) {
 
 func (t table) flush() error { return t.w.Flush() }
 
-// ago is how long a moment is before now, in at most two units.
-func ago(now, then time.Time) string {
-	if then.IsZero() {
-		return ""
-	}
-	return short(now.Sub(then))
-}
+// What a person is told has one form, here and on the page.
 
-// short is a duration for a table: "850ms", "12s", "3m5s", "2h10m", "3d4h".
-func short(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Truncate(time.Second).String()
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
-	}
-	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-}
-
-// size is a number of bytes for a person: "13.2 GiB".
-func size(n int64) string {
-	const step = 1024
-	if n < step {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, unit := float64(n), 0
-	for ; f >= step && unit < 5; unit++ {
-		f /= step
-	}
-	return fmt.Sprintf("%.1f %ciB", f, " KMGTP"[unit])
-}
-
-// count is a number with what it counts.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
+func ago(now, then time.Time) string       { return told.Ago(now, then) }
+func short(d time.Duration) string         { return told.Short(d) }
+func size(n int64) string                  { return told.Size(n) }
+func count(n int, one, many string) string { return told.Count(n, one, many) }

@@ -60,6 +60,7 @@ var place = map[string]tier{
 	"host/internal/latency":             pure,
 	"host/internal/said":                pure,
 	"host/internal/regular":             pure,
+	"host/internal/told":                pure,
 	"host/internal/instance":            seam,
 	"host/internal/ccs":                 engine,
 	"host/internal/fcmv1":               engine,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/told"
 )
 
 func statusCommand() *cobra.Command {
@@ -130,90 +130,10 @@ func printPlugins(out io.Writer, plugins []admin.Plugin, now time.Time) error {
 
 // printPluginTrouble prints what a person should know about a plugin.
 func printPluginTrouble(out io.Writer, s admin.Plugin, now time.Time) {
-	p := func(format string, args ...any) {
-		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(fmt.Sprintf(format, args...)))
+	for _, line := range told.Plugin(s.Name, s.Work, s.Process, now) {
+		fmt.Fprintf(out, "  %s: %s\n", plain.Text(s.Name), plain.Text(line))
 	}
-	if s.Reason != "" && (s.Refusal == nil || s.Refusal.Reason != s.Reason) {
-		p("%s", s.Reason)
-	}
-	if !s.NextStart.IsZero() {
-		p("started again in %s", short(s.NextStart.Sub(now)))
-	}
-	if s.Refusal != nil {
-		p("%s", refused(s, now))
-	}
-	if s.Debug {
-		p("debug = true: nothing notices when it hangs; take that out of its block in the config when you are done")
-	}
-	if s.Paused {
-		p("paused; balhost resume %s", s.Name)
-	}
-	switch {
-	case s.Probation.IsZero():
-	case s.Probation.After(now):
-		p("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
-	default:
-		p("on probation until it has handled an event and finished what it got during the probation")
-	}
-	if s.Pinned {
-		p("rolled back by hand: this stays until its file changes, or until balhost reload %s --force", s.Name)
-	}
-	if !s.LastFailureAt.IsZero() {
-		p("%d attempts failed, the last %s ago: %s", s.Retried+s.Died, ago(now, s.LastFailureAt), s.LastFailure)
-	}
-	if s.Waiting > 0 {
-		p("%s, each with its lane: the first in %s, the last in %s; balhost retry list --plugin %s",
-			count(s.Waiting, "event waits for its next attempt", "events wait for their next attempt"), short(s.NextTry.Sub(now)), short(s.LastTry.Sub(now)), s.Name)
-	}
-	if f := s.RunFailure; f != nil {
-		next := "it has run since"
-		if f.Next.After(now) {
-			next = "it is started again in " + short(f.Next.Sub(now))
-		} else if f.Failing {
-			next = "it was started again " + ago(now, f.Next) + " ago"
-		}
-		p("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, ago(now, f.At), f.Error, next)
-	}
-	if s.Reruns > 0 {
-		p("%d handlers ran again because a state key that they had read changed; the last %s ago, key %q", s.Reruns, ago(now, s.RerunAt), s.RerunKey)
-	}
-	if s.Turns > 0 {
-		p("%d handlers wait for state keys that others use", s.Turns)
-	}
-	if s.Stuck > 0 {
-		p("%d handlers run beyond their time-out, so their lanes wait", s.Stuck)
-	}
-	for _, h := range s.StuckHandlers {
-		p("  %s %s of device %q has been handled for %s", h.Kind, h.Event, h.Device, ago(now, h.Started))
-	}
-	if s.Suspects > 0 {
-		p("%s in flight at too many crashes, and are tried alone", count(s.Suspects, "event was", "events were"))
-	}
-	if len(s.Lost) > 0 {
-		owners := slices.Compact(slices.Sorted(slices.Values(s.LostTo)))
-		p("another plugin already has its categories %s: %s. Messages go there; to change that, name the category in one plugin's block in config.hcl", strings.Join(s.Lost, ", "), strings.Join(owners, ", "))
-	}
-}
-
-// refused says which content of a plugin was refused and why, which one serves
-// instead, and how to fix it.
-func refused(s admin.Plugin, now time.Time) string {
-	serves, what := "nothing serves", "its content"
-	if s.PID != 0 {
-		serves, what = "content "+brief(s.SHA256)+" serves", "the new content"
-	}
-	if s.Refusal.SHA256 != "" {
-		what += " " + brief(s.Refusal.SHA256)
-	}
-	text := fmt.Sprintf("%s; %s was refused %s ago: %s", serves, what, ago(now, s.Refusal.At), s.Refusal.Reason)
-	switch again := fmt.Sprintf("at once: touch its file, or balhost reload %s", s.Name); {
-	case !s.Refusal.Again.IsZero():
-		text += fmt.Sprintf("; it is tried again in %s, or %s", short(s.Refusal.Again.Sub(now)), again)
-	case s.Refusal.Tried:
-		text += fmt.Sprintf("; to fix it, replace the file, change its block in the config, or try this one again: balhost reload %s --force", s.Name)
-	}
-	return text
 }
 
 // brief is the beginning of a sha256; it is enough to distinguish contents.
-func brief(sha256 string) string { return sha256[:min(len(sha256), 12)] }
+func brief(sha256 string) string { return told.Content(sha256) }
