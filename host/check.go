@@ -226,6 +226,21 @@ func (f *findings) refusal() error {
 	for _, e := range f.Errors {
 		errs = append(errs, errors.New(e))
 	}
+	errs = append(errs, f.refusals()...)
+	var names []string
+	for _, p := range f.Plugins {
+		if p.Verdict == "refused" {
+			names = append(names, p.Name)
+		}
+	}
+	if names != nil {
+		errs = append(errs, fmt.Errorf("files in the plugins folder that would be refused: %s", strings.Join(names, ", ")))
+	}
+	return errors.Join(errs...)
+}
+
+// refusals are what servers refuse, and keys that can't be had.
+func (f *findings) refusals() (errs []error) {
 	for _, s := range f.Sessions {
 		if s.Online != nil && !s.Online.Accepted {
 			verdict := "does not accept it"
@@ -238,16 +253,7 @@ func (f *findings) refusal() error {
 			errs = append(errs, s.Gateway.refusals(s.Name)...)
 		}
 	}
-	var names []string
-	for _, p := range f.Plugins {
-		if p.Verdict == "refused" {
-			names = append(names, p.Name)
-		}
-	}
-	if names != nil {
-		errs = append(errs, fmt.Errorf("files in the plugins folder that would be refused: %s", strings.Join(names, ", ")))
-	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {

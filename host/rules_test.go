@@ -79,6 +79,7 @@ var place = map[string]tier{
 	"host/internal/hangup":              wiring,
 	"host/internal/plugincheck":         wiring,
 	"host/internal/devloop":             wiring,
+	"host/internal/doctor":              wiring,
 	"host/internal/scaffold":            wiring,
 	"host":                              wiring,
 	"host/internal/ccssim":              peer,

@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// crashFile is the file in data_dir that also gets the trace of a crash: the reader
+// CrashFile is the file in data_dir that also gets the trace of a crash: the reader
 // of the log may have stopped reading.
-const crashFile = "crash.log"
+const CrashFile = "crash.log"
 
 // maxCrashes bounds the file's size at a start.
 const maxCrashes = 1 << 20
@@ -18,7 +18,7 @@ const maxCrashes = 1 << 20
 // keepCrashes makes the runtime write a crash's trace to the file too, and logs that an
 // earlier trace is there. The host also runs without the file.
 func keepCrashes(dataDir string, log hclog.Logger) {
-	path := filepath.Join(dataDir, crashFile)
+	path := filepath.Join(dataDir, CrashFile)
 	info, err := os.Lstat(path)
 	switch {
 	case err == nil && !info.Mode().IsRegular():

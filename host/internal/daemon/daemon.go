@@ -114,15 +114,20 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	return err
 }
 
-// fewFiles warns when the limit of open files is lower than this process may need: for
-// connections, the ledger's tables, and plugins' pipes.
-func fewFiles(cfg config.Config, log hclog.Logger) {
+// NeedsFiles is how many files a host with this config may have open: for connections, the
+// ledger's tables, and plugins' pipes.
+func NeedsFiles(cfg config.Config) uint64 {
 	least := uint64(1024)
 	for _, s := range cfg.Sessions {
 		least += uint64(connections(s))
 	}
-	if most := mend.Files(); most < least {
-		log.Warn(fmt.Sprintf("the host may open %d files, but may need %d: raise LimitNOFILE in its unit, or ulimit -n", most, least))
+	return least
+}
+
+// fewFiles warns when the limit of open files is lower than this process may need.
+func fewFiles(cfg config.Config, log hclog.Logger) {
+	if most, need := mend.Files(), NeedsFiles(cfg); most < need {
+		log.Warn(fmt.Sprintf("the host may open %d files, but may need %d: raise LimitNOFILE in its unit, or ulimit -n", most, need))
 	}
 }
 

@@ -29,14 +29,24 @@ var containers = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/me
 
 // memoryFor is the limit when one of these files holds the container's limit.
 func memoryFor(files []string) int64 {
+	if most := containerMemory(files); most > 0 {
+		return max(leastMemory, min(softMemory, most/3))
+	}
+	return softMemory
+}
+
+// ContainerMemory is what this process' container may use, in bytes; 0: there is no limit.
+func ContainerMemory() int64 { return containerMemory(containers) }
+
+func containerMemory(files []string) int64 {
 	for _, name := range files {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			continue
 		}
 		if most, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // else "max"
-			return max(leastMemory, min(softMemory, most/3))
+			return most
 		}
 	}
-	return softMemory
+	return 0
 }

@@ -97,6 +97,13 @@ func (r *room) wait() <-chan struct{} {
 // names durable.
 func MakeFolder(dir string) error { return state.MakeFolder(dir) }
 
+// Busy reports whether another process has the ledger in a folder open. It holds the ledger's
+// own lock for a moment, shared: a host that opens the ledger just then has to try again.
+func Busy(dir string) bool { return state.Busy((&Options{Dir: dir}).db()) }
+
+// FreeSpace is what the file system of a folder has left.
+func FreeSpace(dir string) (Space, error) { return statfs(dir) }
+
 // openDisk prepares the folder. It deletes the ballast if badger could not open
 // otherwise, and makes it when there is plenty of space.
 func (l *Ledger) openDisk() (err error) {

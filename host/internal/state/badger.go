@@ -92,6 +92,16 @@ func lock(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
+// Busy reports whether another process has the database in a folder open.
+func Busy(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // only locked
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
 // memtableLog matches badger's names for the logs of its memtables.
 var memtableLog = regexp.MustCompile(`^[0-9]{5,}\.mem$`)
 
