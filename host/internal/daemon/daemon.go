@@ -29,7 +29,7 @@ const exitRecover = 75
 
 // Run prepares the process for a host, and runs it as [Serve] does.
 func Run(ctx context.Context, cfg config.Config, o Options) error {
-	limitMemory()
+	defer limitMemory()()
 	err := Answers("data_dir "+cfg.DataDir, func() error {
 		if err := ledger.MakeFolder(cfg.DataDir); err != nil {
 			return fmt.Errorf("make data_dir: %w", err)
