@@ -60,6 +60,10 @@ type Functions struct {
 	Bindings func(BindingQuery) (BindingPage, error)
 	// Unbind takes devices from their users, and returns how many; gone are those that nobody had.
 	Unbind func(context.Context, UnbindOrder) (Unbound, error)
+	// Tail begins to read what happens to messages. If too many read, the error is feed.ErrReaders.
+	Tail func(TailQuery) (Tailing, error)
+	// Series has the figures of the last minutes.
+	Series func() Series
 	// Pause gives a plugin no more events until Resume. A restart of the host keeps the pause.
 	Pause, Resume func(ctx context.Context, plugin string) error
 	// Rollback starts the plugin's previous proven content.

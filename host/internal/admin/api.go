@@ -31,6 +31,7 @@ type api struct {
 	Functions
 	metrics prometheus.Gatherer
 	log     hclog.Logger
+	streams *streams
 }
 
 func (a api) status(w http.ResponseWriter, _ *http.Request) {

@@ -44,6 +44,24 @@ func choice(name, does string, words ...string) parameter {
 	}
 }
 
+// list is a parameter of some of a few words, with commas between them; wordsOf reads it.
+func list(name, does string, words ...string) parameter {
+	return parameter{
+		name: name, does: does, schema: schema{"type": "string"}, wants: "one or more of " + strings.Join(words, ","),
+		right: func(value string) bool {
+			return !slices.ContainsFunc(wordsOf(value), func(word string) bool { return !slices.Contains(words, word) })
+		},
+	}
+}
+
+// wordsOf are those of a list.
+func wordsOf(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return strings.Split(value, ",")
+}
+
 // number is a parameter of a whole number within bounds.
 func number(name, does string, least, most int64) parameter {
 	return parameter{

@@ -54,6 +54,9 @@ func (a api) routes() []route {
 		on("GET /readyz", Anyone, "Says whether the host can do its work; 503 with the reasons when it can't.", a.readyz).answers(Readiness{}).anyQuery(),
 		on("GET /v1/status", Read, "The state of sessions, ledger and plugins.", a.status).answers(Status{}),
 		on("GET /v1/plugins", Read, "The plugins alone.", a.plugins).answers(Plugins{}),
+		on("GET /v1/tail", Read, "Streams what happens from now on, as server-sent events: hello, step, skipped, end.", a.tail).
+			asks(tailParameters()...).sends("text/event-stream", Step{}),
+		on("GET /v1/series", Read, "Figures of the last 15 minutes, for charts.", a.series).answers(Series{}),
 		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}),
 		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}),
 		on("GET /v1/dead", Read, "Lists dead letters.", a.dead).asks(after, limitParameter).answers(DeadPage{}),

@@ -37,7 +37,7 @@ func Listen(o Options) (*Server, error) {
 		return nil, err
 	}
 	l := limit(&short{Listener: opened, log: o.Log}, maxConns)
-	s := &Server{api: api{Functions: o.Functions, metrics: o.Metrics, log: o.Log}, listener: l, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.handler()}
 	s.http = &http.Server{
@@ -48,6 +48,7 @@ func Listen(o Options) (*Server, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          o.Log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
 	}
+	s.http.RegisterOnShutdown(s.api.streams.end)
 	return s, nil
 }
 

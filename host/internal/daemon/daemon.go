@@ -103,6 +103,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 		h.sessions.apply(edgeCtx, first) //nolint:errcheck // its only error is the context's; whoever ended the context reports why
 		return nil
 	})
+	edge.Go(running(edgeCtx, fail, "series", h.sampler.run))
 	edge.Go(running(edgeCtx, fail, "plugins", runPlugins))
 	edge.Go(running(edgeCtx, fail, "admin", api.Run))
 	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))

@@ -17,6 +17,7 @@ import (
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/fcmv1"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
@@ -39,6 +40,8 @@ type host struct {
 	plugins  *pluginhost.Host
 	sessions *fleet
 	parts    *parts
+	feed     *feed.Hub // what happens to messages, for those who watch
+	sampler  *sampler
 	connects *rate.Limiter // of connections to CCS; shared by all sessions
 
 	reloading chan struct{} // capacity 1: full while a reload runs
@@ -53,8 +56,9 @@ type host struct {
 func newHost(cfg config.Config, o Options) *host {
 	h := &host{
 		o: o, started: time.Now(), parts: newParts(), connects: ccs.NewConnects(cfg.ConnectRate),
-		reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
+		feed: &feed.Hub{}, reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
 	}
+	h.sampler = &sampler{h: h}
 	h.parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	countLines(h.parts.host.metrics, o.LogStats)
 	h.follow(cfg)
@@ -80,6 +84,8 @@ func (h *host) functions() admin.Functions {
 		Unbind:      h.unbind,
 		Retries:     h.retries,
 		RetryNow:    h.retryNow,
+		Tail:        h.tail,
+		Series:      h.sampler.series,
 		Pause:       h.known(h.dispatch.Pause),
 		Resume:      h.known(h.dispatch.Resume),
 		Rollback:    h.known(h.plugins.Rollback),
