@@ -47,6 +47,9 @@ type Journal struct {
 	spares   []string   // names of files that may be used again
 	held     int64
 	broken   error // nothing may be written any more
+	unused   bool  // no spare file may be used again now, see Renew
+
+	renewing sync.Mutex // held by Renew, so that one runs at a time. Taken first
 
 	// The preparer takes numbers from want and answers each on ready.
 	want  chan uint64

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -124,6 +125,8 @@ func (b *book) step(t *rapid.T, r *rand.Rand, j *Journal, d *memDisk) error {
 			return err
 		}
 		b.cutOff(from)
+	case n == 2 && b.last > 0 && r.IntN(4) == 0:
+		return b.renew(t, r, j)
 	case n < 6:
 		records := make([][]byte, 1+r.IntN(8*(1+r.IntN(3))))
 		for i := range records {
@@ -150,6 +153,22 @@ func (b *book) step(t *rapid.T, r *rand.Rand, j *Journal, d *memDisk) error {
 		return b.appended(j.Append(b.next(r), one))
 	}
 	return nil
+}
+
+// renew appends twice and trims.
+func (b *book) renew(t *rapid.T, r *rand.Rand, j *Journal) error {
+	commit := func() error {
+		b.appending = [][]byte{b.anyRecord(r)}
+		return b.appended(j.Append(b.next(r), b.appending[0]))
+	}
+	return j.Renew(context.Background(), commit, func() error {
+		b.trimming = b.last
+		err := j.Trim(b.last)
+		if err == nil {
+			b.trimmed(t, j)
+		}
+		return err
+	})
 }
 
 // insist appends after a failed sync, which is refused, unless only the preparer

@@ -83,7 +83,7 @@ func (j *Journal) install(s *segment, from string) error {
 func (j *Journal) blank(size int64) (f file, name string, err error) {
 	piece := hasty
 	j.mu.Lock()
-	if n := len(j.spares); n > 0 && size == j.o.SegmentSize {
+	if n := len(j.spares); n > 0 && size == j.o.SegmentSize && !j.unused {
 		name, j.spares = j.spares[n-1], j.spares[:n-1]
 	}
 	if len(j.segments) > 0 {
