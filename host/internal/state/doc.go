@@ -40,6 +40,12 @@
 // that may take too many bytes of frames. Then the memtable is filled up, so that it
 // becomes a table.
 //
+// # Gone for good
+//
+// Scour leaves nothing of what was deleted: it makes all that was applied durable, and has badger
+// rewrite its tables until no older version is left that somebody asks for. Old tables and logs
+// are removed then, and the journal can give up its commits.
+//
 // # Nursing badger
 //
 // Open checks MANIFEST and the tables, because badger panics or goes on without them when

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -155,6 +156,16 @@ func TestHistory(t *testing.T) {
 			"span": func(rt *rapid.T) {
 				h.span(t, rapid.SampledFrom([]string{"k", "k1", "k3", "k39", "kx"}).Draw(rt, "prefix"),
 					rapid.SampledFrom(append(keys, "", "k11\x00", "l")).Draw(rt, "start"), rapid.IntRange(0, 50).Draw(rt, "most"))
+			},
+			"settle": func(rt *rapid.T) {
+				if err := h.s.Settle(context.Background()); err != nil || h.durable.Load() != uint64(len(h.frames)) {
+					rt.Fatalf("durable up to %d of %d: %v", h.durable.Load(), len(h.frames), err)
+				}
+			},
+			"scour": func(rt *rapid.T) {
+				if err := h.s.Scour(context.Background(), func(key, _ []byte) bool { return string(key) == "k7" }); err != nil {
+					rt.Fatal(err)
+				}
 			},
 			"close": func(rt *rapid.T) {
 				if err := h.s.Close(); err != nil {
