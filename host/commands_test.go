@@ -145,7 +145,7 @@ func TestStatus(t *testing.T) {
 	status := admin.Status{
 		Version: "v1", PID: 7, Started: now, UptimeSeconds: 3723, Reasons: []string{`session "main" is not connected`},
 		Sessions: []status.Session{{
-			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12,
+			Name: "main", Address: "127.0.0.1:5236", Upstreams: 12, Waiting: 6, Oldest: now.Add(-3 * time.Hour),
 			Connections: []status.Connection{{Number: 4, State: "waiting", Since: now, Window: 100}, {Number: 5, State: "waiting", Since: now}, {Number: 6, State: "waiting", Since: now}},
 			LastError:   "dial\x1b[2J refused", LastErrorAt: now,
 		}},
@@ -153,7 +153,7 @@ func TestStatus(t *testing.T) {
 		Plugins: []admin.Plugin{
 			{Name: "echo", Process: status.Process{State: "refused", Reason: "its name is not echo"}},
 			{Name: "bad", Process: status.Process{State: "refused", Reason: "exited", Refusal: &status.Refusal{SHA256: strings.Repeat("a", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}}},
-			{Name: "old", Work: status.Work{Rate: 12.34}, Process: status.Process{State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Reason: "exited",
+			{Name: "old", Work: status.Work{Rate: 12.34, Pending: 5, Oldest: now.Add(-90 * time.Minute), HandlingP50: 0.357, HandlingP99: 2345}, Process: status.Process{State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Reason: "exited",
 				Refusal: &status.Refusal{SHA256: strings.Repeat("c", 64), Reason: "exited", At: now.Add(-time.Minute), Tried: true}}},
 			{Name: "shy", Process: status.Process{State: "running", PID: 9, SHA256: strings.Repeat("b", 64), Pinned: true,
 				Refusal: &status.Refusal{Reason: "anybody can change it: chmod go-w x", At: now.Add(-time.Minute)}}},
@@ -167,7 +167,7 @@ func TestStatus(t *testing.T) {
 	}
 	for _, want := range []string{
 		"balhost v1, pid 7, up 1h2m, not ready", `session "main" is not connected`, "waiting", "0/100", `dial\u001b[2J refused`,
-		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", " 12.3/s ",
+		"2 more waiting", "3 dead letters; disk 5.0 GiB free", "12 stored", "echo: its name is not echo", " 12.3/s ", " 1h30m ", " 0.357ms ", " 2.35s ", " 3h0m ",
 		"  bad: nothing serves; its content aaaaaaaaaaaa was refused 1m0s ago: exited; to fix it, replace the file, change its block in the config, or try this one again: balhost reload bad --force\n",
 		"  old: content bbbbbbbbbbbb serves; the new content cccccccccccc was refused 1m0s ago: exited; to fix it, replace the file, change its block in the config, or try this one again: balhost reload old --force\n",
 		"  shy: content bbbbbbbbbbbb serves; the new content was refused 1m0s ago: anybody can change it: chmod go-w x\n",

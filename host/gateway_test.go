@@ -30,14 +30,14 @@ func TestStatusOfGateway(t *testing.T) {
 		not    string
 	}{
 		"alone": {func(*status.Session) {}, []string{
-			"phones   127.0.0.1:8443  -     ready  -    6          7        9   3.2ms    8     -\n",
+			"phones   127.0.0.1:8443  -     ready  -    6          7        -       9   3.2ms    8     -\n",
 			"  phones: gateway at 127.0.0.1:8443: 2 devices connected, 3 of 10000 connections; up: 9 stored, 1 known already, 2 refused, 4 receipts; down: 8 sent, 5 acked, 6 in flight\n",
 		}, "gateway: "},
 		"not listening": {func(s *status.Session) { s.Address, s.Gateway.Address = "", "" }, []string{" not listening "}, ""},
 		"beside fcm_v1": {func(s *status.Session) {
 			s.Address, s.Transport, s.FCMv1 = "fcm.googleapis.com", message.FCMv1, &status.FCMv1{State: "ready", Token: true, Window: 400}
 		}, []string{
-			"phones   fcm.googleapis.com  -     ready  -    0/400      7        9   3.2ms    8     -\n", "0 connections\n", "  phones: gateway at 127.0.0.1:8443: ",
+			"phones   fcm.googleapis.com  -     ready  -    0/400      7        -       9   3.2ms    8     -\n", "0 connections\n", "  phones: gateway at 127.0.0.1:8443: ",
 		}, "nothing comes up"},
 		"beside ccs": {func(s *status.Session) {
 			s.Address, s.Transport, s.Connections = "ccs:5235", message.CCS, []status.Connection{{Number: 1, State: "ready", Window: 100}}

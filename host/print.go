@@ -61,5 +61,6 @@ func (t table) flush() error { return t.w.Flush() }
 
 func ago(now, then time.Time) string       { return told.Ago(now, then) }
 func short(d time.Duration) string         { return told.Short(d) }
+func millis(ms float64) string             { return told.Millis(ms) }
 func size(n int64) string                  { return told.Size(n) }
 func count(n int, one, many string) string { return told.Count(n, one, many) }

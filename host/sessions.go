@@ -15,19 +15,19 @@ import (
 // printSessions prints a row for each connection, and one for each session that has none.
 // Below them are problems.
 func printSessions(out io.Writer, sessions []status.Session, now time.Time) error {
-	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "WAITING", "UP", "ACK P99", "DOWN", "UNUSABLE")
+	t := newTable(out, "SESSION", "ADDRESS", "CONN", "STATE", "FOR", "IN FLIGHT", "WAITING", "OLDEST", "UP", "ACK P99", "DOWN", "UNUSABLE")
 	for _, s := range sessions {
 		switch f := s.FCMv1; {
 		case f != nil:
 			up, ack := upByGateway(s)
-			t.row(s.Name, s.Address, "", stateFCMv1(s), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, up, ack, s.Downstreams, "-")
+			t.row(s.Name, s.Address, "", stateFCMv1(s), "", fmt.Sprintf("%d/%d", f.InFlight, f.Window), s.Waiting, ago(now, s.Oldest), up, ack, s.Downstreams, "-")
 		case s.Gateway != nil && s.Address == s.Gateway.Address: // alone
 			up, ack := upByGateway(s)
-			t.row(s.Name, s.Address, "", stateGateway(s), "", s.Gateway.InFlight, s.Waiting, up, ack, s.Downstreams, "-")
+			t.row(s.Name, s.Address, "", stateGateway(s), "", s.Gateway.InFlight, s.Waiting, ago(now, s.Oldest), up, ack, s.Downstreams, "-")
 		case s.Name == "":
-			t.row(s.SenderID, s.Address, "", "not in the config", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
+			t.row(s.SenderID, s.Address, "", "not in the config", "", "", s.Waiting, ago(now, s.Oldest), s.Upstreams, "", s.Downstreams, s.Unusable)
 		case len(s.Connections) == 0:
-			t.row(s.Name, s.Address, "", "not connected", "", "", s.Waiting, s.Upstreams, "", s.Downstreams, s.Unusable)
+			t.row(s.Name, s.Address, "", "not connected", "", "", s.Waiting, ago(now, s.Oldest), s.Upstreams, "", s.Downstreams, s.Unusable)
 		default:
 			connectionRows(t, s, now)
 		}
@@ -54,13 +54,13 @@ func connectionRows(t table, s status.Session, now time.Time) {
 		}
 		state, since, inFlight := c.State, ago(now, c.Since), fmt.Sprintf("%d/%d", c.InFlight, c.Window)
 		if i > 0 { // the first row has the session's own figures
-			t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "")
+			t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "", "")
 			continue
 		}
-		t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, s.Upstreams, fmt.Sprintf("%.1fms", s.AckP99), s.Downstreams, s.Unusable)
+		t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, ago(now, s.Oldest), s.Upstreams, fmt.Sprintf("%.1fms", s.AckP99), s.Downstreams, s.Unusable)
 	}
 	if waiting > 0 {
-		t.row("", "", "", fmt.Sprintf("%d more waiting", waiting), "", "", "", "", "", "", "")
+		t.row("", "", "", fmt.Sprintf("%d more waiting", waiting), "", "", "", "", "", "", "", "")
 	}
 }
 

@@ -19,7 +19,7 @@ func TestStatusOfFCMv1(t *testing.T) {
 		want   []string
 	}{
 		"ready": {func(*status.Session) {}, []string{
-			"phones   fcm.googleapis.com  -     ready  -    3/400      7        -   -        41    -\n",
+			"phones   fcm.googleapis.com  -     ready  -    3/400      7        -       -   -        41    -\n",
 			"  phones: fcm_v1, as a@p.iam.gserviceaccount.com: access token for 55m0s, 8000 messages/s at most, 2 connections; nothing comes up through it\n",
 		}},
 		"no token": {func(s *status.Session) { s.FCMv1.State, s.FCMv1.Token, s.FCMv1.Account = "no token", false, "" }, []string{

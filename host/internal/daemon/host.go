@@ -162,7 +162,7 @@ func (h *host) tell(l *look) admin.Status {
 	}
 	for _, s := range l.sessions {
 		o := l.sending[s.SenderID]
-		s.Waiting, s.Later, s.Early, s.NextTry, s.HaltedUntil = o.Pending, o.Later, o.Early, o.Next, o.HaltedUntil
+		s.Waiting, s.Oldest, s.Later, s.Early, s.NextTry, s.HaltedUntil = o.Pending, o.Oldest, o.Later, o.Early, o.Next, o.HaltedUntil
 		if o.RestsUntil.After(s.RestingUntil) {
 			s.RestingUntil = o.RestsUntil
 			if f := s.FCMv1; f != nil && f.State == string(fcmv1.Ready) {
@@ -175,7 +175,7 @@ func (h *host) tell(l *look) admin.Status {
 	labels := h.labels()
 	for _, id := range slices.Sorted(maps.Keys(l.sending)) {
 		if !slices.ContainsFunc(labels, func(s entry.Sender) bool { return s.ID == id }) { // no session any more, but its downstreams still wait
-			st.Sessions = append(st.Sessions, status.Session{SenderID: id, Waiting: l.sending[id].Pending})
+			st.Sessions = append(st.Sessions, status.Session{SenderID: id, Waiting: l.sending[id].Pending, Oldest: l.sending[id].Oldest})
 		}
 	}
 	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}

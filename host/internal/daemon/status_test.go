@@ -37,7 +37,7 @@ func TestStatusJSON(t *testing.T) {
 		dispatch: dispatch.Status{
 			Plugins: []dispatch.PluginStatus{
 				{
-					Name: "both", Work: status.Work{Paused: true, Order: "device", Lost: []string{"lost"}, LostTo: []string{"owner"}, Pending: 11, Waiting: 12, NextTry: at(2), LastTry: at(3),
+					Name: "both", Work: status.Work{Paused: true, Order: "device", Lost: []string{"lost"}, LostTo: []string{"owner"}, Pending: 11, Oldest: at(30), HandlingP50: 35.5, HandlingP99: 36.5, Waiting: 12, NextTry: at(2), LastTry: at(3),
 						InFlight: 13, Lanes: 14, Stuck: 15, StuckHandlers: []status.StuckHandler{{Event: "event", Kind: "upstream", Device: "device", Started: at(4)}},
 						Suspects: 16, LastFailure: "failure", LastFailureAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
 						Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22},
@@ -86,8 +86,8 @@ func TestStatusJSON(t *testing.T) {
 			}),
 		},
 		sending: map[string]outbox.Stats{
-			"100": {Pending: 61, Ready: 62, Later: 63, Early: 67, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
-			"300": {Pending: 67},
+			"100": {Pending: 61, Oldest: at(31), Ready: 62, Later: 63, Early: 67, Next: at(21), Taken: 64, Groups: 65, Slowed: 66, HaltedUntil: at(22)},
+			"300": {Pending: 67, Oldest: at(32)},
 			"400": {Pending: 68, RestsUntil: at(26)},
 		},
 		counts: entry.Counts{Accepted: 71, Duplicates: 72, Handled: 73, Died: 74, Sent: 75, Acked: 76, Failed: 77, Expired: 78, Events: 79, Downstreams: 80, Dead: 81, Timers: 82},

@@ -24,7 +24,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Sessions {
 		s := &st.Sessions[i]
-		times = append(times, &s.LastErrorAt, &s.HaltedUntil, &s.NextTry, &s.PushedAt, &s.PushedUntil, &s.RestingUntil)
+		times = append(times, &s.LastErrorAt, &s.HaltedUntil, &s.NextTry, &s.PushedAt, &s.PushedUntil, &s.RestingUntil, &s.Oldest)
 		if s.FCMv1 != nil {
 			times = append(times, &s.FCMv1.TokenUntil)
 		}
@@ -37,7 +37,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Plugins {
 		p := &st.Plugins[i]
-		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt)
+		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt, &p.Oldest)
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started)
 		}

@@ -34,6 +34,7 @@ type Ledger interface { //house:wide events, leases, ends and state are one stor
 	// What is pending, and who may end it (lease 0: nobody).
 	Events(after uint64, max int) []entry.Event
 	EventsChanged() <-chan struct{}
+	EventSince(seq uint64) time.Time // when it was stored; zero: it is not pending any more
 	Body(seq uint64) (entry.Body, error)
 	Lease(seq, lease uint64)
 	// What plugins change.

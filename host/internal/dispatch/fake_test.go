@@ -32,6 +32,7 @@ type fakeLedger struct {
 	seq      uint64
 	events   []entry.Event
 	bodies   map[uint64]entry.Body
+	since    map[uint64]time.Time
 	leases   map[uint64]uint64
 	owners   map[string]string
 	changed  chan struct{}
@@ -50,7 +51,7 @@ type fakeLedger struct {
 }
 
 func newLedger() *fakeLedger {
-	return &fakeLedger{bodies: map[uint64]entry.Body{}, leases: map[uint64]uint64{}, owners: map[string]string{}, state: map[string]json.RawMessage{"known": json.RawMessage(`"value"`)}, conflict: map[uint64]int{}, timers: map[string]uint64{}, void: map[uint64]bool{}}
+	return &fakeLedger{bodies: map[uint64]entry.Body{}, since: map[uint64]time.Time{}, leases: map[uint64]uint64{}, owners: map[string]string{}, state: map[string]json.RawMessage{"known": json.RawMessage(`"value"`)}, conflict: map[uint64]int{}, timers: map[string]uint64{}, void: map[uint64]bool{}}
 }
 
 func hash(s string) uint64 {
@@ -65,7 +66,7 @@ func (f *fakeLedger) add(e entry.Event, b entry.Body) uint64 {
 	f.seq++
 	e.Seq = f.seq
 	f.events = append(f.events, e)
-	f.bodies[e.Seq] = b
+	f.bodies[e.Seq], f.since[e.Seq] = b, time.Now()
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return e.Seq
@@ -104,6 +105,15 @@ func (f *fakeLedger) Events(after uint64, most int) []entry.Event {
 		}
 	}
 	return all
+}
+
+func (f *fakeLedger) EventSince(seq uint64) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.ContainsFunc(f.events, func(e entry.Event) bool { return e.Seq == seq }) {
+		return time.Time{}
+	}
+	return f.since[seq]
 }
 
 func (f *fakeLedger) EventsChanged() <-chan struct{} {

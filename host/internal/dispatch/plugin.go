@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"balhost/host/internal/latency"
 	"balhost/host/internal/route"
 	"balhost/host/internal/turns"
 
@@ -54,6 +55,7 @@ type plugin struct {
 	uncodedUnsaid          int       // such results since
 	measured               bool      // it has series: from its first process on, until its file is removed
 	waits, handlings       prometheus.Observer
+	took                   latency.Recent // what handlings got
 	stucks                 prometheus.Gauge
 
 	turns    *turns.Table // at its state
@@ -85,6 +87,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 		p = &plugin{
 			name: name, instances: map[*Instance]bool{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
 			turns: turns.New(d.watchlist(name).set), listed: listed{}, enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
+			took: latency.Recent{Span: 5 * time.Minute},
 		}
 		d.readPause(p)
 		d.plugins[name] = p

@@ -35,8 +35,10 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	if !ok {
 		return
 	}
-	took, l := time.Since(out.started), out.lane
+	now, l := time.Now(), out.lane
+	took := now.Sub(out.started)
 	in.of.handlings.Observe(took.Seconds())
+	in.of.took.Add(now, took)
 	e.lane, e.run, e.late = l, out.run, took >= in.HandlerTimeout
 	e.Seq, e.Plugin = l.head().Seq, in.of.name
 	switch e.Verdict {

@@ -21,6 +21,7 @@ type Status struct {
 type PluginStatus struct {
 	Name string
 	status.Work
+	oldest uint64 // the seq of the pending event that was stored first; 0: none is pending
 }
 
 // maxStucks limits the stuck handlers that a status names.
@@ -32,6 +33,11 @@ const maxHolding = 100
 // Status asks Run for its state. It fails when ctx ends or when Run has ended.
 func (d *Dispatcher) Status(ctx context.Context) (s Status, err error) {
 	err = d.ask(ctx, func(d *Dispatcher) error { s = d.status(); return nil })
+	for i := range s.Plugins { // not on Run's goroutine: it may read the disk
+		if p := &s.Plugins[i]; p.oldest != 0 {
+			p.Oldest = d.o.Ledger.EventSince(p.oldest)
+		}
+	}
 	return s, err
 }
 
@@ -42,17 +48,22 @@ func (d *Dispatcher) status() Status {
 		lost[loss.Loser] = append(lost[loss.Loser], loss.Category)
 		to[loss.Loser] = append(to[loss.Loser], loss.Winner)
 	}
-	pending := d.pending()
+	pending, now := d.pending(), time.Now()
 	for name, p := range d.plugins {
+		took := p.took.Summary(now)
 		st := PluginStatus{Name: name, Work: status.Work{
+			HandlingP50: took.P50.Seconds() * 1000, HandlingP99: took.P99.Seconds() * 1000,
 			Paused: p.paused, Order: p.order.String(), Lost: lost[name], LostTo: to[name],
 			Pending: pending[name], Lanes: len(p.lanes), Suspects: p.trials.len(),
 			LastFailure: p.failure, LastFailureAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
 			Reruns: p.reruns, RerunKey: p.contest.key, RerunAt: p.contest.at, Turns: p.turns.Waiting() + p.losers.len(),
 		}}
+		if st.Pending > 0 {
+			st.oldest = d.oldest(p)
+		}
 		if p.unread != nil {
-			st.LastFailure, st.LastFailureAt = "whether it is paused can't be read, so it is paused: "+p.unread.Error(), time.Now()
+			st.LastFailure, st.LastFailureAt = "whether it is paused can't be read, so it is paused: "+p.unread.Error(), now
 		}
 		st.Waiting = len(p.due)
 		st.NextTry, st.LastTry = p.wait()
@@ -60,7 +71,7 @@ func (d *Dispatcher) status() Status {
 			st.InFlight += len(in.out)
 			st.Stuck += in.stuck
 			if in.stuck > 0 {
-				st.StuckHandlers = append(st.StuckHandlers, in.stucks(time.Now())...)
+				st.StuckHandlers = append(st.StuckHandlers, in.stucks(now)...)
 			}
 		}
 		slices.SortFunc(st.StuckHandlers, func(a, b status.StuckHandler) int { return a.Started.Compare(b.Started) })
@@ -85,6 +96,37 @@ func (d *Dispatcher) status() Status {
 	}
 	slices.SortFunc(s.Holding, func(a, b status.Holding) int { return cmp.Compare(a.Category, b.Category) })
 	return s
+}
+
+// oldest returns the seq of p's pending event that was stored first; 0: none is pending. It
+// looks at each lane in memory, and caps bound how many there are.
+func (d *Dispatcher) oldest(p *plugin) (seq uint64) {
+	see := func(l *lane) {
+		if l.events.len() > 0 && (seq == 0 || l.head().Seq < seq) {
+			seq = l.head().Seq
+		}
+	}
+	for _, l := range p.everyLane() {
+		see(l)
+	}
+	for in := range p.instances {
+		for _, out := range in.out {
+			see(out.lane)
+		}
+	}
+	if seq > 0 || !p.behind { // what is not in lanes is newer
+		return seq
+	}
+	events := d.o.Ledger.Events(p.from, d.caps.batch)
+	for i := range events {
+		if d.isIdle(p, &events[i]) {
+			return events[i].Seq
+		}
+	}
+	if len(events) > 0 {
+		return events[0].Seq // Weak: if others have so many before, it seems older than it is
+	}
+	return 0
 }
 
 // stucks names the handlers that are stuck now.

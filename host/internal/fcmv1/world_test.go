@@ -202,6 +202,9 @@ func (l *ledger) Downstreams(after uint64, max int) (all []entry.Downstream) {
 	return all
 }
 
+// DownstreamSince: these tests ask for no ages.
+func (l *ledger) DownstreamSince(uint64) time.Time { return time.Time{} }
+
 func (l *ledger) DownstreamsChanged() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,12 @@ import (
 // Histogram counts durations in buckets. A bucket is at most 1/32 of its value wide.
 // There are 64 octaves of 32 buckets each. Its methods may be called from any goroutine.
 type Histogram struct {
-	mu      sync.Mutex // guards what follows
+	mu  sync.Mutex // guards all
+	all counts
+}
+
+// counts are a histogram's. They have no lock.
+type counts struct {
 	count   uint64
 	max     time.Duration
 	buckets [64 * 32]uint64
@@ -28,38 +33,46 @@ type Summary struct {
 
 // Add counts d.
 func (h *Histogram) Add(d time.Duration) {
-	d = max(d, 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count++
-	h.max = max(h.max, d)
-	h.buckets[bucketOf(uint64(d))]++
+	h.all.add(max(d, 0))
 }
 
 // Reset forgets all that was counted.
 func (h *Histogram) Reset() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count, h.max, h.buckets = 0, 0, [len(h.buckets)]uint64{}
+	h.all = counts{}
 }
 
 // Summary sums up what was counted since the start, or the last Reset.
 func (h *Histogram) Summary() Summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Summary{Count: h.count, P50: h.quantile(0.50), P99: h.quantile(0.99), Max: h.max}
+	return h.all.summary()
 }
 
-// quantile is the upper edge of the bucket in which the q-quantile is. mu is held.
-func (h *Histogram) quantile(q float64) time.Duration {
-	rank := uint64(q * float64(h.count))
+// add counts d, which is not negative.
+func (c *counts) add(d time.Duration) {
+	c.count++
+	c.max = max(c.max, d)
+	c.buckets[bucketOf(uint64(d))]++
+}
+
+func (c *counts) summary() Summary {
+	return Summary{Count: c.count, P50: c.quantile(0.50), P99: c.quantile(0.99), Max: c.max}
+}
+
+// quantile is the upper edge of the bucket in which the q-quantile is.
+func (c *counts) quantile(q float64) time.Duration {
+	rank := uint64(q * float64(c.count))
 	var seen uint64
-	for i, n := range h.buckets {
+	for i, n := range c.buckets {
 		if seen += n; seen > rank {
-			return min(edgeOf(i), h.max)
+			return min(edgeOf(i), c.max)
 		}
 	}
-	return h.max
+	return c.max
 }
 
 // bucketOf is the bucket of v. Below 64 each value has its own. Above, the octave and

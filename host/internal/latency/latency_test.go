@@ -40,8 +40,8 @@ func TestBuckets(t *testing.T) {
 		if i > 0 && edgeOf(i-1) >= d {
 			t.Fatalf("%v lies in the bucket before %d, too", d, i)
 		}
-		if i >= len(h.buckets) {
-			t.Fatalf("%v is in bucket %d of %d", d, i, len(h.buckets))
+		if i >= len(h.all.buckets) {
+			t.Fatalf("%v is in bucket %d of %d", d, i, len(h.all.buckets))
 		}
 		if d > 1<<57 { // d*17 would not fit
 			break
@@ -70,5 +70,28 @@ func TestEveryMicrosecond(t *testing.T) {
 		if i := bucketOf(v); uint64(edgeOf(i)) < v || i > 0 && uint64(edgeOf(i-1)) >= v {
 			t.Fatalf("%d is in bucket %d, which ends at %d", v, i, edgeOf(i))
 		}
+	}
+}
+
+// TestRecent: what is summed up is never older than twice the span, and all of the last span.
+func TestRecent(t *testing.T) {
+	r := Recent{Span: time.Minute}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for at := range 600 { // one a second; each is as long as its second, so that sums tell which are in
+		now := start.Add(time.Duration(at) * time.Second)
+		r.Add(now, time.Duration(at)*time.Second)
+		got := r.Summary(now)
+		if got.Count < uint64(min(at+1, 60)) || got.Count > 120 || got.Max != time.Duration(at)*time.Second {
+			t.Fatalf("after %d s: %+v", at, got)
+		}
+		if oldest := time.Duration(at-120) * time.Second; at > 120 && got.P50 <= oldest {
+			t.Fatalf("after %d s the median is %v, older than all that is recent", at, got.P50)
+		}
+	}
+	if got := r.Summary(start.Add(658 * time.Second)); got.Count == 0 { // 599 was the last
+		t.Error("what is a minute old is forgotten")
+	}
+	if got := r.Summary(start.Add(720 * time.Second)); got != (Summary{}) {
+		t.Errorf("two minutes later it says %+v", got)
 	}
 }

@@ -139,6 +139,8 @@ func TestClockIsSet(t *testing.T) {
 					t.Fatal(err)
 				}
 				near(t, "it is shown as received", w.now().Sub(body.Upstream.Received), 10*time.Second)
+				near(t, "and as stored", w.now().Sub(l.EventSince(ev.Seq)), 10*time.Second)
+				near(t, "the downstream too", w.now().Sub(l.DownstreamSince(down.Seq)), 10*time.Second)
 				if running {
 					near(t, "and was", body.Upstream.Received.Sub(received), step)
 				}

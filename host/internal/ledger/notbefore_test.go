@@ -29,6 +29,8 @@ func TestNotBefore(t *testing.T) {
 			if !all[0].Early || all[1].Early || !all[1].Due.IsZero() {
 				t.Errorf("%s: %+v", what, all)
 			}
+			near(t, what+": it could go", l.DownstreamSince(all[0].Seq).Sub(w.now()), left)
+			near(t, what+": the other one could go", l.DownstreamSince(all[1].Seq).Sub(w.now()), left-2*time.Hour)
 			m, err := l.Downstream(all[0].Seq)
 			if err != nil || !m.NotBefore.Equal(waits.Message.NotBefore) {
 				t.Errorf("%s: %+v, %v", what, m, err)

@@ -3,6 +3,9 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
@@ -107,6 +110,35 @@ func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 		}
 	}
 	return e.public(l.clock, attempt), nil
+}
+
+// EventSince returns when a pending event was stored, by the wall clock as it is set now:
+// for people and metrics. It is zero if the event is not pending any more.
+func (l *Ledger) EventSince(seq uint64) (since time.Time) {
+	if l.peek(&l.events, seq, func(_ uint64, it item) { since = ulid.Time(it.(*event).id.Time()) }) != nil {
+		return time.Time{} // whoever needs its body hears of the error
+	}
+	return l.clock.shown(since)
+}
+
+// DownstreamSince returns from when on a pending downstream could go, as EventSince does:
+// when it was stored, or its NotBefore.
+func (l *Ledger) DownstreamSince(seq uint64) time.Time {
+	var since time.Time
+	var page uint64
+	err := l.peek(&l.sent, seq, func(first uint64, _ item) { page = first })
+	if err == nil {
+		err = l.readEntry(kindDownstream, page, seq, func(r *reader) {
+			p := readParcel(r)
+			if since = p.accepted; p.notBefore.After(since) {
+				since = p.notBefore
+			}
+		})
+	}
+	if err != nil {
+		return time.Time{}
+	}
+	return l.clock.shown(since)
 }
 
 // public makes the body that a plugin sees.

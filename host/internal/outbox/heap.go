@@ -7,7 +7,7 @@ import stdheap "container/heap"
 type heap struct {
 	items []*item
 	less  func(a, b *item) bool
-	index func(*item) *int // where an item keeps its place in this heap
+	index func(*item) *int32 // where an item keeps its place in this heap
 }
 
 // top is the first; nil when there is none.
@@ -22,7 +22,7 @@ func (h *heap) add(it *item) { stdheap.Push(h, it) }
 
 // remove takes it out, and reports whether it was in.
 func (h *heap) remove(it *item) bool {
-	i := *h.index(it)
+	i := int(*h.index(it))
 	if i < 0 || i >= len(h.items) || h.items[i] != it {
 		return false
 	}
@@ -37,12 +37,12 @@ func (h *heap) Less(i, j int) bool { return h.less(h.items[i], h.items[j]) }
 
 func (h *heap) Swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
-	*h.index(h.items[i]), *h.index(h.items[j]) = i, j
+	*h.index(h.items[i]), *h.index(h.items[j]) = int32(i), int32(j)
 }
 
 func (h *heap) Push(x any) {
 	it := x.(*item)
-	*h.index(it) = len(h.items)
+	*h.index(it) = int32(len(h.items))
 	h.items = append(h.items, it)
 }
 
@@ -60,5 +60,5 @@ func (h *heap) Pop() any {
 func oldestFirst(a, b *item) bool  { return a.Seq < b.Seq }
 func soonestFirst(a, b *item) bool { return a.Due.Before(b.Due) }
 func endsFirst(a, b *item) bool    { return a.Expires.Before(b.Expires) }
-func placeIndex(it *item) *int     { return &it.place }
-func expiryIndex(it *item) *int    { return &it.expiry }
+func placeIndex(it *item) *int32   { return &it.place }
+func expiryIndex(it *item) *int32  { return &it.expiry }

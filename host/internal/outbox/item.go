@@ -26,10 +26,12 @@ type item struct {
 	accusation *flow.Accusation // nil: the account was not refused over it
 	refusals   uint64           // those of the account when it was handed out last
 	conn       int              // the connection that took it last
-	writes     int              // how often it was handed out
 	unsaved    *unsaved         // of an ending one: the ledger did not take its end
-	place      int              // its index in ready, suspects or later; -1 in none
-	expiry     int              // its index in expiring; -1 when it is not there
+	place      int32            // its index in ready, suspects or later; -1 in none
+	expiry     int32            // its index in expiring; -1 when it is not there
+	before     *item            // in the sender's line; nil when it is the first, or not there
+	after      *item            // in the sender's line; nil when it is the last, or not there
+	writes     int32            // how often it was handed out
 	state      state
 	routed     bool // it was handed out last by a route
 	offRoute   bool // it goes by no route: one could not carry it
@@ -73,9 +75,12 @@ func (b *Outbox) add(d entry.Downstream, now time.Time) {
 		d.Due = last // the clock was wrong when it was postponed
 	}
 	q := b.queue(d.Session)
-	it := &item{Downstream: d, queue: q, writes: d.Attempts, place: -1, expiry: -1}
+	it := &item{Downstream: d, queue: q, writes: int32(d.Attempts), place: -1, expiry: -1}
 	b.items[d.Seq] = it
 	q.pending++
+	if !it.Early {
+		q.line.add(it)
+	}
 	if q.boxes != nil {
 		q.boxes.add(it)
 	}
@@ -109,6 +114,7 @@ func (b *Outbox) remove(it *item, now time.Time) {
 	it.state = ended
 	delete(b.items, it.Seq)
 	q.pending--
+	q.line.remove(it)
 	if q.boxes != nil {
 		q.boxes.forget(it)
 	}

@@ -172,3 +172,39 @@ func TestCanceledWhileItEnds(t *testing.T) { // P4
 		}
 	})
 }
+
+// The oldest is the one that could go first and has not ended, whatever it waits for now.
+// What waits for its NotBefore is not late: it counts from then on.
+func TestOldest(t *testing.T) { // P4
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		want := func(what string, at time.Time) {
+			t.Helper()
+			synctest.Wait()
+			if got := b.Stats("main").Oldest; !got.Equal(at) {
+				t.Errorf("%s: the oldest could go at %v, want %v", what, got, at)
+			}
+		}
+		want("nothing waits", time.Time{})
+		start := time.Now()
+		l.acceptIn(time.Hour, message.Token("tokA"), 0, -1)
+		want("it waits for its time", time.Time{})
+		time.Sleep(time.Minute)
+		l.accept("tokB", 7, -1)
+		time.Sleep(time.Minute)
+		l.accept("tokC", 7, -1)
+		want("behind nothing", start.Add(time.Minute))
+		expect(t, "taken", take(b, 1), 2)
+		want("in flight", start.Add(time.Minute))
+		b.Answered("main", 2, unavailable)
+		want("it is to be sent again", start.Add(time.Minute))
+		time.Sleep(2 * time.Hour)
+		expect(t, "taken", take(b, 2), 1, 2)
+		b.Answered("main", 2, acked)
+		want("in its group behind one that has ended", start.Add(2*time.Minute))
+		expect(t, "taken", take(b, 1), 3)
+		b.Answered("main", 3, acked)
+		want("one whose time has come since", start.Add(time.Hour))
+		b.Answered("main", 1, acked)
+		want("all have ended", time.Time{})
+	})
+}

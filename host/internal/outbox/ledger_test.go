@@ -53,6 +53,7 @@ type ledger struct {
 	last      uint64
 	pending   map[uint64]entry.Downstream
 	bodies    map[uint64]message.Checked
+	since     map[uint64]time.Time
 	ends      []entry.End
 	postponed []postponed
 	hold      bool // Finish commits at release
@@ -72,7 +73,7 @@ type postponed struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Checked{}, out: map[uint64]bool{}}
+	return &ledger{changed: make(chan struct{}), pending: map[uint64]entry.Downstream{}, bodies: map[uint64]message.Checked{}, since: map[uint64]time.Time{}, out: map[uint64]bool{}}
 }
 
 // accept stores one for token in group; ttl < 0 is none.
@@ -98,7 +99,10 @@ func (l *ledger) acceptIn(wait time.Duration, to message.Target, group uint64, t
 	if wait > 0 {
 		d.Due, d.Early = time.Now().Add(wait), true
 	}
-	l.pending[d.Seq], l.bodies[d.Seq] = d, m
+	l.pending[d.Seq], l.bodies[d.Seq], l.since[d.Seq] = d, m, time.Now()
+	if d.Early {
+		l.since[d.Seq] = d.Due
+	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return d.Seq
@@ -120,6 +124,15 @@ func (l *ledger) DownstreamsChanged() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.changed
+}
+
+func (l *ledger) DownstreamSince(seq uint64) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, pending := l.pending[seq]; !pending {
+		return time.Time{}
+	}
+	return l.since[seq]
 }
 
 func (l *ledger) Take(seq uint64) (message.Checked, error) {

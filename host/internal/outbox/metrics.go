@@ -24,7 +24,8 @@ func newMetrics(reg prometheus.Registerer, b *Outbox) *metrics {
 	}
 	gauge := func(name, help string, value func(Stats) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
-			return float64(value(b.Stats()))
+			all, _ := b.stats(nil)
+			return float64(value(all))
 		})
 	}
 	reg.MustRegister(m.outcomes, m.nacks,

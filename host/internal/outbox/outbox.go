@@ -41,7 +41,8 @@ import (
 type Ledger interface { //house:wide what is read of a downstream and how it ends: every user needs both
 	Downstreams(after uint64, max int) []entry.Downstream
 	DownstreamsChanged() <-chan struct{}
-	Canceled() (seqs []uint64) // that ended since the last call, because they were canceled or replaced
+	DownstreamSince(seq uint64) time.Time // from when on it could go; zero: it is not pending any more
+	Canceled() (seqs []uint64)            // that ended since the last call, because they were canceled or replaced
 	Take(seq uint64) (message.Checked, error)
 	Finish(e entry.End, done func(error))
 	Postpone(seq uint64, due time.Time, attempts int, code string, done func(error))
@@ -235,7 +236,7 @@ func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Ou
 				b.unreadable(it, err)
 				continue
 			}
-			g := entry.Outgoing{Seq: it.Seq, Message: m, Attempt: it.writes} // its taker alone changes writes
+			g := entry.Outgoing{Seq: it.Seq, Message: m, Attempt: int(it.writes)} // its taker alone changes writes
 			if m.Options.TTL != nil {
 				g.TTL = flow.Remaining(time.Now(), it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
 			}

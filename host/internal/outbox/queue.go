@@ -25,6 +25,7 @@ type queue struct {
 	later    heap // wait until they are due, soonest first
 	early    int  // of these, how many wait for their NotBefore
 	expiring heap // can expire, soonest first: those in flight can't
+	line     line // all that could go before now, whatever it waits for
 	groups   map[uint64]*group
 	pending  int         // without an outcome on disk
 	held     map[int]int // of these, in flight, by connection; none is 0
@@ -212,6 +213,7 @@ func (q *queue) put(it *item, now time.Time) {
 	}
 	if !it.Due.After(now) {
 		it.unread, it.Early = false, false
+		q.line.add(it)
 	}
 	if r := q.route(it); r != nil {
 		r.ready.add(it)
@@ -274,7 +276,7 @@ func (q *queue) putBack(it *item, now time.Time) {
 func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
 	q.release(it, now)
 	it.state, it.Early = ending, false
-	e.Seq, e.Attempts = it.Seq, it.writes
+	e.Seq, e.Attempts = it.Seq, int(it.writes)
 	return e
 }
 

@@ -14,6 +14,7 @@ type Stats struct {
 	Ready   int       // may go as soon as a connection, or the route of its device, has room
 	Later   int       // wait until they are due: after a refusal, because their target rests, or for their NotBefore
 	Early   int       // of these, those that wait for their NotBefore
+	Oldest  time.Time // from when on the first of them could go; one that waits for its NotBefore doesn't count; zero for none
 	Next    time.Time // when the first of them may go; zero for none
 	Taken   int       // with a connection or a route
 	Routes  int       // devices that are connected by themselves
@@ -29,16 +30,29 @@ type Stats struct {
 
 // Stats are those of these senders, by id, or of all.
 func (b *Outbox) Stats(senders ...string) Stats {
+	all, oldest := b.stats(senders)
+	for _, seq := range oldest { // without mu: it may read the disk
+		if since := b.o.Ledger.DownstreamSince(seq); !since.IsZero() && (all.Oldest.IsZero() || since.Before(all.Oldest)) {
+			all.Oldest = since
+		}
+	}
+	return all
+}
+
+// stats are Stats without Oldest, and the seq of each sender's oldest.
+func (b *Outbox) stats(senders []string) (all Stats, oldest []uint64) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(senders) == 0 {
 		senders = slices.Collect(maps.Keys(b.queues))
 	}
-	var all Stats
 	for _, id := range senders {
 		q := b.queue(id)
 		all.Pending += q.pending
+		if q.line.first != nil {
+			oldest = append(oldest, q.line.first.Seq)
+		}
 		all.Ready += len(q.ready.items) + len(q.suspects.items)
 		for _, r := range q.routes {
 			all.Ready += len(r.ready.items)
@@ -68,7 +82,7 @@ func (b *Outbox) Stats(senders ...string) Stats {
 			}
 		}
 	}
-	return all
+	return all, oldest
 }
 
 // Senders are the ids of the senders that have anything pending, sorted.

@@ -19,6 +19,7 @@ type Session struct {
 	Unusable     uint64            `json:"unusable"`               // not understood; those with an id are dead letters
 	TooLarge     uint64            `json:"too_large"`              // stanzas over max_stanza, skipped
 	Waiting      int               `json:"waiting"`                // downstreams without an outcome
+	Oldest       time.Time         `json:"oldest,omitzero"`        // of these, when the first was stored; one with a not_before counts from then on
 	Later        int               `json:"later"`                  // of these, those that wait for a time: for a retry, because their target gets too many, or for their own
 	Early        int               `json:"early"`                  // of these, those that wait for their own: they were sent with a not_before
 	NextTry      time.Time         `json:"next_try,omitzero"`      // when the first of them may go

@@ -17,6 +17,9 @@ type Work struct {
 	LastTry       time.Time      `json:"last_try,omitzero"`        // when the last of them is tried again
 	Pending       int            `json:"pending"`                  // events stored and not handled
 	InFlight      int            `json:"in_flight"`                // of these, given to the plugin
+	Oldest        time.Time      `json:"oldest,omitzero"`          // of the pending events, when the first was stored
+	HandlingP50   float64        `json:"handling_p50_ms"`          // from giving out an event to the plugin's result, over the last 5 to 10 minutes
+	HandlingP99   float64        `json:"handling_p99_ms"`          // 1 % take longer
 	Lanes         int            `json:"lanes"`                    // lanes with something pending
 	Stuck         int            `json:"stuck"`                    // handlers that run longer than handler_timeout
 	StuckHandlers []StuckHandler `json:"stuck_handlers,omitempty"` // of these, the ten that began first

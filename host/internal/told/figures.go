@@ -28,6 +28,17 @@ func Short(d time.Duration) string {
 	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
+// Millis is a number of milliseconds for a table: "0.35ms", "12ms", "3.4s"; "" for zero.
+func Millis(ms float64) string {
+	switch {
+	case ms <= 0:
+		return ""
+	case ms < 1000:
+		return fmt.Sprintf("%.3gms", ms)
+	}
+	return fmt.Sprintf("%.3gs", ms/1000)
+}
+
 // Size is a number of bytes for a person: "13.2 GiB".
 func Size(n int64) string {
 	const step = 1024
