@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"balhost/host/internal/credential"
@@ -22,7 +21,6 @@ const (
 	mostDevices = 20                  // a user. Spec: fcm-v1-and-gateway.md C4
 	unused      = 30 * 24 * time.Hour // then a device's place may go to a new one: FCM calls such an install stale (A2)
 	noteUse     = 24 * time.Hour      // how often the use of a device is written down
-	mostCached  = 100_000             // bindings in memory
 	bindTries   = 10                  // commits that others may overtake
 	countParts  = 256                 // keys that count bindings, so that commits seldom meet at one
 	mostOfPart  = 1_000_000 / countParts
@@ -41,15 +39,7 @@ type bindings struct {
 	state  State
 	sender string
 	most   int // devices of one part
-
-	mu     sync.Mutex // guards cached
-	cached map[string]use
-}
-
-// use says which user a from is bound to, and when that was last written down.
-type use struct {
-	owner
-	at time.Time
+	memory bindingMemory
 }
 
 // boundDevices are the value of a user's key.
@@ -69,7 +59,7 @@ type owner struct {
 }
 
 func newBindings(state State, sender string) *bindings {
-	return &bindings{state: state, sender: sender, most: mostOfPart, cached: map[string]use{}}
+	return &bindings{state: state, sender: sender, most: mostOfPart, memory: bindingMemory{known: map[string]use{}}}
 }
 
 // bindingCount is the value of a key that counts.
@@ -87,62 +77,66 @@ var errBindings = &credential.Unavailable{Why: "the devices of users can't be st
 // [*credential.Unavailable]. It waits for the commit.
 func (b *bindings) bind(ctx context.Context, user, from string) error {
 	now := time.Now()
-	if b.knows(from, owner{User: user}, now) {
+	if b.memory.knows(from, owner{User: user}, now) {
 		return nil
 	}
 	for range bindTries {
-		c, bound, err := b.plan(user, from, now)
+		c, bound, gone, err := b.plan(user, from, now)
 		if err != nil {
 			return err
 		}
-		err = b.commit(ctx, c)
+		err = b.commit(ctx, c, func() {
+			if gone != "" {
+				b.memory.forget(gone)
+			}
+			b.memory.remember(from, use{owner{User: user}, now})
+		})
 		switch {
 		case errors.Is(err, entry.ErrConflict):
 			continue
 		case err != nil && !bound: // where it was bound before, only its use is not written down
 			return errBindings
 		}
-		b.remember(from, use{owner{User: user}, now})
 		return nil
 	}
 	return errBindings
 }
 
-// plan is what is to be committed. bound reports whether from was the user's before.
-func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, bound bool, err error) {
+// plan is what is to be committed. bound reports whether from was the user's before. gone is
+// the device that loses its place, or "".
+func (b *bindings) plan(user, from string, now time.Time) (c entry.Changes, bound bool, gone string, err error) {
 	fromKey, userKey := b.fromKey(from), b.userKey(user)
 	var who owner
 	var all boundDevices
 	if b.get(&c, fromKey, &who) != nil || b.get(&c, userKey, &all) != nil {
-		return c, false, errBindings
+		return c, false, "", errBindings
 	}
 	switch none := (owner{}); who {
 	case owner{User: user}:
 		bound = true
 	case none:
 	default:
-		return c, false, &credential.NotAllowed{Why: "this from belongs to another user: when somebody else signs in on a device, let the app get a new FID or token first, and send that as from"}
+		return c, false, "", &credential.NotAllowed{Why: "this from belongs to another user: when somebody else signs in on a device, let the app get a new FID or token first, and send that as from"}
 	}
-	gone, err := all.use(from, now)
+	gone, err = all.use(from, now)
 	if err == nil && !bound {
 		err = b.count(&c, fromKey, 1)
 	}
 	if err != nil {
-		return c, false, err
+		return c, false, "", err
 	}
 	c.Writes = append(c.Writes, entry.Write{Key: fromKey, Value: marshal(owner{User: user})}, entry.Write{Key: userKey, Value: marshal(all)})
 	if gone == "" {
-		return c, bound, nil
+		return c, bound, "", nil
 	}
 	if b.get(&c, b.fromKey(gone), &who) != nil {
-		return c, false, errBindings
+		return c, false, "", errBindings
 	}
 	if who == (owner{User: user}) {
 		c.Writes = append(c.Writes, entry.Write{Key: b.fromKey(gone)})
-		b.forget(gone)
-		return c, bound, b.count(&c, b.fromKey(gone), -1)
+		return c, bound, gone, b.count(&c, b.fromKey(gone), -1)
 	}
-	return c, bound, nil
+	return c, bound, "", nil
 }
 
 // count adds to the count of a device's part what c changes. One more is refused when the
@@ -177,40 +171,34 @@ func (b *bindings) get(c *entry.Changes, key string, into any) error {
 // fix makes from one that no user can have, because a credential has it in it. If a user
 // had it, that user loses it. It waits for the commit.
 func (b *bindings) fix(ctx context.Context, from string) error {
-	now := time.Now()
-	if b.knows(from, owner{Fixed: true}, now) {
+	fixed := use{owner{Fixed: true}, time.Now()}
+	if b.memory.knows(from, fixed.owner, fixed.at) {
 		return nil
 	}
 	for range bindTries {
 		var c entry.Changes
 		var who owner
-		key := b.fromKey(from)
+		key, since := b.fromKey(from), b.memory.forgotten()
 		err := b.get(&c, key, &who)
-		if err == nil && !who.Fixed {
+		switch {
+		case err != nil:
+		case who.Fixed:
+			b.memory.rememberRead(since, from, fixed)
+		default:
 			if who.User != "" {
 				err = errors.Join(b.drop(&c, who.User, from), b.count(&c, key, -1))
 			}
-			c.Writes = append(c.Writes, entry.Write{Key: key, Value: marshal(owner{Fixed: true})})
-			err = cmp.Or(err, b.commit(ctx, c))
+			c.Writes = append(c.Writes, entry.Write{Key: key, Value: marshal(fixed.owner)})
+			err = cmp.Or(err, b.commit(ctx, c, func() { b.memory.remember(from, fixed) }))
 		}
 		switch {
-		case errors.Is(err, entry.ErrConflict):
-			continue
-		case err != nil:
+		case err == nil:
+			return nil
+		case !errors.Is(err, entry.ErrConflict):
 			return errBindings
 		}
-		b.remember(from, use{owner{Fixed: true}, now})
-		return nil
 	}
 	return errBindings
-}
-
-// knows reports whether memory has that from is who's, and that its use is written down.
-func (b *bindings) knows(from string, who owner, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	known, ok := b.cached[from]
-	return ok && known.owner == who && now.Sub(known.at) < noteUse
 }
 
 // use notes that a device is used now. gone is the one whose place it takes, or "".
@@ -236,34 +224,22 @@ func (d *boundDevices) use(from string, now time.Time) (gone string, err error) 
 	return gone, nil
 }
 
-// commit waits until c is on disk.
-func (b *bindings) commit(ctx context.Context, c entry.Changes) error {
+// commit waits until c is on disk. then is called at that time, in the order of the commits
+// and even if ctx has ended, so what it does to memory is in their order too.
+func (b *bindings) commit(ctx context.Context, c entry.Changes, then func()) error {
 	done := make(chan error, 1)
-	b.state.Update(StateOwner, c, func(err error) { done <- err })
+	b.state.Update(StateOwner, c, func(err error) {
+		if err == nil {
+			then()
+		}
+		done <- err
+	})
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-func (b *bindings) remember(from string, u use) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if _, known := b.cached[from]; !known && len(b.cached) >= mostCached {
-		for some := range b.cached { // any: it is read from the state again
-			delete(b.cached, some)
-			break
-		}
-	}
-	b.cached[from] = u
-}
-
-func (b *bindings) forget(from string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.cached, from)
 }
 
 // longUser is from which length on a user is named by its hash: keys are bounded.

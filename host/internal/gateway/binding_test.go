@@ -23,6 +23,7 @@ type store struct {
 	at     map[string]uint64
 	wrong  error // of every Update
 	writes int
+	told   chan struct{} // closed when the last Update's done has returned
 }
 
 func newStore() *store {
@@ -77,7 +78,15 @@ func (s *store) Update(owner string, c entry.Changes, done func(error)) {
 			s.values[w.Key] = w.Value
 		}
 	}
-	go done(err)
+	before, told := s.told, make(chan struct{})
+	s.told = told
+	go func() { // in the order of the commits
+		defer close(told)
+		if before != nil {
+			<-before
+		}
+		done(err)
+	}()
 }
 
 func (s *store) fails(err error) {
@@ -312,11 +321,11 @@ func TestBindingsWithoutRoom(t *testing.T) {
 		if err := b.bind(t.Context(), "alice", "fid-2"); !errors.As(err, new(*credential.Unavailable)) {
 			t.Errorf("a new one: %v", err)
 		}
-		for n := range mostCached + 10 {
-			b.remember(fmt.Sprint(n), use{owner{User: "u"}, time.Now()})
+		for n := range mostKnown + 10 {
+			b.memory.remember(fmt.Sprint(n), use{owner{User: "u"}, time.Now()})
 		}
-		if len(b.cached) != mostCached {
-			t.Errorf("%d are cached", len(b.cached))
+		if len(b.memory.known) != mostKnown {
+			t.Errorf("%d are known", len(b.memory.known))
 		}
 	})
 }

@@ -102,10 +102,7 @@ func (g *Gateway) Unbind(ctx context.Context, from string) (had bool, err error)
 		if err != nil {
 			return false, err
 		}
-		err = b.commit(ctx, c)
-		if err == nil {
-			b.forget(from)
-		}
+		err = b.commit(ctx, c, func() { b.memory.forget(from) })
 		if !errors.Is(err, entry.ErrConflict) {
 			return err == nil, err
 		}

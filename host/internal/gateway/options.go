@@ -48,7 +48,8 @@ type Outbox interface { //house:wide a route lives, is asked, and is answered fo
 	Return(sender string, seqs []uint64, end flow.End) (blamed bool)
 }
 
-// State keeps what is bound to a user: its devices.
+// State keeps what is bound to a user: its devices. It calls the done functions of Update
+// in the order of the commits, one after the other.
 type State interface {
 	Get(owner, key string) (value json.RawMessage, version uint64, err error)
 	List(owner string, s entry.Span) (entry.Listing, error)
