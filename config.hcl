@@ -139,7 +139,17 @@ ledger {
 
 admin {
   listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; an address that other machines can reach needs a token
-  token  = env("BALHOST_ADMIN_TOKEN", "")   # when it is not empty, every request must have it
+  token  = env("BALHOST_ADMIN_TOKEN", "")   # of the role admin; when it is not empty, or a token block is there, every request must have a token
+
+# token "grafana" {                         # one for each person or program, by the name that the audit log shows; a reload takes changed ones at once
+#   role   = "read"                         # example: read sees state, lists and metrics; operate also payloads, and may send, cancel, replay, retry and pause; admin may all
+#   secret = env("GRAFANA_TOKEN")           # example: at least 16 random bytes: openssl rand -hex 32
+# }
+#
+# tls {                                     # then clients ask at https://…; without this block it is plain HTTP
+#   cert_file = "tls.crt"                   # example: PEM, the whole chain; watched and read again, without a reload
+#   key_file  = "tls.key"                   # example: PEM, its private key
+# }
 }
 
 log {

@@ -213,6 +213,9 @@ func (f *findings) look(cfg config.Config) {
 			f.lookAtGateway(s.Name, *s.Gateway, time.Now())
 		}
 	}
+	for _, weak := range cfg.Admin.Warnings() {
+		f.note("%s", weak)
+	}
 	slices.Sort(f.Notes)
 }
 

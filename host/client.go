@@ -48,7 +48,7 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(a.Listen, a.Token.Reveal()), nil
+	return admin.NewClient(a.Listen, cmp.Or(a.Best().Reveal(), os.Getenv("BALHOST_ADMIN_TOKEN"))), nil
 }
 
 // ask makes a command's code of do, which gets a client of the running host.

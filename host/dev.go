@@ -164,7 +164,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	phones.handle(mux)
 	gateway.handle(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Token.Reveal())
+	client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Best().Reveal())
 	defer client.Close()
 
 	g, ctx := errgroup.WithContext(ctx)

@@ -19,7 +19,7 @@ import (
 // A page in a browser on this machine can reach loopback; it gets nothing.
 func TestBrowsersAreRefused(t *testing.T) {
 	open := serve(t, &host{}, Options{})
-	locked := serve(t, &host{}, Options{Token: "s3cret"})
+	locked := serve(t, &host{}, Options{Tokens: testTokens})
 	bearer := "Bearer s3cret"
 	port := open.Addr()[strings.LastIndex(open.Addr(), ":"):]
 	for _, tc := range []struct {

@@ -101,8 +101,11 @@ type Reloaded struct {
 
 // Options are what [Listen] needs.
 type Options struct {
-	Listen    string // "127.0.0.1:8765" or "unix:/path"
-	Token     string // if set, every request except /livez and /readyz must carry it
+	Listen string // "127.0.0.1:8765" or "unix:/path"
+	// Tokens are those of the config that is in force; nil stands for none. With any, every
+	// request must have one, except probes and the login. Without any, whoever can connect
+	// has the role admin.
+	Tokens    func() []Token
 	Functions Functions
 	Metrics   prometheus.Gatherer
 	Log       hclog.Logger

@@ -29,6 +29,7 @@ const (
 // api turns requests into calls of the host's functions.
 type api struct {
 	Functions
+	door    *door
 	metrics prometheus.Gatherer
 	log     hclog.Logger
 	streams *streams

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,12 +11,11 @@ import (
 	"balhost/host/internal/config"
 )
 
-// guard finds out who calls. It rejects web pages: a page in a
-// browser on this machine can reach loopback too.
+// guard finds out who calls. It rejects web pages of others: a page in a browser on
+// this machine can reach loopback too.
 type guard struct {
-	token string // "": none is needed
-	unix  bool   // a socket's file mode says who may connect
-	next  http.Handler
+	door *door
+	next http.Handler
 }
 
 func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -26,16 +23,33 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		readWithin(w, requestLimit)
 	}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	switch {
-	case g.rebound(r):
+	protect(w.Header(), apiPolicy)
+	if g.door.rebound(r) {
 		fail(w, http.StatusForbidden, fmt.Errorf("host %q is not a name of this machine: ask for 127.0.0.1 or localhost", r.Host))
-	case foreign(r):
-		fail(w, http.StatusForbidden, fmt.Errorf("a page of another site sent this request; this API is for programs on this machine"))
-	default:
-		g.next.ServeHTTP(w, g.caller(r).with(r))
+		return
 	}
+	who, err := g.door.caller(r)
+	who.wrong = err
+	g.next.ServeHTTP(w, who.with(r))
+}
+
+// What browsers may do with an answer. An answer of the API is no page. A page gets all
+// that it needs from this host, and nothing from a text within it.
+const (
+	apiPolicy  = "default-src 'none'; frame-ancestors 'none'"
+	pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+// protect tells browsers what they may do with an answer. The referrer stays within this
+// host; without any, forms would be sent with the origin "null".
+func protect(h http.Header, policy string) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
 }
 
 // readWithin and writeWithin limit the time to read a body and to write an answer; 0
@@ -58,8 +72,8 @@ func deadline(limit time.Duration) time.Time {
 // rebound reports DNS rebinding: a browser came here through the name of another
 // site that now points to this machine. With a token this does no harm, because the
 // page doesn't know the token.
-func (g guard) rebound(r *http.Request) bool {
-	return !g.unix && g.token == "" && !config.Loopback(hostname(r.Host))
+func (d *door) rebound(r *http.Request) bool {
+	return !d.unix && d.open() && !config.Loopback(hostname(r.Host))
 }
 
 // foreign reports whether a page of another origin sent this request. Programs send
@@ -78,17 +92,10 @@ func foreign(r *http.Request) bool {
 	return err != nil || u.Host != r.Host
 }
 
-// caller is who sent r.
-func (g guard) caller(r *http.Request) caller {
-	if g.token == "" {
-		return caller{role: Admin}
-	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.token)) // equal lengths: the time to compare reveals nothing
-	if !ok || subtle.ConstantTimeCompare(a[:], b[:]) != 1 {
-		return caller{}
-	}
-	return caller{who: "token", role: Admin}
+// visit reports whether a person follows a link in r. That may come from another site,
+// because a page shows itself to nobody else.
+func visit(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // hostname is the name in a Host header, without port and brackets.

@@ -57,7 +57,7 @@ func TestLongAnswersAreNotCut(t *testing.T) {
 		})
 		l := once{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
 		l.close = sync.OnceFunc(func() { close(l.closed) })
-		server := &http.Server{Handler: guard{unix: true, next: mux}, ReadHeaderTimeout: 5 * time.Second}
+		server := &http.Server{Handler: guard{&door{unix: true, tokens: noTokens}, mux}, ReadHeaderTimeout: 5 * time.Second}
 		go server.Serve(l)
 		defer server.Close()
 		conn, theirs := net.Pipe()

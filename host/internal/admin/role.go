@@ -36,8 +36,10 @@ func ParseRole(name string) (Role, error) {
 
 // caller is who sent a request.
 type caller struct {
-	who  string // for the audit log; "": nobody knows
-	role Role
+	who   string // for the audit log; "": nobody knows
+	role  Role
+	wrong error  // why it has no role; nil: it sent no token, or has one
+	login string // the id of the browser's login; "": it is none
 }
 
 type callerKey struct{}

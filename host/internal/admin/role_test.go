@@ -13,7 +13,7 @@ import (
 
 // testAPI is the API of a host without a guard.
 func testAPI(h *host) api {
-	return api{Functions: h.functions(), metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger()}
+	return api{door: &door{tokens: noTokens}, Functions: h.functions(), metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger()}
 }
 
 // wildcard matches what stands for a name in a route's pattern.
@@ -88,3 +88,6 @@ func TestQueriesAreChecked(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// testTokens is one token of the role admin.
+func testTokens() []Token { return []Token{{Role: Admin, Secret: "s3cret"}} }

@@ -1,16 +1,25 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 )
 
 // serve answers r for a route: only callers with its role get there, and only with a
 // query that it knows.
 func (a api) serve(to route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if to.page {
+			protect(w.Header(), pagePolicy)
+		}
+		if foreign(r) && !(to.page && visit(r)) {
+			fail(w, http.StatusForbidden, errForeign)
+			return
+		}
 		if need := to.needs(r); !a.may(r, need) {
-			refuse(w, r, need)
+			a.refuse(w, r, to, need)
 			return
 		}
 		if !to.loose {
@@ -22,6 +31,9 @@ func (a api) serve(to route) http.Handler {
 		to.handler.ServeHTTP(w, recorded(r))
 	})
 }
+
+// errForeign says that another site sent a request.
+var errForeign = errors.New("a page of another site sent this request; this API is for programs, and for the pages of this host")
 
 // needs is the role that the caller of r needs: the path's, or that of a parameter
 // which is in the query.
@@ -39,12 +51,35 @@ func (to route) needs(r *http.Request) Role {
 	return need
 }
 
-// refuse answers a caller without the role.
-func refuse(w http.ResponseWriter, r *http.Request, need Role) {
-	if callerOf(r).role == Anyone {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		fail(w, http.StatusUnauthorized, fmt.Errorf("%s %s needs the role %s: send a token of the config's admin block that has it: Authorization: Bearer TOKEN", r.Method, r.URL.Path, need))
+// refuse answers a caller without the role that it needs.
+func (a api) refuse(w http.ResponseWriter, r *http.Request, to route, need Role) {
+	code, err := need.missing(r)
+	if soon := (tooSoon{}); errors.As(err, &soon) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(soon.wait.Seconds())+1))
+	}
+	if to.page {
+		a.refusePage(w, r, code, err)
 		return
 	}
-	fail(w, http.StatusForbidden, fmt.Errorf("%s %s needs the role %s, and your token has %s: use a token of the config's admin block that has it", r.Method, r.URL.Path, need, callerOf(r).role))
+	if code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	fail(w, code, err)
+}
+
+// missing says that the caller of r has not the role, and what to do.
+func (need Role) missing(r *http.Request) (code int, err error) {
+	c, what := callerOf(r), fmt.Sprintf("%s %s needs the role %s", r.Method, r.URL.Path, need)
+	const how = "a token of the config's admin block that has it"
+	switch {
+	case errors.As(c.wrong, new(tooSoon)):
+		return http.StatusTooManyRequests, fmt.Errorf("%s, and %w", what, c.wrong)
+	case errors.Is(c.wrong, errCrossed):
+		return http.StatusForbidden, c.wrong
+	case c.wrong != nil:
+		return http.StatusUnauthorized, fmt.Errorf("%s, and %w: send %s: Authorization: Bearer TOKEN", what, c.wrong, how)
+	case c.role == Anyone:
+		return http.StatusUnauthorized, fmt.Errorf("%s: send %s: Authorization: Bearer TOKEN", what, how)
+	}
+	return http.StatusForbidden, fmt.Errorf("%s, and your token has %s: use %s", what, c.role, how)
 }

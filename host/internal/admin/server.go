@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,11 +38,14 @@ func Listen(o Options) (*Server, error) {
 		return nil, err
 	}
 	l := limit(&short{Listener: opened, log: o.Log}, maxConns)
-	s := &Server{api: api{Functions: o.Functions, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
+	d := &door{unix: l.Addr().Network() == "unix", tokens: o.Tokens}
+	if d.tokens == nil {
+		d.tokens = noTokens
+	}
+	s := &Server{api: api{Functions: o.Functions, door: d, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
-	g := guard{token: o.Token, unix: l.Addr().Network() == "unix", next: s.handler()}
 	s.http = &http.Server{
-		Handler:           g,
+		Handler:           guard{d, s.handler()},
 		ConnState:         l.changed,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -91,21 +95,17 @@ func (s *Server) Close() error { return s.listener.Close() }
 // handler answers the requests that the guard lets through.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range s.api.routes() {
+	for _, r := range slices.Concat(s.api.routes(), s.api.pages()) {
 		mux.Handle(r.pattern, s.api.serve(r))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if !s.api.may(r, Read) {
-			refuse(w, r, Read)
-			return
-		}
+	mux.Handle("/", s.api.serve(on("/", Read, "", func(w http.ResponseWriter, r *http.Request) {
 		if allowed := methods(mux, r); allowed != "" {
 			w.Header().Set("Allow", allowed)
 			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not allowed on %s: use %s", r.Method, r.URL.Path, allowed))
 			return
 		}
 		s.api.unknown(w, r)
-	})
+	}).anyQuery()))
 	return mux
 }
 

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -126,24 +125,6 @@ func (c *checker) ledger(b fileLedger) Ledger {
 		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake must stop before the process ends", size(l.DiskHard), size(l.DiskSoft))
 	}
 	return l
-}
-
-func (c *checker) admin(b fileAdmin) Admin {
-	a := Admin{Listen: c.text(b.Listen, DefaultAdmin().Listen), Token: c.secretOrNone(b.Token)}
-	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
-		a.Listen = "unix:" + c.socket(b.Listen, path)
-		return a
-	}
-	if host, ok := c.hostPort(b.Listen, a.Listen, 0); ok && !Loopback(host) && a.Token == "" {
-		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
-	}
-	return a
-}
-
-// Loopback reports whether only this machine can reach host.
-func Loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 func (c *checker) log(b fileLog) Log {

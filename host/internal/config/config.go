@@ -202,10 +202,19 @@ type Ledger struct {
 	Inodes      uint64        // free inodes: works like DiskSoft, and a tenth of it like DiskHard
 }
 
-// Admin is where the HTTP API listens.
+// Admin is where the HTTP API listens, and who may use it.
 type Admin struct {
-	Listen string // host:port, or "unix:" and an absolute path
-	Token  Secret // every request must carry it; "": none is needed
+	Listen            string  // host:port, or "unix:" and an absolute path
+	Token             Secret  // has the role admin; "": there is none
+	Tokens            []Token // of roles; with one of them or Token, every request must carry one
+	CertFile, KeyFile string  // "": no TLS
+}
+
+// Token lets whoever has it use the HTTP API.
+type Token struct {
+	Name   string // for the audit log
+	Role   string // read, operate, admin
+	Secret Secret
 }
 
 // DefaultAdmin is the admin block of a file without one.

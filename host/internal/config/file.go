@@ -146,9 +146,18 @@ type fileLedger struct {
 }
 
 type fileAdmin struct {
+	Range  hcl.Range        `hcl:",def_range"`
+	Listen *hcl.Attribute   `hcl:"listen,optional"`
+	Token  *hcl.Attribute   `hcl:"token,optional"`
+	Tokens []fileToken      `hcl:"token,block"`
+	TLS    *fileCertificate `hcl:"tls,block"`
+}
+
+type fileToken struct {
+	Name   string         `hcl:"name,label"`
 	Range  hcl.Range      `hcl:",def_range"`
-	Listen *hcl.Attribute `hcl:"listen,optional"`
-	Token  *hcl.Attribute `hcl:"token,optional"`
+	Role   *hcl.Attribute `hcl:"role,optional"`
+	Secret *hcl.Attribute `hcl:"secret,optional"`
 }
 
 type fileLog struct {

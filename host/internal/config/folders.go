@@ -27,6 +27,11 @@ func (c *checker) folders(f file, cfg Config) {
 	case within(cfg.PluginsDir, data):
 		c.problem(at, "data_dir (%s) lies in plugins.dir (%s): give the host's data a folder beside it", data, cfg.PluginsDir)
 	}
+	named := map[*hcl.Attribute]string{}
+	certificateFiles(named, orEmpty(f.Admin).TLS, cfg.Admin.CertFile, cfg.Admin.KeyFile)
+	for i, s := range f.Sessions {
+		namedFiles(named, s, cfg.Sessions[i])
+	}
 	for _, name := range Own { // each of them may be a link to another place
 		own := filepath.Join(data, name)
 		if !within(data, cfg.PluginsDir) && (within(own, cfg.PluginsDir) || within(cfg.PluginsDir, own)) {
@@ -35,11 +40,9 @@ func (c *checker) folders(f file, cfg Config) {
 		if within(own, c.file()) {
 			c.problem(c.placeOf(f.DataDir, dir), "this file lies in %s, which is the host's own folder: move it out, or change data_dir", own)
 		}
-		for i, s := range f.Sessions {
-			for a, file := range namedFiles(s, cfg.Sessions[i]) {
-				if within(own, file) {
-					c.bad(a, "%s lies in the host's own folder: move the file; %s itself is a good place", file, data)
-				}
+		for a, file := range named {
+			if within(own, file) {
+				c.bad(a, "%s lies in the host's own folder: move the file; %s itself is a good place", file, data)
 			}
 		}
 		for _, l := range listeners(f, cfg) {
@@ -50,9 +53,8 @@ func (c *checker) folders(f file, cfg Config) {
 	}
 }
 
-// namedFiles are the keys that name a session's files, each with its path.
-func namedFiles(b fileSession, s Session) map[*hcl.Attribute]string {
-	files := map[*hcl.Attribute]string{}
+// namedFiles adds the keys that name a session's files, each with its path.
+func namedFiles(files map[*hcl.Attribute]string, b fileSession, s Session) {
 	if b.Gateway != nil {
 		gatewayFiles(files, *b.Gateway, *s.Gateway)
 	}
@@ -62,7 +64,6 @@ func namedFiles(b fileSession, s Session) map[*hcl.Attribute]string {
 	if b.FCMv1 != nil && b.FCMv1.CAFile != nil {
 		files[b.FCMv1.CAFile] = s.FCMv1.CAFile
 	}
-	return files
 }
 
 // placeOf is the place of the first attribute that exists, or the file's beginning.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -27,7 +28,7 @@ func (c *checker) gateway(session string, b fileGateway) *Gateway {
 		Rate:           int(c.number(b.Rate, 10, 1, 100_000)),
 	}
 	if b.TLS != nil {
-		g.CertFile, g.KeyFile = c.certificate(session, *b.TLS)
+		g.CertFile, g.KeyFile = c.certificate(fmt.Sprintf("tls in the gateway of session %q", session), *b.TLS)
 	} else if !local {
 		c.bad(b.Listen, "%s can be reached from other machines, so the gateway needs a block tls { cert_file = …, key_file = … }; without it, listen on 127.0.0.1 or on a unix socket, behind a proxy that has the certificate", listen)
 	}
@@ -66,11 +67,15 @@ func (c *checker) gatewayListen(a *hcl.Attribute) (listen string, local bool) {
 // maxPEM bounds a certificate's file. A chain of ten is a fiftieth of it.
 const maxPEM = 1 << 20
 
-// certificate is the paths of a certificate and its key. Both are read, so that a wrong
+// certificate is the paths of a certificate and its key; block names where they stand. Both are read, so that a wrong
 // one is found before anything starts (P10).
-func (c *checker) certificate(session string, b fileCertificate) (cert, key string) {
-	c.required(b.Range, b.CertFile, "tls in the gateway of session", session, "cert_file")
-	c.required(b.Range, b.KeyFile, "tls in the gateway of session", session, "key_file")
+func (c *checker) certificate(block string, b fileCertificate) (cert, key string) {
+	if b.CertFile == nil {
+		c.problem(b.Range, "%s has no cert_file", block)
+	}
+	if b.KeyFile == nil {
+		c.problem(b.Range, "%s has no key_file", block)
+	}
 	read := func(a *hcl.Attribute) (path string, pem []byte) {
 		if path = c.path(a, ""); path == "" {
 			if a != nil && len(c.text(a, "")) == 0 {
@@ -197,14 +202,19 @@ func everyone(host string) bool {
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
+// certificateFiles adds the keys that name a certificate and its key.
+func certificateFiles(files map[*hcl.Attribute]string, b *fileCertificate, cert, key string) {
+	if b != nil && b.CertFile != nil {
+		files[b.CertFile] = cert
+	}
+	if b != nil && b.KeyFile != nil {
+		files[b.KeyFile] = key
+	}
+}
+
 // gatewayFiles adds the keys that name a gateway's files.
 func gatewayFiles(files map[*hcl.Attribute]string, b fileGateway, g Gateway) {
-	if b.TLS != nil && b.TLS.CertFile != nil {
-		files[b.TLS.CertFile] = g.CertFile
-	}
-	if b.TLS != nil && b.TLS.KeyFile != nil {
-		files[b.TLS.KeyFile] = g.KeyFile
-	}
+	certificateFiles(files, b.TLS, g.CertFile, g.KeyFile)
 	for i, auth := range b.Auth {
 		if auth.JWKS != nil && !strings.Contains(g.Auth[i].JWKS, "://") {
 			files[auth.JWKS] = g.Auth[i].JWKS

@@ -29,16 +29,6 @@ func Load(path string) (Config, error) {
 	return Parse(path, src, os.LookupEnv)
 }
 
-// LoadAdmin reads only the admin block, for commands that ask a running host. The
-// rest may have mistakes, and its secrets may be missing. The host may be of an older
-// version, so the sessions may have the older form.
-func LoadAdmin(path string) (Admin, error) {
-	return loadPart(path, func(c *checker, f file) Admin {
-		c.problems = nil
-		return c.admin(orEmpty(f.Admin))
-	})
-}
-
 // LoadData reads data_dir and the ledger block, for commands that run without a host. They
 // need no secrets. An unknown key is an error here: it may be a misspelled data_dir. The
 // sessions may have the older form, as for LoadAdmin.

@@ -24,14 +24,18 @@ func readShipped(t *testing.T) []byte {
 	return src
 }
 
-// readManual is the shipped file with the session that is a comment there, and with the
-// files that it names.
+// readManual is the shipped file with the session and the admin block's rest that are
+// comments there, and with the files that it names.
 func readManual(t *testing.T) (path string, src []byte) {
 	t.Helper()
 	lines := strings.Split(string(readShipped(t)), "\n")
 	from, to := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "# session ") }), slices.Index(lines, "# }")
 	if from < 0 || to < from {
 		t.Fatal("no session is a comment")
+	}
+	admin := slices.Index(lines, "admin {")
+	for i := admin; lines[i] != "}"; i++ {
+		lines[i] = strings.TrimPrefix(lines[i], "#")
 	}
 	for i := from; i <= to; i++ {
 		lines[i] = strings.TrimPrefix(strings.TrimPrefix(lines[i], "#"), " ")
@@ -50,6 +54,11 @@ func readManual(t *testing.T) (path string, src []byte) {
 }
 
 func noEnv(string) (string, bool) { return "", false }
+
+// manualEnv has what the manual's examples take from the environment.
+func manualEnv(name string) (string, bool) {
+	return "a secret that is long enough", name == "GRAFANA_TOKEN"
+}
 
 // The shipped file works as it is.
 func TestShippedWorks(t *testing.T) {
@@ -85,7 +94,7 @@ func TestShippedStatesEveryKey(t *testing.T) {
 // its value an example: so the values that it states are the code's defaults.
 func TestShippedStatesTheDefaults(t *testing.T) {
 	path, src := readManual(t)
-	all, err := Parse(path, src, noEnv)
+	all, err := Parse(path, src, manualEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +103,7 @@ func TestShippedStatesTheDefaults(t *testing.T) {
 			lines := strings.Split(string(src), "\n")
 			_, comment, _ := strings.Cut(lines[a.line-1], "# ")
 			lines[a.line-1] = ""
-			without, err := Parse(path, []byte(strings.Join(lines, "\n")), noEnv)
+			without, err := Parse(path, []byte(strings.Join(lines, "\n")), manualEnv)
 			same := err == nil && cmp.Equal(all, without)
 			switch example := strings.HasPrefix(comment, "example"); {
 			case !example && !same:

@@ -41,6 +41,9 @@ func Run(ctx context.Context, cfg config.Config, o Options) error {
 	}
 	keepCrashes(cfg.DataDir, o.Log)
 	fewFiles(cfg, o.Log)
+	for _, weak := range cfg.Admin.Warnings() {
+		o.Log.Warn(weak)
+	}
 	if err := pluginhost.Sweep(cfg.DataDir); err != nil {
 		o.Log.Warn("unfinished copies of plugins could not be removed and take space on the disk", "err", err)
 	}

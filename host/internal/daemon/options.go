@@ -146,7 +146,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 func (h *host) apiOptions() admin.Options {
 	cfg := h.config()
 	return admin.Options{
-		Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Functions: h.functions(), Metrics: h.parts, Log: h.o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, Tokens: h.tokens, Functions: h.functions(), Metrics: h.parts, Log: h.o.Log.Named("admin"),
 	}
 }
 

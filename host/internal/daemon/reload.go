@@ -217,6 +217,7 @@ func (h *host) reconfigure(ctx context.Context, force bool) (changed []string, e
 		h.pace(now.ConnectRate)
 		changed = append(changed, fmt.Sprintf("connect_rate is %d", now.ConnectRate))
 	}
+	changed = append(changed, tokensChanged(before.Admin, now.Admin)...)
 	changed = append(changed, h.sessionsChanged(before.Sessions, now.Sessions, sessions)...)
 	if err := h.sessions.apply(ctx, sessions); err != nil {
 		return changed, err
@@ -248,7 +249,8 @@ func fixed(before, now config.Config) error {
 		{"plugins.max_size", before.PluginBytes, now.PluginBytes},
 		{"plugins.max_entries", before.PluginEntries, now.PluginEntries},
 		{"ledger", before.Ledger, now.Ledger},
-		{"admin", before.Admin, now.Admin},
+		{"admin.listen", before.Admin.Listen, now.Admin.Listen},
+		{"admin.tls", [2]string{before.Admin.CertFile, before.Admin.KeyFile}, [2]string{now.Admin.CertFile, now.Admin.KeyFile}},
 		{"log.format", before.Log.Format, now.Log.Format},
 	} {
 		if !reflect.DeepEqual(key.before, key.now) {

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Tokens have roles and names; what is wrong with one is said without showing it.
+func TestTokens(t *testing.T) {
+	env := func(name string) (string, bool) { return name + " has 16 bytes", name != "NOT_SET" }
+	admin := func(block string) (Config, error) {
+		return Parse("config.hcl", []byte(least+"admin {\n"+block+"\n}"), env)
+	}
+	cfg, err := admin(`token "ops@night" {
+  role   = "operate"
+  secret = env("OP")
+}
+token "grafana" {
+  role   = "read"
+  secret = env("GRAFANA")
+}
+listen = "0.0.0.0:8765"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Token{{"ops@night", "operate", "OP has 16 bytes"}, {"grafana", "read", "GRAFANA has 16 bytes"}}
+	if !slices.Equal(cfg.Admin.Tokens, want) || cfg.Admin.Best() != want[0].Secret || len(cfg.Admin.Secrets()) != 2 {
+		t.Errorf("%+v", cfg.Admin.Tokens)
+	}
+	if w := cfg.Admin.Warnings(); len(w) != 2 || !strings.Contains(w[0], `token "ops@night"`) || !strings.Contains(w[1], "no TLS") {
+		t.Errorf("%q", w)
+	}
+	for _, tc := range []struct{ block, want string }{
+		{"token \"a\" {\n secret = \"hunter2\"\n}", `token "a" has no role`},
+		{"token \"a\" {\n role = \"read\"\n}", `token "a" has no secret`},
+		{"token \"a\" {\n role = \"root\"\n secret = \"hunter2\"\n}", `"root" is not one of read, operate, admin`},
+		{"token \"a\" {\n role = \"read\"\n secret = \"\"\n}", "is empty"},
+		{"token \"a b\" {\n role = \"read\"\n secret = \"hunter2\"\n}", `"a b" can't be the name of a token`},
+		{"token = \"hunter2\"\ntoken \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}", `the token "a" is the same as token`},
+		{"token \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}\ntoken \"b\" {\n role = \"read\"\n secret = \"hunter2\"\n}", `the tokens "a" and "b" are the same`},
+		{"token \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}\ntoken \"a\" {\n role = \"read\"\n secret = \"hunter3\"\n}", `token "a" already has a block`},
+		{"tls {\n cert_file = \"none.pem\"\n}", "tls in the admin block has no key_file"},
+		{"listen = \"unix:a.sock\"\ntls {\n cert_file = \"none.pem\"\n key_file = \"none.key\"\n}", "a unix socket has no TLS"},
+	} {
+		_, err := admin(tc.block)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: %v", tc.block, err)
+		}
+	}
+}
+
+// A command needs neither the tokens of others nor the key of the certificate.
+func TestLoadAdminNeedsOnlyItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.hcl")
+	src := `admin {
+  listen = "10.0.0.1:8765"
+  token "others" {
+    role   = "admin"
+    secret = env("NOT_SET_HERE")
+  }
+  token "watch" {
+    role   = "read"
+    secret = "0123456789abcdef"
+  }
+  tls {
+    cert_file = "tls.crt"
+    key_file  = "not-for-you.key"
+  }
+}`
+	if err := os.WriteFile(path, []byte(src), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := LoadAdmin(path)
+	if err != nil || a.Best() != "0123456789abcdef" || a.CertFile != filepath.Join(filepath.Dir(path), "tls.crt") {
+		t.Errorf("%+v %v", a, err)
+	}
+}
