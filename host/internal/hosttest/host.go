@@ -26,6 +26,7 @@ import (
 	"balhost/host/internal/pluginhost"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Sessions []config.Session
 	Plugins  []*Plugin
 	Log      hclog.Logger
+	Answers  bool // API's functions that ask pluginhost answer too, and so does Metrics: there is one, without plugins
 
 	// These change what config.hcl has no keys for; nil changes nothing.
 	Session  func(*Host, *ccs.Options)
@@ -48,7 +50,8 @@ type Options struct {
 
 // Host is one life of a host, from Start to Stop or to a kill.
 type Host struct {
-	API      admin.Functions // but for those that ask pluginhost: Status, Live, Ready, Pause, Resume, Rollback
+	API      admin.Functions // without Options.Answers but for those that ask pluginhost: Status, Live, Ready, Pause, Resume, Rollback
+	Metrics  prometheus.Gatherer
 	Ledger   *ledger.Ledger
 	Dispatch *dispatch.Dispatcher
 	Link     *Link
@@ -214,10 +217,18 @@ func (h *Host) makers() daemon.Makers {
 		},
 		Plugins: func(o pluginhost.Options) (*pluginhost.Host, func(context.Context) error) {
 			h.to, h.names = o.Dispatcher, func() []string { return o.Sessions().Names() }
-			return pluginhost.New(o), func(ctx context.Context) error { return h.runPlugins(ctx, o.Plugin) }
+			host := pluginhost.New(o)
+			if h.o.Answers {
+				over, end := context.WithCancel(context.Background())
+				end()
+				if err := host.Run(over); err != nil { // from now on it answers that there are none
+					o.Log.Error("run a pluginhost without plugins", "err", err)
+				}
+			}
+			return host, func(ctx context.Context) error { return h.runPlugins(ctx, o.Plugin) }
 		},
 		API: func(o admin.Options) (daemon.API, error) {
-			h.API = o.Functions
+			h.API, h.Metrics = o.Functions, o.Metrics
 			return noAPI{h.hungUp}, nil
 		},
 	}

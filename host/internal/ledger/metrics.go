@@ -43,6 +43,9 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	gauge("balhost_ledger_downstreams_pending", "Downstreams without an outcome.", func() float64 { return float64(l.Counts().Downstreams) })
 	gauge("balhost_ledger_timers_waiting", "Timers of plugins that are not due yet.", func() float64 { return float64(l.Counts().Timers) })
 	gauge("balhost_ledger_dead_letters", "Dead letters.", func() float64 { return float64(l.Counts().Dead) })
+	if files, ok := l.journal.(interface{ Size() int64 }); ok {
+		gauge("balhost_ledger_journal_bytes", "Bytes of the journal's files, those that are ready for the next commits included.", func() float64 { return float64(files.Size()) })
+	}
 	gauge("balhost_ledger_full", "1 while the disk is at its soft limit.", func() float64 {
 		if l.Full() {
 			return 1
@@ -57,6 +60,7 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	}
 	counter("balhost_ledger_accepted_total", "Upstreams and receipts stored.", func() uint64 { return l.Counts().Accepted })
 	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func() uint64 { return l.Counts().Duplicates })
+	counter("balhost_ledger_sent_total", "Downstreams stored.", func() uint64 { return l.Counts().Sent })
 	counter("balhost_ledger_handled_total", "Events handled.", func() uint64 { return l.Counts().Handled })
 	counter("balhost_ledger_died_total", "Events that became dead letters.", func() uint64 { return l.Counts().Died })
 	counter("balhost_ledger_clock_steps_total", "How often the wall clock was set by more than 10 s while the host ran.", l.clock.set.Load)
