@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -172,25 +171,15 @@ func (b *backupFile) drop() {
 
 // watchProgress shows on a terminal how much of a backup is done; -1 clears the line.
 func watchProgress(cmd *cobra.Command) func(done, about int64) {
-	if !isTerminal(os.Stderr) || !isStderr(cmd.ErrOrStderr()) {
-		return func(int64, int64) {}
-	}
-	start, last := time.Now(), time.Time{}
+	start, show := time.Now(), statusLine(cmd)
 	return func(done, about int64) {
-		switch now := time.Now(); {
+		switch {
 		case done < 0:
-			if !last.IsZero() {
-				fmt.Fprint(os.Stderr, "\r\x1b[K")
-			}
-		case now.Sub(last) >= 200*time.Millisecond:
-			last = now
-			var line bytes.Buffer
-			fmt.Fprintf(&line, "\r\x1b[K%s", size(done))
-			if about > done {
-				fmt.Fprintf(&line, " of about %s", size(about))
-			}
-			fmt.Fprintf(&line, ", %s", short(now.Sub(start)))
-			os.Stderr.Write(line.Bytes()) //nolint:errcheck // only shown
+			show("")
+		case about > done:
+			show(fmt.Sprintf("%s of about %s, %s", size(done), size(about), short(time.Since(start))))
+		default:
+			show(fmt.Sprintf("%s, %s", size(done), short(time.Since(start))))
 		}
 	}
 }

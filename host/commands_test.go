@@ -190,7 +190,7 @@ func TestDead(t *testing.T) {
 	letters := []entry.DeadLetter{{ID: "a1", Kind: "upstream", Reason: "no such room", Plugin: "chat", From: "a-very-long-token-of-a-device"}, {ID: "a2", Kind: "upstream"}, {ID: "a3", Kind: "upstream", Unusable: true}}
 	var replayed, deleted []string
 	answering(t, admin.Functions{
-		Dead:       func(string, int) ([]entry.DeadLetter, error) { return letters, nil },
+		Dead:       func(admin.DeadQuery) (admin.DeadPage, error) { return admin.DeadPage{Dead: letters}, nil },
 		DeadLetter: func(string) (entry.DeadLetter, error) { return letters[0], nil },
 		Replay: func(ids []string) (int, []string, error) {
 			if ids[0] == "a3" {
@@ -262,7 +262,9 @@ func TestTerminalIsSafe(t *testing.T) {
 		Unusable: []status.Unusable{{Session: evil, Reason: evil, From: evil, MessageID: evil}},
 	}
 	answering(t, admin.Functions{
-		Dead:       func(string, int) ([]entry.DeadLetter, error) { return []entry.DeadLetter{letter}, nil },
+		Dead: func(admin.DeadQuery) (admin.DeadPage, error) {
+			return admin.DeadPage{Dead: []entry.DeadLetter{letter}}, nil
+		},
 		DeadLetter: func(string) (entry.DeadLetter, error) { return shown, nil },
 		Status:     func() admin.Status { return status },
 		Pause:      func(context.Context, string) error { return errors.New(evil) },

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,15 +20,19 @@ func deadCommand() *cobra.Command {
 		Short: "Show, replay or delete dead letters: messages that no plugin could handle",
 		Long: `A message becomes a dead letter when it can't be understood, when its plugin
 rejects it, or when its attempts run out. It stays one until you replay or delete
-it here. A message that can't be understood can only be shown and deleted:
+it here. A message that can't be understood can only be shown, exported and deleted:
 replaying it would change nothing.
 
+Filters such as --plugin say which letters are meant; several of them mean those that
+fit all. --since and --until are about when a letter died.
+
 Replay and delete may be repeated, and several people may use them at the same
-time. --all skips letters that are gone by then, and counts them. If an id that
-you name is gone, it is reported and the exit code is 1; the others are done.`,
-		Example: `  balhost dead list
+time. With a filter or --all they skip letters that are gone by then, and count them. If
+an id that you name is gone, it is reported and the exit code is 1; the others are done.`,
+		Example: `  balhost dead list --plugin orders --since 2h
   balhost dead show 01JD…
-  balhost dead replay --all --yes`,
+  balhost dead replay --plugin orders --reason 'no such table' --yes
+  balhost dead export --plugin orders letters.jsonl`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -42,30 +45,35 @@ you name is gone, it is reported and the exit code is 1; the others are done.`,
 		deadOrderCommand(where, deadOrder{
 			verb: "delete", past: "deleted", short: "Remove dead letters for good",
 			do: (*admin.Client).DeleteDead, can: func(entry.DeadLetter) bool { return true },
-		}))
+		}),
+		deadExportCommand(where), deadImportCommand(where))
 	return cmd
 }
 
 func deadListCommand(where *clientFlags) *cobra.Command {
 	var (
-		limit int
-		after string
+		q      admin.DeadQuery
+		filter deadFilter
 	)
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List dead letters, the oldest message first",
-		Example: "  balhost dead list --limit 10\n  balhost dead list --json | jq -r '.dead[].id'",
+		Example: "  balhost dead list --limit 10\n  balhost dead list --device fGx9… --kind upstream\n  balhost dead list --json | jq -r '.dead[].id'",
 		Args:    arguments(0, 0),
 		PreRunE: func(*cobra.Command, []string) error {
-			if limit < 1 || limit > 1000 {
-				return usagef("--limit %d: want 1 to 1000; use --after to see more", limit)
+			if q.Limit < 1 || q.Limit > 1000 {
+				return usagef("--limit %d: want 1 to 1000; use --after to see more", q.Limit)
 			}
-			return nil
+			return filter.check()
 		},
 	}
-	cmd.Flags().IntVar(&limit, "limit", 100, "show at most this many")
-	cmd.Flags().StringVar(&after, "after", "", "show those after this `id`")
-	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.DeadPage, error) { return c.Dead(ctx, after, limit) }, printDead)
+	filter.add(cmd)
+	cmd.Flags().IntVar(&q.Limit, "limit", 100, "show at most this many")
+	cmd.Flags().StringVar(&q.After, "after", "", "show those after this `id`")
+	shows(cmd, where, func(ctx context.Context, c *admin.Client) (admin.DeadPage, error) {
+		q.DeadFilter = filter.DeadFilter
+		return firstDead(ctx, c, q)
+	}, printDead)
 	return cmd
 }
 
@@ -81,8 +89,20 @@ func printDead(out io.Writer, page admin.DeadPage) error {
 	if err := t.flush(); err != nil || page.Next == "" {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "more: balhost dead list --after %s\n", page.Next)
+	_, err := fmt.Fprintf(out, "there may be more: add --after %s\n", page.Next)
 	return err
+}
+
+// firstDead is the first page with letters, as the host looks at so many letters for a
+// page that there may be none.
+func firstDead(ctx context.Context, client *admin.Client, q admin.DeadQuery) (page admin.DeadPage, err error) {
+	for {
+		page, err = client.Dead(ctx, q)
+		if err != nil || len(page.Dead) > 0 || page.Next == "" {
+			return page, err
+		}
+		q.After = page.Next
+	}
 }
 
 func deadShowCommand(where *clientFlags) *cobra.Command {
@@ -99,101 +119,4 @@ func deadShowCommand(where *clientFlags) *cobra.Command {
 			return printJSON(cmd, letter)
 		}),
 	}
-}
-
-// deadOrder is the difference between replay and delete.
-type deadOrder struct {
-	verb, past, short string
-	do                func(*admin.Client, context.Context, []string) (admin.Ordered, error)
-	can               func(entry.DeadLetter) bool // --all skips the others
-}
-
-func deadOrderCommand(where *clientFlags, o deadOrder) *cobra.Command {
-	var all, yes, asJSON bool
-	cmd := &cobra.Command{
-		Use:     o.verb + " (ID… | --all --yes)",
-		Short:   o.short,
-		Example: fmt.Sprintf("  balhost dead %s 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost dead %s --all --yes", o.verb, o.verb),
-		PreRunE: func(_ *cobra.Command, ids []string) error {
-			if all == (len(ids) > 0) {
-				return usagef("give either the ids of dead letters or --all")
-			}
-			return nil
-		},
-		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, ids []string) error {
-			left := 0
-			if all {
-				var err error
-				if ids, left, err = allDead(cmd.Context(), client, o.can); err != nil {
-					return err
-				}
-				if !yes {
-					return usagef("dead letters to be %s: %d; add --yes to confirm", o.past, len(ids))
-				}
-			}
-			did, err := o.do(client, cmd.Context(), ids)
-			if err != nil {
-				return fmt.Errorf("%s %d of %d, then: %w", o.past, did.Done, len(ids), err)
-			}
-			if err := o.tell(cmd, did, left, asJSON); err != nil || all {
-				return err
-			}
-			return wereGone("no such dead letter; it may have been replayed or deleted", did.Gone)
-		}),
-	}
-	cmd.Flags().BoolVar(&all, "all", false, "all dead letters that exist now")
-	cmd.Flags().BoolVar(&yes, "yes", false, "with --all: really")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
-// tell prints what was done, and how many letters --all skipped.
-func (o deadOrder) tell(cmd *cobra.Command, did admin.Ordered, left int, asJSON bool) error {
-	if asJSON {
-		n := map[string]int{o.past: did.Done}
-		if left > 0 {
-			n["unusable"] = left
-		}
-		if len(did.Gone) > 0 {
-			n["gone"] = len(did.Gone)
-		}
-		return printJSON(cmd, n)
-	}
-	out := cmd.OutOrStdout()
-	_, err := fmt.Fprintf(out, "%s %d\n", o.past, did.Done)
-	if n := len(did.Gone); n > 0 {
-		fmt.Fprintf(out, "%d were gone: somebody else, or an earlier command, replayed or deleted them\n", n)
-	}
-	if left > 0 {
-		fmt.Fprintf(out, "%d stay, because no plugin can understand them: balhost dead show ID, then balhost dead delete ID\n", left)
-	}
-	return err
-}
-
-// wereGone is the error for named ids that were gone, like rm's for missing files: the
-// others are done.
-func wereGone(what string, ids []string) error {
-	const enough = 20
-	switch n := len(ids); {
-	case n == 0:
-		return nil
-	case n > enough:
-		return fmt.Errorf("%s: %s and %d more", what, strings.Join(ids[:enough], " "), n-enough)
-	}
-	return fmt.Errorf("%s: %s", what, strings.Join(ids, " "))
-}
-
-// allDead collects the ids of the letters that can be ordered, and counts the others.
-// It does so before anything is done. So a letter that dies again meanwhile is not
-// found twice.
-func allDead(ctx context.Context, client *admin.Client, can func(entry.DeadLetter) bool) (ids []string, others int, err error) {
-	err = client.AllDead(ctx, func(d entry.DeadLetter) error {
-		if can(d) {
-			ids = append(ids, d.ID)
-		} else {
-			others++
-		}
-		return nil
-	})
-	return ids, others, err
 }

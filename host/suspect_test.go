@@ -66,7 +66,7 @@ plugin "scribe" {
 	client := admin.NewClient(ready[1], "")
 	defer client.Close()
 	var letters []entry.DeadLetter
-	if err := client.AllDead(context.Background(), func(l entry.DeadLetter) error { letters = append(letters, l); return nil }); err != nil {
+	if err := client.AllDead(context.Background(), entry.DeadFilter{}, func(l entry.DeadLetter) error { letters = append(letters, l); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	want := fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: exited with status 5", crashes+1)

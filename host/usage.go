@@ -69,6 +69,8 @@ func wanted(f *pflag.Flag) string {
 		return "a time such as 30s, 15m or 720h"
 	case "time":
 		return "a duration such as 10m, or a date such as 2026-12-24T18:00:00Z"
+	case "past":
+		return "how long ago, such as 2h, or a date such as 2026-12-24T18:00:00Z"
 	case "durationSlice":
 		return "times such as 5ms or 5ms,80ms"
 	case "stringToString":

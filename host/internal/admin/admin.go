@@ -35,8 +35,8 @@ type Functions struct {
 	// Cancel cancels downstreams that have not gone out, whoever sent them. It returns how
 	// many, and the ids of those that were not canceled.
 	Cancel func(ctx context.Context, messageIDs []string) (Ordered, error)
-	// Dead lists at most max dead letters by ascending id, after the id given ("": from the start).
-	Dead func(after string, max int) ([]entry.DeadLetter, error)
+	// Dead lists dead letters by ascending id.
+	Dead func(DeadQuery) (DeadPage, error)
 	// DeadLetter gives one dead letter with its payload.
 	DeadLetter func(id string) (entry.DeadLetter, error)
 	// Replay puts dead letters back at the end of their lanes, in their old order
@@ -44,6 +44,10 @@ type Functions struct {
 	Replay func(ids []string) (done int, gone []string, err error)
 	// DeleteDead removes dead letters for good, and returns as Replay does.
 	DeleteDead func(ids []string) (done int, gone []string, err error)
+	// ExportDead gives dead letters whole, about most bytes of them at most.
+	ExportDead func(q DeadQuery, most int) (ExportPage, error)
+	// ImportDead makes exported letters dead letters again.
+	ImportDead func(ImportOrder) (Imported, error)
 	// Retries lists at most max events that wait for their next attempt, the soonest first; plugin "" means all.
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
 	// RetryNow retries events now. It returns how many, and the named ids that were not waiting.

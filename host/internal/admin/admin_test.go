@@ -33,9 +33,10 @@ type host struct {
 	sent   []message.Checked
 	tried  []RetryOrder
 
-	spans   []entry.Span
-	deleted []StateOrder
-	queries []BindingQuery
+	spans       []entry.Span
+	deleted     []StateOrder
+	queries     []BindingQuery
+	deadQueries []DeadQuery
 
 	retries []Retry
 
@@ -63,9 +64,15 @@ func (h *host) functions() Functions {
 			h.sent = append(h.sent, d)
 			return "id-1", nil
 		},
-		Dead: func(after string, most int) ([]entry.DeadLetter, error) {
-			i, _ := slices.BinarySearchFunc(h.dead, after+"\x00", func(d entry.DeadLetter, id string) int { return strings.Compare(d.ID, id) })
-			return h.dead[i:min(len(h.dead), i+most)], nil
+		Dead: func(q DeadQuery) (page DeadPage, err error) {
+			h.mu.Lock()
+			h.deadQueries = append(h.deadQueries, q)
+			h.mu.Unlock()
+			i, _ := slices.BinarySearchFunc(h.dead, q.After+"\x00", func(d entry.DeadLetter, id string) int { return strings.Compare(d.ID, id) })
+			if page.Dead = h.dead[i:min(len(h.dead), i+q.Limit)]; i+q.Limit < len(h.dead) {
+				page.Next = page.Dead[q.Limit-1].ID
+			}
+			return page, nil
 		},
 		DeadLetter: func(id string) (entry.DeadLetter, error) {
 			for _, d := range h.dead {
@@ -131,6 +138,15 @@ func (h *host) functions() Functions {
 		},
 		Verify: func(context.Context) (Verified, error) { return h.verified, nil },
 		Replay: h.order,
+		ExportDead: func(q DeadQuery, most int) (page ExportPage, err error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.deadQueries = append(h.deadQueries, q)
+			return ExportPage{Next: fmt.Sprint(most)}, h.fails
+		},
+		ImportDead: func(o ImportOrder) (Imported, error) {
+			return Imported{Done: len(o.Letters) - 1, Bad: []entry.WrongLetter{{At: 1, Reason: "no"}}, Strange: []string{"7"}}, h.fails
+		},
 		Cancel: func(_ context.Context, ids []string) (Ordered, error) {
 			done, gone, err := h.order(ids)
 			return Ordered{Done: done, Gone: gone}, err
@@ -244,13 +260,13 @@ func TestDeadLetters(t *testing.T) {
 	}
 	c := client(t, serve(t, h, Options{}), "")
 	var ids []string
-	if err := c.AllDead(t.Context(), func(d entry.DeadLetter) error { ids = append(ids, d.ID); return nil }); err != nil {
+	if err := c.AllDead(t.Context(), entry.DeadFilter{}, func(d entry.DeadLetter) error { ids = append(ids, d.ID); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(ids) != len(h.dead) || !slices.IsSorted(ids) {
 		t.Fatalf("listed %d of %d, sorted: %v", len(ids), len(h.dead), slices.IsSorted(ids))
 	}
-	page, err := c.Dead(t.Context(), "00006", 2)
+	page, err := c.Dead(t.Context(), DeadQuery{After: "00006", Limit: 2})
 	if err != nil || len(page.Dead) != 2 || page.Dead[0].ID != "00007" || page.Next != "00008" {
 		t.Errorf("the page after 00006: %+v %v", page, err)
 	}

@@ -87,28 +87,6 @@ func (a api) cancel(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, did, err)
 }
 
-// DeadPage is a part of the dead letters, by ascending id. Next is the "after" that
-// asks for the next page; "" on the last one.
-type DeadPage struct {
-	Dead []entry.DeadLetter `json:"dead"`
-	Next string             `json:"next,omitempty"`
-}
-
-func (a api) dead(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	limit, err := limitOf(query)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	letters, err := a.Dead(query.Get("after"), limit)
-	page := DeadPage{Dead: notNull(letters)}
-	if len(letters) == limit {
-		page.Next = letters[limit-1].ID
-	}
-	a.answer(w, r, page, err)
-}
-
 func (a api) deadLetter(w http.ResponseWriter, r *http.Request) {
 	letter, err := a.DeadLetter(r.PathValue("id"))
 	a.answer(w, r, letter, err)

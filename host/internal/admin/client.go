@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -83,30 +82,6 @@ func (c *Client) Send(ctx context.Context, m Message) (messageID string, err err
 // was done before.
 func (c *Client) Cancel(ctx context.Context, messageIDs []string) (Ordered, error) {
 	return c.orders(ctx, "/v1/messages/cancel", messageIDs)
-}
-
-// Dead gives at most limit dead letters after that id ("": from the start).
-func (c *Client) Dead(ctx context.Context, after string, limit int) (DeadPage, error) {
-	query := url.Values{"after": {after}, "limit": {strconv.Itoa(limit)}}
-	return ask[DeadPage](ctx, c, http.MethodGet, "/v1/dead?"+query.Encode(), nil)
-}
-
-// AllDead calls each for every dead letter, by ascending id, until each returns an error.
-func (c *Client) AllDead(ctx context.Context, each func(entry.DeadLetter) error) error {
-	for after := ""; ; {
-		page, err := c.Dead(ctx, after, maxPage)
-		if err != nil {
-			return err
-		}
-		for _, letter := range page.Dead {
-			if err := each(letter); err != nil {
-				return err
-			}
-		}
-		if after = page.Next; after == "" {
-			return nil
-		}
-	}
 }
 
 // DeadLetter is one dead letter with its payload.

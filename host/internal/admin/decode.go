@@ -16,8 +16,11 @@ import (
 
 // read decodes a body, which is one JSON object, into the struct that v points to.
 // If it can't, it answers with the error and returns false.
-func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func read(w http.ResponseWriter, r *http.Request, v any) bool { return readUpTo(w, r, maxBody, v) }
+
+// readUpTo is read of a body that may have so many bytes.
+func readUpTo(w http.ResponseWriter, r *http.Request, most int64, v any) bool {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err == nil {
 		readWithin(w, 0) // or the request's context would end at the deadline
 		if err = decode(body, v); err == nil {
@@ -26,7 +29,7 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	}
 	code := http.StatusBadRequest
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body is longer than %d bytes", maxBody)
+		code, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the body is longer than %d bytes", most)
 	}
 	fail(w, code, err)
 	return false

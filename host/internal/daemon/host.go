@@ -76,6 +76,8 @@ func (h *host) functions() admin.Functions {
 		DeadLetter:  h.deadLetter,
 		Replay:      h.ledger.Replay,
 		DeleteDead:  h.ledger.DeleteDead,
+		ExportDead:  h.exportDead,
+		ImportDead:  h.importDead,
 		StateOwners: h.ledger.StateOwners,
 		State:       h.state,
 		StateValue:  h.stateValue,
@@ -133,21 +135,6 @@ func chosen(senders entry.Senders, name string) (senderID string, err error) {
 		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is to send it: %s (balhost send --session NAME; "session" in the API)`, strings.Join(senders.Names(), ", "))}
 	}
 	return id, nil
-}
-
-func (h *host) dead(after string, max int) ([]entry.DeadLetter, error) {
-	letters, err := h.ledger.Dead(after, max)
-	labels := h.labels()
-	for i := range letters {
-		letters[i].Session = labels.Name(letters[i].Session)
-	}
-	return letters, err
-}
-
-func (h *host) deadLetter(id string) (entry.DeadLetter, error) {
-	letter, err := h.ledger.DeadLetter(id)
-	letter.Session = h.labels().Name(letter.Session)
-	return letter, err
 }
 
 func (h *host) status() admin.Status { return h.tell(h.look(answerTime)) }

@@ -7,39 +7,74 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
 
 // Dead lists up to max dead letters with an id greater than afterID, without Raw, in the
 // order of ids. That is the order in which the events were stored.
 func (l *Ledger) Dead(afterID string, max int) ([]entry.DeadLetter, error) {
+	var all []entry.DeadLetter
+	for {
+		letters, next, err := l.DeadOf(entry.DeadFilter{}, afterID, max-len(all))
+		if all = append(all, letters...); err != nil || next == "" || len(all) >= max {
+			return all, err
+		}
+		afterID = next
+	}
+}
+
+// DeadOf is Dead of those that f selects. next is where to go on: there may be more with
+// a greater id, also if there are fewer than max here. It is "" at the end.
+func (l *Ledger) DeadOf(f entry.DeadFilter, afterID string, max int) (letters []entry.DeadLetter, next string, err error) {
+	next, err = l.eachLetter(afterID, func(d *dead, _ lent) bool {
+		if public := d.public(l.clock, false); f.Selects(&public) {
+			letters = append(letters, public)
+		}
+		return len(letters) < max
+	})
+	return letters, next, err
+}
+
+// eachLetter calls f for dead letters with an id greater than afterID, and with their
+// envelopes as they are stored, until f says that it has enough, or the time of one scan is up. next is the id of the last one, "" if there
+// are no more.
+func (l *Ledger) eachLetter(afterID string, f func(*dead, lent) (more bool)) (next string, err error) {
 	prefix := []byte{kindDead}
 	start := prefix
 	if afterID != "" {
 		id, err := ulid.ParseStrict(afterID)
 		if err != nil {
-			return nil, noDead(afterID)
+			return "", noDead(afterID)
 		}
 		start = append(appendDeadKey(nil, id), 0)
 	}
-	var out []entry.DeadLetter
-	err := l.scan(prefix, start, func(key, record []byte) (bool, error) {
-		if len(out) >= max {
-			return false, nil
-		}
-		d, err := parseDead(key, record)
-		if err != nil {
-			return false, err
-		}
-		out = append(out, d.public(l.clock, false))
-		return true, nil
-	})
-	return out, err
+	last, enough, until := "", false, time.Now().Add(scanTime)
+	err = closedAs(l.state.Moment(func(m *state.Moment) error {
+		return m.Scan(prefix, start, func(key, record []byte) (bool, error) {
+			if enough || last != "" && time.Now().After(until) {
+				next = last
+				return false, nil
+			}
+			r, err := unseal(key, record)
+			if err != nil {
+				return false, err
+			}
+			d, event := readDeadWhole(&r)
+			if err := r.done(); err != nil {
+				return false, err
+			}
+			last, enough = d.event.id.String(), !f(&d, event)
+			return true, nil
+		})
+	}))
+	return next, err
 }
 
 // DeadLetter returns one dead letter with its payload, or entry.ErrUnknown.
@@ -75,15 +110,6 @@ func noDead(id string) error {
 	return entry.NoSuch("there is no dead letter %q; it may have been replayed or deleted", clip(id, 64))
 }
 
-func parseDead(key, record []byte) (dead, error) {
-	r, err := unseal(key, record)
-	if err != nil {
-		return dead{}, err
-	}
-	d := readDead(&r)
-	return d, r.done()
-}
-
 func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 	out := entry.DeadLetter{
 		ID: d.event.id.String(), Reason: d.reason, Died: c.shown(d.died), Received: c.shown(ulid.Time(d.event.id.Time())),
@@ -103,7 +129,7 @@ func (d *dead) public(c *clock, withRaw bool) entry.DeadLetter {
 		}
 	case *message.Outcome:
 		out.Kind, out.Session, out.MessageID = entry.Outcome.String(), m.Session, m.MessageID
-		out.Status, out.Code, out.Gone = m.Status.String(), m.Code, m.Gone
+		out.Status, out.Code, out.Gone, out.From = m.Status.String(), m.Code, m.Gone, cmp.Or(m.To.Token, m.To.FID)
 	case *inboundReceipt:
 		out.Kind, out.Session, out.Category = entry.Receipt.String(), m.Session, m.Category
 		out.From, out.MessageID = m.Device, m.ccsID

@@ -287,7 +287,7 @@ func TestModel(t *testing.T) {
 			}
 		}()
 		rt.Repeat(map[string]func(*rapid.T){
-			"accept": s.accept, "settle": s.settle, "stale": s.stale, "replay": s.replay, "delete": s.deleteDead,
+			"accept": s.accept, "settle": s.settle, "stale": s.stale, "replay": s.replay, "delete": s.deleteDead, "import": s.importDead,
 			"update": s.update, "finish": s.finish, "take": s.take, "cancel": s.cancel, "postpone": s.postpone, "pass": s.pass, "squeeze": s.squeeze,
 			"reopen": s.reopen, "restore": s.restore, "batch": s.batch, "again": s.batch, "once more": s.batch, "": s.compare,
 		})
@@ -405,7 +405,7 @@ func (s *steps) compareDead(rt *rapid.T) {
 			want.Kind, want.Session, want.Category, want.From, want.MessageID, want.Raw = "upstream", b.Session, b.Category, b.From, b.MessageID, b.Raw
 		case message.Outcome:
 			want.Kind, want.Session, want.MessageID = "outcome", b.Session, b.MessageID
-			want.Status, want.Code, want.Gone = b.Status.String(), b.Code, b.Gone
+			want.Status, want.Code, want.Gone, want.From = b.Status.String(), b.Code, b.Gone, or(b.To.Token, b.To.FID)
 		case message.Timer:
 			want.Kind, want.Session, want.Key, want.From, want.Raw = "timer", b.Session, b.Key, b.Device, b.Data
 		}

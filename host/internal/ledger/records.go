@@ -193,9 +193,16 @@ func appendDead(dst []byte, d dead, event []byte) []byte {
 }
 
 func readDead(r *reader) dead {
-	d := dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), unusable: r.u8() == 1, plugin: r.string(), reason: r.string()}
-	d.event = readEnvelope(r)
+	d, _ := readDeadWhole(r)
 	return d
+}
+
+// readDeadWhole also returns the envelope as it is stored, without the format byte.
+func readDeadWhole(r *reader) (d dead, event lent) {
+	d = dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), unusable: r.u8() == 1, plugin: r.string(), reason: r.string()}
+	event = r.b
+	d.event = readEnvelope(r)
+	return d, event
 }
 
 func appendBool(dst []byte, b bool) []byte {

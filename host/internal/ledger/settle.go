@@ -93,6 +93,9 @@ func (b *batch) kill(ev *event, plugin, reason string) error {
 	if b.fail(record.done()); b.err != nil {
 		return entry.ErrClosed
 	}
+	if b.isDead(e.id) { // it was imported while its event waited
+		b.tally.counts.Dead--
+	}
 	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(plugin, maxName), reason: reason, event: e}, raw)
 	b.endEvent(ev)
 	return nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -27,7 +29,8 @@ type steps struct {
 	gate   gatekeeper
 	cached bool // what is pending is in memory; else all is deep
 
-	held    bool // the committer is: what is asked for becomes one batch, or a few
+	held    bool                   // the committer is: what is asked for becomes one batch, or a few
+	exports map[string]modelExport // dead letters as they were last, by id
 	asked   int
 	answers chan func() error
 }
@@ -382,6 +385,59 @@ func (s *steps) deleteDead(rt *rapid.T) {
 		s.m.bury(s.parted(ids, op))
 		return err
 	})
+}
+
+// modelExport is a dead letter that a file has.
+type modelExport struct {
+	letter entry.Exported
+	was    modelDead
+}
+
+// importDead exports all dead letters, and imports some of those that were ever exported.
+func (s *steps) importDead(rt *rapid.T) {
+	s.collect()
+	if s.exports == nil {
+		s.exports = map[string]modelExport{}
+	}
+	letters, _, err := s.l.Export(entry.DeadFilter{}, "", 1000, math.MaxInt)
+	s.must(err)
+	for _, x := range filed(s.t, letters) {
+		i := slices.IndexFunc(s.m.dead, func(d modelDead) bool { return d.id() == x.ID })
+		s.exports[x.ID] = modelExport{x, s.m.dead[i]}
+	}
+	var order entry.Import
+	var want entry.Imported
+	spoilt := rapid.IntRange(0, 3).Draw(rt, "spoil") == 0
+	order.SkipWrong = rapid.Bool().Draw(rt, "skip")
+	var made []modelDead
+	for _, id := range slices.Sorted(maps.Keys(s.exports)) {
+		if !rapid.Bool().Draw(rt, "take") {
+			continue
+		}
+		x := s.exports[id].letter
+		here := slices.ContainsFunc(s.m.dead, func(d modelDead) bool { return d.id() == id }) ||
+			slices.ContainsFunc(s.m.events, func(ev modelEvent) bool { return ev.id() == id })
+		switch {
+		case spoilt:
+			x.MessageID, spoilt = x.MessageID+"?", false
+			want.Wrong = append(want.Wrong, entry.WrongLetter{At: len(order.Letters)})
+		case here:
+			want.Same++
+		default:
+			made = append(made, s.exports[id].was)
+		}
+		order.Letters = append(order.Letters, x)
+	}
+	if len(want.Wrong) == 0 || order.SkipWrong {
+		want.Done = len(made)
+		s.m.dead = append(s.m.dead, made...)
+	}
+	got, err := s.l.Import(order)
+	s.must(err)
+	for i := range got.Wrong {
+		got.Wrong[i].Reason = ""
+	}
+	s.same(rt, "import", want, got)
 }
 
 func (s *steps) update(rt *rapid.T) {
