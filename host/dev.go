@@ -177,7 +177,7 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	g.Go(func() error { <-ctx.Done(); return server.Close() })
 	g.Go(func() error {
 		return daemon.Run(ctx, cfg, daemon.Options{
-			Version: version(), Log: log, LogStats: logStats(logTo), StopTimeout: time.Second,
+			Version: version(), Log: log, LogStats: logStats(logTo), StopTimeout: time.Second, Device: "http://" + control.Addr().String(),
 			Load: func() (config.Config, error) {
 				cfg, err := config.Load(f.config)
 				if err != nil {

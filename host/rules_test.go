@@ -81,6 +81,7 @@ var place = map[string]tier{
 	"host/internal/plugincheck":         wiring,
 	"host/internal/devloop":             wiring,
 	"host/internal/doctor":              wiring,
+	"host/internal/page":                wiring,
 	"host/internal/scaffold":            wiring,
 	"host":                              wiring,
 	"host/internal/ccssim":              peer,

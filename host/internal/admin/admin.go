@@ -111,6 +111,7 @@ type Options struct {
 	// has the role admin.
 	Tokens    func() []Token
 	Functions Functions
+	Pages     []Page // for people in a browser, at paths that the API does not have
 	Metrics   prometheus.Gatherer
 	Log       hclog.Logger
 }

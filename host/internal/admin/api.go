@@ -30,6 +30,7 @@ const (
 type api struct {
 	Functions
 	door    *door
+	site    []Page // for people, beside those of the login
 	metrics prometheus.Gatherer
 	log     hclog.Logger
 	streams *streams

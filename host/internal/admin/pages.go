@@ -13,11 +13,15 @@ import (
 // pages are the paths for people in a browser. They have roles as the API has, and are not
 // in /openapi.json. What is refused there is shown as a page that asks for a token.
 func (a api) pages() []route {
-	return []route{
+	all := []route{
 		page("GET /login", Anyone, "Asks for a token.", a.loginPage).anyQuery(),
 		page("POST /login", Anyone, "Logs the browser in.", a.logIn),
 		page("POST /logout", Anyone, "Logs the browser out.", a.logOut),
 	}
+	for _, p := range a.site {
+		all = append(all, page(p.Pattern, p.Role, p.Does, p.Handler).anyQuery())
+	}
+	return all
 }
 
 // page is a route for people.

@@ -42,7 +42,7 @@ func Listen(o Options) (*Server, error) {
 	if d.tokens == nil {
 		d.tokens = noTokens
 	}
-	s := &Server{api: api{Functions: o.Functions, door: d, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	s.http = &http.Server{
 		Handler:           guard{d, s.handler()},

@@ -14,6 +14,7 @@ import (
 	"balhost/host/internal/gateway"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
+	"balhost/host/internal/page"
 	"balhost/host/internal/pluginhost"
 	"balhost/sdk/outlet"
 
@@ -37,6 +38,8 @@ type Options struct {
 	// StopTimeout is how long plugins may take to finish their events when the host
 	// stops; 0 is pluginhost's 10 s.
 	StopTimeout time.Duration
+	// Device is where virtual devices are, for the page to type to; "": there are none.
+	Device string
 	// Make makes the parts; the zero value makes the real ones.
 	Make Makers
 }
@@ -144,9 +147,10 @@ func (h *host) pluginsOptions() pluginhost.Options {
 }
 
 func (h *host) apiOptions() admin.Options {
-	cfg := h.config()
+	cfg, functions := h.config(), h.functions()
 	return admin.Options{
-		Listen: cfg.Admin.Listen, Tokens: h.tokens, Functions: h.functions(), Metrics: h.parts, Log: h.o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, Tokens: h.tokens, Functions: functions, Metrics: h.parts, Log: h.o.Log.Named("admin"),
+		Pages: page.New(page.Options{Functions: functions, Device: h.o.Device}).Rows(),
 	}
 }
 

@@ -1,0 +1,78 @@
+// Package page is what the host shows to people in a browser, at "/" of the admin address:
+// how it is, what is wrong and what to do, and the same orders that the commands give. It
+// is a second face of [admin.Functions], as the API is the first, and decides nothing.
+// Pages are HTML that works without JavaScript: links, forms with GET to ask, forms with
+// POST to act, which lead back. With JavaScript, parts that are in sight are fetched again
+// every two seconds. Text of devices and plugins is escaped by html/template alone. It has
+// no goroutines of its own: those are the server's. Start at [Pages.Rows].
+package page
+
+import (
+	"net/http"
+
+	"balhost/host/internal/admin"
+)
+
+// Options are what [New] needs.
+type Options struct {
+	Functions admin.Functions
+	// Device is where balhost dev runs virtual devices, such as "http://127.0.0.1:5280".
+	// "": there are none, as in production.
+	Device string
+}
+
+// Pages answers the requests of browsers.
+type Pages struct {
+	admin.Functions
+	look   look
+	views  views
+	files  files
+	device device
+}
+
+// New makes the pages.
+func New(o Options) *Pages {
+	p := &Pages{Functions: o.Functions, files: embedded(), device: newDevice(o.Device)}
+	p.look.ask = o.Functions.Status
+	p.views = parsed(p.files)
+	return p
+}
+
+// Rows are the paths that the pages have, for the server.
+func (p *Pages) Rows() []admin.Page {
+	const read, operate, all = admin.Read, admin.Operate, admin.Admin
+	get := func(role admin.Role, path, does string, handler http.HandlerFunc) admin.Page {
+		return admin.Page{Pattern: "GET " + path, Role: role, Does: does, Handler: handler}
+	}
+	post := func(role admin.Role, path, does string, do action) admin.Page {
+		return admin.Page{Pattern: "POST " + path, Role: role, Does: does, Handler: p.act(do)}
+	}
+	rows := []admin.Page{
+		get(read, "/{$}", "What is wrong, and how much passes.", p.overview),
+		get(read, "/plugins", "All plugins.", p.plugins),
+		get(read, "/plugins/{name}", "One plugin.", p.plugin),
+		post(operate, "/plugins/{name}/{order}", "Pauses or resumes a plugin, or changes how much it logs.", p.orderPlugin),
+		post(all, "/plugins/{name}/rollback", "Starts the plugin's previous proven content.", p.rollback),
+		post(all, "/reload", "Applies the config file again, and looks at the plugins folder.", p.reload),
+		get(read, "/sessions", "All sessions.", p.sessions),
+		get(read, "/dead", "Dead letters.", p.dead),
+		get(operate, "/dead/{id}", "One dead letter with its payload.", p.deadLetter),
+		post(operate, "/dead/replay", "Puts dead letters back at the end of their lanes.", p.replay),
+		post(all, "/dead/delete", "Removes dead letters for good.", p.deleteDead),
+		get(read, "/retries", "Events that wait for their next attempt.", p.retries),
+		post(operate, "/retries/now", "Tries waiting events now.", p.retryNow),
+		get(operate, "/send", "A form for a downstream.", p.sendForm),
+		{Pattern: "POST /send", Role: operate, Does: "Stores a downstream.", Handler: p.send},
+		post(operate, "/cancel", "Cancels downstreams that have not gone out.", p.cancel),
+		get(read, "/state", "Which plugins have state.", p.stateOwners),
+		get(all, "/state/{plugin}", "A plugin's state.", p.state),
+		post(all, "/state/{plugin}/delete", "Deletes a key of a plugin's state.", p.deleteState),
+		get(operate, "/bindings", "Which device belongs to which user of a gateway.", p.bindings),
+		post(all, "/bindings/delete", "Takes devices from their users.", p.unbind),
+		get(admin.Anyone, "/files/{version}/{name}", "Styles and scripts.", p.files.serve),
+	}
+	if p.device.there() {
+		rows = append(rows, get(operate, "/device", "A virtual device.", p.deviceForm), post(operate, "/device", "Sends as a virtual device.", p.typed))
+	}
+	return rows
+}

@@ -1,0 +1,102 @@
+package page
+
+import (
+	"fmt"
+
+	"balhost/host/internal/status"
+	say "balhost/host/internal/told"
+)
+
+// place is one in the navigation.
+type place struct {
+	Name, Path, Title string
+	Count             int    // what is there for a person to look at
+	Grade             string // how grave that is
+}
+
+// Places are those that the reader may go to.
+func (v view) Places() []place {
+	retries := 0
+	for _, p := range v.Host.Plugins {
+		retries += p.Waiting
+	}
+	all := []place{
+		{Name: "overview", Path: "/", Title: "Overview", Count: len(v.Host.Reasons), Grade: "bad"},
+		{Name: "plugins", Path: "/plugins", Title: "Plugins"},
+		{Name: "sessions", Path: "/sessions", Title: "Sessions"},
+		{Name: "dead", Path: "/dead", Title: "Dead letters", Count: v.Host.Ledger.Dead, Grade: "warn"},
+		{Name: "retries", Path: "/retries", Title: "Retries", Count: retries, Grade: "warn"},
+	}
+	if v.May("operate") {
+		all = append(all, place{Name: "send", Path: "/send", Title: "Send"})
+		if v.Device {
+			all = append(all, place{Name: "device", Path: "/device", Title: "Virtual device"})
+		}
+	}
+	all = append(all, place{Name: "state", Path: "/state", Title: "State"})
+	if v.May("operate") {
+		all = append(all, place{Name: "bindings", Path: "/bindings", Title: "Bindings"})
+	}
+	return all
+}
+
+// figure is one number of the overview.
+type figure struct {
+	Label, Value, Unit string
+	Under              string // in small letters
+}
+
+// Figures are the numbers that say how much passes, and how much waits.
+func (v view) Figures() []figure {
+	l, rate, inFlight, lanes := v.Host.Ledger, 0.0, 0, 0
+	for _, p := range v.Host.Plugins {
+		rate += p.Rate
+		inFlight += p.InFlight
+		lanes += p.Lanes
+	}
+	going := 0
+	for _, s := range v.Host.Sessions {
+		if w := windowOf(s); w != nil {
+			going += w[0]
+		}
+	}
+	disk := figure{Label: "Disk free", Value: "unknown", Under: l.DiskError}
+	if l.DiskFree != nil {
+		disk.Value, disk.Under = say.Size(*l.DiskFree), "stops taking messages below "+say.Size(l.DiskSoft)
+	}
+	return []figure{
+		{"Handled", rateText(rate), "/s", grouped(int(l.Handled)) + " in all"},
+		{"Events pending", grouped(l.Events), "", fmt.Sprintf("%s in flight, in %s", grouped(inFlight), say.Count(lanes, "lane", "lanes"))},
+		{"Downstreams waiting", grouped(l.Downstreams), "", grouped(going) + " in flight"},
+		{"Acked downstreams", grouped(int(l.Acked)), "", fmt.Sprintf("%s failed, %s expired, %s canceled", grouped(int(l.Failed)), grouped(int(l.Expired)), grouped(int(l.Canceled)))},
+		{"Dead letters", grouped(l.Dead), "", grouped(int(l.Died)) + " since the ledger was made"},
+		disk,
+	}
+}
+
+// latest is how many of the events that ended last are shown.
+const latest = 12
+
+// Latest are the events that ended last, the newest first.
+func (v view) Latest() []status.Recent { return v.Host.Recent[:min(len(v.Host.Recent), latest)] }
+
+// windowOf is how much of a session's windows is used, and how large they are together;
+// nil: it has none.
+func windowOf(s status.Session) []int {
+	if s.FCMv1 != nil {
+		return []int{s.FCMv1.InFlight, s.FCMv1.Window}
+	}
+	used, all := 0, 0
+	for _, c := range s.Connections {
+		used, all = used+c.InFlight, all+c.Window
+	}
+	if all == 0 {
+		return nil
+	}
+	return []int{used, all}
+}
+
+// ended is how an event ended.
+func ended(end string) mark {
+	return mark{map[string]string{"handled": "good", "retried": "warn", "dead": "bad"}[end], end}
+}
