@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -181,7 +182,8 @@ type TailEvent struct {
 }
 
 // Tail calls each for every event of a tail, until each returns an error, ctx ends, or the
-// host goes. Its error is why it ended, never nil: io.EOF when the host has said that it stops.
+// host goes. Its error is why it ended, never nil: io.EOF when the host has said that it
+// stops, a Refusal when it does not let us read.
 func (c *Client) Tail(ctx context.Context, q TailQuery, each func(TailEvent) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -193,10 +195,11 @@ func (c *Client) Tail(ctx context.Context, q TailQuery, each func(TailEvent) err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return c.decode(resp, nil)
+		return Refusal{Err: c.decode(resp, nil)}
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxBody)
+	lines.Split(wholeLines)
 	for name := ""; lines.Scan(); {
 		watch.Reset(3 * beat)
 		field, value, _ := strings.Cut(lines.Text(), ": ")
@@ -220,6 +223,18 @@ func (c *Client) Tail(ctx context.Context, q TailQuery, each func(TailEvent) err
 		return err
 	}
 	return fmt.Errorf("the tail of the host at %s has ended: %w", c.listen, errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+}
+
+// wholeLines is a [bufio.SplitFunc] for lines. The last one does not count if it has no end: the
+// stream was cut off in it.
+func wholeLines(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF {
+		return len(data), nil, nil
+	}
+	return 0, nil, nil
 }
 
 // tailEvent decodes one event. One of a later host's has no field set.

@@ -245,6 +245,13 @@ func TestTailReaderHangsUp(t *testing.T) {
 func TestTailEndsWithTheHost(t *testing.T) {
 	w := serveTail(t)
 	events, why := w.tail(t.Context(), t, TailQuery{})
+	last := make(chan TailEvent, 1)
+	go func() {
+		var e TailEvent
+		for e = range events {
+		}
+		last <- e
+	}()
 	stuck, err := net.Dial("tcp", w.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -266,12 +273,8 @@ func TestTailEndsWithTheHost(t *testing.T) {
 	if took := time.Since(begin); took >= shutdownTime {
 		t.Errorf("the stop took %s", took)
 	}
-	var last TailEvent
-	for e := range events {
-		last = e
-	}
-	if err := <-why; last.Ended == nil || !errors.Is(err, io.EOF) {
-		t.Errorf("the last event is %+v, and Tail ended with %v", last, err)
+	if e, err := <-last, <-why; e.Ended == nil || !errors.Is(err, io.EOF) {
+		t.Errorf("the last event is %+v, and Tail ended with %v", e, err)
 	}
 }
 

@@ -20,7 +20,7 @@ func BenchmarkUpstream(b *testing.B) {
 		strings.Repeat("x", 155) + `"}}`
 	stanza := `<message to="1@fcm.googleapis.com" from="devices@gcm.googleapis.com" type="normal"><gcm xmlns="google:mobile:data">` + payload + `</gcm></message>`
 	const header = `<stream:stream xmlns="jabber:client" xmlns:stream="http://etherx.jabber.org/streams" version="1.0">`
-	feed := &feed{
+	pourer := &pourer{
 		closed: make(chan struct{}),
 		rest: []byte(header + `<stream:features><mechanisms xmlns="urn:ietf:params:xml:ns:xmpp-sasl"><mechanism>PLAIN</mechanism></mechanisms></stream:features>` +
 			`<success xmlns="urn:ietf:params:xml:ns:xmpp-sasl"/>` + header + `<stream:features/><iq type="result" id="bind"/>`),
@@ -31,7 +31,7 @@ func BenchmarkUpstream(b *testing.B) {
 	defer close(stored)
 	s := New(Options{
 		Name: "main", Address: "x:1", SenderID: "1", Key: "k", Inbox: stored, Outbox: newOutbox(), AckWarn: time.Hour,
-		Dial: func(context.Context, string) (net.Conn, error) { return feed, nil },
+		Dial: func(context.Context, string) (net.Conn, error) { return pourer, nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -43,7 +43,7 @@ func BenchmarkUpstream(b *testing.B) {
 		time.Sleep(100 * time.Microsecond)
 	}
 	b.StopTimer()
-	b.ReportMetric(float64(b.N)/float64(max(1, feed.writes)), "acks/write")
+	b.ReportMetric(float64(b.N)/float64(max(1, pourer.writes)), "acks/write")
 	cancel()
 	if err := <-ended; err != nil {
 		b.Error(err)
@@ -63,16 +63,16 @@ func (s stores) run() {
 func (s stores) Accept(_ entry.Inbound, done func(error)) { s <- done }
 func (s stores) Room() <-chan struct{}                    { return nil }
 
-// feed is a connection that gives rest, then again as many times as is left, then
+// pourer is a connection that gives rest, then again as many times as is left, then
 // nothing. What is written to it is dropped.
-type feed struct {
+type pourer struct {
 	net.Conn
 	rest, again  []byte
 	left, writes int
 	closed       chan struct{}
 }
 
-func (f *feed) Read(p []byte) (int, error) {
+func (f *pourer) Read(p []byte) (int, error) {
 	if len(f.rest) == 0 && f.left > 0 {
 		f.rest, f.left = f.again, f.left-1
 	}
@@ -85,11 +85,11 @@ func (f *feed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (f *feed) Write(p []byte) (int, error)      { f.writes++; return len(p), nil }
-func (f *feed) SetReadDeadline(time.Time) error  { return nil }
-func (f *feed) SetWriteDeadline(time.Time) error { return nil }
+func (f *pourer) Write(p []byte) (int, error)      { f.writes++; return len(p), nil }
+func (f *pourer) SetReadDeadline(time.Time) error  { return nil }
+func (f *pourer) SetWriteDeadline(time.Time) error { return nil }
 
-func (f *feed) Close() error {
+func (f *pourer) Close() error {
 	select {
 	case <-f.closed:
 		return errors.New("closed twice")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 	"balhost/host/internal/status"
 )
@@ -132,6 +133,7 @@ func (c *conn) enter(state State) {
 	if state == Ready {
 		s.news(nil)
 		s.o.Log.Info("connected", "conn", c.number, "addr", c.where())
+		s.tell(feed.Step{What: feed.Connected, Address: c.where()})
 	}
 }
 
@@ -140,6 +142,7 @@ func (c *conn) leave(why string) {
 	c.left.Do(func() {
 		c.enter(Draining)
 		c.s.o.Log.Info("draining", "conn", c.number, "err", why)
+		c.s.tell(feed.Step{What: feed.Draining, Address: c.where(), Error: why})
 		close(c.leaving)
 	})
 }
@@ -157,6 +160,9 @@ func (c *conn) end(ctx context.Context, err error) error {
 	}
 	c.s.forget(c, err)
 	log := c.s.o.Log
+	if err != nil {
+		c.s.tell(feed.Step{What: feed.Lost, Address: c.where(), Error: err.Error()})
+	}
 	switch {
 	case err == nil:
 		log.Info("closed", "conn", c.number)

@@ -11,6 +11,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 
 	"github.com/hashicorp/go-hclog"
@@ -86,6 +87,7 @@ type Options struct {
 	Outbox  Outbox
 	Log     hclog.Logger
 	Metrics prometheus.Registerer // nil: none
+	Feed    *feed.Hub             // hears of the connections; nil: nobody does
 }
 
 // CCS's own limits (ccs-protocol.md §8, §1.4).

@@ -7,11 +7,13 @@ import (
 	"sync"
 	"time"
 
+	"balhost/host/internal/feed"
 	"balhost/host/internal/latency"
 	"balhost/host/internal/said"
 	"balhost/host/internal/secret"
 	"balhost/host/internal/status"
 	"balhost/host/internal/xmpp"
+	"balhost/sdk/message"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -218,6 +220,12 @@ func (s *Session) Stands() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.admission.up > 0
+}
+
+// tell tells those who watch what became of a connection.
+func (s *Session) tell(step feed.Step) {
+	step.Kind, step.Session, step.By = feed.Session, s.o.SenderID, string(message.CCS)
+	s.o.Feed.Tell(step)
 }
 
 // Hurry makes slots that wait try at once: a person says that what was wrong is

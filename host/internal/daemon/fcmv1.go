@@ -18,7 +18,7 @@ import (
 func (h *host) fcmV1Session(s config.Session, roots *x509.CertPool, metrics prometheus.Registerer) transport {
 	o := fcmV1Options(s, roots, h.o.Log)
 	o.Secrets = h.config().Admin.Secrets()
-	o.Outbox, o.Metrics = h.outbox, metrics
+	o.Outbox, o.Metrics, o.Feed = h.outbox, metrics, h.feed
 	return fcmV1Session{h.o.Make.FCMv1(o)}
 }
 

@@ -14,7 +14,7 @@ import (
 
 func (h *host) gatewaySession(s config.Session, metrics prometheus.Registerer) transport {
 	o := gatewayOptions(s, h.config().Ledger.DedupWindow, h.o.Log)
-	o.Inbox, o.Outbox, o.State, o.Metrics = h.ledger, h.outbox, h.ledger, metrics
+	o.Inbox, o.Outbox, o.State, o.Metrics, o.Feed = h.ledger, h.outbox, h.ledger, metrics, h.feed
 	return gatewaySession{h.o.Make.Gateway(o), s}
 }
 

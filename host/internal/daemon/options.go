@@ -116,17 +116,17 @@ func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
 
 func (h *host) ledgerOptions() ledger.Options {
 	o := ledgerOptions(h.config(), h.o.Log)
-	o.Metrics = h.parts.ledger.metrics
+	o.Metrics, o.Feed = h.parts.ledger.metrics, h.feed
 	o.Poison = func(error) { h.o.Exit(exitRecover) }
 	return o
 }
 
 func (h *host) outboxOptions() outbox.Options {
-	return outbox.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("outbox"), Metrics: h.parts.outbox.metrics}
+	return outbox.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("outbox"), Metrics: h.parts.outbox.metrics, Feed: h.feed}
 }
 
 func (h *host) dispatchOptions() dispatch.Options {
-	return dispatch.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("dispatch"), Metrics: h.parts.dispatch.metrics}
+	return dispatch.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("dispatch"), Metrics: h.parts.dispatch.metrics, Feed: h.feed}
 }
 
 func (h *host) pluginsOptions() pluginhost.Options {
@@ -143,6 +143,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 		Dispatcher:  h.dispatch,
 		Log:         h.o.Log.Named("plugin"),
 		Metrics:     h.parts.plugins.metrics,
+		Feed:        h.feed,
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/route"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +57,7 @@ type Options struct {
 	Retry   backoff.Policy
 	Log     hclog.Logger
 	Metrics prometheus.Registerer
+	Feed    *feed.Hub // hears what becomes of events; nil: nobody does
 }
 
 // Dispatcher is the one dispatcher of a host. Its methods may be called from

@@ -78,7 +78,7 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	if verdict := in.unheard(head.Kind, err); verdict != 0 {
 		p.turns.End(run)
 		l.busy, d.busy[head.Seq] = true, true
-		d.commit(in, &ending{lane: l, Settlement: entry.Settlement{Seq: head.Seq, Verdict: verdict, Plugin: p.name}})
+		d.commit(in, &ending{lane: l, about: about(body), Settlement: entry.Settlement{Seq: head.Seq, Verdict: verdict, Plugin: p.name}})
 		return frame
 	}
 	if errors.Is(err, entry.ErrUnknown) {
@@ -96,11 +96,14 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	}
 	d.lease++
 	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now, run: run}
-	out.id, out.device = about(body)
+	out.about = about(body)
 	l.busy, d.busy[head.Seq] = true, true
 	p.waits.Observe(now.Sub(l.since).Seconds())
 	in.add(out)
 	d.o.Ledger.Lease(head.Seq, out.number)
+	if d.o.Feed.On() {
+		d.o.Feed.Tell(handed(in, out, body))
+	}
 	if frame == nil {
 		frame = &wire.HostFrame{}
 	}
@@ -188,19 +191,26 @@ func (d *Dispatcher) encode(in *Instance, b entry.Body, number uint64, attempt i
 	return m
 }
 
+// subject is what people know an event by.
+type subject struct {
+	id        string
+	messageID string // the message's own; a timer's key
+	device    string // its token; "" where there is none
+}
+
 // about says which event a body is, and of which device.
-func about(b entry.Body) (id, device string) {
+func about(b entry.Body) subject {
 	switch {
 	case b.Upstream != nil:
-		return b.Upstream.ID, b.Upstream.From
+		return subject{b.Upstream.ID, b.Upstream.MessageID, b.Upstream.From}
 	case b.Outcome != nil:
-		return b.Outcome.ID, b.Outcome.To.Token
+		return subject{b.Outcome.ID, b.Outcome.MessageID, b.Outcome.To.Token}
 	case b.Receipt != nil:
-		return b.Receipt.ID, b.Receipt.Device
+		return subject{b.Receipt.ID, b.Receipt.OriginalMessageID, b.Receipt.Device}
 	case b.Timer != nil:
-		return b.Timer.ID, b.Timer.Device
+		return subject{b.Timer.ID, b.Timer.Key, b.Timer.Device}
 	}
-	return "", ""
+	return subject{}
 }
 
 // size is about what a body takes of the plugin's memory.

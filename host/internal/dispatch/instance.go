@@ -175,12 +175,13 @@ func (d *Dispatcher) exited(in *Instance, reason string) {
 		out.lane.ended = out.lane.ended || in.draining
 		if out == trial && !in.draining {
 			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
-			d.commit(in, &ending{lane: out.lane, Settlement: entry.Settlement{
+			d.commit(in, &ending{lane: out.lane, about: out.about, took: time.Since(out.started), Settlement: entry.Settlement{
 				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name,
 				Reason: fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: %s", p.crashes[seq], reason),
 			}})
 			continue
 		}
+		d.tellReturned(in, out, reason)
 		d.release(p, out.lane)
 	}
 	in.finished, in.dead = true, true

@@ -75,8 +75,7 @@ type delivery struct {
 	extended time.Time
 	revoked  bool
 	told     bool       // that it is stuck
-	id       string     // the event's, for people
-	device   string     // its token; "" where there is none
+	about    subject    // the event, for people
 	run      *turns.Run // what it holds of the plugin's state; nil: nothing
 }
 

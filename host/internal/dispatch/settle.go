@@ -7,6 +7,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/plain"
 	"balhost/host/internal/status"
 	"balhost/host/internal/turns"
@@ -19,13 +20,15 @@ type ending struct {
 	entry.Settlement
 	after   time.Duration // Retry: the wait that the handler asked for; 0 or less: the usual one
 	lane    *lane
-	late    bool       // the handler's time was up
-	slowed  bool       // the wait is the host's, none that the handler named
-	failed  bool       // an error, a panic, a time-out or a result that can't be, not a rejection
-	uncoded bool       // the result had no code that the host knows
-	writes  []string   // what it changes, in the words of the turns
-	run     *turns.Run // what the handler holds of the state until the commit; nil: nothing
-	letter  []any      // what the log calls it by, once it is a dead letter
+	about   subject
+	took    time.Duration // the handler's time
+	late    bool          // the handler's time was up
+	slowed  bool          // the wait is the host's, none that the handler named
+	failed  bool          // an error, a panic, a time-out or a result that can't be, not a rejection
+	uncoded bool          // the result had no code that the host knows
+	writes  []string      // what it changes, in the words of the turns
+	run     *turns.Run    // what the handler holds of the state until the commit; nil: nothing
+	letter  []any         // what the log calls it by, once it is a dead letter
 }
 
 // end moves one delivery to its end. A number that is not out is a late result: the
@@ -39,6 +42,7 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	took := now.Sub(out.started)
 	in.of.handlings.Observe(took.Seconds())
 	in.of.took.Add(now, took)
+	e.about, e.took = out.about, took
 	e.lane, e.run, e.late = l, out.run, took >= in.HandlerTimeout
 	e.Seq, e.Plugin = l.head().Seq, in.of.name
 	switch e.Verdict {
@@ -60,6 +64,7 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 		}
 		d.retry(in, e, e.after, e.Reason)
 	default:
+		d.tellReturned(in, out, e.Reason)
 		in.of.turns.End(e.run)
 		d.loop(in.of, l)
 	}
@@ -158,6 +163,7 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		}
 		d.retry(in, e, 0, e.Reason)
 	case s.Verdict == entry.Retry:
+		d.tell(feed.Retried, in, e)
 		d.note(p, l.head(), "retried", &p.retried)
 		d.failed(p, l.head(), s)
 		l.head().Attempts++
@@ -167,14 +173,17 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		}
 		d.release(p, l)
 	case s.Verdict == entry.Dead:
+		d.tell(feed.Dead, in, e)
 		d.note(p, l.head(), "dead", &p.died)
 		d.failed(p, l.head(), s, e.letter...)
 		d.advance(p, l)
 	case s.Verdict == entry.Void:
+		d.tell(feed.Canceled, in, e)
 		d.note(p, l.head(), "canceled", &p.canceled)
 		d.advance(p, l)
 	default:
 		in.done.Handled++
+		d.tell(feed.Handled, in, e)
 		d.note(p, l.head(), "handled", &p.handled)
 		d.advance(p, l)
 	}

@@ -133,7 +133,7 @@ func (d *Dispatcher) oldest(p *plugin) (seq uint64) {
 func (in *Instance) stucks(now time.Time) (all []status.StuckHandler) {
 	for _, out := range in.out {
 		if in.isStuck(out, now) {
-			all = append(all, status.StuckHandler{Event: out.id, Kind: out.lane.head().Kind.String(), Device: out.device, Started: out.started})
+			all = append(all, status.StuckHandler{Event: out.about.id, Kind: out.lane.head().Kind.String(), Device: out.about.device, Started: out.started})
 		}
 	}
 	return all

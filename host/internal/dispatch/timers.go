@@ -58,7 +58,7 @@ func (d *Dispatcher) placed(timers []entry.Schedule, p *plugin, by *delivery) er
 		default:
 			s.Session = head.Session
 			if head.Kind == entry.Upstream || head.Kind == entry.Timer {
-				s.Device = by.device
+				s.Device = by.about.device
 			}
 			if s.Lane == (entry.Lane{}) {
 				s.Lane = besides(p, l)

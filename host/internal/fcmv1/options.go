@@ -10,6 +10,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,6 +55,7 @@ type Options struct {
 	Outbox  Outbox
 	Log     hclog.Logger
 	Metrics prometheus.Registerer // nil: none
+	Feed    *feed.Hub             // hears whether the session works; nil: nobody does
 }
 
 // withDefaults sets what is zero.

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 	"balhost/host/internal/said"
 	"balhost/host/internal/secret"
+	"balhost/sdk/message"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -45,6 +47,8 @@ type Session struct {
 	hides    int
 	err      string // the last answer that no outcome tells of
 	errAt    time.Time
+	serves   bool // FCM has served the last request that was answered, as tell has told
+	told     bool // whether it does
 }
 
 // counts are a session's totals since the start.
@@ -235,6 +239,7 @@ func (s *Session) note(j *judgement, g entry.Outgoing, began time.Time) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.tell(j)
 	switch j.sign {
 	case unsent:
 		s.health.unsent(began, now, j.Description)
@@ -264,6 +269,21 @@ func (s *Session) note(j *judgement, g entry.Outgoing, began time.Time) {
 	if j.Verdict == flow.Fail {
 		j.Description = advised(j.Description, messageAdvice(j))
 	}
+}
+
+// tell tells those who watch when FCM begins to serve the session, or ceases to. The caller
+// holds mu.
+func (s *Session) tell(j *judgement) {
+	serves := s.health.failures == 0 && j.Verdict != flow.Halt
+	if s.told && serves == s.serves {
+		return
+	}
+	s.told, s.serves = true, serves
+	step := feed.Step{What: feed.Connected, Kind: feed.Session, Session: s.o.SenderID, By: string(message.FCMv1), Address: s.url.Host}
+	if !serves {
+		step.What, step.Code, step.Error = feed.Lost, j.Code, j.Description
+	}
+	s.o.Feed.Tell(step)
 }
 
 // say logs what an answer says of the session. The outbox logs what became of the downstream.

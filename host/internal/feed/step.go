@@ -1,8 +1,11 @@
 package feed
 
 import (
+	"cmp"
 	"strings"
 	"time"
+
+	"balhost/sdk/message"
 )
 
 // What says what happened. The words are those of the API.
@@ -23,10 +26,11 @@ const (
 	Acked     What = "acked"     // its outcome is on disk, as the next three are
 	Failed    What = "failed"
 	Expired   What = "expired"
-	Canceled  What = "canceled" // of a downstream, and of a timer that was due already
+	Canceled  What = "canceled" // of a downstream, and of a timer
 	Replayed  What = "replayed" // a dead letter is an event again
 	Deleted   What = "deleted"  // a dead letter was removed
 	Set       What = "set"      // a timer waits for its time
+	Fired     What = "fired"    // its time has come: it is an event
 
 	Started  What = "started"  // a plugin's process serves
 	Replaced What = "replaced" // another version of the plugin serves
@@ -40,10 +44,13 @@ const (
 
 // Whats are all of them, in the order of a message's way.
 var Whats = []What{
-	Stored, Duplicate, Unusable, Set, Handed, Returned, Handled, Retried, Dead, Replayed, Deleted,
+	Stored, Duplicate, Unusable, Set, Fired, Handed, Returned, Handled, Retried, Dead, Replayed, Deleted,
 	Sent, Postponed, Acked, Failed, Expired, Canceled,
 	Started, Replaced, Crashed, Refused, Connected, Draining, Lost,
 }
+
+// Troubles are those after which somebody may want to look.
+var Troubles = []What{Unusable, Returned, Retried, Dead, Postponed, Failed, Expired, Crashed, Refused, Draining, Lost}
 
 // The kinds of what a step is about.
 const (
@@ -72,16 +79,26 @@ type Step struct {
 	Category  string    `json:"category,omitempty"`
 	Plugin    string    `json:"plugin,omitempty"`
 	Version   string    `json:"version,omitempty"`    // of the plugin
+	By        string    `json:"by,omitempty"`         // the way that a downstream went: ccs, fcm_v1, gateway
 	Attempt   int       `json:"attempt,omitempty"`    // counts from 1
 	Took      float64   `json:"took_ms,omitempty"`    // the handler's time, in milliseconds
 	Due       time.Time `json:"due,omitzero"`         // not before this
 	Code      string    `json:"code,omitempty"`       // of an answer that was not an ack
 	Error     string    `json:"error,omitempty"`      // why
+	Address   string    `json:"address,omitempty"`    // of a session's peer, or a gateway's own
 	Body      string    `json:"body,omitempty"`       // its beginning, if the reader asked for bodies
 	BodyBytes int       `json:"body_bytes,omitempty"` // of the whole body, if Body is not all of it
 
 	// Payload is where Body comes from. Readers never see it.
 	Payload []byte `json:"-"`
+}
+
+// Target is to whom a downstream goes, as a step's Device.
+func Target(t message.Target) string {
+	if t.Topic != "" {
+		return "/topics/" + t.Topic
+	}
+	return cmp.Or(t.Token, t.FID, t.Condition)
 }
 
 // maxBody is how much of a body a reader sees, in bytes.
@@ -99,7 +116,7 @@ func (s *Step) kept(bodies bool) *Step {
 	if len(body) > maxBody {
 		out.BodyBytes, body = len(body), body[:maxBody]
 	}
-	texts := []*string{&out.ID, &out.MessageID, &out.Session, &out.Device, &out.Category, &out.Plugin, &out.Version, &out.Code, &out.Error}
+	texts := []*string{&out.ID, &out.MessageID, &out.Session, &out.Device, &out.Category, &out.Plugin, &out.Version, &out.By, &out.Code, &out.Error, &out.Address}
 	var all strings.Builder
 	size := len(body)
 	for _, t := range texts {
@@ -133,5 +150,5 @@ const stepExtra = 320
 // size is about how much memory a kept step takes, in bytes.
 func (s *Step) size() int {
 	return stepExtra + len(s.ID) + len(s.MessageID) + len(s.Session) + len(s.Device) + len(s.Category) + len(s.Plugin) +
-		len(s.Version) + len(s.Code) + len(s.Error) + len(s.Body)
+		len(s.Version) + len(s.By) + len(s.Code) + len(s.Error) + len(s.Address) + len(s.Body)
 }

@@ -12,7 +12,9 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/said"
+	"balhost/sdk/message"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -159,11 +161,13 @@ func (g *Gateway) listens(ctx context.Context) bool {
 		g.mute = err
 		g.mu.Unlock()
 		if err == nil {
+			g.tell(feed.Step{What: feed.Connected, Address: g.address()})
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
+		g.tell(feed.Step{What: feed.Lost, Address: g.o.Listen, Error: err.Error()})
 		g.said.Log(g.log.Error, "gateway does not listen, and tries again", "err", err)
 		select {
 		case <-time.After(between.DelayAtLeast(n, rnd)):
@@ -171,6 +175,12 @@ func (g *Gateway) listens(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// tell tells those who watch what became of the gateway.
+func (g *Gateway) tell(step feed.Step) {
+	step.Kind, step.Session, step.By = feed.Session, g.o.SenderID, string(message.Gateway)
+	g.o.Feed.Tell(step)
 }
 
 // muted is why the gateway does not listen although it runs; nil if it does.

@@ -8,6 +8,7 @@ import (
 
 	"balhost/host/internal/credential"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 	"balhost/host/internal/secret"
 	"balhost/sdk/message"
@@ -85,6 +86,7 @@ type Options struct {
 	State   State
 	Log     hclog.Logger
 	Metrics prometheus.Registerer // nil: none
+	Feed    *feed.Hub             // hears whether the session works; nil: nobody does
 }
 
 // Huawei says how Huawei's servers sign what they deliver.

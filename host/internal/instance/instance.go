@@ -59,6 +59,7 @@ type Process interface {
 // Facts are what dispatch must know of one process. They don't change.
 type Facts struct {
 	Name           string          // the plugin's, which is its file's
+	Version        string          // for people, as the plugin says it
 	Content        string          // names what it runs, and with which options: another content may handle what this one failed at
 	Closed         <-chan struct{} // closed when its session has ended: nothing that is sent arrives any more
 	Claim          route.Claim

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/sdk/message"
 )
 
@@ -132,6 +133,9 @@ func (o *acceptOp) apply(b *batch) error {
 		if o.again != nil {
 			*o.again = true
 		}
+		if b.watched {
+			b.sayEvent(feed.Duplicate, envelope{body: o.inbound()}, "")
+		}
 		return nil
 	}
 	if o.fromDevice {
@@ -183,11 +187,16 @@ func (o *acceptOp) store(b *batch, key []byte) error {
 		e.plugin, e.group = s.owner, s.group // of an unknown one: none
 		e.body = o.receipt
 	}
+	what := feed.Stored
 	if o.why != "" {
+		what = feed.Unusable
 		b.bury(e, o.why)
-		return nil
+	} else {
+		b.addEvent(e)
 	}
-	b.addEvent(e)
+	if b.watched {
+		b.sayEvent(what, e, o.why)
+	}
 	return nil
 }
 

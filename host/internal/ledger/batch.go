@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/state"
 )
 
@@ -51,6 +52,8 @@ type batch struct {
 	touched   []*page // entries of these have ended in this batch
 	newest    []*downstream
 
+	watched        bool        // somebody wants to hear of the steps
+	steps          []feed.Step // that are told when the commit is on disk
 	calls          []call
 	effects        []effect
 	owners         []setOwner
@@ -66,7 +69,7 @@ func newBatch(l *Ledger, s store) *batch {
 }
 
 // begin starts the next commit.
-func (b *batch) begin(s stamp) { b.stamp, b.tally = s, b.l.tally }
+func (b *batch) begin(s stamp) { b.stamp, b.tally, b.watched = s, b.l.tally, b.l.o.Feed.On() }
 
 // until converts a moment of the wall clock to the ledger's time; 0 for the zero time.
 func (b *batch) until(due time.Time) int64 {
@@ -110,6 +113,11 @@ func (b *batch) end() {
 	} else {
 		b.most = max(b.most, len(b.written))
 		clear(b.written)
+	}
+	if clear(b.steps); b.watched {
+		b.steps = b.steps[:0]
+	} else {
+		b.steps = nil
 	}
 	b.calls, b.effects, b.changes = b.calls[:0], b.effects[:0], b.changes[:0]
 	b.owners, b.values, b.due = b.owners[:0], b.values[:0], b.due[:0]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
@@ -265,6 +266,9 @@ func (b *batch) send(s toSend) {
 	b.tally.counts.Downstreams++
 	b.effects = append(b.effects, effect{downstream: d, what: added})
 	b.newest = append(b.newest, d)
+	if b.watched {
+		b.sayDownstream(d, d.body, feed.Step{What: feed.Stored, Due: s.parcel.message.NotBefore})
+	}
 	if d.replaces {
 		b.replace(d, s.parcel.message)
 	}

@@ -66,6 +66,7 @@ func (l *Ledger) commit(b *batch) {
 			b.calls[i].err = entry.ErrClosed
 		}
 	} else {
+		b.tellAll()
 		l.publish(b)
 	}
 	l.calls.push(b.calls...)

@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
@@ -239,9 +240,12 @@ func (o *deadOp) load(b *batch) ([]dead, error) {
 	return out, nil
 }
 
-// remove deletes the letters.
-func (o *deadOp) remove(b *batch, letters []dead) {
+// remove deletes the letters; what says why.
+func (o *deadOp) remove(b *batch, letters []dead, what feed.What) {
 	for _, d := range letters {
+		if b.watched {
+			b.sayEvent(what, d.event, "")
+		}
 		b.del(appendDeadKey(nil, d.event.id), o.bytes/len(o.ids))
 		b.tally.counts.Dead--
 	}
@@ -264,7 +268,7 @@ func (o *replay) apply(b *batch) error {
 		}
 		b.addEvent(d.event)
 	}
-	o.remove(b, letters)
+	o.remove(b, letters, feed.Replayed)
 	return nil
 }
 
@@ -277,6 +281,6 @@ func (o *deleteDead) apply(b *batch) error {
 	if err != nil {
 		return err
 	}
-	o.remove(b, letters)
+	o.remove(b, letters, feed.Deleted)
 	return nil
 }

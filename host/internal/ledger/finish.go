@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/sdk/message"
 )
 
@@ -50,17 +51,20 @@ func (o *finish) apply(b *batch) error {
 // conclude ends a downstream: it is no longer pending, has a summary, and its owner hears
 // of it (P4). how is ended, or canceledBy if the ledger ends it by itself.
 func (b *batch) conclude(d *downstream, e entry.End, how what) {
+	m := d.body
 	if d.tell || d.replaces {
-		m := b.parcel(d)
-		if m == nil {
+		if m = b.parcel(d); m == nil {
 			return // b.err says why
 		}
-		if d.replaces {
-			b.unreplace(d, m)
-		}
-		if d.tell {
-			b.tell(d, m, e)
-		}
+	}
+	if b.watched {
+		b.sayDownstream(d, m, feed.Step{What: feed.What(e.Status.String()), Attempt: e.Attempts, Code: e.Code, Error: e.Description})
+	}
+	if d.replaces {
+		b.unreplace(d, m)
+	}
+	if d.tell {
+		b.tell(d, m, e)
 	}
 	b.endEntry(d.at())
 	b.effects = append(b.effects, effect{downstream: d, what: how})
@@ -106,13 +110,17 @@ func (b *batch) parcel(d *downstream) *message.Checked {
 // tell makes the outcome an event for the plugin that sent the message.
 func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
-	b.addEvent(envelope{
+	outcome := envelope{
 		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,
 		body: &message.Outcome{
 			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Status: end.Status, Code: end.Code,
 			Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts, Context: m.Context,
 		},
-	})
+	}
+	b.addEvent(outcome)
+	if b.watched {
+		b.sayEvent(feed.Stored, outcome, "")
+	}
 }
 
 type postpone struct {
@@ -132,5 +140,8 @@ func (o *postpone) apply(b *batch) error {
 	b.keep(o.seq, o.tries)
 	d.page.tried, d.kept = true, true
 	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.tries.due, attempts: o.tries.attempts})
+	if b.watched {
+		b.sayDownstream(d, d.body, feed.Step{What: feed.Postponed, Attempt: int(o.tries.attempts), Due: o.due, Code: o.tries.note})
+	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/state"
 )
@@ -31,6 +32,7 @@ type Options struct {
 
 	Log     hclog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
+	Feed    *feed.Hub             // hears of the steps of messages; nil: nobody does
 	// Poison is called once, from any goroutine, when a commit failed or the store can't
 	// be trusted any more. Nothing is acked afterwards (P10). The process should end, so
 	// that the next Open recovers. nil: the failure is only logged.

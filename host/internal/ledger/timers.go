@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
@@ -133,6 +134,9 @@ func (b *batch) schedule(plugin string, s *entry.Schedule, by uint64) {
 	case was.event != by:
 		s.Ended = was.event
 	}
+	if b.watched && (found || !s.Cancel) {
+		b.sayTimer(plugin, s)
+	}
 	if s.Cancel {
 		if found {
 			b.del(name, recordExtra)
@@ -256,7 +260,11 @@ func (o *fire) apply(b *batch) error {
 		}
 		b.unwait(at)
 		b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
-		ev := b.addEvent(envelope{id: b.tally.lastID, plugin: t.plugin, body: t})
+		e := envelope{id: b.tally.lastID, plugin: t.plugin, body: t}
+		ev := b.addEvent(e)
+		if b.watched {
+			b.sayEvent(feed.Fired, e, "")
+		}
 		_, name, _ := b.timer(t.plugin, t.Key)
 		b.setTimer(name, timerName{at: at, event: ev.seq})
 	}

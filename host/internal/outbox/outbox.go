@@ -29,6 +29,7 @@ import (
 
 	"balhost/host/internal/backoff"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
 	"balhost/sdk/message"
 
@@ -58,6 +59,7 @@ type Options struct {
 	Senders  func() entry.Senders // their names, for log lines, and which have a gateway; nil: the lines show ids
 	Log      hclog.Logger
 	Metrics  prometheus.Registerer
+	Feed     *feed.Hub // hears of the downstreams that go out; nil: nobody does
 }
 
 // lastSecond passes before a downstream expires, see [flow.Expired]: one with a
@@ -241,6 +243,9 @@ func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Ou
 				g.TTL = flow.Remaining(time.Now(), it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
 			}
 			out = append(out, g)
+			if b.o.Feed.On() {
+				b.o.Feed.Tell(b.sent(it, m))
+			}
 		}
 	}
 	return out

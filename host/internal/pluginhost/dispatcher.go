@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"balhost/host/internal/instance"
+	"balhost/host/internal/plain"
 	"balhost/host/internal/route"
 	"balhost/sdk/wire"
 )
@@ -36,7 +37,7 @@ func Facts(o PluginOptions, m *wire.Manifest) (instance.Facts, error) {
 		claim.Categories = slices.Clone(m.GetCategories())
 	}
 	return instance.Facts{
-		Name: m.GetName(), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(), Timer: m.GetTimer(),
+		Name: m.GetName(), Version: plain.Line(m.GetVersion(), 64), Claim: claim, Order: order, Outcome: m.GetOutcome(), Receipt: m.GetReceipt(), Timer: m.GetTimer(),
 		Offsets:     slices.Contains(m.GetCapabilities(), wire.Offsets),
 		MaxAttempts: o.MaxAttempts, HandlerTimeout: o.HandlerTimeout, MaxInFlight: o.MaxInFlight, SuspectAfter: o.SuspectAfter,
 		Alone: o.Strategy == Recreate, Debug: o.Debug,

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/feed"
 )
 
 // Options are what a [Host] needs.
@@ -43,6 +44,8 @@ type Options struct {
 	Log hclog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+	// Feed hears what becomes of plugins; nil: nobody does.
+	Feed *feed.Hub
 }
 
 // Strategy says how a new process of a plugin follows the old one.

@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"time"
 
+	"balhost/host/internal/feed"
 	"balhost/host/internal/plain"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
@@ -106,9 +107,18 @@ func (s *supervisor) show(d policy.Decision) {
 			facts = append(facts, "pid", st.PID)
 		}
 		s.log.Info("plugin "+string(st.State), facts...)
+		if st.State == Running {
+			s.tell(feed.Step{What: feed.Started, Version: st.Version})
+		}
 	}
 	// What the plugin is, or what became of its file, is known.
 	if known || d.State == Backoff || d.State == Refused || d.State == Stopped || d.State == Discovered && d.Reason != "" {
 		s.first() // without s.mu: it locks Host.mu, and Status locks these in the other order
 	}
+}
+
+// tell tells those who watch what became of the plugin.
+func (s *supervisor) tell(step feed.Step) {
+	step.Kind, step.Plugin = feed.Plugin, s.name
+	s.host.o.Feed.Tell(step)
 }

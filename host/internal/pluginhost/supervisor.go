@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"balhost/host/internal/feed"
 	"balhost/host/internal/pluginhost/artefact"
 	"balhost/host/internal/pluginhost/policy"
 	"balhost/host/internal/pluginhost/process"
@@ -169,6 +170,7 @@ func (s *supervisor) carryOut(ctx context.Context, d policy.Decision) {
 func (s *supervisor) stop(l *life, stop policy.Stop) {
 	if stop.Process.Ready() && !l.trier && errors.Is(stop.Cause, policy.ErrReplaced) {
 		l.replaced = time.Now()
+		s.tell(feed.Step{What: feed.Replaced, Version: l.facts.Version})
 		s.log.Info("plugin's old process drains", l.which()...)
 	}
 	l.cancel(stop.Cause)
@@ -180,6 +182,7 @@ func (s *supervisor) report(n policy.News) {
 	case policy.Proven:
 		s.log.Info("plugin's new content is proven", "state", string(Running))
 	case policy.Retried:
+		s.tell(feed.Step{What: feed.Crashed, Attempt: n.Failures, Error: n.Err.Error()})
 		s.log.Warn("plugin failed: started again after a while", "attempt", n.Failures, "err", n.Err)
 	case policy.Declined:
 		if s.host.complain(s.name, n.Err.Error()) {
@@ -203,6 +206,10 @@ func (s *supervisor) report(n policy.News) {
 			break
 		}
 		s.log.Error("plugin refused until its file changes", "err", n.Err)
+	}
+	switch n.Verdict {
+	case policy.Declined, policy.KeptOld, policy.RolledBack, policy.GivenUp:
+		s.tell(feed.Step{What: feed.Refused, Error: n.Err.Error()})
 	}
 	switch n.Verdict {
 	case policy.KeptOld, policy.RolledBack, policy.GivenUp:
