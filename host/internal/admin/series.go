@@ -20,12 +20,14 @@ type Series struct {
 
 // PluginSeries are a plugin's. Rates are by the second.
 type PluginSeries struct {
-	Name     string `json:"name"`
-	Handled  Points `json:"handled"`
-	Retried  Points `json:"retried"`
-	Died     Points `json:"died"`
-	Pending  Points `json:"pending"`
-	InFlight Points `json:"in_flight"`
+	Name        string `json:"name"`
+	Handled     Points `json:"handled"`
+	Retried     Points `json:"retried"`
+	Died        Points `json:"died"`
+	Pending     Points `json:"pending"`
+	InFlight    Points `json:"in_flight"`
+	HandlingP50 Points `json:"handling_p50_ms"` // as in the status: over the last 5 to 10 minutes
+	HandlingP99 Points `json:"handling_p99_ms"`
 }
 
 // SessionSeries are a session's. Rates are by the second.

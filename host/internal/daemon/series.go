@@ -71,7 +71,7 @@ func (h *host) sample() sample {
 	one := sample{at: time.Now(), plugins: map[string]status.Work{}, sessions: map[string]sessionSample{}}
 	if all, err := ask(h.parts.dispatch, answerTime, func() dispatch.Status { st, _ := h.dispatched(); return st }); err == nil {
 		for _, p := range all.Plugins {
-			p.Work.StuckHandlers, p.Work.Lost, p.Work.LostTo = nil, nil, nil // numbers are enough
+			p.Work.StuckHandlers, p.Work.Lost, p.Work.LostTo, p.Work.LastFailure = nil, nil, nil, "" // numbers are enough
 			one.plugins[p.Name] = p.Work
 		}
 	}
@@ -133,6 +133,9 @@ func (s *sampler) series() admin.Series {
 			Died:     rates(samples, of, func(w status.Work) uint64 { return w.Died }),
 			Pending:  levels(samples, of, func(w status.Work) float64 { return float64(w.Pending) }),
 			InFlight: levels(samples, of, func(w status.Work) float64 { return float64(w.InFlight) }),
+
+			HandlingP50: levels(samples, of, func(w status.Work) float64 { return unlessZero(w.HandlingP50) }),
+			HandlingP99: levels(samples, of, func(w status.Work) float64 { return unlessZero(w.HandlingP99) }),
 		})
 	}
 	for _, name := range slices.Sorted(maps.Keys(sessions)) {
@@ -177,6 +180,14 @@ func rates[T any](samples []sample, of func(*sample) (T, bool), count func(T) ui
 		}
 	}
 	return points
+}
+
+// unlessZero is v, or not known where 0 means that nothing was measured.
+func unlessZero(v float64) float64 {
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
 }
 
 // levels are what a figure was at each sample but the first.

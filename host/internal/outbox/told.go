@@ -9,7 +9,7 @@ import (
 func (b *Outbox) sent(it *item, m message.Checked) feed.Step {
 	s := feed.Step{
 		What: feed.Sent, Kind: feed.Downstream, MessageID: m.MessageID, Session: it.queue.sender, Plugin: it.Owner,
-		Device: feed.Target(m.To), Attempt: it.writes, Payload: m.Data,
+		Device: feed.Target(m.To), Attempt: int(it.writes), Payload: m.Data,
 	}
 	switch {
 	case it.routed:
