@@ -111,6 +111,14 @@ func DecodeFrame(b []byte) (f Frame, err error) {
 	if deep(b) {
 		return f, ErrDeep
 	}
+	if f, ok := quick(b); ok {
+		return f, nil
+	}
+	return decode(b)
+}
+
+// decode reads one frame of any form. b is UTF-8, and not deep.
+func decode(b []byte) (f Frame, err error) {
 	if b = bytes.TrimLeft(b, " \t\r\n"); len(b) == 0 || b[0] != '{' {
 		return f, ErrNotJSON
 	}

@@ -75,6 +75,39 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
+// odd are frames that are nearly as most devices write them.
+var odd = []string{
+	`{"type":"ack","message_id":"a","message_id":"b"}`, `{"type":"ack","Message_ID":"a"}`, `{"type":"ack","message_id":"\u0061"}`,
+	`{"type":"ack","message_id":null}`, `{"type":"ack","message_id":""}`, `{"type":"ack","message_id":"","message_id":"b"}`,
+	`{"type":"upstream","data":{"a":}}`, `{"type":"upstream","data":{]}`, `{"type":"upstream","data":{"a":[1,{"b":"}"}]},"category":"c"}`,
+	`{"type":"upstream","data":{},"data":{"a":1}}`, `{"type":"upstream","data":null}`, `{"type":"upstream","data":{"a":1,"a":2}}`,
+	`{"type":"upstream","time_to_live":0}`, `{"type":"upstream","time_to_live":01}`, `{"type":"upstream","time_to_live":9223372036854775808}`,
+	`{"type":"upstream","time_to_live":1.0}`, `{"type":"upstream","time_to_live":-1}`, `{"type":"upstream","time_to_live":1e3}`,
+	`{"type":"ack",}`, `{"type":"ack"},`, `{"type":"ack"}}`, `{"type":"ack"`, `{,"type":"ack"}`, `{"type":"ack","message_id":"�"}`,
+	"{\"type\":\"ack\",\"message_id\":\"\n\"}", `{"type":"receipt","original_message_id":"d","status":"OPENED"}`,
+	`{"type":"","type":"ack"}`, `{"type":"tomorrow","data":{"x":{"y":["{"]}}}`,
+}
+
+// The quick way reads nothing in another way than encoding/json does, and reads what most
+// devices write.
+func TestQuickFrames(t *testing.T) {
+	for _, text := range odd {
+		if quick, ok := quick([]byte(text)); ok {
+			if slow, err := decode([]byte(text)); err != nil || !reflect.DeepEqual(quick, slow) {
+				t.Errorf("%s: %+v, and the slow way %+v, %v", text, quick, slow, err)
+			}
+		}
+	}
+	for _, text := range []string{
+		`{"type":"upstream","message_id":"m1","data":{"a":"b\\","c":["d"]},"time_to_live":3600,"category":"com.example"}`,
+		`{"type":"ack","message_id":"m1"}`, `{"type":"pong"}`, `{"type":"receipt","original_message_id":"d-2","status":"OPENED"}`,
+	} {
+		if _, ok := quick([]byte(text)); !ok {
+			t.Errorf("%s is not read in the quick way", text)
+		}
+	}
+}
+
 // What Append writes of any texts is read back as it was.
 func TestFrameTextsSurvive(t *testing.T) {
 	for _, s := range []string{"a", `"`, `\`, "\n", "日本", "\u2028", "<&>", strings.Repeat("x", 4096)} {
@@ -91,10 +124,16 @@ func FuzzDecodeFrame(f *testing.F) {
 	for _, c := range sheet {
 		f.Add([]byte(c.text))
 	}
+	for _, text := range odd {
+		f.Add([]byte(text))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		one, err := DecodeFrame(b)
 		if err != nil {
 			return
+		}
+		if slow, err := decode(b); err != nil || !reflect.DeepEqual(one, slow) {
+			t.Fatalf("%q: %+v, and the slow way %+v, %v", b, one, slow, err)
 		}
 		again, err := DecodeFrame(one.Append(nil))
 		if err != nil || again.Type != one.Type || again.MessageID != one.MessageID || string(again.Data) != string(one.Data) ||

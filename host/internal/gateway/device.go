@@ -32,6 +32,7 @@ type device struct {
 	socket   *socket
 	from     string        // set by open
 	route    int           // set by serve, before its first frame
+	more     atomic.Bool   // the outbox may have more for it
 	shown    shown         // the credentials of the handshake
 	hint     chan struct{} // tells serve to look again
 	gone     chan struct{} // closed when it has no route any more, and nothing in flight
@@ -254,6 +255,12 @@ func (d *device) ring() {
 	case d.hint <- struct{}{}:
 	default:
 	}
+}
+
+// changed is called by the outbox.
+func (d *device) changed() {
+	d.more.Store(true)
+	d.ring()
 }
 
 // leave makes the device go: it is told, what it is owed is written, and it ends by t at

@@ -32,14 +32,14 @@ func (w *writer) take() (taken []entry.Outgoing, more bool) {
 	w.full = room <= 0
 	stop := w.full || w.ending != nil || !w.drain.IsZero()
 	w.mu.Unlock()
-	if stop || w.changed != nil {
+	if stop || !w.more.Load() {
 		return nil, false
 	}
 	o, n := w.s.o, min(room, most)
-	w.changed = o.Outbox.ChangedAt(o.SenderID, w.route)
+	w.more.Store(false) // before looking, so that no hint is lost
 	taken = o.Outbox.TakeAt(o.SenderID, w.route, n)
 	if len(taken) == n {
-		w.changed = nil
+		w.more.Store(true)
 	}
 	return taken, len(taken) == n
 }
@@ -62,7 +62,7 @@ func (w *writer) downstream(g *entry.Outgoing, now time.Time) {
 	w.mu.Unlock()
 	w.s.tally.downstreams.Add(1)
 	w.s.tally.inFlight.Add(1)
-	w.socket.write(&f)
+	w.socket.wire.frame(&f)
 }
 
 // acked handles the device's ack of a downstream. It reports whether that was in flight.

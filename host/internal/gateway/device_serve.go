@@ -16,11 +16,10 @@ const most = 32
 // writer is what only serve touches.
 type writer struct {
 	*device
-	changed <-chan struct{} // closed when the outbox may have more; nil: it may have more now
-	answers []*owed         // of this step
-	sent    time.Time       // when the last frame left
-	pinged  time.Time       // when the ping left that waits for a frame; zero: none does
-	leaves  time.Time       // when it ends, because nothing more of it is stored; zero: not yet
+	answers []*owed   // of this step
+	sent    time.Time // when the last frame left
+	pinged  time.Time // when the ping left that waits for a frame; zero: none does
+	leaves  time.Time // when it ends, because nothing more of it is stored; zero: not yet
 }
 
 // serve writes all frames, until the device ends. It gives back what is in flight before
@@ -40,7 +39,8 @@ func (d *device) serve() {
 // attach makes the device's downstreams go by a route of its own, without those that it has.
 func (d *device) attach() {
 	o := d.s.o
-	d.route = o.Outbox.Attach(o.SenderID, message.Token(d.from), message.FID(d.from))
+	d.route = o.Outbox.Attach(o.SenderID, d.changed, message.Token(d.from), message.FID(d.from))
+	d.more.Store(true)
 	d.settleReceived()
 	d.heard.Store(int64(time.Since(d.born)))
 }
@@ -64,8 +64,6 @@ func (w *writer) loop() {
 			armed = next
 		}
 		select {
-		case <-w.changed:
-			w.changed = nil
 		case <-w.hint:
 		case <-timer.C:
 		}
@@ -78,7 +76,7 @@ func (w *writer) step(now time.Time) (more bool) {
 	n := w.answer(now)
 	if w.silent(now) {
 		n++
-		w.socket.write(&frame.Frame{Type: frame.TypePing})
+		w.socket.wire.frame(&frame.Frame{Type: frame.TypePing})
 	}
 	taken, more := w.take()
 	for i := range taken {
@@ -111,7 +109,7 @@ func (w *writer) answer(now time.Time) (n int) {
 	w.mu.Unlock()
 	if welcome {
 		n++
-		w.socket.write(&frame.Frame{Type: frame.TypeWelcome, MaxUnacked: frame.MaxUnacked,
+		w.socket.wire.frame(&frame.Frame{Type: frame.TypeWelcome, MaxUnacked: frame.MaxUnacked,
 			PingSeconds: int(pingAfter / time.Second), Time: now.UnixMilli()})
 	}
 	for _, o := range w.answers {
@@ -119,11 +117,11 @@ func (w *writer) answer(now time.Time) (n int) {
 			w.leaves = now.Add(time.Duration(o.retry) * time.Second)
 		}
 		f := o.frame()
-		w.socket.write(&f)
+		w.socket.wire.frame(&f)
 	}
 	if drain {
 		n++
-		w.socket.write(&frame.Frame{Type: frame.TypeDrain, RetryAfter: drainRetry()})
+		w.socket.wire.frame(&frame.Frame{Type: frame.TypeDrain, RetryAfter: drainRetry()})
 	}
 	return n + len(w.answers)
 }

@@ -31,11 +31,10 @@ type Inbox interface {
 // detached. Each that is taken is answered or returned.
 type Outbox interface { //house:wide a route lives, is asked, and is answered for: every connection needs all of it
 	// Attach makes the downstreams to these targets, all of one device, go by a new route.
-	Attach(sender string, to ...message.Target) (route int)
+	// changed is called whenever TakeAt may find more. It must not wait, or call the outbox.
+	Attach(sender string, changed func(), to ...message.Target) (route int)
 	// Detach ends a route. What waits goes by the session's transport, if it has one.
 	Detach(sender string, route int)
-	// ChangedAt is closed when TakeAt may find more; fetch it before calling TakeAt.
-	ChangedAt(sender string, route int) <-chan struct{}
 	TakeAt(sender string, route, n int) []entry.Outgoing
 	// Pending returns the downstream with this id to the route's device. ok is false when
 	// none is pending.

@@ -92,14 +92,6 @@ func (s *socket) lost(err error) *ending {
 	return &ending{reason: err.Error()}
 }
 
-// write appends f to what leaves with the next release, which has the error.
-func (s *socket) write(f *frame.Frame) {
-	buf := spare.Get().(*[]byte)
-	*buf = f.Append((*buf)[:0])
-	s.ws.Write(context.Background(), websocket.MessageText, *buf)
-	putSpare(buf)
-}
-
 // close ends the socket. It waits a few seconds for the device's own close.
 func (s *socket) close(e *ending) {
 	if e.code == 0 {

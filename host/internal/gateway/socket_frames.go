@@ -1,6 +1,11 @@
 package gateway
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+
+	"balhost/host/internal/frame"
+)
 
 // shortFragment is from how many bytes on a fragment that is not the last brings something.
 // A frame of 64 KiB in such pieces has 128.
@@ -77,4 +82,31 @@ func (f *frames) bringsNothing(length uint64) bool {
 		return opcode != closing
 	}
 	return f.header[0]&last == 0 && length < shortFragment
+}
+
+// appendText appends f as a text frame that is not masked, as servers write them.
+func appendText(dst []byte, f *frame.Frame) []byte {
+	const text, short = 0x81, 4 // most frames have a header of 4 bytes
+	start := len(dst)
+	dst = f.Append(append(dst, text, 126, 0, 0))
+	n := len(dst) - start - short
+	switch {
+	case n > math.MaxUint16:
+		dst = append(dst, 0, 0, 0, 0, 0, 0)
+		copy(dst[start+short+6:], dst[start+short:])
+		dst[start+1] = 127
+		binary.BigEndian.PutUint64(dst[start+2:], uint64(n))
+	case n >= 126:
+		binary.BigEndian.PutUint16(dst[start+2:], uint16(n)) //nolint:gosec // it is looked at above
+	default:
+		dst[start+1] = byte(n)
+		dst = append(dst[:start+2], dst[start+short:]...)
+	}
+	return dst
+}
+
+// closes reports whether p, which begins a frame, is a close.
+func closes(p []byte) bool {
+	const opcode, closing = 0x0f, 0x08
+	return len(p) > 0 && p[0]&opcode == closing
 }

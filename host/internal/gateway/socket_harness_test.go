@@ -78,9 +78,9 @@ type books struct {
 	hold    bool // commits wait for commit
 	full    bool // no room
 	asked   []stored1
-	stored  []string // ids of upstreams, "status of id" of receipts
-	unsent  bool     // receipts are of nothing that was sent
-	changed chan struct{}
+	stored  []string       // ids of upstreams, "status of id" of receipts
+	unsent  bool           // receipts are of nothing that was sent
+	hints   map[int]func() // by route
 	waiting []entry.Outgoing
 	out     map[uint64]int // route by seq
 	routes  map[int][]message.Target
@@ -95,7 +95,7 @@ type stored1 struct {
 }
 
 func newBooks() *books {
-	return &books{changed: make(chan struct{}), out: map[uint64]int{}, routes: map[int][]message.Target{}}
+	return &books{hints: map[int]func(){}, out: map[uint64]int{}, routes: map[int][]message.Target{}}
 }
 
 func (b *books) Accept(in entry.Inbound, done func(error)) {
@@ -148,7 +148,7 @@ func (b *books) set(change func()) {
 	change()
 }
 
-func (b *books) Attach(_ string, to ...message.Target) int {
+func (b *books) Attach(_ string, changed func(), to ...message.Target) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, other := range b.routes {
@@ -157,7 +157,7 @@ func (b *books) Attach(_ string, to ...message.Target) int {
 		}
 	}
 	b.next++
-	b.routes[b.next] = to
+	b.routes[b.next], b.hints[b.next] = to, changed
 	return b.next
 }
 
@@ -170,12 +170,7 @@ func (b *books) Detach(_ string, route int) {
 		}
 	}
 	delete(b.routes, route)
-}
-
-func (b *books) ChangedAt(string, int) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.changed
+	delete(b.hints, route)
 }
 
 func (b *books) TakeAt(_ string, route, n int) (taken []entry.Outgoing) {
@@ -252,8 +247,9 @@ func (b *books) send(to string, seqs ...uint64) {
 		b.waiting = append(b.waiting, entry.Outgoing{Seq: seq, Attempt: 1, Message: message.Checked{
 			To: message.Token(to), MessageID: fmt.Sprint("d-", seq), Data: []byte(`{"n":"1"}`), Options: message.Options{ReceiptRequested: seq >= 100}}})
 	}
-	close(b.changed)
-	b.changed = make(chan struct{})
+	for _, changed := range b.hints {
+		changed()
+	}
 }
 
 // room is a gateway's sockets on a network in memory. All runs in a synctest bubble.

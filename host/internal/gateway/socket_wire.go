@@ -15,6 +15,7 @@ import (
 const (
 	writeLimit = 10 * time.Second // for one write; a device that reads nothing for longer loses its connection
 	readAhead  = 512              // bytes that one read may bring beside what is asked for; each idle socket holds them
+	control    = 2 + 125          // bytes that a control frame has at most. Spec: RFC 6455 §5.5
 	mostHeld   = 64 << 10         // bytes that wait for one write, and one frame more
 )
 
@@ -29,12 +30,14 @@ type wire struct {
 	empty   func(int) *ending // is told how many of those bring nothing, and says when these were too many
 	flooded *ending           // they were
 
-	mu   sync.Mutex // guards what follows, and writes to Conn
-	held bool       // frames are collected
-	out  *[]byte    // of them; nil: none
-	err  error      // of the write that failed
+	mu     sync.Mutex // guards what follows, and writes to Conn
+	held   bool       // frames are collected
+	out    *[]byte    // of them; nil: none
+	closed bool       // a close frame is among them, or has left: it is the last
+	err    error      // of the write that failed
 
-	hurry sync.Mutex // guards last
+	hurry sync.Mutex // guards what follows
+	until time.Time  // when writes end now
 	last  time.Time  // if not zero, every write ends by then
 }
 
@@ -73,21 +76,41 @@ func (w *wire) next(p []byte) (int, error) {
 	return w.Conn.Read(p)
 }
 
-// Write writes p, or keeps it for release.
+// Write writes p, or keeps it for release. p is a control frame of the library, which has a
+// buffer that takes a whole one.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = w.closed || closes(p)
 	if !w.held {
 		return len(p), w.send(p)
 	}
+	return len(p), w.keep(append(w.buffer(), p...))
+}
+
+// frame appends f to what leaves with the next release, which has the error.
+func (w *wire) frame(f *frame.Frame) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed && w.err == nil {
+		w.keep(appendText(w.buffer(), f)) //nolint:errcheck // release has it
+	}
+}
+
+// buffer has what is held so far.
+func (w *wire) buffer() []byte {
 	if w.out == nil {
 		w.out = spare.Get().(*[]byte)
 	}
-	*w.out = append(*w.out, p...)
-	if len(*w.out) > mostHeld {
-		return len(p), w.flush()
+	return *w.out
+}
+
+// keep makes b what is held. If that is much, it leaves.
+func (w *wire) keep(b []byte) error {
+	if *w.out = b; len(b) > mostHeld {
+		return w.flush()
 	}
-	return len(p), nil
+	return nil
 }
 
 // hold collects what is written until release.
@@ -121,7 +144,7 @@ func (w *wire) send(p []byte) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.deadline(time.Now().Add(writeLimit)); w.err == nil {
+	if w.err = w.deadline(time.Now()); w.err == nil {
 		_, w.err = w.Conn.Write(p)
 	}
 	if w.err != nil {
@@ -130,20 +153,26 @@ func (w *wire) send(p []byte) error {
 	return w.err
 }
 
-func (w *wire) deadline(t time.Time) error {
+// deadline makes a write that begins now end in time: within writeLimit, and not before half
+// of that. To set it is not cheap, so it is not set for every write.
+func (w *wire) deadline(now time.Time) error {
 	w.hurry.Lock()
 	defer w.hurry.Unlock()
-	if !w.last.IsZero() && w.last.Before(t) {
-		t = w.last
+	if w.until.Sub(now) > writeLimit/2 {
+		return nil
 	}
-	return w.Conn.SetWriteDeadline(t)
+	w.until = now.Add(writeLimit)
+	if !w.last.IsZero() && w.last.Before(w.until) {
+		w.until = w.last
+	}
+	return w.Conn.SetWriteDeadline(w.until)
 }
 
 // hasten makes every write end by t, also one that is under way.
 func (w *wire) hasten(t time.Time) {
 	w.hurry.Lock()
 	defer w.hurry.Unlock()
-	w.last = t
+	w.last, w.until = t, t
 	w.Conn.SetWriteDeadline(t)
 }
 
@@ -196,6 +225,5 @@ func (h *hijack) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	h.wire = &wire{Conn: conn, ahead: slices.Clone(ahead), empty: h.empty}
-	const header = 16 // a frame's header fits; what it announces goes past the buffer
-	return h.wire, bufio.NewReadWriter(bufio.NewReaderSize(h.wire, readAhead), bufio.NewWriterSize(h.wire, header)), nil
+	return h.wire, bufio.NewReadWriter(bufio.NewReaderSize(h.wire, readAhead), bufio.NewWriterSize(h.wire, control)), nil
 }

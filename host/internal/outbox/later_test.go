@@ -19,7 +19,8 @@ func TestNotBefore(t *testing.T) { // P4
 		}
 		l.accept("tokA", 0, -1)
 		synctest.Wait()
-		a, d := attach(b, "tokA"), attach(b, "tokD")
+		hints := make(hints, 1)
+		a, d := attachHinting(b, hints, "tokA"), attach(b, "tokD")
 		expect(t, "the others", takeAt(b, a, 10), 5)
 		expect(t, "by the transport, nothing", take(b, 10))
 		if s := b.Stats("main"); s.Early != 4 || s.Later != 4 || !s.Next.Equal(time.Now().Add(month)) {
@@ -28,11 +29,12 @@ func TestNotBefore(t *testing.T) { // P4
 		b.Detach("main", d)
 		time.Sleep(month - time.Nanosecond)
 		synctest.Wait()
-		changed, changedAt := b.Changed("main"), b.ChangedAt("main", a)
+		changed := b.Changed("main")
+		hints.drain()
 		expect(t, "not yet", append(takeAt(b, a, 10), take(b, 10)...))
 		time.Sleep(time.Nanosecond)
 		<-changed
-		<-changedAt
+		<-hints
 		if s := b.Stats("main"); s.Early != 0 || s.Later != 0 || s.Ready != 4 {
 			t.Errorf("%+v", s)
 		}

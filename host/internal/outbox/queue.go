@@ -217,7 +217,7 @@ func (q *queue) put(it *item, now time.Time) {
 	}
 	if r := q.route(it); r != nil {
 		r.ready.add(it)
-		r.signal()
+		r.changed()
 		return
 	}
 	if it.Early {

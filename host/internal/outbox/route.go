@@ -27,18 +27,10 @@ import (
 // detached meanwhile. Then it goes where its target is at that time.
 type route struct {
 	queue   *queue
-	targets []uint64 // that go by it; a newer route may have taken some
-	ready   heap     // may go now, oldest first
-	changed chan struct{}
+	targets []uint64         // that go by it; a newer route may have taken some
+	ready   heap             // may go now, oldest first
+	changed func()           // tells who takes from it that there may be more
 	ids     map[string]*item // pending, by message id; nil: nobody has asked since the targets changed
-}
-
-// signal wakes who takes from the route.
-func (r *route) signal() {
-	if r.changed != nil {
-		close(r.changed)
-		r.changed = nil
-	}
 }
 
 // has returns the pending item with this message id; nil when there is none.
@@ -59,7 +51,10 @@ func (r *route) has(messageID string) *item {
 // flight stays there until it is answered or returned. Attach looks only at what its device
 // has pending. Only if the config has got the sender's gateway since the host started, the
 // first Attach looks at all that is pending.
-func (b *Outbox) Attach(sender string, to ...message.Target) (number int) {
+//
+// changed is called whenever TakeAt may find more, at first perhaps before Attach returns. It
+// must not wait, or call the outbox.
+func (b *Outbox) Attach(sender string, changed func(), to ...message.Target) (number int) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +63,7 @@ func (b *Outbox) Attach(sender string, to ...message.Target) (number int) {
 		q.index(b.items)
 	}
 	b.attached++
-	r := &route{queue: q, ready: heap{less: oldestFirst, index: placeIndex}}
+	r := &route{queue: q, changed: changed, ready: heap{less: oldestFirst, index: placeIndex}}
 	q.routes[b.attached] = r
 	for _, t := range to {
 		target := entry.TargetHash(sender, t)
@@ -140,21 +135,6 @@ func (q *queue) route(it *item) *route {
 		return nil
 	}
 	return q.at[it.Target]
-}
-
-// ChangedAt is closed when TakeAt may find more; fetch it before calling TakeAt. That of
-// a route that was detached is never closed.
-func (b *Outbox) ChangedAt(sender string, number int) <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.queue(sender).routes[number]
-	if r == nil {
-		return make(chan struct{})
-	}
-	if r.changed == nil {
-		r.changed = make(chan struct{})
-	}
-	return r.changed
 }
 
 // TakeAt hands out up to n downstreams that go by a route now, oldest first. As with
