@@ -72,3 +72,12 @@ func (c *pageCache) remove(e *list.Element) {
 	delete(c.of, r.pageKey)
 	c.held -= len(r.b)
 }
+
+// empty forgets all records.
+func (c *pageCache) empty() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = 0
+	clear(c.of)
+	c.used.Init()
+}

@@ -17,11 +17,12 @@ const (
 	format       = 1
 	formatTarget = 2 // of a message id ('I'), since schema 5: to whom it was sent
 	formatSix    = 2 // of the counters, since schema 6: of what that schema has more
+	formatErased = 3 // of the counters: with what was erased
 )
 
 // known reports whether records of this kind have this format.
 func known(kind, found byte) bool {
-	return found == format || found == formatTarget && kind == kindSent || found == formatSix && kind == kindMeta
+	return found == format || found == formatTarget && kind == kindSent || (found == formatSix || found == formatErased) && kind == kindMeta
 }
 
 // Every record ends with a CRC-32C over its key and the bytes before. So no record is

@@ -98,7 +98,9 @@ type Ledger struct {
 
 	replayed atomic.Bool // whether the journal has been applied
 	closing  atomic.Bool
-	backing  sync.Mutex // held while a backup is taken
+	backing  sync.Mutex    // held while a backup is taken
+	erasing  sync.Mutex    // held by Erase
+	stopping chan struct{} // closed when the ledger closes
 
 	// append makes a commit durable: Log.Append, or a test's replacement.
 	append func(commit uint64, frame []byte) error
@@ -150,7 +152,7 @@ const cachedBytes = 16 << 20
 // end with Close.
 func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 	l := &Ledger{
-		o: o.withDefaults(), box: newMailbox(), full: newRoom(), owners: map[string]string{},
+		o: o.withDefaults(), box: newMailbox(), stopping: make(chan struct{}), full: newRoom(), owners: map[string]string{},
 		cache:  newPageCache(cachedBytes),
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
 		leases: leases{by: map[uint64]uint64{}}, claims: claims{by: map[uint64]claim{}},
@@ -217,6 +219,7 @@ func (l *Ledger) Close() error {
 
 func (l *Ledger) shutdown() error {
 	l.closing.Store(true) // ends a backup
+	close(l.stopping)
 	l.stop()
 	l.box.close()      // before waiting for the keepers: one may wait for a commit that will not be made
 	l.keepers.Wait()   //nolint:errcheck // they return nil

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,6 +26,8 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 	Read(from uint64, f func(commit uint64, frame []byte) error) error
 	// Trim may give up the commits up to upTo. Nobody will read them.
 	Trim(upTo uint64) error
+	// Renew has its files hold nothing of the commits so far, see [journal.Journal.Renew].
+	Renew(ctx context.Context, commit, give func() error) error
 	First() uint64 // the first commit that it has; 0: it has none
 	Last() uint64
 	Close() error

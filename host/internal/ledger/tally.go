@@ -28,14 +28,14 @@ type tally struct {
 }
 
 func appendTally(dst []byte, t tally, now time.Time) []byte {
-	dst = appendTime(append(dst, formatSix), now)
+	dst = appendTime(append(dst, formatErased), now)
 	dst = append(dst, t.lastID[:]...)
 	c := t.counts
 	for _, n := range []uint64{
 		t.commit, t.seq, t.lowEvents, t.lowSent, t.purgedTo, t.finished, t.outcomes, t.values,
 		c.Accepted, c.Handled, c.Died, c.Sent, c.Acked, c.Failed, c.Expired,
 		uint64(c.Events), uint64(c.Downstreams), uint64(c.Dead),
-		c.Canceled, t.replaces, uint64(c.Timers),
+		c.Canceled, t.replaces, uint64(c.Timers), c.Erased,
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -61,6 +61,9 @@ func readTally(r *reader) (t tally) {
 	if r.format >= formatSix {
 		c.Canceled, t.replaces = r.uvarint(), r.uvarint()
 		c.Timers = int(r.uvarint())
+	}
+	if r.format >= formatErased {
+		c.Erased = r.uvarint()
 	}
 	return t
 }
