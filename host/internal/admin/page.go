@@ -1,6 +1,10 @@
 package admin
 
-import "net/http"
+import (
+	"net/http"
+
+	"balhost/host/internal/plain"
+)
 
 // Page is a path that is for people in a browser, beside the API. Who may use it is
 // decided as for a path of the API. Its handler checks the query itself.
@@ -9,7 +13,39 @@ type Page struct {
 	Role    Role   // that the caller needs
 	Does    string // in one sentence
 	Handler http.HandlerFunc
+	Stream  func(Stream, *http.Request) // instead of Handler: an answer that goes on
 }
+
+func (a api) page(p Page) route {
+	handler := p.Handler
+	if p.Stream != nil {
+		handler = func(w http.ResponseWriter, r *http.Request) {
+			s := a.streams.begin(w)
+			defer s.close()
+			p.Stream(Stream{s}, r)
+		}
+	}
+	return page(p.Pattern, p.Role, p.Does, handler).anyQuery()
+}
+
+// Stream is an answer of server-sent events for a page. One goroutine uses it.
+type Stream struct{ s *stream }
+
+// HTML adds an event that brings HTML on one line. What can't be printed is escaped.
+func (s Stream) HTML(line []byte) {
+	s.s.buf.WriteString("data: ")
+	_, _ = plain.Writer{W: &s.s.buf}.Write(line) // a buffer takes all
+	s.s.buf.WriteString("\n\n")
+}
+
+// Alive adds a sign of life, which shows nothing.
+func (s Stream) Alive() { s.s.comment("the host is there") }
+
+// Flush writes what was added. Its error means that the reader has gone.
+func (s Stream) Flush() error { return s.s.flush() }
+
+// Ending is closed when the host stops.
+func (s Stream) Ending() <-chan struct{} { return s.s.of.ending }
 
 // RoleOf is what the caller of r may do, for the handler of a page.
 func RoleOf(r *http.Request) Role { return callerOf(r).role }

@@ -19,7 +19,7 @@ func (a api) pages() []route {
 		page("POST /logout", Anyone, "Logs the browser out.", a.logOut),
 	}
 	for _, p := range a.site {
-		all = append(all, page(p.Pattern, p.Role, p.Does, p.Handler).anyQuery())
+		all = append(all, a.page(p))
 	}
 	return all
 }

@@ -38,7 +38,7 @@ func (p *Pages) act(do action) http.HandlerFunc {
 		if err != nil {
 			did.Text, did.Bad = err.Error(), true
 		}
-		p.look.forget()
+		p.status.forget()
 		to := did.to
 		if to == "" || err != nil {
 			to = local(r.PostForm.Get("back"), "/")

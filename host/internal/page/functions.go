@@ -31,6 +31,8 @@ func functions(f files) template.FuncMap {
 		"stamp":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
 		"machine":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":      func(t time.Time) string { return t.Local().Format("15:04:05") },
+		"millis":     func(t time.Time) string { return t.Local().Format("15:04:05.000") },
+		"sign":       func(grade string, word any) mark { return mark{grade, fmt.Sprint(word)} },
 		"escape":     url.PathEscape,
 		"query":      url.QueryEscape,
 		"payload":    payload,

@@ -34,7 +34,7 @@ func (v view) Troubles() (all []trouble) {
 	for _, p := range s.Plugins {
 		all = append(all, ofPlugins(p)...)
 	}
-	for _, h := range s.Holding {
+	for _, h := range s.Holding[:min(len(s.Holding), 5)] {
 		what := fmt.Sprintf("of category %q", h.Category)
 		if h.Category == "" {
 			what = "without a category"
@@ -42,8 +42,8 @@ func (v view) Troubles() (all []trouble) {
 		all = append(all, trouble{"warn", fmt.Sprintf("%s for a plugin, the first for %s: install a plugin that claims it, or one that claims \"*\" and rejects what you don't want",
 			say.Count(h.Pending, "upstream "+what+" waits", "upstreams "+what+" wait"), say.Ago(s.Now, h.Since)), "/plugins", "plugins"})
 	}
-	if more := s.HoldingMore; more.Categories > 0 {
-		all = append(all, trouble{"warn", fmt.Sprintf("%d more upstreams of %d more categories wait for a plugin", more.Pending, more.Categories), "", ""})
+	if more := max(len(s.Holding)-5, 0) + s.HoldingMore.Categories; more > 0 {
+		all = append(all, trouble{"warn", fmt.Sprintf("upstreams of %s wait for a plugin", say.Count(more, "more category", "more categories")), "/plugins", "plugins"})
 	}
 	if n := s.Ledger.Dead; n > 0 {
 		all = append(all, trouble{"warn", say.Count(n, "dead letter: it was acked, and no plugin could handle it. Look at its reason, mend the plugin, and replay it",

@@ -24,7 +24,8 @@ type Options struct {
 // Pages answers the requests of browsers.
 type Pages struct {
 	admin.Functions
-	look   look
+	status look[admin.Status]
+	series look[admin.Series]
 	views  views
 	files  files
 	device device
@@ -33,7 +34,7 @@ type Pages struct {
 // New makes the pages.
 func New(o Options) *Pages {
 	p := &Pages{Functions: o.Functions, files: embedded(), device: newDevice(o.Device)}
-	p.look.ask = o.Functions.Status
+	p.status.ask, p.series.ask = o.Functions.Status, o.Functions.Series
 	p.views = parsed(p.files)
 	return p
 }
@@ -61,6 +62,8 @@ func (p *Pages) Rows() []admin.Page {
 		post(all, "/dead/delete", "Removes dead letters for good.", p.deleteDead),
 		get(read, "/retries", "Events that wait for their next attempt.", p.retries),
 		post(operate, "/retries/now", "Tries waiting events now.", p.retryNow),
+		get(read, "/tail", "What happens, live.", p.tailForm),
+		{Pattern: "GET /tail/steps", Role: read, Does: "The rows of the live tail.", Stream: p.steps},
 		get(operate, "/send", "A form for a downstream.", p.sendForm),
 		{Pattern: "POST /send", Role: operate, Does: "Stores a downstream.", Handler: p.send},
 		post(operate, "/cancel", "Cancels downstreams that have not gone out.", p.cancel),

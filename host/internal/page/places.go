@@ -2,7 +2,9 @@ package page
 
 import (
 	"fmt"
+	"math"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/status"
 	say "balhost/host/internal/told"
 )
@@ -24,6 +26,7 @@ func (v view) Places() []place {
 		{Name: "overview", Path: "/", Title: "Overview", Count: len(v.Host.Reasons), Grade: "bad"},
 		{Name: "plugins", Path: "/plugins", Title: "Plugins"},
 		{Name: "sessions", Path: "/sessions", Title: "Sessions"},
+		{Name: "tail", Path: "/tail", Title: "Live tail"},
 		{Name: "dead", Path: "/dead", Title: "Dead letters", Count: v.Host.Ledger.Dead, Grade: "warn"},
 		{Name: "retries", Path: "/retries", Title: "Retries", Count: retries, Grade: "warn"},
 	}
@@ -44,6 +47,7 @@ func (v view) Places() []place {
 type figure struct {
 	Label, Value, Unit string
 	Under              string // in small letters
+	Chart              *chart
 }
 
 // Figures are the numbers that say how much passes, and how much waits.
@@ -60,18 +64,32 @@ func (v view) Figures() []figure {
 			going += w[0]
 		}
 	}
-	disk := figure{Label: "Disk free", Value: "unknown", Under: l.DiskError}
-	if l.DiskFree != nil {
-		disk.Value, disk.Under = say.Size(*l.DiskFree), "stops taking messages below "+say.Size(l.DiskSoft)
-	}
+	series, n := v.Series.Ledger, steps(v.Series)
 	return []figure{
-		{"Handled", rateText(rate), "/s", grouped(int(l.Handled)) + " in all"},
-		{"Events pending", grouped(l.Events), "", fmt.Sprintf("%s in flight, in %s", grouped(inFlight), say.Count(lanes, "lane", "lanes"))},
-		{"Downstreams waiting", grouped(l.Downstreams), "", grouped(going) + " in flight"},
-		{"Acked downstreams", grouped(int(l.Acked)), "", fmt.Sprintf("%s failed, %s expired, %s canceled", grouped(int(l.Failed)), grouped(int(l.Expired)), grouped(int(l.Canceled)))},
-		{"Dead letters", grouped(l.Dead), "", grouped(int(l.Died)) + " since the ledger was made"},
-		disk,
+		{"Stored", latestOf(series.Accepted), "/s", grouped(int(l.Accepted)) + " upstreams and receipts in all", drawn("Stored/s", series.Accepted, n)},
+		{"Handled", rateText(rate), "/s", grouped(int(l.Handled)) + " events in all", drawn("Handled/s", series.Handled, n)},
+		{"Events pending", grouped(l.Events), "", fmt.Sprintf("%s in flight, in %s", grouped(inFlight), say.Count(lanes, "lane", "lanes")), drawn("Events pending", series.Events, n)},
+		{"Sent", latestOf(series.Sent), "/s", fmt.Sprintf("%s acked, %s failed, %s expired", grouped(int(l.Acked)), grouped(int(l.Failed)), grouped(int(l.Expired))), drawn("Downstreams stored/s", series.Sent, n)},
+		{"Downstreams waiting", grouped(l.Downstreams), "", grouped(going) + " in flight", drawn("Downstreams waiting", series.Downstreams, n)},
+		{"Dead letters", grouped(l.Dead), "", grouped(int(l.Died)) + " since the ledger was made", drawn("Dead letters", series.Dead, n)},
 	}
+}
+
+// latestOf is the newest of some points.
+func latestOf(points admin.Points) string {
+	if n := len(points); n > 0 && !math.IsNaN(points[n-1]) {
+		return rateText(points[n-1])
+	}
+	return "-"
+}
+
+// Disk is how much room the ledger has.
+func (v view) Disk() string {
+	l := v.Host.Ledger
+	if l.DiskFree == nil {
+		return "disk space unknown: " + l.DiskError
+	}
+	return say.Size(*l.DiskFree) + " of disk free; below " + say.Size(l.DiskSoft) + " no new messages are taken"
 }
 
 // latest is how many of the events that ended last are shown.

@@ -37,7 +37,7 @@ func (p *Pages) send(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, http.StatusUnprocessableEntity, "send", v)
 		return
 	}
-	p.look.forget()
+	p.status.forget()
 	putTold(w, r, told{Text: "stored as " + id + ": it goes out when its session takes it"})
 	http.Redirect(w, r, "/send", http.StatusSeeOther)
 }

@@ -43,6 +43,7 @@ type view struct {
 	Title  string
 	Nav    string // which place in the navigation it is
 	Host   admin.Status
+	Series admin.Series
 	Device bool // there are virtual devices
 	Told   told // what the last order led to
 	Page   any  // what this page has
@@ -94,7 +95,7 @@ func (v view) With(name, value string) string {
 
 // view begins what a page shows.
 func (p *Pages) view(r *http.Request, title, nav string) view {
-	return view{Title: title, Nav: nav, Host: p.look.status(), Device: p.device.there(), request: r}
+	return view{Title: title, Nav: nav, Host: p.status.now(), Series: p.series.now(), Device: p.device.there(), request: r}
 }
 
 // show writes a page, or the one part of it that the query asks for.

@@ -55,6 +55,36 @@ document.addEventListener("htmx:after:request", (event) => {
   if (note) note.hidden = true;
 });
 
+// The live tail keeps its newest rows. While it is paused, what comes is left out and counted.
+const most = 300;
+let paused = null;
+let missed = 0;
+document.addEventListener("htmx:sse:before:message", (event) => {
+  if (!paused) return;
+  event.preventDefault();
+  missed++;
+  paused.textContent = "Go on";
+});
+document.addEventListener("htmx:after:swap", () => {
+  const rows = document.getElementById("steps");
+  while (rows && rows.childElementCount > most) rows.lastElementChild.remove();
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button && button.dataset.clear) document.getElementById(button.dataset.clear).replaceChildren();
+  if (!button || !button.dataset.pause) return;
+  if (paused && missed > 0) {
+    const row = document.getElementById(button.dataset.pause).insertRow(0);
+    row.className = "between";
+    row.insertCell().textContent = "paused: what happened meanwhile is left out";
+    row.cells[0].colSpan = 8;
+  }
+  paused = paused ? null : button;
+  missed = 0;
+  button.textContent = paused ? "Go on" : "Pause";
+  button.setAttribute("aria-pressed", String(paused !== null));
+});
+
 // One box ticks all in a form.
 document.addEventListener("change", (event) => {
   const form = event.target.dataset.all && document.getElementById(event.target.dataset.all);

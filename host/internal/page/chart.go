@@ -1,0 +1,117 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"balhost/host/internal/admin"
+)
+
+// chart is the last minutes of one figure, as the paths of an SVG.
+type chart struct {
+	Label      string
+	Now, Most  string
+	Line, Area string
+}
+
+// The box that charts are drawn in. It is stretched to the place that there is.
+const (
+	chartWidth  = 180.0
+	chartHeight = 40.0
+)
+
+// Says is the chart in words, for those who don't see it.
+func (c chart) Says() string {
+	return fmt.Sprintf("%s in the last 15 minutes: now %s, at most %s", c.Label, c.Now, c.Most)
+}
+
+// drawn is the chart of points, the oldest first. all is how many there will be: a host
+// that has just started has fewer, and they stand at the right. nil: none is known.
+func drawn(label string, points admin.Points, all int) *chart {
+	most, last := 0.0, math.NaN()
+	for _, v := range points {
+		if !math.IsNaN(v) {
+			most, last = max(most, v), v
+		}
+	}
+	if math.IsNaN(last) {
+		return nil
+	}
+	c := &chart{Label: label, Now: rateText(last), Most: rateText(most)}
+	all = max(all, len(points), 2)
+	var line, area strings.Builder
+	open := -1.0 // where the stretch of known points began; -1: there is none
+	x := func(i int) float64 { return chartWidth * float64(all-len(points)+i) / float64(all-1) }
+	shut := func() {
+		if open >= 0 {
+			fmt.Fprintf(&area, "V%.0fH%.1fZ", chartHeight, open)
+		}
+		open = -1
+	}
+	for i, v := range points {
+		if math.IsNaN(v) {
+			shut()
+			continue
+		}
+		y := chartHeight - 1
+		if most > 0 {
+			y = 1 + (chartHeight-2)*(1-v/most)
+		}
+		if open < 0 {
+			open = x(i)
+			fmt.Fprintf(&line, "M%.1f %.1f", x(i), y)
+			fmt.Fprintf(&area, "M%.1f %.0fL%.1f %.1f", x(i), chartHeight, x(i), y)
+			continue
+		}
+		fmt.Fprintf(&line, "L%.1f %.1f", x(i), y)
+		fmt.Fprintf(&area, "L%.1f %.1f", x(i), y)
+	}
+	shut()
+	c.Line, c.Area = line.String(), area.String()
+	return c
+}
+
+// steps is how many points a chart has when the host has run long enough.
+func steps(s admin.Series) int { return 15 * 60 / max(s.StepSeconds, 1) }
+
+// ChartsOfPlugin are the charts of one plugin.
+func (v view) ChartsOfPlugin(name string) (all []*chart) {
+	for _, p := range v.Series.Plugins {
+		if p.Name == name {
+			n := steps(v.Series)
+			all = append(all, drawn("Handled/s", p.Handled, n), drawn("Pending", p.Pending, n), drawn("In flight", p.InFlight, n), drawn("Failed attempts/s", p.Retried, n))
+		}
+	}
+	return known(all)
+}
+
+// SparkOfPlugin is how much one plugin has handled.
+func (v view) SparkOfPlugin(name string) *chart {
+	for _, p := range v.Series.Plugins {
+		if p.Name == name {
+			return drawn("Handled/s of "+name, p.Handled, steps(v.Series))
+		}
+	}
+	return nil
+}
+
+// ChartsOfSession are the charts of one session.
+func (v view) ChartsOfSession(name string) (all []*chart) {
+	for _, s := range v.Series.Sessions {
+		if s.Name == name {
+			n := steps(v.Series)
+			all = append(all, drawn("Up/s", s.Up, n), drawn("Down/s", s.Down, n), drawn("In flight", s.InFlight, n), drawn("Waiting", s.Waiting, n))
+		}
+	}
+	return known(all)
+}
+
+func known(all []*chart) (some []*chart) {
+	for _, c := range all {
+		if c != nil {
+			some = append(some, c)
+		}
+	}
+	return some
+}
