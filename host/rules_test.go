@@ -90,6 +90,7 @@ var place = map[string]tier{
 	"host/internal/simnet":              peer,
 	"examples/devices/web":              peer, // its files, for balhost dev
 	"host/internal/hosttest":            peer,
+	"host/internal/scrape":              peer, // tests ask promtool by it
 	"host/internal/clocktest":           peer,
 	"host/internal/powercut":            peer,
 	"sdk":                               sdk,

@@ -93,11 +93,11 @@ func (g *gauges) host() {
 
 // plugins has what is known of processes.
 func (g *gauges) plugins() {
-	desc := func(name, help string) *prometheus.Desc { return g.desc("balhost_plugin_"+name, help, byPlugin) }
-	up := desc("up", "1 while a process of the plugin serves.")
-	down := desc("down", "1 while a plugin that has ever served here does not serve, not even in an old version.")
-	refused := desc("refused", "1 while the content of the plugin's file is refused, or was rolled back by the host.")
-	memory := desc("memory_bytes", "Resident memory of the plugin's process alone.")
+	desc := func(name, help string) *prometheus.Desc { return g.desc(name, help, byPlugin) }
+	up := desc("balhost_plugin_up", "1 while a process of the plugin serves.")
+	down := desc("balhost_plugin_down", "1 while a plugin that has ever served here does not serve, not even in an old version.")
+	refused := desc("balhost_plugin_refused", "1 while the content of the plugin's file is refused, or was rolled back by the host.")
+	memory := desc("balhost_plugin_memory_bytes", "Resident memory of the plugin's process alone.")
 	g.read = append(g.read, func(l *look, _ time.Time, put func(*prometheus.Desc, float64, ...string)) {
 		for _, p := range l.plugins {
 			put(up, whether(p.PID != 0 && p.State != pluginhost.Starting), p.Name)
@@ -110,18 +110,18 @@ func (g *gauges) plugins() {
 
 // dispatch has what waits for plugins.
 func (g *gauges) dispatch() {
-	desc := func(name, help string) *prometheus.Desc { return g.desc("balhost_dispatch_"+name, help, byPlugin) }
+	desc := func(name, help string) *prometheus.Desc { return g.desc(name, help, byPlugin) }
 	all := []struct {
 		*prometheus.Desc
 		of func(w status.Work, now time.Time) float64
 	}{
-		{desc("pending", "Events that are stored and not handled."), func(w status.Work, _ time.Time) float64 { return float64(w.Pending) }},
-		{desc("oldest_seconds", "For how long the first of the pending events has been stored; 0: none is pending."), func(w status.Work, now time.Time) float64 { return age(now, w.Oldest) }},
-		{desc("inflight", "Events that the plugin has."), func(w status.Work, _ time.Time) float64 { return float64(w.InFlight) }},
-		{desc("retrying", "Events that wait for their next attempt, each with its lane."), func(w status.Work, _ time.Time) float64 { return float64(w.Waiting) }},
-		{desc("lanes", "Lanes in memory with something pending."), func(w status.Work, _ time.Time) float64 { return float64(w.Lanes) }},
-		{desc("suspects", "Events that were in flight at too many crashes, to be tried alone."), func(w status.Work, _ time.Time) float64 { return float64(w.Suspects) }},
-		{desc("paused", "1 while a person has paused the plugin."), func(w status.Work, _ time.Time) float64 { return whether(w.Paused) }},
+		{desc("balhost_dispatch_pending", "Events that are stored and not handled."), func(w status.Work, _ time.Time) float64 { return float64(w.Pending) }},
+		{desc("balhost_dispatch_oldest_seconds", "For how long the first of the pending events has been stored; 0: none is pending."), func(w status.Work, now time.Time) float64 { return age(now, w.Oldest) }},
+		{desc("balhost_dispatch_inflight", "Events that the plugin has."), func(w status.Work, _ time.Time) float64 { return float64(w.InFlight) }},
+		{desc("balhost_dispatch_retrying", "Events that wait for their next attempt, each with its lane."), func(w status.Work, _ time.Time) float64 { return float64(w.Waiting) }},
+		{desc("balhost_dispatch_lanes", "Lanes in memory with something pending."), func(w status.Work, _ time.Time) float64 { return float64(w.Lanes) }},
+		{desc("balhost_dispatch_suspects", "Events that were in flight at too many crashes, to be tried alone."), func(w status.Work, _ time.Time) float64 { return float64(w.Suspects) }},
+		{desc("balhost_dispatch_paused", "1 while a person has paused the plugin."), func(w status.Work, _ time.Time) float64 { return whether(w.Paused) }},
 	}
 	unclaimed := g.desc("balhost_dispatch_unclaimed", "Upstreams of categories that no plugin claims. They wait for one.", nil)
 	since := g.desc("balhost_dispatch_unclaimed_seconds", "For how long the host has seen the first of these categories without a plugin; 0: there is none.", nil)
@@ -152,15 +152,15 @@ func (g *gauges) dispatch() {
 // outbox has what waits for a session's devices.
 func (g *gauges) outbox() {
 	desc := func(name, help string) *prometheus.Desc {
-		return g.desc("balhost_outbox_session_"+name, help, bySession)
+		return g.desc(name, help, bySession)
 	}
-	pending := desc("pending", "Downstreams without an outcome.")
-	oldest := desc("oldest_seconds", "For how long the first of them could have gone; 0: none is pending, or all wait for their not_before.")
-	inFlight := desc("inflight", "Downstreams that a connection or a device has, and that are not answered.")
-	retrying := desc("retrying", "Downstreams that wait to be sent again.")
-	early := desc("early", "Downstreams that wait for their not_before.")
-	halted := desc("halted", "1 while the session's account is refused, so that nothing goes out.")
-	resting := desc("resting", "1 while nothing goes out, because the server wants fewer messages.")
+	pending := desc("balhost_outbox_session_pending", "Downstreams without an outcome.")
+	oldest := desc("balhost_outbox_session_oldest_seconds", "For how long the first of them could have gone; 0: none is pending, or all wait for their not_before.")
+	inFlight := desc("balhost_outbox_session_inflight", "Downstreams that a connection or a device has, and that are not answered.")
+	retrying := desc("balhost_outbox_session_retrying", "Downstreams that wait to be sent again.")
+	early := desc("balhost_outbox_session_early", "Downstreams that wait for their not_before.")
+	halted := desc("balhost_outbox_session_halted", "1 while the session's account is refused, so that nothing goes out.")
+	resting := desc("balhost_outbox_session_resting", "1 while nothing goes out, because the server wants fewer messages.")
 	g.read = append(g.read, func(l *look, now time.Time, put func(*prometheus.Desc, float64, ...string)) {
 		labels, told := g.h.labels(), map[string]bool{}
 		for _, id := range slices.Sorted(maps.Keys(l.sending)) {

@@ -150,7 +150,7 @@ func (h *Host) DialGateway(ctx context.Context, sender string, from net.Addr) (n
 func (h *Host) config() config.Config {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	cfg := config.Config{DataDir: h.o.Disk.dir(), Sessions: slices.Clone(h.o.Sessions), ConnectRate: 1e6, Plugins: map[string]config.Plugin{}}
+	cfg := config.Config{DataDir: h.o.Disk.dir(), Sessions: slices.Clone(h.o.Sessions), ConnectRate: 1e6, Plugins: map[string]config.Plugin{}, Ledger: config.Ledger{DiskSoft: 1 << 30}}
 	for _, p := range h.o.Plugins {
 		cfg.Plugins[p.Name] = p.config()
 	}
