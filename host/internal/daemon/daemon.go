@@ -111,7 +111,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	edge.Go(running(edgeCtx, fail, "plugins", runPlugins))
 	edge.Go(running(edgeCtx, fail, "admin", api.Run))
 	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))
-	edge.Go(running(edgeCtx, fail, "supervisor", func(ctx context.Context) error { return newSupervisor(o.Log).run(ctx, h.live) }))
+	edge.Go(running(edgeCtx, fail, "supervisor", func(ctx context.Context) error { return h.supervisor.run(ctx, h.live, h.health) }))
 	edgeErr := edge.Wait()
 	stopCore()
 	err = errors.Join(edgeErr, core.Wait())

@@ -44,6 +44,8 @@ type host struct {
 	sampler  *sampler
 	connects *rate.Limiter // of connections to CCS; shared by all sessions
 
+	supervisor *supervisor
+
 	reloading chan struct{} // capacity 1: full while a reload runs
 	files     chan struct{} // capacity 1: full while the config and the files that it names are read
 	refused   refusedReload
@@ -56,7 +58,7 @@ type host struct {
 func newHost(cfg config.Config, o Options) *host {
 	h := &host{
 		o: o, started: time.Now(), parts: newParts(), connects: ccs.NewConnects(cfg.ConnectRate),
-		feed: &feed.Hub{}, reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
+		feed: &feed.Hub{}, supervisor: newSupervisor(o.Log), reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
 	}
 	h.sampler = &sampler{h: h}
 	h.parts.host.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

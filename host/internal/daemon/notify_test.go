@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -55,27 +56,49 @@ func TestWatchdog(t *testing.T) {
 	})
 }
 
-// TestSupervisorHearsTheLife: ready when it serves, stopping at the end.
+// TestSupervisorHearsTheLife: ready when it serves, its health when that changes, a reload
+// from its beginning to its end, and stopping at the end.
 func TestSupervisorHearsTheLife(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "")
-	said := make(chan string, 10)
-	s := &supervisor{log: hclog.NewNullLogger(), notify: func(state string) (bool, error) {
-		said <- state
-		return true, nil
-	}}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, func() error { return nil }) }()
-	if got := <-said; got != "READY=1" {
-		t.Errorf("said %q first", got)
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	if got := <-said; got != "STOPPING=1" {
-		t.Errorf("said %q at the end", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		said := make(chan string, 10)
+		s := &supervisor{log: hclog.NewNullLogger(), listens: func() bool { return true }, notify: func(state string) (bool, error) {
+			said <- state
+			return true, nil
+		}}
+		hear := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := <-said; !strings.HasPrefix(got, want) {
+				t.Errorf("said %q, want %q", got, want)
+			}
+		}
+		var health atomic.Value
+		health.Store("not ready: no\nconnection")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.run(ctx, func() error { return nil }, func() string { return health.Load().(string) })
+		}()
+		hear("READY=1")
+		hear("STATUS=not ready: no connection")
+		time.Sleep(3 * statusEvery)
+		health.Store("ready")
+		time.Sleep(statusEvery)
+		hear("STATUS=ready")
+		over := s.reloading()
+		hear("RELOADING=1")
+		over()
+		hear("READY=1")
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		hear("STOPPING=1")
+		if len(said) > 0 {
+			t.Errorf("said %q too", <-said)
+		}
+	})
 }
 
 // An end that was asked for is no failure, also while the ledger opens.

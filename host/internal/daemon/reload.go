@@ -79,7 +79,9 @@ func (h *host) followHangups(ctx context.Context) error {
 
 // reload applies the config file again, and logs what came of it.
 func (h *host) reload(ctx context.Context, order admin.ReloadOrder) (did admin.Reloaded, err error) {
+	over := h.supervisor.reloading()
 	did, err = h.reloadOnce(ctx, order)
+	over()
 	switch {
 	case err == nil && len(did.Changed) == 0:
 		h.o.Log.Info("reloaded: nothing has changed")

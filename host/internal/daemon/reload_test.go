@@ -28,7 +28,7 @@ func TestReloadOfFilesThatDoNotAnswer(t *testing.T) {
 				<-dead
 				return config.Config{Admin: config.Admin{Listen: "elsewhere"}}, nil
 			}},
-			sessions:  newFleet(prometheus.NewRegistry(), nil),
+			supervisor: newSupervisor(hclog.NewNullLogger()), sessions: newFleet(prometheus.NewRegistry(), nil),
 			reloading: make(chan struct{}, 1), files: make(chan struct{}, 1),
 		}
 		reload := func() (string, time.Duration) {

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package daemon
+
+// monotonic: there is no systemd here.
+func monotonic() string { return "" }
