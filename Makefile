@@ -32,6 +32,14 @@ run: build ## host, simulator, example plugins and virtual devices in this termi
 test: ## all tests; needs Go alone
 	$(GO) test -shuffle=on -timeout 10m ./...
 
+.PHONY: deb
+deb: build ## bin/balhost.deb, the Debian package of the last commit; needs dpkg-deb
+	examples/deploy/deb/make.sh bin/balhost bin/balhost.deb $(VERSION)
+
+.PHONY: check-deploy
+check-deploy: build ## the unit, the package and the recipe of the image, in a root that is thrown away; needs Linux, root, systemd-analyze and curl
+	examples/deploy/check.sh bin/balhost
+
 .PHONY: web
 web: ## examples/devices/web: balhost.js from balhost.ts, and the tests in Node and Chromium; needs node, npm and chromium
 	cd examples/devices/web && npm ci --no-audit --no-fund && npm run build
