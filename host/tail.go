@@ -111,8 +111,12 @@ func (t *tail) run(ctx context.Context, client *admin.Client) error {
 	begun, waiting := false, false
 	for {
 		err := client.Tail(ctx, t.query, func(e admin.TailEvent) error {
-			if e.Hello != nil && waiting {
+			switch {
+			case e.Hello == nil:
+			case begun:
 				fmt.Fprintln(t.err, "the host is there again; what happened meanwhile is not shown")
+			default:
+				fmt.Fprintln(t.err, "watching from now on; Ctrl-C ends this")
 			}
 			if e.Hello != nil {
 				begun, waiting = true, false
@@ -125,9 +129,9 @@ func (t *tail) run(ctx context.Context, client *admin.Client) error {
 		case !begun, errors.As(err, new(admin.Refusal)):
 			return err
 		case !waiting && errors.Is(err, io.EOF):
-			fmt.Fprintln(t.err, "the host stops; waiting for it to come back (Ctrl-C ends this)")
+			fmt.Fprintln(t.err, "the host stops; waiting for it to come back")
 		case !waiting:
-			fmt.Fprintf(t.err, "%v; waiting for the host to come back (Ctrl-C ends this)\n", err)
+			fmt.Fprintf(t.err, "%v; waiting for the host to come back\n", err)
 		}
 		waiting = true
 		select {
@@ -180,13 +184,15 @@ func (t *tail) line(s *admin.Step) string {
 			b.WriteString("  " + plain.Text(more))
 		}
 	}
-	if s.Body != "" {
-		b.WriteString("\n" + strings.Repeat(" ", 14) + plain.Text(s.Body))
-		if s.BodyBytes > 0 {
-			fmt.Fprintf(&b, "… (%d bytes)", s.BodyBytes)
-		}
+	line := strings.TrimRight(b.String(), " ") + "\n"
+	if s.Body == "" {
+		return line
 	}
-	return strings.TrimRight(b.String(), " ") + "\n"
+	line += strings.Repeat(" ", 14) + plain.Text(s.Body)
+	if s.BodyBytes > 0 {
+		line += fmt.Sprintf("… (%d bytes)", s.BodyBytes)
+	}
+	return line + "\n"
 }
 
 // more is what not every step has.
