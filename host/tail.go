@@ -178,7 +178,7 @@ func (t *tail) line(s *admin.Step) string {
 		about = s.MessageID
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s  %-10s  %-26s  %-17s", s.At.Local().Format("15:04:05.000"), t.coloured(s.What), s.Kind, plain.Text(about), plain.Text(s.Device))
+	fmt.Fprintf(&b, "%s  %s  %-10s  %-28s  %-17s", s.At.Local().Format("15:04:05.000"), t.coloured(s.What), s.Kind, plain.Text(about), plain.Text(s.Device))
 	for _, more := range t.more(s) {
 		if more != "" {
 			b.WriteString("  " + plain.Text(more))
@@ -214,8 +214,12 @@ func (t *tail) more(s *admin.Step) (all []string) {
 	if s.Took > 0 {
 		all = append(all, fmt.Sprintf("%.1f ms", s.Took))
 	}
-	if !s.Due.IsZero() {
-		all = append(all, "due "+s.Due.Local().Format("15:04:05"))
+	switch due := s.Due.Local(); {
+	case s.Due.IsZero():
+	case due.Sub(s.At) < 12*time.Hour:
+		all = append(all, "due "+due.Format(time.TimeOnly))
+	default:
+		all = append(all, "due "+due.Format(time.DateTime))
 	}
 	if s.ID != "" && s.MessageID != "" {
 		all = append(all, "message "+s.MessageID)

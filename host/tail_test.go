@@ -18,15 +18,17 @@ func TestTailLine(t *testing.T) {
 		want string
 	}{
 		{admin.Step{What: feed.Stored, Kind: feed.Upstream, ID: id, MessageID: "m-1", Device: "fR3xQ-7kSXqy0A1b…", Category: "com.example.echo"},
-			"15:04:05.123  stored     upstream    " + id + "  fR3xQ-7kSXqy0A1b…  com.example.echo  message m-1"},
+			"15:04:05.123  stored     upstream    " + id + "    fR3xQ-7kSXqy0A1b…  com.example.echo  message m-1"},
 		{admin.Step{What: feed.Retried, Kind: feed.Upstream, ID: id, Device: "phone", Plugin: "echo", Version: "1.2", Attempt: 1, Took: 12.34, Due: at.Add(time.Second), Error: "not now"},
-			"15:04:05.123  retried    upstream    " + id + "  phone              echo  version 1.2  attempt 1  12.3 ms  due 15:04:06  not now"},
+			"15:04:05.123  retried    upstream    " + id + "    phone              echo  version 1.2  attempt 1  12.3 ms  due 15:04:06  not now"},
+		{admin.Step{What: feed.Postponed, Kind: feed.Downstream, MessageID: "d-1", Attempt: 2, Due: at.Add(24 * time.Hour), Code: "UNAVAILABLE"},
+			"15:04:05.123  postponed  downstream  d-1                                              attempt 2  due 2026-11-29 15:04:05  UNAVAILABLE"},
 		{admin.Step{What: feed.Sent, Kind: feed.Downstream, MessageID: "d-1", Device: "phone", By: "ccs"},
-			"15:04:05.123  sent       downstream  d-1                         phone              by ccs"},
+			"15:04:05.123  sent       downstream  d-1                           phone              by ccs"},
 		{admin.Step{What: feed.Lost, Kind: feed.Session, Session: "main", Address: "10.0.0.1:5235", Error: "cut\n\x1b[2J"},
-			"15:04:05.123  lost       session     main                                           10.0.0.1:5235  cut\\n\\u001b[2J"},
+			"15:04:05.123  lost       session     main                                             10.0.0.1:5235  cut\\n\\u001b[2J"},
 		{admin.Step{What: feed.Stored, Kind: feed.Upstream, ID: id, Device: "\x1b[31m", Body: "{\n}", BodyBytes: 5000},
-			"15:04:05.123  stored     upstream    " + id + "  \\u001b[31m\n              {\\n}… (5000 bytes)"},
+			"15:04:05.123  stored     upstream    " + id + "    \\u001b[31m\n              {\\n}… (5000 bytes)"},
 	} {
 		c.step.At = at
 		if got := (&tail{}).line(&c.step); got != c.want+"\n" {
