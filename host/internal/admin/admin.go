@@ -48,6 +48,10 @@ type Functions struct {
 	ExportDead func(q DeadQuery, most int) (ExportPage, error)
 	// ImportDead makes exported letters dead letters again.
 	ImportDead func(ImportOrder) (Imported, error)
+	// Stuck lists the handlers that go on after their time is up, the oldest first.
+	Stuck func(context.Context) (StuckPage, error)
+	// GiveUp ends the wait for a stuck handler. It returns when its event's new place is on disk.
+	GiveUp func(context.Context, GiveUpOrder) error
 	// Retries lists at most max events that wait for their next attempt, the soonest first; plugin "" means all.
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
 	// RetryNow retries events now. It returns how many, and the named ids that were not waiting.

@@ -147,6 +147,13 @@ func (h *host) functions() Functions {
 		ImportDead: func(o ImportOrder) (Imported, error) {
 			return Imported{Done: len(o.Letters) - 1, Bad: []entry.WrongLetter{{At: 1, Reason: "no"}}, Strange: []string{"7"}}, h.fails
 		},
+		Stuck: func(context.Context) (StuckPage, error) { return StuckPage{}, h.fails },
+		GiveUp: func(_ context.Context, o GiveUpOrder) error {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.orders = append(h.orders, []string{"give up", o.ID, fmt.Sprint(o.Replay)})
+			return h.fails
+		},
 		Cancel: func(_ context.Context, ids []string) (Ordered, error) {
 			done, gone, err := h.order(ids)
 			return Ordered{Done: done, Gone: gone}, err

@@ -159,8 +159,12 @@ func (l *look) warnings() (warnings []string) {
 	}
 	for _, p := range l.dispatch.Plugins {
 		for _, s := range p.StuckHandlers[:min(len(p.StuckHandlers), 3)] {
-			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, far beyond its time-out, and its lane waits: %s %s%s",
-				p.Name, time.Since(s.Started).Round(time.Second), s.Kind, s.Event, ofDevice(s.Device)))
+			what := "far beyond its time-out, and its lane waits"
+			if !s.GivenUp.IsZero() {
+				what = "though it was given up"
+			}
+			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, %s: %s %s%s",
+				p.Name, time.Since(s.Started).Round(time.Second), what, s.Kind, s.Event, ofDevice(s.Device)))
 		}
 		if more := p.Stuck - 3; more > 0 {
 			warnings = append(warnings, fmt.Sprintf("plugin %q: %d more handlers run beyond their time-out", p.Name, more))

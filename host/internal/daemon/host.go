@@ -86,6 +86,8 @@ func (h *host) functions() admin.Functions {
 		DeleteState: h.deleteState,
 		Bindings:    h.bindings,
 		Unbind:      h.unbind,
+		Stuck:       h.stuck,
+		GiveUp:      h.giveUp,
 		Retries:     h.retries,
 		RetryNow:    h.retryNow,
 		Tail:        h.tail,

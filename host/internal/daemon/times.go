@@ -39,7 +39,7 @@ func tellTimes(st *admin.Status, now time.Time) {
 		p := &st.Plugins[i]
 		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt, &p.Oldest)
 		for j := range p.StuckHandlers {
-			times = append(times, &p.StuckHandlers[j].Started)
+			times = append(times, &p.StuckHandlers[j].Started, &p.StuckHandlers[j].GivenUp)
 		}
 		if p.RunFailure != nil {
 			times = append(times, &p.RunFailure.At, &p.RunFailure.Next)

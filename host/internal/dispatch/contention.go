@@ -193,7 +193,7 @@ func (d *Dispatcher) lookInTurn(in *Instance, c *wire.Call) {
 	}
 	answer := func() { d.look(in, c) }
 	out := in.out[c.GetDelivery()]
-	if out == nil {
+	if out == nil || !out.givenUp.IsZero() {
 		answer()
 		return
 	}

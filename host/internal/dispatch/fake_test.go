@@ -180,7 +180,15 @@ func (f *fakeLedger) settle(s entry.Settlement) error {
 		f.events[i].Due = s.Due
 		return nil
 	}
+	was := f.events[i]
 	f.events = slices.Delete(f.events, i, i+1)
+	if s.Verdict == entry.Again {
+		f.seq++
+		was.Seq, was.Attempts = f.seq, 0
+		f.events, f.bodies[f.seq], f.since[f.seq] = append(f.events, was), f.bodies[s.Seq], time.Now()
+		close(f.changed)
+		f.changed = make(chan struct{})
+	}
 	return nil
 }
 

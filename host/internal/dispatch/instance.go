@@ -168,6 +168,9 @@ func (d *Dispatcher) exited(in *Instance, reason string) {
 	for _, number := range slices.Sorted(maps.Keys(in.out)) { // ready again in the order they were handed out
 		out, _ := in.remove(number)
 		p.turns.End(out.run)
+		if !out.givenUp.IsZero() {
+			continue // its event is none of this process any more
+		}
 		seq := out.lane.head().Seq
 		if !in.draining {
 			p.crashes[seq]++

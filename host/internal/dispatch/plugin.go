@@ -42,6 +42,7 @@ type plugin struct {
 
 	handled, retried, died uint64
 	canceled               uint64    // timers that were due, and nobody got
+	again                  uint64    // events that were given up, and went to the end of their lanes
 	rate                   float64   // handled a second, lately
 	rated                  time.Time // when that was reckoned last
 	ratedAt                uint64    // handled then
@@ -76,6 +77,7 @@ type delivery struct {
 	revoked  bool
 	told     bool       // that it is stuck
 	about    subject    // the event, for people
+	givenUp  time.Time  // a person gave it up, and its event has gone on without it; zero: nobody has
 	run      *turns.Run // what it holds of the plugin's state; nil: nothing
 }
 

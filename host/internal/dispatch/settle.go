@@ -29,6 +29,7 @@ type ending struct {
 	writes  []string      // what it changes, in the words of the turns
 	run     *turns.Run    // what the handler holds of the state until the commit; nil: nothing
 	letter  []any         // what the log calls it by, once it is a dead letter
+	told    chan error    // waits for the end that is on disk, or for why it is not; nil: nobody waits
 }
 
 // end moves one delivery to its end. A number that is not out is a late result: the
@@ -36,6 +37,10 @@ type ending struct {
 func (d *Dispatcher) end(in *Instance, e *ending) {
 	out, ok := in.remove(e.Lease)
 	if !ok {
+		return
+	}
+	if !out.givenUp.IsZero() {
+		d.tooLate(in, out)
 		return
 	}
 	now, l := time.Now(), out.lane
@@ -129,6 +134,10 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
+	if e.told != nil {
+		e.told <- err
+		e.told = nil
+	}
 	p.turns.Landed(e.writes)
 	p.turns.End(e.run)
 	e.run = nil
@@ -176,6 +185,10 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		d.tell(feed.Dead, in, e)
 		d.note(p, l.head(), "dead", &p.died)
 		d.failed(p, l.head(), s, e.letter...)
+		d.advance(p, l)
+	case s.Verdict == entry.Again:
+		d.tell(feed.Replayed, in, e)
+		d.note(p, l.head(), "again", &p.again)
 		d.advance(p, l)
 	case s.Verdict == entry.Void:
 		d.tell(feed.Canceled, in, e)

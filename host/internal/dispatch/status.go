@@ -111,7 +111,9 @@ func (d *Dispatcher) oldest(p *plugin) (seq uint64) {
 	}
 	for in := range p.instances {
 		for _, out := range in.out {
-			see(out.lane)
+			if out.givenUp.IsZero() {
+				see(out.lane)
+			}
 		}
 	}
 	if seq > 0 || !p.behind { // what is not in lanes is newer
@@ -127,16 +129,6 @@ func (d *Dispatcher) oldest(p *plugin) (seq uint64) {
 		return events[0].Seq // Weak: if others have so many before, it seems older than it is
 	}
 	return 0
-}
-
-// stucks names the handlers that are stuck now.
-func (in *Instance) stucks(now time.Time) (all []status.StuckHandler) {
-	for _, out := range in.out {
-		if in.isStuck(out, now) {
-			all = append(all, status.StuckHandler{Event: out.about.id, Kind: out.lane.head().Kind.String(), Device: out.about.device, Started: out.started})
-		}
-	}
-	return all
 }
 
 // ring keeps the last events that ended.

@@ -44,6 +44,10 @@ func (d *Dispatcher) watchOver(in *Instance, now time.Time) {
 	}
 	var revoke []uint64
 	for number, out := range in.out {
+		if !out.givenUp.IsZero() {
+			in.stuck++ // it still takes a place of the process
+			continue
+		}
 		if now.Sub(out.started) > in.HandlerTimeout && !out.revoked {
 			out.revoked = true
 			revoke = append(revoke, number)

@@ -41,6 +41,8 @@ var (
 	ErrVoid = errors.New("the timer was canceled or set anew")
 	// ErrUnusable: the dead letter can't be understood, so it is not replayed.
 	ErrUnusable = errors.New("no plugin can handle it")
+	// ErrNotStuck: the event's handler is at work and in its time, so nobody gives it up.
+	ErrNotStuck = errors.New("its handler is not stuck")
 )
 
 // Conflict is an ErrConflict that says what has changed.
@@ -172,6 +174,7 @@ const (
 	Retry                    // it stays pending until Due, with one more attempt
 	Dead                     // it goes to the dead letters with Reason
 	Void                     // it is a timer that was canceled or set anew: it ends
+	Again                    // it goes to the end of its lane, as a dead letter does that is replayed
 )
 
 // Settlement ends one handing out of an event.

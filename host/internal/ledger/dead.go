@@ -263,13 +263,19 @@ func (o *replay) apply(b *batch) error {
 		return err
 	}
 	for _, d := range letters {
-		if t, is := d.event.body.(*timer); is {
-			t.loose = true // the plugin may have set its key anew
-		}
-		b.addEvent(d.event)
+		b.addEvent(d.event.loosened())
 	}
 	o.remove(b, letters, feed.Replayed)
 	return nil
+}
+
+// loosened is an event that comes again. A timer does so in any case: its plugin may have
+// set its key anew.
+func (e envelope) loosened() envelope {
+	if t, is := e.body.(*timer); is {
+		t.loose = true
+	}
+	return e
 }
 
 type deleteDead struct{ *deadOp }

@@ -28,7 +28,7 @@ func (o *settle) weigh() (bytes, records int) {
 		more, extra := o.ends.weigh(o.l, o.Plugin, o.Changes)
 		bytes, records = bytes+more, records+extra
 	}
-	if o.Verdict == entry.Dead {
+	if o.Verdict == entry.Dead || o.Verdict == entry.Again {
 		bytes += o.l.weight(&o.l.events, o.Seq)
 	}
 	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 5
@@ -47,6 +47,8 @@ func (o *settle) apply(b *batch) error {
 		b.finish(ev, o.Plugin)
 	case entry.Void:
 		b.endEvent(ev)
+	case entry.Again:
+		return b.again(ev)
 	case entry.Retry, entry.Dead:
 		if err := b.checkReads(o.Plugin, o.Changes); err != nil {
 			return err
@@ -81,17 +83,37 @@ func (b *batch) retry(ev *event, due time.Time, reason string) {
 	b.effects = append(b.effects, effect{event: ev, what: later, due: s.due, attempts: s.attempts})
 }
 
-// kill moves an event to the dead letters (P8). The attempt that failed counts.
-func (b *batch) kill(ev *event, plugin, reason string) error {
+// again moves an event to the end of its lane, with attempts 0 and the same id.
+func (b *batch) again(ev *event) error {
+	e, _, err := b.envelope(ev)
+	if err != nil {
+		return err
+	}
+	b.addEvent(e.loosened())
+	b.endEvent(ev)
+	return nil
+}
+
+// envelope reads what a pending event is, and its record without the format byte.
+func (b *batch) envelope(ev *event) (e envelope, raw lent, err error) {
 	record, err := b.entry(kindEvent, ev.page, ev.seq)
 	if err != nil {
 		b.fail(err)
-		return entry.ErrClosed
+		return e, nil, entry.ErrClosed
 	}
-	raw := record.b
-	e := readEnvelope(&record)
+	raw = record.b
+	e = readEnvelope(&record)
 	if b.fail(record.done()); b.err != nil {
-		return entry.ErrClosed
+		return e, nil, entry.ErrClosed
+	}
+	return e, raw, nil
+}
+
+// kill moves an event to the dead letters (P8). The attempt that failed counts.
+func (b *batch) kill(ev *event, plugin, reason string) error {
+	e, raw, err := b.envelope(ev)
+	if err != nil {
+		return err
 	}
 	if b.isDead(e.id) { // it was imported while its event waited
 		b.tally.counts.Dead--

@@ -248,7 +248,7 @@ func (s *steps) settle(rt *rapid.T) {
 	plugin := rapid.SampledFrom([]string{"p", "q"}).Draw(rt, "plugin")
 	set := entry.Settlement{
 		Seq: ev.seq, Lease: 3, Plugin: plugin, Reason: "because of " + plugin,
-		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead, entry.Void}).Draw(rt, "verdict"),
+		Verdict: rapid.SampledFrom([]entry.Verdict{entry.Done, entry.Done, entry.Retry, entry.Dead, entry.Void, entry.Again}).Draw(rt, "verdict"),
 	}
 	var read seen
 	switch set.Verdict {
@@ -276,10 +276,17 @@ func (s *steps) submit(set entry.Settlement, read seen) {
 			s.m.events = slices.Delete(s.m.events, i, i+1)
 			return err
 		}
+		ev := &s.m.events[i]
+		if set.Verdict == entry.Again {
+			s.m.timers.end(ev)
+			again := modelEvent{Body: ev.Body} // no timer: it is loose
+			again.again(ev.id(), 0)
+			s.m.events = append(slices.Delete(s.m.events, i, i+1), again)
+			return err
+		}
 		if why := s.m.refuses(set.Plugin, mine, read); len(why) > 0 {
 			return judged(err, why)
 		}
-		ev := &s.m.events[i]
 		switch set.Verdict {
 		case entry.Done:
 			s.m.counts.Handled++

@@ -106,12 +106,16 @@ type Unusable struct {
 	MessageID string    `json:"message_id,omitempty"`
 }
 
-// StuckHandler is a handler that still runs after its time-out. Its lane waits.
+// StuckHandler is a handler that still runs after its time-out. Its lane waits, until a
+// person gives the handler up.
 type StuckHandler struct {
-	Event   string    `json:"event"` // its id
-	Kind    string    `json:"kind"`
-	Device  string    `json:"device,omitempty"` // its token
-	Started time.Time `json:"started"`
+	Event    string    `json:"event"` // its id
+	Kind     string    `json:"kind"`
+	Device   string    `json:"device,omitempty"` // its token
+	Category string    `json:"category,omitempty"`
+	Started  time.Time `json:"started"`
+	Behind   int       `json:"behind"`            // events in its lane that wait for it
+	GivenUp  time.Time `json:"given_up,omitzero"` // its lane has gone on since then, and its result will not count
 }
 
 // Holding is a category that no plugin claims. Its upstreams are stored and wait.

@@ -72,10 +72,14 @@ func (p *lines) work(name string, w status.Work, now time.Time) {
 		p.add("%d handlers wait for state keys that others use", w.Turns)
 	}
 	if w.Stuck > 0 {
-		p.add("%d handlers run beyond their time-out, so their lanes wait", w.Stuck)
+		p.add("%d handlers run beyond their time-out, and their lanes wait; see: balhost stuck", w.Stuck)
 	}
 	for _, h := range w.StuckHandlers {
-		p.add("  %s %s of device %q has been handled for %s", h.Kind, h.Event, plain.Brief(h.Device), Ago(now, h.Started))
+		given := ""
+		if !h.GivenUp.IsZero() {
+			given = ", but was given up and its lane goes on"
+		}
+		p.add("  %s %s of device %q has been handled for %s%s", h.Kind, h.Event, plain.Brief(h.Device), Ago(now, h.Started), given)
 	}
 	if w.Suspects > 0 {
 		p.add("%s in flight at too many crashes, and are tried alone", Count(w.Suspects, "event was", "events were"))
