@@ -70,9 +70,11 @@ func (l memoryLimit) set() {
 }
 
 // fitting is the limit for a heap with so many bytes live, and so many that the runtime has
-// beside its objects: half as much garbage as is live may come before a collection.
+// beside its objects. Half as much garbage as is live may come before a collection, and never
+// less than half of the least limit.
 func (l memoryLimit) fitting(live, beside int64) int64 {
-	return max(l.least, min(live+live/2+beside, l.most))
+	garbage := max(live, l.least) / 2
+	return max(l.least, min(live+garbage+beside, l.most))
 }
 
 // memoryInUse is what the last collection found live, and what counts beside objects: stacks,

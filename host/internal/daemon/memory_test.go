@@ -36,7 +36,7 @@ func TestMemoryLimitFits(t *testing.T) {
 	limit := memoryLimit{120 * mib, 400 * mib}
 	for _, c := range []struct{ live, beside, want int64 }{
 		{40 * mib, 20 * mib, 120 * mib},
-		{80 * mib, 20 * mib, 140 * mib}, // 1,000 sockets at full speed
+		{80 * mib, 40 * mib, 180 * mib}, // 1,000 sockets at full speed
 		{250 * mib, 20 * mib, 395 * mib},
 		{300 * mib, 20 * mib, 400 * mib},
 	} {
