@@ -161,7 +161,7 @@ func (c *conn) end(ctx context.Context, err error) error {
 	c.s.forget(c, err)
 	log := c.s.o.Log
 	if err != nil {
-		c.s.tell(feed.Step{What: feed.Lost, Address: c.where(), Error: err.Error()})
+		c.s.tell(feed.Step{What: feed.Lost, Error: err.Error()})
 	}
 	switch {
 	case err == nil:
