@@ -76,6 +76,7 @@ var place = map[string]tier{
 	"host/internal/pluginhost/artefact": files,
 	"host/internal/pluginhost/process":  part,
 	"host/internal/admin":               engine,
+	"host/internal/admin/audit":         part,
 	"host/internal/daemon":              wiring,
 	"host/internal/hangup":              wiring,
 	"host/internal/plugincheck":         wiring,

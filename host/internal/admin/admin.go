@@ -114,6 +114,7 @@ type Options struct {
 	// request must have one, except probes and the login. Without any, whoever can connect
 	// has the role admin.
 	Tokens    func() []Token
+	AuditDir  string // the folder of the audit log; "": there is none
 	Functions Functions
 	Pages     []Page // for people in a browser, at paths that the API does not have
 	Metrics   prometheus.Gatherer

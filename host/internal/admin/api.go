@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"balhost/host/internal/admin/audit"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
 	"balhost/sdk/message"
@@ -31,6 +32,7 @@ type api struct {
 	Functions
 	door    *door
 	site    []Page // for people, beside those of the login
+	audit   *audit.Log
 	metrics prometheus.Gatherer
 	log     hclog.Logger
 	streams *streams

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -45,7 +46,10 @@ func (d *door) caller(r *http.Request) (caller, error) {
 			return caller{}, errWrongToken
 		}
 		token, err := d.known(r, secret)
-		return caller{who: token.who(), role: token.Role}, err
+		if err != nil {
+			return caller{}, err
+		}
+		return caller{who: token.who(), role: token.Role}, nil
 	}
 	given, err := r.Cookie(cookieName(r))
 	if err != nil {
@@ -87,7 +91,7 @@ func (t Token) who() string {
 // local is who connects where no token is needed.
 func (d *door) local(r *http.Request) string {
 	if d.unix {
-		return "socket"
+		return cmp.Or(userOf(r), "socket")
 	}
 	return "loopback"
 }

@@ -15,7 +15,7 @@ import (
 func (a api) pages() []route {
 	all := []route{
 		page("GET /login", Anyone, "Asks for a token.", a.loginPage).anyQuery(),
-		page("POST /login", Anyone, "Logs the browser in.", a.logIn),
+		page("POST /login", Anyone, "Logs the browser in.", a.logIn).byPrograms(),
 		page("POST /logout", Anyone, "Logs the browser out.", a.logOut),
 	}
 	for _, p := range a.site {
@@ -88,12 +88,14 @@ func (a api) logIn(w http.ResponseWriter, r *http.Request) {
 		if errors.As(err, new(tooSoon)) {
 			code = http.StatusTooManyRequests
 		}
+		a.did(r, "denied: %v", err)
 		a.askToken(w, code, asked{Wrong: capital(err.Error()), To: to})
 		return
 	}
 	if before := callerOf(r).login; before != "" {
 		a.door.logins.end(before)
 	}
+	a.did(r, "logged in with %s", token.who())
 	http.SetCookie(w, a.door.cookie(r, a.door.logins.begin(sumOf(token.Secret), time.Now())))
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
@@ -104,6 +106,7 @@ func (a api) logOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.door.logins.end(callerOf(r).login)
+	a.did(r, "logged out")
 	http.SetCookie(w, a.door.cookie(r, ""))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }

@@ -22,6 +22,7 @@ type route struct {
 	body   any    // a value of the type that the body has; nil: there is no body
 	answer any    // a value of the type that the answer has; nil: it is not JSON
 	media  string // what the answer is if it is not JSON
+	often  bool   // programs use it: the audit log has one line a minute of each caller
 	page   bool   // it is for people in a browser, not a part of the API
 }
 
@@ -46,6 +47,9 @@ func (r route) sends(media string, event any) route { r.media, r.answer = media,
 // anyQuery is for a path whose clients are others' programs, which add parameters.
 func (r route) anyQuery() route { r.loose = true; return r }
 
+// byPrograms is for a path that programs use often.
+func (r route) byPrograms() route { r.often = true; return r }
+
 // routes is the API, in the order in which people read it.
 func (a api) routes() []route {
 	after := text("after", `the "next" of the page before`)
@@ -57,8 +61,8 @@ func (a api) routes() []route {
 		on("GET /v1/tail", Read, "Streams what happens from now on, as server-sent events: hello, step, skipped, end.", a.tail).
 			asks(tailParameters()...).sends("text/event-stream", Step{}),
 		on("GET /v1/series", Read, "Figures of the last 15 minutes, for charts.", a.series).answers(Series{}),
-		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}),
-		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}),
+		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}).byPrograms(),
+		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}).byPrograms(),
 		on("GET /v1/dead", Read, "Lists dead letters.", a.dead).asks(deadParameters()...).answers(DeadPage{}),
 		on("GET /v1/dead/{id}", Operate, "One dead letter with its payload.", a.deadLetter).answers(entry.DeadLetter{}),
 		on("GET /v1/dead/export", Admin, "Gives dead letters whole, for a file.", a.exportDead).asks(deadParameters()...).answers(ExportPage{}),
@@ -84,6 +88,7 @@ func (a api) routes() []route {
 		on("GET /v1/backup", Admin, "Streams a backup of the ledger.", a.backup).
 			asks(number("rate", "bytes a second; 0: no limit", 0, 1<<50)).sends("application/octet-stream", nil),
 		on("POST /v1/verify", Operate, "Checks that the whole ledger is consistent.", a.verify).answers(Verified{}),
+		on("GET /v1/audit", Admin, "Who changed what, and who was not allowed to.", a.audits).asks(auditParameters()...).answers(AuditPage{}),
 		{pattern: "GET /metrics", role: Read, does: "Metrics for Prometheus.", handler: scraped(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})), media: "text/plain", loose: true},
 		on("GET /debug/pprof/", Admin, "Go's profiles.", pprof.Index).sends("application/octet-stream", nil).anyQuery(),
 		on("GET /debug/pprof/cmdline", Admin, "The host's command line.", pprof.Cmdline).sends("text/plain", nil).anyQuery(),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // serve answers r for a route: only callers with its role get there, and only with a
@@ -15,6 +16,7 @@ func (a api) serve(to route) http.Handler {
 			protect(w.Header(), pagePolicy)
 		}
 		if foreign(r) && !(to.page && visit(r)) {
+			a.denied(r, to.path(), http.StatusForbidden, errForeign)
 			fail(w, http.StatusForbidden, errForeign)
 			return
 		}
@@ -28,12 +30,30 @@ func (a api) serve(to route) http.Handler {
 				return
 			}
 		}
-		to.handler.ServeHTTP(w, recorded(r))
+		if to.audited(r) {
+			a.record(w, r, to, to.handler)
+			return
+		}
+		to.handler.ServeHTTP(w, r)
 	})
 }
 
 // errForeign says that another site sent a request.
 var errForeign = errors.New("a page of another site sent this request; this API is for programs, and for the pages of this host")
+
+// audited reports whether the audit log has what r does: it changes something, or gives
+// out what only an admin may have.
+func (to route) audited(r *http.Request) bool {
+	return to.role == Admin || r.Method != http.MethodGet && r.Method != http.MethodHead
+}
+
+// path is the pattern without its method.
+func (to route) path() string {
+	if _, path, ok := strings.Cut(to.pattern, " "); ok {
+		return path
+	}
+	return to.pattern
+}
 
 // needs is the role that the caller of r needs: the path's, or that of a parameter
 // which is in the query.
@@ -57,6 +77,7 @@ func (a api) refuse(w http.ResponseWriter, r *http.Request, to route, need Role)
 	if soon := (tooSoon{}); errors.As(err, &soon) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(soon.wait.Seconds())+1))
 	}
+	a.denied(r, to.path(), code, err)
 	if to.page {
 		a.refusePage(w, r, code, err)
 		return

@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+
+	"balhost/host/internal/admin/audit"
 )
 
 // shutdownTime is how long requests may take to end when the server stops.
@@ -42,11 +44,12 @@ func Listen(o Options) (*Server, error) {
 	if d.tokens == nil {
 		d.tokens = noTokens
 	}
-	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, audit: auditOf(o), metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	s.http = &http.Server{
 		Handler:           guard{d, s.handler()},
 		ConnState:         l.changed,
+		ConnContext:       withPeer,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -67,6 +70,8 @@ func (s *Server) Addr() string {
 // Run answers requests until ctx ends. Then open requests get a short time to
 // finish. It owns the listener.
 func (s *Server) Run(ctx context.Context) error {
+	stop := s.keepAudit()
+	defer stop() // behind the last request
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -87,6 +92,24 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// keepAudit runs the audit log until stop is called.
+func (s *Server) keepAudit() (stop func()) {
+	if s.api.audit == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var log errgroup.Group
+	log.Go(func() error { return s.api.audit.Run(ctx) })
+	return func() { cancel(); _ = log.Wait() }
+}
+
+func auditOf(o Options) *audit.Log {
+	if o.AuditDir == "" {
+		return nil
+	}
+	return audit.Open(o.AuditDir, o.Log)
 }
 
 // Close frees the address if Run was not called.

@@ -110,7 +110,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	edge.Go(running(edgeCtx, fail, "series", h.sampler.run))
 	edge.Go(running(edgeCtx, fail, "plugins", runPlugins))
 	edge.Go(running(edgeCtx, fail, "admin", api.Run))
-	edge.Go(running(edgeCtx, fail, "reload", h.followHangups))
+	edge.Go(running(edgeCtx, fail, "reload", func(ctx context.Context) error { return h.followHangups(ctx, api) }))
 	edge.Go(running(edgeCtx, fail, "supervisor", func(ctx context.Context) error { return h.supervisor.run(ctx, h.live, h.health) }))
 	edgeErr := edge.Wait()
 	stopCore()

@@ -62,6 +62,8 @@ type Makers struct {
 type API interface {
 	Addr() string
 	Run(context.Context) error
+	// Record puts what was done without the API into the audit log.
+	Record(who, did string, err error)
 }
 
 func (o Options) withDefaults() Options {
@@ -150,7 +152,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 func (h *host) apiOptions() admin.Options {
 	cfg, functions := h.config(), h.functions()
 	return admin.Options{
-		Listen: cfg.Admin.Listen, Tokens: h.tokens, Functions: functions, Metrics: h.parts, Log: h.o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, Tokens: h.tokens, AuditDir: cfg.DataDir, Functions: functions, Metrics: h.parts, Log: h.o.Log.Named("admin"),
 		Pages: page.New(page.Options{Functions: functions, Device: h.o.Device}).Rows(),
 	}
 }

@@ -66,11 +66,12 @@ func (h *host) logLevel(ctx context.Context, name, level string) error {
 }
 
 // followHangups reloads at each SIGHUP.
-func (h *host) followHangups(ctx context.Context) error {
+func (h *host) followHangups(ctx context.Context, api API) error {
 	for {
 		select {
 		case <-h.o.Hangup:
-			_, _ = h.reload(ctx, admin.ReloadOrder{}) // the log says what came of it
+			did, err := h.reload(ctx, admin.ReloadOrder{})
+			api.Record("signal", "SIGHUP: reloaded: "+strings.Join(did.Changed, ", "), err)
 		case <-ctx.Done():
 			return nil
 		}

@@ -247,6 +247,8 @@ type noAPI struct{ hungUp chan struct{} }
 
 func (noAPI) Addr() string { return "" }
 
+func (noAPI) Record(string, string, error) {}
+
 func (a noAPI) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.hungUp)
