@@ -22,6 +22,9 @@ func (p *Policy) Staged(sha256 string) (other bool) {
 	}
 	p.calm()
 	p.declined, p.removed, p.left, p.content, p.refusal = "", false, false, sha256, nil
+	if other {
+		p.why = "" // it was about what the file held before
+	}
 	if p.Record.Pin != nil && p.Record.Pin.Instead != sha256 {
 		p.Record.Pin = nil
 	}
