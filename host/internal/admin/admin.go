@@ -68,6 +68,10 @@ type Functions struct {
 	Bindings func(BindingQuery) (BindingPage, error)
 	// Unbind takes devices from their users, and returns how many; gone are those that nobody had.
 	Unbind func(context.Context, UnbindOrder) (Unbound, error)
+	// Erase erases all that the ledger has of a device, or says what there is; Erasing says how far
+	// it is.
+	Erase   func(context.Context, EraseOrder) (entry.Erased, error)
+	Erasing func() Erasing
 	// Tail begins to read what happens to messages. If too many read, the error is feed.ErrReaders.
 	Tail func(TailQuery) (Tailing, error)
 	// Series has the figures of the last minutes.

@@ -78,6 +78,8 @@ func (a api) routes() []route {
 		on("POST /v1/bindings/delete", Admin, "Takes devices from their users.", a.unbind).takes(UnbindOrder{}).answers(Unbound{}),
 		on("GET /v1/stuck", Read, "Lists the handlers that go on after their time is up.", a.stuck).answers(StuckPage{}),
 		on("POST /v1/stuck/giveup", Operate, "Ends the wait for a stuck handler: its lane goes on.", a.giveUp).takes(GiveUpOrder{}).answers(done{}),
+		on("POST /v1/erase", Admin, "Erases all that the ledger has of a device, or says what there is.", a.erase).takes(EraseOrder{}).answers(entry.Erased{}),
+		on("GET /v1/erase", Read, "How far the running erasure is.", a.erasing).answers(Erasing{}),
 		on("GET /v1/retries", Read, "Lists events that wait for their next attempt.", a.retries).asks(text("plugin", "only this plugin's"), limitParameter).answers(RetryPage{}),
 		on("POST /v1/retries/now", Operate, "Tries waiting events now.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
 		on("POST /v1/plugins/{name}/pause", Operate, "Gives a plugin no more events.", a.plugin("paused", a.Pause)).answers(done{}),

@@ -50,6 +50,8 @@ type host struct {
 	files     chan struct{} // capacity 1: full while the config and the files that it names are read
 	refused   refusedReload
 
+	eraseStage eraseStage
+
 	mu    sync.Mutex // guards what follows
 	cfg   config.Config
 	named entry.Senders // of cfg
@@ -88,6 +90,8 @@ func (h *host) functions() admin.Functions {
 		Unbind:      h.unbind,
 		Stuck:       h.stuck,
 		GiveUp:      h.giveUp,
+		Erase:       h.erase,
+		Erasing:     h.eraseStage.now,
 		Retries:     h.retries,
 		RetryNow:    h.retryNow,
 		Tail:        h.tail,

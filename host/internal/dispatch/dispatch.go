@@ -79,6 +79,7 @@ type Dispatcher struct {
 	caps    caps
 	piles   map[pileKey]*pile
 	busy    map[uint64]bool // events that are handed out, or whose end is being committed
+	noticed map[uint64]bool // events that were erased, of which Gone or notice has been called, and not the other
 	loaded  int             // events in lanes
 	naming  *rate.Limiter   // of categories in the log that nobody claims
 	unnamed int             // categories that it did not let through, since the last one
@@ -104,6 +105,7 @@ func New(o Options) *Dispatcher {
 		caps:    usual,
 		piles:   map[pileKey]*pile{},
 		busy:    map[uint64]bool{},
+		noticed: map[uint64]bool{},
 		naming:  rate.NewLimiter(1, 10),
 	}
 }

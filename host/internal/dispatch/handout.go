@@ -82,9 +82,9 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 		return frame
 	}
 	if errors.Is(err, entry.ErrUnknown) {
-		d.log.Error("event is not in the ledger any more, its lane goes on without it", "seq", head.Seq, "plugin", p.name)
+		d.log.Info("event was erased, its lane goes on without it", "seq", head.Seq, "plugin", p.name)
 		p.turns.End(run)
-		d.advance(p, l)
+		d.notice(p, l)
 		return frame
 	}
 	if err != nil {

@@ -226,7 +226,7 @@ func (d *Dispatcher) reread(p *plugin, l *lane) {
 	head := l.head()
 	found := d.o.Ledger.Events(head.Seq-1, 1)
 	if len(found) == 0 || found[0].Seq != head.Seq {
-		d.advance(p, l)
+		d.notice(p, l)
 		return
 	}
 	*head = found[0]

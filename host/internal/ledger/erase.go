@@ -30,7 +30,8 @@ const (
 // ErrHeldByHandler is that a handler works on an event of the device and does not end.
 var ErrHeldByHandler = errors.New("a handler works on a message of this device and has not ended: wait for it, or give its message up (balhost stuck), then erase again")
 
-var errErasing = errors.New("another erasure runs: wait for its end")
+// ErrErasing is that another erasure runs.
+var ErrErasing = errors.New("another erasure runs: wait for its end")
 
 // Erase erases all that the ledger has of a device, and returns what there was. Nobody hears of
 // it: a pending event gets no handler, a pending downstream ends as canceled without an outcome
@@ -43,7 +44,7 @@ var errErasing = errors.New("another erasure runs: wait for its end")
 // erased message again (P6).
 func (l *Ledger) Erase(ctx context.Context, e entry.Erasure, w Watcher) (entry.Erased, error) {
 	if !l.erasing.TryLock() {
-		return entry.Erased{}, errErasing
+		return entry.Erased{}, ErrErasing
 	}
 	defer l.erasing.Unlock()
 	ctx, end := l.untilClosed(ctx)

@@ -441,7 +441,7 @@ func TestEraseAlone(t *testing.T) {
 	w := watcher
 	w.Stage = func(string) {
 		_, err := l.Erase(context.Background(), entry.Erasure{Names: []string{phoneB}}, watcher)
-		wantErr(t, err, errErasing)
+		wantErr(t, err, ErrErasing)
 	}
 	if _, err := l.Erase(context.Background(), entry.Erasure{Names: []string{phoneA}}, w); err != nil {
 		t.Error(err)
