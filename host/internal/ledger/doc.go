@@ -116,6 +116,13 @@
 // itself, because a full disk kills badger by SIGBUS and one without inodes makes
 // its compaction lose keys. The ballast file makes room for the next start.
 //
+// # Erasing a device
+//
+// Erase ends and deletes all that belongs to one device, without telling anybody, in small
+// commits between those of others. What it can't see any more is older: in pages that have
+// ended entries, in badger's tables, in the journal. So it has pages, tables and journal written
+// anew without it, and then reads every byte of the ledger's files.
+//
 // # Backups
 //
 // Backup writes the records of one moment to a file (package backup), while all else goes
