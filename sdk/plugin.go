@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 
 	"balhost/sdk/wire"
@@ -67,6 +68,13 @@ type Plugin struct {
 	// Timer is told that a timer is due which this plugin has set with [Tx.Schedule].
 	// Without this handler none can be set, and one that was set before is done at once.
 	Timer func(ctx context.Context, tx *Tx, t Timer) error
+
+	// Metrics writes metrics of the plugin's own, in Prometheus's text format: what
+	// promhttp answers, or a few lines by fmt.Fprintf. The host calls it when it is
+	// scraped, and gives them on with the label plugin. It has a second for this, and
+	// takes 1 MiB and 2,000 series at most, no label named plugin, and no names that begin
+	// with balhost_, go_ or process_. Calls don't overlap.
+	Metrics func(ctx context.Context, w io.Writer) error
 
 	// Stop is called once, before the process ends: after Run and all handlers have
 	// ended, and only if Start has succeeded. The methods of Host still work in it.

@@ -110,6 +110,11 @@ func (d direct) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.
 	return d.PluginServer.Configure(ctx, r)
 }
 
+// Metrics passes the call on, if the plugin has metrics.
+func (d direct) Metrics(ctx context.Context) ([]byte, error) {
+	return d.PluginServer.(wire.MetricsServer).Metrics(ctx)
+}
+
 func byHand(p *Plugin) string {
 	self, err := os.Executable()
 	if err != nil {

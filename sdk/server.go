@@ -36,12 +36,14 @@ type server struct {
 	link       *link
 	configured bool
 	opened     chan struct{} // closed when link is set
+
+	measuring sync.Mutex // held while the plugin's Metrics runs
 }
 
 // Describe returns the plugin's manifest.
 func (s *server) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.Manifest, error) {
 	m := s.plugin.manifest()
-	m.Capabilities = wire.Common([]string{wire.Offsets}, r.GetCapabilities())
+	m.Capabilities = wire.Common(s.capabilities(), r.GetCapabilities())
 	return m, nil
 }
 

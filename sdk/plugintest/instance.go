@@ -28,7 +28,7 @@ func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), 
 	}
 	listener := bufconn.Listen(256 << 10)
 	server := wire.NewServer(nil)
-	wire.RegisterPluginServer(server, service)
+	wire.Register(server, service)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) }) // returns nil after Stop
 	conn, err := grpc.NewClient("passthrough:///plugin", append(wire.DialOptions(),
@@ -48,6 +48,7 @@ func Connect(p sdk.Plugin, log hclog.Logger) (client *wire.Client, stop func(), 
 
 // instance stands for one process of the plugin.
 type instance struct {
+	client  *wire.Client
 	session *wire.HostStream
 	store   *store
 	cut     func() // ends the instance at once, and waits for its end
@@ -69,7 +70,7 @@ func openInstance(ctx context.Context, p sdk.Plugin, log hclog.Logger, st *store
 		return nil, err
 	}
 	life, end := context.WithCancel(context.Background())
-	in := &instance{store: st, drained: make(chan struct{}), out: map[uint64]chan<- *wire.Result{}}
+	in := &instance{client: client, store: st, drained: make(chan struct{}), out: map[uint64]chan<- *wire.Result{}}
 	if in.session, err = client.Open(life); err != nil {
 		end()
 		stop()

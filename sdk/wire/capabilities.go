@@ -6,7 +6,7 @@ import "slices"
 const Offsets = "offsets"
 
 // HostCapabilities are what this host offers in DescribeRequest.
-func HostCapabilities() []string { return []string{Offsets} }
+func HostCapabilities() []string { return []string{Offsets, Metrics} }
 
 // Common returns the capabilities that both sides have named.
 func Common(ours, theirs []string) []string {

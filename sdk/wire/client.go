@@ -9,10 +9,13 @@ import (
 
 // Client is the host's view of one plugin process. Its methods may be called
 // from any goroutine.
-type Client struct{ rpc PluginClient }
+type Client struct {
+	rpc  PluginClient
+	conn grpc.ClientConnInterface
+}
 
 // NewClient wraps a connection to a plugin; go-plugin's Dispense does it.
-func NewClient(conn grpc.ClientConnInterface) *Client { return &Client{rpc: NewPluginClient(conn)} }
+func NewClient(conn grpc.ClientConnInterface) *Client { return &Client{NewPluginClient(conn), conn} }
 
 // Describe asks the plugin what it is. It has no side effects there.
 func (c *Client) Describe(ctx context.Context, r *DescribeRequest) (*Manifest, error) {

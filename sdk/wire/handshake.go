@@ -48,7 +48,7 @@ type grpcPlugin struct {
 }
 
 func (p *grpcPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	RegisterPluginServer(s, p.server)
+	Register(s, p.server)
 	return nil
 }
 

@@ -71,6 +71,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	h.dispatch = o.Make.Dispatch(h.dispatchOptions())
 	var runPlugins func(context.Context) error
 	h.plugins, runPlugins = o.Make.Plugins(h.pluginsOptions())
+	h.parts.own = h.plugins.Metrics
 	h.parts.host.metrics.MustRegister(newGauges(h))
 	var first change
 	err = Answers("a ca_file", func() (err error) {

@@ -20,7 +20,9 @@ const (
 // reported by name, and does not delay answers about the others.
 type parts struct {
 	silent   *prometheus.GaugeVec
-	host     *part // the process, and everything without a state of its own
+	own      func() []*dto.MetricFamily // metrics of plugins' own; nil: there are none
+	relay    *part                      // asks for own
+	host     *part                      // the process, and everything without a state of its own
 	dispatch *part
 	plugins  *part
 	sessions *part
@@ -51,6 +53,7 @@ func newParts() *parts {
 	} {
 		*one.at = &part{name: one.name, asking: make(chan struct{}, 1), metrics: prometheus.NewRegistry()}
 	}
+	p.relay = &part{name: "relay", asking: make(chan struct{}, 1)}
 	p.host.metrics.MustRegister(p.silent)
 	return p
 }
@@ -97,8 +100,13 @@ func (p *parts) Gather() ([]*dto.MetricFamily, error) {
 			}
 		})
 	}
+	var own []*dto.MetricFamily
+	if p.own != nil {
+		gathering.Go(func() { own, _ = ask(p.relay, answerTime, p.own) }) // the part plugins is asked too, and says that it is silent
+	}
 	gathering.Wait()
-	return append(all, p.host.metrics).Gather()
+	families, err := append(all, p.host.metrics).Gather()
+	return append(families, own...), err // their names are others
 }
 
 // note records in the metrics whether a part answers.

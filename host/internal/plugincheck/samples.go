@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func (c *check) upstream(l *life, device, id string, data json.RawMessage) *wire
 		ID: ulid.Make().String(), Session: c.o.Sessions[0].Name, From: device, Category: c.category(l.manifest), MessageID: id,
 		Raw: raw, Data: raw[at : len(raw)-1], Received: time.Now(),
 	})
-	if len(wire.Common(wire.HostCapabilities(), l.manifest.GetCapabilities())) == 0 {
+	if !slices.Contains(l.manifest.GetCapabilities(), wire.Offsets) {
 		u.SpellOut()
 	}
 	return c.event(&wire.Delivery{Event: &wire.Delivery_Upstream{Upstream: u}})

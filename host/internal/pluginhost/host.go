@@ -63,6 +63,7 @@ type Host struct {
 	limits  limits
 	log     hclog.Logger
 	metrics *metrics
+	relayed *relayed        // of plugins' own metrics
 	proven  chan struct{}   // one for each proven content that is being started
 	others  chan struct{}   // and for each other one
 	parent  *process.Parent // set by Run before anything is started
@@ -97,7 +98,7 @@ func New(o Options) *Host {
 		o.Sessions = func() entry.Senders { return nil }
 	}
 	return &Host{
-		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics),
+		o: o, limits: usual, log: o.Log, metrics: newMetrics(o.Metrics), relayed: newRelayed(),
 		proven: make(chan struct{}, maxStarting), others: make(chan struct{}, maxStarting),
 		copying: make(chan struct{}, maxStaging), hint: make(chan struct{}, 1), asking: make(chan struct{}), looked: make(chan struct{}),
 		plugins: map[string]*supervisor{}, booting: map[string]bool{}, declined: map[string]string{},

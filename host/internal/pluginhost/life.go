@@ -52,6 +52,7 @@ type life struct {
 	facts    instance.Facts                    // what the dispatcher knows of it; from open on
 	dispatch instance.Dispatch                 // hears what the process says; nil before open
 	began    time.Time                         // when it was described
+	rpc      *wire.Client                      // asks it for its metrics; from open on
 	// sessions are what it was told, the supervisor's from ready on.
 	sessions toldSessions
 	place    func() // lets the next process start; may be called again

@@ -51,7 +51,7 @@ func (l *life) open(rpc *wire.Client) (err error) {
 		l.broke = l.session.Run(l.hear)
 		close(l.closed)
 	}()
-	l.began = time.Now()
+	l.began, l.rpc = time.Now(), rpc
 	l.process.Restrict()
 	l.place()
 	l.news(described)

@@ -90,7 +90,7 @@ func (s *supervisor) show(d policy.Decision) {
 	l := s.lives[d.Shown]
 	s.mu.Lock()
 	was := s.status
-	st.SHA256, st.Version, st.Categories = was.SHA256, was.Version, was.Categories
+	st.SHA256, st.Version, st.Categories, st.MetricsError = was.SHA256, was.Version, was.Categories, was.MetricsError
 	if l != nil && l.version.SHA256 != was.SHA256 {
 		st.SHA256, st.Version, st.Categories = l.version.SHA256, "", nil
 	}

@@ -41,23 +41,24 @@ type State string
 
 // Process is the content of a plugin's file and the process that runs it.
 type Process struct {
-	State      State       `json:"state"`             // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
-	Reason     string      `json:"reason,omitempty"`  // why it is not running, with what to do
-	Version    string      `json:"version,omitempty"` // of the content that runs or ran last
-	SHA256     string      `json:"sha256,omitempty"`  // of that content
-	PID        int         `json:"pid,omitempty"`
-	Started    time.Time   `json:"started,omitzero"`
-	Restarts   int         `json:"restarts"`               // since the host's start; a changed file doesn't count
-	Candidate  string      `json:"candidate,omitempty"`    // sha256 of content that is being started to take over
-	NextStart  time.Time   `json:"next_start,omitzero"`    // in state backoff: when it is started again
-	Probation  time.Time   `json:"probation,omitzero"`     // new content is watched until then, and until it has handled an event if there is one; if it does badly, it is rolled back
-	Previous   []string    `json:"previous,omitempty"`     // sha256 of contents that rollback can go to, the newest first
-	Debug      bool        `json:"debug,omitempty"`        // it may stand in a debugger: nothing notices that it hangs
-	Pinned     bool        `json:"pinned,omitempty"`       // rolled back by a person: stays until the file changes
-	Memory     int64       `json:"memory_bytes,omitempty"` // resident, of the process alone
-	Refusal    *Refusal    `json:"last_refusal,omitempty"` // nil if later content was accepted
-	Categories []string    `json:"categories,omitempty"`
-	RunFailure *RunFailure `json:"run_failure,omitempty"` // of the plugin's Run in the process that serves
+	State        State       `json:"state"`             // discovered, starting, running, draining, backoff, refused, stopped, ignored, absent
+	Reason       string      `json:"reason,omitempty"`  // why it is not running, with what to do
+	Version      string      `json:"version,omitempty"` // of the content that runs or ran last
+	SHA256       string      `json:"sha256,omitempty"`  // of that content
+	PID          int         `json:"pid,omitempty"`
+	Started      time.Time   `json:"started,omitzero"`
+	Restarts     int         `json:"restarts"`               // since the host's start; a changed file doesn't count
+	Candidate    string      `json:"candidate,omitempty"`    // sha256 of content that is being started to take over
+	NextStart    time.Time   `json:"next_start,omitzero"`    // in state backoff: when it is started again
+	Probation    time.Time   `json:"probation,omitzero"`     // new content is watched until then, and until it has handled an event if there is one; if it does badly, it is rolled back
+	Previous     []string    `json:"previous,omitempty"`     // sha256 of contents that rollback can go to, the newest first
+	Debug        bool        `json:"debug,omitempty"`        // it may stand in a debugger: nothing notices that it hangs
+	Pinned       bool        `json:"pinned,omitempty"`       // rolled back by a person: stays until the file changes
+	Memory       int64       `json:"memory_bytes,omitempty"` // resident, of the process alone
+	Refusal      *Refusal    `json:"last_refusal,omitempty"` // nil if later content was accepted
+	Categories   []string    `json:"categories,omitempty"`
+	MetricsError string      `json:"metrics_error,omitempty"` // why the metrics of its own were not had at the last scrape
+	RunFailure   *RunFailure `json:"run_failure,omitempty"`   // of the plugin's Run in the process that serves
 }
 
 // RunFailure tells of a Run that failed. The SDK starts it again.

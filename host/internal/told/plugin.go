@@ -42,6 +42,9 @@ func (p *lines) process(name string, s status.Process, now time.Time) {
 	if s.Pinned {
 		p.add("rolled back by hand: this stays until its file changes, or until balhost reload %s --force", name)
 	}
+	if s.MetricsError != "" {
+		p.add("metrics of its own were not had at the last scrape: %s", s.MetricsError)
+	}
 	if f := s.RunFailure; f != nil {
 		next := "it has run since"
 		if f.Next.After(now) {
