@@ -113,7 +113,8 @@ func (a Admin) Warnings() (warnings []string) {
 	for _, t := range a.Tokens {
 		short(fmt.Sprintf("the secret of token %q", t.Name), t.Secret)
 	}
-	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.CertFile == "" && !Loopback(host) {
+	_, isUnix := strings.CutPrefix(a.Listen, "unix:")
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && !isUnix && a.CertFile == "" && !Loopback(host) {
 		warnings = append(warnings, fmt.Sprintf("%s can be reached from other machines and has no TLS, so whoever is on the way can read tokens and messages: give the admin block a tls { cert_file = …, key_file = … }, unless a proxy or the network encrypts", a.Listen))
 	}
 	return warnings

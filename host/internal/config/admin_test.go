@@ -33,6 +33,9 @@ listen = "0.0.0.0:8765"`)
 	if w := cfg.Admin.Warnings(); len(w) != 2 || !strings.Contains(w[0], `token "ops@night"`) || !strings.Contains(w[1], "no TLS") {
 		t.Errorf("%q", w)
 	}
+	if cfg, err := admin(`listen = "unix:a.sock"`); err != nil || len(cfg.Admin.Warnings()) > 0 {
+		t.Errorf("a unix socket: %q %v", cfg.Admin.Warnings(), err)
+	}
 	for _, tc := range []struct{ block, want string }{
 		{"token \"a\" {\n secret = \"hunter2\"\n}", `token "a" has no role`},
 		{"token \"a\" {\n role = \"read\"\n}", `token "a" has no secret`},
