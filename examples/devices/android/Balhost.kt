@@ -1,4 +1,5 @@
-// NOT COMPILED where balhost is built: there is no Android SDK. The web example is the tested one.
+// NOT COMPILED where balhost is built: there is no Android SDK. It was tried by hand with OkHttp, against a gateway,
+// with stand-ins for Android's own classes. The web example is the tested one.
 //
 // Sends upstream messages to a balhost gateway with OkHttp and WorkManager. The queue is one
 // file. Replaces FirebaseMessaging.send: same callbacks, same error codes.
