@@ -247,3 +247,79 @@ func (l *Ledger) knows(id string) bool {
 	err := l.read(appendHashKey(nil, kindSent, sumSent("main", id)), func(*reader) error { return nil })
 	return err == nil
 }
+
+// eraseDir names the variable that makes the test binary a process that erases until it is killed.
+const eraseDir = "BALHOST_LEDGER_ERASE"
+
+// eraseChild erases phoneA from a ledger, and says on standard output what it begins with.
+func eraseChild() bool {
+	dir := os.Getenv(eraseDir)
+	if dir == "" {
+		return false
+	}
+	o := Options{Dir: dir, Statfs: plenty}
+	tiny(&o)
+	l, err := Open(context.Background(), o)
+	if err != nil {
+		fmt.Println("error", err)
+		return true
+	}
+	w := watcher
+	w.Stage = func(what string) { os.Stdout.WriteString(what + "\n") } //nolint:errcheck // the reader checks
+	_, err = l.Erase(context.Background(), entry.Erasure{Names: []string{phoneA, strings.Split(phoneA, ":")[0]}, Values: true}, w)
+	fmt.Println("ended", err)
+	return true
+}
+
+// Wherever an erasure is killed, the other device has all that it had, and the next erasure
+// finishes.
+func TestEraseKilled(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		dir := t.TempDir()
+		l := open(t, dir, tiny)
+		livesOf(t, l, phoneA, phoneB)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, dir, tiny)
+		before := of(t, l, phoneB)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(exe)
+		cmd.Env = append(os.Environ(), eraseDir+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		stage := []string{"erasing", "rewriting"}[i%2]
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), stage) {
+			if strings.HasPrefix(lines.Text(), "e") && !strings.HasPrefix(lines.Text(), "erasing") {
+				t.Fatalf("the process said %q before it was killed", lines.Text())
+			}
+		}
+		time.Sleep(time.Duration(i/2) * 7 * time.Millisecond) // a different moment each time
+		cmd.Process.Kill()                                    //nolint:errcheck // it may have ended
+		cmd.Wait()                                            //nolint:errcheck // it was killed
+		l = open(t, dir, tiny)
+		verify(t, l)
+		same(t, "after the kill", of(t, l, phoneB), before)
+		if did := erase(t, l, entry.Erasure{Names: []string{phoneA, strings.Split(phoneA, ":")[0]}, Values: true}); !did.Proven || did.Files != 0 {
+			t.Errorf("erased %+v", did)
+		}
+		same(t, "after the next", of(t, l, phoneB), before)
+		if files := filesWith(t, dir, phoneA); files != nil || of(t, l, phoneA) != nil {
+			t.Errorf("%v still have it", files)
+		}
+		verify(t, l)
+		l.Close() //nolint:errcheck // it was looked at
+	}
+}

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if crashChild() {
+	if crashChild() || eraseChild() {
 		return
 	}
 	flag.Set("rapid.nofailfile", "true") //nolint:errcheck // the seed that it prints is enough
