@@ -41,9 +41,10 @@ check-deploy: build ## the unit, the package and the recipe of the image, in a r
 	examples/deploy/check.sh bin/balhost
 
 .PHONY: web
-web: ## examples/devices/web: balhost.js from balhost.ts, and the tests in Node and Chromium; needs node, npm and chromium
+web: ## examples/devices/web: balhost.js from balhost.ts, and the tests in Node and Chromium, of the page too; needs node, npm and chromium
 	cd examples/devices/web && npm ci --no-audit --no-fund && npm run build
-	BALHOST_WEB=required $(GO) test -count=1 -run '^TestWebDevice' ./host
+	cd host/testdata/web && npm ci --no-audit --no-fund
+	BALHOST_WEB=required $(GO) test -count=1 -run '^TestWeb' ./host
 
 .PHONY: test-sdks
 test-sdks: sdk-python sdk-node sdk-java ## the SDKs of the other languages: their own tests, and their examples in the real host

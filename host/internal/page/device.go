@@ -42,7 +42,8 @@ func (p *Pages) deviceForm(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	page := devicePage{From: query.Get("from"), Category: query.Get("category"), Data: query.Get("data")}
 	if page.From != "" {
-		page.Got, _ = p.device.ask(r.Context(), http.MethodGet, "/devices/"+url.PathEscape(page.From), nil) // a device that has got nothing is not known
+		got, _ := p.device.ask(r.Context(), http.MethodGet, "/devices/"+url.PathEscape(page.From), nil) // a device that has got nothing is not known
+		page.Got = indented(json.RawMessage(got))
 	}
 	v := p.view(r, "Virtual device", "device")
 	v.Page = page
