@@ -97,7 +97,8 @@ func (h *host) functions() admin.Functions {
 			h.note("unbind %v", o.From)
 			return admin.Unbound{Done: 1}, nil
 		},
-		Pause: named("pause"), Resume: named("resume"), Rollback: named("rollback"),
+		GiveUp: func(_ context.Context, o admin.GiveUpOrder) error { h.note("give up %+v", o); return nil },
+		Pause:  named("pause"), Resume: named("resume"), Rollback: named("rollback"),
 		LogLevel: func(_ context.Context, plugin, level string) error { h.note("level %s %s", plugin, level); return nil },
 		Reload: func(_ context.Context, o admin.ReloadOrder) (admin.Reloaded, error) {
 			h.note("reload %+v", o)
@@ -279,6 +280,7 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 		{"/plugins/plugin-0/rollback", url.Values{}, "rollback plugin-0", "plugin-0 is rolled back", "/"},
 		{"/plugins/plugin-0/log-level", url.Values{"level": {"debug"}}, "level plugin-0 debug", "another level", "/"},
 		{"/reload", url.Values{"plugin": {"plugin-0"}, "force": {"yes"}}, "reload {Plugin:plugin-0 Force:true}", "session main has another address", "/"},
+		{"/stuck/give-up", url.Values{"id": {"E1"}, "replay": {"yes"}}, "give up {ID:E1 Replay:true}", "now the last of its lane", "/"},
 		{"/dead/replay", url.Values{"id": {"01J0", "01J1"}, "back": {"/dead?after=01"}}, "replay [01J0 01J1]", "2 dead letters replayed", "/dead?after=01"},
 		{"/dead/delete", url.Values{"id": {"01J0"}}, "delete [01J0]", "1 dead letter deleted", "/"},
 		{"/dead/replay", url.Values{"all": {"yes"}, "plugin": {"plugin-1"}}, "replay [01J1]", "1 dead letter replayed", "/"},

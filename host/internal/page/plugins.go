@@ -63,6 +63,20 @@ func (p *Pages) rollback(r *http.Request) (told, error) {
 	return told{Text: name + " is rolled back, until its file changes"}, nil
 }
 
+// giveUp ends the wait for a stuck handler.
+func (p *Pages) giveUp(r *http.Request) (told, error) {
+	order := admin.GiveUpOrder{ID: r.PostForm.Get("id"), Replay: r.PostForm.Get("replay") != ""}
+	if err := p.GiveUp(r.Context(), order); err != nil {
+		return told{}, err
+	}
+	became := "a dead letter"
+	if order.Replay {
+		became = "the last of its lane"
+	}
+	admin.Did(r, "gave up the handler of event %s, which is now %s", order.ID, became)
+	return told{Text: "event " + order.ID + " is given up, and now " + became}, nil
+}
+
 // reload applies the config, or looks at one plugin's file again.
 func (p *Pages) reload(r *http.Request) (told, error) {
 	order := admin.ReloadOrder{Plugin: r.PostForm.Get("plugin"), Force: r.PostForm.Get("force") != ""}
