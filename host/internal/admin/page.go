@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 
+	"balhost/host/internal/admin/audit"
 	"balhost/host/internal/plain"
 )
 
@@ -25,7 +27,18 @@ func (a api) page(p Page) route {
 			p.Stream(Stream{s}, r)
 		}
 	}
-	return page(p.Pattern, p.Role, p.Does, handler).anyQuery()
+	return page(p.Pattern, p.Role, p.Does, func(w http.ResponseWriter, r *http.Request) {
+		handler(w, r.WithContext(context.WithValue(r.Context(), auditKey{}, a.audit)))
+	}).anyQuery()
+}
+
+type auditKey struct{}
+
+// AuditOf gives the handler of a page the newest entries of the audit log that fit.
+func AuditOf(r *http.Request, q AuditQuery) (AuditPage, error) {
+	log, _ := r.Context().Value(auditKey{}).(*audit.Log) // nil has no entries
+	entries, more, err := log.Read(audit.Query(q))
+	return AuditPage{Entries: entries, More: more}, err
 }
 
 // Stream is an answer of server-sent events for a page. One goroutine uses it.

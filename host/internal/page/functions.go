@@ -44,6 +44,7 @@ func functions(f files) template.FuncMap {
 		"join":       strings.Join,
 		"windowOf":   windowOf,
 		"ended":      ended,
+		"ofStatus":   ofStatus,
 		"troublesOf": say.SessionTroubles,
 		"factsOf":    say.SessionFacts,
 	}

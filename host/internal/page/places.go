@@ -40,6 +40,9 @@ func (v view) Places() []place {
 	if v.May("operate") {
 		all = append(all, place{Name: "bindings", Path: "/bindings", Title: "Bindings"})
 	}
+	if v.May("admin") {
+		all = append(all, place{Name: "audit", Path: "/audit", Title: "Audit log"})
+	}
 	return all
 }
 

@@ -28,6 +28,7 @@ function tick() {
 
 document.addEventListener("DOMContentLoaded", () => {
   for (const part of document.querySelectorAll("[data-live]")) sight.observe(part);
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(tick, every);
 });
 document.addEventListener("visibilitychange", tick);
