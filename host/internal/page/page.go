@@ -73,6 +73,8 @@ func (p *Pages) Rows() []admin.Page {
 		post(all, "/state/{plugin}/delete", "Deletes a key of a plugin's state.", p.deleteState),
 		get(operate, "/bindings", "Which device belongs to which user of a gateway.", p.bindings),
 		post(all, "/bindings/delete", "Takes devices from their users.", p.unbind),
+		get(all, "/erase", "A form for the erasure of a device.", p.eraseForm),
+		{Pattern: "POST /erase", Role: all, Does: "Says what there is of a device, and erases it.", Handler: p.erase},
 		get(all, "/audit", "Who did what.", p.audit),
 		get(admin.Anyone, "/files/{version}/{name}", "Styles and scripts.", p.files.serve),
 	}

@@ -97,6 +97,11 @@ func (h *host) functions() admin.Functions {
 			h.note("unbind %v", o.From)
 			return admin.Unbound{Done: 1}, nil
 		},
+		Erasing: func() admin.Erasing { return admin.Erasing{} },
+		Erase: func(_ context.Context, o admin.EraseOrder) (entry.Erased, error) {
+			h.note("erase %s plan %v", o.Device, o.Plan)
+			return entry.Erased{Upstreams: 3, Keys: []entry.StateKey{{Plugin: "chat", Key: hostile}}, Mentions: []entry.Mention{{What: "dead letter", ID: hostile}}, Held: []string{"E1"}, Proven: true}, nil
+		},
 		GiveUp: func(_ context.Context, o admin.GiveUpOrder) error { h.note("give up %+v", o); return nil },
 		Pause:  named("pause"), Resume: named("resume"), Rollback: named("rollback"),
 		LogLevel: func(_ context.Context, plugin, level string) error { h.note("level %s %s", plugin, level); return nil },
@@ -179,7 +184,7 @@ func get(t *testing.T, pages http.Handler, path string, role admin.Role) *httpte
 	return w
 }
 
-var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit"}
+var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase"}
 
 // Every page is shown with none, one and many of everything, whatever devices and plugins
 // have written, for each role.
@@ -413,4 +418,32 @@ func TestVirtualDevice(t *testing.T) {
 		t.Error(text)
 	}
 	harmless(t, "/device", text)
+}
+
+// A device is erased in two steps, and its token is in no address.
+func TestEraseAsksFirst(t *testing.T) {
+	h := many(1)
+	pages := serve(t, h, "")
+	ask := func(form url.Values) string {
+		t.Helper()
+		r := admin.WithRole(httptest.NewRequest("POST", "/erase", strings.NewReader(form.Encode())), admin.Admin)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		pages.ServeHTTP(w, r)
+		harmless(t, "/erase", w.Body.String())
+		return fmt.Sprint(w.Code, " ", w.Header().Get("Location"), w.Body)
+	}
+	token := strings.Repeat("t", 100)
+	if got := ask(url.Values{"device": {token}}); !strings.Contains(got, "Erase all of this for good") || !strings.HasPrefix(got, "200 <!doctype") {
+		t.Error(got)
+	}
+	if got := ask(url.Values{"device": {token}, "do": {"yes"}}); !strings.Contains(got, "Erased, and proven") || strings.Contains(got, token) {
+		t.Error(got)
+	}
+	if got := ask(url.Values{}); !strings.HasPrefix(got, "422") || !strings.Contains(got, "Not done: say which device") {
+		t.Error(got)
+	}
+	if want := []string{"erase " + token + " plan true", "erase " + token + " plan false"}; fmt.Sprint(h.did) != fmt.Sprint(want) {
+		t.Error(h.did)
+	}
 }

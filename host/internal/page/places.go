@@ -41,6 +41,7 @@ func (v view) Places() []place {
 		all = append(all, place{Name: "bindings", Path: "/bindings", Title: "Bindings"})
 	}
 	if v.May("admin") {
+		all = append(all, place{Name: "erase", Path: "/erase", Title: "Erase a device"})
 		all = append(all, place{Name: "audit", Path: "/audit", Title: "Audit log"})
 	}
 	return all
