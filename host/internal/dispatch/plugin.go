@@ -48,8 +48,8 @@ type plugin struct {
 	ratedAt                uint64    // handled then
 	failure                string    // why an event was not handled last; "" for never
 	failedAt               time.Time // and when
-	saidAt                 time.Time // when that was logged last
-	unsaid                 int       // failures since
+	told                   reasons   // that were logged lately
+	unsaid                 int       // failures since the last line
 	hungAt                 time.Time // when a stuck handler was logged last
 	hungUnsaid             int       // stuck handlers since
 	uncodedAt              time.Time // when a result without a code was logged last

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"balhost/host/internal/backoff"
@@ -312,8 +313,8 @@ func (d *Dispatcher) letter(seq uint64) []any {
 	return nil
 }
 
-// failed keeps why an event was not handled, and says so: each dead letter, and
-// one retry of a plugin in ten seconds.
+// failed keeps why an event was not handled, and says so: each dead letter, and of a
+// plugin's retries each reason once in ten seconds.
 func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, letter ...any) {
 	now := time.Now()
 	p.failure, p.failedAt = s.Reason, now
@@ -321,12 +322,37 @@ func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, lette
 	switch {
 	case s.Verdict == entry.Dead:
 		d.log.Warn("event goes to the dead letters", append(letter, facts...)...)
-	case now.Sub(p.saidAt) < 10*time.Second:
+	case !p.told.news(s.Reason, now):
 		p.unsaid++
 	default:
 		d.log.Warn("event was not handled, it comes again", append(append(d.letter(e.Seq), facts...), "after", time.Until(s.Due).Round(time.Millisecond), "unsaid", p.unsaid)...)
-		p.saidAt, p.unsaid = now, 0
+		p.unsaid = 0
 	}
+}
+
+// reasons are why events were not handled, as far as the log said so lately.
+type reasons []told
+
+type told struct {
+	reason string
+	at     time.Time
+}
+
+// In the time of reasonEvery a plugin has at most mostReasons such lines: reasons often
+// have a number or a name in them, so all can differ.
+const (
+	reasonEvery = 10 * time.Second
+	mostReasons = 8
+)
+
+// news reports whether a reason is to be logged now. Then it counts as logged.
+func (r *reasons) news(reason string, now time.Time) bool {
+	*r = slices.DeleteFunc(*r, func(t told) bool { return now.Sub(t.at) >= reasonEvery })
+	if len(*r) >= mostReasons || slices.ContainsFunc(*r, func(t told) bool { return t.reason == reason }) {
+		return false
+	}
+	*r = append(*r, told{reason, now})
+	return true
 }
 
 // note counts the end of a handing out.
