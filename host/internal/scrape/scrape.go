@@ -108,7 +108,11 @@ func (s *Story) metric(name string, m *dto.Metric) {
 	case m.GetCounter() != nil:
 		put(name, m.GetCounter().GetValue())
 	case m.GetGauge() != nil:
-		put(name, m.GetGauge().GetValue())
+		value := m.GetGauge().GetValue()
+		if strings.HasSuffix(name, "_timestamp_seconds") { // promtool's clock begins at 0
+			value += (time.Duration(s.n) * Interval).Seconds() - float64(time.Now().Unix())
+		}
+		put(name, value)
 	case m.GetUntyped() != nil:
 		put(name, m.GetUntyped().GetValue())
 	}
