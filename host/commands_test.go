@@ -267,7 +267,7 @@ func TestTerminalIsSafe(t *testing.T) {
 		},
 		DeadLetter: func(string) (entry.DeadLetter, error) { return shown, nil },
 		Status:     func() admin.Status { return status },
-		Pause:      func(context.Context, string) error { return errors.New(evil) },
+		PauseBy:    func(context.Context, admin.PauseOrder) error { return errors.New(evil) },
 		Reload: func(context.Context, admin.ReloadOrder) (admin.Reloaded, error) {
 			return admin.Reloaded{Changed: []string{evil}}, nil
 		},

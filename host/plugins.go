@@ -38,16 +38,6 @@ no longer than P50, and 99 of 100 no longer than P99.`,
 	return cmd
 }
 
-func pauseCommand() *cobra.Command {
-	return pluginCommand("pause", "Give a plugin no more events until it is resumed",
-		`Events that the plugin already has go on; all others are stored, acked to CCS,
-and wait. A restart of the host keeps the pause.`, "paused")
-}
-
-func resumeCommand() *cobra.Command {
-	return pluginCommand("resume", "Give a paused plugin events again", "", "resumed")
-}
-
 func rollbackCommand() *cobra.Command {
 	return pluginCommand("rollback", "Go back to a plugin's previous proven binary",
 		`Starts the content that served before this one, hands over to it, and keeps it

@@ -48,6 +48,11 @@ type Functions struct {
 	ExportDead func(q DeadQuery, most int) (ExportPage, error)
 	// ImportDead makes exported letters dead letters again.
 	ImportDead func(ImportOrder) (Imported, error)
+	// Pauses lists what is paused.
+	Pauses func(context.Context) (PausePage, error)
+	// PauseBy pauses a plugin, a device at a plugin, or a session, and ResumeBy undoes that. A
+	// restart of the host keeps it.
+	PauseBy, ResumeBy func(context.Context, PauseOrder) error
 	// Stuck lists the handlers that go on after their time is up, the oldest first.
 	Stuck func(context.Context) (StuckPage, error)
 	// GiveUp ends the wait for a stuck handler. It returns when its event's new place is on disk.

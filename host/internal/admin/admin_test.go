@@ -147,6 +147,15 @@ func (h *host) functions() Functions {
 		ImportDead: func(o ImportOrder) (Imported, error) {
 			return Imported{Done: len(o.Letters) - 1, Bad: []entry.WrongLetter{{At: 1, Reason: "no"}}, Strange: []string{"7"}}, h.fails
 		},
+		Pauses: func(context.Context) (PausePage, error) { return PausePage{}, h.fails },
+		PauseBy: func(_ context.Context, o PauseOrder) error {
+			_, _, err := h.order([]string{"pause by", fmt.Sprintf("%+v", o)})
+			return errors.Join(err, h.fails)
+		},
+		ResumeBy: func(_ context.Context, o PauseOrder) error {
+			_, _, err := h.order([]string{"resume by", fmt.Sprintf("%+v", o)})
+			return errors.Join(err, h.fails)
+		},
 		Stuck: func(context.Context) (StuckPage, error) { return StuckPage{}, h.fails },
 		GiveUp: func(_ context.Context, o GiveUpOrder) error {
 			h.mu.Lock()

@@ -24,7 +24,7 @@ func (h *host) pace(perMinute int) { ccs.Pace(h.connects, perMinute) }
 func (h *host) ccsSession(s config.Session, roots *x509.CertPool, metrics prometheus.Registerer) transport {
 	o := ccsOptions(s, roots, h.o.Log)
 	o.Secrets = h.config().Admin.Secrets()
-	o.Inbox, o.Outbox, o.Connects, o.Metrics, o.Feed = h.ledger, h.outbox, h.connects, metrics, h.feed
+	o.Inbox, o.Outbox, o.Connects, o.Metrics, o.Feed = inbox{h.ledger, s.SenderID}, h.outbox, h.connects, metrics, h.feed
 	return ccsSession{h.o.Make.CCS(o)}
 }
 

@@ -67,6 +67,9 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, h.ledger.Close()) }() // closed last: all parts below write to it
 	h.outbox = o.Make.Outbox(h.outboxOptions())
+	if err := h.readPauses(); err != nil {
+		return err
+	}
 	h.sessions = newFleet(h.parts.sessions.metrics, h.newSession)
 	h.dispatch = o.Make.Dispatch(h.dispatchOptions())
 	var runPlugins func(context.Context) error

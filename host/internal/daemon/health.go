@@ -114,7 +114,7 @@ func (h *host) live() error {
 
 func (h *host) ready() (reasons, warnings []string) {
 	l := h.look(answerTime)
-	return l.unready(), slices.Concat(l.warnings(), l.misspelt(h.config()), h.logWarning(), h.refused.warning())
+	return l.unready(), slices.Concat(l.warnings(), h.pauseWarnings(l), l.misspelt(h.config()), h.logWarning(), h.refused.warning())
 }
 
 // unready lists why /readyz answers 503; an empty list is 200.

@@ -49,6 +49,7 @@ type host struct {
 	reloading chan struct{} // capacity 1: full while a reload runs
 	files     chan struct{} // capacity 1: full while the config and the files that it names are read
 	refused   refusedReload
+	pauses    pauses
 
 	eraseStage eraseStage
 
@@ -88,6 +89,9 @@ func (h *host) functions() admin.Functions {
 		DeleteState: h.deleteState,
 		Bindings:    h.bindings,
 		Unbind:      h.unbind,
+		Pauses:      h.listPauses,
+		PauseBy:     h.pause,
+		ResumeBy:    h.resume,
 		Stuck:       h.stuck,
 		GiveUp:      h.giveUp,
 		Erase:       h.erase,
@@ -152,7 +156,7 @@ func (h *host) tell(l *look) admin.Status {
 	reasons := l.unready()
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
-		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.logWarning(), h.refused.warning()),
+		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.pauseWarnings(l), h.logWarning(), h.refused.warning()),
 		Plugins: l.pluginStatus(), Holding: l.dispatch.Holding, HoldingMore: l.dispatch.More, Recent: l.dispatch.Recent, Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {

@@ -37,8 +37,8 @@ func TestStatusJSON(t *testing.T) {
 		dispatch: dispatch.Status{
 			Plugins: []dispatch.PluginStatus{
 				{
-					Name: "both", Work: status.Work{Paused: true, Order: "device", Lost: []string{"lost"}, LostTo: []string{"owner"}, Pending: 11, Oldest: at(30), HandlingP50: 35.5, HandlingP99: 36.5, Waiting: 12, NextTry: at(2), LastTry: at(3),
-						InFlight: 13, Lanes: 14, Stuck: 15, StuckHandlers: []status.StuckHandler{{Event: "event", Kind: "upstream", Device: "device", Started: at(4)}},
+					Name: "both", Work: status.Work{Paused: true, PausedSince: at(33), PausedDevices: []status.PausedDevice{{Device: "device", Session: "100", Since: at(34)}}, Order: "device", Lost: []string{"lost"}, LostTo: []string{"owner"}, Pending: 11, Oldest: at(30), HandlingP50: 35.5, HandlingP99: 36.5, Waiting: 12, NextTry: at(2), LastTry: at(3),
+						InFlight: 13, Lanes: 14, Stuck: 15, StuckHandlers: []status.StuckHandler{{Event: "event", Kind: "upstream", Device: "device", Category: "category", Started: at(4), Behind: 37, GivenUp: at(35)}},
 						Suspects: 16, LastFailure: "failure", LastFailureAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
 						Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22},
 				},

@@ -37,7 +37,10 @@ func tellTimes(st *admin.Status, now time.Time) {
 	}
 	for i := range st.Plugins {
 		p := &st.Plugins[i]
-		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt, &p.Oldest)
+		times = append(times, &p.Started, &p.NextStart, &p.Probation, &p.LastFailureAt, &p.NextTry, &p.LastTry, &p.RerunAt, &p.Oldest, &p.PausedSince)
+		for j := range p.PausedDevices {
+			times = append(times, &p.PausedDevices[j].Since)
+		}
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started, &p.StuckHandlers[j].GivenUp)
 		}

@@ -292,6 +292,7 @@ func (d *Dispatcher) unload(p *plugin) {
 	}
 	p.ready, p.due, p.trials, p.losers = [5]fifo[*lane]{}, nil, fifo[*lane]{}, fifo[*lane]{}
 	clear(p.hungry)
+	clear(p.parked)
 	if low != 0 && (!p.behind || p.from >= low) {
 		p.behind, p.from = true, low-1
 	}

@@ -293,7 +293,9 @@ func (f *fakeLedger) Update(plugin string, c entry.Changes, done func(error)) {
 		}
 	}
 	for _, w := range c.Writes {
-		f.state[w.Key] = w.Value
+		if f.state[w.Key] = w.Value; w.Value == nil {
+			delete(f.state, w.Key)
+		}
 	}
 	stuck := f.stuck
 	f.mu.Unlock()

@@ -111,8 +111,21 @@ func (d *Dispatcher) holder(event string) (*Instance, *delivery) {
 	return nil, nil
 }
 
-// tooLate drops what a handler says that was given up. Its event has ended without it.
-func (d *Dispatcher) tooLate(in *Instance, out *delivery) {
+// answer tells who waits for the end what came of it.
+func (e *ending) answer(err error) {
+	if e.told != nil {
+		e.told <- err
+		e.told = nil
+	}
+}
+
+// tooLate reports whether a handler that has returned was given up. What it says is
+// dropped: its event has gone on without it.
+func (d *Dispatcher) tooLate(in *Instance, out *delivery) bool {
+	if out.givenUp.IsZero() {
+		return false
+	}
 	d.log.Info("a handler that was given up has returned; its result does not count",
 		"plugin", in.Name, "seq", out.lane.head().Seq, "took", time.Since(out.started).Round(time.Second))
+	return true
 }

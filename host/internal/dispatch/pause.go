@@ -3,8 +3,13 @@ package dispatch
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/status"
 )
 
 // Pause holds the plugin's events until Resume, over restarts of the host too.
@@ -16,35 +21,174 @@ func (d *Dispatcher) Resume(ctx context.Context, name string) error { return d.p
 
 func pausedKey(name string) string { return "paused/" + name }
 
-// readPause reads whether p is paused. While that can't be read, p is paused: the
+// pausedSince is what the host stores of a pause. Versions before it stored only that there is one.
+type pausedSince struct {
+	Since time.Time `json:"since"`
+}
+
+// readPause reads what of p is paused. While that can't be read, all of p is paused: the
 // person who did it may have had a reason. [Dispatcher.watch] reads again.
 func (d *Dispatcher) readPause(p *plugin) {
 	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(p.name))
+	var devices map[uint64]pausedDevice
+	if err == nil {
+		devices, err = d.readDevices(p.name)
+	}
 	switch {
 	case err != nil && p.unread == nil:
 		d.log.Error("cannot read whether a plugin is paused, so it gets no events until it can be read", "plugin", p.name, "err", err)
 	case err == nil && p.unread != nil:
 		d.log.Info("it can be read again whether a plugin is paused", "plugin", p.name)
 	}
-	p.paused, p.unread = value != nil || err != nil, err
+	var since pausedSince
+	_ = json.Unmarshal(value, &since) // of a version before, it has no time
+	p.paused, p.pausedSince, p.unread = value != nil || err != nil, since.Since, err
+	if err == nil && (len(devices) > 0 || len(p.devices) > 0) {
+		p.devices = devices
+		d.unload(p)
+	}
 }
 
 func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
 	write := entry.Write{Key: pausedKey(name)}
+	now := time.Now()
 	if on {
-		write.Value = json.RawMessage("true")
+		write.Value = asJSON(pausedSince{now})
 	}
+	return d.store(ctx, write, func(d *Dispatcher) {
+		p := d.plugin(name)
+		if !p.paused || !on {
+			p.pausedSince = now
+		}
+		p.paused, p.unread = on, nil
+	})
+}
+
+// store writes to the host's state. then comes in Run once that is stored, whether anybody
+// waits for the answer or not.
+func (d *Dispatcher) store(ctx context.Context, w entry.Write, then func(*Dispatcher)) error {
 	answer := make(chan error, 1)
-	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{write}}, func(err error) {
+	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{w}}, func(err error) {
 		if err != nil {
 			answer <- err
 			return
 		}
-		d.box.put(func(d *Dispatcher) { // in force once it is stored, whether anybody waits for the answer or not
-			p := d.plugin(name)
-			p.paused, p.unread = on, nil
+		d.box.put(func(d *Dispatcher) {
+			then(d)
 			answer <- nil
 		})
 	})
 	return d.await(ctx, answer)
+}
+
+func asJSON(v any) json.RawMessage {
+	text, _ := json.Marshal(v) // it is one of ours, and can be
+	return text
+}
+
+// maxDevices is how many devices of a plugin may be paused.
+const maxDevices = 100
+
+// pausedDevice is one device whose events wait at one plugin.
+type pausedDevice struct {
+	Device  string    `json:"device"`  // its shortened token, for people
+	Session string    `json:"session"` // sender id
+	Since   time.Time `json:"since"`
+}
+
+// Device names a device of a session to PauseDevice and ResumeDevice.
+type Device struct {
+	Hash    uint64 // entry.DeviceHash
+	Session string // sender id
+	Brief   string // its shortened token, for people
+}
+
+// PauseDevice holds what is a device's at one plugin until ResumeDevice, over restarts of
+// the host too: its upstreams, and the timers that are ordered with them. A lane
+// waits as soon as its next event is one of these, whatever the plugin's order is. A
+// handler that runs goes on. The error is the ledger's, or says that there are too many.
+func (d *Dispatcher) PauseDevice(ctx context.Context, name string, device Device) error {
+	var full bool
+	if err := d.ask(ctx, func(d *Dispatcher) error {
+		full = len(d.plugin(name).devices) >= maxDevices
+		return nil
+	}); err != nil {
+		return err
+	}
+	if full {
+		return fmt.Errorf("%d devices of plugin %s are paused already, which is the most: %w", maxDevices, name, entry.ErrMany)
+	}
+	paused := pausedDevice{device.Brief, device.Session, time.Now()}
+	return d.store(ctx, entry.Write{Key: deviceKey(name, device.Hash), Value: asJSON(paused)}, func(d *Dispatcher) {
+		p := d.plugin(name)
+		if p.devices == nil {
+			p.devices = map[uint64]pausedDevice{}
+		}
+		p.devices[device.Hash] = paused
+		d.unload(p) // lanes are read again, and those of the device wait
+	})
+}
+
+// ResumeDevice undoes PauseDevice.
+func (d *Dispatcher) ResumeDevice(ctx context.Context, name string, hash uint64) error {
+	return d.store(ctx, entry.Write{Key: deviceKey(name, hash)}, func(d *Dispatcher) {
+		p := d.plugin(name)
+		delete(p.devices, hash)
+		d.unload(p)
+	})
+}
+
+func deviceKey(name string, hash uint64) string { return fmt.Sprintf("%s%016x", devicesOf(name), hash) }
+
+func devicesOf(name string) string { return "device/" + name + "/" }
+
+// readDevices reads which devices of a plugin are paused.
+func (d *Dispatcher) readDevices(name string) (map[uint64]pausedDevice, error) {
+	got, err := d.o.Ledger.List(entry.HostState, entry.Span{Prefix: devicesOf(name), Keys: 2 * maxDevices, Bytes: 1 << 20})
+	if err != nil || len(got.Items) == 0 {
+		return nil, err
+	}
+	all := map[uint64]pausedDevice{}
+	for _, it := range got.Items {
+		hash, err := strconv.ParseUint(strings.TrimPrefix(it.Key, devicesOf(name)), 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("key %q of the host's state: %w", it.Key, err)
+		}
+		var paused pausedDevice
+		if err := json.Unmarshal(it.Value, &paused); err != nil {
+			return nil, fmt.Errorf("key %q of the host's state: %w", it.Key, err)
+		}
+		all[hash] = paused
+	}
+	return all, nil
+}
+
+// holds reports whether a lane's head is of a paused device.
+func (p *plugin) holds(l *lane) bool {
+	if len(p.devices) == 0 {
+		return false
+	}
+	head := l.head()
+	device := head.Device
+	if head.Kind == entry.Timer && head.Lane.Kind == entry.Upstream {
+		device = head.Lane.Hash
+	}
+	_, held := p.devices[device]
+	return held
+}
+
+// pausedSinceNow is since when p is paused; the zero time if it is not.
+func (p *plugin) pausedSinceNow() time.Time {
+	if !p.paused {
+		return time.Time{}
+	}
+	return p.pausedSince
+}
+
+// pausedDevices are p's for the status.
+func (p *plugin) pausedDevices() (all []status.PausedDevice) {
+	for hash, d := range p.devices {
+		all = append(all, status.PausedDevice{Device: d.Device, Session: d.Session, Since: d.Since, Hash: hash})
+	}
+	return all
 }

@@ -13,16 +13,19 @@ import (
 // plugin is what dispatch knows of one plugin: its lanes, which outlive its
 // processes, and the processes of today.
 type plugin struct {
-	name      string
-	claim     route.Claim
-	claims    bool // claim counts
-	instances map[*Instance]bool
-	serving   *Instance // takes events; nil: none
-	next      *Instance // ready, but with another order: takes over when nothing is out or being committed
-	trier     *Instance // takes suspects, one at a time; nil: none
-	triedAt   time.Time // when a trier was last asked for
-	paused    bool
-	unread    error // why nobody can say whether it is paused, so that it is; nil: that is known
+	name        string
+	claim       route.Claim
+	claims      bool // claim counts
+	instances   map[*Instance]bool
+	serving     *Instance // takes events; nil: none
+	next        *Instance // ready, but with another order: takes over when nothing is out or being committed
+	trier       *Instance // takes suspects, one at a time; nil: none
+	triedAt     time.Time // when a trier was last asked for
+	paused      bool
+	pausedSince time.Time               // zero: a version before, which did not store it
+	devices     map[uint64]pausedDevice // whose events wait, by entry.DeviceHash
+	parked      map[*lane]bool          // lanes whose heads are of these
+	unread      error                   // why nobody can say whether it is paused, so that it is; nil: that is known
 
 	order        route.Order       // that the lanes were made by
 	laned        bool              // before the first Ready there are no lanes
@@ -87,7 +90,7 @@ func (d *Dispatcher) plugin(name string) *plugin {
 	if p == nil {
 		p = &plugin{
 			name: name, instances: map[*Instance]bool{}, lanes: map[laneKey]*lane{}, crashes: map[uint64]int{},
-			turns: turns.New(d.watchlist(name).set), listed: listed{}, enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
+			turns: turns.New(d.watchlist(name).set), listed: listed{}, parked: map[*lane]bool{}, enlisted: map[*lane]*turns.Turn{}, hungry: map[*lane]bool{},
 			took: latency.Recent{Span: 5 * time.Minute},
 		}
 		d.readPause(p)

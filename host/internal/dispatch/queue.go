@@ -11,6 +11,8 @@ func (p *plugin) queue(l *lane) {
 	head := l.head()
 	l.since = time.Now()
 	switch {
+	case p.holds(l):
+		p.parked[l] = true
 	case p.suspectAfter > 0 && p.crashes[head.Seq] >= p.suspectAfter:
 		p.trials.push(l)
 	case !head.Due.IsZero() && head.Due.After(l.since):

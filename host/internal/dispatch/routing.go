@@ -73,6 +73,9 @@ func (d *Dispatcher) laneOf(p *plugin, e entry.Event) (key laneKey, shared bool)
 		}
 	}
 	hash, shared := p.order.Lane(e.Device, payload)
+	if _, paused := p.devices[e.Device]; paused && !shared {
+		return laneKey{kind: entry.Upstream, hash: e.Device}, true // one lane, of which little is in memory
+	}
 	return laneKey{kind: entry.Upstream, hash: hash}, shared
 }
 
@@ -136,6 +139,9 @@ func (p *plugin) everyLane() []*lane {
 		}
 	}
 	for _, l := range p.due {
+		loose(l)
+	}
+	for l := range p.parked {
 		loose(l)
 	}
 	for _, q := range []*fifo[*lane]{&p.trials, &p.losers} {

@@ -37,11 +37,7 @@ type ending struct {
 // process was given up, and its event has gone on without it.
 func (d *Dispatcher) end(in *Instance, e *ending) {
 	out, ok := in.remove(e.Lease)
-	if !ok {
-		return
-	}
-	if !out.givenUp.IsZero() {
-		d.tooLate(in, out)
+	if !ok || d.tooLate(in, out) {
 		return
 	}
 	now, l := time.Now(), out.lane
@@ -135,10 +131,7 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 	p, l, s := in.of, e.lane, e.Settlement
 	in.committing--
-	if e.told != nil {
-		e.told <- err
-		e.told = nil
-	}
+	e.answer(err)
 	p.turns.Landed(e.writes)
 	p.turns.End(e.run)
 	e.run = nil
@@ -173,15 +166,7 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		}
 		d.retry(in, e, 0, e.Reason)
 	case s.Verdict == entry.Retry:
-		d.tell(feed.Retried, in, e)
-		d.note(p, l.head(), "retried", &p.retried)
-		d.failed(p, l.head(), s)
-		l.head().Attempts++
-		l.head().Due, l.loops, l.loss, l.slowed = s.Due, 0, nil, e.slowed
-		if l.slowed && in.Content != p.content {
-			l.head().Due = time.Now() // other content serves by now
-		}
-		d.release(p, l)
+		d.retried(in, e)
 	case s.Verdict == entry.Dead:
 		d.tell(feed.Dead, in, e)
 		d.note(p, l.head(), "dead", &p.died)
@@ -202,6 +187,20 @@ func (d *Dispatcher) committed(in *Instance, e *ending, err error) {
 		d.advance(p, l)
 	}
 	d.quiet(in)
+}
+
+// retried makes a lane's head wait for its next attempt, which is on disk.
+func (d *Dispatcher) retried(in *Instance, e *ending) {
+	p, l := in.of, e.lane
+	d.tell(feed.Retried, in, e)
+	d.note(p, l.head(), "retried", &p.retried)
+	d.failed(p, l.head(), e.Settlement)
+	l.head().Attempts++
+	l.head().Due, l.loops, l.loss, l.slowed = e.Due, 0, nil, e.slowed
+	if l.slowed && in.Content != p.content {
+		l.head().Due = time.Now() // other content serves by now
+	}
+	d.release(p, l)
 }
 
 // release makes a lane's head, which was handed out, eligible again.

@@ -23,6 +23,8 @@ var (
 	ErrLease = errors.New("event is not leased to this delivery")
 	// ErrFull: the disk is at its soft limit; nothing was stored, try later (P10).
 	ErrFull = errors.New("ledger takes no new messages: disk at its soft limit")
+	// ErrPaused is an ErrFull: a person has paused the intake of this session.
+	ErrPaused error = paused{}
 	// ErrClosed: the ledger is closing or has failed; nothing was stored.
 	ErrClosed = errors.New("the ledger is closed: the host stops, or its store has failed")
 	// ErrExists: the message id was used before with other content or by another owner.
@@ -43,7 +45,16 @@ var (
 	ErrUnusable = errors.New("no plugin can handle it")
 	// ErrNotStuck: the event's handler is at work and in its time, so nobody gives it up.
 	ErrNotStuck = errors.New("its handler is not stuck")
+	// ErrMany: so many devices of a plugin are paused that no other can be.
+	ErrMany = errors.New("resume one of them, or pause the whole plugin")
 )
+
+type paused struct{}
+
+func (paused) Error() string {
+	return "the intake of this session is paused: nothing is stored until a person resumes it"
+}
+func (paused) Is(target error) bool { return target == ErrFull }
 
 // Conflict is an ErrConflict that says what has changed.
 type Conflict struct {

@@ -77,6 +77,13 @@ type acceptOp struct {
 	again      *bool       // where to say that it was stored before; nil: nowhere
 }
 
+func (o *acceptOp) session() string {
+	if o.upstream != nil {
+		return o.upstream.Session
+	}
+	return o.receipt.Session
+}
+
 // measure is an upper bound of the message's size, in bytes.
 func (o *acceptOp) measure() int {
 	if u := o.upstream; u != nil {
@@ -143,11 +150,11 @@ func (o *acceptOp) apply(b *batch) error {
 			return err
 		}
 	}
-	if b.full {
+	if err := b.closed(o.session()); err != nil {
 		if o.line != nil {
 			o.line.Broken = true
 		}
-		return entry.ErrFull
+		return err
 	}
 	return o.store(b, key)
 }

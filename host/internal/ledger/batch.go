@@ -22,12 +22,13 @@ type store interface {
 // stamp holds what the rules must not look up themselves. So the same operations with
 // the same stamps make the same commits, wherever they are applied.
 type stamp struct {
-	now     time.Time // by the ledger's clock, as all times that are stored
-	real    time.Time // the same moment by the wall clock, with a monotonic reading
-	forget  uint64    // when badger may drop a dedup key that is stored now, in Unix seconds of the wall clock
-	ahead   bool      // the wall clock is so far ahead that badger may hide dedup keys
-	full    bool      // the disk is at its soft limit
-	entropy [10]byte  // for ids
+	now     time.Time                // by the ledger's clock, as all times that are stored
+	real    time.Time                // the same moment by the wall clock, with a monotonic reading
+	forget  uint64                   // when badger may drop a dedup key that is stored now, in Unix seconds of the wall clock
+	ahead   bool                     // the wall clock is so far ahead that badger may hide dedup keys
+	full    bool                     // the disk is at its soft limit
+	stopped map[string]chan struct{} // the senders whose intake is stopped
+	entropy [10]byte                 // for ids
 }
 
 // batch is a commit that is being built, with the changes of memory that follow when it

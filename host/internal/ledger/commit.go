@@ -172,7 +172,7 @@ func (l *Ledger) stampNow() (s stamp) {
 	// counts with: a wall clock that is ahead by up to half the window does no harm.
 	s.forget = uint64(time.Now().Add(l.o.DedupWindow + max(time.Hour, l.o.DedupWindow/2)).Unix())
 	s.ahead = l.clock.isAhead(l.o.DedupWindow / 4)
-	s.full = l.full.is()
+	s.full, s.stopped = l.full.is(), l.intake.now()
 	rand.Read(s.entropy[:]) // never fails, by its contract
 	return s
 }

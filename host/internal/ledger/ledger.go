@@ -107,6 +107,7 @@ type Ledger struct {
 	stamp  func() stamp // makes the stamp of a batch that begins now
 
 	full       *room
+	intake     intake
 	failure    atomic.Pointer[error] // why the ledger is poisoned
 	poisoned   sync.Once
 	lastUsed   atomic.Int64

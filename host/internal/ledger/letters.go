@@ -2,14 +2,12 @@ package ledger
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -246,7 +244,10 @@ func (o *importDead) apply(b *batch) error {
 			continue
 		}
 		here := *d
-		here.seq, here.died = b.next(), time.Unix(0, cmp.Or(b.until(d.died), b.now.UnixNano()))
+		here.seq, here.died = b.next(), b.now
+		if !d.died.IsZero() {
+			here.died = b.now.Add(d.died.Sub(b.real))
+		}
 		b.putDead(here, o.events[i])
 		b.tally.counts.Died-- // not here
 		o.did++

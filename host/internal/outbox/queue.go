@@ -27,6 +27,7 @@ type queue struct {
 	expiring heap // can expire, soonest first: those in flight can't
 	line     line // all that could go before now, whatever it waits for
 	groups   map[uint64]*group
+	paused   bool        // a person has paused it: none goes out
 	pending  int         // without an outcome on disk
 	held     map[int]int // of these, in flight, by connection; none is 0
 
@@ -99,7 +100,7 @@ func (q *queue) heed() {
 
 // pick hands a connection what it may have now: up to n, or one that goes alone.
 func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
-	if q.resting.After(now) {
+	if q.paused || q.resting.After(now) {
 		return nil
 	}
 	defer q.heed()

@@ -143,7 +143,7 @@ func (b *Outbox) TakeAt(sender string, number, n int) []entry.Outgoing {
 	return b.hand(n, func(n int, _ time.Time) (picked []*item) {
 		q := b.queue(sender)
 		r := q.routes[number]
-		if r == nil {
+		if r == nil || q.paused {
 			return nil
 		}
 		for it := r.ready.top(); it != nil && len(picked) < n; it = r.ready.top() {

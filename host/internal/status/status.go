@@ -9,6 +9,8 @@ import "time"
 // Work is what a plugin has to do and has done. Counters count since the start.
 type Work struct {
 	Paused        bool           `json:"paused"`                       // it is given no events; see balhost resume
+	PausedSince   time.Time      `json:"paused_since,omitzero"`        // absent if an older host paused it
+	PausedDevices []PausedDevice `json:"paused_devices,omitempty"`     // whose messages wait
 	Lost          []string       `json:"lost_categories,omitempty"`    // asked for, but another plugin has them
 	LostTo        []string       `json:"lost_categories_to,omitempty"` // the plugin that has each of these
 	Order         string         `json:"order,omitempty"`
@@ -105,6 +107,14 @@ type Unusable struct {
 	Reason    string    `json:"reason"`
 	From      string    `json:"from,omitempty"` // with From and MessageID it is acked and a dead letter, unless Reason says otherwise
 	MessageID string    `json:"message_id,omitempty"`
+}
+
+// PausedDevice is a device whose messages wait at one plugin, because a person paused it.
+type PausedDevice struct {
+	Device  string    `json:"device"`    // its token, shortened
+	Session string    `json:"sender_id"` // of its session
+	Since   time.Time `json:"since"`
+	Hash    uint64    `json:"-"` // the host's own name for it
 }
 
 // StuckHandler is a handler that still runs after its time-out. Its lane waits, until a
