@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,7 +51,9 @@ func (h *host) erase(ctx context.Context, o admin.EraseOrder) (entry.Erased, err
 	}
 	defer h.eraseStage.set("")
 	did, err := h.ledger.Erase(ctx, e, ledger.Watcher{Seen: h.dispatch.Seen, Gone: h.dispatch.Gone, Stage: h.eraseStage.set})
-	did.Bindings = bindings
+	if did.Bindings = bindings; o.Plan && bindings > 0 { // they will not stay
+		did.Mentions = slices.DeleteFunc(did.Mentions, func(m entry.Mention) bool { return m.What == entry.MentionHost })
+	}
 	if errors.Is(err, ledger.ErrHeldByHandler) || errors.Is(err, ledger.ErrErasing) {
 		err = admin.Refusal{Err: err}
 	}

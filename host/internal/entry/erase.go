@@ -46,6 +46,9 @@ type StateKey struct {
 	InValue bool   `json:"in_value,omitempty"` // only its value names the device
 }
 
+// MentionHost is What of a mention in the host's own state, such as the gateway's bindings.
+const MentionHost = "state of the host"
+
 // Mention is a record of something else that has a device's name in it.
 type Mention struct {
 	What string `json:"what"` // such as "dead letter"

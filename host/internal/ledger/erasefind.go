@@ -203,7 +203,7 @@ func (f *finder) value(key []byte, r *reader) error {
 	switch {
 	case entry.OwnState(k.Plugin):
 		if f.has(v.json) || f.has(own) {
-			f.mention("state of the host", func() string { return fmt.Sprintf("%s %s", k.Plugin, k.Key) })
+			f.mention(entry.MentionHost, func() string { return fmt.Sprintf("%s %s", k.Plugin, k.Key) })
 		}
 		return nil
 	case f.named(k.Key):
