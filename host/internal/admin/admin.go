@@ -32,6 +32,10 @@ type Functions struct {
 	// Send stores a downstream and returns its id when the message is on disk (P2).
 	// The message passed Checked. An unknown Session is entry.ErrUnknown.
 	Send func(context.Context, message.Checked) (messageID string, err error)
+	// Messages searches messages, a bounded part at a time.
+	Messages func(context.Context, MessageQuery) (MessagePage, error)
+	// Life says what became of one message; entry.ErrUnknown if none is meant.
+	Life func(context.Context, LifeQuery) (Life, error)
 	// Cancel cancels downstreams that have not gone out, whoever sent them. It returns how
 	// many, and the ids of those that were not canceled.
 	Cancel func(ctx context.Context, messageIDs []string) (Ordered, error)

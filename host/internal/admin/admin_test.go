@@ -82,6 +82,8 @@ func (h *host) functions() Functions {
 			}
 			return entry.DeadLetter{}, fmt.Errorf("dead letter %s: %w", id, entry.ErrUnknown)
 		},
+		Messages: func(context.Context, MessageQuery) (MessagePage, error) { return MessagePage{}, h.fails },
+		Life:     func(context.Context, LifeQuery) (Life, error) { return Life{}, h.fails },
 		Retries: func(_ context.Context, plugin string, most int) (RetryPage, error) {
 			return RetryPage{Retries: h.retries[:min(len(h.retries), most)], Total: len(h.retries)}, h.fails
 		},

@@ -25,7 +25,7 @@ func TestMethodsAndEmptyBodies(t *testing.T) {
 		code         int
 		allow        string
 	}{
-		{"GET", "/v1/messages", nil, http.StatusMethodNotAllowed, "POST"},
+		{"DELETE", "/v1/messages", nil, http.StatusMethodNotAllowed, "GET, POST"},
 		{"GET", "/v1/plugins/echo/pause", nil, http.StatusMethodNotAllowed, "POST"},
 		{"POST", "/v1/status", nil, http.StatusMethodNotAllowed, "GET"},
 		{"DELETE", "/v1/dead/replay", nil, http.StatusMethodNotAllowed, "GET, POST"}, // GET as a letter's id

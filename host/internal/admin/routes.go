@@ -63,6 +63,9 @@ func (a api) routes() []route {
 		on("GET /v1/series", Read, "Figures of the last 15 minutes, for charts.", a.series).answers(Series{}),
 		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}).byPrograms(),
 		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}).byPrograms(),
+		on("GET /v1/messages", Read, "Searches messages: what is pending, then dead letters, then what has ended.", a.messages).
+			asks(messageParameters()...).answers(MessagePage{}),
+		on("GET /v1/messages/{id}", Read, "What became of one message.", a.life).asks(lifeParameters()...).answers(Life{}),
 		on("GET /v1/dead", Read, "Lists dead letters.", a.dead).asks(deadParameters()...).answers(DeadPage{}),
 		on("GET /v1/dead/{id}", Operate, "One dead letter with its payload.", a.deadLetter).answers(entry.DeadLetter{}),
 		on("GET /v1/dead/export", Admin, "Gives dead letters whole, for a file.", a.exportDead).asks(deadParameters()...).answers(ExportPage{}),

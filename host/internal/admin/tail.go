@@ -165,7 +165,7 @@ func (q TailQuery) values() url.Values {
 }
 
 // textsOf are words as strings.
-func textsOf(words []feed.What) []string {
+func textsOf[T ~string](words []T) []string {
 	all := make([]string, len(words))
 	for i, w := range words {
 		all[i] = string(w)

@@ -76,6 +76,8 @@ func (h *host) functions() admin.Functions {
 		Live:        h.live,
 		Ready:       h.ready,
 		Send:        h.send,
+		Messages:    h.messages,
+		Life:        h.life,
 		Cancel:      h.cancel,
 		Dead:        h.dead,
 		DeadLetter:  h.deadLetter,

@@ -135,6 +135,11 @@ func (in *Instance) hears(kind entry.Kind) bool {
 	return true
 }
 
+// attempt is what people may know of a handing out, which took so long.
+func (in *Instance) attempt(out *delivery, took time.Duration) entry.Attempt {
+	return entry.Attempt{Began: out.started, Took: took, Version: in.Version}
+}
+
 // add notes a delivery that goes out.
 func (in *Instance) add(out *delivery) {
 	in.out[out.number] = out

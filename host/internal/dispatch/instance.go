@@ -179,7 +179,7 @@ func (d *Dispatcher) exited(in *Instance, reason string) {
 		if out == trial && !in.draining {
 			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
 			d.commit(in, &ending{lane: out.lane, about: out.about, took: time.Since(out.started), Settlement: entry.Settlement{
-				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name,
+				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name, Attempt: in.attempt(out, time.Since(out.started)),
 				Reason: fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: %s", p.crashes[seq], reason),
 			}})
 			continue

@@ -46,7 +46,7 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	in.of.took.Add(now, took)
 	e.about, e.took = out.about, took
 	e.lane, e.run, e.late = l, out.run, took >= in.HandlerTimeout
-	e.Seq, e.Plugin = l.head().Seq, in.of.name
+	e.Seq, e.Plugin, e.Attempt = l.head().Seq, in.of.name, in.attempt(out, took)
 	switch e.Verdict {
 	case entry.Done:
 		if err := d.addressed(&e.Changes, in.of, out); err != nil {

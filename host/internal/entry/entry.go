@@ -196,6 +196,7 @@ type Settlement struct {
 	Due     time.Time // Retry
 	Reason  string    // Retry, Dead
 	Plugin  string    // that handled it; it owns Changes
+	Attempt Attempt   // of it the ledger needs Began, Took and Version; zero: no handler got it
 	Changes Changes   // Done; for Retry and Dead only Reads count: the verdict was made by them
 }
 
@@ -351,8 +352,17 @@ type End struct {
 	Code        string
 	Description string
 	NewToken    string
-	Gone        bool // the target does not exist any more
-	Attempts    int  // how often it was written to the wire
+	Gone        bool    // the target does not exist any more
+	Attempts    int     // how often it was written to the wire
+	Last        Attempt // of it the ledger needs Began, Took and Via; zero: it was not sent
+}
+
+// Postponement keeps a downstream until Due.
+type Postponement struct {
+	Seq      uint64
+	Due      time.Time
+	Attempts int     // that counted; they replace those of before
+	Tried    Attempt // the one that was in vain
 }
 
 // DeadLetter is one event that nobody could handle. It is kept until a person

@@ -239,11 +239,11 @@ func (l *ledger) Finish(e entry.End, done func(error)) {
 	done(nil)
 }
 
-func (l *ledger) Postpone(seq uint64, due time.Time, attempts int, _ string, done func(error)) {
+func (l *ledger) Postpone(p entry.Postponement, done func(error)) {
 	l.mu.Lock()
-	d := l.pending[seq]
-	d.Due, d.Attempts = due, attempts
-	l.pending[seq] = d
+	d := l.pending[p.Seq]
+	d.Due, d.Attempts = p.Due, p.Attempts
+	l.pending[p.Seq] = d
 	l.mu.Unlock()
 	done(nil)
 }

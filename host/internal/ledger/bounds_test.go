@@ -76,7 +76,7 @@ func TestLongNames(t *testing.T) {
 func TestEventMemory(t *testing.T) {
 	big := strings.Repeat("i", 480_000)
 	for _, body := range []any{
-		&message.Upstream{MessageID: big}, &message.Outcome{MessageID: big[:10]}, &inboundReceipt{ccsID: big},
+		&message.Upstream{MessageID: big}, &message.Outcome{MessageID: big[:10]}, &inboundReceipt{Receipt: message.Receipt{OriginalMessageID: big}},
 	} {
 		ev := newEvent(1, (&envelope{body: body}).heading())
 		if n := len(ev.messageID); n == 0 || n > maxName {

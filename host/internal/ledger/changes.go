@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
@@ -48,7 +51,7 @@ func (o *update) apply(b *batch) error {
 	if o.grows() && b.full {
 		return entry.ErrFull
 	}
-	return b.change(o.plugin, o.changes, 0)
+	return b.change(o.plugin, o.changes, nil)
 }
 
 // grows reports whether the ledger gets larger by what a plugin or a person wants.
@@ -95,8 +98,8 @@ func weighMessage(m *message.Checked) int {
 
 // change checks all changes against what is there, earlier operations of this batch
 // included. Then it writes them, all or nothing (P7). by is the event that is settled with
-// them; 0: none.
-func (b *batch) change(plugin string, c entry.Changes, by uint64) error {
+// them; nil: none.
+func (b *batch) change(plugin string, c entry.Changes, by *event) error {
 	if c.Empty() {
 		return nil
 	}
@@ -116,7 +119,7 @@ func (b *batch) change(plugin string, c entry.Changes, by uint64) error {
 			return err
 		}
 	}
-	sends, err := b.checkSends(plugin, c.Sends)
+	sends, err := b.checkSends(plugin, c.Sends, by)
 	if err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ type toSend struct {
 // checkSends returns the sends that are new. What was sent before by the same owner,
 // with the same id and content, is the same message: a redelivered event can't send
 // twice (P7). Any other use of an id is an error.
-func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) {
+func (b *batch) checkSends(plugin string, sends []entry.Send, by *event) ([]toSend, error) {
 	var out []toSend
 	var here map[digest]digest // ids in this very list
 	for i := range sends {
@@ -213,12 +216,25 @@ func (b *batch) checkSends(plugin string, sends []entry.Send) ([]toSend, error) 
 		out = append(out, toSend{
 			parcel: parcel{
 				tell: sends[i].Tell && plugin != "", accepted: b.now, notBefore: notBefore,
-				expires: latest(b.now, notBefore).Add(ttl(m)), owner: plugin, message: m,
+				expires: latest(b.now, notBefore).Add(ttl(m)), owner: plugin, cause: by.causes(m.MessageID), message: m,
 			},
 			content: content, key: key, sum: is,
 		})
 	}
 	return out, nil
+}
+
+// causes is what is stored as the cause of a downstream: nothing if its id begins with
+// that of the event, as the SDK makes it. See [entry.Trace].
+func (e *event) causes(messageID string) (cause ulid.ULID) {
+	if e == nil {
+		return cause
+	}
+	var id [ulid.EncodedSize]byte
+	if e.id.MarshalTextTo(id[:]) == nil && strings.HasPrefix(messageID, string(id[:])) {
+		return cause
+	}
+	return e.id
 }
 
 func sumContent(owner string, content []byte) digest {

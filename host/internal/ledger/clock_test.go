@@ -116,7 +116,9 @@ func TestClockIsSet(t *testing.T) {
 					t.Fatal(err)
 				}
 				down := l.Downstreams(0, 1)[0]
-				if err := await(t, func(done func(error)) { l.Postpone(down.Seq, w.now().Add(2*time.Minute), 1, "BUSY", done) }); err != nil {
+				if err := await(t, func(done func(error)) {
+					l.Postpone(entry.Postponement{Seq: down.Seq, Due: w.now().Add(2 * time.Minute), Attempts: 1, Tried: entry.Attempt{Code: "BUSY"}}, done)
+				}); err != nil {
 					t.Fatal(err)
 				}
 				received := w.now()

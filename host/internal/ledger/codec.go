@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -18,11 +20,15 @@ const (
 	formatTarget = 2 // of a message id ('I'), since schema 5: to whom it was sent
 	formatSix    = 2 // of the counters, since schema 6: of what that schema has more
 	formatErased = 3 // of the counters: with what was erased
+	formatLife   = 2 // of summaries ('F'), dead letters ('X') and attempts ('S'), since schema 7: what became of each message
 )
+
+// newer are the kinds of records that have a second format.
+const newer = string(rune(kindSent)) + string(rune(kindMeta)) + string(rune(kindSummary)) + string(rune(kindDead)) + string(rune(kindTries))
 
 // known reports whether records of this kind have this format.
 func known(kind, found byte) bool {
-	return found == format || found == formatTarget && kind == kindSent || (found == formatSix || found == formatErased) && kind == kindMeta
+	return found == format || found == 2 && strings.IndexByte(newer, kind) >= 0 || found == formatErased && kind == kindMeta
 }
 
 // Every record ends with a CRC-32C over its key and the bytes before. So no record is
@@ -120,6 +126,23 @@ func (r *reader) uvarint() uint64 {
 
 func (r *reader) text() lent     { return r.bytes(r.uvarint()) }
 func (r *reader) string() string { return string(r.text()) }
+
+// lentText is string without a copy: it is as lent as the record.
+func (r *reader) lentText() string {
+	b := r.text()
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
+
+// varint reads what binary.AppendVarint wrote.
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
 
 func (r *reader) id() (id ulid.ULID) {
 	copy(id[:], r.bytes(uint64(len(id))))

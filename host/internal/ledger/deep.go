@@ -10,9 +10,12 @@ import (
 
 // Entries deep in a backlog are only on the disk. This file reads them.
 
+// readsPage is readPage, or readOnce.
+type readsPage func(kind byte, first uint64) (_ reader, old bool, err error)
+
 // fetch reads the pending entries of a page that is not in memory. It is errGone when
 // the page no longer matches the stub: the committer has changed it meanwhile.
-func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
+func (l *Ledger) fetch(kind byte, s stub, read readsPage) (*page, error) {
 	var ended *[pageSlots / 64]uint64
 	if s.marked {
 		if err := l.read(appendSeqKey(nil, kindEnded, s.seq), func(r *reader) error {
@@ -22,7 +25,7 @@ func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
 			return nil, fmt.Errorf("read which entries of page %d have ended: %w", s.seq, err)
 		}
 	}
-	p, err := l.entries(kind, s, ended)
+	p, err := l.entries(kind, s, ended, read)
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +40,9 @@ func (l *Ledger) fetch(kind byte, s stub) (*page, error) {
 }
 
 // entries makes a page of its record, without what has ended.
-func (l *Ledger) entries(kind byte, s stub, ended *[pageSlots / 64]uint64) (*page, error) {
+func (l *Ledger) entries(kind byte, s stub, ended *[pageSlots / 64]uint64, read readsPage) (*page, error) {
 	for {
-		r, old, err := l.readPage(kind, s.seq)
+		r, old, err := read(kind, s.seq)
 		p := &page{seq: s.seq, kind: kind, marked: s.marked, tried: s.tried, ended: ended, items: make([]item, 0, s.live)}
 		if err == nil {
 			err = p.fill(r)
@@ -116,7 +119,7 @@ func (l *Ledger) load(x *index, s *stub) error {
 	if s.page != nil {
 		return nil
 	}
-	p, err := l.fetch(x.kind, *s)
+	p, err := l.fetch(x.kind, *s, l.readPage)
 	if err != nil {
 		return err
 	}
@@ -236,7 +239,7 @@ func (l *Ledger) deep(x *index, s stub) (*page, error) {
 	if d := last.Load(); d != nil && d.stub == s {
 		return d.page, nil
 	}
-	p, err := l.fetch(x.kind, s)
+	p, err := l.fetch(x.kind, s, l.readPage)
 	l.mu.RLock()
 	now := x.stub(s.seq)
 	same := now != nil && *now == s

@@ -58,11 +58,11 @@
 //	M seq         page: up to 32 KiB of events that one commit stored
 //	N seq         page: the same for downstreams
 //	E seq         bitmap: what of a page has ended
-//	S seq         attempts and due time of one entry, once it was tried in vain
+//	S seq         attempts of one entry and its due time, once it was tried in vain
 //	D hash        dedup key: when it was stored; expires some time after the window
 //	I hash        message id of a downstream: who sent what to whom; until its outcome is purged
 //	R hash        the newest pending downstream with a Replace, owner and target
-//	F ms seq      summaries of what one commit ended; until the retention time
+//	F ms seq      summaries of what one commit ended, and of the way there; until the retention time
 //	X id          dead letter
 //	K plugin key  state of a plugin, with a version
 //	O category    its owner
@@ -100,6 +100,10 @@
 // The price is that a page stays while one of its entries is pending, so each
 // minute pages of which half has ended are written anew without it; and that a
 // body which is not in the cache is read with its page.
+//
+// A summary has a message's way without its payload, in some 80 bytes, so that a person can ask what
+// became of it. It is found by its time, and read from the record that its commit wrote, so no key
+// leads to it. The attempts in vain cost nothing until there is one: 'S' has them.
 //
 // # When things go wrong
 //

@@ -175,6 +175,9 @@ func (m *matcher) summary(s summary, sentTo func(session, messageID string) uint
 	if !m.of(s.session) {
 		return false
 	}
+	if s.device != 0 && m.hashed(s.session, s.device) {
+		return true
+	}
 	switch s.kind {
 	case entry.Upstream:
 		return m.hashed(s.session, s.lane) || m.named(s.messageID)

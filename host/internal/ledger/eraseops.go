@@ -174,11 +174,12 @@ func (o *eraseSummaries) apply(b *batch) error {
 		return nil // it was purged
 	}
 	var w summaries
-	w.buf = append(w.buf, format)
+	w.buf = append(w.buf, formatLife)
+	at := r.ended()
 	for _, s := range r.summaries() {
 		if !o.m.summary(s, b.sentTo) {
-			w.buf = appendSummary(w.buf, &w.last, &s)
-			w.last = s
+			w.buf = appendSummary(w.buf, at, &w.last, &s)
+			w.last = s.after(&w.last)
 			w.n++
 			continue
 		}

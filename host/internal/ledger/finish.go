@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"fmt"
-	"time"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
@@ -17,11 +16,8 @@ func (l *Ledger) Finish(e entry.End, done func(error)) {
 	l.put(&finish{e, l}, done)
 }
 
-// Postpone keeps a downstream until due. attempts and code replace those of before.
-// done gets what Finish's gets.
-func (l *Ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
-	l.put(&postpone{seq, due, tries{attempts: uint32(max(0, attempts)), note: clip(code, maxNote)}}, done)
-}
+// Postpone keeps a downstream for another attempt. done gets what Finish's gets.
+func (l *Ledger) Postpone(p entry.Postponement, done func(error)) { l.put(&postpone{p}, done) }
 
 type finish struct {
 	entry.End
@@ -30,7 +26,7 @@ type finish struct {
 
 func (o *finish) weigh() (bytes, records int) {
 	bytes = 2 * o.l.weight(&o.l.sent, o.Seq)
-	return bytes + 8*maxNote + 5*recordExtra, 6
+	return bytes + 8*maxNote + triesBytes + 5*recordExtra, 6
 }
 
 func (o *finish) apply(b *batch) error {
@@ -66,11 +62,14 @@ func (b *batch) conclude(d *downstream, e entry.End, how what) {
 	if d.tell {
 		b.tell(d, m, e)
 	}
+	last := b.attempt(e.Last, uint32(max(0, e.Attempts)), "")
+	past := b.past(d.at())
 	b.endEntry(d.at())
 	b.effects = append(b.effects, effect{downstream: d, what: how})
 	b.sumUp(summary{
-		seq: d.seq, status: e.Status, code: e.Code, detail: e.Description, attempts: e.Attempts, lane: d.group,
-		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID,
+		seq: d.seq, status: e.Status, code: e.Code, detail: e.Description, attempts: e.Attempts, lane: d.group, device: d.target, target: d.to,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID, cause: d.cause, receipt: d.receipt, told: d.tell,
+		accepted: d.accepted, began: last.began, took: last.took, via: last.via, past: past,
 	})
 	*b.outcomeCount(e.Status)++
 	b.tally.counts.Downstreams--
@@ -123,25 +122,22 @@ func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 	}
 }
 
-type postpone struct {
-	seq   uint64
-	due   time.Time
-	tries tries
-}
+type postpone struct{ entry.Postponement }
 
-func (o *postpone) weigh() (bytes, records int) { return maxNote + recordExtra, 1 }
+func (o *postpone) weigh() (bytes, records int) { return maxNote + triesBytes + recordExtra, 1 }
 
 func (o *postpone) apply(b *batch) error {
-	d := b.downstream(o.seq)
+	d := b.downstream(o.Seq)
 	if d == nil || d.over {
 		return entry.ErrUnknown
 	}
-	o.tries.due = b.until(o.due)
-	b.keep(o.seq, o.tries)
+	s := tries{attempts: uint32(max(0, o.Attempts)), due: b.until(o.Due), note: clip(o.Tried.Code, maxNote)}
+	s.past = remember(b.past(d.at()), b.attempt(o.Tried, uint32(max(0, o.Tried.Number)), o.Tried.Error))
+	b.keep(o.Seq, s)
 	d.page.tried, d.kept = true, true
-	b.effects = append(b.effects, effect{downstream: d, what: later, due: o.tries.due, attempts: o.tries.attempts})
+	b.effects = append(b.effects, effect{downstream: d, what: later, due: s.due, attempts: s.attempts})
 	if b.watched {
-		b.sayDownstream(d, d.body, feed.Step{What: feed.Postponed, Attempt: int(o.tries.attempts), Due: o.due, Code: o.tries.note})
+		b.sayDownstream(d, d.body, feed.Step{What: feed.Postponed, Attempt: int(s.attempts), Due: o.Due, Code: s.note})
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ type place struct {
 func (p *place) at() *place { return p }
 
 // itemExtra is about how much memory a pending entry needs besides texts and body.
-const itemExtra = 192
+const itemExtra = 256
 
 // find returns the position in stubs of the page for seq.
 func (x *index) find(seq uint64) (at int, found bool) {

@@ -184,7 +184,9 @@ func TestMessageLife(t *testing.T) {
 		t.Fatalf("downstream: %+v, %v", m, err)
 	}
 	due := time.Now().Add(time.Hour)
-	if err := await(t, func(done func(error)) { l.Postpone(downs[0].Seq, due, 3, "SERVICE_UNAVAILABLE", done) }); err != nil {
+	if err := await(t, func(done func(error)) {
+		l.Postpone(entry.Postponement{Seq: downs[0].Seq, Due: due, Attempts: 3, Tried: entry.Attempt{Code: "SERVICE_UNAVAILABLE"}}, done)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	l = reopen(t, l)

@@ -46,7 +46,9 @@ func TestNotBefore(t *testing.T) {
 		l = reopen(t, l, w.options, func(o *Options) { o.Light = true })
 		l.sent.limit = 1
 		d := look("after a restart")
-		if err := await(t, func(done func(error)) { l.Postpone(d.Seq, w.now().Add(time.Minute), 1, "BUSY", done) }); err != nil {
+		if err := await(t, func(done func(error)) {
+			l.Postpone(entry.Postponement{Seq: d.Seq, Due: w.now().Add(time.Minute), Attempts: 1, Tried: entry.Attempt{Code: "BUSY"}}, done)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		if got := l.Downstreams(0, 1)[0]; got.Early || got.Attempts != 1 {

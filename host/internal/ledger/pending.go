@@ -21,7 +21,10 @@ type event struct {
 	id        ulid.ULID
 	lane      uint64 // the device of an upstream, the lane's hash of a timer, else the group
 	order     uint64 // of a timer: entry.Lane.Key
-	messageID string // its start, for the summary; it comes from the device, CCS or the downstream. Of a timer: its key
+	device    uint64 // entry.DeviceHash, or TargetHash of an outcome; 0: it has none
+	messageID string // its start, for the summary; it comes from the device or the downstream. Of a timer: its key
+	target    string // what is kept of the device
+	cause     ulid.ULID
 	session   name
 	category  name
 	plugin    name
@@ -33,11 +36,11 @@ type event struct {
 
 // heading is what memory needs of an event. newEvent copies its texts.
 type heading struct {
-	id                                   ulid.ULID
-	kind, beside                         entry.Kind
-	lane, order                          uint64
-	loose                                bool
-	session, category, plugin, messageID string
+	id, cause                                    ulid.ULID
+	kind, beside                                 entry.Kind
+	lane, order, device                          uint64
+	loose                                        bool
+	session, category, plugin, messageID, target string
 }
 
 func (e *envelope) heading() heading {
@@ -46,13 +49,19 @@ func (e *envelope) heading() heading {
 	case *message.Upstream:
 		h.kind, h.session, h.category, h.messageID = entry.Upstream, m.Session, m.Category, m.MessageID
 		h.lane = entry.DeviceHash(m.Session, m.From)
+		h.device, h.target = h.lane, m.From
 	case *message.Outcome:
 		h.kind, h.session, h.messageID = entry.Outcome, m.Session, m.MessageID
+		h.device, h.target = entry.TargetHash(m.Session, m.To), entry.TargetText(m.To)
 	case *inboundReceipt:
-		h.kind, h.session, h.category, h.messageID = entry.Receipt, m.Session, m.Category, m.ccsID
+		h.kind, h.session, h.category, h.messageID = entry.Receipt, m.Session, m.Category, m.OriginalMessageID
+		h.device, h.target = entry.DeviceHash(m.Session, m.Device), m.Device
 	case *timer:
 		h.kind, h.session, h.messageID, h.loose = entry.Timer, m.Session, m.Key, m.loose
-		h.beside, h.lane, h.order = m.lane.Kind, m.lane.Hash, m.lane.Key
+		h.beside, h.lane, h.order, h.cause = m.lane.Kind, m.lane.Hash, m.lane.Key, m.cause
+		if m.Device != "" {
+			h.device, h.target = entry.DeviceHash(m.Session, m.Device), m.Device
+		}
 	}
 	return h
 }
@@ -60,10 +69,20 @@ func (e *envelope) heading() heading {
 func newEvent(seq uint64, h heading) *event {
 	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin), order: h.order, beside: h.beside, loose: h.loose}
 	ev.seq = seq
-	ev.messageID = strings.Clone(clip(h.messageID, maxName)) // a copy, so that the message can be freed
+	ev.messageID, ev.target = copies(clip(h.messageID, maxName), entry.KeptDevice(h.target))
+	ev.device, ev.cause = h.device, h.cause
 	ev.session, ev.category = unique.Make(h.session), unique.Make(h.category)
-	ev.size = uint32(itemExtra + len(ev.messageID))
+	ev.size = uint32(itemExtra + len(ev.messageID) + len(ev.target))
 	return ev
+}
+
+// copies are copies of two texts in one piece of memory, so that the message can be freed.
+func copies(a, b string) (string, string) {
+	var both strings.Builder
+	both.Grow(len(a) + len(b))
+	both.WriteString(a)
+	both.WriteString(b)
+	return both.String()[:len(a)], both.String()[len(a):]
 }
 
 func (e *event) public(today func(int64) time.Time) entry.Event {
@@ -85,26 +104,32 @@ func (e *event) public(today func(int64) time.Time) entry.Event {
 // downstream is what memory holds about one pending downstream.
 type downstream struct {
 	place
+	accepted  int64
 	expires   int64
 	notBefore int64 // nanoseconds; 0: none that lay ahead
 	group     uint64
 	target    uint64
 	messageID string
+	to        string // what is kept of the target
+	cause     ulid.ULID
 	session   name
 	owner     name
 	body      *message.Checked // as in event
 	tell      bool
 	replaces  bool // it has a Replace
+	receipt   bool // it asks for one
 }
 
 func newDownstream(seq uint64, p parcel) *downstream {
 	m := p.message
 	d := &downstream{
+		accepted: toNanos(p.accepted), cause: p.cause, receipt: m.Options.ReceiptRequested,
 		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
-		messageID: strings.Clone(m.MessageID), session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
+		session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
 		notBefore: toNanos(p.notBefore), replaces: m.Replace != "",
 	}
-	d.seq, d.size, d.due = seq, uint32(itemExtra+len(d.messageID)), d.notBefore
+	d.messageID, d.to = copies(m.MessageID, entry.KeptDevice(entry.TargetText(m.To)))
+	d.seq, d.size, d.due = seq, uint32(itemExtra+len(d.messageID)+len(d.to)), d.notBefore
 	return d
 }
 

@@ -147,27 +147,10 @@ func readHeading(r *reader) heading {
 	raw := r.text()
 	from := r.part(raw)
 	h.lane = entry.DeviceHash(h.session, string(from))
+	h.device, h.target = h.lane, string(from[:min(len(from), entry.DeviceKept)])
 	h.category, h.messageID = string(r.part(raw)), string(r.part(raw))
 	r.part(raw) // the data
 	return h
-}
-
-// tries is what has changed about a pending event or downstream since it was stored
-// ('S'). Most entries are never retried and have no such record.
-type tries struct {
-	attempts uint32
-	due      int64  // nanoseconds, 0: at once
-	note     string // the last error
-}
-
-func appendTries(dst []byte, s tries) []byte {
-	dst = binary.AppendUvarint(append(dst, format), uint64(s.attempts))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(s.due))
-	return appendText(dst, s.note)
-}
-
-func readTries(r *reader) tries {
-	return tries{attempts: uint32(r.uvarint()), due: int64(r.u64()), note: r.string()}
 }
 
 // dead is a dead letter ('X'): why it died, and the event's envelope.
@@ -178,17 +161,19 @@ type dead struct {
 	unusable bool // it was never pending, because no plugin can handle it
 	plugin   string
 	reason   string
+	tries    []attempt
 	event    envelope
 }
 
 // appendDead takes the envelope as it was stored, without the format byte.
 func appendDead(dst []byte, d dead, event []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, format), d.seq)
+	dst = binary.BigEndian.AppendUint64(append(dst, formatLife), d.seq)
 	dst = appendTime(dst, d.died)
 	dst = binary.AppendUvarint(dst, uint64(d.attempts))
 	dst = appendBool(dst, d.unusable)
 	dst = appendText(dst, d.plugin)
 	dst = appendText(dst, d.reason)
+	dst = appendAttempts(dst, d.tries)
 	return append(dst, event...)
 }
 
@@ -200,6 +185,9 @@ func readDead(r *reader) dead {
 // readDeadWhole also returns the envelope as it is stored, without the format byte.
 func readDeadWhole(r *reader) (d dead, event lent) {
 	d = dead{seq: r.u64(), died: r.time(), attempts: uint32(r.uvarint()), unusable: r.u8() == 1, plugin: r.string(), reason: r.string()}
+	if r.format >= formatLife {
+		d.tries = r.attempts()
+	}
 	event = r.b
 	d.event = readEnvelope(r)
 	return d, event
@@ -220,22 +208,27 @@ type parcel struct {
 	expires   time.Time
 	notBefore time.Time // the message's NotBefore by the ledger's clock, if it lay ahead when it was accepted
 	owner     string
+	cause     ulid.ULID // the event whose handler has sent it, if its message id does not tell
 	message   *message.Checked
 }
 
-// Flags of a parcel. Before schema 6 there is only parcelTell.
+// Flags of a parcel. Before schema 6 there is only parcelTell, before schema 7 no parcelCause.
 const (
 	parcelTell  = 1 << 0
 	parcelWaits = 1 << 1 // it has a notBefore
+	parcelCause = 1 << 2 // it has a cause
 )
 
 func appendParcel(dst []byte, p parcel, content []byte) []byte {
 	waits := !p.notBefore.IsZero()
-	dst = append(dst, format, set(p.tell, parcelTell)|set(waits, parcelWaits))
+	dst = append(dst, format, set(p.tell, parcelTell)|set(waits, parcelWaits)|set(!p.cause.IsZero(), parcelCause))
 	dst = appendTime(dst, p.accepted)
 	dst = appendTime(dst, p.expires)
 	if waits {
 		dst = appendTime(dst, p.notBefore)
+	}
+	if !p.cause.IsZero() {
+		dst = append(dst, p.cause[:]...)
 	}
 	dst = appendText(dst, p.owner)
 	return append(dst, content...)
@@ -246,6 +239,9 @@ func readParcel(r *reader) parcel {
 	p := parcel{tell: flags&parcelTell != 0, accepted: r.time(), expires: r.time()}
 	if flags&parcelWaits != 0 {
 		p.notBefore = r.time()
+	}
+	if flags&parcelCause != 0 {
+		p.cause = r.id()
 	}
 	p.owner, p.message = r.string(), readContent(r)
 	return p

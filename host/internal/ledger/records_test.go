@@ -49,7 +49,7 @@ func roundTrip[T any](t *testing.T, what string, want T, record []byte, read fun
 // TestRecords: what is written is what is read, field by field.
 func TestRecords(t *testing.T) {
 	at := time.UnixMilli(1_700_000_000_123)
-	id := ulid.MustParse("01HF7YAT3B0123456789ABCDEF")
+	id, other := ulid.MustParse("01HF7YAT3B0123456789ABCDEF"), ulid.MustParse("01HF7YAT3B0123456789ABCDXX")
 	events := map[string]envelope{
 		"upstream": {id: id, body: &message.Upstream{
 			Session: "main", From: "tokA", Category: "com.example", MessageID: "7", Data: json.RawMessage(`{"a":"b"}`),
@@ -68,12 +68,12 @@ func TestRecords(t *testing.T) {
 		}}},
 		"timer": {id: id, plugin: "p", body: &timer{
 			Timer:  message.Timer{Session: "main", Device: "tokA", Key: "k", Data: json.RawMessage(`1`), Due: at},
-			plugin: "p", lane: entry.Lane{Kind: entry.Outcome, Hash: 6, Key: 7}, loose: true,
+			plugin: "p", lane: entry.Lane{Kind: entry.Outcome, Hash: 6, Key: 7}, loose: true, cause: id,
 		}},
 	}
 	for what, e := range events {
 		roundTrip(t, what, e, appendEnvelope(nil, e), func(r *reader) envelope { return readEnvelope(r) })
-		d := dead{seq: 9, died: at, attempts: 2, plugin: "p", reason: "because", event: e}
+		d := dead{seq: 9, died: at, attempts: 2, plugin: "p", reason: "because", event: e, tries: []attempt{{number: 2, note: "because"}}}
 		roundTrip(t, "dead "+what, d, appendDead(nil, d, appendEnvelope(nil, e)[1:]), func(r *reader) dead { return readDead(r) })
 	}
 	m := &message.Checked{
@@ -85,10 +85,14 @@ func TestRecords(t *testing.T) {
 		},
 	}
 	for _, m := range []*message.Checked{m, {To: message.FID("cX"), MessageID: "d", Session: "s"}, {To: message.Token("cX"), MessageID: "d", Session: "s"}, {MessageID: "d", Session: "s", Options: message.Options{TTL: message.TTL(0)}}, {MessageID: "d", Session: "s", Replace: "r"}} {
-		p := parcel{notBefore: m.NotBefore.Local(), tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
+		p := parcel{cause: other, notBefore: m.NotBefore.Local(), tell: true, accepted: at, expires: at.Add(time.Hour), owner: "p", message: m}
 		roundTrip(t, "parcel", p, appendParcel(nil, p, appendContent(nil, m)), readParcel)
 	}
-	st := tries{attempts: 4, due: at.UnixNano(), note: "busy"}
+	past := []attempt{
+		{number: 1, began: at.UnixNano(), took: time.Second, version: "1.0", note: "busy"},
+		{number: 2, via: "ccs", code: "UNAVAILABLE"},
+	}
+	st := tries{attempts: 4, due: at.UnixNano(), note: "busy", past: past}
 	roundTrip(t, "tries", st, appendTries(nil, st), readTries)
 	se := sent{seq: 8, content: digest{1, 2}, target: 6, group: 5, owner: "p"}
 	roundTrip(t, "sent", se, appendSent(nil, se), readSent)
@@ -102,15 +106,23 @@ func TestRecords(t *testing.T) {
 	}
 	roundTrip(t, "tally", ta, appendTally(nil, ta, at), readTally)
 	all := []summary{
-		{kind: entry.Upstream, id: id, attempts: 1, lane: 2, session: "main", category: "c", plugin: "p", messageID: "7"},
-		{kind: entry.Upstream, id: id, attempts: 1, lane: 3, session: "main", category: "c", plugin: "q", messageID: "8"},
-		{seq: 4, status: message.Failed, attempts: 2, lane: 3, session: "main", plugin: "q", messageID: "d", code: "C", detail: "D"},
-		{kind: entry.Outcome, id: id, attempts: 1, session: "other", plugin: "q", messageID: "d"},
+		{kind: entry.Upstream, id: id, attempts: 1, lane: 2, device: 2, target: "tokA", session: "main", category: "c", plugin: "p", messageID: "7"},
+		{
+			kind: entry.Upstream, id: id, attempts: 3, lane: 3, device: 3, session: "main", category: "c", plugin: "q", version: "1.2", messageID: "8",
+			began: 7_000, took: time.Millisecond, past: past, made: 3, madeFrom: 4, madeTo: 9,
+		},
+		{
+			seq: 4, status: message.Failed, attempts: 2, lane: 3, device: 6, target: "/topics/t", session: "main", plugin: "q", via: "ccs", messageID: "d", code: "C", detail: "D",
+			accepted: -9_000, began: 6_000, took: time.Second, cause: other, receipt: true, told: true,
+		},
+		{seq: 5, status: message.Expired, accepted: 1_000, session: "main", plugin: "q", messageID: "e"},
+		{kind: entry.Outcome, id: id, attempts: 1, lane: 8, device: 6, target: "tok", session: "other", plugin: "q", messageID: "d"},
+		{kind: entry.Timer, id: other, attempts: 1, lane: 8, session: "other", plugin: "q", messageID: "key", cause: id},
 	}
-	record, last := []byte{format}, summary{}
+	record, last := []byte{formatLife}, summary{}
 	for _, s := range all {
-		record = appendSummary(record, &last, &s)
-		last = s
+		record = appendSummary(record, 0, &last, &s)
+		last = s.after(&last)
 	}
 	roundTrip(t, "summaries", all, record, (*reader).summaries)
 }

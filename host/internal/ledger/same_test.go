@@ -108,7 +108,7 @@ func drawOp(rt *rapid.T, n int, now time.Time, events []entry.Event, downs []ent
 	case kind == 2 && len(downs) > 0:
 		d := rapid.SampledFrom(downs).Draw(rt, "downstream")
 		return func(*Ledger) op {
-			return &postpone{d.Seq, now.Add(time.Second), tries{attempts: 3, note: "BUSY"}}
+			return &postpone{entry.Postponement{Seq: d.Seq, Due: now.Add(time.Second), Attempts: 3, Tried: entry.Attempt{Number: 3, Began: now, Took: time.Second, Via: "ccs", Code: "BUSY", Error: "busy"}}}
 		}
 	case kind == 3:
 		return func(l *Ledger) op { return &update{plugin: "p", changes: changes(), l: l} }

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"fmt"
-	"time"
 
 	"balhost/host/internal/entry"
 )
@@ -31,7 +30,7 @@ func (o *settle) weigh() (bytes, records int) {
 	if o.Verdict == entry.Dead || o.Verdict == entry.Again {
 		bytes += o.l.weight(&o.l.events, o.Seq)
 	}
-	return bytes + 8*recordExtra + maxNote + 2*maxName, records + 5
+	return bytes + 8*recordExtra + maxNote + 2*maxName + 2*triesBytes, records + 5
 }
 
 func (o *settle) apply(b *batch) error {
@@ -41,10 +40,11 @@ func (o *settle) apply(b *batch) error {
 	}
 	switch o.Verdict {
 	case entry.Done:
-		if err := b.change(o.Plugin, o.Changes, ev.seq); err != nil {
+		had := len(b.newest)
+		if err := b.change(o.Plugin, o.Changes, ev); err != nil {
 			return err
 		}
-		b.finish(ev, o.Plugin)
+		b.finish(ev, &o.Settlement, b.newest[had:])
 	case entry.Void:
 		b.endEvent(ev)
 	case entry.Again:
@@ -54,29 +54,38 @@ func (o *settle) apply(b *batch) error {
 			return err
 		}
 		if o.Verdict == entry.Dead {
-			return b.kill(ev, o.Plugin, o.Reason)
+			return b.kill(ev, &o.Settlement)
 		}
-		b.retry(ev, o.Due, o.Reason)
+		b.retry(ev, &o.Settlement)
 	default:
 		return fmt.Errorf("settle event %d: verdict %d is none", o.Seq, o.Verdict)
 	}
 	return nil
 }
 
-// finish ends a handled event and leaves its summary.
-func (b *batch) finish(ev *event, plugin string) {
+// finish ends a handled event and leaves its summary. made are the downstreams that its
+// handler has made.
+func (b *batch) finish(ev *event, s *entry.Settlement, made []*downstream) {
+	last := b.attempt(s.Attempt, ev.attempts+1, "")
+	sum := summary{
+		kind: ev.kind, id: ev.id, attempts: int(ev.attempts) + 1, lane: ev.lane, session: ev.session.Value(), device: ev.device, target: ev.target,
+		category: ev.category.Value(), plugin: clip(s.Plugin, maxName), messageID: ev.messageID, cause: ev.cause,
+		version: last.version, began: last.began, took: last.took, past: b.past(ev.at()),
+		timers: len(s.Changes.Schedules) > 0,
+	}
+	if n := len(made); n > 0 {
+		sum.made, sum.madeFrom, sum.madeTo = n, made[0].seq, made[n-1].seq
+	}
 	b.endEvent(ev)
-	b.sumUp(summary{
-		kind: ev.kind, id: ev.id, attempts: int(ev.attempts) + 1, lane: ev.lane, session: ev.session.Value(),
-		category: ev.category.Value(), plugin: clip(plugin, maxName), messageID: ev.messageID,
-	})
+	b.sumUp(sum)
 	b.tally.counts.Handled++
 	b.tally.finished++
 }
 
 // retry keeps an event for another attempt. Its lease ends with the commit.
-func (b *batch) retry(ev *event, due time.Time, reason string) {
-	s := tries{attempts: ev.attempts + 1, due: b.until(due), note: clip(reason, maxNote)}
+func (b *batch) retry(ev *event, o *entry.Settlement) {
+	s := tries{attempts: ev.attempts + 1, due: b.until(o.Due), note: clip(o.Reason, maxNote)}
+	s.past = remember(b.past(ev.at()), b.attempt(o.Attempt, s.attempts, o.Reason))
 	b.keep(ev.seq, s)
 	ev.page.tried, ev.kept, ev.over = true, true, true // over until the commit: its lease is spent
 	b.l.leases.set(ev.seq, 0)
@@ -110,7 +119,7 @@ func (b *batch) envelope(ev *event) (e envelope, raw lent, err error) {
 }
 
 // kill moves an event to the dead letters (P8). The attempt that failed counts.
-func (b *batch) kill(ev *event, plugin, reason string) error {
+func (b *batch) kill(ev *event, o *entry.Settlement) error {
 	e, raw, err := b.envelope(ev)
 	if err != nil {
 		return err
@@ -118,7 +127,8 @@ func (b *batch) kill(ev *event, plugin, reason string) error {
 	if b.isDead(e.id) { // it was imported while its event waited
 		b.tally.counts.Dead--
 	}
-	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(plugin, maxName), reason: reason, event: e}, raw)
+	past := remember(b.past(ev.at()), b.attempt(o.Attempt, ev.attempts+1, o.Reason))
+	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(o.Plugin, maxName), reason: o.Reason, tries: past, event: e}, raw)
 	b.endEvent(ev)
 	return nil
 }

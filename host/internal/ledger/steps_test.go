@@ -496,7 +496,9 @@ func (s *steps) postpone(rt *rapid.T) {
 	}
 	d := *picked
 	attempts, due := d.Attempts+1, s.m.clock.now().Add(time.Second)
-	s.do(func(done func(error)) { s.l.Postpone(d.seq, due, attempts, "BUSY", done) }, func(err error) error {
+	s.do(func(done func(error)) {
+		s.l.Postpone(entry.Postponement{Seq: d.seq, Due: due, Attempts: attempts, Tried: entry.Attempt{Code: "BUSY"}}, done)
+	}, func(err error) error {
 		i := s.m.findDown(d.seq)
 		if i < 0 {
 			return judged(err, []error{entry.ErrUnknown})

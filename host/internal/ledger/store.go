@@ -40,9 +40,9 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 // Schema 2 had no journal. Schema 3 knew neither FIDs nor outcomes whose target is gone;
 // its records are read as they are. Schema 4 did not know to whom a message id was sent.
 // Schema 5 knew no timers, and no downstreams that wait for their time, are canceled or
-// replaced.
+// replaced. Schema 6 kept of a message only how it ended.
 const (
-	schema      = 6
+	schema      = 7
 	sameRecords = 3 // the oldest schema whose records are read as they are
 )
 

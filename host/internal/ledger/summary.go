@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"encoding/binary"
+	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -10,21 +12,38 @@ import (
 	"balhost/sdk/message"
 )
 
-// summary tells how an event or a downstream has ended. It is kept for the retention
-// time. It has no payload, and only a hash of the device.
+// summary tells how an event or a downstream has ended, and its way there. It is kept for
+// the retention time. It has no payload, and of the device a hash and what
+// [entry.KeptDevice] keeps. Times are nanoseconds of the ledger's clock, stored in
+// microseconds; 0 is not known.
 type summary struct {
 	kind      entry.Kind // 0: a downstream
 	id        ulid.ULID  // of an event
 	seq       uint64     // of a downstream
 	status    message.OutcomeStatus
 	attempts  int
-	lane      uint64 // of an event: its device, or group; of a downstream: its group
+	lane      uint64 // of an upstream its device, else its group, or a timer's lane
+	device    uint64 // entry.DeviceHash or TargetHash; 0: none
+	target    string // what is kept of the device
 	session   string
 	category  string
 	plugin    string // the owner of a downstream or outcome; who handled an upstream
+	version   string // of the plugin that handled an event
+	via       string // the transport of a downstream
 	messageID string
 	code      string
 	detail    string
+	cause     ulid.ULID // of a downstream or a timer, if its message id does not tell
+	accepted  int64     // of a downstream
+	began     int64     // the last attempt
+	took      time.Duration
+	past      []attempt // in vain
+	made      int       // downstreams
+	madeFrom  uint64    // the seq of the first of these
+	madeTo    uint64    // the seq of the last of these
+	timers    bool      // its handler has set some
+	receipt   bool      // it asks for one
+	told      bool      // its end is an event
 }
 
 // summaries collects the summaries of one batch. They become one record (its key is 'F',
@@ -40,13 +59,6 @@ type summaries struct {
 // summaryBytes is the size above which a record of summaries takes no more.
 const summaryBytes = 256 << 10
 
-// The bits of a summary's second byte say what it shares with the summary before it.
-const (
-	sameSession = 1 << iota
-	sameCategory
-	samePlugin
-)
-
 // sumUp adds a summary. A record that is large enough is written first.
 func (b *batch) sumUp(s summary) {
 	w := &b.summaries
@@ -55,11 +67,11 @@ func (b *batch) sumUp(s summary) {
 	}
 	if w.n == 0 {
 		w.from, w.last = len(w.buf), summary{}
-		w.buf = append(w.buf, format)
+		w.buf = append(w.buf, formatLife)
 	}
 	w.n++
-	w.buf = appendSummary(w.buf, &w.last, &s)
-	w.last = s
+	w.buf = appendSummary(w.buf, b.now.UnixMilli(), &w.last, &s)
+	w.last = s.after(&w.last)
 }
 
 func (b *batch) closeSummaries() {
@@ -76,68 +88,22 @@ func (b *batch) closeSummaries() {
 	w.n = 0
 }
 
-func (w *summaries) reset() { w.buf, w.n = emptied(w.buf), 0 }
-
-func appendSummary(dst []byte, last, s *summary) []byte {
-	var same byte
-	if s.session == last.session {
-		same |= sameSession
+// after is what the next summary may share: s, with the id of the last event.
+func (s *summary) after(last *summary) summary {
+	out := *s
+	if s.kind == 0 {
+		out.id = last.id
 	}
-	if s.category == last.category {
-		same |= sameCategory
-	}
-	if s.plugin == last.plugin {
-		same |= samePlugin
-	}
-	dst = append(dst, byte(s.kind), same)
-	if s.kind != 0 {
-		dst = append(dst, s.id[:]...)
-	} else {
-		dst = append(binary.AppendUvarint(dst, s.seq), byte(s.status))
-		dst = appendText(dst, s.code)
-		dst = appendText(dst, s.detail)
-	}
-	dst = binary.AppendUvarint(dst, uint64(max(0, s.attempts)))
-	dst = binary.BigEndian.AppendUint64(dst, s.lane)
-	if same&sameSession == 0 {
-		dst = appendText(dst, s.session)
-	}
-	if same&sameCategory == 0 {
-		dst = appendText(dst, s.category)
-	}
-	if same&samePlugin == 0 {
-		dst = appendText(dst, s.plugin)
-	}
-	return appendText(dst, s.messageID)
+	return out
 }
 
-// summaries reads a record of summaries.
-func (r *reader) summaries() (out []summary) {
-	var last summary
-	for len(r.b) > 0 && !r.bad {
-		s := summary{kind: entry.Kind(r.u8()), session: last.session, category: last.category, plugin: last.plugin}
-		same := r.u8()
-		if s.kind != 0 {
-			s.id = r.id()
-		} else {
-			s.seq, s.status = r.uvarint(), message.OutcomeStatus(r.u8())
-			s.code, s.detail = r.string(), r.string()
-		}
-		s.attempts, s.lane = int(r.uvarint()), r.u64()
-		if same&sameSession == 0 {
-			s.session = r.string()
-		}
-		if same&sameCategory == 0 {
-			s.category = r.string()
-		}
-		if same&samePlugin == 0 {
-			s.plugin = r.string()
-		}
-		s.messageID = r.string()
-		if !r.bad {
-			out = append(out, s)
-		}
-		last = s
+func (w *summaries) reset() { w.buf, w.n = emptied(w.buf), 0 }
+
+// own returns a summary whose texts belong to the caller.
+func (s *summary) own() summary {
+	out := *s
+	for _, text := range []*string{&out.target, &out.session, &out.category, &out.plugin, &out.version, &out.via, &out.messageID, &out.code, &out.detail} {
+		*text = strings.Clone(*text)
 	}
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/oklog/ulid/v2"
+
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
 	"balhost/host/internal/state"
@@ -24,8 +26,15 @@ type timer struct {
 	message.Timer
 	plugin string
 	lane   entry.Lane
-	loose  bool // it was a dead letter, so its key may be another's by now: it comes in any case
+	loose  bool      // it was a dead letter, so its key may be another's by now: it comes in any case
+	cause  ulid.ULID // the event whose handler has set it; before schema 7 nothing says it
 }
+
+// Flags of a timer.
+const (
+	timerLoose = 1 << 0
+	timerCause = 1 << 1
+)
 
 func appendTimer(dst []byte, t *timer) []byte {
 	dst = appendText(dst, t.Session)
@@ -33,9 +42,12 @@ func appendTimer(dst []byte, t *timer) []byte {
 	dst = appendText(dst, t.Key)
 	dst = appendText(dst, t.Device)
 	dst = appendTime(dst, t.Due)
-	dst = append(dst, byte(t.lane.Kind), set(t.loose, 1))
+	dst = append(dst, byte(t.lane.Kind), set(t.loose, timerLoose)|set(!t.cause.IsZero(), timerCause))
 	dst = binary.BigEndian.AppendUint64(dst, t.lane.Hash)
 	dst = binary.BigEndian.AppendUint64(dst, t.lane.Key)
+	if !t.cause.IsZero() {
+		dst = append(dst, t.cause[:]...)
+	}
 	return appendRaw(dst, t.Data)
 }
 
@@ -43,8 +55,12 @@ func appendTimer(dst []byte, t *timer) []byte {
 func readTimer(r *reader, session string) *timer {
 	t := &timer{plugin: r.string()}
 	t.Session, t.Key, t.Device, t.Due = session, r.string(), r.string(), r.time()
-	t.lane.Kind, t.loose = entry.Kind(r.u8()), r.u8() == 1
-	t.lane.Hash, t.lane.Key = r.u64(), r.u64()
+	t.lane.Kind = entry.Kind(r.u8())
+	flags := r.u8()
+	t.loose, t.lane.Hash, t.lane.Key = flags&timerLoose != 0, r.u64(), r.u64()
+	if flags&timerCause != 0 {
+		t.cause = r.id()
+	}
 	t.Data = r.raw()
 	return t
 }
@@ -124,14 +140,14 @@ func weighSchedule(plugin string, s *entry.Schedule) (bytes, records int) {
 	return 2*(len(plugin)+len(s.Key)) + len(s.Data) + len(s.Device) + len(s.Session) + 4*recordExtra, 3
 }
 
-// schedule sets a timer or cancels it. by is the event that is settled with it; 0: none.
-func (b *batch) schedule(plugin string, s *entry.Schedule, by uint64) {
+// schedule sets a timer or cancels it. by is the event that is settled with it; nil: none.
+func (b *batch) schedule(plugin string, s *entry.Schedule, by *event) {
 	was, name, found := b.timer(plugin, s.Key)
 	switch {
 	case !found:
 	case was.event == 0:
 		b.unwait(was.at)
-	case was.event != by:
+	case by == nil || was.event != by.seq:
 		s.Ended = was.event
 	}
 	if b.watched && (found || !s.Cancel) {
@@ -144,6 +160,9 @@ func (b *batch) schedule(plugin string, s *entry.Schedule, by uint64) {
 		return
 	}
 	t := timer{plugin: plugin, lane: s.Lane, Timer: message.Timer{Session: s.Session, Device: s.Device, Key: s.Key, Data: s.Data, Due: s.At}}
+	if by != nil {
+		t.cause = by.id
+	}
 	at := dueAt{due: max(1, b.until(s.At)), seq: b.next()}
 	key := b.dueKey(at)
 	from := b.mark()

@@ -73,7 +73,9 @@ func TestStepsAreTold(t *testing.T) {
 	}
 	wantTold(t, r, `downstream d-1 stored by "echo" to "tokA" `) // dispatch tells that it was handled
 	seq := l.Downstreams(0, 1)[0].Seq
-	if err := await(t, func(done func(error)) { l.Postpone(seq, time.Now().Add(time.Hour), 1, "UNAVAILABLE", done) }); err != nil {
+	if err := await(t, func(done func(error)) {
+		l.Postpone(entry.Postponement{Seq: seq, Due: time.Now().Add(time.Hour), Attempts: 1, Tried: entry.Attempt{Code: "UNAVAILABLE"}}, done)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := await(t, func(done func(error)) {

@@ -194,13 +194,14 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
 		return b.giveUp(it, message.Expired, why, now)
 	}
+	p := entry.Postponement{Seq: it.Seq, Due: it.Due, Attempts: it.Attempts, Tried: it.tried(now)}
+	p.Tried.Code, p.Tried.Error = why.Code, why.Description
 	q.putBack(it, now)
-	seq, due, attempts := it.Seq, it.Due, it.Attempts
 	return func() {
-		b.o.Ledger.Postpone(seq, due, attempts, why.Code, func(err error) {
+		b.o.Ledger.Postpone(p, func(err error) {
 			if err != nil && !errors.Is(err, entry.ErrUnknown) && !errors.Is(err, entry.ErrClosed) {
 				// Nothing is lost: after a restart of the host it goes earlier.
-				b.log.Warn("retry schedule not recorded", "seq", seq, "err", err)
+				b.log.Warn("retry schedule not recorded", "seq", p.Seq, "err", err)
 			}
 		})
 	}

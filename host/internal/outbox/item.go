@@ -5,6 +5,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
+	"balhost/sdk/message"
 )
 
 // state is where a downstream stands.
@@ -25,7 +26,8 @@ type item struct {
 	suspicion  *flow.Suspicion  // nil: it was answered, or it never left
 	accusation *flow.Accusation // nil: the account was not refused over it
 	refusals   uint64           // those of the account when it was handed out last
-	conn       int              // the connection that took it last
+	conn       int32            // the connection that took it last
+	last       tick             // when it was handed out last; 0: it was not, in this process
 	unsaved    *unsaved         // of an ending one: the ledger did not take its end
 	place      int32            // its index in ready, suspects or later; -1 in none
 	expiry     int32            // its index in expiring; -1 when it is not there
@@ -44,6 +46,30 @@ func (it *item) accused() int {
 		return 0
 	}
 	return it.accusation.Times
+}
+
+// tried is the last time that it was handed out; zero: it was not.
+func (it *item) tried(now time.Time) entry.Attempt {
+	if it.last == 0 {
+		return entry.Attempt{}
+	}
+	a := entry.Attempt{Number: int(it.writes), Began: it.queue.timeOf(it.last, now), Via: string(message.Gateway)}
+	if a.Took = now.Sub(a.Began); !it.routed {
+		a.Via = string(it.queue.transport())
+	}
+	return a
+}
+
+// tick is a moment of the last five days: how long after its queue began, in steps of 100
+// microseconds, as the lowest bits. There are very many items, so it is small. It is never 0.
+type tick uint32
+
+const tickTime = 100 * time.Microsecond
+
+func (q *queue) tick(now time.Time) tick { return max(1, tick(now.Sub(q.began)/tickTime)) }
+
+func (q *queue) timeOf(t tick, now time.Time) time.Time {
+	return now.Add(-time.Duration(q.tick(now)-t) * tickTime)
 }
 
 // suspect reports whether it goes alone.

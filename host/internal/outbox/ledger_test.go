@@ -231,7 +231,8 @@ func (l *ledger) release() {
 	}
 }
 
-func (l *ledger) Postpone(seq uint64, due time.Time, attempts int, code string, done func(error)) {
+func (l *ledger) Postpone(p entry.Postponement, done func(error)) {
+	seq, due, attempts, code := p.Seq, p.Due, p.Attempts, p.Tried.Code
 	l.mu.Lock()
 	l.postponed = append(l.postponed, postponed{seq, due, attempts, code})
 	d := l.pending[seq]

@@ -46,7 +46,7 @@ type Ledger interface { //house:wide what is read of a downstream and how it end
 	Canceled() (seqs []uint64)            // that ended since the last call, because they were canceled or replaced
 	Take(seq uint64) (message.Checked, error)
 	Finish(e entry.End, done func(error))
-	Postpone(seq uint64, due time.Time, attempts int, code string, done func(error))
+	Postpone(p entry.Postponement, done func(error))
 }
 
 // Options are the parts that an Outbox works with; only Ledger is needed.

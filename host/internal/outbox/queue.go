@@ -19,6 +19,9 @@ type queue struct {
 	rnd     *rand.Rand
 	changed chan struct{} // closed when Take may find more; nil: nobody has asked since
 	look    func()        // has Run look at the times again
+	began   time.Time
+
+	transport func() message.Transport // by which it goes now, unless a route has it
 
 	ready    heap // may go now, oldest first
 	suspects heap // may go now, each alone
@@ -62,6 +65,7 @@ func (b *Outbox) queue(sender string) *queue {
 			sender:   sender,
 			rnd:      b.rnd,
 			look:     b.hint,
+			began:    time.Now(),
 			ready:    heap{less: oldestFirst, index: placeIndex},
 			suspects: heap{less: oldestFirst, index: placeIndex},
 			later:    heap{less: soonestFirst, index: placeIndex},
@@ -69,6 +73,12 @@ func (b *Outbox) queue(sender string) *queue {
 			groups:   map[uint64]*group{},
 			held:     map[int]int{},
 			rests:    map[uint64]rest{},
+		}
+		q.transport = func() message.Transport {
+			if b.o.Senders == nil {
+				return message.CCS
+			}
+			return cmp.Or(b.o.Senders().Transport(sender), message.CCS)
 		}
 		if b.o.Senders != nil && b.o.Senders().Gateway(sender) {
 			q.index(nil)
@@ -114,7 +124,7 @@ func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 	case flow.Others:
 		picked = make([]*item, 0, min(n, len(q.ready.items)))
 		for it := q.ready.top(); it != nil; it = q.first(&q.ready, now) {
-			q.take(it, conn)
+			q.take(it, conn, now)
 			if picked = append(picked, it); len(picked) == n {
 				break
 			}
@@ -125,7 +135,7 @@ func (q *queue) pick(conn, n int, now time.Time) (picked []*item) {
 	case flow.Probe:
 		alone = q.probe(now)
 	}
-	q.take(alone, conn)
+	q.take(alone, conn, now)
 	q.trial.Sent(now, alone.Seq, conn)
 	return []*item{alone}
 }
@@ -159,18 +169,19 @@ func (q *queue) probe(now time.Time) *item {
 }
 
 // take hands it to a connection.
-func (q *queue) take(it *item, conn int) {
-	q.leave(it)
-	it.conn, it.refusals, it.routed = conn, q.trial.Refusals(), false
+func (q *queue) take(it *item, conn int, now time.Time) {
+	q.leave(it, now)
+	it.conn, it.refusals, it.routed = int32(conn), q.trial.Refusals(), false
 	q.held[conn]++
 }
 
 // leave makes a waiting item one in flight.
-func (q *queue) leave(it *item) {
+func (q *queue) leave(it *item, now time.Time) {
 	q.unqueue(it)
 	q.expiring.remove(it)
 	it.state = taken
 	it.writes++
+	it.last = q.tick(now)
 }
 
 // unqueue takes it out of ready, suspects, later, or the heap of its route.
@@ -195,13 +206,13 @@ func (q *queue) release(it *item, now time.Time) {
 			q.routed--
 			return
 		}
-		if q.held[it.conn]--; q.held[it.conn] == 0 {
-			delete(q.held, it.conn)
+		if q.held[int(it.conn)]--; q.held[int(it.conn)] == 0 {
+			delete(q.held, int(it.conn))
 		}
 		q.trial.Left(now, it.Seq)
 	}
 	q.heed()
-	if q.held[it.conn] == 0 && (q.suspects.top() != nil || q.trial.State() == flow.Waiting) {
+	if q.held[int(it.conn)] == 0 && (q.suspects.top() != nil || q.trial.State() == flow.Waiting) {
 		q.signal() // it may take a suspect; and if the suspect was this one, the others go on
 	}
 }
@@ -275,6 +286,9 @@ func (q *queue) putBack(it *item, now time.Time) {
 // end takes it out for good; its group waits until its end is on disk. The caller
 // gives what end returns to record, without holding mu.
 func (q *queue) end(it *item, now time.Time, e entry.End) entry.End {
+	if it.state == taken || e.Status == message.Acked { // else its last attempt was in vain, and is known
+		e.Last = it.tried(now)
+	}
 	q.release(it, now)
 	it.state, it.Early = ending, false
 	e.Seq, e.Attempts = it.Seq, int(it.writes)

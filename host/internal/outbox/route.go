@@ -140,14 +140,14 @@ func (q *queue) route(it *item) *route {
 // TakeAt hands out up to n downstreams that go by a route now, oldest first. As with
 // Take, the route has each until it says what became of it, or returns it.
 func (b *Outbox) TakeAt(sender string, number, n int) []entry.Outgoing {
-	return b.hand(n, func(n int, _ time.Time) (picked []*item) {
+	return b.hand(n, func(n int, now time.Time) (picked []*item) {
 		q := b.queue(sender)
 		r := q.routes[number]
 		if r == nil || q.paused {
 			return nil
 		}
 		for it := r.ready.top(); it != nil && len(picked) < n; it = r.ready.top() {
-			q.leave(it)
+			q.leave(it, now)
 			it.routed = true
 			q.routed++
 			picked = append(picked, it)

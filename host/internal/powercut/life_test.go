@@ -238,7 +238,7 @@ func (v *life) outbox(rng *rand.Rand) {
 			}
 			credit <- struct{}{}
 			if rng.IntN(6) == 0 {
-				v.ledger.Postpone(d.Seq, time.Now(), d.Attempts+1, "UNAVAILABLE", func(error) { <-credit })
+				v.ledger.Postpone(entry.Postponement{Seq: d.Seq, Due: time.Now(), Attempts: d.Attempts + 1, Tried: entry.Attempt{Code: "UNAVAILABLE"}}, func(error) { <-credit })
 				continue
 			}
 			v.book.send(d.MessageID, func(n *sendNote) { n.willFinish = true })
