@@ -145,11 +145,6 @@ admin {
 #   role   = "read"                         # example: read sees state, lists and metrics; operate also payloads, and may send, cancel, replay, retry and pause; admin may all
 #   secret = env("GRAFANA_TOKEN")           # example: at least 16 random bytes: openssl rand -hex 32
 # }
-#
-# tls {                                     # then clients ask at https://…; without this block it is plain HTTP
-#   cert_file = "tls.crt"                   # example: PEM, the whole chain; watched and read again, without a reload
-#   key_file  = "tls.key"                   # example: PEM, its private key
-# }
 }
 
 log {

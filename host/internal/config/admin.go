@@ -30,22 +30,12 @@ func LoadAdmin(path string) (Admin, error) {
 
 func (c *checker) admin(b fileAdmin) Admin {
 	a := Admin{Listen: c.text(b.Listen, DefaultAdmin().Listen), Token: c.secretOrNone(b.Token), Tokens: c.tokens(b.Tokens)}
-	switch {
-	case b.TLS == nil:
-	case c.anyForm: // a command needs the certificate alone, and may not be allowed to read the key
-		a.CertFile = c.path(b.TLS.CertFile, "")
-	default:
-		a.CertFile, a.KeyFile = c.certificate("tls in the admin block", *b.TLS)
-	}
 	for i, t := range a.Tokens {
 		if t.Secret != "" && t.Secret == a.Token {
 			c.problem(b.Tokens[i].Range, "the token %q is the same as token of the admin block, so nobody knows which was meant: give each its own", t.Name)
 		}
 	}
 	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
-		if b.TLS != nil {
-			c.problem(b.TLS.Range, "a unix socket has no TLS, because nobody outside this machine can reach it: remove the block tls, or listen on host:port")
-		}
 		a.Listen = "unix:" + c.socket(b.Listen, path)
 		return a
 	}
@@ -114,8 +104,8 @@ func (a Admin) Warnings() (warnings []string) {
 		short(fmt.Sprintf("the secret of token %q", t.Name), t.Secret)
 	}
 	_, isUnix := strings.CutPrefix(a.Listen, "unix:")
-	if host, _, err := net.SplitHostPort(a.Listen); err == nil && !isUnix && a.CertFile == "" && !Loopback(host) {
-		warnings = append(warnings, fmt.Sprintf("%s can be reached from other machines and has no TLS, so whoever is on the way can read tokens and messages: give the admin block a tls { cert_file = …, key_file = … }, unless a proxy or the network encrypts", a.Listen))
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && !isUnix && !Loopback(host) {
+		warnings = append(warnings, fmt.Sprintf("%s can be reached from other machines and is plain HTTP, so whoever is on the way can read tokens and messages: put a proxy with a certificate before it, or come by ssh", a.Listen))
 	}
 	return warnings
 }

@@ -30,7 +30,7 @@ listen = "0.0.0.0:8765"`)
 	if !slices.Equal(cfg.Admin.Tokens, want) || cfg.Admin.Best() != want[0].Secret || len(cfg.Admin.Secrets()) != 2 {
 		t.Errorf("%+v", cfg.Admin.Tokens)
 	}
-	if w := cfg.Admin.Warnings(); len(w) != 2 || !strings.Contains(w[0], `token "ops@night"`) || !strings.Contains(w[1], "no TLS") {
+	if w := cfg.Admin.Warnings(); len(w) != 2 || !strings.Contains(w[0], `token "ops@night"`) || !strings.Contains(w[1], "plain HTTP") {
 		t.Errorf("%q", w)
 	}
 	if cfg, err := admin(`listen = "unix:a.sock"`); err != nil || len(cfg.Admin.Warnings()) > 0 {
@@ -45,8 +45,6 @@ listen = "0.0.0.0:8765"`)
 		{"token = \"hunter2\"\ntoken \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}", `the token "a" is the same as token`},
 		{"token \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}\ntoken \"b\" {\n role = \"read\"\n secret = \"hunter2\"\n}", `the tokens "a" and "b" are the same`},
 		{"token \"a\" {\n role = \"read\"\n secret = \"hunter2\"\n}\ntoken \"a\" {\n role = \"read\"\n secret = \"hunter3\"\n}", `token "a" already has a block`},
-		{"tls {\n cert_file = \"none.pem\"\n}", "tls in the admin block has no key_file"},
-		{"listen = \"unix:a.sock\"\ntls {\n cert_file = \"none.pem\"\n key_file = \"none.key\"\n}", "a unix socket has no TLS"},
 	} {
 		_, err := admin(tc.block)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter") {
@@ -55,7 +53,7 @@ listen = "0.0.0.0:8765"`)
 	}
 }
 
-// A command needs neither the tokens of others nor the key of the certificate.
+// A command does not need the tokens of others.
 func TestLoadAdminNeedsOnlyItsOwn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.hcl")
 	src := `admin {
@@ -68,16 +66,12 @@ func TestLoadAdminNeedsOnlyItsOwn(t *testing.T) {
     role   = "read"
     secret = "0123456789abcdef"
   }
-  tls {
-    cert_file = "tls.crt"
-    key_file  = "not-for-you.key"
-  }
 }`
 	if err := os.WriteFile(path, []byte(src), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	a, err := LoadAdmin(path)
-	if err != nil || a.Best() != "0123456789abcdef" || a.CertFile != filepath.Join(filepath.Dir(path), "tls.crt") {
+	if err != nil || a.Best() != "0123456789abcdef" {
 		t.Errorf("%+v %v", a, err)
 	}
 }

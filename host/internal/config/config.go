@@ -204,10 +204,9 @@ type Ledger struct {
 
 // Admin is where the HTTP API listens, and who may use it.
 type Admin struct {
-	Listen            string  // host:port, or "unix:" and an absolute path
-	Token             Secret  // has the role admin; "": there is none
-	Tokens            []Token // of roles; with one of them or Token, every request must carry one
-	CertFile, KeyFile string  // "": no TLS
+	Listen string  // host:port, or "unix:" and an absolute path
+	Token  Secret  // has the role admin; "": there is none
+	Tokens []Token // of roles; with one of them or Token, every request must carry one
 }
 
 // Token lets whoever has it use the HTTP API.

@@ -146,11 +146,10 @@ type fileLedger struct {
 }
 
 type fileAdmin struct {
-	Range  hcl.Range        `hcl:",def_range"`
-	Listen *hcl.Attribute   `hcl:"listen,optional"`
-	Token  *hcl.Attribute   `hcl:"token,optional"`
-	Tokens []fileToken      `hcl:"token,block"`
-	TLS    *fileCertificate `hcl:"tls,block"`
+	Range  hcl.Range      `hcl:",def_range"`
+	Listen *hcl.Attribute `hcl:"listen,optional"`
+	Token  *hcl.Attribute `hcl:"token,optional"`
+	Tokens []fileToken    `hcl:"token,block"`
 }
 
 type fileToken struct {

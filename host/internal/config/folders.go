@@ -28,7 +28,6 @@ func (c *checker) folders(f file, cfg Config) {
 		c.problem(at, "data_dir (%s) lies in plugins.dir (%s): give the host's data a folder beside it", data, cfg.PluginsDir)
 	}
 	named := map[*hcl.Attribute]string{}
-	certificateFiles(named, orEmpty(f.Admin).TLS, cfg.Admin.CertFile, cfg.Admin.KeyFile)
 	for i, s := range f.Sessions {
 		namedFiles(named, s, cfg.Sessions[i])
 	}

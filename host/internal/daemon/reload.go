@@ -253,7 +253,6 @@ func fixed(before, now config.Config) error {
 		{"plugins.max_entries", before.PluginEntries, now.PluginEntries},
 		{"ledger", before.Ledger, now.Ledger},
 		{"admin.listen", before.Admin.Listen, now.Admin.Listen},
-		{"admin.tls", [2]string{before.Admin.CertFile, before.Admin.KeyFile}, [2]string{now.Admin.CertFile, now.Admin.KeyFile}},
 		{"log.format", before.Log.Format, now.Log.Format},
 	} {
 		if !reflect.DeepEqual(key.before, key.now) {
