@@ -108,7 +108,7 @@ func TestWebPageInChromium(t *testing.T) {
 }
 
 // pagePaths are the pages that everybody has.
-var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase"}
+var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase", "/pauses"}
 
 // letter is the id of a dead letter.
 func (p *tab) letter(page string) string {

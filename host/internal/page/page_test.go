@@ -97,7 +97,12 @@ func (h *host) functions() admin.Functions {
 			h.note("unbind %v", o.From)
 			return admin.Unbound{Done: 1}, nil
 		},
-		Erasing: func() admin.Erasing { return admin.Erasing{} },
+		Pauses: func(context.Context) (admin.PausePage, error) {
+			return admin.PausePage{Pauses: []admin.Pause{{Plugin: hostile, Device: "short…"}, {Session: "main", Part: "intake"}}}, nil
+		},
+		PauseBy:  func(_ context.Context, o admin.PauseOrder) error { h.note("pause %+v", o); return nil },
+		ResumeBy: func(_ context.Context, o admin.PauseOrder) error { h.note("resume %+v", o); return nil },
+		Erasing:  func() admin.Erasing { return admin.Erasing{} },
 		Erase: func(_ context.Context, o admin.EraseOrder) (entry.Erased, error) {
 			h.note("erase %s plan %v", o.Device, o.Plan)
 			return entry.Erased{Upstreams: 3, Keys: []entry.StateKey{{Plugin: "chat", Key: hostile}}, Mentions: []entry.Mention{{What: "dead letter", ID: hostile}}, Held: []string{"E1"}, Proven: true}, nil
@@ -184,7 +189,7 @@ func get(t *testing.T, pages http.Handler, path string, role admin.Role) *httpte
 	return w
 }
 
-var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase"}
+var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses"}
 
 // Every page is shown with none, one and many of everything, whatever devices and plugins
 // have written, for each role.
@@ -285,6 +290,8 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 		{"/plugins/plugin-0/rollback", url.Values{}, "rollback plugin-0", "plugin-0 is rolled back", "/"},
 		{"/plugins/plugin-0/log-level", url.Values{"level": {"debug"}}, "level plugin-0 debug", "another level", "/"},
 		{"/reload", url.Values{"plugin": {"plugin-0"}, "force": {"yes"}}, "reload {Plugin:plugin-0 Force:true}", "session main has another address", "/"},
+		{"/pauses", url.Values{"session": {"main"}, "part": {"intake"}, "back": {"/pauses"}}, "pause {Plugin: Device: Session:main Intake:true Delivery:false}", "the intake of session main is paused", "/pauses"},
+		{"/pauses/resume", url.Values{"plugin": {"chat"}, "device": {"d"}}, "resume {Plugin:chat Device:d Session: Intake:false Delivery:false}", "a device at plugin chat goes on", "/"},
 		{"/stuck/give-up", url.Values{"id": {"E1"}, "replay": {"yes"}}, "give up {ID:E1 Replay:true}", "now the last of its lane", "/"},
 		{"/dead/replay", url.Values{"id": {"01J0", "01J1"}, "back": {"/dead?after=01"}}, "replay [01J0 01J1]", "2 dead letters replayed", "/dead?after=01"},
 		{"/dead/delete", url.Values{"id": {"01J0"}}, "delete [01J0]", "1 dead letter deleted", "/"},

@@ -30,6 +30,7 @@ func (v view) Places() []place {
 		{Name: "dead", Path: "/dead", Title: "Dead letters", Count: v.Host.Ledger.Dead, Grade: "warn"},
 		{Name: "retries", Path: "/retries", Title: "Retries", Count: retries, Grade: "warn"},
 	}
+	all = append(all, place{Name: "pauses", Path: "/pauses", Title: "Pauses"})
 	if v.May("operate") {
 		all = append(all, place{Name: "send", Path: "/send", Title: "Send"})
 		if v.Device {
