@@ -92,8 +92,16 @@ func TestWebPageInChromium(t *testing.T) {
 	tab.run(`document.querySelector("#pause").click()`)
 	tab.until(`document.querySelector("#told")?.textContent`, "chatroom is paused")
 
+	// A person searches, and follows a message to its life.
+	tab.goTo(page + "/messages")
+	tab.until(`document.querySelectorAll("tbody tr").length > 1`, "true")
+	tab.run(`document.querySelector("[name=state]").value = "dead"; document.querySelector("[name=text]").value = "cannot unmarshal"; document.querySelector(".filter button").click()`)
+	tab.until(`document.querySelectorAll("tbody tr").length + location.search`, "1?")
+	tab.run(`document.querySelector("tbody a").click()`)
+	tab.until(`document.querySelector(".timeline")?.textContent`, "cannot unmarshal")
+
 	letter := tab.letter(page)
-	for _, path := range append(pagePaths, "/dead/"+letter) {
+	for _, path := range append(pagePaths, "/dead/"+letter, "/messages/"+letter) {
 		for _, width := range []int{390, 1280, 1920} {
 			for _, scheme := range []string{"light", "dark"} {
 				tab.looks(page+path, width, scheme)
@@ -108,7 +116,7 @@ func TestWebPageInChromium(t *testing.T) {
 }
 
 // pagePaths are the pages that everybody has.
-var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase", "/pauses"}
+var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase", "/pauses", "/messages"}
 
 // letter is the id of a dead letter.
 func (p *tab) letter(page string) string {

@@ -44,6 +44,12 @@ func functions(f files) template.FuncMap {
 		"join":       strings.Join,
 		"windowOf":   windowOf,
 		"ended":      ended,
+		"ofMessage":  ofMessage,
+		"ofStep":     ofStep,
+		"gap":        gap,
+		"pair":       func(a, b any) pair { return pair{a, b} },
+		"between":    func(from, to time.Time) string { return say.Short(to.Sub(from)) },
+		"seconds":    func(n float64) string { return say.Short(time.Duration(n * float64(time.Second))) },
 		"ofStatus":   ofStatus,
 		"troublesOf": say.SessionTroubles,
 		"factsOf":    say.SessionFacts,
@@ -123,3 +129,6 @@ func indented(raw json.RawMessage) string {
 	}
 	return b.String()
 }
+
+// pair gives a template two things.
+type pair struct{ A, B any }

@@ -63,6 +63,8 @@ func (p *Pages) Rows() []admin.Page {
 		post(all, "/dead/delete", "Removes dead letters for good.", p.deleteDead),
 		get(read, "/retries", "Events that wait for their next attempt.", p.retries),
 		post(operate, "/retries/now", "Tries waiting events now.", p.retryNow),
+		get(read, "/messages", "Finds messages.", p.messages),
+		get(read, "/messages/{id}", "What became of one message.", p.message),
 		get(read, "/tail", "What happens, live.", p.tailForm),
 		{Pattern: "GET /tail/steps", Role: read, Does: "The rows of the live tail.", Stream: p.steps},
 		get(read, "/pauses", "What is paused.", p.pauses),

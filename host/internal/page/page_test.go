@@ -102,7 +102,22 @@ func (h *host) functions() admin.Functions {
 		},
 		PauseBy:  func(_ context.Context, o admin.PauseOrder) error { h.note("pause %+v", o); return nil },
 		ResumeBy: func(_ context.Context, o admin.PauseOrder) error { h.note("resume %+v", o); return nil },
-		Erasing:  func() admin.Erasing { return admin.Erasing{} },
+		Messages: func(context.Context, admin.MessageQuery) (admin.MessagePage, error) {
+			return admin.MessagePage{Messages: h.rows(), Now: h.status.Now, Retained: 86400, Next: "x"}, nil
+		},
+		Life: func(_ context.Context, q admin.LifeQuery) (admin.Life, error) {
+			rows := h.rows()
+			if len(rows) == 0 {
+				return admin.Life{Next: "x"}, nil
+			}
+			life := admin.Life{Row: rows[0], Cause: &rows[0], Waits: &admin.Wait{For: admin.WaitLane, Detail: hostile, Behind: hostile, Try: []string{hostile}}, Now: h.status.Now, Missing: 1}
+			for i, what := range []string{admin.StepReceived, admin.StepAttempt, admin.StepDead} {
+				life.Steps = append(life.Steps, admin.LifeStep{At: h.status.Now.Add(time.Duration(i) * time.Second), What: what, Detail: hostile, Attempt: i, Version: hostile, TookMS: 3, Code: hostile, Error: hostile})
+			}
+			life.Made = []admin.Life{{Row: rows[0], Steps: life.Steps}}
+			return life, nil
+		},
+		Erasing: func() admin.Erasing { return admin.Erasing{} },
 		Erase: func(_ context.Context, o admin.EraseOrder) (entry.Erased, error) {
 			h.note("erase %s plan %v", o.Device, o.Plan)
 			return entry.Erased{Upstreams: 3, Keys: []entry.StateKey{{Plugin: "chat", Key: hostile}}, Mentions: []entry.Mention{{What: "dead letter", ID: hostile}}, Held: []string{"E1"}, Proven: true}, nil
@@ -115,6 +130,14 @@ func (h *host) functions() admin.Functions {
 			return admin.Reloaded{Changed: []string{"session main has another address"}}, nil
 		},
 	}
+}
+
+// rows are one message for each dead letter.
+func (h *host) rows() (all []admin.Row) {
+	for i, d := range h.dead {
+		all = append(all, admin.Row{ID: d.ID, Kind: "upstream", State: entry.States[i%len(entry.States)], Session: "main", Category: hostile, Plugin: d.Plugin, Device: "short…", MessageID: hostile, Began: d.Received, Ended: d.Died, Code: hostile, Error: hostile})
+	}
+	return all
 }
 
 // many is a host with n of everything, all with text of strangers.
@@ -189,7 +212,7 @@ func get(t *testing.T, pages http.Handler, path string, role admin.Role) *httpte
 	return w
 }
 
-var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses"}
+var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses", "/messages", "/messages/01J0"}
 
 // Every page is shown with none, one and many of everything, whatever devices and plugins
 // have written, for each role.
@@ -452,5 +475,15 @@ func TestEraseAsksFirst(t *testing.T) {
 	}
 	if want := []string{"erase " + token + " plan true", "erase " + token + " plan false"}; fmt.Sprint(h.did) != fmt.Sprint(want) {
 		t.Error(h.did)
+	}
+}
+
+// The life of a message says the time between its steps.
+func TestLifeIsATimeline(t *testing.T) {
+	text := get(t, serve(t, many(1), ""), "/messages/01J0", admin.Read).Body.String()
+	for _, want := range []string{"It waits:", "received", "&#43;1s", "What came of it", "What caused it", "#1"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }

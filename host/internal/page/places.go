@@ -26,6 +26,7 @@ func (v view) Places() []place {
 		{Name: "overview", Path: "/", Title: "Overview", Count: len(v.Host.Reasons), Grade: "bad"},
 		{Name: "plugins", Path: "/plugins", Title: "Plugins"},
 		{Name: "sessions", Path: "/sessions", Title: "Sessions"},
+		{Name: "messages", Path: "/messages", Title: "Messages"},
 		{Name: "tail", Path: "/tail", Title: "Live tail"},
 		{Name: "dead", Path: "/dead", Title: "Dead letters", Count: v.Host.Ledger.Dead, Grade: "warn"},
 		{Name: "retries", Path: "/retries", Title: "Retries", Count: retries, Grade: "warn"},
