@@ -114,6 +114,10 @@ bench-compare: ## this tree against BASE (a commit), in turn: BASE=d90f67a ROUND
 	cd host && BENCH_BASE=$(BASE) BENCH_ROUNDS=$(ROUNDS) BENCH_LOAD=$(LOAD) BENCH_OUT=$(CURDIR)/bin/compare.json \
 		exec ../bin/compare.test -test.run '^$$' -test.bench '^BenchmarkCompare$$' -test.benchtime 1x -test.timeout 12h
 
+.PHONY: drill
+drill: ## ten troubles of an operator, each made and solved from the shell: host/testdata/script/drill_*.txtar
+	$(GO) test -count=1 -run '^TestScript$$/^drill_' -v ./host
+
 .PHONY: crash
 crash: ## the kill -9 tests, many times
 	BALHOST_CRASH=long $(GO) test -count=1 -run Crash -timeout 60m -v ./host
