@@ -91,7 +91,7 @@ func printLife(out io.Writer, life admin.Life) error {
 	}
 	p.life(0, &life)
 	if life.Missing > 0 {
-		p.line(0, "%s of it not found: what has ended is kept for %s", count(life.Missing, "downstream was", "downstreams were"), short(seconds(life.Retained)))
+		p.line(0, "%s: what has ended is kept for %s", count(life.Missing, "downstream of it was not found", "downstreams of it were not found"), short(seconds(life.Retained)))
 	}
 	if !life.Upto.IsZero() {
 		p.line(0, "what came of it was searched up to %s: balhost messages --device finds later receipts and outcomes", life.Upto.Local().Format(time.DateTime))
@@ -117,7 +117,10 @@ func (p *lifePrinter) line(depth int, format string, args ...any) {
 func (p *lifePrinter) life(depth int, l *admin.Life) {
 	p.line(depth, "%s", heading(&l.Row))
 	last := time.Time{}
-	for _, s := range l.Steps {
+	for i, s := range l.Steps {
+		if s.What == admin.StepDead && i > 0 && l.Steps[i-1].Attempt == s.Attempt && l.Steps[i-1].Error == s.Error {
+			s.Attempt, s.Error = 0, "" // it is said one line before
+		}
 		p.step(depth, s, last)
 		last = latest(last, s.At)
 	}
@@ -205,7 +208,7 @@ func said(s admin.LifeStep) string {
 		parts = append(parts, "version "+s.Version)
 	}
 	if s.TookMS > 0 {
-		parts = append(parts, fmt.Sprintf("after %s", short(time.Duration(s.TookMS*float64(time.Millisecond)))))
+		parts = append(parts, "after "+took(s.TookMS))
 	}
 	text := strings.Join(parts, ", ")
 	if why := strings.TrimSpace(strings.TrimSuffix(s.Code+": "+s.Error, ": ")); strings.TrimPrefix(why, ": ") != "" {
@@ -215,6 +218,14 @@ func said(s admin.LifeStep) string {
 		text += "; " + s.Detail
 	}
 	return text
+}
+
+// took is a duration in milliseconds: "0.35ms", "12ms", "1m5s".
+func took(ms float64) string {
+	if ms < 1000 {
+		return millis(ms)
+	}
+	return short(time.Duration(ms * float64(time.Millisecond)))
 }
 
 // waits says for what the message, or something that it made, waits now, and what to do.

@@ -73,7 +73,7 @@ const (
 	WaitAttempt   = "attempt"   // its next attempt
 	WaitLane      = "lane"      // another event of its lane goes first
 	WaitTurn      = "turn"      // others go first
-	WaitPause     = "pause"     // its plugin is paused
+	WaitPause     = "pause"     // its plugin, its device at the plugin, or its session is paused
 	WaitPlugin    = "plugin"    // its plugin does not run
 	WaitClaim     = "claim"     // no plugin claims its category
 	WaitStart     = "start"     // the host starts

@@ -59,7 +59,10 @@ func (h *host) eventWaits(ctx context.Context, t *entry.Trace) (w admin.Wait, er
 	case dispatch.Claim:
 		w = admin.Wait{For: admin.WaitClaim, Since: s.Since, Detail: fmt.Sprintf("no plugin claims the category %q", plain.Line(t.Category, 64)), Try: []string{"balhost plugins"}}
 	case dispatch.Paused:
-		w = admin.Wait{For: admin.WaitPause, Detail: name + " is paused", Try: []string{"balhost resume " + name}}
+		w = admin.Wait{For: admin.WaitPause, Since: s.Since, Detail: name + " is paused", Try: []string{"balhost resume " + name}}
+		if s.Device != "" {
+			w.Detail, w.Try[0] = "its device is paused at "+name, w.Try[0]+" --device "+plain.Text(s.Device)
+		}
 	case dispatch.NoProcess:
 		w = h.pluginDown(name)
 	case dispatch.Lane:
@@ -138,6 +141,8 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 		}
 	case outbox.Recording:
 		w = admin.Wait{For: admin.WaitCommit, Detail: "its end is on its way to the disk"}
+	case outbox.Paused:
+		w = admin.Wait{For: admin.WaitPause, Detail: "the delivery of " + session + " is paused", Try: []string{"balhost resume --session " + session + " --delivery"}}
 	case outbox.Group:
 		w = h.behindDownstream(s.Behind)
 	case outbox.Time:

@@ -168,13 +168,18 @@ func (p *plugin) holds(l *lane) bool {
 	if len(p.devices) == 0 {
 		return false
 	}
-	head := l.head()
-	device := head.Device
-	if head.Kind == entry.Timer && head.Lane.Kind == entry.Upstream {
-		device = head.Lane.Hash
-	}
-	_, held := p.devices[device]
+	_, held := p.held(l.head())
 	return held
+}
+
+// held is the pause of an event's device; false if it is not paused.
+func (p *plugin) held(e *entry.Event) (pausedDevice, bool) {
+	device := e.Device
+	if e.Kind == entry.Timer && e.Lane.Kind == entry.Upstream {
+		device = e.Lane.Hash
+	}
+	paused, held := p.devices[device]
+	return paused, held
 }
 
 // pausedSinceNow is since when p is paused; the zero time if it is not.

@@ -101,9 +101,10 @@
 // minute pages of which half has ended are written anew without it; and that a
 // body which is not in the cache is read with its page.
 //
-// A summary has a message's way without its payload, in some 80 bytes, so that a person can ask what
-// became of it. It is found by its time, and read from the record that its commit wrote, so no key
-// leads to it. The attempts in vain cost nothing until there is one: 'S' has them.
+// A summary has a message's way without its payload, so that a person can ask what became of it. In
+// BenchmarkUpstream it takes 43 bytes; in BenchmarkEcho an upstream, its answer and the outcome take
+// 181 together. Longer names and ids take more. A summary is found by its time, and read from the
+// record that its commit wrote, so no key leads to it. The attempts in vain cost nothing until there is one: 'S' has them.
 //
 // # When things go wrong
 //

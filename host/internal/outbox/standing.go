@@ -24,6 +24,7 @@ const (
 	Unknown   Reason = iota // the outbox has not heard of it yet, or not any more
 	Answer                  // it was sent, and is not answered
 	Recording               // its end is on its way to the disk
+	Paused                  // a person has paused its session
 	Group                   // another one of its group goes first
 	Time                    // its NotBefore lies ahead
 	Due                     // it waits for its next attempt
@@ -53,6 +54,8 @@ func (b *Outbox) Standing(seq uint64) Standing {
 		return s
 	case it.state == ending:
 		return Standing{For: Recording}
+	case q.paused:
+		return Standing{For: Paused}
 	case it.group != nil && it.group.head() != it:
 		return Standing{For: Group, Behind: it.group.head().Seq}
 	case it.Due.After(now) && it.Early:
