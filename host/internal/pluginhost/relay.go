@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"balhost/host/internal/plain"
 	"balhost/sdk/wire"
@@ -24,6 +25,7 @@ import (
 const (
 	relayTime = time.Second // from asking to the answer
 	maxSeries = 2000        // a histogram counts as many as it has buckets, and two
+	maxLine   = 4 << 10     // bytes of a line: the parser compares each label of it with all others
 )
 
 // reserved are beginnings of names that are the host's.
@@ -136,6 +138,9 @@ func (a *own) ask(ctx context.Context, rpc *wire.Client) {
 		a.err = err
 		return
 	}
+	if a.err = linesFit(text); a.err != nil {
+		return
+	}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	a.families, a.err = parser.TextToMetricFamilies(bytes.NewReader(text))
 	for name, f := range a.families {
@@ -151,12 +156,26 @@ func (a *own) ask(ctx context.Context, rpc *wire.Client) {
 	}
 }
 
+// linesFit says which line is too long to be read.
+func linesFit(text []byte) error {
+	number := 0
+	for line := range bytes.Lines(text) {
+		if number++; len(line) > maxLine {
+			return fmt.Errorf("line %d of its metrics has %d bytes; %d are taken", number, len(line), maxLine)
+		}
+	}
+	return nil
+}
+
 // label adds the plugin's name to each metric of a family, and says what is wrong with it.
 func (a *own) label(name string, f *dto.MetricFamily) error {
 	for _, begin := range reserved {
 		if strings.HasPrefix(name, begin) {
 			return fmt.Errorf("its metric %s has a name of the host's: %s… is not for plugins", name, begin)
 		}
+	}
+	if !utf8.ValidString(f.GetHelp()) { // Prometheus would refuse the whole scrape
+		return fmt.Errorf("the HELP of its metric %s is not UTF-8", name)
 	}
 	told := map[string]bool{}
 	for _, m := range f.GetMetric() {

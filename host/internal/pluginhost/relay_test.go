@@ -62,6 +62,8 @@ func TestOwnMetrics(t *testing.T) { // P10
 		"rooms{plugin=\"other\"} 1\n":          "rooms has a label plugin",
 		"rooms{a=\"1\"} 1\nrooms{a=\"1\"} 2\n": "there twice",
 		many.String():                          "2001 series; 2000 are taken",
+		"# HELP rooms \xff\nrooms 1\n":         "HELP of its metric rooms is not UTF-8",
+		"up 1\nrooms{" + strings.Repeat(`a="",`, 1000) + "} 1\n": "line 2 of its metrics has 5010 bytes; 4096 are taken",
 	} {
 		if a := answerOf(t, t.Context(), "chat", text); a.err == nil || !strings.Contains(a.err.Error(), says) || a.families != nil {
 			t.Errorf("%.40q: %v", text, a.err)
