@@ -487,3 +487,15 @@ func TestLifeIsATimeline(t *testing.T) {
 		}
 	}
 }
+
+// The id of a message may have any characters. Its page asks for its part again, and orders
+// lead back to it, whatever they are.
+func TestPathsAreEscaped(t *testing.T) {
+	const path = "/messages/a%3Fb%23c%2F..%2Fd"
+	text := get(t, serve(t, many(1), ""), path, admin.Operate).Body.String()
+	for _, want := range []string{`hx-get="` + path + `?part=life"`, `hx-get="` + path + `?part=frame"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func (v view) LoggedIn() bool { return admin.LoggedIn(v.request) }
 func (v view) Part(name string) string {
 	query := v.request.URL.Query()
 	query.Set("part", name)
-	return v.request.URL.Path + "?" + query.Encode()
+	return v.request.URL.EscapedPath() + "?" + query.Encode()
 }
 
 // Here is where an order leads back to: this page.
@@ -90,7 +90,7 @@ func (v view) Filtered() bool {
 func (v view) With(name, value string) string {
 	query := v.request.URL.Query()
 	query.Set(name, value)
-	return v.request.URL.Path + "?" + query.Encode()
+	return v.request.URL.EscapedPath() + "?" + query.Encode()
 }
 
 // view begins what a page shows.
