@@ -66,6 +66,22 @@ func TestBrowsersAreRefused(t *testing.T) {
 	}
 }
 
+// A browser reaches a socket through a port that ssh forwards; so does another site's page
+// whose name points there.
+func TestSocketBehindAPort(t *testing.T) {
+	d := &door{unix: true, tokens: noTokens}
+	for host, refused := range map[string]bool{
+		"localhost": false, "127.0.0.1:8765": false, "localhost:8765": false, "[::1]:8765": false, "balhost": false, "": false,
+		"evil.example:8765": true, "evil.example": true, "evil:8765": true, "192.0.2.1:8765": true,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/v1/status", nil)
+		r.Host = host
+		if d.rebound(r) != refused {
+			t.Errorf("host %q: refused is %v", host, !refused)
+		}
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	// A socket that a killed process left behind.

@@ -45,6 +45,9 @@ func deadParameters() []parameter {
 func (a api) dead(w http.ResponseWriter, r *http.Request) {
 	page, err := a.Dead(deadQueryOf(r.URL.Query()))
 	page.Dead = notNull(page.Dead)
+	for i := range page.Dead {
+		page.Dead[i].From = a.deviceFor(r, page.Dead[i].From)
+	}
 	a.answer(w, r, page, err)
 }
 

@@ -71,9 +71,17 @@ func deadline(limit time.Duration) time.Time {
 
 // rebound reports DNS rebinding: a browser came here through the name of another
 // site that now points to this machine. With a token this does no harm, because the
-// page doesn't know the token.
+// page doesn't know the token. A browser comes to a unix socket too, through a port that
+// ssh forwards. Programs name a socket's host as they like: a name without a dot and a
+// port is nobody's in the world.
 func (d *door) rebound(r *http.Request) bool {
-	return !d.unix && d.open() && !config.Loopback(hostname(r.Host))
+	switch {
+	case !d.open(), config.Loopback(hostname(r.Host)):
+		return false
+	case d.unix:
+		return strings.ContainsAny(r.Host, ".:")
+	}
+	return true
 }
 
 // foreign reports whether a page of another origin sent this request. Programs send

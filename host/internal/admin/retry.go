@@ -57,6 +57,9 @@ func (a api) retries(w http.ResponseWriter, r *http.Request) {
 	}
 	page, err := a.Retries(r.Context(), r.URL.Query().Get("plugin"), limit)
 	page.Retries = notNull(page.Retries)
+	for i := range page.Retries {
+		page.Retries[i].From = a.deviceFor(r, page.Retries[i].From)
+	}
 	a.answer(w, r, page, err)
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"balhost/host/internal/plain"
 )
 
 // Role is what a caller may do. A higher one may all that a lower one may.
@@ -57,3 +59,11 @@ func callerOf(r *http.Request) caller {
 
 // may reports whether the caller of r has that role.
 func (a api) may(r *http.Request, role Role) bool { return callerOf(r).role >= role }
+
+// deviceFor is a device's token as the caller of r may see it.
+func (a api) deviceFor(r *http.Request, token string) string {
+	if a.may(r, Operate) {
+		return token
+	}
+	return plain.Brief(token)
+}

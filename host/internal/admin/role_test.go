@@ -4,11 +4,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"balhost/host/internal/entry"
 )
 
 // testAPI is the API of a host without a guard.
@@ -50,6 +53,23 @@ func TestRoles(t *testing.T) {
 	}
 	if _, err := ParseRole("anyone"); err == nil || !strings.Contains(err.Error(), "read, operate, admin") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Lists have whole device tokens for those alone who may see them.
+func TestReadSeesNoWholeTokens(t *testing.T) {
+	const token = "fR3xQ7kSXqy0A1bCdEfGhIjKlMn"
+	for _, path := range []string{"/v1/dead", "/v1/retries"} {
+		for role := Read; role <= Admin; role++ {
+			a := testAPI(&host{dead: []entry.DeadLetter{{ID: "1", From: token}}, retries: []Retry{{ID: "1", From: token}}})
+			routes := a.routes()
+			to := routes[slices.IndexFunc(routes, func(r route) bool { return r.pattern == "GET "+path })]
+			w := httptest.NewRecorder()
+			a.serve(to).ServeHTTP(w, caller{role: role}.with(httptest.NewRequest("GET", path, nil)))
+			if whole := strings.Contains(w.Body.String(), token); whole != (role >= Operate) || !strings.Contains(w.Body.String(), token[:16]) {
+				t.Errorf("%s as %s: %s", path, role, w.Body)
+			}
+		}
 	}
 }
 
