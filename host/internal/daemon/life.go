@@ -39,7 +39,7 @@ func (h *host) life(ctx context.Context, q admin.LifeQuery) (admin.Life, error) 
 	if err != nil {
 		return life, admin.Refusal{Err: err}
 	}
-	s, err := h.search(admin.MessageQuery{ID: q.ID, Device: q.Device, Limit: maxMatches}, now)
+	s, err := h.search(ctx, admin.MessageQuery{ID: q.ID, Device: q.Device, Limit: maxMatches}, now)
 	if err != nil {
 		return life, err
 	}
@@ -173,7 +173,11 @@ func (h *host) ended(since time.Time, meant func(*entry.Trace) bool) (t entry.Tr
 
 // tellLife tells all of one message.
 func (h *host) tellLife(ctx context.Context, t *entry.Trace, q admin.LifeQuery, life admin.Life) (admin.Life, error) {
-	f := &family{host: h, query: q, root: t, members: map[string]*entry.Trace{}}
+	adds, err := h.adds(ctx)
+	if err != nil {
+		return life, err
+	}
+	f := &family{host: h, query: q, root: t, members: map[string]*entry.Trace{}, adds: adds}
 	if err := f.gather(); err != nil {
 		return life, err
 	}
@@ -216,6 +220,7 @@ type family struct {
 	query   admin.LifeQuery
 	root    *entry.Trace
 	members map[string]*entry.Trace // by key; not the root
+	adds    func(*entry.Trace)      // see host.adds
 	order   []*entry.Trace          // in the order in which they were found
 	upto    time.Time
 	missing int
@@ -348,6 +353,7 @@ func (f *family) gatherOf(t *entry.Trace) error {
 // tell makes the life of a member, with those that came of it, in the order in which they
 // began.
 func (f *family) tell(ctx context.Context, t *entry.Trace) (life admin.Life, err error) {
+	f.adds(t)
 	life = admin.Life{Row: f.host.row(t, f.query.Full, f.query.Device), Steps: steps(t)}
 	if t.State.Pending() {
 		if life.Waits, err = f.host.waits(ctx, t); err != nil {

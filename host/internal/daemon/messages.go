@@ -19,7 +19,7 @@ import (
 // events, pending downstreams, dead letters, what has ended.
 func (h *host) messages(ctx context.Context, q admin.MessageQuery) (admin.MessagePage, error) {
 	page := admin.MessagePage{Now: time.Now(), Retained: h.config().Ledger.Retention.Seconds()}
-	s, err := h.search(q, page.Now)
+	s, err := h.search(ctx, q, page.Now)
 	if err != nil {
 		return page, err
 	}
@@ -39,10 +39,13 @@ func (h *host) messages(ctx context.Context, q admin.MessageQuery) (admin.Messag
 }
 
 // search is what a query asks the ledger for.
-func (h *host) search(q admin.MessageQuery, now time.Time) (entry.Search, error) {
-	s := entry.Search{
+func (h *host) search(ctx context.Context, q admin.MessageQuery, now time.Time) (s entry.Search, err error) {
+	s = entry.Search{
 		States: q.States, Category: q.Category, Plugin: q.Plugin, Text: strings.ToLower(q.Text), ID: q.ID,
-		Since: q.Since, Until: q.Until, Most: q.Limit, Look: h.sent,
+		Since: q.Since, Until: q.Until, Most: q.Limit,
+	}
+	if s.Look, err = h.adds(ctx); err != nil {
+		return s, err
 	}
 	if q.MinAge > 0 {
 		s.MinAge = now.Add(-q.MinAge)
@@ -77,6 +80,23 @@ func devices(senders entry.Senders, name string) (all []uint64) {
 		}
 	}
 	return all
+}
+
+// adds returns a function that adds to a pending message what the ledger does not know:
+// whose it is, and whether it was sent.
+func (h *host) adds(ctx context.Context) (func(*entry.Trace), error) {
+	ctx, cancel := context.WithTimeout(ctx, aliveTime)
+	defer cancel()
+	owner, err := h.dispatch.Owners(ctx)
+	return func(t *entry.Trace) {
+		switch {
+		case !t.State.Pending():
+		case t.Kind == 0:
+			h.sent(t)
+		case t.Plugin == "":
+			t.Plugin = owner(t.Category)
+		}
+	}, err
 }
 
 // sent notes that a pending downstream was sent and is not answered.

@@ -46,6 +46,13 @@ func (d *Dispatcher) Standing(ctx context.Context, e entry.Event) (s Standing, e
 	return s, err
 }
 
+// Owners returns a function that names the plugin to which a category belongs now; "" if
+// nobody. It is for any goroutine.
+func (d *Dispatcher) Owners(ctx context.Context) (owner func(category string) string, err error) {
+	err = d.ask(ctx, func(d *Dispatcher) error { owner = d.table.Owner; return nil })
+	return owner, err
+}
+
 func (d *Dispatcher) standing(e entry.Event, now time.Time) Standing {
 	s := Standing{Plugin: d.owner(&e)}
 	for _, p := range d.plugins { // it may be handed out by a plugin that has lost its category meanwhile

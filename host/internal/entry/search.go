@@ -20,8 +20,8 @@ type Search struct {
 	Until    time.Time // ended between the two, or began if it is pending
 	MinAge   time.Time // began before
 	Most     int       // at most so many
-	// Look, when not nil, adds to a pending downstream what the ledger does not know, before
-	// it is matched.
+	// Look, when not nil, adds to a pending message what the ledger does not know, before it
+	// is matched.
 	Look func(*Trace)
 }
 

@@ -52,7 +52,7 @@ func (l *Ledger) Pending(downstreams bool, s entry.Search, before uint64) (found
 			}
 			e.bytes -= int(r.item.at().size)
 			t := l.rowTrace(r)
-			if downstreams && s.Look != nil {
+			if s.Look != nil {
 				s.Look(&t)
 			}
 			if s.Match(&t) && s.Within(t.Began) {
