@@ -147,7 +147,7 @@ func (a api) plugin(verb string, do func(context.Context, string) error) http.Ha
 
 // logLevel is the body of a change of one plugin's level.
 type logLevel struct {
-	Level string `json:"level"`
+	Level string `json:"level,omitempty"` // "": the host's
 }
 
 func (a api) setLogLevel(w http.ResponseWriter, r *http.Request) {

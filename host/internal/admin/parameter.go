@@ -47,7 +47,7 @@ func choice(name, does string, words ...string) parameter {
 // list is a parameter of some of a few words, with commas between them; wordsOf reads it.
 func list(name, does string, words ...string) parameter {
 	return parameter{
-		name: name, does: does, schema: schema{"type": "string"}, wants: "one or more of " + strings.Join(words, ","),
+		name: name, does: does, schema: schema{"type": "array", "items": schema{"type": "string", "enum": words}}, wants: "one or more of " + strings.Join(words, ","),
 		right: func(value string) bool {
 			return !slices.ContainsFunc(wordsOf(value), func(word string) bool { return !slices.Contains(words, word) })
 		},

@@ -24,6 +24,9 @@ type route struct {
 	media  string // what the answer is if it is not JSON
 	often  bool   // programs use it: the audit log has one line a minute of each caller
 	page   bool   // it is for people in a browser, not a part of the API
+
+	optional  bool // the body may be left out
+	otherwise any  // a value of the type that the answer has with 503; nil: it is as every failure
 }
 
 // on is a route without query, body and answer. Those come by the methods below.
@@ -37,8 +40,14 @@ func (r route) asks(query ...parameter) route { r.query = query; return r }
 // takes gives the type of the body, by a value of it.
 func (r route) takes(body any) route { r.body = body; return r }
 
+// mayTake is takes of a body that may be left out.
+func (r route) mayTake(body any) route { r.body, r.optional = body, true; return r }
+
 // answers gives the type of the answer, by a value of it.
 func (r route) answers(answer any) route { r.answer = answer; return r }
+
+// orElse gives the type of an answer with 503 that is no failure.
+func (r route) orElse(answer any) route { r.otherwise = answer; return r }
 
 // sends is for an answer that is not JSON. event is a value of the type of each event if
 // it is a stream of events, else nil.
@@ -55,7 +64,8 @@ func (a api) routes() []route {
 	after := text("after", `the "next" of the page before`)
 	return []route{
 		on("GET /livez", Anyone, "Says whether the process works; 503 when it should be restarted.", a.livez).answers(Liveness{}).anyQuery(),
-		on("GET /readyz", Anyone, "Says whether the host can do its work; 503 with the reasons when it can't.", a.readyz).answers(Readiness{}).anyQuery(),
+		on("GET /readyz", Anyone, "Says whether the host can do its work; 503 with the reasons when it can't.", a.readyz).answers(Readiness{}).orElse(Readiness{}).anyQuery(),
+		on("GET /openapi.json", Read, "This description of the API, as OpenAPI 3.1.", a.openapi).answers(schema{}),
 		on("GET /v1/status", Read, "The state of sessions, ledger and plugins.", a.status).answers(Status{}),
 		on("GET /v1/plugins", Read, "The plugins alone.", a.plugins).answers(Plugins{}),
 		on("GET /v1/tail", Read, "Streams what happens from now on, as server-sent events: hello, step, skipped, end.", a.tail).
@@ -92,13 +102,13 @@ func (a api) routes() []route {
 		on("POST /v1/plugins/{name}/resume", Operate, "Gives it events again.", a.plugin("resumed", a.Resume)).answers(done{}),
 		on("POST /v1/plugins/{name}/rollback", Admin, "Starts the plugin's previous proven content.", a.plugin("rolled back", a.Rollback)).answers(done{}),
 		on("POST /v1/plugins/{name}/log-level", Operate, "Changes how much a plugin logs.", a.setLogLevel).takes(logLevel{}).answers(done{}),
-		on("POST /v1/reload", Admin, "Applies the config file again, and looks at the plugins folder.", a.reload).takes(ReloadOrder{}).answers(Reloaded{}),
+		on("POST /v1/reload", Admin, "Applies the config file again, and looks at the plugins folder.", a.reload).mayTake(ReloadOrder{}).answers(Reloaded{}),
 		on("GET /v1/backup", Admin, "Streams a backup of the ledger.", a.backup).
 			asks(number("rate", "bytes a second; 0: no limit", 0, 1<<50)).sends("application/octet-stream", nil),
 		on("POST /v1/verify", Operate, "Checks that the whole ledger is consistent.", a.verify).answers(Verified{}),
 		on("GET /v1/audit", Admin, "Who changed what, and who was not allowed to.", a.audits).asks(auditParameters()...).answers(AuditPage{}),
 		{pattern: "GET /metrics", role: Read, does: "Metrics for Prometheus.", handler: scraped(promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{})), media: "text/plain", loose: true},
-		on("GET /debug/pprof/", Admin, "Go's profiles.", pprof.Index).sends("application/octet-stream", nil).anyQuery(),
+		on("GET /debug/pprof/", Admin, "Go's profiles.", pprof.Index).sends("text/html", nil).anyQuery(),
 		on("GET /debug/pprof/cmdline", Admin, "The host's command line.", pprof.Cmdline).sends("text/plain", nil).anyQuery(),
 		on("GET /debug/pprof/profile", Admin, "A CPU profile.", pprof.Profile).sends("application/octet-stream", nil).anyQuery(),
 		on("GET /debug/pprof/symbol", Admin, "Names of functions.", pprof.Symbol).sends("text/plain", nil).anyQuery(),
