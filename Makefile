@@ -30,7 +30,7 @@ run: build ## host, simulator, example plugins and virtual devices in this termi
 
 .PHONY: test
 test: ## all tests; needs Go alone
-	$(GO) test -shuffle=on -timeout 10m ./...
+	$(GO) test -shuffle=on -timeout 20m ./...
 
 .PHONY: deb
 deb: build ## bin/balhost.deb, the Debian package of the last commit; needs dpkg-deb
