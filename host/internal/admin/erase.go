@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
-	"balhost/host/internal/plain"
 )
 
 // EraseOrder names a device of which everything is to be erased: by its registration token, by
@@ -62,7 +61,7 @@ func (a api) erase(w http.ResponseWriter, r *http.Request) {
 	did, err := a.Erase(r.Context(), o)
 	did.Keys, did.Mentions, did.Held = notNull(did.Keys), notNull(did.Mentions), notNull(did.Held)
 	if !o.Plan {
-		a.did(r, "erased device %s: %s and %s", plain.Brief(o.Names()[0]), several(did.Records(), "record"), several(len(did.Keys)+did.MoreKeys, "state key"))
+		a.did(r, "erased a device: %s and %s", several(did.Records(), "record"), several(len(did.Keys)+did.MoreKeys, "state key"))
 	}
 	a.answer(w, r, did, err)
 }

@@ -47,6 +47,9 @@ func tellTimes(st *admin.Status, now time.Time) {
 		if p.RunFailure != nil {
 			times = append(times, &p.RunFailure.At, &p.RunFailure.Next)
 		}
+		if p.LastCrash != nil {
+			times = append(times, &p.LastCrash.At)
+		}
 		if p.Refusal != nil {
 			times = append(times, &p.Refusal.At, &p.Refusal.Again)
 		}

@@ -28,7 +28,7 @@ const (
 )
 
 // ErrHeldByHandler is that a handler works on an event of the device and does not end.
-var ErrHeldByHandler = errors.New("a handler works on a message of this device and has not ended: wait for it, or give its message up (balhost stuck), then erase again")
+var ErrHeldByHandler = errors.New("a handler works on a message of this device and has not ended. What else there was of it may be erased already: wait for the handler, or give its message up (balhost stuck), then erase again")
 
 // ErrErasing is that another erasure runs.
 var ErrErasing = errors.New("another erasure runs: wait for its end")

@@ -82,7 +82,7 @@ func weighed(all []Status) {
 func (s *supervisor) show(d policy.Decision) {
 	st := Status{s.name, status.Process{
 		State: d.State, Reason: d.Reason, Restarts: d.Restarts, Candidate: d.Candidate,
-		Probation: d.Probation, Previous: d.Previous, Pinned: d.Pinned, Refusal: d.Refusal,
+		Probation: d.Probation, Previous: d.Previous, Pinned: d.Pinned, Refusal: d.Refusal, LastCrash: d.Crash,
 	}}
 	if d.State == Backoff {
 		st.NextStart = d.Retry

@@ -61,6 +61,13 @@ type Process struct {
 	Categories   []string    `json:"categories,omitempty"`
 	MetricsError string      `json:"metrics_error,omitempty"` // why the metrics of its own were not had at the last scrape
 	RunFailure   *RunFailure `json:"run_failure,omitempty"`   // of the plugin's Run in the process that serves
+	LastCrash    *Crash      `json:"last_crash,omitempty"`    // nil if no process has ended unasked since the host's start; of a refused content its refusal tells
+}
+
+// Crash tells how a process ended unasked.
+type Crash struct {
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
 }
 
 // RunFailure tells of a Run that failed. The SDK starts it again.

@@ -42,6 +42,9 @@ func (p *lines) process(name string, s status.Process, now time.Time) {
 	if s.Pinned {
 		p.add("rolled back by hand: this stays until its file changes, or until balhost reload %s --force", name)
 	}
+	if c := s.LastCrash; c != nil && s.Reason == "" && now.Sub(c.At) < crashShown {
+		p.add("it crashed %s ago and was started again, %s since the host's start: %s", Ago(now, c.At), Count(s.Restarts, "time", "times"), c.Reason)
+	}
 	if s.MetricsError != "" {
 		p.add("metrics of its own were not had at the last scrape: %s", s.MetricsError)
 	}
@@ -55,6 +58,9 @@ func (p *lines) process(name string, s status.Process, now time.Time) {
 		p.add("Run failed %d times in a row, the last %s ago: %s; %s", f.Failures, Ago(now, f.At), f.Error, next)
 	}
 }
+
+// crashShown is for how long a crash is told of after the plugin runs again.
+const crashShown = time.Hour
 
 // work is what there is to say of its events.
 func (p *lines) work(name string, w status.Work, now time.Time) {

@@ -27,6 +27,13 @@ func TestPluginSaysWhatToDo(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", want, got)
 		}
 	}
+	crashed := status.Process{PID: 7, State: "running", Restarts: 2, LastCrash: &status.Crash{Reason: "exited with status 4; its last words: pool exhausted", At: now.Add(-42 * time.Second)}}
+	if got := strings.Join(Plugin("chat", status.Work{}, crashed, now), "\n"); got != "it crashed 42s ago and was started again, 2 times since the host's start: exited with status 4; its last words: pool exhausted" {
+		t.Errorf("of a crash it says %q", got)
+	}
+	if quiet := Plugin("chat", status.Work{}, crashed, now.Add(time.Hour)); quiet != nil {
+		t.Errorf("an hour later it says %q", quiet)
+	}
 	if quiet := Plugin("chat", status.Work{}, status.Process{PID: 7, State: "running"}, now); quiet != nil {
 		t.Errorf("nothing is wrong, and it says %q", quiet)
 	}

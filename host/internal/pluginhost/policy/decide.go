@@ -42,9 +42,10 @@ type Decision struct {
 	Restarts  int
 	Candidate string          // sha256 of a content that is being started to take over
 	Probation time.Time       // when that of what serves ends; zero: there is none
-	Previous  []string        // sha256 of other proven contents, the newest first
+	Previous  []string        // sha256 of the contents that were proven before, the newest first: RollBack goes to one of them
 	Pinned    bool            // a person went back from the content of the file
 	Refusal   *status.Refusal // the last one; nil when a later content was taken
+	Crash     *status.Crash   // the last one
 }
 
 // Stop is a process to end in order, and why.
@@ -90,7 +91,7 @@ func (p *Policy) Decide(f Facts) (d Decision) {
 	}
 
 	d, p.do = p.do, Decision{}
-	d.State, d.Reason, d.Retry, d.Restarts, d.Refusal = state, reason, p.retry, p.restarts, p.refusal
+	d.State, d.Reason, d.Retry, d.Restarts, d.Refusal, d.Crash = state, reason, p.retry, p.restarts, p.refusal, p.crash
 	if state == Backoff && p.content == "" && !p.restage.IsZero() {
 		d.Retry = p.restage
 	}
@@ -195,11 +196,12 @@ func (p *Policy) show(d *Decision) {
 	if candidate != nil && candidate != d.Shown {
 		d.Candidate = candidate.Version.SHA256
 	}
-	for _, sum := range slices.Backward(p.Record.Proven) {
-		if d.Shown == nil || sum != d.Shown.Version.SHA256 {
-			d.Previous = append(d.Previous, sum)
-		}
+	d.Previous = p.Record.Proven
+	if d.Shown != nil {
+		d.Previous = p.Record.before(d.Shown.Version.SHA256)
 	}
+	d.Previous = slices.Clone(d.Previous)
+	slices.Reverse(d.Previous)
 }
 
 // replaceCopy has the file staged anew when the copy of what is to be started is

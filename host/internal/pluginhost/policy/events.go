@@ -134,11 +134,7 @@ func (p *Policy) RollBack(f Facts) (to string, err error) {
 	if s := p.The(Serving); s != nil {
 		current = s.Version.SHA256
 	}
-	older := p.Record.Proven
-	if i := slices.Index(older, current); i >= 0 {
-		older = older[:i]
-	}
-	for _, sum := range slices.Backward(older) {
+	for _, sum := range slices.Backward(p.Record.before(current)) {
 		if !f.Whole[sum] || p.refused(f, p.current(sum)) {
 			continue
 		}
@@ -284,6 +280,7 @@ func (p *Policy) failed(f Facts, r *Process, x Failure) {
 	err := mend.With(x.Err)
 	delay := backoff.Policy{Min: p.Options.RestartMin, Max: p.Options.RestartMax}.DelayAtLeast(p.failures, p.rnd)
 	p.why, p.retry = err.Error(), f.Now.Add(delay)
+	p.crash = &status.Crash{Reason: p.why, At: f.Now}
 	p.tell(Retried, err)
 }
 

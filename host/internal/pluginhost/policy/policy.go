@@ -121,6 +121,7 @@ type Policy struct {
 	retry     time.Time
 	why       string // the last failure, or what the plugin waits for
 	refusal   *status.Refusal
+	crash     *status.Crash // the last one
 	probation *probation
 	before    score // of what served before
 

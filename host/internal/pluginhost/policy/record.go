@@ -51,6 +51,14 @@ func (r *Record) prove(sha256 string) {
 	r.Proven = r.Proven[max(0, len(r.Proven)-keptProven):]
 }
 
+// before is what was proven before a content; all, if that is not among it.
+func (r *Record) before(sha256 string) []string {
+	if i := slices.Index(r.Proven, sha256); i >= 0 {
+		return r.Proven[:i]
+	}
+	return r.Proven
+}
+
 // refuse notes a refusal in the place of an earlier one of the same version.
 func (r *Record) refuse(c RefusedContent) {
 	r.pardon(func(was RefusedContent) bool { return was.SHA256 == c.SHA256 && was.Options == c.Options })
