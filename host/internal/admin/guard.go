@@ -30,6 +30,10 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := g.door.caller(r)
 	who.wrong = err
+	who.still = func() bool {
+		now, err := g.door.caller(r)
+		return err == nil && now.role >= who.role
+	}
 	g.next.ServeHTTP(w, who.with(r))
 }
 

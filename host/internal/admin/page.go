@@ -22,7 +22,7 @@ func (a api) page(p Page) route {
 	handler := p.Handler
 	if p.Stream != nil {
 		handler = func(w http.ResponseWriter, r *http.Request) {
-			s := a.streams.begin(w)
+			s := a.streams.begin(w, r)
 			defer s.close()
 			p.Stream(Stream{s}, r)
 		}
@@ -51,8 +51,9 @@ func (s Stream) HTML(line []byte) {
 	s.s.buf.WriteString("\n\n")
 }
 
-// Alive adds a sign of life, which shows nothing.
-func (s Stream) Alive() { s.s.comment("the host is there") }
+// Alive adds a sign of life, which shows nothing. It is called every 15 s: a caller who may
+// not read any more is found then, and the next Flush fails.
+func (s Stream) Alive() { s.s.alive() }
 
 // Flush writes what was added. Its error means that the reader has gone.
 func (s Stream) Flush() error { return s.s.flush() }

@@ -42,6 +42,8 @@ type caller struct {
 	role  Role
 	wrong error  // why it has no role; nil: it sent no token, or has one
 	login string // the id of the browser's login; "": it is none
+	// still reports whether it has its role now. nil: it keeps it.
+	still func() bool
 }
 
 type callerKey struct{}

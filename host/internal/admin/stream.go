@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -42,11 +43,11 @@ func (s *streams) end() {
 }
 
 // begin makes a stream of an answer. The caller calls its close.
-func (s *streams) begin(w http.ResponseWriter) *stream {
+func (s *streams) begin(w http.ResponseWriter, r *http.Request) *stream {
 	readWithin(w, 0) // or the request's context would end at the deadline
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy is to pass each event on
-	one := &stream{w: w, of: s}
+	one := &stream{w: w, of: s, still: callerOf(r).still}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[one] = struct{}{}
@@ -58,6 +59,23 @@ type stream struct {
 	w   http.ResponseWriter
 	of  *streams
 	buf bytes.Buffer // what flush writes
+
+	still func() bool // the caller may still read; nil: it may
+	over  bool        // it may not
+}
+
+// errDenied ends the stream of a caller whose token is gone, or who has logged out.
+var errDenied = errors.New("the token is not valid any more, or has another role")
+
+// alive adds a sign of life, and has the next flush end the stream if the caller may not read
+// any more. It is called each beat.
+func (s *stream) alive() {
+	if s.still != nil && !s.still() {
+		s.over = true
+		s.event("end", Ended{errDenied.Error()})
+		return
+	}
+	s.comment("the host is there")
 }
 
 // event adds an event with v as its JSON.
@@ -72,7 +90,8 @@ func (s *stream) event(name string, v any) {
 // comment adds a line that programs skip.
 func (s *stream) comment(text string) { s.buf.WriteString(": " + text + "\n\n") }
 
-// flush writes what was added. Its error means that the reader has gone, or takes nothing.
+// flush writes what was added. Its error means that the reader has gone, takes nothing, or
+// may not read any more.
 func (s *stream) flush() error {
 	s.of.mu.Lock()
 	select {
@@ -87,7 +106,10 @@ func (s *stream) flush() error {
 	if err != nil {
 		return err
 	}
-	return http.NewResponseController(s.w).Flush()
+	if err := http.NewResponseController(s.w).Flush(); err != nil || !s.over {
+		return err
+	}
+	return errDenied
 }
 
 func (s *stream) close() {

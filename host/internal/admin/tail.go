@@ -75,7 +75,7 @@ func (a api) tail(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer reading.Close()
-	s := a.streams.begin(w)
+	s := a.streams.begin(w, r)
 	defer s.close()
 	s.event("hello", Hello{Now: time.Now(), Note: tailNote})
 	a.follow(r.Context(), s, reading, q.Full)
@@ -106,7 +106,7 @@ func (a api) follow(ctx context.Context, s *stream, reading Tailing, full bool) 
 		case <-pause.C:
 			ready = reading.Ready()
 		case <-alive.C:
-			s.comment("the host is there")
+			s.alive()
 		case <-ctx.Done():
 			return
 		case <-a.streams.ending:

@@ -28,10 +28,12 @@ func (f DeadFilter) Selects(d *DeadLetter) bool {
 		(f.Reason == "" || strings.Contains(strings.ToLower(d.Reason), strings.ToLower(f.Reason)))
 }
 
-// isDevice reports whether wanted names the device with this token.
+// isDevice reports whether wanted names the device with this token. A beginning that is
+// longer than the 16 bytes that listings show names none: else who may not see whole tokens
+// could find them letter by letter.
 func isDevice(wanted, token string) bool {
 	if begins, short := strings.CutSuffix(wanted, "…"); short {
-		return begins != "" && strings.HasPrefix(token, begins)
+		return begins != "" && len(begins) <= 16 && strings.HasPrefix(token, begins)
 	}
 	return wanted == "" || wanted == token
 }

@@ -17,6 +17,7 @@ func TestDeadFilterSelects(t *testing.T) {
 		"as listings show it":     {DeadFilter{Device: "fGx9…"}, true},
 		"a beginning alone":       {DeadFilter{Device: "fGx9"}, false},
 		"no token at all":         {DeadFilter{Device: "…"}, false},
+		"more than is shown":      {DeadFilter{Device: letter.From[:17] + "…"}, false},
 		"another device":          {DeadFilter{Device: "fGx8…"}, false},
 		"the category":            {DeadFilter{Category: "com.example.a"}, true},
 		"a part of the category":  {DeadFilter{Category: "com.example"}, false},

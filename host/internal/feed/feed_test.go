@@ -61,6 +61,7 @@ func TestFilters(t *testing.T) {
 		"device":                 {Filter{Device: sample.Device}, true},
 		"device as it is shown":  {Filter{Device: "token-of-a-phone…"}, true},
 		"beginning of a device":  {Filter{Device: "token-of"}, true},
+		"more than is shown":     {Filter{Device: sample.Device[:17]}, false},
 		"another device":         {Filter{Device: sample.Device + "x"}, false},
 		"category":               {Filter{Category: "orders"}, true},
 		"beginning of category":  {Filter{Category: "order"}, false},

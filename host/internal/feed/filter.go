@@ -3,6 +3,8 @@ package feed
 import (
 	"slices"
 	"strings"
+
+	"balhost/host/internal/plain"
 )
 
 // Filter says which steps a reader wants. What is empty excludes nothing.
@@ -10,7 +12,7 @@ type Filter struct {
 	What     []What
 	Kinds    []string
 	ID       string // of the event or of the message
-	Device   string // its token or the beginning of it, as a step shows it
+	Device   string // its token, or the beginning of it as a step shows it: 16 bytes at most
 	Category string
 	Plugin   string
 	Session  string // sender id
@@ -24,7 +26,7 @@ func (f *Filter) wants(s *Step) bool {
 	case len(f.What) > 0 && !slices.Contains(f.What, s.What),
 		len(f.Kinds) > 0 && !slices.Contains(f.Kinds, s.Kind),
 		f.ID != "" && f.ID != s.ID && f.ID != s.MessageID,
-		f.Device != "" && !strings.HasPrefix(s.Device, strings.TrimSuffix(f.Device, "…")),
+		f.Device != "" && f.Device != s.Device && !plain.Begins(s.Device, strings.TrimSuffix(f.Device, "…")),
 		f.Category != "" && f.Category != s.Category,
 		f.Plugin != "" && f.Plugin != s.Plugin,
 		f.Session != "" && f.Session != s.Session,

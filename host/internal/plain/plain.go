@@ -39,12 +39,18 @@ func Text(s string) string {
 // Brief is the beginning of a token or another target, as one line. A person can find
 // the target by it, but can't send to it.
 func Brief(target string) string {
-	const enough = 16
-	if len(target) <= enough {
+	if len(target) <= shown {
 		return Text(target)
 	}
-	return Text(strings.ToValidUTF8(target[:enough], "")) + "…"
+	return Text(strings.ToValidUTF8(target[:shown], "")) + "…"
 }
+
+// shown is how many bytes of a target Brief shows.
+const shown = 16
+
+// Begins reports whether a target begins so. A beginning that is longer than what Brief
+// shows begins none: else who may not see whole tokens could find them letter by letter.
+func Begins(target, begin string) bool { return len(begin) <= shown && strings.HasPrefix(target, begin) }
 
 // harmless reports whether b has only printable ASCII and the characters of keep.
 func harmless(b []byte, keep string) bool {
