@@ -37,7 +37,7 @@ session "main" {
 }
 plugin "meter" {
   config  = { fail = %v }
-  probation = "10ms"
+  probation = "0s" # with one, a Run that fails at once keeps the content unproven, and a death brings the old one back
   restart_backoff {
     min = "100ms"
     max = "4s"
@@ -50,6 +50,7 @@ type watched struct {
 	*testing.T
 	dir, admin, gateway string
 	story               scrape.Story
+	host                *process
 }
 
 // scrape reads /metrics.
@@ -91,7 +92,7 @@ func (w *watched) until(least float64, name string, labels ...string) {
 		v, has := value(last, name, labels...)
 		return has && v >= least
 	}) {
-		w.Fatalf("%s of %q does not come to %v: %v", name, labels, least, last[name])
+		w.Fatalf("%s of %q does not come to %v: %v\n%s", name, labels, least, last[name], w.host.tail())
 	}
 	var all []*dto.MetricFamily
 	for _, f := range last {
@@ -147,6 +148,7 @@ func TestMeter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.host = p
 	t.Cleanup(p.kill)
 	if !eventually(func() bool { _, err := http.Get("http://" + w.admin + "/livez"); return err == nil }) {
 		t.Fatal(p.output())

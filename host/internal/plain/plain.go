@@ -50,7 +50,9 @@ const shown = 16
 
 // Begins reports whether a target begins so. A beginning that is longer than what Brief
 // shows begins none: else who may not see whole tokens could find them letter by letter.
-func Begins(target, begin string) bool { return len(begin) <= shown && strings.HasPrefix(target, begin) }
+func Begins(target, begin string) bool {
+	return len(begin) <= shown && strings.HasPrefix(target, begin)
+}
 
 // harmless reports whether b has only printable ASCII and the characters of keep.
 func harmless(b []byte, keep string) bool {
