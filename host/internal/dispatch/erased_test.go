@@ -50,11 +50,13 @@ func TestErasedEvents(t *testing.T) {
 		p.done(held[0])
 		p.done(held[1])
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		for len(held) > 2 {
 			m := held[2]
 			held = append(held[:2], held[3:]...)
 			p.done(m)
 			time.Sleep(time.Minute)
+			synctest.Wait()
 		}
 		synctest.Wait()
 		if n := b.ledger.pending(); n != 0 {

@@ -26,6 +26,7 @@ func stuckAt(b *bench, change ...func(*instance.Facts)) (p *process, held *wire.
 	b.upstreams("anna", "1", "2")
 	for range 40 {
 		time.Sleep(time.Second)
+		synctest.Wait()
 		p.plugin.Frame(&wire.PluginFrame{Extend: []uint64{held.GetDelivery()}})
 	}
 	synctest.Wait()

@@ -24,6 +24,8 @@ func damagedDisk(t *testing.T) *memDisk {
 
 // flip changes a byte of a segment.
 func (d *memDisk) flip(number uint64, at int64) {
+	d.mu.Lock() // the journal may be preparing a file
+	defer d.mu.Unlock()
 	d.names[segmentName(number, live)].bytes[at] ^= 0x40
 }
 
