@@ -29,8 +29,8 @@ run: build ## host, simulator, example plugins and virtual devices in this termi
 	bin/balhost dev
 
 .PHONY: test
-test: ## all tests; needs Go alone
-	$(GO) test -shuffle=on -timeout 20m ./...
+test: ## all tests; needs Go alone, and those of the other languages run when make sdk-LANGUAGE was there before
+	$(GO) test -shuffle=on -timeout 40m ./...
 
 .PHONY: deb
 deb: build ## bin/balhost.deb, the Debian package of the last commit; needs dpkg-deb
