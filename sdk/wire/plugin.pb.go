@@ -683,7 +683,11 @@ type Delivery struct {
 	//	*Delivery_Outcome
 	//	*Delivery_Receipt
 	//	*Delivery_Timer
-	Event         isDelivery_Event `protobuf_oneof:"event"`
+	Event isDelivery_Event `protobuf_oneof:"event"`
+	// The span of this attempt, as W3C's Trace Context writes it, in version 00:
+	// "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+	// children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+	Traceparent   string `protobuf:"bytes,8,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +784,13 @@ func (x *Delivery) GetTimer() *Timer {
 		}
 	}
 	return nil
+}
+
+func (x *Delivery) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type isDelivery_Event interface {
@@ -2100,16 +2111,20 @@ type Downstream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Always set. In a handler it must be the same at every attempt: it is made of the
 	// event's id and the number of the send. Outside of a handler it is a ULID.
-	MessageId     string   `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
-	Session       string   `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"` // empty: the event's session; outside of a handler the host's only session
-	To            *Target  `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
-	Data          []byte   `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                 // JSON object with string values; empty: none
-	Notification  []byte   `protobuf:"bytes,5,opt,name=notification,proto3" json:"notification,omitempty"` // JSON object with string values; empty: none
-	Options       *Options `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
-	Group         string   `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
-	Context       []byte   `protobuf:"bytes,8,opt,name=context,proto3" json:"context,omitempty"`
-	NotBeforeMs   int64    `protobuf:"varint,9,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // Unix time before which it does not go out; its TTL begins then; 0: none
-	Replace       string   `protobuf:"bytes,10,opt,name=replace,proto3" json:"replace,omitempty"`                              // not empty: it takes the place of this plugin's older one with the same replace and target, if that has not gone out yet
+	MessageId    string   `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	Session      string   `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"` // empty: the event's session; outside of a handler the host's only session
+	To           *Target  `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	Data         []byte   `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`                 // JSON object with string values; empty: none
+	Notification []byte   `protobuf:"bytes,5,opt,name=notification,proto3" json:"notification,omitempty"` // JSON object with string values; empty: none
+	Options      *Options `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	Group        string   `protobuf:"bytes,7,opt,name=group,proto3" json:"group,omitempty"`
+	Context      []byte   `protobuf:"bytes,8,opt,name=context,proto3" json:"context,omitempty"`
+	NotBeforeMs  int64    `protobuf:"varint,9,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // Unix time before which it does not go out; its TTL begins then; 0: none
+	Replace      string   `protobuf:"bytes,10,opt,name=replace,proto3" json:"replace,omitempty"`                              // not empty: it takes the place of this plugin's older one with the same replace and target, if that has not gone out yet
+	// The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+	// attempt; outside of a handler the host decides whether a trace begins with it. It is no
+	// part of the message: one that is sent again with another is the same message.
+	Traceparent   string `protobuf:"bytes,11,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2210,6 +2225,13 @@ func (x *Downstream) GetNotBeforeMs() int64 {
 func (x *Downstream) GetReplace() string {
 	if x != nil {
 		return x.Replace
+	}
+	return ""
+}
+
+func (x *Downstream) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
 	}
 	return ""
 }
@@ -2824,7 +2846,7 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bsessions\x18\b \x03(\tR\bsessions\x12\x1e\n" +
 	"\n" +
 	"transports\x18\t \x03(\tR\n" +
-	"transports\"\xc5\x02\n" +
+	"transports\"\xe7\x02\n" +
 	"\bDelivery\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1d\n" +
@@ -2833,7 +2855,8 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bupstream\x18\x04 \x01(\v2\x1b.balhost.plugin.v1.UpstreamH\x00R\bupstream\x126\n" +
 	"\aoutcome\x18\x05 \x01(\v2\x1a.balhost.plugin.v1.OutcomeH\x00R\aoutcome\x126\n" +
 	"\areceipt\x18\x06 \x01(\v2\x1a.balhost.plugin.v1.ReceiptH\x00R\areceipt\x120\n" +
-	"\x05timer\x18\a \x01(\v2\x18.balhost.plugin.v1.TimerH\x00R\x05timerB\a\n" +
+	"\x05timer\x18\a \x01(\v2\x18.balhost.plugin.v1.TimerH\x00R\x05timer\x12 \n" +
+	"\vtraceparent\x18\b \x01(\tR\vtraceparentB\a\n" +
 	"\x05event\"\x88\x02\n" +
 	"\bUpstream\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
@@ -2948,7 +2971,7 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x01(\bR\x06remove\"2\n" +
 	"\x04Read\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x04R\aversion\"\xcc\x02\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xee\x02\n" +
 	"\n" +
 	"Downstream\x12\x1d\n" +
 	"\n" +
@@ -2962,7 +2985,8 @@ const file_balhost_plugin_v1_plugin_proto_rawDesc = "" +
 	"\acontext\x18\b \x01(\fR\acontext\x12\"\n" +
 	"\rnot_before_ms\x18\t \x01(\x03R\vnotBeforeMs\x12\x18\n" +
 	"\areplace\x18\n" +
-	" \x01(\tR\areplace\"\xd0\x02\n" +
+	" \x01(\tR\areplace\x12 \n" +
+	"\vtraceparent\x18\v \x01(\tR\vtraceparent\"\xd0\x02\n" +
 	"\aOptions\x12\x18\n" +
 	"\x05ttl_s\x18\x01 \x01(\x03H\x00R\x04ttlS\x88\x01\x01\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\tR\bpriority\x12!\n" +

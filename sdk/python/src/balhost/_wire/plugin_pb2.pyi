@@ -108,7 +108,7 @@ class HostFrame(_message.Message):
     def __init__(self, deliver: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ..., revoke: _Optional[_Iterable[int]] = ..., drain: _Optional[_Union[Drain, _Mapping]] = ..., reply: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., ping: _Optional[int] = ..., run: bool = ..., log_level: _Optional[str] = ..., sessions: _Optional[_Iterable[str]] = ..., transports: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("delivery", "attempt", "timeout_ms", "upstream", "outcome", "receipt", "timer")
+    __slots__ = ("delivery", "attempt", "timeout_ms", "upstream", "outcome", "receipt", "timer", "traceparent")
     DELIVERY_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,7 @@ class Delivery(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     TIMER_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     delivery: int
     attempt: int
     timeout_ms: int
@@ -123,7 +124,8 @@ class Delivery(_message.Message):
     outcome: Outcome
     receipt: Receipt
     timer: Timer
-    def __init__(self, delivery: _Optional[int] = ..., attempt: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., upstream: _Optional[_Union[Upstream, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., timer: _Optional[_Union[Timer, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, delivery: _Optional[int] = ..., attempt: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., upstream: _Optional[_Union[Upstream, _Mapping]] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., timer: _Optional[_Union[Timer, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Upstream(_message.Message):
     __slots__ = ("id", "session", "device", "category", "message_id", "raw", "received_ms", "data_start", "data_end", "data")
@@ -360,7 +362,7 @@ class Read(_message.Message):
     def __init__(self, key: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Downstream(_message.Message):
-    __slots__ = ("message_id", "session", "to", "data", "notification", "options", "group", "context", "not_before_ms", "replace")
+    __slots__ = ("message_id", "session", "to", "data", "notification", "options", "group", "context", "not_before_ms", "replace", "traceparent")
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -371,6 +373,7 @@ class Downstream(_message.Message):
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     NOT_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     message_id: str
     session: str
     to: Target
@@ -381,7 +384,8 @@ class Downstream(_message.Message):
     context: bytes
     not_before_ms: int
     replace: str
-    def __init__(self, message_id: _Optional[str] = ..., session: _Optional[str] = ..., to: _Optional[_Union[Target, _Mapping]] = ..., data: _Optional[bytes] = ..., notification: _Optional[bytes] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., group: _Optional[str] = ..., context: _Optional[bytes] = ..., not_before_ms: _Optional[int] = ..., replace: _Optional[str] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, message_id: _Optional[str] = ..., session: _Optional[str] = ..., to: _Optional[_Union[Target, _Mapping]] = ..., data: _Optional[bytes] = ..., notification: _Optional[bytes] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., group: _Optional[str] = ..., context: _Optional[bytes] = ..., not_before_ms: _Optional[int] = ..., replace: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Options(_message.Message):
     __slots__ = ("ttl_s", "priority", "collapse_key", "dry_run", "receipt_requested", "content_available", "mutable_content", "android", "apns", "webpush")

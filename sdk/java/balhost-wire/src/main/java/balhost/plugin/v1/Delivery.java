@@ -20,6 +20,7 @@ public  final class Delivery extends
     // @@protoc_insertion_point(message_implements:balhost.plugin.v1.Delivery)
     DeliveryOrBuilder {
   private Delivery() {
+    traceparent_ = "";
   }
   private int eventCase_ = 0;
   private java.lang.Object event_;
@@ -381,6 +382,83 @@ public  final class Delivery extends
       eventCase_ = 0;
       event_ = null;
     }
+  }
+
+  public static final int TRACEPARENT_FIELD_NUMBER = 8;
+  private java.lang.String traceparent_;
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @return The traceparent.
+   */
+  @java.lang.Override
+  public java.lang.String getTraceparent() {
+    return traceparent_;
+  }
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @return The bytes for traceparent.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getTraceparentBytes() {
+    return com.google.protobuf.ByteString.copyFromUtf8(traceparent_);
+  }
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @param value The traceparent to set.
+   */
+  private void setTraceparent(
+      java.lang.String value) {
+    java.util.Objects.requireNonNull(value);
+
+    traceparent_ = value;
+  }
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   */
+  private void clearTraceparent() {
+
+    traceparent_ = getDefaultInstance().getTraceparent();
+  }
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @param value The bytes for traceparent to set.
+   */
+  private void setTraceparentBytes(
+      com.google.protobuf.ByteString value) {
+    checkByteStringIsUtf8(value);
+    traceparent_ = value.toStringUtf8();
+
   }
 
   public static balhost.plugin.v1.Delivery parseFrom(
@@ -809,6 +887,85 @@ public  final class Delivery extends
       return this;
     }
 
+    /**
+     * <pre>
+     * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+     * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+     * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+     * </pre>
+     *
+     * <code>string traceparent = 8;</code>
+     * @return The traceparent.
+     */
+    @java.lang.Override
+    public java.lang.String getTraceparent() {
+      return instance.getTraceparent();
+    }
+    /**
+     * <pre>
+     * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+     * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+     * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+     * </pre>
+     *
+     * <code>string traceparent = 8;</code>
+     * @return The bytes for traceparent.
+     */
+    @java.lang.Override
+    public com.google.protobuf.ByteString
+        getTraceparentBytes() {
+      return instance.getTraceparentBytes();
+    }
+    /**
+     * <pre>
+     * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+     * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+     * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+     * </pre>
+     *
+     * <code>string traceparent = 8;</code>
+     * @param value The traceparent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTraceparent(
+        java.lang.String value) {
+      copyOnWrite();
+      instance.setTraceparent(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+     * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+     * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+     * </pre>
+     *
+     * <code>string traceparent = 8;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTraceparent() {
+      copyOnWrite();
+      instance.clearTraceparent();
+      return this;
+    }
+    /**
+     * <pre>
+     * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+     * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+     * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+     * </pre>
+     *
+     * <code>string traceparent = 8;</code>
+     * @param value The bytes for traceparent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTraceparentBytes(
+        com.google.protobuf.ByteString value) {
+      copyOnWrite();
+      instance.setTraceparentBytes(value);
+      return this;
+    }
+
     // @@protoc_insertion_point(builder_scope:balhost.plugin.v1.Delivery)
   }
   @java.lang.Override
@@ -834,10 +991,11 @@ public  final class Delivery extends
             balhost.plugin.v1.Outcome.class,
             balhost.plugin.v1.Receipt.class,
             balhost.plugin.v1.Timer.class,
+            "traceparent_",
           };
           java.lang.String info =
-              "\u0000\u0007\u0001\u0000\u0001\u0007\u0007\u0000\u0000\u0000\u0001\u0003\u0002\u000b" +
-              "\u0003\u000b\u0004<\u0000\u0005<\u0000\u0006<\u0000\u0007<\u0000";
+              "\u0000\b\u0001\u0000\u0001\b\b\u0000\u0000\u0000\u0001\u0003\u0002\u000b\u0003\u000b" +
+              "\u0004<\u0000\u0005<\u0000\u0006<\u0000\u0007<\u0000\b\u0208";
           return newMessageInfo(DEFAULT_INSTANCE, info, objects);
       }
       case GET_DEFAULT_INSTANCE: {

@@ -84,5 +84,29 @@ public interface DeliveryOrBuilder extends
    */
   balhost.plugin.v1.Timer getTimer();
 
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @return The traceparent.
+   */
+  java.lang.String getTraceparent();
+  /**
+   * <pre>
+   * The span of this attempt, as W3C's Trace Context writes it, in version 00:
+   * "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01". Spans of the handler are its
+   * children. If it ends with 00, the event is not sampled. Empty: the host makes no traces.
+   * </pre>
+   *
+   * <code>string traceparent = 8;</code>
+   * @return The bytes for traceparent.
+   */
+  com.google.protobuf.ByteString
+      getTraceparentBytes();
+
   public balhost.plugin.v1.Delivery.EventCase getEventCase();
 }

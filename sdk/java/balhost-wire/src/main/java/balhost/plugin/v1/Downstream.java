@@ -22,6 +22,7 @@ public  final class Downstream extends
     group_ = "";
     context_ = com.google.protobuf.ByteString.EMPTY;
     replace_ = "";
+    traceparent_ = "";
   }
   private int bitField0_;
   public static final int MESSAGE_ID_FIELD_NUMBER = 1;
@@ -511,6 +512,83 @@ public  final class Downstream extends
       com.google.protobuf.ByteString value) {
     checkByteStringIsUtf8(value);
     replace_ = value.toStringUtf8();
+
+  }
+
+  public static final int TRACEPARENT_FIELD_NUMBER = 11;
+  private java.lang.String traceparent_;
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @return The traceparent.
+   */
+  @java.lang.Override
+  public java.lang.String getTraceparent() {
+    return traceparent_;
+  }
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @return The bytes for traceparent.
+   */
+  @java.lang.Override
+  public com.google.protobuf.ByteString
+      getTraceparentBytes() {
+    return com.google.protobuf.ByteString.copyFromUtf8(traceparent_);
+  }
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @param value The traceparent to set.
+   */
+  private void setTraceparent(
+      java.lang.String value) {
+    java.util.Objects.requireNonNull(value);
+
+    traceparent_ = value;
+  }
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   */
+  private void clearTraceparent() {
+
+    traceparent_ = getDefaultInstance().getTraceparent();
+  }
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @param value The bytes for traceparent to set.
+   */
+  private void setTraceparentBytes(
+      com.google.protobuf.ByteString value) {
+    checkByteStringIsUtf8(value);
+    traceparent_ = value.toStringUtf8();
 
   }
 
@@ -1114,6 +1192,85 @@ public  final class Downstream extends
       return this;
     }
 
+    /**
+     * <pre>
+     * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+     * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+     * part of the message: one that is sent again with another is the same message.
+     * </pre>
+     *
+     * <code>string traceparent = 11;</code>
+     * @return The traceparent.
+     */
+    @java.lang.Override
+    public java.lang.String getTraceparent() {
+      return instance.getTraceparent();
+    }
+    /**
+     * <pre>
+     * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+     * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+     * part of the message: one that is sent again with another is the same message.
+     * </pre>
+     *
+     * <code>string traceparent = 11;</code>
+     * @return The bytes for traceparent.
+     */
+    @java.lang.Override
+    public com.google.protobuf.ByteString
+        getTraceparentBytes() {
+      return instance.getTraceparentBytes();
+    }
+    /**
+     * <pre>
+     * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+     * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+     * part of the message: one that is sent again with another is the same message.
+     * </pre>
+     *
+     * <code>string traceparent = 11;</code>
+     * @param value The traceparent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTraceparent(
+        java.lang.String value) {
+      copyOnWrite();
+      instance.setTraceparent(value);
+      return this;
+    }
+    /**
+     * <pre>
+     * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+     * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+     * part of the message: one that is sent again with another is the same message.
+     * </pre>
+     *
+     * <code>string traceparent = 11;</code>
+     * @return This builder for chaining.
+     */
+    public Builder clearTraceparent() {
+      copyOnWrite();
+      instance.clearTraceparent();
+      return this;
+    }
+    /**
+     * <pre>
+     * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+     * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+     * part of the message: one that is sent again with another is the same message.
+     * </pre>
+     *
+     * <code>string traceparent = 11;</code>
+     * @param value The bytes for traceparent to set.
+     * @return This builder for chaining.
+     */
+    public Builder setTraceparentBytes(
+        com.google.protobuf.ByteString value) {
+      copyOnWrite();
+      instance.setTraceparentBytes(value);
+      return this;
+    }
+
     // @@protoc_insertion_point(builder_scope:balhost.plugin.v1.Downstream)
   }
   @java.lang.Override
@@ -1141,10 +1298,12 @@ public  final class Downstream extends
             "context_",
             "notBeforeMs_",
             "replace_",
+            "traceparent_",
           };
           java.lang.String info =
-              "\u0000\n\u0000\u0001\u0001\n\n\u0000\u0000\u0000\u0001\u0208\u0002\u0208\u0003\u1009" +
-              "\u0000\u0004\n\u0005\n\u0006\u1009\u0001\u0007\u0208\b\n\t\u0002\n\u0208";
+              "\u0000\u000b\u0000\u0001\u0001\u000b\u000b\u0000\u0000\u0000\u0001\u0208\u0002\u0208" +
+              "\u0003\u1009\u0000\u0004\n\u0005\n\u0006\u1009\u0001\u0007\u0208\b\n\t\u0002\n\u0208" +
+              "\u000b\u0208";
           return newMessageInfo(DEFAULT_INSTANCE, info, objects);
       }
       case GET_DEFAULT_INSTANCE: {

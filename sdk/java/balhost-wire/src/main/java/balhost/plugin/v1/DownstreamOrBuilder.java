@@ -141,4 +141,28 @@ public interface DownstreamOrBuilder extends
    */
   com.google.protobuf.ByteString
       getReplaceBytes();
+
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @return The traceparent.
+   */
+  java.lang.String getTraceparent();
+  /**
+   * <pre>
+   * The span that makes it, as Delivery.traceparent. Empty: in a handler the span of the
+   * attempt; outside of a handler the host decides whether a trace begins with it. It is no
+   * part of the message: one that is sent again with another is the same message.
+   * </pre>
+   *
+   * <code>string traceparent = 11;</code>
+   * @return The bytes for traceparent.
+   */
+  com.google.protobuf.ByteString
+      getTraceparentBytes();
 }
