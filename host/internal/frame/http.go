@@ -166,7 +166,7 @@ func braced(b []byte) bool {
 // DecodeMessage reads one message. With an error the MessageID is set, if it was found.
 // Data shares memory with b.
 func DecodeMessage(b []byte) (m Message, wrong *Error) {
-	if deep(b) {
+	if _, deep := walk(b, maxDepth); deep {
 		return m, Wrong(CodeInvalidJSON, "it has more than %d arrays and objects inside of one another", maxDepth)
 	}
 	if wrong = object(b, &m); wrong != nil {

@@ -39,7 +39,10 @@ func (f *Frame) quickField(key, b []byte) (rest []byte, ok bool) {
 		if f.Data != nil {
 			return nil, false
 		}
-		n := enclosed(b)
+		if len(b) == 0 || b[0] != '{' {
+			return nil, false
+		}
+		n, _ := walk(b, maxDepth)
 		if n == 0 || !json.Valid(b[:n]) {
 			return nil, false
 		}
@@ -124,28 +127,4 @@ func quickNumber(b []byte) (n int64, rest []byte, ok bool) {
 	}
 	n, err := strconv.ParseInt(string(b[:end]), 10, 64)
 	return n, b[end:], err == nil
-}
-
-// enclosed is the length of the object that b begins with, if it is JSON; 0: there is none.
-func enclosed(b []byte) int {
-	if len(b) == 0 || b[0] != '{' {
-		return 0
-	}
-	depth, text := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return 0
 }

@@ -108,7 +108,7 @@ func DecodeFrame(b []byte) (f Frame, err error) {
 	if !utf8.Valid(b) {
 		return f, ErrNotUTF8
 	}
-	if deep(b) {
+	if _, deep := walk(b, maxDepth); deep {
 		return f, ErrDeep
 	}
 	if f, ok := quick(b); ok {
@@ -142,28 +142,6 @@ func decode(b []byte) (f Frame, err error) {
 func (f *Frame) replaced() bool {
 	has := func(s string) bool { return strings.ContainsRune(s, utf8.RuneError) }
 	return has(f.MessageID) || has(f.Original) || has(f.From) || has(f.Category) || has(f.Status) || slices.ContainsFunc(f.Received, has)
-}
-
-// deep reports whether b nests too deeply. It holds for any bytes, also for such that are
-// not JSON.
-func deep(b []byte) bool {
-	depth, text := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
 }
 
 // Append appends f's JSON to dst. Data and Notification must be JSON already; they are
