@@ -37,6 +37,7 @@ type fakeLedger struct {
 	owners   map[string]string
 	changed  chan struct{}
 	settled  []entry.Settlement
+	asked    int // calls of Settle
 	updates  []entry.Changes
 	state    map[string]json.RawMessage
 	stuck    chan struct{}  // what is not committed yet is when it is closed
@@ -143,6 +144,7 @@ func (f *fakeLedger) Lease(seq, lease uint64) {
 func (f *fakeLedger) Settle(s entry.Settlement, done func(error)) {
 	f.mu.Lock()
 	stuck := f.stuck
+	f.asked++
 	f.mu.Unlock()
 	go func() {
 		if stuck != nil {
@@ -196,6 +198,13 @@ func (f *fakeLedger) ends() []entry.Settlement {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.settled)
+}
+
+// settles is how often Settle was called.
+func (f *fakeLedger) settles() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
 }
 
 // conflicts is how many commits of an event will be answered with ErrConflict.

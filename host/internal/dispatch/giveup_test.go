@@ -148,3 +148,29 @@ func TestGivenUpHandlersCountAsHung(t *testing.T) {
 		b.wantIDs(q, "3")
 	})
 }
+
+// P5 P7: whatever a handler returns that was given up, it comes too late. Nothing of it
+// reaches the ledger, its event is not handed out again, and it counts as no handling.
+func TestGivenUpHandlerReturnsTooLate(t *testing.T) {
+	for _, code := range []wire.Result_Code{wire.Result_DONE, wire.Result_RETRY, wire.Result_REJECT, wire.Result_RELEASE, wire.Result_UNSPECIFIED} {
+		t.Run(code.String(), func(t *testing.T) {
+			booted(t, func(b *bench) {
+				p, held := stuckAt(b)
+				if err := b.d.GiveUp(b.Context(), "e-1", entry.Dead); err != nil {
+					t.Fatal(err)
+				}
+				b.wantIDs(p, "1", "2")
+				asked, before := b.ledger.settles(), b.status().Plugins[0]
+				p.result(&wire.Result{Delivery: held.Delivery, Code: code, Changes: &wire.Changes{Write: []*wire.Write{{Key: "k", Value: []byte("1")}}}})
+				time.Sleep(time.Hour) // for an attempt that waits
+				b.wantIDs(p, "1", "2")
+				if n := b.ledger.settles() - asked; n != 0 {
+					t.Errorf("the ledger was asked to settle %d times", n)
+				}
+				if s := b.status().Plugins[0]; s.InFlight != 0 || s.Handled != before.Handled || s.Died != before.Died || s.Retried != before.Retried {
+					t.Errorf("before %+v, after %+v", before, s)
+				}
+			})
+		})
+	}
+}
