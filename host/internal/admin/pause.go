@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// PauseOrder says what to pause, or to resume: a plugin, one device of a plugin, or a session.
+// PauseOrder says what to pause, or to resume: a plugin, one device or one lane of a plugin, or
+// a session.
 type PauseOrder struct {
 	Plugin   string `json:"plugin,omitempty"`
 	Device   string `json:"device,omitempty"`   // only what is this device's at the plugin; its whole token, and to resume also the shortened one
+	Lane     string `json:"lane,omitempty"`     // only what has this ordering key at the plugin; to resume also the shortened one
 	Session  string `json:"session,omitempty"`  // this session; with a device: the one that it belongs to
 	Intake   bool   `json:"intake,omitempty"`   // of the session, only what comes in
 	Delivery bool   `json:"delivery,omitempty"` // of the session, only what goes out; neither: both
@@ -24,6 +26,10 @@ func (o PauseOrder) Check() error {
 		return errors.New("say what: a plugin, or a session")
 	case o.Plugin == "" && o.Device != "":
 		return errors.New("a device is paused at one plugin: say which")
+	case o.Plugin == "" && o.Lane != "":
+		return errors.New("a lane is paused at one plugin: say which")
+	case o.Lane != "" && (o.Device != "" || o.Session != ""):
+		return errors.New("a lane by an ordering key is of all devices and sessions: leave those out")
 	case o.Plugin != "" && (o.Intake || o.Delivery):
 		return errors.New("intake and delivery are of a session, not of a plugin")
 	case o.Plugin != "" && o.Session != "" && o.Device == "":
@@ -36,6 +42,7 @@ func (o PauseOrder) Check() error {
 type Pause struct {
 	Plugin   string    `json:"plugin,omitempty"`
 	Device   string    `json:"device,omitempty"` // shortened
+	Lane     string    `json:"lane,omitempty"`   // its ordering key, shortened
 	Session  string    `json:"session,omitempty"`
 	SenderID string    `json:"sender_id,omitempty"`
 	Part     string    `json:"part,omitempty"` // of a session: intake or delivery
@@ -55,6 +62,8 @@ func (p Pause) Sentence(now time.Time) string {
 		what = fmt.Sprintf("the intake of session %q is paused%s: nothing that comes is stored or acked, and it comes again", p.Session, since)
 	case p.Part == "delivery":
 		what = fmt.Sprintf("the delivery of session %q is paused%s: its downstreams wait, and expire", p.Session, since)
+	case p.Lane != "":
+		what = fmt.Sprintf("lane %q is paused at plugin %q%s, and its messages wait", p.Lane, p.Plugin, since)
 	case p.Device != "":
 		what = fmt.Sprintf("device %q is paused at plugin %q%s, and its messages wait", p.Device, p.Plugin, since)
 	}
@@ -91,11 +100,13 @@ func (a api) pauseBy(verb string, do func(context.Context, PauseOrder) error) ht
 	}
 }
 
-// what is paused or resumed, without the device's token.
+// what is paused or resumed, without the device's token and the ordering key.
 func (o PauseOrder) what() string {
 	switch {
 	case o.Device != "":
 		return "a device of plugin " + o.Plugin
+	case o.Lane != "":
+		return "a lane of plugin " + o.Plugin
 	case o.Plugin != "":
 		return "plugin " + o.Plugin
 	case o.Intake && !o.Delivery:

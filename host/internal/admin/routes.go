@@ -82,7 +82,7 @@ func (a api) routes() []route {
 		on("POST /v1/dead/import", Admin, "Makes exported letters dead letters again.", a.importDead).takes(ImportOrder{}).answers(Imported{}),
 		on("POST /v1/dead/replay", Operate, "Puts dead letters back at the end of their lanes.", a.replay).takes(order{}).answers(Ordered{}),
 		on("POST /v1/dead/delete", Admin, "Removes dead letters for good.", a.deleteDead).takes(order{}).answers(Ordered{}),
-		on("GET /v1/state", Read, "Lists which plugins have state.", a.stateOwners).answers(StateOwners{}),
+		on("GET /v1/state", Read, "Lists which plugins have state.", a.stateOwners).asks(after).answers(StateOwners{}),
 		on("GET /v1/state/{plugin}", Admin, "Lists a plugin's state, or gives one key of it.", a.state).
 			asks(text("key", "only this key"), text("prefix", "only keys that begin so"), after, limitParameter).answers(oneOf{StatePage{}, StateItem{}}),
 		on("POST /v1/state/{plugin}/delete", Admin, "Deletes keys of a plugin's state.", a.deleteState).takes(StateOrder{}).answers(done{}),
@@ -96,7 +96,7 @@ func (a api) routes() []route {
 		on("GET /v1/retries", Read, "Lists events that wait for their next attempt.", a.retries).asks(text("plugin", "only this plugin's"), limitParameter).answers(RetryPage{}),
 		on("POST /v1/retries/now", Operate, "Tries waiting events now.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
 		on("GET /v1/pauses", Read, "Lists what is paused.", a.pauses).answers(PausePage{}),
-		on("POST /v1/pauses", Operate, "Pauses a plugin, a device at a plugin, or a session.", a.pauseBy("paused", a.PauseBy)).takes(PauseOrder{}).answers(done{}),
+		on("POST /v1/pauses", Operate, "Pauses a plugin, a device or a lane at a plugin, or a session.", a.pauseBy("paused", a.PauseBy)).takes(PauseOrder{}).answers(done{}),
 		on("POST /v1/pauses/resume", Operate, "Ends such a pause.", a.pauseBy("resumed", a.ResumeBy)).takes(PauseOrder{}).answers(done{}),
 		on("POST /v1/plugins/{name}/pause", Operate, "Gives a plugin no more events.", a.plugin("paused", a.Pause)).answers(done{}),
 		on("POST /v1/plugins/{name}/resume", Operate, "Gives it events again.", a.plugin("resumed", a.Resume)).answers(done{}),

@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/route"
 	"balhost/host/internal/status"
 )
 
@@ -86,6 +87,9 @@ func (h *host) pause(ctx context.Context, o admin.PauseOrder) error {
 	switch {
 	case o.Session != "" && o.Plugin == "":
 		return h.pauseSession(ctx, o, time.Now())
+	case o.Lane != "":
+		lane := dispatch.NamedLane{Hashes: route.Named(o.Lane), Brief: plain.Line(o.Lane, maxLane)}
+		return h.known(func(ctx context.Context, name string) error { return h.dispatch.PauseLane(ctx, name, lane) })(ctx, o.Plugin)
 	case o.Device == "":
 		return h.known(h.dispatch.Pause)(ctx, o.Plugin)
 	}
@@ -101,6 +105,8 @@ func (h *host) resume(ctx context.Context, o admin.PauseOrder) error {
 	switch {
 	case o.Session != "" && o.Plugin == "":
 		return h.pauseSession(ctx, o, time.Time{})
+	case o.Lane != "":
+		return h.resumeLane(ctx, o)
 	case o.Device == "":
 		return h.known(h.dispatch.Resume)(ctx, o.Plugin)
 	}
@@ -122,6 +128,32 @@ func (h *host) resume(ctx context.Context, o admin.PauseOrder) error {
 	}
 	if !found {
 		return entry.NoSuch("no such device of plugin %q is paused; balhost pause --list shows those that are", o.Plugin)
+	}
+	return nil
+}
+
+// maxLane is how much of an ordering key people are shown, in bytes.
+const maxLane = 64
+
+func (h *host) resumeLane(ctx context.Context, o admin.PauseOrder) error {
+	dispatched, err := h.dispatched()
+	if err != nil {
+		return err
+	}
+	named, found := route.Named(o.Lane), false
+	for _, p := range dispatched.Plugins {
+		for _, l := range p.PausedLanes {
+			if p.Name != o.Plugin || l.Lane != o.Lane && !slices.Contains(l.Hashes, named[0]) {
+				continue
+			}
+			found = true
+			if err := h.dispatch.ResumeLane(ctx, p.Name, l.Hashes); err != nil {
+				return err
+			}
+		}
+	}
+	if !found {
+		return entry.NoSuch("no such lane of plugin %q is paused; balhost pause --list shows those that are", o.Plugin)
 	}
 	return nil
 }
@@ -216,7 +248,12 @@ func (h *host) pausedSessions() (all []admin.Pause) {
 	return all
 }
 
-// pausedPlugins are those of plugins and of their devices.
+// resumeLane is the command that resumes a lane.
+func resumeLane(plugin, lane string) string {
+	return fmt.Sprintf("balhost resume %s --lane '%s'", plugin, strings.ReplaceAll(plain.Text(lane), "'", `'\''`))
+}
+
+// pausedPlugins are those of plugins, and of their devices and lanes.
 func pausedPlugins(s dispatch.Status, labels entry.Senders) (all []admin.Pause) {
 	for _, p := range s.Plugins {
 		if p.Paused {
@@ -226,6 +263,9 @@ func pausedPlugins(s dispatch.Status, labels entry.Senders) (all []admin.Pause) 
 		for _, d := range devices {
 			all = append(all, admin.Pause{Plugin: p.Name, Device: d.Device, Session: labels.Name(d.Session), SenderID: d.Session, Since: d.Since,
 				Resume: fmt.Sprintf("balhost resume %s --device %s", p.Name, d.Device)})
+		}
+		for _, l := range p.PausedLanes {
+			all = append(all, admin.Pause{Plugin: p.Name, Lane: l.Lane, Since: l.Since, Resume: resumeLane(p.Name, l.Lane)})
 		}
 	}
 	return all

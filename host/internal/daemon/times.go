@@ -41,6 +41,9 @@ func tellTimes(st *admin.Status, now time.Time) {
 		for j := range p.PausedDevices {
 			times = append(times, &p.PausedDevices[j].Since)
 		}
+		for j := range p.PausedLanes {
+			times = append(times, &p.PausedLanes[j].Since)
+		}
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started, &p.StuckHandlers[j].GivenUp)
 		}

@@ -20,6 +20,8 @@ func (h *host) waits(ctx context.Context, t *entry.Trace) (*admin.Wait, error) {
 	var err error
 	if t.Kind == 0 {
 		w, err = h.downstreamWaits(t)
+	} else if t.ID == "" {
+		w = admin.Wait{For: admin.WaitTime, Until: t.Due, Detail: "the time for which it is set"}
 	} else {
 		w, err = h.eventWaits(ctx, t)
 	}
@@ -62,6 +64,8 @@ func (h *host) eventWaits(ctx context.Context, t *entry.Trace) (w admin.Wait, er
 		w = admin.Wait{For: admin.WaitPause, Since: s.Since, Detail: name + " is paused", Try: []string{"balhost resume " + name}}
 		if s.Device != "" {
 			w.Detail, w.Try[0] = "its device is paused at "+name, w.Try[0]+" --device "+plain.Text(s.Device)
+		} else if s.Lane != "" {
+			w.Detail, w.Try[0] = "its lane is paused at "+name, resumeLane(name, s.Lane)
 		}
 	case dispatch.NoProcess:
 		w = h.pluginDown(name)

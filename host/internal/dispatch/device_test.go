@@ -125,13 +125,83 @@ func TestPausedDeviceTakesNoRoom(t *testing.T) {
 
 func TestPausedDevicesAreFew(t *testing.T) {
 	booted(t, func(b *bench) {
-		for i := range maxDevices {
+		for i := range maxPaused {
 			if err := b.d.PauseDevice(b.Context(), "echo", deviceOf(fmt.Sprint("d", i))); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := b.d.PauseDevice(b.Context(), "echo", deviceOf("one more")); !errors.Is(err, entry.ErrMany) {
 			t.Error(err)
+		}
+	})
+}
+
+// P5: what has a paused ordering key waits, whatever its device is, over a restart and with
+// its timers; all else goes on. Afterwards it comes in its order.
+func TestPausedLaneWaits(t *testing.T) {
+	ledger := newLedger()
+	keyed, err := route.ParseOrder("key:data.v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered := func(f *instance.Facts) { f.Order = keyed }
+	lobby := NamedLane{Hashes: route.Named("lobby"), Brief: "lobby"}
+	start(t, ledger, func(b *bench) {
+		b.d.Booted()
+		p := b.echo(done, ordered)
+		b.wantIDs(p)
+		if err := b.d.PauseLane(b.Context(), "echo", lobby); err != nil {
+			t.Fatal(err)
+		}
+		b.upstreams("anna", "lobby", "attic")
+		b.upstreams("ben", "lobby")
+		b.ledger.timer("echo", "wake", entry.Lane{Kind: entry.Upstream, Hash: hash("anna"), Key: lobby.Hashes[0]})
+		b.wantIDs(p, "attic")
+		first, second := b.ledger.Events(0, 9)[0], b.ledger.Events(0, 9)[1]
+		for _, e := range []entry.Event{first, second} {
+			if s, err := b.d.Standing(b.Context(), e); err != nil || s.For != Paused || s.Lane != "lobby" || s.Since.IsZero() {
+				t.Errorf("%+v, %v", s, err)
+			}
+		}
+	})
+	start(t, ledger, func(b *bench) {
+		b.d.Booted()
+		p := b.echo(done, ordered)
+		b.upstreams("ben", "roof")
+		b.wantIDs(p, "roof")
+		if s := b.status().Plugins[0]; len(s.PausedLanes) != 1 || s.PausedLanes[0].Lane != "lobby" || s.PausedLanes[0].Since.IsZero() || s.Pending != 3 {
+			t.Errorf("%+v", s.Work)
+		}
+		if err := b.d.ResumeLane(b.Context(), "echo", lobby.Hashes); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := b.ledger.ends(); len(got) != 5 || b.ledger.pending() != 0 || got[2].Seq > got[3].Seq || got[3].Seq > got[4].Seq {
+			t.Errorf("%+v", got)
+		}
+		if s := b.status().Plugins[0]; len(s.PausedLanes) != 0 {
+			t.Errorf("%+v", s.Work)
+		}
+	})
+}
+
+// A number is a key, too; a plugin without ordering keys has no such lanes; and there is an
+// end to how many are paused.
+func TestPauseOfLanesHasLimits(t *testing.T) {
+	booted(t, func(b *bench) {
+		b.echo(done)
+		synctest.Wait()
+		err := b.d.PauseLane(b.Context(), "echo", NamedLane{Hashes: route.Named("17"), Brief: "17"})
+		if !errors.Is(err, entry.ErrUnknown) {
+			t.Errorf("by device: %v", err)
+		}
+		for i := range maxPaused {
+			if err := b.d.PauseLane(b.Context(), "later", NamedLane{Hashes: route.Named(fmt.Sprint("room-", i)), Brief: "room"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.d.PauseLane(b.Context(), "later", NamedLane{Hashes: route.Named("17")}); !errors.Is(err, entry.ErrMany) {
+			t.Errorf("one more: %v", err)
 		}
 	})
 }

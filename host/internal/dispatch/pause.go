@@ -31,8 +31,12 @@ type pausedSince struct {
 func (d *Dispatcher) readPause(p *plugin) {
 	value, _, err := d.o.Ledger.Get(entry.HostState, pausedKey(p.name))
 	var devices map[uint64]pausedDevice
+	var lanes map[uint64]pausedLane
 	if err == nil {
-		devices, err = d.readDevices(p.name)
+		devices, err = readPaused[pausedDevice](d, devicesOf(p.name))
+	}
+	if err == nil {
+		lanes, err = readPaused[pausedLane](d, lanesOf(p.name))
 	}
 	switch {
 	case err != nil && p.unread == nil:
@@ -43,8 +47,8 @@ func (d *Dispatcher) readPause(p *plugin) {
 	var since pausedSince
 	_ = json.Unmarshal(value, &since) // of a version before, it has no time
 	p.paused, p.pausedSince, p.unread = value != nil || err != nil, since.Since, err
-	if err == nil && (len(devices) > 0 || len(p.devices) > 0) {
-		p.devices = devices
+	if err == nil && len(devices)+len(p.devices)+len(lanes)+len(p.pausedLanes) > 0 {
+		p.devices, p.pausedLanes = devices, lanes
 		d.unload(p)
 	}
 }
@@ -55,7 +59,7 @@ func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
 	if on {
 		write.Value = asJSON(pausedSince{now})
 	}
-	return d.store(ctx, write, func(d *Dispatcher) {
+	return d.store(ctx, []entry.Write{write}, func(d *Dispatcher) {
 		p := d.plugin(name)
 		if !p.paused || !on {
 			p.pausedSince = now
@@ -66,9 +70,9 @@ func (d *Dispatcher) pause(ctx context.Context, name string, on bool) error {
 
 // store writes to the host's state. then comes in Run once that is stored, whether anybody
 // waits for the answer or not.
-func (d *Dispatcher) store(ctx context.Context, w entry.Write, then func(*Dispatcher)) error {
+func (d *Dispatcher) store(ctx context.Context, all []entry.Write, then func(*Dispatcher)) error {
 	answer := make(chan error, 1)
-	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: []entry.Write{w}}, func(err error) {
+	d.o.Ledger.Update(entry.HostState, entry.Changes{Writes: all}, func(err error) {
 		if err != nil {
 			answer <- err
 			return
@@ -86,8 +90,8 @@ func asJSON(v any) json.RawMessage {
 	return text
 }
 
-// maxDevices is how many devices of a plugin may be paused.
-const maxDevices = 100
+// maxPaused is how many devices of a plugin may be paused, and how many lanes.
+const maxPaused = 100
 
 // pausedDevice is one device whose events wait at one plugin.
 type pausedDevice struct {
@@ -108,18 +112,11 @@ type Device struct {
 // waits as soon as its next event is one of these, whatever the plugin's order is. A
 // handler that runs goes on. The error is the ledger's, or says that there are too many.
 func (d *Dispatcher) PauseDevice(ctx context.Context, name string, device Device) error {
-	var full bool
-	if err := d.ask(ctx, func(d *Dispatcher) error {
-		full = len(d.plugin(name).devices) >= maxDevices
-		return nil
-	}); err != nil {
+	if err := d.roomFor(ctx, name, "devices", func(p *plugin) int { return len(p.devices) }); err != nil {
 		return err
 	}
-	if full {
-		return fmt.Errorf("%d devices of plugin %s are paused already, which is the most: %w", maxDevices, name, entry.ErrMany)
-	}
 	paused := pausedDevice{device.Brief, device.Session, time.Now()}
-	return d.store(ctx, entry.Write{Key: deviceKey(name, device.Hash), Value: asJSON(paused)}, func(d *Dispatcher) {
+	return d.store(ctx, []entry.Write{{Key: deviceKey(name, device.Hash), Value: asJSON(paused)}}, func(d *Dispatcher) {
 		p := d.plugin(name)
 		if p.devices == nil {
 			p.devices = map[uint64]pausedDevice{}
@@ -131,7 +128,7 @@ func (d *Dispatcher) PauseDevice(ctx context.Context, name string, device Device
 
 // ResumeDevice undoes PauseDevice.
 func (d *Dispatcher) ResumeDevice(ctx context.Context, name string, hash uint64) error {
-	return d.store(ctx, entry.Write{Key: deviceKey(name, hash)}, func(d *Dispatcher) {
+	return d.store(ctx, []entry.Write{{Key: deviceKey(name, hash)}}, func(d *Dispatcher) {
 		p := d.plugin(name)
 		delete(p.devices, hash)
 		d.unload(p)
@@ -142,19 +139,31 @@ func deviceKey(name string, hash uint64) string { return fmt.Sprintf("%s%016x", 
 
 func devicesOf(name string) string { return "device/" + name + "/" }
 
-// readDevices reads which devices of a plugin are paused.
-func (d *Dispatcher) readDevices(name string) (map[uint64]pausedDevice, error) {
-	got, err := d.o.Ledger.List(entry.HostState, entry.Span{Prefix: devicesOf(name), Keys: 2 * maxDevices, Bytes: 1 << 20})
+// roomFor is an error if a plugin has as many paused things as it may have.
+func (d *Dispatcher) roomFor(ctx context.Context, name, what string, has func(*plugin) int) error {
+	full := false
+	if err := d.ask(ctx, func(d *Dispatcher) error { full = has(d.plugin(name)) >= maxPaused; return nil }); err != nil {
+		return err
+	}
+	if full {
+		return fmt.Errorf("%d %s of plugin %s are paused already, which is the most: %w", maxPaused, what, name, entry.ErrMany)
+	}
+	return nil
+}
+
+// readPaused reads what of a plugin is paused, by the hash at the end of the key.
+func readPaused[T any](d *Dispatcher, prefix string) (map[uint64]T, error) {
+	got, err := d.o.Ledger.List(entry.HostState, entry.Span{Prefix: prefix, Keys: 3 * maxPaused, Bytes: 1 << 20})
 	if err != nil || len(got.Items) == 0 {
 		return nil, err
 	}
-	all := map[uint64]pausedDevice{}
+	all := map[uint64]T{}
 	for _, it := range got.Items {
-		hash, err := strconv.ParseUint(strings.TrimPrefix(it.Key, devicesOf(name)), 16, 64)
+		hash, err := strconv.ParseUint(strings.TrimPrefix(it.Key, prefix), 16, 64)
 		if err != nil {
 			return nil, fmt.Errorf("key %q of the host's state: %w", it.Key, err)
 		}
-		var paused pausedDevice
+		var paused T
 		if err := json.Unmarshal(it.Value, &paused); err != nil {
 			return nil, fmt.Errorf("key %q of the host's state: %w", it.Key, err)
 		}
@@ -163,8 +172,11 @@ func (d *Dispatcher) readDevices(name string) (map[uint64]pausedDevice, error) {
 	return all, nil
 }
 
-// holds reports whether a lane's head is of a paused device.
+// holds reports whether a lane is paused, or its head is of a paused device.
 func (p *plugin) holds(l *lane) bool {
+	if _, held := p.heldLane(l.key); held && l.shared {
+		return true
+	}
 	if len(p.devices) == 0 {
 		return false
 	}

@@ -24,7 +24,8 @@ type plugin struct {
 	paused      bool
 	pausedSince time.Time               // zero: a version before, which did not store it
 	devices     map[uint64]pausedDevice // whose events wait, by entry.DeviceHash
-	parked      map[*lane]bool          // lanes whose heads are of these
+	pausedLanes map[uint64]pausedLane   // by the hash of their key
+	parked      map[*lane]bool          // these lanes, and those whose heads are of these devices
 	unread      error                   // why nobody can say whether it is paused, so that it is; nil: that is known
 
 	order        route.Order       // that the lanes were made by

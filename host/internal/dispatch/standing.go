@@ -12,7 +12,8 @@ type Standing struct {
 	For     Reason
 	Plugin  string        // whose it is; "": nobody's
 	Version string        // Handler, Hung: of the plugin that has it
-	Device  string        // Paused: the device that is, shortened; "": all of the plugin is
+	Device  string        // Paused: the device that is, shortened
+	Lane    string        // Paused: the lane that is, shortened; neither: all of the plugin is
 	Since   time.Time     // Handler, Hung: when it was handed out. Claim: since nobody claims it. Paused: since it is
 	Limit   time.Duration // Handler, Hung: the time that its handler has; 0: no limit
 	Until   time.Time     // Due: its next attempt
@@ -31,7 +32,7 @@ const (
 	Committed               // what its handler did is on its way to the disk
 	Boot                    // the plugins are being started
 	Claim                   // no plugin claims its category
-	Paused                  // its plugin is paused, or its device at the plugin
+	Paused                  // its plugin is paused, or its device or its lane at the plugin
 	NoProcess               // its plugin does not run
 	Lane                    // another event of its lane goes first
 	Due                     // it waits for its next attempt
@@ -90,6 +91,12 @@ func (d *Dispatcher) standing(e entry.Event, now time.Time) Standing {
 		if held, ok := p.held(&e); ok {
 			s.For, s.Device, s.Since = Paused, held.Device, held.Since
 			return s
+		}
+		if key, shared := d.laneOf(p, e); shared {
+			if held, ok := p.heldLane(key); ok {
+				s.For, s.Lane, s.Since = Paused, held.Lane, held.Since
+				return s
+			}
 		}
 		d.inLane(p, e, now, &s)
 	}

@@ -53,7 +53,7 @@ func (d *Dispatcher) status() Status {
 		took := p.took.Summary(now)
 		st := PluginStatus{Name: name, Work: status.Work{
 			HandlingP50: took.P50.Seconds() * 1000, HandlingP99: took.P99.Seconds() * 1000,
-			Paused: p.paused, PausedSince: p.pausedSinceNow(), PausedDevices: p.pausedDevices(), Order: p.order.String(), Lost: lost[name], LostTo: to[name],
+			Paused: p.paused, PausedSince: p.pausedSinceNow(), PausedDevices: p.pausedDevices(), PausedLanes: p.lanesPaused(), Order: p.order.String(), Lost: lost[name], LostTo: to[name],
 			Pending: pending[name], Lanes: len(p.lanes), Suspects: p.trials.len(),
 			LastFailure: p.failure, LastFailureAt: p.failedAt,
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,

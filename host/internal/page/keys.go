@@ -10,7 +10,7 @@ import (
 
 // ownersPage is who has state.
 func (p *Pages) stateOwners(w http.ResponseWriter, r *http.Request) {
-	owners, err := p.StateOwners(r.Context())
+	owners, err := p.StateOwners(r.URL.Query().Get("after"))
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -79,8 +79,8 @@ func (h *host) functions() admin.Functions {
 			h.note("cancel %v", ids)
 			return admin.Ordered{Done: len(ids)}, nil
 		},
-		StateOwners: func(context.Context) ([]entry.StateOwner, error) {
-			return []entry.StateOwner{{Plugin: "chat", Keys: 2, Bytes: 99}}, nil
+		StateOwners: func(string) (entry.StateOwners, error) {
+			return entry.StateOwners{Owners: []entry.StateOwner{{Plugin: "chat", Keys: 2, Bytes: 99, More: true}}, Next: "chat"}, nil
 		},
 		State: func(string, entry.Span) (entry.Listing, error) {
 			return entry.Listing{Items: []entry.Item{{Key: hostile, Value: []byte(`{"a":"<b>"}`)}}}, nil
@@ -313,8 +313,8 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 		{"/plugins/plugin-0/rollback", url.Values{}, "rollback plugin-0", "plugin-0 is rolled back", "/"},
 		{"/plugins/plugin-0/log-level", url.Values{"level": {"debug"}}, "level plugin-0 debug", "another level", "/"},
 		{"/reload", url.Values{"plugin": {"plugin-0"}, "force": {"yes"}}, "reload {Plugin:plugin-0 Force:true}", "session main has another address", "/"},
-		{"/pauses", url.Values{"session": {"main"}, "part": {"intake"}, "back": {"/pauses"}}, "pause {Plugin: Device: Session:main Intake:true Delivery:false}", "the intake of session main is paused", "/pauses"},
-		{"/pauses/resume", url.Values{"plugin": {"chat"}, "device": {"d"}}, "resume {Plugin:chat Device:d Session: Intake:false Delivery:false}", "a device at plugin chat goes on", "/"},
+		{"/pauses", url.Values{"session": {"main"}, "part": {"intake"}, "back": {"/pauses"}}, "pause {Plugin: Device: Lane: Session:main Intake:true Delivery:false}", "the intake of session main is paused", "/pauses"},
+		{"/pauses/resume", url.Values{"plugin": {"chat"}, "device": {"d"}}, "resume {Plugin:chat Device:d Lane: Session: Intake:false Delivery:false}", "a device at plugin chat goes on", "/"},
 		{"/stuck/give-up", url.Values{"id": {"E1"}, "replay": {"yes"}}, "give up {ID:E1 Replay:true}", "now the last of its lane", "/"},
 		{"/dead/replay", url.Values{"id": {"01J0", "01J1"}, "back": {"/dead?after=01"}}, "replay [01J0 01J1]", "2 dead letters replayed", "/dead?after=01"},
 		{"/dead/delete", url.Values{"id": {"01J0"}}, "delete [01J0]", "1 dead letter deleted", "/"},

@@ -45,18 +45,20 @@ func (p *Pages) resumeBy(r *http.Request) (told, error) {
 // pauseOrder is what a form names.
 func pauseOrder(r *http.Request) (o admin.PauseOrder, err error) {
 	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
-	o = admin.PauseOrder{Plugin: text("plugin"), Device: text("device"), Session: text("session"), Intake: text("part") == "intake", Delivery: text("part") == "delivery"}
+	o = admin.PauseOrder{Plugin: text("plugin"), Device: text("device"), Lane: text("lane"), Session: text("session"), Intake: text("part") == "intake", Delivery: text("part") == "delivery"}
 	if err := o.Check(); err != nil {
 		return o, wrong(err.Error())
 	}
 	return o, nil
 }
 
-// pausedName names what an order is about, without its device.
+// pausedName names what an order is about, without its device and lane.
 func pausedName(o admin.PauseOrder) string {
 	switch {
 	case o.Device != "":
 		return "a device at plugin " + o.Plugin
+	case o.Lane != "":
+		return "a lane at plugin " + o.Plugin
 	case o.Plugin != "":
 		return "plugin " + o.Plugin
 	case o.Intake:

@@ -46,9 +46,7 @@ func (o Order) NeedsPayload() bool { return o.path != nil }
 // NeedsPayload. If the value at the path is missing or null, the lane is the device's.
 func (o Order) Lane(device uint64, payload []byte) (lane uint64, ok bool) {
 	if value := lookup(payload, o.path); value != nil {
-		h := fnv.New64a()
-		h.Write(value)
-		return h.Sum64(), true
+		return hash(value), true
 	}
 	return device, o.device
 }
@@ -60,6 +58,27 @@ func (o Order) Again(device, key uint64) (lane uint64, ok bool) {
 		return key, true
 	}
 	return device, o.device
+}
+
+// Named are the lanes that a person may mean by an ordering key, as [Order.Name] shows it:
+// that of the text, and if the text is a JSON value such as 17, that of the value too.
+func Named(key string) []uint64 {
+	values := [][]byte{[]byte("s" + key)}
+	var compact bytes.Buffer
+	if json.Compact(&compact, []byte(key)) == nil && !strings.HasPrefix(compact.String(), `"`) {
+		values = append(values, compact.Bytes())
+	}
+	var lanes []uint64
+	for _, value := range values {
+		lanes = append(lanes, hash(value))
+	}
+	return lanes
+}
+
+func hash(value []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(value)
+	return h.Sum64()
 }
 
 // lookup returns the value at path in a JSON object; nil if it is missing or null. A

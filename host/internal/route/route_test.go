@@ -95,3 +95,21 @@ func TestParseOrderErrors(t *testing.T) {
 		}
 	}
 }
+
+// What a person reads as the name of a lane names it, whatever JSON value it was.
+func TestNamedLanes(t *testing.T) {
+	order, err := ParseOrder("key:data.room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{`"lobby"`, `"17"`, `17`, `true`, `"true"`, `{"a": 1}`, `[1, 2]`, `""`, `"\u0061\"b"`, `"a b"`} {
+		payload := []byte(`{"data":{"room":` + value + `}}`)
+		lane, _ := order.Lane(1, payload)
+		if name := order.Name("", payload); !slices.Contains(Named(name), lane) {
+			t.Errorf("%s is shown as %q, and that does not name its lane", value, name)
+		}
+	}
+	if slices.Contains(Named("lobby"), Named("Lobby")[0]) || len(Named("lobby")) != 1 || len(Named("17")) != 2 {
+		t.Errorf("%v %v", Named("lobby"), Named("17"))
+	}
+}

@@ -11,6 +11,7 @@ type Work struct {
 	Paused        bool           `json:"paused"`                       // it is given no events; see balhost resume
 	PausedSince   time.Time      `json:"paused_since,omitzero"`        // absent if an older host paused it
 	PausedDevices []PausedDevice `json:"paused_devices,omitempty"`     // whose messages wait
+	PausedLanes   []PausedLane   `json:"paused_lanes,omitempty"`       // by an ordering key
 	Lost          []string       `json:"lost_categories,omitempty"`    // asked for, but another plugin has them
 	LostTo        []string       `json:"lost_categories_to,omitempty"` // the plugin that has each of these
 	Order         string         `json:"order,omitempty"`
@@ -122,6 +123,14 @@ type PausedDevice struct {
 	Session string    `json:"sender_id"` // of its session
 	Since   time.Time `json:"since"`
 	Hash    uint64    `json:"-"` // the host's own name for it
+}
+
+// PausedLane is a lane by an ordering key whose messages wait at one plugin, because a person
+// paused it.
+type PausedLane struct {
+	Lane   string    `json:"lane"` // its key, shortened
+	Since  time.Time `json:"since"`
+	Hashes []uint64  `json:"-"` // the host's own names for it
 }
 
 // StuckHandler is a handler that still runs after its time-out. Its lane waits, until a
