@@ -96,6 +96,9 @@ func printLife(out io.Writer, life admin.Life) error {
 	if !life.Upto.IsZero() {
 		p.line(0, "what came of it was searched up to %s: balhost messages --device finds later receipts and outcomes", life.Upto.Local().Format(time.DateTime))
 	}
+	if life.Cut {
+		p.line(0, "so much is pending or dead that not all was searched: balhost messages --id %s goes through the rest", life.ID)
+	}
 	p.waits(&life)
 	return p.err
 }
@@ -140,7 +143,7 @@ func latest(a, b time.Time) time.Time {
 // heading says in one line what a message is.
 func heading(r *admin.Row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %s", r.Kind, r.ID, strings.ReplaceAll(string(r.State), "_", " "))
+	fmt.Fprintf(&b, "%s: %s", strings.TrimSpace(r.Kind+" "+r.ID), strings.ReplaceAll(string(r.State), "_", " "))
 	for _, fact := range []struct{ what, is string }{
 		{"session", r.Session}, {"device", r.Device}, {"category", r.Category}, {"the device's id", ownID(r)}, {"of", ofID(r)}, {"key", r.Key}, {"plugin", r.Plugin},
 	} {
@@ -187,7 +190,7 @@ func timeOfDay(at, now time.Time) string {
 }
 
 var sentences = map[string]string{
-	admin.StepReceived: "received and on disk", admin.StepAccepted: "accepted and on disk", admin.StepMade: "became an event",
+	admin.StepReceived: "received and on disk", admin.StepAccepted: "accepted and on disk", admin.StepMade: "became an event", admin.StepSet: "set",
 	admin.StepAttempt: "attempt", admin.StepSent: "sent", admin.StepHandled: "handled", admin.StepDead: "became a dead letter",
 	admin.StepAcked: "acked", admin.StepFailed: "failed", admin.StepExpired: "expired", admin.StepCanceled: "canceled",
 }
@@ -231,7 +234,7 @@ func took(ms float64) string {
 // waits says for what the message, or something that it made, waits now, and what to do.
 func (p *lifePrinter) waits(l *admin.Life) {
 	if w := l.Waits; w != nil {
-		text := fmt.Sprintf("%s waits: %s", l.ID, w.Detail)
+		text := fmt.Sprintf("%s waits: %s", cmp.Or(l.ID, "timer "+l.Key), w.Detail)
 		if !w.Since.IsZero() {
 			text += fmt.Sprintf(", since %s (%s)", timeOfDay(w.Since, p.now), short(p.now.Sub(w.Since)))
 		}

@@ -86,7 +86,11 @@ func printStateOwners(out io.Writer, all admin.StateOwners) error {
 	}
 	t := newTable(out, "PLUGIN", "KEYS", "BYTES")
 	for _, o := range all.Owners {
-		t.row(o.Plugin, o.Keys, o.Bytes)
+		more := ""
+		if o.More {
+			more = "+" // it is not counted to the end
+		}
+		t.row(o.Plugin, fmt.Sprint(o.Keys, more), fmt.Sprint(o.Bytes, more))
 	}
 	return t.flush()
 }

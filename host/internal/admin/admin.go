@@ -65,8 +65,8 @@ type Functions struct {
 	Retries func(ctx context.Context, plugin string, max int) (RetryPage, error)
 	// RetryNow retries events now. It returns how many, and the named ids that were not waiting.
 	RetryNow func(context.Context, RetryOrder) (Ordered, error)
-	// StateOwners lists who has state, by name.
-	StateOwners func(context.Context) ([]entry.StateOwner, error)
+	// StateOwners lists who has state, by name, after that name.
+	StateOwners func(after string) (entry.StateOwners, error)
 	// State lists a plugin's state. A plugin without state has an empty one.
 	State func(plugin string, s entry.Span) (entry.Listing, error)
 	// StateValue gives one key of it.

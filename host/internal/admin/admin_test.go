@@ -93,8 +93,11 @@ func (h *host) functions() Functions {
 			h.tried = append(h.tried, o)
 			return Ordered{Done: 7}, h.fails
 		},
-		StateOwners: func(context.Context) ([]entry.StateOwner, error) {
-			return []entry.StateOwner{{Plugin: "shop", Keys: 2, Bytes: 30}}, h.fails
+		StateOwners: func(after string) (entry.StateOwners, error) {
+			if after == "" {
+				return entry.StateOwners{Owners: []entry.StateOwner{{Plugin: "shop", Keys: 2, Bytes: 30}}, Next: "shop"}, h.fails
+			}
+			return entry.StateOwners{Owners: []entry.StateOwner{{Plugin: "toys", Keys: 9, Bytes: 1, More: true}}}, h.fails
 		},
 		State: func(plugin string, s entry.Span) (entry.Listing, error) {
 			h.mu.Lock()

@@ -11,8 +11,8 @@ import (
 type Life struct {
 	Row
 	Steps []LifeStep `json:"steps,omitempty"`
-	// Made are the downstreams and timers that its handler made; of a downstream, its
-	// outcome and receipts.
+	// Made are the downstreams and timers that its handler made, also those that wait until
+	// they are due; of a downstream, its outcome and receipts.
 	Made  []Life `json:"made,omitempty"`
 	Cause *Row   `json:"cause,omitempty"` // the message whose handler made it, or the downstream of an outcome or a receipt
 	Waits *Wait  `json:"waits,omitempty"` // of a pending one
@@ -21,6 +21,7 @@ type Life struct {
 	Next    string    `json:"next,omitempty"`    // the search is not over: ask again with this as "after"
 	Upto    time.Time `json:"upto,omitzero"`     // what it has made was searched only up to this time
 	Missing int       `json:"missing,omitempty"` // downstreams of it that were not found: they may be purged by now
+	Cut     bool      `json:"cut,omitempty"`     // so much is pending or dead that more may have come of it
 	Now     time.Time `json:"now,omitzero"`      // by the host's clock
 	// Retained is how long the ledger keeps what has ended.
 	Retained float64 `json:"retained_in_seconds,omitempty"`
@@ -44,9 +45,10 @@ const (
 	StepReceived = "received" // an upstream or a receipt is on disk, so it was acked
 	StepAccepted = "accepted" // a downstream is on disk
 	StepMade     = "made"     // an outcome or a timer became an event
+	StepSet      = "set"      // a timer was set, and waits until it is due
 	StepAttempt  = "attempt"  // a handler got it, in vain
 	StepOmitted  = "omitted"  // attempts of which nothing is kept
-	StepSent     = "sent"     // a downstream was sent, in vain
+	StepSent     = "sent"     // a downstream was sent, in vain or without an answer so far
 	StepHandled  = "handled"
 	StepDead     = "dead"
 	StepAcked    = "acked"
@@ -79,7 +81,7 @@ const (
 	WaitStart     = "start"     // the host starts
 	WaitAnswer    = "answer"    // it was sent, and is not answered
 	WaitGroup     = "group"     // another downstream of its group goes first
-	WaitTime      = "time"      // its not_before
+	WaitTime      = "time"      // its not_before, or the time of a timer
 	WaitTarget    = "target"    // its target is sent too much
 	WaitRest      = "rest"      // its session is sent too much
 	WaitHalt      = "halt"      // its session's account is refused

@@ -13,7 +13,7 @@ import (
 
 // Row is one message: an event that a plugin hears of, or a downstream.
 type Row struct {
-	ID        string      `json:"id"`   // the host's id of an event; of a downstream its message id
+	ID        string      `json:"id"`   // the host's id of an event; of a downstream its message id; "" of a timer that is no event yet
 	Kind      string      `json:"kind"` // upstream, outcome, receipt, timer or downstream
 	State     entry.State `json:"state"`
 	Session   string      `json:"session,omitempty"`
@@ -24,8 +24,9 @@ type Row struct {
 	MessageID string      `json:"message_id,omitempty"` // the device's id of an upstream; of an outcome or a receipt, the downstream's
 	Key       string      `json:"key,omitempty"`        // of a timer
 	Began     time.Time   `json:"began"`                // when it was stored first
+	Sent      time.Time   `json:"sent,omitzero"`        // a downstream's: when it was sent first, if that is kept
 	Ended     time.Time   `json:"ended,omitzero"`
-	Next      time.Time   `json:"next,omitzero"` // its next attempt is not before this
+	Next      time.Time   `json:"next,omitzero"` // its next attempt is not before this; of a timer, when it is due
 	Expires   time.Time   `json:"expires,omitzero"`
 	Attempts  int         `json:"attempts"`
 	TookMS    float64     `json:"took_ms,omitempty"` // the last attempt

@@ -11,9 +11,11 @@ import (
 	"balhost/host/internal/entry"
 )
 
-// StateOwners are the plugins that have state, also those that are gone.
+// StateOwners are plugins that have state, also those that are gone, by name. Next is the
+// "after" that asks for the next page; "" on the last one.
 type StateOwners struct {
 	Owners []entry.StateOwner `json:"owners"`
+	Next   string             `json:"next,omitempty"`
 }
 
 // StatePage is a part of a plugin's state, in the order of the keys' bytes. Next is the "after"
@@ -37,8 +39,9 @@ type StateOrder struct {
 }
 
 func (a api) stateOwners(w http.ResponseWriter, r *http.Request) {
-	owners, err := a.StateOwners(r.Context())
-	a.answer(w, r, StateOwners{Owners: notNull(owners)}, err)
+	got, err := a.StateOwners(r.URL.Query().Get("after"))
+	got.Owners = notNull(got.Owners)
+	a.answer(w, r, StateOwners(got), err)
 }
 
 // state answers with a page, or with one key if the query names it.
@@ -80,9 +83,15 @@ func (a api) deleteState(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, done{Done: n}, err)
 }
 
-// StateOwners lists the plugins that have state.
-func (c *Client) StateOwners(ctx context.Context) (StateOwners, error) {
-	return ask[StateOwners](ctx, c, http.MethodGet, "/v1/state", nil)
+// StateOwners lists all plugins that have state.
+func (c *Client) StateOwners(ctx context.Context) (all StateOwners, err error) {
+	for next := ""; ; {
+		page, err := ask[StateOwners](ctx, c, http.MethodGet, "/v1/state?"+url.Values{"after": {next}}.Encode(), nil)
+		all.Owners = append(all.Owners, page.Owners...)
+		if next = page.Next; err != nil || next == "" {
+			return all, err
+		}
+	}
 }
 
 // State gives at most limit keys of a plugin that begin with prefix and are greater than after.

@@ -13,7 +13,7 @@ func TestState(t *testing.T) {
 	s := serve(t, h, Options{})
 	c := client(t, s, "")
 	owners, err := c.StateOwners(t.Context())
-	if err != nil || len(owners.Owners) != 1 || owners.Owners[0] != (entry.StateOwner{Plugin: "shop", Keys: 2, Bytes: 30}) {
+	if err != nil || len(owners.Owners) != 2 || owners.Owners[0] != (entry.StateOwner{Plugin: "shop", Keys: 2, Bytes: 30}) || !owners.Owners[1].More {
 		t.Errorf("owners %v: %v", owners, err)
 	}
 	page, err := c.State(t.Context(), "shop", "a&b", "a&c", 7)

@@ -185,7 +185,7 @@ func (h *host) tellLife(ctx context.Context, t *entry.Trace, q admin.LifeQuery, 
 	if err != nil {
 		return life, err
 	}
-	told.Now, told.Retained, told.Upto, told.Missing = life.Now, life.Retained, f.upto, f.missing
+	told.Now, told.Retained, told.Upto, told.Missing, told.Cut = life.Now, life.Retained, f.upto, f.missing, f.cut
 	told.Cause, err = h.cause(t, q)
 	return told, err
 }
@@ -223,13 +223,17 @@ type family struct {
 	adds    func(*entry.Trace)      // see host.adds
 	order   []*entry.Trace          // in the order in which they were found
 	upto    time.Time
+	cut     bool // a search for what is pending or dead has not gone through all
 	missing int
 }
 
 // memberKey names a message: ids of downstreams are unique in a session only.
 func memberKey(t *entry.Trace) string {
-	if t.Kind == 0 {
+	switch {
+	case t.Kind == 0:
 		return t.Session + "\x00" + t.ID
+	case t.ID == "": // a timer that is no event yet
+		return t.Plugin + "\x00" + t.MessageID + "\x00"
 	}
 	return t.ID
 }
@@ -308,46 +312,80 @@ func (f *family) gatherPending() error {
 		if i >= 0 {
 			t = f.order[i]
 		}
-		if err := f.gatherOf(t); err != nil {
+		if err := f.gatherMade(t); err != nil {
 			return err
 		}
 	}
+	return f.gatherEvents()
+}
+
+// gatherMade finds the pending downstreams that an event's handler made.
+func (f *family) gatherMade(t *entry.Trace) error {
+	if t.Kind == 0 {
+		return nil
+	}
+	missing := t.Made
+	for seq := t.MadeFrom; t.Made > 0 && seq <= t.MadeTo && seq < t.MadeFrom+maxFamily; seq++ {
+		switch made, err := f.host.pendingSent(seq); {
+		case err == nil && made.Cause == t.ID:
+			f.add(made)
+		case err != nil && !errors.Is(err, entry.ErrUnknown):
+			return err
+		}
+	}
+	for _, other := range f.order {
+		if other.Kind == 0 && other.Cause == t.ID {
+			missing--
+		}
+	}
+	f.missing += max(0, missing)
 	return nil
 }
 
-// gatherOf finds what is pending or dead of what came of one message.
-func (f *family) gatherOf(t *entry.Trace) error {
-	if t.Kind != 0 {
-		missing := t.Made
-		for seq := t.MadeFrom; t.Made > 0 && seq <= t.MadeTo && seq < t.MadeFrom+maxFamily; seq++ {
-			switch made, err := f.host.pendingSent(seq); {
-			case err == nil && made.Cause == t.ID:
-				f.add(made)
-			case err != nil && !errors.Is(err, entry.ErrUnknown):
-				return err
-			}
+// gatherEvents finds what is pending or dead and is told by what has ended, or was made by
+// it: outcomes, receipts and timers. Each is one search for all.
+func (f *family) gatherEvents() error {
+	s := entry.Search{Most: maxFamily}
+	ended := map[string]*entry.Trace{}
+	timers := false
+	for _, t := range append([]*entry.Trace{f.root}, f.order...) {
+		if t.State.Pending() || t.Kind != 0 && !t.Open {
+			continue
 		}
-		for _, other := range f.order {
-			if other.Kind == 0 && other.Cause == t.ID {
-				missing--
-			}
+		ended[memberKey(t)] = t
+		timers = timers || t.Kind != 0
+		if came := t.Began.Add(-time.Minute); s.Came.IsZero() || came.Before(s.Came) {
+			s.Came = came
 		}
-		f.missing += max(0, missing)
+	}
+	if len(ended) == 0 {
 		return nil
 	}
-	if t.State.Pending() {
-		return nil
-	}
-	s := entry.Search{Kinds: []entry.Kind{entry.Outcome, entry.Receipt}, Session: t.Session, ID: t.ID, Most: maxMatches}
+	s.Asked = func(t *entry.Trace) bool { return ended[parentKey(t)] != nil }
+	s.Kinds = []entry.Kind{entry.Outcome, entry.Receipt, entry.Timer}
 	pending, err := f.host.ledger.Pending(false, s, 0)
 	if err != nil {
 		return err
 	}
 	dead, err := f.host.ledger.DeadTraces(s, "")
-	for _, came := range slices.Concat(pending.Traces, dead.Traces) {
+	if err != nil {
+		return err
+	}
+	var waiting entry.Found
+	if timers {
+		if waiting, err = f.host.ledger.WaitingTimers(s); err != nil {
+			return err
+		}
+		for i := range waiting.Traces {
+			t := &waiting.Traces[i]
+			t.Began = ended[parentKey(t)].Ended // one commit has set it, and ended its cause
+		}
+	}
+	for _, came := range slices.Concat(pending.Traces, dead.Traces, waiting.Traces) {
 		f.add(came)
 	}
-	return err
+	f.cut = pending.More || dead.More || waiting.More
+	return nil
 }
 
 // tell makes the life of a member, with those that came of it, in the order in which they
@@ -382,7 +420,9 @@ func steps(t *entry.Trace) (all []admin.LifeStep) {
 	case 0:
 		first.What = admin.StepAccepted
 	case entry.Outcome, entry.Timer:
-		first.What = admin.StepMade
+		if first.What = admin.StepMade; t.ID == "" {
+			first.What = admin.StepSet
+		}
 	}
 	all = append(all, first)
 	tried := admin.StepAttempt
@@ -399,6 +439,12 @@ func steps(t *entry.Trace) (all []admin.LifeStep) {
 	}
 	if t.State.Pending() && len(t.Tries) == 0 && t.Attempts > 0 {
 		all = append(all, admin.LifeStep{What: admin.StepOmitted, Detail: fmt.Sprintf("%d attempts of which nothing is kept", t.Attempts), Error: t.Error})
+	}
+	if t.State.Pending() && t.Last.Number > number+1 || t.Kind == 0 && !t.State.Pending() && t.Last.Number > number+1 {
+		all = append(all, admin.LifeStep{What: admin.StepOmitted, Detail: fmt.Sprintf("it was sent %s without an answer, because its connections ended", times(t.Last.Number-number-1))})
+	}
+	if t.State.Pending() && !t.Last.Began.IsZero() {
+		all = append(all, attempt(admin.StepSent, t.Last))
 	}
 	if t.State.Pending() {
 		return all

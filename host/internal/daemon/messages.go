@@ -101,9 +101,21 @@ func (h *host) adds(ctx context.Context) (func(*entry.Trace), error) {
 
 // sent notes that a pending downstream was sent and is not answered.
 func (h *host) sent(t *entry.Trace) {
-	if h.outbox.InFlight(t.Seq) {
-		t.State = entry.StateInFlight
+	if sent, inFlight := h.outbox.InFlight(t.Seq); inFlight {
+		t.State, t.Last = entry.StateInFlight, sent
 	}
+}
+
+// sentFirst is when a downstream was sent for the first time; zero: it was not, or nothing
+// is kept of that, because its connection ended before an answer.
+// Weak: of one that was not answered before the host was restarted, it is the first time since.
+func sentFirst(t *entry.Trace) time.Time {
+	for _, a := range append(slices.Clip(t.Tries), t.Last) {
+		if t.Kind == 0 && a.Number == 1 {
+			return a.Began
+		}
+	}
+	return time.Time{}
 }
 
 // phase is a part of a search.
@@ -190,10 +202,7 @@ func (h *host) find(ctx context.Context, s entry.Search, from cursor) (all []ent
 			return all, nil, back, err
 		}
 		if all = append(all, found.Traces...); found.More {
-			then = &cursor{phase: c.phase, seq: found.Seq, place: found.Next}
-			if c.phase == deadLetters {
-				then.id = all[len(all)-1].ID
-			}
+			then = &cursor{phase: c.phase, seq: found.Seq, id: found.ID, place: found.Next}
 			return all, then, back, nil
 		}
 		c = then
@@ -204,12 +213,12 @@ func (h *host) find(ctx context.Context, s entry.Search, from cursor) (all []ent
 // row is a message as the API shows it. token is one that the caller has named.
 func (h *host) row(t *entry.Trace, full bool, token string) admin.Row {
 	last := t.Last
-	if n := len(t.Tries); n > 0 && last.Began.IsZero() {
+	if n := len(t.Tries); n > 0 && (last.Began.IsZero() || t.State.Pending()) {
 		last = t.Tries[n-1]
 	}
 	r := admin.Row{
 		ID: t.ID, Kind: kindOf(t), State: t.State, Session: h.labels().Name(t.Session), Category: t.Category, Plugin: t.Plugin,
-		Version: last.Version, Device: t.Device, Began: t.Began, Ended: t.Ended, Attempts: t.Attempts,
+		Version: last.Version, Device: t.Device, Began: t.Began, Sent: sentFirst(t), Ended: t.Ended, Attempts: t.Attempts,
 		TookMS: millis(last.Took), Transport: last.Via, Code: t.Code, Error: t.Error, Expires: t.Expires,
 	}
 	if t.Kind == entry.Timer {

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -57,24 +56,47 @@ func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (did admin.Orde
 		did.Done, err = h.dispatch.Try(ctx, "", func(uint64) bool { return true })
 		return did, err
 	}
-	waiting, _, err := h.dispatch.Waiting(ctx, "", math.MaxInt)
+	seqs, err := h.pendingSeqs(o.IDs)
 	if err != nil {
 		return did, err
 	}
-	seqs := map[string]uint64{}
-	for _, w := range waiting {
-		if id, err := h.ledger.EventID(w.Seq); err == nil {
-			seqs[id] = w.Seq
-		}
+	wanted, tried := map[uint64]bool{}, map[uint64]bool{}
+	for _, seq := range seqs {
+		wanted[seq] = true
 	}
-	wanted := map[uint64]bool{}
+	did.Done, err = h.dispatch.Try(ctx, "", func(seq uint64) bool {
+		tried[seq] = wanted[seq]
+		return wanted[seq]
+	})
 	for _, id := range o.IDs {
-		if seq, ok := seqs[id]; ok {
-			wanted[seq] = true
-		} else {
+		if seq, known := seqs[id]; !known || !tried[seq] {
 			did.Gone = append(did.Gone, id)
 		}
 	}
-	did.Done, err = h.dispatch.Try(ctx, "", func(seq uint64) bool { return wanted[seq] })
 	return did, err
+}
+
+// pendingSeqs finds pending events by their ids.
+// Weak: one that was replayed has an old id in a new place, so it is searched. If more
+// events came after it than one search reads, it is not found.
+func (h *host) pendingSeqs(ids []string) (map[string]uint64, error) {
+	seqs, missing := map[string]uint64{}, map[string]bool{}
+	for _, id := range ids {
+		switch t, err := h.ledger.PendingEvent(id); {
+		case err == nil:
+			seqs[id] = t.Seq
+		case errors.Is(err, entry.ErrUnknown):
+			missing[id] = true
+		default:
+			return nil, err
+		}
+	}
+	if len(missing) == 0 {
+		return seqs, nil
+	}
+	found, err := h.ledger.Pending(false, entry.Search{Most: len(missing), Asked: func(t *entry.Trace) bool { return missing[t.ID] }}, 0)
+	for _, t := range found.Traces {
+		seqs[t.ID] = t.Seq
+	}
+	return seqs, err
 }

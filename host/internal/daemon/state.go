@@ -56,16 +56,17 @@ func (h *host) owns(plugin string) error {
 	if slices.Contains(all, plugin) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
-	defer cancel()
-	owners, err := h.ledger.StateOwners(ctx)
-	for _, o := range owners {
+	if got, err := h.ledger.List(plugin, entry.Span{Keys: 1, Bytes: 1}); err != nil || len(got.Items) > 0 {
+		return err
+	}
+	owners, err := h.ledger.StateOwners("")
+	for _, o := range owners.Owners {
 		all = append(all, o.Plugin)
 	}
 	slices.Sort(all)
 	switch all = slices.Compact(all); {
-	case err != nil || slices.Contains(all, plugin): // it may be one of those that were not seen
-		return nil
+	case err != nil:
+		return err
 	case len(all) == 0:
 		return entry.NoSuch("there is no plugin %.64q, and no other one", plugin)
 	}

@@ -83,3 +83,36 @@ func (h *dueHeap) popDue(now time.Time) (*lane, bool) {
 	}
 	return heap.Pop(h).(*lane), true
 }
+
+// first returns up to most lanes, in the order of their due times. It looks at about as many
+// as it returns, whatever the heap has.
+func (h dueHeap) first(most int) (some []*lane) {
+	next := &places{of: h}
+	if len(h) > 0 {
+		next.at = []int{0}
+	}
+	for len(next.at) > 0 && len(some) < most {
+		i := heap.Pop(next).(int)
+		some = append(some, h[i])
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ { // no child is due before its parent
+			heap.Push(next, child)
+		}
+	}
+	return some
+}
+
+// places are places in a dueHeap, as a heap.
+type places struct {
+	of dueHeap
+	at []int
+}
+
+func (p *places) Len() int           { return len(p.at) }
+func (p *places) Less(i, j int) bool { return p.of.Less(p.at[i], p.at[j]) }
+func (p *places) Swap(i, j int)      { p.at[i], p.at[j] = p.at[j], p.at[i] }
+func (p *places) Push(x any)         { p.at = append(p.at, x.(int)) }
+func (p *places) Pop() any {
+	last := p.at[len(p.at)-1]
+	p.at = p.at[:len(p.at)-1]
+	return last
+}

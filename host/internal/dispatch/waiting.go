@@ -30,7 +30,7 @@ func (d *Dispatcher) Waiting(ctx context.Context, plugin string, max int) (some 
 				continue
 			}
 			all += len(p.due)
-			for _, l := range p.due {
+			for _, l := range p.due.first(max) {
 				head := l.head()
 				some = append(some, Waiting{
 					Seq: head.Seq, Plugin: name, Kind: head.Kind, Category: head.Category,

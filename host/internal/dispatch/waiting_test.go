@@ -1,12 +1,16 @@
 package dispatch
 
 import (
+	"container/heap"
 	"context"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/instance"
 	"balhost/sdk/wire"
 )
@@ -103,4 +107,28 @@ func TestWaitingIsTriedNow(t *testing.T) {
 			t.Errorf("%d are pending", ledger.pending())
 		}
 	})
+}
+
+// The first lanes of a heap are those of its order, however many are asked for.
+func TestFirstOfAHeap(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for size := range 40 {
+		var h dueHeap
+		for i := range size {
+			l := &lane{}
+			l.events.push(entry.Event{Seq: uint64(i), Due: time.Unix(random.Int64N(20), 0)})
+			heap.Push(&h, l)
+		}
+		for _, most := range []int{0, 1, size / 2, size, size + 1, math.MaxInt} {
+			some, want := h.first(most), slices.SortedStableFunc(slices.Values(h), func(a, b *lane) int { return a.head().Due.Compare(b.head().Due) })
+			if len(some) != min(most, size) {
+				t.Fatalf("%d of %d: %d", most, size, len(some))
+			}
+			for i, l := range some {
+				if !l.head().Due.Equal(want[i].head().Due) {
+					t.Fatalf("%d of %d: at %d comes %v, want %v", most, size, i, l.head().Due, want[i].head().Due)
+				}
+			}
+		}
+	}
 }

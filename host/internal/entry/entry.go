@@ -291,6 +291,14 @@ type StateOwner struct {
 	Plugin string `json:"plugin"`
 	Keys   int    `json:"keys"`
 	Bytes  int64  `json:"bytes"`
+	More   bool   `json:"more,omitempty"` // it has more than that: there is so much that it is not counted to the end
+}
+
+// StateOwners are plugins that have state, by name. Next is the "after" that asks for the
+// next ones; "" at the end.
+type StateOwners struct {
+	Owners []StateOwner `json:"owners"`
+	Next   string       `json:"next,omitempty"`
 }
 
 // Item is one key of a plugin's state.

@@ -19,7 +19,10 @@ type Search struct {
 	Since    time.Time
 	Until    time.Time // ended between the two, or began if it is pending
 	MinAge   time.Time // began before
+	Came     time.Time // of dead letters: began not before; a search that reads older ones has ended
 	Most     int       // at most so many
+	// Asked, when not nil, has the last word about what all else lets through.
+	Asked func(*Trace) bool
 	// Look, when not nil, adds to a pending message what the ledger does not know, before it
 	// is matched.
 	Look func(*Trace)
@@ -31,6 +34,7 @@ type Found struct {
 	More   bool      // it was not all: go on from Next
 	Next   Place     // of what has ended
 	Seq    uint64    // of what is pending: go on before it
+	ID     string    // of dead letters: go on before it
 	Back   time.Time // how far back it has looked at what has ended
 }
 
@@ -46,7 +50,7 @@ func (s *Search) Match(t *Trace) bool {
 		!s.MinAge.IsZero() && !t.Began.Before(s.MinAge):
 		return false
 	}
-	return (s.Text == "" || t.says(s.Text)) && (s.ID == "" || t.IsCalled(s.ID))
+	return (s.Text == "" || t.says(s.Text)) && (s.ID == "" || t.IsCalled(s.ID)) && (s.Asked == nil || s.Asked(t))
 }
 
 // Within reports whether at is between Since and Until.

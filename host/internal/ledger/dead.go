@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
@@ -44,38 +43,33 @@ func (l *Ledger) DeadOf(f entry.DeadFilter, afterID string, max int) (letters []
 }
 
 // eachLetter calls f for dead letters with an id greater than afterID, and with their
-// envelopes as they are stored, until f says that it has enough, or the time of one scan is up. next is the id of the last one, "" if there
-// are no more.
+// envelopes as they are stored, until f says that it has enough, or it has read as much as
+// one search may. next is the id of the last one, "" if there are no more.
 func (l *Ledger) eachLetter(afterID string, f func(*dead, lent) (more bool)) (next string, err error) {
-	prefix := []byte{kindDead}
-	start := prefix
+	span := state.Span{Prefix: []byte{kindDead}}
 	if afterID != "" {
 		id, err := ulid.ParseStrict(afterID)
 		if err != nil {
 			return "", noDead(afterID)
 		}
-		start = append(appendDeadKey(nil, id), 0)
+		span.Start = append(appendDeadKey(nil, id), 0)
 	}
-	last, enough, until := "", false, time.Now().Add(scanTime)
-	err = closedAs(l.state.Moment(func(m *state.Moment) error {
-		return m.Scan(prefix, start, func(key, record []byte) (bool, error) {
-			if enough || last != "" && time.Now().After(until) {
-				next = last
-				return false, nil
-			}
-			r, err := unseal(key, record)
-			if err != nil {
-				return false, err
-			}
-			d, event := readDeadWhole(&r)
-			if err := r.done(); err != nil {
-				return false, err
-			}
-			last, enough = d.event.id.String(), !f(&d, event)
-			return true, nil
-		})
-	}))
-	return next, err
+	e, last, enough := l.newEffort(l.limits.letters), "", false
+	var bad error
+	err = l.eachIn(span, func(r *reader) bool {
+		if enough || last != "" && e.spent() {
+			next = last
+			return false
+		}
+		e.read(r)
+		d, event := readDeadWhole(r)
+		if bad = r.done(); bad != nil {
+			return false
+		}
+		last, enough = d.event.id.String(), !f(&d, event)
+		return true
+	})
+	return next, cmp.Or(err, bad)
 }
 
 // DeadLetter returns one dead letter with its payload, or entry.ErrUnknown.

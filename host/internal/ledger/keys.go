@@ -31,7 +31,7 @@ const (
 )
 
 // ordered are the kinds of which the state keeps the keys in order.
-const ordered = string(rune(kindValue)) + string(rune(kindSummary)) + string(rune(kindDead))
+const ordered = string(rune(kindValue)) + string(rune(kindSummary)) + string(rune(kindDead)) + string(rune(kindWaiting))
 
 var (
 	keySchema  = []byte{kindMeta, 'v'}

@@ -94,6 +94,7 @@ type Ledger struct {
 	clock   *clock
 	dedup   *filter // the messages that were stored in the window
 	metrics *metrics
+	limits  searchLimits
 	folders []folder // the folders of the files, as they were opened
 
 	replayed atomic.Bool // whether the journal has been applied
@@ -111,6 +112,7 @@ type Ledger struct {
 	failure    atomic.Pointer[error] // why the ledger is poisoned
 	poisoned   sync.Once
 	lastUsed   atomic.Int64
+	searched   atomic.Uint64             // records that searches and lists have read
 	committing atomic.Pointer[time.Time] // when the current commit began; nil: there is none
 
 	cache                *pageCache
@@ -156,6 +158,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		o: o.withDefaults(), box: newMailbox(), stopping: make(chan struct{}), full: newRoom(), owners: map[string]string{},
 		cache:  newPageCache(cachedBytes),
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
+		limits: usualLimits,
 		leases: leases{by: map[uint64]uint64{}}, claims: claims{by: map[uint64]claim{}},
 	}
 	l.clock = newClock(l.o)

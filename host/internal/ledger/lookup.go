@@ -32,7 +32,7 @@ func (l *Ledger) rowTrace(r row) entry.Trace {
 // Pending searches the pending events, or downstreams: the newest first. before is the seq
 // before which it looks; 0: all.
 func (l *Ledger) Pending(downstreams bool, s entry.Search, before uint64) (found entry.Found, err error) {
-	x, e := l.index(kindEvent), newEffort()
+	x, e := l.index(kindEvent), l.newEffort(math.MaxInt)
 	if downstreams {
 		x = l.index(kindDownstream)
 	}

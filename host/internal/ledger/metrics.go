@@ -63,6 +63,7 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	counter("balhost_ledger_sent_total", "Downstreams stored.", func() uint64 { return l.Counts().Sent })
 	counter("balhost_ledger_handled_total", "Events handled.", func() uint64 { return l.Counts().Handled })
 	counter("balhost_ledger_died_total", "Events that became dead letters.", func() uint64 { return l.Counts().Died })
+	counter("balhost_ledger_searched_total", "Records that searches and lists of messages, dead letters and state have read.", l.searched.Load)
 	counter("balhost_ledger_clock_steps_total", "How often the wall clock was set by more than 10 s while the host ran.", l.clock.set.Load)
 	for i, c := range m.collectors {
 		if err := m.reg.Register(c); err != nil {

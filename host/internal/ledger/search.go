@@ -17,39 +17,62 @@ import (
 // waits for, and leave nothing in a cache. Each gives up after some work, and says where
 // the next one goes on.
 const (
-	searchTime  = time.Second
-	searchBytes = 64 << 20
 	windowBytes = 16 << 20 // of one window: it is read forwards, and given backwards
 	scanRecords = 500      // that one look at the state reads
 )
 
-// effort is what a search may still do.
-type effort struct {
-	until time.Time
-	bytes int
+// searchLimits is what one search may do before it says where to go on.
+type searchLimits struct {
+	time    time.Duration
+	bytes   int
+	letters int // dead letters that it reads
+	keys    int // of one owner's state that it counts
 }
 
-func newEffort() *effort { return &effort{time.Now().Add(searchTime), searchBytes} }
+var usualLimits = searchLimits{time: time.Second, bytes: 64 << 20, letters: 20_000, keys: 100_000}
 
-func (e *effort) spent() bool { return e.bytes <= 0 || time.Now().After(e.until) }
+// effort is what a search may still do.
+type effort struct {
+	until   time.Time
+	bytes   int
+	records int
+}
+
+// newEffort is of a search that may read so many records.
+func (l *Ledger) newEffort(records int) *effort {
+	return &effort{time.Now().Add(l.limits.time), l.limits.bytes, records}
+}
+
+func (e *effort) spent() bool {
+	return e.bytes <= 0 || e.records <= 0 || time.Now().After(e.until)
+}
+
+// read notes that a record was read.
+func (e *effort) read(r *reader) { e.bytes, e.records = e.bytes-len(r.b), e.records-1 }
 
 // eachRecord gives f the records of a kind with keys from start on and before end, in their
 // order, while f returns true.
 func (l *Ledger) eachRecord(kind byte, start, end []byte, f func(r *reader) bool) error {
+	return l.eachIn(state.Span{Prefix: []byte{kind}, Start: start}, func(r *reader) bool { return bytes.Compare(r.key, end) < 0 && f(r) })
+}
+
+// eachIn gives f the records of a span, however many, in its order, while f returns true. It
+// looks at the state again and again, so they are not all of one moment.
+func (l *Ledger) eachIn(span state.Span, f func(r *reader) bool) error {
+	span.Most = scanRecords
 	for more := true; more; {
 		n := 0
 		more = false
-		err := l.state.Scan(state.Span{Prefix: []byte{kind}, Start: start, Most: scanRecords}, func(key, record []byte) (bool, error) {
-			if bytes.Compare(key, end) >= 0 {
-				more = false
-				return false, nil
-			}
+		err := l.state.Scan(span, func(key, record []byte) (bool, error) {
+			n++
+			l.searched.Add(1)
 			r, err := unseal(key, record)
 			if err != nil {
 				return false, err
 			}
-			n++
-			start = append(append(start[:0:0], key...), 0)
+			if span.Start = bytes.Clone(key); !span.Back {
+				span.Start = append(span.Start, 0)
+			}
 			more = f(&r)
 			return more, nil
 		})
@@ -83,7 +106,7 @@ func (l *Ledger) millis(t time.Time) uint64 {
 // first. before is where an earlier search has stopped; zero: it begins with the newest.
 func (l *Ledger) Ended(s entry.Search, before entry.Place) (found entry.Found, err error) {
 	now, _ := l.clock.now()
-	w := &window{l: l, search: &s, view: lens{shown: l.shown()}, effort: newEffort(), before: before}
+	w := &window{l: l, search: &s, view: lens{shown: l.shown()}, effort: l.newEffort(math.MaxInt), before: before}
 	low := uint64(max(0, now.Add(-l.o.Retention-time.Hour).UnixMilli())) // what is older is purged soon
 	if !s.Since.IsZero() {
 		low = max(low, l.millis(s.Since))
@@ -181,7 +204,7 @@ func (w *window) keep(t *entry.Trace, most int) {
 // EndedSince gives f what has ended from a moment on, in the order of the ends, while it
 // returns true. A trace is valid until f returns. upTo is how far it got.
 func (l *Ledger) EndedSince(since time.Time, f func(*entry.Trace) bool) (upTo time.Time, err error) {
-	view, e := lens{shown: l.shown()}, newEffort()
+	view, e := lens{shown: l.shown()}, l.newEffort(math.MaxInt)
 	upTo = time.Now()
 	err = l.eachRecord(kindSummary, endKey(l.millis(since), 0), endKey(math.MaxUint64, 0), func(r *reader) bool {
 		e.bytes -= len(r.b)
@@ -201,25 +224,35 @@ func (l *Ledger) EndedSince(since time.Time, f func(*entry.Trace) bool) (upTo ti
 }
 
 // DeadTraces searches the dead letters, the newest events first. before is the id of the
-// one where an earlier search has stopped; "": it begins with the newest.
+// one where an earlier search has stopped; "": it begins with the newest. It reads as much
+// as one search may: if there are More, Found.ID is where the next one goes on.
 func (l *Ledger) DeadTraces(s entry.Search, before string) (found entry.Found, err error) {
-	end := []byte{kindDead + 1}
+	span := state.Span{Prefix: []byte{kindDead}, Back: true}
 	if id, err := ulid.ParseStrict(before); err == nil {
-		end = appendDeadKey(nil, id)
+		span.Start = appendDeadKey(nil, id)
+	} else if before != "" {
+		return found, noDead(before)
 	}
-	shown := l.shown()
-	err = l.eachRecord(kindDead, []byte{kindDead}, end, func(r *reader) bool {
+	e, shown := l.newEffort(l.limits.letters), l.shown()
+	last := ulid.ULID{}
+	err = l.eachIn(span, func(r *reader) bool {
+		if found.More = len(found.Traces) == s.Most || e.spent(); found.More {
+			return false
+		}
+		e.read(r)
 		d := readDead(r)
-		if t := d.trace(shown); r.done() == nil && s.Match(&t) && s.Within(t.Ended) {
-			if found.Traces = append(found.Traces, t); len(found.Traces) > 2*s.Most+64 {
-				found.Traces, found.More = slices.Clone(found.Traces[len(found.Traces)-s.Most:]), true
-			}
+		last = d.event.id
+		t := d.trace(shown)
+		if t.Began.Before(s.Came) {
+			return false
+		}
+		if r.done() == nil && s.Match(&t) && s.Within(t.Ended) {
+			found.Traces = append(found.Traces, t)
 		}
 		return true
 	})
-	if n := len(found.Traces); n > s.Most {
-		found.Traces, found.More = found.Traces[n-s.Most:], true
+	if found.More {
+		found.ID = last.String()
 	}
-	slices.Reverse(found.Traces)
 	return found, err
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
@@ -295,4 +296,39 @@ func (t *timer) public(id string, attempt int) *message.Timer {
 	out := t.Timer
 	out.ID, out.Attempt = id, attempt
 	return &out
+}
+
+// WaitingTimers searches the timers that are not due yet, the next one first. They have no
+// ids. It reads as much as one search may; with More there are others.
+func (l *Ledger) WaitingTimers(s entry.Search) (found entry.Found, err error) {
+	e, shown := l.newEffort(l.limits.letters), l.shown()
+	var bad error
+	err = l.eachIn(state.Span{Prefix: []byte{kindWaiting}}, func(r *reader) bool {
+		if found.More = len(found.Traces) == s.Most || e.spent(); found.More {
+			return false
+		}
+		e.read(r)
+		at, err := readDueKey(r.key)
+		t := readTimer(r, r.string())
+		if bad = errors.Join(err, r.done()); bad != nil {
+			return false
+		}
+		if trace := t.trace(shown(at.due)); s.Match(&trace) {
+			found.Traces = append(found.Traces, trace)
+		}
+		return true
+	})
+	return found, errors.Join(err, bad)
+}
+
+// trace is a timer that waits.
+func (t *timer) trace(due time.Time) entry.Trace {
+	out := entry.Trace{
+		Kind: entry.Timer, State: entry.StateWaiting, Session: t.Session, Plugin: t.plugin, Device: entry.KeptDevice(t.Device),
+		MessageID: t.Key, Cause: idText(t.cause), Due: due,
+	}
+	if t.Device != "" {
+		out.Hash = entry.DeviceHash(t.Session, t.Device)
+	}
+	return out
 }

@@ -3,6 +3,7 @@ package outbox
 import (
 	"time"
 
+	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
 )
 
@@ -78,12 +79,18 @@ func (b *Outbox) Standing(seq uint64) Standing {
 	return Standing{For: Room, Before: q.before(it)}
 }
 
-// InFlight reports whether a downstream was sent and is not answered.
-func (b *Outbox) InFlight(seq uint64) bool {
+// InFlight reports whether a downstream was sent and is not answered, and how it was sent.
+func (b *Outbox) InFlight(seq uint64) (sent entry.Attempt, inFlight bool) {
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	it := b.items[seq]
-	return it != nil && it.state == taken
+	if it == nil || it.state != taken {
+		return sent, false
+	}
+	sent = it.tried(now)
+	sent.Took = 0 // it is not over
+	return sent, true
 }
 
 // before counts the ready ones that are older.

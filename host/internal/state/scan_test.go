@@ -10,12 +10,18 @@ import (
 )
 
 // span compares what both kinds of Scan give with what is there.
-func (h *history) span(t testing.TB, prefix, start string, most int) {
-	want := slices.DeleteFunc(slices.Sorted(maps.Keys(h.records)), func(key string) bool { return !strings.HasPrefix(key, prefix) || key < start })
+func (h *history) span(t testing.TB, prefix, start string, most int, back bool) {
+	want := slices.Sorted(maps.Keys(h.records))
+	if back {
+		slices.Reverse(want)
+	}
+	want = slices.DeleteFunc(want, func(key string) bool {
+		return !strings.HasPrefix(key, prefix) || !back && key < start || back && start != "" && key >= start
+	})
 	want = want[:min(most, len(want))]
 	h.view.Begin()
 	defer h.view.End()
-	span := Span{Prefix: []byte(prefix), Start: []byte(start), Most: most}
+	span := Span{Prefix: []byte(prefix), Start: []byte(start), Most: most, Back: back}
 	for name, scan := range map[string]func(Span, func(key, value []byte) (bool, error)) error{"state": h.s.Scan, "view": h.view.Scan} {
 		var got []string
 		err := scan(span, func(key, value []byte) (bool, error) {
@@ -26,7 +32,7 @@ func (h *history) span(t testing.TB, prefix, start string, most int) {
 			return true, nil
 		})
 		if err != nil || !slices.Equal(got, want) {
-			t.Fatalf("%s: %d of %q from %q on are %q, should be %q: %v", name, most, prefix, start, got, want, err)
+			t.Fatalf("%s: %d of %q from %q on, back %v, are %q, should be %q: %v", name, most, prefix, start, back, got, want, err)
 		}
 	}
 }

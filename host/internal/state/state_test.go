@@ -155,7 +155,7 @@ func TestHistory(t *testing.T) {
 			"scan": func(rt *rapid.T) { h.scan(t) },
 			"span": func(rt *rapid.T) {
 				h.span(t, rapid.SampledFrom([]string{"k", "k1", "k3", "k39", "kx"}).Draw(rt, "prefix"),
-					rapid.SampledFrom(append(keys, "", "k11\x00", "l")).Draw(rt, "start"), rapid.IntRange(0, 50).Draw(rt, "most"))
+					rapid.SampledFrom(append(keys, "", "a", "k11\x00", "l")).Draw(rt, "start"), rapid.IntRange(0, 50).Draw(rt, "most"), rapid.Bool().Draw(rt, "back"))
 			},
 			"settle": func(rt *rapid.T) {
 				if err := h.s.Settle(context.Background()); err != nil || h.durable.Load() != uint64(len(h.frames)) {
