@@ -52,6 +52,7 @@ var place = map[string]tier{
 	"host/internal/turns":               pure,
 	"host/internal/mend":                pure,
 	"host/internal/backup":              pure,
+	"host/internal/keyfile":             pure,
 	"host/internal/secret":              pure,
 	"host/internal/serviceaccount":      pure,
 	"host/internal/credential":          pure,

@@ -1,6 +1,9 @@
 package journal
 
-import "fmt"
+import (
+	"crypto/cipher"
+	"fmt"
+)
 
 // Append adds one commit, which is durable when it returns. The first commit may
 // have any number but 0, each later one follows the last.
@@ -40,7 +43,7 @@ func (j *Journal) append(commit uint64, records [][]byte) error {
 	if commit == 0 || last > 0 && commit != last+1 {
 		return fmt.Errorf("append commit %d: it does not follow %d", commit, last)
 	}
-	largest := min(MaxRecord, j.o.SegmentSize-segmentHead-frameHead-frameAlign)
+	largest := min(MaxRecord, j.o.SegmentSize-segmentHead-frameHead-frameAlign-j.o.added())
 	for i, r := range records {
 		if int64(len(r)) > largest {
 			return fmt.Errorf("append commit %d: %w: %d bytes, %d are possible", commit+uint64(i), ErrTooLarge, len(r), largest)
@@ -49,7 +52,7 @@ func (j *Journal) append(commit uint64, records [][]byte) error {
 	for len(records) > 0 {
 		n := 0
 		if at != nil {
-			n = fitting(records, at.size-at.end)
+			n = fitting(records, at.size-at.end, at.seal)
 		}
 		if n == 0 {
 			if at, err = j.next(); err != nil {
@@ -66,10 +69,10 @@ func (j *Journal) append(commit uint64, records [][]byte) error {
 }
 
 // fitting is how many records fit into one write of that size.
-func fitting(records [][]byte, room int64) (n int) {
+func fitting(records [][]byte, room int64, seal cipher.AEAD) (n int) {
 	room = min(room, maxAppend-page)
 	for _, r := range records {
-		if room -= frameSize(len(r)); room < 0 {
+		if room -= frameSize(stored(len(r), seal)); room < 0 {
 			break
 		}
 		n++
@@ -85,7 +88,7 @@ const keepBuffer = 1 << 20
 func (j *Journal) writeFrames(s *segment, commit uint64, records [][]byte) error {
 	b := j.buf[:0]
 	for i, r := range records {
-		b = put(b, s.generation, commit+uint64(i), i, r)
+		b = put(b, s.seal, s.generation, commit+uint64(i), i, r)
 	}
 	b = pad(b, min(roundUp(s.end+int64(len(b)), page), s.size)-s.end)
 	if j.buf = nil; cap(b) <= keepBuffer {
@@ -100,7 +103,7 @@ func (j *Journal) writeFrames(s *segment, commit uint64, records [][]byte) error
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i, r := range records {
-		size := frameSize(len(r))
+		size := frameSize(stored(len(r), s.seal))
 		s.added(commit+uint64(i), size)
 		j.held += size
 	}

@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"strings"
 	"testing"
+
+	"balhost/host/internal/keyfile"
 )
 
 // damagedDisk has a closed journal of commits 1 to 12 of 1,000 bytes, three a
@@ -128,8 +130,8 @@ func TestRecordsThatLookLikeFrames(t *testing.T) {
 	j := openOn(t, d)
 	var forged []byte
 	for c := range uint64(20) {
-		forged = put(forged, 1, c+1, 0, nil)
-		forged = put(forged, 0, c+1, 0, nil)
+		forged = put(forged, nil, 1, c+1, 0, nil)
+		forged = put(forged, nil, 0, c+1, 0, nil)
 	}
 	if err := errors.Join(j.Append(1, nil), j.Append(2, forged)); err != nil {
 		t.Fatal(err)
@@ -172,10 +174,10 @@ func TestOtherFiles(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	d := damagedDisk(t)
 	b := d.names[segmentName(4, live)].bytes
-	binary.LittleEndian.PutUint32(b[8:], 2)
+	binary.LittleEndian.PutUint32(b[8:], 3)
 	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
 	_, err := open(Options{Dir: "journal", SegmentSize: small}, d)
-	if err == nil || !strings.Contains(err.Error(), "0000000000000004.seg has version 2 of the journal's format, but this balhost knows version 1") {
+	if err == nil || !strings.Contains(err.Error(), "0000000000000004.seg has version 3 of the journal's format, but this balhost knows version 2") {
 		t.Error(err)
 	}
 }
@@ -238,37 +240,42 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{0, 50, 255, 0})
 	f.Add([]byte{1, 16, 0, 200, 2, 24, 1, 3, 4, 20, 1, 7})
 	f.Fuzz(func(t *testing.T, edits []byte) {
-		d := newDisk()
-		j := openOn(t, d)
-		appendTo(t, j, 12, 1000)
-		j.Close()
-		for ; len(edits) >= 4; edits = edits[4:] { // segment, place in 1/256 and bytes, value
-			node := d.names[segmentName(uint64(edits[0]%5)+1, live)]
-			switch at := int(edits[1])*32 + int(edits[2])%32; {
-			case edits[3] == 0 && edits[2] == 255:
-				node.bytes = node.bytes[:min(at, len(node.bytes))]
-			case edits[2] >= 250:
-				other := d.names[segmentName(uint64(edits[3]%5)+1, live)].bytes
-				copy(node.bytes[min(at, len(node.bytes)):], other[min(at, len(other)):])
-			case at < len(node.bytes):
-				node.bytes[at] ^= edits[3]
-			}
-		}
-		j, err := open(Options{Dir: "journal", SegmentSize: small}, d)
-		if err != nil {
-			return
-		}
-		defer j.Close()
-		at := j.First()
-		err = j.Read(0, func(c uint64, r []byte) error {
-			if c != at || c > 12 || !bytes.Equal(r, record(c, 1000)) {
-				t.Errorf("commit %d was never appended like this, at %d", c, at)
-			}
-			at++
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
+		openEdited(t, edits, nil)
+		openEdited(t, edits, testKey)
 	})
+}
+
+func openEdited(t *testing.T, edits []byte, key *keyfile.Key) {
+	d := newDisk()
+	j := openWith(t, d, key)
+	appendTo(t, j, 12, 1000)
+	j.Close()
+	for ; len(edits) >= 4; edits = edits[4:] { // segment, place in 1/256 and bytes, value
+		node := d.names[segmentName(uint64(edits[0]%5)+1, live)]
+		switch at := int(edits[1])*32 + int(edits[2])%32; {
+		case edits[3] == 0 && edits[2] == 255:
+			node.bytes = node.bytes[:min(at, len(node.bytes))]
+		case edits[2] >= 250:
+			other := d.names[segmentName(uint64(edits[3]%5)+1, live)].bytes
+			copy(node.bytes[min(at, len(node.bytes)):], other[min(at, len(other)):])
+		case at < len(node.bytes):
+			node.bytes[at] ^= edits[3]
+		}
+	}
+	j, err := open(Options{Dir: "journal", SegmentSize: small, Key: key}, d)
+	if err != nil {
+		return
+	}
+	defer j.Close()
+	at := j.First()
+	err = j.Read(0, func(c uint64, r []byte) error {
+		if c != at || c > 12 || !bytes.Equal(r, record(c, 1000)) {
+			t.Errorf("commit %d was never appended like this, at %d", c, at)
+		}
+		at++
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

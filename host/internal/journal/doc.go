@@ -62,6 +62,28 @@
 // pages as written that are not. So Open writes the same bytes again and syncs them.
 // For the same reason a failed append is never tried again in the same process.
 //
+// # Encryption
+//
+// With a key (Options.Key) each record is encrypted and authenticated by AES-256-GCM. Each use
+// of a file draws a data key of its own, as it draws its generation. The head has the data
+// key, wrapped by the key file's key. So a file that is used again gets another data key, and
+// its old frames can't be read any more. The checksums are of the bytes as they are stored.
+// So what is whole, torn or of an earlier use is told apart without the key, as above.
+//
+// Nonces. Under one data key no nonce may come twice. A commit's number or place would be a
+// bad nonce: after a torn append, or after an old copy of the folder was put back, another
+// record is written at the same place with the same number under the same data key. So each
+// frame draws 96 random bits, which depend on nothing that may repeat. A segment of 16 MiB has
+// less than 2^19 frames. Then the chance of two equal nonces is below 2^-59 a segment, and NIST SP
+// 800-38D allows 2^32 random nonces a key. What mend writes again is the same encrypted
+// bytes. Cut encrypts what it copies again, under the new file's data key.
+//
+// The tag is over the frame's head too. So a frame that somebody moved, or copied from another
+// place, is an error when it is read. Weak: who can write to the folder can put back older
+// files of it, or cut its end off.
+//
+// # More about files
+//
 // Trim and Cut. Segments are removed one by one, from the oldest up or from the newest
 // down, with a sync of the folder between. So there is never a hole. Cut writes its
 // first segment again, without the removed frames, and replaces the old one by a

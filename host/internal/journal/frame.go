@@ -2,10 +2,13 @@ package journal
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io"
+
+	"balhost/host/internal/keyfile"
 )
 
 // A frame is one commit on disk, little endian:
@@ -13,11 +16,15 @@ import (
 //	 0  generation of the segment's use
 //	 8  commit
 //	16  place in its append: 0 for the first or only frame of one write
-//	20  length of the record
-//	24  CRC-32C of the 24 bytes before and the record
+//	20  length of the record as it is stored
+//	24  CRC-32C of the 24 bytes before and the record as it is stored
 //	28  record, then zeros up to a multiple of 8
+//
+// In an encrypted segment the record is stored encrypted by the segment's data key: nonce,
+// text, tag. The tag is over the first 24 bytes too.
 const (
 	frameHead  = 28
+	sumAt      = 24
 	frameAlign = 8
 
 	// MaxRecord is the size of the largest record.
@@ -29,7 +36,7 @@ const (
 	page = 4096
 
 	// maxAppend is the most bytes that one write may span, and that a torn one can leave.
-	maxAppend = MaxRecord + 2*page
+	maxAppend = MaxRecord + 2*page // what encryption adds fits too
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -38,28 +45,43 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type frame struct {
 	commit uint64
 	place  uint32
-	record []byte
-	size   int64 // in the file
+	record []byte // as it is stored
+	size   int64  // in the file
+	head   []byte // its first 24 bytes
 }
 
 // begins returns the first commit of the append that wrote the frame.
 func (f frame) begins() uint64 { return f.commit - uint64(f.place) }
 
+// stored is how many bytes of a frame a record of n bytes takes.
+func stored(n int, seal cipher.AEAD) int {
+	if seal == nil {
+		return n
+	}
+	return n + seal.Overhead()
+}
+
 func frameSize(record int) int64 { return roundUp(frameHead+int64(record), frameAlign) }
 
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
-// put adds a frame to b.
-func put(b []byte, generation, commit uint64, place int, record []byte) []byte {
+// put adds a frame to b. seal encrypts it; nil: it is not encrypted.
+func put(b []byte, seal cipher.AEAD, generation, commit uint64, place int, record []byte) []byte {
 	at := len(b)
 	b = binary.LittleEndian.AppendUint64(b, generation)
 	b = binary.LittleEndian.AppendUint64(b, commit)
 	b = binary.LittleEndian.AppendUint32(b, uint32(place))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(record)))
-	sum := crc32.Update(crc32.Checksum(b[at:], castagnoli), castagnoli, record)
-	b = binary.LittleEndian.AppendUint32(b, sum)
-	b = append(b, record...)
-	return pad(b, int64(at)+frameSize(len(record)))
+	length := stored(len(record), seal)
+	b = binary.LittleEndian.AppendUint32(b, uint32(length))
+	b = append(b, 0, 0, 0, 0)
+	if seal == nil {
+		b = append(b, record...)
+	} else {
+		b = seal.Seal(b, nil, record, b[at:at+sumAt])
+	}
+	sum := crc32.Update(crc32.Checksum(b[at:at+sumAt], castagnoli), castagnoli, b[at+frameHead:])
+	binary.LittleEndian.PutUint32(b[at+sumAt:], sum)
+	return pad(b, int64(at)+frameSize(length))
 }
 
 // pad adds zeros up to length n.
@@ -76,9 +98,11 @@ var zeros [page]byte
 type cursor struct {
 	f          io.ReaderAt
 	generation uint64
-	at         int64 // where the next frame is, if any
-	limit      int64 // bytes from here on are not read
-	chunk      int   // bytes of one read
+	seal       cipher.AEAD // of the records; nil: they are not encrypted
+	plain      []byte      // the record that open returned
+	at         int64       // where the next frame is, if any
+	limit      int64       // bytes from here on are not read
+	chunk      int         // bytes of one read
 	buf        []byte
 	base       int64 // where buf begins
 }
@@ -119,7 +143,7 @@ func (c *cursor) head() (f frame, length int, ok bool, err error) {
 	}
 	f.commit, f.place = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint32(b[16:])
 	n := binary.LittleEndian.Uint32(b[20:])
-	if n > MaxRecord || f.commit == 0 || uint64(f.place) >= f.commit {
+	if n > MaxRecord+keyfile.Overhead || f.commit == 0 || uint64(f.place) >= f.commit {
 		return frame{}, 0, false, nil
 	}
 	f.size = frameSize(int(n))
@@ -137,9 +161,23 @@ func (c *cursor) frame() (f frame, ok bool, err error) {
 	if err != nil || len(b) < frameHead+length {
 		return frame{}, false, err
 	}
-	f.record = b[frameHead:]
-	sum := crc32.Update(crc32.Checksum(b[:frameHead-4], castagnoli), castagnoli, f.record)
-	return f, sum == binary.LittleEndian.Uint32(b[frameHead-4:]), nil
+	f.head, f.record = b[:sumAt], b[frameHead:]
+	sum := crc32.Update(crc32.Checksum(f.head, castagnoli), castagnoli, f.record)
+	return f, sum == binary.LittleEndian.Uint32(b[sumAt:]), nil
+}
+
+// open is the record of a whole frame as it was appended, valid until the next call; false if
+// it was changed by somebody who does not have the key.
+func (c *cursor) open(f frame) (record []byte, ok bool) {
+	if c.seal == nil {
+		return f.record, true
+	}
+	plain, err := c.seal.Open(c.plain[:0], nil, f.record, f.head)
+	if err != nil {
+		return nil, false
+	}
+	c.plain = plain
+	return plain, true
 }
 
 // find moves the cursor to the next whole frame at or after it, wherever that begins.

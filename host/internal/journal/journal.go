@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+
+	"balhost/host/internal/keyfile"
 )
 
 // Options say where a journal is, and how large its files are.
@@ -12,6 +14,17 @@ type Options struct {
 	Dir         string // made when it is missing
 	SegmentSize int64  // bytes; 16 MiB when 0
 	Light       bool   // for simulations: syncs nothing and writes no zeros, so that files are small
+	// Key encrypts the records; nil: they are not encrypted. Open refuses files of another key
+	// ([keyfile.ErrKey]), and with a key those that are not encrypted ([keyfile.ErrPlain]).
+	Key *keyfile.Key
+}
+
+// added is how many bytes encryption adds to a record.
+func (o *Options) added() int64 {
+	if o.Key == nil {
+		return 0
+	}
+	return keyfile.Overhead
 }
 
 const (

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"balhost/host/internal/keyfile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +29,12 @@ func record(commit uint64, size int) []byte {
 // openOn opens a journal with small segments.
 func openOn(t *testing.T, d disk) *Journal {
 	t.Helper()
-	j, err := open(Options{Dir: "journal", SegmentSize: small}, d)
+	return openWith(t, d, nil)
+}
+
+func openWith(t *testing.T, d disk, key *keyfile.Key) *Journal {
+	t.Helper()
+	j, err := open(Options{Dir: "journal", SegmentSize: small, Key: key}, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"balhost/host/internal/keyfile"
 )
 
 // book is what the journal said, and so must have after any end.
@@ -20,6 +22,7 @@ type book struct {
 
 	begin uint64 // an empty one is to begin with this commit
 	even  bool   // all records have the same size, so that what is left of one may fit behind another
+	key   *keyfile.Key
 
 	// What was under way at the end may have happened, or a part of it.
 	appending [][]byte
@@ -48,12 +51,15 @@ func TestPowerCuts(t *testing.T) {
 		rounds := rapid.IntRange(1, 60).Draw(t, "rounds")
 		wait := rapid.Bool().Draw(t, "wait") // for the preparer after each operation
 		d, b := newDisk(), &book{records: map[uint64][]byte{}, even: rapid.Bool().Draw(t, "even")}
+		if rapid.Bool().Draw(t, "encrypted") {
+			b.key = testKey
+		}
 		for range rounds {
 			d.left = r.IntN(1 + []int{6, 40, 150}[r.IntN(3)])
 			if r.IntN(8) == 0 {
 				d.failing = r.IntN(15)
 			}
-			j, err := open(Options{SegmentSize: segmentHead + 4*page}, d)
+			j, err := open(Options{SegmentSize: segmentHead + 4*page, Key: b.key}, d)
 			switch {
 			case err == nil:
 				b.round(t, r, j, d, wait)
@@ -196,7 +202,7 @@ func (b *book) insist(t *rapid.T, r *rand.Rand, j *Journal) {
 func (b *book) anyRecord(r *rand.Rand) []byte {
 	size := []int{0, 4, 100, 100, 484, 484, 484, 1000, 3000, 8000}[r.IntN(10)]
 	if b.even {
-		size = sector - frameHead
+		size = sector - frameHead - int((&Options{Key: b.key}).added())
 	}
 	return bytes.Repeat(binary.LittleEndian.AppendUint64(nil, r.Uint64()), size/8+1)[:size]
 }
@@ -274,7 +280,7 @@ func (b *book) check(t *rapid.T, j *Journal) {
 			t.Fatalf("commit %d is not what was appended as %d", commit, at)
 		}
 		at++
-		held += frameSize(len(record))
+		held += frameSize(len(record) + int(j.o.added()))
 		return nil
 	})
 	if err != nil || last > 0 && at != last+1 || held != j.Held() {

@@ -64,7 +64,7 @@ func (j *Journal) prepare(number uint64) (*segment, error) {
 		return nil, fmt.Errorf("prepare a segment: %w", err)
 	}
 	s := newSegment(number, f, j.o.SegmentSize)
-	if err := errors.Join(s.begin(), f.sync()); err != nil {
+	if err := errors.Join(s.begin(j.o.Key), f.sync()); err != nil {
 		return nil, fmt.Errorf("prepare a segment: %w", errors.Join(err, f.Close(), j.disk.remove(name)))
 	}
 	if err := j.install(s, name); err != nil {

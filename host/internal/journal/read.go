@@ -22,9 +22,9 @@ func (j *Journal) Read(from uint64, f func(commit uint64, record []byte) error) 
 	}
 	c := new(cursor)
 	for _, s := range spans {
-		buf := c.buf[:0]
+		buf, plain := c.buf[:0], c.plain
 		c = s.segment.cursor(s.start.at, s.end, readChunk)
-		c.buf, c.base = buf, 0
+		c.buf, c.base, c.plain = buf, 0, plain
 		for commit := s.start.commit; commit <= s.last; commit++ {
 			fr, err := j.frameOf(c, s.segment, commit)
 			if err != nil {
@@ -63,7 +63,7 @@ func (j *Journal) Get(commit uint64) (record []byte, err error) {
 	return bytes.Clone(fr.record), err
 }
 
-// frameOf is the frame at a cursor, which must be whole and a commit's.
+// frameOf is the frame at a cursor, which must be whole and a commit's. Its record is decrypted.
 func (j *Journal) frameOf(c *cursor, s *segment, commit uint64) (frame, error) {
 	f, ok, err := c.frame()
 	switch {
@@ -71,6 +71,9 @@ func (j *Journal) frameOf(c *cursor, s *segment, commit uint64) (frame, error) {
 		return frame{}, fmt.Errorf("read %s: %w", j.path(s.name), err)
 	case !ok || f.commit != commit:
 		return frame{}, j.damaged(c, s, commit)
+	}
+	if f.record, ok = c.open(f); !ok {
+		return frame{}, &DamageError{File: j.path(s.name), Offset: c.at, Commit: commit, What: "the frame is whole, but was not encrypted by this segment's key: somebody has changed it"}
 	}
 	return f, nil
 }

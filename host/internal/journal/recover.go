@@ -98,7 +98,7 @@ func (j *Journal) openAll() (unwanted []string, err error) {
 		}
 		s := newSegment(number, f, size)
 		j.segments = append(j.segments, s)
-		if err := s.readHead(j.path(name)); err != nil {
+		if err := s.readHead(j.path(name), j.o.Key); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -9,23 +10,32 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"balhost/host/internal/keyfile"
 )
 
 // A segment begins with a page that no append touches:
 //
 //	 0  magic
-//	 8  format version
+//	 8  format version: 1, or 2 if the records are encrypted
 //	12  zero
 //	16  number, as in its name
 //	24  generation: a random number, a new one for each use of the file
 //	32  CRC-32C of the 32 bytes before
 //
-// Every later version keeps the layout of these 36 bytes.
+// Every later version keeps the layout of these 36 bytes. Version 2 has besides:
+//
+//	36  id of the key file's key
+//	44  the data key of this use of the file, wrapped by that key for the first 32 bytes
+//	104 CRC-32C of the 68 bytes before
 const (
 	segmentHead = page
 	headBytes   = 36
+	keyBytes    = keyfile.IDSize + keyfile.WrappedSize
+	cryptHead   = headBytes + keyBytes + 4
 	magic       = "balhostJ"
 	version     = 1
+	encrypted   = 2
 )
 
 const (
@@ -39,6 +49,7 @@ type segment struct {
 	name       string
 	number     uint64
 	generation uint64
+	seal       cipher.AEAD // of its records; nil: they are not encrypted
 	f          file
 	size       int64 // its last frame must not reach beyond this
 
@@ -100,11 +111,11 @@ func (s *segment) near(commit uint64) mark {
 }
 
 func (s *segment) cursor(at, limit int64, chunk int) *cursor {
-	return &cursor{f: s.f, generation: s.generation, at: at, limit: limit, chunk: chunk}
+	return &cursor{f: s.f, generation: s.generation, seal: s.seal, at: at, limit: limit, chunk: chunk}
 }
 
-// begin draws a generation and writes the head. It does not sync.
-func (s *segment) begin() error {
+// begin draws a generation, and with a key a data key, and writes the head. It does not sync.
+func (s *segment) begin(key *keyfile.Key) error {
 	var b [segmentHead]byte
 	if _, err := rand.Read(b[24:32]); err != nil {
 		return err
@@ -113,6 +124,15 @@ func (s *segment) begin() error {
 	copy(b[:], magic)
 	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint64(b[16:], s.number)
+	if key != nil {
+		binary.LittleEndian.PutUint32(b[8:], encrypted)
+		id := key.ID()
+		copy(b[headBytes:], id[:])
+		var wrapped []byte
+		s.seal, wrapped = key.NewDataKey(b[:32])
+		copy(b[headBytes+keyfile.IDSize:], wrapped)
+		binary.LittleEndian.PutUint32(b[headBytes+keyBytes:], crc32.Checksum(b[headBytes:headBytes+keyBytes], castagnoli))
+	}
 	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(b[:32], castagnoli))
 	s.generation = binary.LittleEndian.Uint64(b[24:])
 	_, err := s.f.WriteAt(b[:], 0)
@@ -120,9 +140,9 @@ func (s *segment) begin() error {
 }
 
 // readHead reads and checks what begin wrote.
-func (s *segment) readHead(path string) error {
+func (s *segment) readHead(path string, key *keyfile.Key) error {
 	c := cursor{f: s.f, limit: s.size}
-	b, err := c.peek(headBytes)
+	b, err := c.peek(cryptHead)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
@@ -134,12 +154,34 @@ func (s *segment) readHead(path string) error {
 	case len(b) < headBytes || string(b[:8]) != magic || crc32.Checksum(b[:32], castagnoli) != binary.LittleEndian.Uint32(b[32:]):
 		return &DamageError{File: path, What: "its head is not that of a segment"}
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
-		return fmt.Errorf("%s has version %d of the journal's format, but this balhost knows version %d: start the balhost that wrote it, or a newer one", path, v, version)
+	v := binary.LittleEndian.Uint32(b[8:])
+	if v != version && v != encrypted {
+		return fmt.Errorf("%s has version %d of the journal's format, but this balhost knows version %d: start the balhost that wrote it, or a newer one", path, v, encrypted)
 	}
 	if n := binary.LittleEndian.Uint64(b[16:]); n != s.number {
 		return &DamageError{File: path, What: fmt.Sprintf("its head says that it is segment %d: a file was renamed or copied", n)}
 	}
 	s.generation = binary.LittleEndian.Uint64(b[24:])
+	return s.readKey(path, b, key)
+}
+
+// readKey reads what begin wrote of the data key.
+func (s *segment) readKey(path string, b []byte, key *keyfile.Key) error {
+	isEncrypted := binary.LittleEndian.Uint32(b[8:]) == encrypted
+	switch {
+	case !isEncrypted && key == nil:
+		return nil
+	case !isEncrypted:
+		return fmt.Errorf("%s: %w", path, keyfile.ErrPlain)
+	case len(b) < cryptHead || crc32.Checksum(b[headBytes:headBytes+keyBytes], castagnoli) != binary.LittleEndian.Uint32(b[headBytes+keyBytes:]):
+		return &DamageError{File: path, Offset: headBytes, What: "its data key is not whole"}
+	}
+	err := key.Check(b[headBytes : headBytes+keyfile.IDSize])
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if s.seal, err = key.DataKey(b[headBytes+keyfile.IDSize:headBytes+keyBytes], b[:32]); err != nil {
+		return &DamageError{File: path, Offset: headBytes, What: err.Error()}
+	}
 	return nil
 }

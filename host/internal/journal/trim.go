@@ -118,7 +118,7 @@ func (j *Journal) copyBefore(old *segment, from uint64) (*segment, error) {
 		return nil, err
 	}
 	s := newSegment(old.number, f, old.size)
-	err = s.begin()
+	err = s.begin(j.o.Key)
 	c := old.cursor(segmentHead, old.end, readChunk)
 	var b []byte
 	for commit := old.first; commit < from && err == nil; commit++ {
@@ -126,7 +126,7 @@ func (j *Journal) copyBefore(old *segment, from uint64) (*segment, error) {
 		if fr, err = j.frameOf(c, old, commit); err != nil {
 			break
 		}
-		b = put(b[:0], s.generation, commit, int(fr.place), fr.record)
+		b = put(b[:0], s.seal, s.generation, commit, int(fr.place), fr.record)
 		_, err = f.WriteAt(b, s.end)
 		s.added(commit, fr.size)
 		c.at += fr.size
