@@ -14,7 +14,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/ristretto/v2/z"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +32,7 @@ func badgerOptions(o *Options, w *watch) badger.Options {
 	if o.Light {
 		b = b.WithNumCompactors(0).WithNumLevelZeroTablesStall(1000)
 	}
-	return b
+	return encrypted(b, o.Key)
 }
 
 // openBadger removes files that prove nothing, checks for what would make badger panic or leave tables out, and opens it.
@@ -43,6 +42,9 @@ func openBadger(o *Options, w *watch) (_ *badger.DB, err error) {
 	}
 	found, err := Schema(o.Dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := CheckKey(o.Dir, o.Key); err != nil {
 		return nil, err
 	}
 	if found == o.Schema {
@@ -149,7 +151,10 @@ func preflight(dir string, o badger.Options) error {
 	}
 	manifest, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
-		return noTables(files)
+		if err := noTables(files); err != nil {
+			return err
+		}
+		return newRegistry(o)
 	} else if err != nil {
 		return err
 	}
@@ -165,8 +170,13 @@ func preflight(dir string, o badger.Options) error {
 	if err != nil {
 		return fmt.Errorf("read MANIFEST (restore a backup): %w", err)
 	}
-	for id := range m.Tables {
-		if err := checkTable(table.NewFilename(id, dir), o); err != nil {
+	read, err := newTableReader(o)
+	if err != nil {
+		return err
+	}
+	defer read.close()
+	for id, of := range m.Tables {
+		if err := read.check(table.NewFilename(id, dir), of.KeyID); err != nil {
 			return fmt.Errorf("table %06d.sst is damaged (restore a backup): %w", id, err)
 		}
 	}
@@ -214,31 +224,4 @@ func checkSchema(found, known uint16) error {
 		return fmt.Errorf("it was written by an older balhost (schema %d, this one reads %d)", found, known)
 	}
 	return nil
-}
-
-// checkTable opens a table like badger does, but here a panic can be caught.
-func checkTable(path string, o badger.Options) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			text := strings.Join(strings.Fields(fmt.Sprint(p)), " ")
-			err = errors.New(text[:min(len(text), 1<<10)])
-		}
-	}()
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.Size() < 16 {
-		return errors.New("it is cut off")
-	}
-	f, err := z.OpenMmapFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close(-1) //nolint:errcheck // read only
-	_, err = table.OpenTable(f, table.Options{
-		TableSize: uint64(o.BaseTableSize), BlockSize: o.BlockSize, BloomFalsePositive: o.BloomFalsePositive,
-		ChkMode: o.ChecksumVerificationMode, Compression: o.Compression,
-	})
-	return err
 }

@@ -46,6 +46,15 @@
 // rewrite its tables until no older version is left that somebody asks for. Old tables and logs
 // are removed then, and the journal can give up its commits.
 //
+// # Encryption
+//
+// With a key (Options.Key) badger encrypts tables and logs by AES-256 in CTR mode. Each block of
+// a table and each entry of a log has its own random or unique nonce. Its data key is in
+// KEYREGISTRY, encrypted by what the key file's key derives for it. There is one data key, which Load
+// or the first Open draws; a ledger gets another one when all of it is written again. MANIFEST
+// is not encrypted: it has the numbers and levels of tables. CTR does not tell whether somebody
+// has changed the bytes. A damaged disk is noticed, by badger's checksums and by those of records.
+//
 // # Nursing badger
 //
 // Open checks MANIFEST and the tables, because badger panics or goes on without them when

@@ -13,6 +13,8 @@ import (
 	"github.com/google/btree"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
+
+	"balhost/host/internal/keyfile"
 )
 
 // Options says where a state is. Dir, Schema and the functions are required.
@@ -22,6 +24,7 @@ type Options struct {
 	// Ordered has the first bytes of the keys that Scan can read. The layers keep these in order.
 	Ordered string
 	Light   bool         // for simulations: small files, no compaction
+	Key     *keyfile.Key // encrypts badger's files; nil: they are not encrypted. Open refuses those of another key, as CheckKey does
 	Log     hclog.Logger // badger's
 
 	// Bad is called, from any goroutine, when badger can't be trusted any more.

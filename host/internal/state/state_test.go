@@ -123,6 +123,9 @@ func TestHistory(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := &history{records: map[string]string{}}
 		h.o = small(t, t.TempDir())
+		if rapid.Bool().Draw(rt, "encrypted") {
+			h.o.Key = testKey
+		}
 		h.o.Durable = func(commit uint64) error {
 			if was := h.durable.Swap(commit); was > commit {
 				return fmt.Errorf("%d is durable after %d", commit, was)
