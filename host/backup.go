@@ -104,7 +104,7 @@ func tellBackup(cmd *cobra.Command, m made, asJSON bool) error {
 // copyBackup copies a backup and checks it on the way. It succeeds only if the backup is
 // complete; the end of the stream is not enough.
 func copyBackup(ctx context.Context, to io.Writer, from io.Reader, tell func(done, about int64)) (backup.Info, error) {
-	b, err := backup.NewReader(io.TeeReader(from, to))
+	b, err := backup.NewSealedReader(io.TeeReader(from, to))
 	for err == nil {
 		if err = ctx.Err(); err == nil {
 			_, err = b.Next()

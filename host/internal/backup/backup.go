@@ -7,24 +7,40 @@
 // blocks of records, and an end. The end has the number of records and a checksum of
 // all bytes before it. Each block also has a checksum of its own, so that nothing of a
 // damaged block is used. A file without an end was cut off.
+//
+// # Encryption
+//
+// With a key the version is 2. The header has a data key, drawn for this file and wrapped by
+// the key file's key. Each block of records is encrypted and authenticated by AES-256-GCM
+// under it, with a random nonce. The authenticated data are the checksum of all up to the header's
+// end, the block's kind, and its number. So a block that is changed, missing, in another place or from
+// another file is an error. The end is readable, and is authenticated in the same
+// way: with the file's checksum in it, it covers all that is before. The checksums are of encrypted bytes. So
+// who copies a file can tell whether it is whole without having the key: see [NewSealedReader]. That
+// is why this is not age's format (filippo.io/age), which tells it only to who has the key, and has
+// no place for a header that anybody can read.
 package backup
 
 import (
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
 	"time"
+
+	"balhost/host/internal/keyfile"
 )
 
-// Version is the version of the files that are written here. Files of this and older
-// versions can be read.
-const Version = 1
+// Version is the newest version that can be read. Files that are not encrypted have version 1.
+const (
+	Version = 2
+	plain   = 1
+)
 
 // title begins the first line of a file. The version follows.
 const title = "balhost backup"
@@ -40,7 +56,18 @@ type Header struct {
 	// Clock is the ledger's clock and the wall clock at that moment, as the ledger
 	// encodes them.
 	Clock json.RawMessage `json:"clock,omitempty"`
+	// Encrypted says by what; nil: the file is not encrypted.
+	Encrypted *Encryption `json:"encrypted,omitempty"`
 }
+
+// Encryption says how a file is encrypted.
+type Encryption struct {
+	Key  string `json:"key"`      // id of the key file's key, 16 hexadecimal digits
+	Data []byte `json:"data_key"` // wrapped by that key
+}
+
+// wrapContext is where the data key of a file belongs.
+const wrapContext = "balhost backup"
 
 // Info describes a whole file.
 type Info struct {
@@ -73,25 +100,49 @@ func sum(head, payload []byte) uint32 {
 	return crc32.Update(crc32.Checksum(head[:5], castagnoli), castagnoli, payload)
 }
 
+// sealer encrypts and decrypts the blocks of one file.
+type sealer struct {
+	data cipher.AEAD // nil: the file is not encrypted, or the reader has no key
+	head []byte      // the checksum of all up to the header's end
+	n    uint64      // of the next block
+}
+
+// place are the authenticated data of the next block.
+func (s *sealer) place(kind byte, text []byte) []byte {
+	b := binary.BigEndian.AppendUint64(append(append(make([]byte, 0, len(s.head)+9+len(text)), s.head...), kind), s.n)
+	s.n++
+	return append(b, text...)
+}
+
 // Writer writes a file. After an error the file is not usable.
 type Writer struct {
 	w    io.Writer
 	hash hash.Hash
 	info Info
 	buf  []byte
+	seal sealer
 }
 
-// NewWriter begins a file.
-func NewWriter(w io.Writer, h Header) (*Writer, error) {
-	b := &Writer{w: w, hash: sha256.New(), info: Info{Header: h}}
-	if err := b.write(fmt.Appendf(nil, "%s %d\n", title, Version)); err != nil {
+// NewWriter begins a file. key encrypts it; nil: it is not encrypted.
+func NewWriter(w io.Writer, h Header, key *keyfile.Key) (*Writer, error) {
+	b := &Writer{w: w, hash: sha256.New()}
+	version := plain
+	if h.Encrypted = nil; key != nil {
+		version = Version
+		h.Encrypted = &Encryption{Key: fmt.Sprintf("%x", key.ID())}
+		b.seal.data, h.Encrypted.Data = key.NewDataKey([]byte(wrapContext))
+	}
+	b.info.Header = h
+	if err := b.write(fmt.Appendf(nil, "%s %d\n", title, version)); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
 	}
-	return b, b.block(kindHeader, text)
+	err = b.block(kindHeader, text)
+	b.seal.head = b.hash.Sum(nil)
+	return b, err
 }
 
 // Add writes a block that has this number of records.
@@ -100,12 +151,18 @@ func (b *Writer) Add(records int, block []byte) error {
 		return fmt.Errorf("write backup: a block has %d bytes, at most %d are possible", len(block), MaxBlock)
 	}
 	b.info.Records += uint64(records)
+	if b.seal.data != nil {
+		block = b.seal.data.Seal(nil, nil, block, b.seal.place(kindBlock, nil))
+	}
 	return b.block(kindBlock, block)
 }
 
 // Close writes the end of the file. Without it the file counts as cut off.
 func (b *Writer) Close() (Info, error) {
 	text, err := json.Marshal(end{Records: b.info.Records, SHA256: hex.EncodeToString(b.hash.Sum(nil))})
+	if err == nil && b.seal.data != nil {
+		text = append(text, b.seal.data.Seal(nil, nil, nil, b.seal.place(kindEnd, text))...)
+	}
 	if err == nil {
 		err = b.block(kindEnd, text)
 	}
@@ -124,138 +181,4 @@ func (b *Writer) write(p []byte) error {
 	n, err := b.w.Write(p)
 	b.info.Bytes += int64(n)
 	return err
-}
-
-// The errors for a file that can't be used. Other errors come from the io.Reader.
-var (
-	ErrOther   = errors.New("it is not a backup of balhost")
-	ErrCut     = errors.New("it is cut off: the backup, or a copy of it, did not finish; use another backup")
-	ErrDamaged = errors.New("it is damaged; use another backup")
-	ErrNewer   = errors.New("a newer balhost wrote it; use that version")
-)
-
-// Reader reads a file, and says whether it is whole.
-type Reader struct {
-	r    io.Reader
-	hash hash.Hash
-	info Info
-	at   int64 // where the current block begins
-	buf  []byte
-}
-
-// NewReader reads the first line and the header of a file.
-func NewReader(r io.Reader) (*Reader, error) {
-	b := &Reader{r: r, hash: sha256.New()}
-	if err := b.title(); err != nil {
-		return nil, err
-	}
-	kind, payload, err := b.block()
-	if err == nil && (kind != kindHeader || json.Unmarshal(payload, &b.info.Header) != nil) {
-		err = b.damaged("the header can't be read")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-// Header says what the file holds.
-func (b *Reader) Header() Header { return b.info.Header }
-
-// Info describes what was read so far; after Next has returned io.EOF, the whole file.
-func (b *Reader) Info() Info { return b.info }
-
-func (b *Reader) title() error {
-	line := make([]byte, len(title)+2)
-	switch n, err := b.read(line); {
-	case err != nil && !errors.Is(err, ErrCut):
-		return err
-	case string(line[:min(n, len(title))]) != title[:min(n, len(title))]:
-		return ErrOther
-	case err != nil: // the file ends inside of the title, or is empty
-		return err
-	}
-	version := 0
-	for c := line[len(title)+1:]; c[0] != '\n'; {
-		if c[0] < '0' || c[0] > '9' || version > 1<<20 || line[len(title)] != ' ' {
-			return ErrOther
-		}
-		version = version*10 + int(c[0]-'0')
-		if _, err := b.read(c); err != nil {
-			return err
-		}
-	}
-	switch {
-	case version > Version:
-		return fmt.Errorf("%w (the file has format %d, this balhost reads up to %d)", ErrNewer, version, Version)
-	case version == 0:
-		return ErrOther
-	}
-	return nil
-}
-
-// Next returns the next block of records. It is valid until the next call. When all
-// blocks have been read and the file is whole, the error is io.EOF. Only then may the
-// records be used.
-func (b *Reader) Next() (block []byte, err error) {
-	before := hex.EncodeToString(b.hash.Sum(nil))
-	kind, payload, err := b.block()
-	switch {
-	case err != nil:
-		return nil, err
-	case kind == kindBlock:
-		return payload, nil
-	case kind != kindEnd:
-		return nil, b.damaged("a block of an unknown kind")
-	}
-	var e end
-	if json.Unmarshal(payload, &e) != nil || e.SHA256 != before {
-		return nil, b.damaged("the checksum of the file is wrong")
-	}
-	b.info.Records = e.Records
-	switch n, err := b.read(b.buf[:1]); {
-	case n > 0:
-		return nil, b.damaged("something follows its end")
-	case !errors.Is(err, ErrCut):
-		return nil, err
-	}
-	return nil, io.EOF
-}
-
-func (b *Reader) block() (kind byte, payload []byte, err error) {
-	b.at = b.info.Bytes
-	var head [blockHead]byte
-	if _, err := b.read(head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := binary.BigEndian.Uint32(head[1:])
-	if n > MaxBlock {
-		return 0, nil, b.damaged("the length of a block is too large")
-	}
-	if int(n) > cap(b.buf) {
-		b.buf = make([]byte, max(n, 128<<10))
-	}
-	payload = b.buf[:n]
-	if _, err := b.read(payload); err != nil {
-		return 0, nil, err
-	}
-	if sum(head[:], payload) != binary.BigEndian.Uint32(head[5:]) {
-		return 0, nil, b.damaged("the checksum of a block is wrong")
-	}
-	return head[0], payload, nil
-}
-
-// read fills p. If the file ends before that, the error is ErrCut.
-func (b *Reader) read(p []byte) (int, error) {
-	n, err := io.ReadFull(b.r, p)
-	b.info.Bytes += int64(n)
-	b.hash.Write(p[:n]) //nolint:errcheck // never fails, by its contract
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = ErrCut
-	}
-	return n, err
-}
-
-func (b *Reader) damaged(what string) error {
-	return fmt.Errorf("%w (at byte %d: %s)", ErrDamaged, b.at, what)
 }

@@ -61,7 +61,7 @@ func Verify(ctx context.Context, cfg config.Config, log hclog.Logger) (v admin.V
 
 // VerifyBackup reads a backup to its end.
 func VerifyBackup(ctx context.Context, r io.Reader) (backup.Info, admin.Verified, error) {
-	info, e, err := ledger.CheckBackup(ctx, r)
+	info, e, err := ledger.CheckBackup(ctx, r, nil)
 	return info, verified(e), err
 }
 
@@ -70,6 +70,6 @@ func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Read
 	if err := ledger.MakeFolder(cfg.DataDir); err != nil {
 		return ledger.Restored{}, fmt.Errorf("make data_dir: %w", mend.With(err))
 	}
-	restored, err := ledger.Restore(ctx, ledgerOptions(cfg, log), r)
+	restored, err := ledger.Restore(ctx, ledgerOptions(cfg, log), r, nil)
 	return restored, mend.With(err)
 }

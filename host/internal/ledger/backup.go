@@ -44,7 +44,7 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer, perSecond int64, by st
 		if err != nil {
 			return err
 		}
-		b, err := backup.NewWriter(w, h)
+		b, err := backup.NewWriter(w, h, l.o.Key)
 		if err != nil {
 			return err
 		}

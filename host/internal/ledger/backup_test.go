@@ -43,7 +43,7 @@ func backUp(t testing.TB, l *Ledger) []byte {
 func mustRestore(t testing.TB, file []byte) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "ledger")
-	r, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file))
+	r, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file), nil)
 	if err != nil || len(r.Problems) > 0 {
 		t.Fatalf("%+v: %v", r, err)
 	}
@@ -211,7 +211,7 @@ func TestRestoredIDs(t *testing.T) {
 		dir := t.TempDir()
 		o := restoreOptions(dir)
 		o.Now = clock.now
-		if _, err := Restore(t.Context(), o, bytes.NewReader(file)); err != nil {
+		if _, err := Restore(t.Context(), o, bytes.NewReader(file), nil); err != nil {
 			t.Fatal(err)
 		}
 		seq, id := next(open(t, dir, clock.options))
@@ -229,7 +229,7 @@ func TestRestoreRefused(t *testing.T) {
 		mustAccept(t, l, "tok", fmt.Sprint(n), fmt.Sprintf(`{"fill":%q}`, strings.Repeat("x", 1000)))
 	}
 	file := backUp(t, l)
-	newer := bytes.Replace(file, []byte("backup 1\n"), []byte("backup 2\n"), 1)
+	newer := bytes.Replace(file, []byte("backup 1\n"), []byte("backup 3\n"), 1)
 	flipped := bytes.Clone(file)
 	flipped[len(file)/2] ^= 1
 	for name, tc := range map[string]struct {
@@ -240,19 +240,19 @@ func TestRestoreRefused(t *testing.T) {
 		"without its end": {file[:len(file)-60], backup.ErrCut}, "flipped": {flipped, backup.ErrDamaged}, "newer": {newer, backup.ErrNewer}, "none": {nil, backup.ErrCut},
 	} {
 		dir := filepath.Join(t.TempDir(), "ledger")
-		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(tc.file)); !errors.Is(err, tc.want) {
+		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(tc.file), nil); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if files, _ := os.ReadDir(dir); len(files) > 0 {
 			t.Errorf("%s: %v is left", name, files)
 		}
-		if _, _, err := CheckBackup(t.Context(), bytes.NewReader(tc.file)); !errors.Is(err, tc.want) {
+		if _, _, err := CheckBackup(t.Context(), bytes.NewReader(tc.file), nil); !errors.Is(err, tc.want) {
 			t.Errorf("%s: CheckBackup: %v", name, err)
 		}
 	}
 	refuses := func(dir, want string) {
 		t.Helper()
-		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, should say %q", err, want)
 		}
 	}
@@ -268,7 +268,7 @@ func TestRestoreRefused(t *testing.T) {
 	refuses(l.o.Dir, "there is already a ledger")
 	o := restoreOptions(t.TempDir())
 	o.Statfs = func(string) (Space, error) { return Space{Bytes: 1 << 29, Inodes: 1 << 40}, nil }
-	if _, err := Restore(t.Context(), o, bytes.NewReader(file)); err == nil || !strings.Contains(err.Error(), "too little") {
+	if _, err := Restore(t.Context(), o, bytes.NewReader(file), nil); err == nil || !strings.Contains(err.Error(), "too little") {
 		t.Errorf("on a full disk: %v", err)
 	}
 }
@@ -310,12 +310,12 @@ func TestRestoreInterrupted(t *testing.T) {
 			if _, err := Open(t.Context(), restoreOptions(dir)); err == nil || !strings.Contains(err.Error(), "a restore has not ended") {
 				t.Errorf("a host that starts meanwhile: %v", err)
 			}
-			if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file)); err == nil || !strings.Contains(err.Error(), "another balhost") {
+			if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file), nil); err == nil || !strings.Contains(err.Error(), "another balhost") {
 				t.Errorf("a second restore meanwhile: %v", err)
 			}
 			return errors.Join(look(), context.Canceled)
 		}}
-		if _, err := Restore(t.Context(), restoreOptions(dir), r); !errors.Is(err, context.Canceled) {
+		if _, err := Restore(t.Context(), restoreOptions(dir), r, nil); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	}
@@ -326,7 +326,7 @@ func TestRestoreInterrupted(t *testing.T) {
 		if _, err := Open(t.Context(), restoreOptions(dir)); err == nil || !strings.Contains(err.Error(), "a restore has not ended") {
 			t.Errorf("what is left opens: %v", err)
 		}
-		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file)); err != nil {
+		if _, err := Restore(t.Context(), restoreOptions(dir), bytes.NewReader(file), nil); err != nil {
 			t.Error(err)
 			continue
 		}
@@ -424,7 +424,7 @@ func TestVerifyHoldsJournalAgainstTables(t *testing.T) {
 		t.Errorf("an old record: %v", err)
 	}
 	file := backUp(t, l) // of what there is
-	if _, e, err := CheckBackup(t.Context(), bytes.NewReader(file)); err != nil || len(e.Problems) > 0 {
+	if _, e, err := CheckBackup(t.Context(), bytes.NewReader(file), nil); err != nil || len(e.Problems) > 0 {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
@@ -436,7 +436,7 @@ func TestCheckBackupFindsLostKeys(t *testing.T) {
 	if err := updateAs(t, l, "p", entry.Changes{Sends: []entry.Send{send("d", `{}`)}}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := backup.NewReader(bytes.NewReader(backUp(t, l)))
+	r, err := backup.NewReader(bytes.NewReader(backUp(t, l)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,7 +454,7 @@ func TestCheckBackupFindsLostKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		var file bytes.Buffer
-		w, err := backup.NewWriter(&file, r.Header())
+		w, err := backup.NewWriter(&file, r.Header(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -464,7 +464,7 @@ func TestCheckBackupFindsLostKeys(t *testing.T) {
 		if _, err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, e, err := CheckBackup(t.Context(), bytes.NewReader(file.Bytes())); err != nil || len(e.Problems) == 0 {
+		if _, e, err := CheckBackup(t.Context(), bytes.NewReader(file.Bytes()), nil); err != nil || len(e.Problems) == 0 {
 			t.Errorf("without %c: %+v, %v", kind, e, err)
 		}
 	}

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/keyfile"
 	"balhost/sdk/message"
 )
 
@@ -28,7 +30,7 @@ func crashChild() bool {
 	if dir == "" {
 		return false
 	}
-	l, err := Open(context.Background(), Options{Dir: dir, Statfs: plenty})
+	l, err := Open(context.Background(), Options{Dir: dir, Statfs: plenty, Key: keyOf(dir)})
 	if err != nil {
 		fmt.Println("error", err)
 		return true
@@ -166,15 +168,30 @@ func (b books) run(t *testing.T, dir string, lines int) {
 // was promised: P1 stored is pending, handled or dead; P2, P7 an event is handled
 // exactly when its downstream is known; P4 a finished downstream does not come back.
 func TestKill(t *testing.T) {
+	for _, name := range []string{"plain", encryptedDir} {
+		t.Run(name, func(t *testing.T) { kill(t, filepath.Join(t.TempDir(), name)) })
+	}
+}
+
+// encryptedDir is the name of a folder with an encrypted ledger.
+const encryptedDir = "encrypted"
+
+func keyOf(dir string) *keyfile.Key {
+	if filepath.Base(dir) == encryptedDir {
+		return testKey
+	}
+	return nil
+}
+
+func kill(t *testing.T, dir string) {
 	rounds := 5
 	if testing.Short() {
 		rounds = 2
 	}
-	dir := t.TempDir()
 	b := books{}
 	for round := range rounds {
 		b.run(t, dir, 3000+round*1777)
-		l := open(t, dir)
+		l := open(t, dir, func(o *Options) { o.Key = keyOf(dir) })
 		verify(t, l)
 		b.check(t, l)
 		if err := l.Close(); err != nil {

@@ -28,8 +28,8 @@ func (l *Ledger) scour(ctx context.Context, m *matcher) error {
 // goneTime is how long badger may take to remove the files that it gave up.
 const goneTime = 10 * time.Second
 
-// prove looks once more for the device, in the records and in all bytes of the files. Only what
-// belongs to others, or came meanwhile, may have its name.
+// prove looks once more for the device, in the records, in all bytes of the files, and in what is
+// encrypted in them. Only what belongs to others, or came meanwhile, may have its name.
 func (l *Ledger) prove(ctx context.Context, m *matcher, e entry.Erasure, found *entry.Erased) error {
 	f := &finder{matcher: m, ctx: ctx}
 	if err := f.look(l); err != nil {
@@ -57,8 +57,19 @@ func (l *Ledger) prove(ctx context.Context, m *matcher, e entry.Erasure, found *
 	}
 }
 
-// files counts the files under the ledger's folder that have a name of the device in them.
+// files counts the files under the ledger's folder that have a name of the device in them, as
+// they are or encrypted.
 func (l *Ledger) files(ctx context.Context, m *matcher) (n int, err error) {
+	with := map[string]bool{}
+	for _, search := range []func(context.Context, func([]byte) bool) ([]string, error){l.journal.Search, l.state.Search} {
+		paths, err := search(ctx, m.has)
+		if err != nil {
+			return 0, err
+		}
+		for _, path := range paths {
+			with[path] = true
+		}
+	}
 	err = filepath.WalkDir(l.o.Dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !d.Type().IsRegular() {
 			return ctx.Err()
@@ -67,11 +78,11 @@ func (l *Ledger) files(ctx context.Context, m *matcher) (n int, err error) {
 		}
 		has, err := m.inFile(ctx, path)
 		if has {
-			n++
+			with[path] = true
 		}
 		return err
 	})
-	return n, err
+	return len(with), err
 }
 
 // inFile reports whether a file has a name of the device. One that is removed meanwhile has not.

@@ -15,6 +15,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/state"
 )
@@ -24,6 +25,10 @@ type Options struct {
 	Dir         string        // made if it is missing; only one process at a time can use it
 	DedupWindow time.Duration // how long a repeated upstream is recognized (P6); 48 h when 0
 	Retention   time.Duration // how long summaries of ended messages are kept; 24 h when 0
+
+	// Key encrypts the ledger's files; nil: they are not encrypted. Open refuses a ledger that is
+	// encrypted otherwise; see Rekey.
+	Key *keyfile.Key
 
 	DiskSoft int64  // intake stops (ErrFull) when fewer bytes plus the ledger's current size are free; 1 GiB when 0
 	DiskHard int64  // the ledger stops for good when fewer bytes are free; 256 MiB when 0, or half of DiskSoft when that is less

@@ -18,6 +18,7 @@ import (
 
 	"balhost/host/internal/backup"
 	"balhost/host/internal/journal"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/state"
 )
 
@@ -40,14 +41,16 @@ type Restored struct {
 //
 // What the lost ledger used after the backup is not used again: seqs continue far above its last
 // one, and ids from a random one. The ledger's clock continues, too.
-func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error) {
+//
+// The ledger is encrypted as o says. key is that of the backup; nil if it is not encrypted.
+func Restore(ctx context.Context, o Options, r io.Reader, key *keyfile.Key) (_ Restored, err error) {
 	o = o.withDefaults()
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("restore a ledger to %s: %w", o.Dir, err)
 		}
 	}()
-	b, err := newReader(r)
+	b, err := newReader(r, key)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -63,7 +66,7 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	} else if o.soft(free, about) {
 		return Restored{}, fmt.Errorf("its disk has %d MiB and %d inodes free, which is too little: it needs %d MiB for records, besides what ledger.disk_soft and ledger.inodes keep free", free.Bytes>>20, free.Inodes, about>>20)
 	}
-	at := state.Options{Dir: o.restoring(), Schema: schema, Light: o.Light, Log: o.Log.Named("badger"), MemTable: o.Sizes.MemTable}
+	at := state.Options{Dir: o.restoring(), Schema: schema, Light: o.Light, Key: o.Key, Log: o.Log.Named("badger"), MemTable: o.Sizes.MemTable}
 	v := newVerifier(ctx)
 	now := o.Now()
 	clock, known := clockOf(b.Header())
@@ -102,10 +105,11 @@ func Restore(ctx context.Context, o Options, r io.Reader) (_ Restored, err error
 	return Restored{b.Info(), v.Problems}, nil
 }
 
-// CheckBackup reads a backup to its end, and checks it like Examine.
-func CheckBackup(ctx context.Context, r io.Reader) (backup.Info, Examined, error) {
+// CheckBackup reads a backup to its end, and checks it like Examine. key is that of the backup; nil if
+// it is not encrypted.
+func CheckBackup(ctx context.Context, r io.Reader, key *keyfile.Key) (backup.Info, Examined, error) {
 	v := newVerifier(ctx)
-	b, err := newReader(r)
+	b, err := newReader(r, key)
 	if err != nil {
 		return backup.Info{}, v.Examined, err
 	}
@@ -113,8 +117,8 @@ func CheckBackup(ctx context.Context, r io.Reader) (backup.Info, Examined, error
 	return b.Info(), v.Examined, err
 }
 
-func newReader(r io.Reader) (*backup.Reader, error) {
-	b, err := backup.NewReader(r)
+func newReader(r io.Reader, key *keyfile.Key) (*backup.Reader, error) {
+	b, err := backup.NewReader(r, key)
 	if err == nil && (b.Header().Schema < sameRecords || b.Header().Schema > schema) {
 		err = errSchema(b.Header().Schema)
 	}
@@ -177,6 +181,9 @@ func ahead(record []byte, now time.Time) []byte {
 // vacant is an error if the folder has a ledger or a part of one. The rest of an unfinished
 // restore does not count: it began in a vacant folder.
 func (o *Options) vacant() error {
+	if o.rekeying() {
+		return errRekeying
+	}
 	parts := []string{o.db(), o.log(), filepath.Join(o.Dir, "commits")} // the last is schema 2's
 	if o.unfinished() != nil {
 		parts = parts[:1]
@@ -217,7 +224,7 @@ func (o *Options) reveal(commit uint64, counters []byte) error {
 	if err := cmp.Or(state.SyncFolder(o.Dir), os.RemoveAll(o.log())); err != nil {
 		return err
 	}
-	j, err := journal.Open(journal.Options{Dir: o.log(), SegmentSize: int64(o.Sizes.Segment), Light: o.Light})
+	j, err := journal.Open(o.journal())
 	if err != nil {
 		return err
 	}

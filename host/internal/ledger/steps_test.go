@@ -533,7 +533,7 @@ func (s *steps) restore(*rapid.T) {
 	s.must(err)
 	s.must(s.l.Close())
 	dir := s.t.TempDir()
-	_, err = Restore(s.t.Context(), Options{Dir: dir, Statfs: plenty, Now: s.m.clock.now}, &file)
+	_, err = Restore(s.t.Context(), Options{Dir: dir, Statfs: plenty, Now: s.m.clock.now}, &file, nil)
 	s.must(err)
 	s.open(dir)
 }

@@ -28,6 +28,9 @@ type Log interface { //house:wide a log that can only be written, or only be rea
 	Trim(upTo uint64) error
 	// Renew has its files hold nothing of the commits so far, see [journal.Journal.Renew].
 	Renew(ctx context.Context, commit, give func() error) error
+	// Search names its files that have a record, decrypted, of which is is true; none if they
+	// are not encrypted.
+	Search(ctx context.Context, is func(record []byte) bool) (files []string, err error)
 	First() uint64 // the first commit that it has; 0: it has none
 	Last() uint64
 	Close() error
@@ -50,6 +53,10 @@ const (
 func (o *Options) db() string  { return filepath.Join(o.Dir, "db") }
 func (o *Options) log() string { return filepath.Join(o.Dir, "journal") }
 
+func (o *Options) journal() journal.Options {
+	return journal.Options{Dir: o.log(), SegmentSize: int64(o.Sizes.Segment), Light: o.Light, Key: o.Key}
+}
+
 // folder is a folder that must stay where it is while its files are open.
 type folder struct {
 	path, file string // file is one that must stay in it; "": none must
@@ -62,11 +69,17 @@ func (l *Ledger) openStore() (err error) {
 	if err := l.o.unfinished(); err != nil {
 		return err
 	}
+	if err := l.o.settleRekey(); err != nil {
+		return err
+	}
+	if err := l.o.checkKey(); err != nil {
+		return err
+	}
 	if err := l.upgrade(); err != nil {
 		return err
 	}
 	l.state, err = state.Open(state.Options{
-		Dir: l.o.db(), Schema: schema, Light: l.o.Light, Log: l.o.Log.Named("badger"), Bad: l.poison, Durable: l.trim,
+		Dir: l.o.db(), Schema: schema, Light: l.o.Light, Key: l.o.Key, Log: l.o.Log.Named("badger"), Bad: l.poison, Durable: l.trim,
 		Layer: l.o.Sizes.Layer, MemTable: l.o.Sizes.MemTable, Rotate: l.o.Sizes.Rotate,
 		Ordered: ordered,
 	})
@@ -78,11 +91,14 @@ func (l *Ledger) openStore() (err error) {
 			err = errors.Join(err, l.state.Abandon())
 		}
 	}()
+	if l.o.rekeying() { // it began before this process had locked the state
+		return errRekeying
+	}
 	applied := l.state.Commit()
 	if _, err := os.Stat(l.o.log()); errors.Is(err, fs.ErrNotExist) && applied > 0 { // else Open makes it
 		return fmt.Errorf("%s is missing: it has the commits after commit %d; put it back, or restore a backup", l.o.log(), applied)
 	}
-	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
+	j, err := journal.Open(l.o.journal())
 	if err != nil {
 		return err
 	}
@@ -226,7 +242,7 @@ func (l *Ledger) upgrade() error {
 // addJournal turns a ledger of schema 2, which had no journal, into one of this schema.
 func (l *Ledger) addJournal() error {
 	start := time.Now() // for the log
-	j, err := journal.Open(journal.Options{Dir: l.o.log(), SegmentSize: int64(l.o.Sizes.Segment), Light: l.o.Light})
+	j, err := journal.Open(l.o.journal())
 	if err != nil {
 		return err
 	}

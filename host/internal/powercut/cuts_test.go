@@ -85,6 +85,9 @@ func (s *series) fail(v *life, err error) {
 func (s *series) chain() {
 	rng := s.rng()
 	v := &life{series: s, dir: filepath.Join(s.dir, fmt.Sprintf("new%d", s.number.Add(1))), book: newBook()}
+	if rng.IntN(2) == 0 {
+		v.key = firstKey
+	}
 	if err := errors.Join(os.Mkdir(v.dir, 0o700), v.open()); err != nil {
 		s.fail(v, err)
 	}
@@ -134,7 +137,7 @@ func (v *life) cutPower(at string, then func(*life)) {
 			s.made.Add(-1)
 			return nil
 		}
-		after := &life{series: s, dir: filepath.Join(s.dir, fmt.Sprintf("cut%d", n)), book: v.book.clone(), depth: v.depth + 1}
+		after := &life{series: s, dir: filepath.Join(s.dir, fmt.Sprintf("cut%d", n)), book: v.book.clone(), key: v.key, depth: v.depth + 1}
 		fmt.Printf("cut %d: of %s, %s\n", n, filepath.Base(v.dir), at)
 		err := errors.Join(os.Mkdir(after.dir, 0o700), img.Write(after.dir), os.Mkdir(after.found(), 0o700), img.Write(after.found()))
 		if err != nil {

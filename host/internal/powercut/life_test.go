@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/ledger"
 	"balhost/sdk/message"
 )
@@ -23,6 +24,7 @@ type life struct {
 	disk   *Disk
 	ledger *ledger.Ledger
 	book   *book
+	key    *keyfile.Key // of the ledger; nil: it is not encrypted
 
 	events atomic.Int64
 	cutAt  atomic.Int64 // the event at which cut is called; 0: none
@@ -69,7 +71,7 @@ func (v *life) open() (err error) {
 	v.disk.Event = v.event
 	v.over = make(chan struct{})
 	v.ledger, err = ledger.Open(context.Background(), ledger.Options{
-		Dir: v.dir, Statfs: plenty, Retention: 2 * time.Second,
+		Dir: v.dir, Key: v.key, Statfs: plenty, Retention: 2 * time.Second,
 		Sizes:  v.series.sizes(),
 		Poison: func(err error) { v.series.fail(v, fmt.Errorf("poisoned: %w", err)) },
 	})

@@ -43,6 +43,7 @@ var teeth = []struct {
 	{"memtable logs trusted", "TestCuts", Change{stateDir + "badger.go", "if found == o.Schema {", "if found == o.Schema && false {"}},
 	{"a restored ledger before its journal", "TestRestoreCuts", Change{ledgerDir + "restore.go", "	err = beginJournal(j, commit, counters)\n", "	err = cmp.Or(os.Rename(o.restoring(), o.db()), beginJournal(j, commit, counters), os.Rename(o.db(), o.restoring()))\n"}},
 	{"a backup's name before its bytes", "TestRestoreCuts", Change{"host/internal/backup/file.go", "f.part.Sync(), f.part.Close()", "f.part.Close()"}},
+	{"a new key before its files", "TestRekeyCuts", Change{ledgerDir + "rekey.go", "	at := state.Options{", "	if err := o.mark(); err != nil {\n		return err\n	}\n	at := state.Options{"}},
 	{"a new schema before its tables", "TestUpgradeCuts", Change{stateDir + "upgrade.go", "	err = db.Update(", "	err = setSchema(o.Dir, o.Schema)\n	err = db.Update("}},
 }
 
@@ -52,7 +53,7 @@ var bite = flag.Bool("teeth", false, "TestTeeth builds each fault and runs it")
 // many as make powercut says.
 func TestPowercut(t *testing.T) {
 	needsLayer(t)
-	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestRestoreCuts|TestCuts", small); err != nil {
+	if out, err := runSeries(t, "TestLayer|TestUpgradeCuts|TestRestoreCuts|TestRekeyCuts|TestCuts", small); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

@@ -94,7 +94,7 @@ func (r *restoring) left(img Image, what string, look func(root string) error) e
 func (r *restoring) restore(root string, cutAt, depth int) error {
 	from, ended := &source{Reader: bytes.NewReader(r.backup)}, false
 	events, err := r.cutIn(root, cutAt, func() error {
-		_, err := ledger.Restore(context.Background(), options(root), from)
+		_, err := ledger.Restore(context.Background(), options(root), from, nil)
 		ended = err == nil
 		return err
 	}, func(img Image, what string) error {
@@ -170,7 +170,7 @@ func (r *restoring) take() error {
 	}
 	r.backup = out.Bytes()
 	header := &source{Reader: bytes.NewReader(r.backup)}
-	if _, err := backup.NewReader(header); err != nil {
+	if _, err := backup.NewReader(header, nil); err != nil {
 		return err
 	}
 	r.header = header.read.Load()
