@@ -63,6 +63,9 @@ func fromStatus(err error) error {
 	if is := statusCodes[st.Code()]; is != nil {
 		return &remote{text: st.Message(), is: is}
 	}
+	if st.Code() == codes.Unknown {
+		return &remote{text: st.Message()} // the other side's own error, whose text is all that there is
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package plugincheck
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +52,7 @@ type faulty struct {
 	fault  string
 	opened chan struct{} // closed when Session is open
 	limits *wire.Limits
+	count  atomic.Int64 // events
 
 	mu         sync.Mutex // guards what follows, and stdout
 	sessions   int
@@ -92,7 +95,7 @@ func (p *faulty) serve() {
 		panic(err)
 	}
 	server := grpc.NewServer(p.serverOptions()...)
-	wire.RegisterPluginServer(server, p)
+	wire.Register(server, p)
 	well := health.NewServer()
 	if !p.has("not well") {
 		well.SetServingStatus("plugin", grpc_health_v1.HealthCheckResponse_SERVING)
@@ -170,7 +173,7 @@ func (p *faulty) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.Man
 	p.described++
 	m := &wire.Manifest{
 		Name: filepath.Base(os.Getenv("PLUGINCHECK_NAME")), Version: "1.0.0", Categories: []string{"com.example.check"},
-		Upstream: true, Outcome: true, Receipt: true, Timer: true, Capabilities: wire.Common([]string{wire.Offsets}, r.GetCapabilities()),
+		Upstream: true, Outcome: true, Receipt: true, Timer: true, Capabilities: wire.Common([]string{wire.Offsets, wire.Metrics}, r.GetCapabilities()),
 	}
 	switch p.fault {
 	case "another name":
@@ -243,6 +246,29 @@ func (p *faulty) Session(rpc wire.Plugin_SessionServer) error {
 	p.over = true
 	p.mu.Unlock()
 	return err
+}
+
+// Metrics counts events.
+func (p *faulty) Metrics(context.Context) ([]byte, error) {
+	switch p.fault {
+	case "metrics fail":
+		return nil, errors.New("no database")
+	case "metrics are no text":
+		return []byte("events: many"), nil
+	case "a metric of the host's":
+		return []byte("go_goroutines 1\n"), nil
+	case "metrics come late":
+		time.Sleep(scrapeWithin + scrapeWithin/5)
+	}
+	n := p.count.Load()
+	if !p.has("a series for each event") {
+		return fmt.Appendf(nil, "# TYPE events_total counter\nevents_total %d\n", n), nil
+	}
+	var text bytes.Buffer
+	for i := range n * 3 {
+		fmt.Fprintf(&text, "event{n=\"%d\"} 1\n", i)
+	}
+	return text.Bytes(), nil
 }
 
 // log writes a line, if the level wants it.

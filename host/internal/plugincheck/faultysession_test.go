@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -45,7 +44,6 @@ type faultySession struct {
 	idle    chan struct{} // closed when it drains and nothing runs
 	leaked  [][]byte
 	old     map[string]uint64 // versions of the first run, by event
-	count   atomic.Int64      // events
 }
 
 // faultyHandler is one handler that runs.

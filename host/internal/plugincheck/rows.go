@@ -37,6 +37,7 @@ func init() {
 		{"load", "many messages at full credit: each ends once; rate and CPU", loadRow(func(l *loaded) finding { return l.load })},
 		{"ping", "pings under load, while a handler waits", loadRow(func(l *loaded) finding { return l.pings })},
 		{"memory", "before and after the load", loadRow(func(l *loaded) finding { return l.memory })},
+		{"metrics", "a scrape takes its own metrics", with((*check).metrics)},
 		{"logs", "a flood of lines, and a log level that changes", with((*check).logs)},
 		{"signals", "SIGTERM, SIGINT and SIGHUP are ignored", with((*check).signals)},
 		{"extend", "a handler that runs gives signs of life", with((*check).extend)},

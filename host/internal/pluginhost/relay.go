@@ -54,7 +54,8 @@ func newRelayed() *relayed {
 
 // own is a plugin's answer.
 type own struct {
-	plugin   *supervisor
+	plugin   *supervisor // nil: it was not asked
+	name     string      // the plugin's
 	families map[string]*dto.MetricFamily
 	series   int
 	err      error
@@ -74,7 +75,7 @@ func (h *Host) Metrics() []*dto.MetricFamily {
 	var asking sync.WaitGroup
 	for i, s := range plugins {
 		if rpc := s.measured(); rpc != nil {
-			answers[i].plugin = s
+			answers[i].plugin, answers[i].name = s, s.name
 			asking.Go(func() { answers[i].ask(ctx, rpc) })
 		}
 	}
@@ -106,12 +107,12 @@ func (h *Host) Metrics() []*dto.MetricFamily {
 	return families
 }
 
-// measured is the way to ask the process that the status tells of; nil: there is none, or
-// it has no metrics.
+// measured is the way to ask the process that the status tells of; nil: there is none, it
+// has no metrics, or it may still be in its Start, which reads the config.
 func (s *supervisor) measured() *wire.Client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.shown; l != nil && s.status.PID != 0 && slices.Contains(l.manifest.GetCapabilities(), wire.Metrics) {
+	if l := s.shown; l != nil && s.status.State == Running && slices.Contains(l.manifest.GetCapabilities(), wire.Metrics) {
 		return l.rpc
 	}
 	s.status.MetricsError = ""
@@ -138,6 +139,19 @@ func (a *own) ask(ctx context.Context, rpc *wire.Client) {
 		a.err = err
 		return
 	}
+	a.read(text)
+}
+
+// ReadMetrics reads a plugin's own metrics as a scrape does, and counts their series. The
+// error says why none of them is taken.
+func ReadMetrics(plugin string, text []byte) (series int, err error) {
+	a := own{name: plugin}
+	a.read(text)
+	return a.series, a.err
+}
+
+// read makes the text families with the label plugin, or says what is wrong with it.
+func (a *own) read(text []byte) {
 	if a.err = linesFit(text); a.err != nil {
 		return
 	}
@@ -185,7 +199,7 @@ func (a *own) label(name string, f *dto.MetricFamily) error {
 				return fmt.Errorf("its metric %s has a label plugin, which the host sets", name)
 			}
 		}
-		m.Label = append(m.Label, &dto.LabelPair{Name: new("plugin"), Value: new(a.plugin.name)})
+		m.Label = append(m.Label, &dto.LabelPair{Name: new("plugin"), Value: new(a.name)})
 		slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
 		for _, l := range m.GetLabel() {
 			fmt.Fprintf(&text, "%s=%q,", l.GetName(), l.GetValue())

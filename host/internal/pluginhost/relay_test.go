@@ -9,6 +9,7 @@ import (
 
 	"balhost/sdk"
 	"balhost/sdk/plugintest"
+	"balhost/sdk/wire"
 
 	"github.com/hashicorp/go-hclog"
 	dto "github.com/prometheus/client_model/go"
@@ -30,7 +31,7 @@ func answerOf(t *testing.T, ctx context.Context, name, text string) own {
 		t.Fatal(err)
 	}
 	defer stop()
-	a := own{plugin: &supervisor{name: name}}
+	a := own{name: name}
 	a.ask(ctx, client)
 	return a
 }
@@ -83,5 +84,21 @@ func TestOwnMetrics(t *testing.T) { // P10
 	}
 	if err := odd.join(all); err == nil || !strings.Contains(err.Error(), "rooms is a counter") || all["mine"] != nil || odd.series != 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+// Only a process that takes events is asked: in its Start it may not have read its config.
+func TestMetricsAfterStart(t *testing.T) {
+	s := &supervisor{shown: &life{manifest: &wire.Manifest{Capabilities: []string{wire.Metrics}}, rpc: new(wire.Client)}}
+	for _, state := range []State{Starting, Running, Backoff} {
+		s.status.State, s.status.PID, s.status.MetricsError = state, 1, "as before"
+		if asked := s.measured() != nil; asked != (state == Running) || asked != (s.status.MetricsError != "") {
+			t.Errorf("%s: asked %v, %q", state, asked, s.status.MetricsError)
+		}
+	}
+	s.shown.manifest.Capabilities = nil
+	s.status.State = Running
+	if s.measured() != nil {
+		t.Error("one without metrics is asked")
 	}
 }
