@@ -18,7 +18,7 @@ var checked = []struct {
 	{"echo", false, []json.RawMessage{json.RawMessage(`{"text":"hi"}`)}, []string{"upstream", "ids", "kill", "load"}},
 	{"chatroom", false, []json.RawMessage{
 		json.RawMessage(`{"do":"join","room":"r","name":"Ann"}`), json.RawMessage(`{"do":"join","room":"r","name":"Bob"}`),
-	}, []string{"upstream", "outcome", "parallel", "ids", "conflict", "extend", "revoke", "load"}},
+	}, []string{"upstream", "outcome", "parallel", "ids", "conflict", "extend", "revoke", "load", "metrics"}},
 	{"reminder", true, []json.RawMessage{json.RawMessage(`{"order":"7","do":"place"}`)}, []string{"upstream", "timer", "load"}},
 	{"alerts", true, nil, []string{"outcome", "load"}},
 }

@@ -6,7 +6,8 @@
 //   - state that is committed together with the event (Tx.Get, Tx.Put);
 //   - groups: each member gets a room's messages in the order in which they were said;
 //   - outcomes: a device that does not exist any more leaves its rooms;
-//   - sessions: members of one room may come by different sessions.
+//   - sessions: members of one room may come by different sessions;
+//   - metrics of the plugin's own, which the host gives on.
 //
 // A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r",
 // "text":"hi"} or {"do":"leave","room":"r"}.
@@ -18,8 +19,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"balhost/sdk"
 )
@@ -51,10 +54,18 @@ type member struct {
 }
 
 // chat has the plugin's handlers.
-type chat struct{ config config }
+type chat struct {
+	config config
+
+	mu    sync.Mutex     // handlers run at the same time
+	ended map[string]int // downstreams, by how they ended; for metrics
+}
 
 func chatroom() sdk.Plugin {
-	c := &chat{config: config{MaxMembers: 100, MaxText: 1000}} // the defaults
+	c := &chat{
+		config: config{MaxMembers: 100, MaxText: 1000}, // the defaults
+		ended:  map[string]int{"acked": 0, "failed": 0, "expired": 0, "canceled": 0},
+	}
 	return sdk.Plugin{
 		Name:       "chatroom",
 		Version:    "1.0.0",
@@ -63,6 +74,7 @@ func chatroom() sdk.Plugin {
 		Config:     &c.config,
 		Upstream:   c.upstream,
 		Outcome:    c.outcome,
+		Metrics:    c.metrics,
 	}
 }
 
@@ -105,6 +117,7 @@ func (c *chat) upstream(ctx context.Context, tx *sdk.Tx, m sdk.Upstream) error {
 // outcome is told how each downstream ended. A token that is gone leaves the room. If
 // CCS has replaced a token, the member gets the new one.
 func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
+	c.count(o.Status.String()) // it is gone at the next start, as metrics are
 	if !o.Gone && o.NewToken == "" {
 		return nil
 	}
@@ -126,6 +139,28 @@ func (c *chat) outcome(ctx context.Context, tx *sdk.Tx, o sdk.Outcome) error {
 	members[o.NewToken] = members[old]
 	delete(members, old)
 	return tx.Put(key(name), members)
+}
+
+func (c *chat) count(status string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended[status]++
+}
+
+// metrics writes Prometheus's text. The few values of a label are there from the start, as
+// 0. With more than this, use a library and a registry of the plugin's own.
+func (c *chat) metrics(_ context.Context, w io.Writer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := fmt.Fprintln(w, "# TYPE chatroom_outcomes_total counter"); err != nil {
+		return err
+	}
+	for _, status := range slices.Sorted(maps.Keys(c.ended)) {
+		if _, err := fmt.Fprintf(w, "chatroom_outcomes_total{status=%q} %d\n", status, c.ended[status]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func leave(tx *sdk.Tx, name string, members room, token string) error {

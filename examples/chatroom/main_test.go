@@ -96,6 +96,9 @@ func TestTokensThatChange(t *testing.T) {
 		t.Fatal(r.Err())
 	}
 	expect(t, say(t, h, "a", "do", "say", "text", "hi"))
+	if text, err := h.Metrics(); err != nil || !strings.Contains(text, "\nchatroom_outcomes_total{status=\"failed\"} 1\n") {
+		t.Errorf("%q, %v", text, err)
+	}
 }
 
 // The host handles one room's messages one after the other. The state would be right

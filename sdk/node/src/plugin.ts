@@ -54,6 +54,13 @@ export interface Plugin {
   /** Called once before the process ends, after `run` and all handlers, if `start` has succeeded. */
   stop?(signal: AbortSignal): Done;
 
+  /**
+   * Returns metrics of the plugin's own, as Prometheus's text: prom-client's `register.metrics()` makes it. The host asks
+   * when it is scraped, and gives them on with the label `plugin`. It waits a second, and takes 1 MiB and 2,000 series at
+   * most, no label named plugin, and no names that begin with balhost_, go_ or process_. Calls don't overlap.
+   */
+  metrics?(): string | Promise<string>;
+
   /** Handles one message of a device. */
   upstream?(tx: Tx, m: Upstream): Done;
   /** Is told how a downstream of this plugin ended. It can run at the same time as `upstream`. */
@@ -64,7 +71,7 @@ export interface Plugin {
   timer?(tx: Tx, t: Timer): Done;
 }
 
-const functions = ["start", "run", "stop", "upstream", "outcome", "receipt", "timer"] as const;
+const functions = ["start", "run", "stop", "metrics", "upstream", "outcome", "receipt", "timer"] as const;
 const fields: ReadonlySet<string> = new Set<keyof Plugin>([
   "name",
   "version",

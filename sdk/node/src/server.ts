@@ -1,9 +1,12 @@
 import { create, fromBinary, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { BytesValueSchema, type BytesValue } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
+import { textOf, UnavailableError } from "./errors.js";
 import { Link } from "./link.js";
 import type { JsonLog } from "./log.js";
 import type { Plugin } from "./plugin.js";
 import { manifest } from "./manifest.js";
+import { Metrics, PreconditionError } from "./metrics.js";
 import * as wire from "./wire/balhost/plugin/v1/plugin_pb.js";
 
 const maxFromHost = 64 << 20; // the host sees to the size of its frames; gRPC's default is 4 MiB
@@ -15,6 +18,7 @@ export class PluginServer {
   phase: "starting" | "serving" | "over" = "starting";
   #plugin: Plugin;
   #log: JsonLog;
+  #metrics: Metrics;
   #over: () => void;
   #link: Link | undefined;
   #opened!: () => void;
@@ -25,6 +29,7 @@ export class PluginServer {
   constructor(plugin: Plugin, log: JsonLog, over: () => void) {
     this.#plugin = plugin;
     this.#log = log;
+    this.#metrics = new Metrics(plugin, log);
     this.#over = over;
     this.grpc = new grpc.Server({
       "grpc.max_receive_message_length": maxFromHost,
@@ -49,6 +54,7 @@ export class PluginServer {
           requestStream: true,
           responseStream: true,
         },
+        metrics: unary("/balhost.plugin.v1.Metrics/Text", bytes, codec(BytesValueSchema)),
         check: unary("/grpc.health.v1.Health/Check", bytes, bytes),
         shutdown: unary("/plugin.GRPCController/Shutdown", bytes, bytes),
       },
@@ -58,6 +64,11 @@ export class PluginServer {
         configure: (call: Unary<wire.ConfigureRequest>, reply: grpc.sendUnaryData<wire.ConfigureReply>) =>
           void this.#configure(call, reply),
         session: (stream: Stream) => this.#session(stream),
+        metrics: (_: Unary<Buffer>, reply: grpc.sendUnaryData<BytesValue>) =>
+          this.#metrics.text().then(
+            (text) => reply(null, create(BytesValueSchema, { value: Buffer.from(text) })),
+            (err: unknown) => reply(statusOf(err)),
+          ),
         check: (_: Unary<Buffer>, reply: grpc.sendUnaryData<Buffer>) => reply(null, serving),
         shutdown: (_: Unary<Buffer>, reply: grpc.sendUnaryData<Buffer>) => {
           reply(null, Buffer.alloc(0));
@@ -134,6 +145,15 @@ function unary<I, O>(path: string, request: Codec<I>, response: Codec<O>): grpc.
     responseSerialize: response.write,
     responseDeserialize: response.read,
   };
+}
+
+const maxDetails = 1024; // UTF-16 units of an error's text, which travels in a header of HTTP/2
+
+function statusOf(err: unknown): Partial<grpc.StatusObject> {
+  const { UNAVAILABLE, FAILED_PRECONDITION, UNKNOWN } = grpc.status;
+  const code =
+    err instanceof UnavailableError ? UNAVAILABLE : err instanceof PreconditionError ? FAILED_PRECONDITION : UNKNOWN;
+  return { code, details: textOf(err).slice(0, maxDetails).toWellFormed() };
 }
 
 const precondition = (details: string) =>

@@ -159,6 +159,23 @@ test("a whole life: handshake, health, Describe, Session, Configure, an event, s
   assert.equal(await p.exited, 0);
 });
 
+test("metrics over gRPC: text, and errors with their codes", async (t) => {
+  const main = `import { serve } from ${JSON.stringify(new URL("../src/index.js", import.meta.url))};
+    let n = 0;
+    serve({ name: "x", run() {}, metrics() { if (n++) throw new Error("no database \\ud800"); return "rooms 3\\n"; } });`;
+  const p = new Process(t, {}, ["--input-type=module", "-e", main]);
+  const [, path] = await p.prints("out", /^1\|2\|unix\|(\S+)\|grpc\n$/);
+  const c = new Client(t, path!);
+  assert.deepEqual(await c.raw("/balhost.plugin.v1.Metrics/Text"), Buffer.from("\x0a\x08rooms 3\n")); // BytesValue
+  await assert.rejects(c.raw("/balhost.plugin.v1.Metrics/Text"), { details: "no database \ufffd" });
+
+  const q = new Process(t); // echo has none
+  const [, other] = await q.prints("out", /^1\|2\|unix\|(\S+)\|grpc\n$/);
+  await assert.rejects(new Client(t, other!).raw("/balhost.plugin.v1.Metrics/Text"), {
+    code: grpc.status.FAILED_PRECONDITION,
+  });
+});
+
 test("a client with another certificate is refused", async (t) => {
   const p = new Process(t);
   const [, path] = await p.prints("out", /^1\|2\|unix\|(\S+)\|grpc\n$/);

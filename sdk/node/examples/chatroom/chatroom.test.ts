@@ -71,6 +71,7 @@ test("tokens that change and go", async (t) => {
   });
   assert.equal(gone.status, "done", gone.reason);
   assert.deepEqual(await say(h, "a", { do: "say", text: "hi" }), []);
+  assert.match(await h.metrics(), /^chatroom_outcomes_total\{status="failed"} 1$/m);
 });
 
 // The host handles one room's messages one after the other. The state would be right without that too: if a room has

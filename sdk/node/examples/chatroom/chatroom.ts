@@ -5,7 +5,8 @@
 //   - state that is committed together with the event (tx.get, tx.put);
 //   - groups: each member gets a room's messages in the order in which they were said;
 //   - outcomes: a device that does not exist any more leaves its rooms;
-//   - sessions: members of one room may come by different sessions.
+//   - sessions: members of one room may come by different sessions;
+//   - metrics of the plugin's own, which the host gives on.
 //
 // A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r","text":"hi"} or {"do":"leave","room":"r"}.
 import { createHash } from "node:crypto";
@@ -28,6 +29,8 @@ export function chatroom(): Plugin {
     max_members: 100, // of one room
     max_text: 1000, // bytes of one message
   };
+  // Downstreams, by how they ended, for metrics. It is gone at the next start, as metrics are.
+  const ended = new Map(["acked", "failed", "expired", "canceled"].map((status) => [status, 0]));
   return {
     name: "chatroom",
     version: "1.0.0",
@@ -35,8 +38,18 @@ export function chatroom(): Plugin {
     order: orderByKey("data.room"),
     config,
     upstream: (tx, m) => upstream(tx, m, config),
-    outcome,
+    outcome: (tx, o) => {
+      ended.set(o.status, (ended.get(o.status) ?? 0) + 1);
+      return outcome(tx, o);
+    },
+    metrics: () => metrics(ended),
   };
+}
+
+/** Prometheus's text. With more than this, use prom-client and a registry of the plugin's own. */
+function metrics(ended: Map<string, number>): string {
+  const lines = Array.from(ended, ([status, n]) => `chatroom_outcomes_total{status="${status}"} ${n}\n`);
+  return "# TYPE chatroom_outcomes_total counter\n" + lines.join("");
 }
 
 async function upstream(tx: Tx, m: Upstream, config: { max_members: number; max_text: number }): Promise<void> {

@@ -421,6 +421,14 @@ export class TestHost {
     return results;
   }
 
+  /** The plugin's own metrics, as a scrape of the host gets them. It fails with what the host would show instead. */
+  metrics(): Promise<string> {
+    if (this.#now === undefined) {
+      throw new Error("the plugin is stopped and has no metrics");
+    }
+    return soon(this.#now.metrics(), `metrics has not returned within ${patience / 1000} s, and a host waits 1 s`);
+  }
+
   /**
    * Runs f once: after the next handler has returned, and before what it did is committed. What f changes is there first,
    * so a handler that has read it runs again.

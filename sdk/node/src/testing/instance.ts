@@ -2,6 +2,7 @@ import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/p
 import { Link } from "../link.js";
 import { JsonLog } from "../log.js";
 import { manifest } from "../manifest.js";
+import { Metrics } from "../metrics.js";
 import { checkPlugin, type Plugin } from "../plugin.js";
 import * as wire from "../wire/balhost/plugin/v1/plugin_pb.js";
 
@@ -17,6 +18,7 @@ export interface Start {
 /** Stands for one process of a plugin. */
 export class Instance {
   readonly #link: Link;
+  readonly #metrics: Metrics;
   #answer: Start["answer"];
   #last = 0n;
   #out = new Map<bigint, (result: wire.Result | undefined) => void>(); // deliveries without a result
@@ -25,7 +27,7 @@ export class Instance {
   /** Starts a plugin as a host does: Describe, Session, Configure. */
   static async open(start: Start): Promise<Instance> {
     checkPlugin(start.plugin);
-    manifest(start.plugin, ["offsets"]);
+    manifest(start.plugin, ["offsets", "metrics"]);
     const instance = new Instance(start);
     const why = await instance.#link.configure(start.configure);
     if (why !== "") {
@@ -37,7 +39,9 @@ export class Instance {
 
   private constructor({ plugin, log, answer }: Start) {
     this.#answer = answer;
-    this.#link = new Link(plugin, new JsonLog(plugin.name, log), (frame, written) => {
+    const json = new JsonLog(plugin.name, log);
+    this.#metrics = new Metrics(plugin, json);
+    this.#link = new Link(plugin, json, (frame, written) => {
       const bytes = toBinary(wire.PluginFrameSchema, frame);
       setImmediate(() => {
         this.#hear(fromBinary(wire.PluginFrameSchema, bytes));
@@ -67,6 +71,11 @@ export class Instance {
       }
     });
     return { delivery, result };
+  }
+
+  /** What a scrape of the host gets of the plugin's own metrics. */
+  metrics(): Promise<string> {
+    return this.#metrics.text();
   }
 
   /** Asks the plugin to end, and waits until it has. */

@@ -7,7 +7,8 @@ It shows
 - state that is committed together with the event (tx.get, tx.put);
 - groups: each member gets a room's messages in the order in which they were said;
 - outcomes: a device that does not exist any more leaves its rooms;
-- sessions: members of one room may come by different sessions.
+- sessions: members of one room may come by different sessions;
+- metrics of the plugin's own, which the host gives on.
 
 A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r","text":"hi"}
 or {"do":"leave","room":"r"}.
@@ -16,6 +17,7 @@ or {"do":"leave","room":"r"}.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 
 from balhost import Downstream, Outcome, Plugin, Reject, Tx, Upstream, order_by_key, token
@@ -39,6 +41,19 @@ plugin = Plugin(
     order=order_by_key("data.room"),
     config=Config,
 )
+
+
+ended = {"acked": 0, "failed": 0, "expired": 0, "canceled": 0}
+"""Downstreams, by how they ended, for metrics. It is gone at the next start, as metrics are."""
+counting = threading.Lock()  # handlers run at the same time
+
+
+@plugin.metrics
+def metrics() -> str:
+    """Prometheus's text. With more than this, use prometheus_client and a registry of the plugin's own."""
+    with counting:
+        lines = [f'chatroom_outcomes_total{{status="{status}"}} {n}\n' for status, n in ended.items()]
+    return "# TYPE chatroom_outcomes_total counter\n" + "".join(lines)
 
 
 @plugin.upstream
@@ -75,6 +90,8 @@ def upstream(tx: Tx, m: Upstream) -> None:
 @plugin.outcome
 def outcome(tx: Tx, o: Outcome) -> None:
     """A token that is gone leaves the room. If it was replaced, the member gets the new one."""
+    with counting:
+        ended[o.status] = ended.get(o.status, 0) + 1
     if not o.gone and not o.new_token:
         return
     if not isinstance(o.context, str):

@@ -64,6 +64,7 @@ def test_tokens_that_change() -> None:
         assert say(host, "a", do="say", text="hi") == ["b2: said a hi"]
         assert host.outcome(to=token("b2"), status="failed", gone=True, context="r").done
         assert say(host, "a", do="say", text="hi") == []
+        assert 'chatroom_outcomes_total{status="failed"} 1\n' in host.metrics()
 
 
 def test_many_join_at_once() -> None:

@@ -22,6 +22,7 @@ from ._config import ConfigError, decode
 from ._errors import CanceledError, InvalidError, Reject, Retry, UnavailableError
 from ._host import _STOPPING, AsyncHost, Host, Sessions
 from ._message import Upstream, to_outcome, to_receipt, to_timer
+from ._metrics import Metrics
 from ._plugin import Plugin, is_async
 from ._tx import AsyncTx, BaseTx, Tx
 from ._wire import plugin_pb2 as pb
@@ -71,6 +72,7 @@ class Link:
         )  # deliveries that are done, parts of frames, None: the end
         self.calls = Calls(self.out.put)
         self.opened = threading.Event()
+        self._metrics = Metrics(self.log)
         self._host = Host(self)
         self._async_host = AsyncHost(self)
         self._configured = False
@@ -121,6 +123,14 @@ class Link:
             return pb.ConfigureReply(error=_clean(f"plugin {self.plugin.name}: start: {_words(e)}"))
         self._started = True
         return pb.ConfigureReply()
+
+    def metrics(self) -> bytes:
+        """The plugin's own metrics. What they raise says why there are none."""
+        if "metrics" not in self._kinds:
+            raise PreconditionError("the plugin has no metrics")
+        if self._over.is_set():
+            raise UnavailableError(_STOPPING)
+        return self._metrics.ask(lambda: self._returned("metrics"))
 
     def session(self, frames: Iterable[pb.HostFrame]) -> Iterator[bytes]:
         """Serves the host until their connection ends: takes its frames, and gives the plugin's."""
@@ -338,12 +348,15 @@ class Link:
 
     def _call(self, what: str, host: Host | None = None, async_host: AsyncHost | None = None) -> None:
         """Calls start, run or stop and waits for its end."""
+        returned = self._returned(what, host, async_host)
+        if returned is not None:
+            raise _not_none(returned)
+
+    def _returned(self, what: str, host: Host | None = None, async_host: AsyncHost | None = None) -> Any:
+        """Calls one of the functions beside the handlers, and waits for what it returns."""
         on_loop, function = self._kinds[what]
         if not on_loop:
-            returned = function(host) if host else function()
-            if returned is not None:
-                raise _not_none(returned)
-            return
+            return function(host) if host else function()
         assert self._loop
         coroutine = function(async_host) if async_host else function()
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop.loop)
@@ -351,7 +364,7 @@ class Link:
             self._running_run = future
             if self._stop_run.is_set():
                 future.cancel()
-        future.result()
+        return future.result()
 
     def _keep_running(self) -> None:
         """Runs run when the host allows it, and again after a failure."""
@@ -373,7 +386,7 @@ class Link:
                     pause = random.uniform(delay / 2, delay)
                     failure = pb.RunFailure(
                         failures=failures,
-                        error=_cut(_words(e), self.limits.error_bytes),
+                        error=in_brief(e, self.limits.error_bytes),
                         wait_ms=int(pause * 1000),
                     )
                     self.out.put(pb.PluginFrame(run_failure=failure).SerializeToString())
@@ -454,9 +467,14 @@ def _message_id(event: Any) -> str:
 
 def _words(e: BaseException) -> str:
     """An error in one line: its text, with the type if it is not one of this package's."""
-    if isinstance(e, (Reject, Retry, InvalidError, UnavailableError, CanceledError)):
+    if isinstance(e, (Reject, Retry, InvalidError, UnavailableError, CanceledError, PreconditionError)):
         return str(e)
     return f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+
+
+def in_brief(e: BaseException, most: int) -> str:
+    """An error in one line of at most so many bytes."""
+    return _cut(_words(e), most)
 
 
 def _clean(text: str) -> str:

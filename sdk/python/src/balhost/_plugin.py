@@ -33,6 +33,8 @@ ReceiptHandler = Union[Callable[[Tx, Receipt], None], Callable[[AsyncTx, Receipt
 TimerHandler = Union[Callable[[Tx, Timer], None], Callable[[AsyncTx, Timer], Awaitable[None]]]
 WithHost = Union[Callable[[Host], None], Callable[[AsyncHost], Awaitable[None]]]
 Alone = Union[Callable[[], None], Callable[[], Awaitable[None]]]
+Text = Union[str, bytes]
+TextFunction = Union[Callable[[], Text], Callable[[], Awaitable[Text]]]
 H = TypeVar("H", bound=Callable[..., Any])
 HU = TypeVar("HU", bound=UpstreamHandler)
 HO = TypeVar("HO", bound=OutcomeHandler)
@@ -40,6 +42,7 @@ HR = TypeVar("HR", bound=ReceiptHandler)
 HT = TypeVar("HT", bound=TimerHandler)
 HH = TypeVar("HH", bound=WithHost)
 HA = TypeVar("HA", bound=Alone)
+HM = TypeVar("HM", bound=TextFunction)
 
 
 def order_by_key(path: str) -> Order:
@@ -156,6 +159,17 @@ class Plugin(Generic[C]):
         """Decorates the function() that is called once, after run and all handlers have ended."""
         return self._set("stop", function)
 
+    def metrics(self, function: HM) -> HM:
+        """Decorates the function() that returns metrics of the plugin's own.
+
+        They are Prometheus's text, such as generate_latest(registry) of prometheus_client
+        makes it: a str or bytes. The host asks for them when it is scraped, and gives them on
+        with the label plugin. It waits a second, and takes 1 MiB and 2,000 series at most, no
+        label named plugin, and no names that begin with balhost_, go_ or process_. Calls don't
+        overlap.
+        """
+        return self._set("metrics", function)
+
     def serve(self) -> NoReturn:
         """Serves the host that started this process, until the host stops it, and exits.
 
@@ -167,7 +181,7 @@ class Plugin(Generic[C]):
         serve(self)
 
     def has(self, event: str) -> bool:
-        """Whether there is a function for an event, or for "start", "run" and "stop"."""
+        """Whether there is a function for an event, or for "start", "run", "stop" and "metrics"."""
         return event in self._functions
 
     def _set(self, what: str, function: H) -> H:
@@ -186,11 +200,15 @@ class Plugin(Generic[C]):
         return pb.Manifest(
             name=self.name,
             version=self.version,
-            capabilities=[c for c in ("offsets",) if c in host_has],
+            capabilities=[c for c in self._capabilities() if c in host_has],
             categories=self.categories,
             order=self.order,
             **{event: self.has(event) for event in _EVENTS},
         )
+
+    def _capabilities(self) -> list[str]:
+        """What this SDK can do with this plugin."""
+        return ["offsets", "metrics"] if self.has("metrics") else ["offsets"]
 
     def _problem(self) -> str:
         """What is wrong with the plugin. Empty: nothing."""

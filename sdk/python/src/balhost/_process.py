@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from . import _log
-from ._link import Link, PreconditionError
+from ._errors import UnavailableError
+from ._link import Link, PreconditionError, in_brief
 from ._plugin import Plugin
 from ._wire import plugin_pb2 as pb
 
@@ -21,16 +22,22 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # a plugin's child processes do no gRPC
 
 import grpc
+from google.protobuf.wrappers_pb2 import BytesValue
 
 COOKIE = "BALHOST_PLUGIN", "5b1f0c2e8a6d4937b0c4d2f1e6a97358"
 _ORPHAN = 5.0  # seconds from the end of the connection to the exit, if the host does not stop the process
 _SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
+_ERROR_BYTES = 1024  # of an error's text, which travels in a header of HTTP/2
 _NEVER = 2**31 - 1
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.keepalive_time_ms", _NEVER),  # a clock that is set looks like a dead peer
     ("grpc.so_reuseport", 0),
 ]
+_STATUS = {
+    PreconditionError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+}
 
 
 def serve(plugin: Plugin[Any]) -> NoReturn:
@@ -95,8 +102,10 @@ class _Process:
             ),
             "Session": stream(self._session, pb.HostFrame.FromString),
         }
+        metrics = {"Text": unary(_guarded(lambda _: link.metrics()), None, _bytes_value)}
         return [
             grpc.method_handlers_generic_handler("balhost.plugin.v1.Plugin", plugin),
+            grpc.method_handlers_generic_handler("balhost.plugin.v1.Metrics", metrics),
             grpc.method_handlers_generic_handler(
                 "grpc.health.v1.Health", {"Check": unary(lambda *_: _SERVING)}
             ),
@@ -130,10 +139,14 @@ def _guarded(method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContex
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             return method(request)
-        except PreconditionError as e:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(e))
+        except Exception as e:
+            context.abort(_STATUS.get(type(e), grpc.StatusCode.UNKNOWN), in_brief(e, _ERROR_BYTES))
 
     return call
+
+
+def _bytes_value(text: bytes) -> bytes:
+    return BytesValue(value=text).SerializeToString()
 
 
 def _credentials(folder: str) -> grpc.ServerCredentials:

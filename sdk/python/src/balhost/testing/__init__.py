@@ -327,6 +327,15 @@ class FakeHost:
         """
         self._before = function
 
+    def metrics(self) -> str:
+        """What the plugin's metrics function returns, as a scrape of the host gets it.
+
+        An exception says why the host would get nothing.
+        """
+        now = self._now
+        assert now, "the plugin is stopped and has no metrics"
+        return now.metrics()
+
     # Life.
 
     def crash(self) -> None:

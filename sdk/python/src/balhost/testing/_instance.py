@@ -31,7 +31,7 @@ class Instance:
         self._out: dict[int, SimpleQueue[pb.Result | None]] = {}  # deliveries without a result
         self._closed = False
         self._drained = threading.Event()
-        self._link.describe(pb.DescribeRequest(host_version="testing", capabilities=["offsets"]))
+        self._link.describe(pb.DescribeRequest(host_version="testing", capabilities=["offsets", "metrics"]))
         self._hearing = threading.Thread(
             target=self._hear, args=(self._link.session(self._read()),), daemon=True
         )
@@ -71,6 +71,25 @@ class Instance:
             with self._lock:
                 self._out.pop(numbered.delivery, None)
             return None, False
+
+    def metrics(self) -> str:
+        """What a scrape of the host gets of the plugin's own metrics."""
+        answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._link.metrics())
+            except Exception as e:
+                answers.put(e)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = answers.get(timeout=PATIENCE)
+        except Empty:
+            raise AssertionError(f"metrics has not returned within {PATIENCE:g} s, and a host waits 1 s")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer.decode()
 
     def drain(self) -> None:
         """Stops the plugin, and waits for its handlers."""

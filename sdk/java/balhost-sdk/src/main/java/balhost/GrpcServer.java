@@ -6,6 +6,7 @@ import balhost.plugin.v1.DescribeRequest;
 import balhost.plugin.v1.HostFrame;
 import balhost.plugin.v1.PluginFrame;
 import com.google.protobuf.ByteString;
+import com.google.protobuf.BytesValue;
 import com.google.protobuf.CodedInputStream;
 import com.google.protobuf.MessageLite;
 import io.grpc.KnownLength;
@@ -24,6 +25,8 @@ import java.util.function.Function;
 /** The gRPC services of a plugin, over an {@link Instance}. */
 final class GrpcServer {
   private static final String PLUGIN = "balhost.plugin.v1.Plugin";
+  private static final String METRICS = "balhost.plugin.v1.Metrics";
+  private static final int MAX_ERROR = 1024; // characters: it travels in a header of HTTP/2
   private static final byte[] SERVING = {8, 1}; // HealthCheckResponse{status: SERVING}
 
   private GrpcServer() {}
@@ -56,6 +59,42 @@ final class GrpcServer {
                 new Proto<>(PluginFrame.getDefaultInstance())),
             session(instance, opened, gone))
         .build();
+  }
+
+  /** Text gives the plugin's own metrics. It runs on a thread of its own. */
+  static ServerServiceDefinition metrics(Instance instance) {
+    return ServerServiceDefinition.builder(METRICS)
+        .addMethod(
+            method(
+                METRICS,
+                "Text",
+                MethodType.UNARY,
+                new Bytes(),
+                new Proto<>(BytesValue.getDefaultInstance())),
+            (call, headers) ->
+                new Unary<>(call, q -> start("balhost-metrics", () -> measure(call, instance))))
+        .build();
+  }
+
+  private static void measure(ServerCall<byte[], BytesValue> call, Instance instance) {
+    try {
+      var text = BytesValue.of(instance.metrics());
+      call.sendHeaders(new Metadata());
+      call.sendMessage(text);
+      call.close(Status.OK, new Metadata());
+    } catch (UnavailableException e) {
+      call.close(Status.UNAVAILABLE.withDescription(e.getMessage()), new Metadata());
+    } catch (Throwable e) {
+      var why = Instance.text(e);
+      var brief = Check.cleaned(why.substring(0, Math.min(why.length(), MAX_ERROR)));
+      call.close(Status.UNKNOWN.withDescription(brief), new Metadata());
+    }
+  }
+
+  private static void start(String name, Runnable r) {
+    var t = new Thread(r, name);
+    t.setDaemon(true);
+    t.start();
   }
 
   /** gRPC's health service: what serves, serves. */
@@ -99,12 +138,7 @@ final class GrpcServer {
   private static ServerCallHandler<ConfigureRequest, ConfigureReply> configure(Instance instance) {
     return (call, headers) ->
         new Unary<>(
-            call,
-            q -> {
-              var t = new Thread(() -> answer(call, instance::configure, q), "balhost-start");
-              t.setDaemon(true);
-              t.start();
-            });
+            call, q -> start("balhost-start", () -> answer(call, instance::configure, q)));
   }
 
   private static <Q, R> void answer(ServerCall<Q, R> call, Function<Q, R> function, Q request) {

@@ -9,6 +9,7 @@ import balhost.plugin.v1.Manifest;
 import balhost.plugin.v1.PluginFrame;
 import balhost.plugin.v1.Result;
 import balhost.plugin.v1.RunFailure;
+import com.google.protobuf.ByteString;
 import java.time.Duration;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
@@ -34,6 +35,7 @@ public final class Instance {
   private static final long LAST_GRACE_MS =
       2000; // for handlers, run and stop when the host is gone
   private static final String OFFSETS = "offsets";
+  private static final String METRICS = "metrics";
 
   private final Plugin plugin;
   private final Log log;
@@ -43,6 +45,7 @@ public final class Instance {
   private final Calls calls = new Calls(out);
   private final Host host;
   private final Work work;
+  private final Metrics metrics;
   private final Thread runner;
   private final CountDownLatch mayRun = new CountDownLatch(1);
   private final CountDownLatch runEnded = new CountDownLatch(1);
@@ -65,6 +68,7 @@ public final class Instance {
     this.log = log;
     this.host = new Host(log, calls, plugin.timer != null);
     this.work = new Work(plugin.maxInFlight(), clock, this::handle, this::release);
+    this.metrics = new Metrics(plugin.metrics, log);
     this.runner = daemon(this::keepRunning, "balhost-run");
   }
 
@@ -80,7 +84,20 @@ public final class Instance {
     if (request.getCapabilitiesList().contains(OFFSETS)) {
       m.addCapabilities(OFFSETS);
     }
+    if (plugin.metrics != null && request.getCapabilitiesList().contains(METRICS)) {
+      m.addCapabilities(METRICS);
+    }
     return m.build();
+  }
+
+  /**
+   * The plugin's own metrics: Prometheus's text.
+   *
+   * @throws UnavailableException if the call before has not returned yet
+   * @throws Exception what the plugin's function throws
+   */
+  public ByteString metrics() throws Exception {
+    return metrics.text();
   }
 
   /**
@@ -403,7 +420,8 @@ public final class Instance {
     return text.length() > most ? Check.cleaned(text.substring(0, most)) : text;
   }
 
-  private static String text(Throwable t) {
+  /** A failure in a line. */
+  static String text(Throwable t) {
     boolean ours =
         t instanceof Reject
             || t instanceof Retry

@@ -3,6 +3,7 @@ package balhost;
 import balhost.plugin.v1.Manifest;
 import java.util.HashSet;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
@@ -45,6 +46,7 @@ public final class Plugin {
   HostTask start;
   HostTask run;
   StopTask stop;
+  Callable<String> metrics;
 
   /** What a plugin does at its end. */
   @FunctionalInterface
@@ -191,6 +193,17 @@ public final class Plugin {
   /** Is done once at the end, when {@code run} and all handlers have ended. */
   public Plugin stop(StopTask task) {
     stop = task;
+    return this;
+  }
+
+  /**
+   * Returns metrics of the plugin's own, as Prometheus's text: {@code registry::scrape} of
+   * Micrometer makes it. The host asks when it is scraped, and gives them on with the label plugin.
+   * It waits a second, and takes 1 MiB and 2,000 series at most, no label named plugin, and no
+   * names that begin with balhost_, go_ or process_. Calls don't overlap.
+   */
+  public Plugin metrics(Callable<String> text) {
+    metrics = text;
     return this;
   }
 

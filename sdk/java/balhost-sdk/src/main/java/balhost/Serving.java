@@ -125,6 +125,7 @@ final class Serving {
             .keepAliveTime(Integer.MAX_VALUE, TimeUnit.DAYS)
             .addService(
                 GrpcServer.plugin(instance, () -> phase = Phase.SERVING, () -> phase = Phase.OVER))
+            .addService(GrpcServer.metrics(instance))
             .addService(GrpcServer.health())
             .addService(GrpcServer.controller(this::shutdown))
             .build();

@@ -364,6 +364,21 @@ public final class FakeHost implements AutoCloseable {
     }
   }
 
+  /**
+   * The plugin's own metrics, as a scrape of the host gets them. What the plugin throws is the
+   * cause of the {@link AssertionError}.
+   */
+  public String metrics() {
+    Link to;
+    synchronized (this) {
+      to = now;
+    }
+    if (to == null) {
+      throw new AssertionError("the host is closed: the plugin has no metrics");
+    }
+    return to.metrics();
+  }
+
   /** The value of a key of the plugin's state; empty: there is none. */
   public <T> Optional<T> state(String key, Class<T> type) {
     var json = store.get(key);

@@ -14,6 +14,7 @@ import balhost.plugin.v1.Reply;
 import balhost.plugin.v1.Result;
 import com.google.protobuf.InvalidProtocolBufferException;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
@@ -45,7 +46,7 @@ final class Link implements Instance.Stream {
   static Link open(Plugin plugin, Log log, Function<Call, Reply> answer, ConfigureRequest config) {
     var link = new Link(plugin, log, answer);
     var capabilities =
-        DescribeRequest.newBuilder().setHostVersion("test").addCapabilities("offsets");
+        DescribeRequest.newBuilder().setHostVersion("test").addAllCapabilities(List.of("offsets", "metrics"));
     link.instance.describe(capabilities.build());
     link.instance.open(link);
     var error = link.instance.configure(config).getError();
@@ -133,6 +134,24 @@ final class Link implements Instance.Stream {
       out.clear();
     }
     all.values().forEach(w -> w.complete(null));
+  }
+
+  /** What a scrape of the host gets of the plugin's own metrics. */
+  String metrics() {
+    var text = new CompletableFuture<String>();
+    var asking =
+        new Thread(
+            () -> {
+              try {
+                text.complete(instance.metrics().toStringUtf8());
+              } catch (Throwable e) {
+                text.completeExceptionally(e);
+              }
+            });
+    asking.setDaemon(true);
+    asking.start();
+    return await(
+        text, PATIENCE_S * 1000, "metrics has not returned within 30 s, and a host waits 1 s");
   }
 
   /** Stops the plugin and waits for its handlers. */

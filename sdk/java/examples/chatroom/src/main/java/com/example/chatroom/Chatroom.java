@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.LongAdder;
 
 /**
  * A plugin with state. Devices join rooms. What one device says goes to all others in the room. It
@@ -30,7 +31,8 @@ import java.util.TreeMap;
  *   <li>state that is committed together with the event (get, put);
  *   <li>groups: each member gets a room's messages in the order in which they were said;
  *   <li>outcomes: a device that does not exist any more leaves its rooms;
- *   <li>sessions: members of one room may come by different sessions.
+ *   <li>sessions: members of one room may come by different sessions;
+ *   <li>metrics of the plugin's own, which the host gives on.
  * </ul>
  *
  * A device sends {"do":"join","room":"r","name":"Ann"}, {"do":"say","room":"r","text":"hi"} or
@@ -53,7 +55,14 @@ public final class Chatroom {
 
   private Config config;
 
-  private Chatroom() {}
+  /** Downstreams, by how they ended, for metrics. It is gone at the next start, as metrics are. */
+  private final Map<Outcome.Status, LongAdder> ended = new TreeMap<>();
+
+  private Chatroom() {
+    for (var status : Outcome.Status.values()) {
+      ended.put(status, new LongAdder());
+    }
+  }
 
   public static void main(String[] args) {
     chatroom().serve();
@@ -67,7 +76,17 @@ public final class Chatroom {
         .orderByKey("data.room")
         .config(new Config(100, 1000), c -> chat.config = c) // the defaults
         .upstream(chat::upstream)
-        .outcome(chat::outcome);
+        .outcome(chat::outcome)
+        .metrics(chat::metrics);
+  }
+
+  /** Prometheus's text. With more than this, use Micrometer or a client of Prometheus. */
+  private String metrics() {
+    var text = new StringBuilder("# TYPE chatroom_outcomes_total counter\n");
+    ended.forEach(
+        (status, n) ->
+            text.append("chatroom_outcomes_total{status=\"%s\"} %d\n".formatted(status, n.sum())));
+    return text.toString();
   }
 
   private void upstream(Tx tx, Upstream m) {
@@ -133,6 +152,7 @@ public final class Chatroom {
    * token, the member gets the new one.
    */
   private void outcome(Tx tx, Outcome o) {
+    ended.get(o.status()).increment();
     if (!o.gone() && o.newToken().isEmpty() || o.context().isEmpty()) {
       return; // without a context refuse has sent it: it belongs to no room
     }

@@ -3,6 +3,7 @@ package com.example.chatroom;
 import static balhost.Target.token;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import balhost.Outcome;
 import balhost.Upstream;
@@ -117,6 +118,8 @@ class ChatroomTest {
           Outcome.of(token("b2"), Outcome.Status.FAILED).withCode("DEVICE_UNREGISTERED").asGone();
       host.outcome(gone.withContext("r")).orFail();
       assertEquals(List.of(), say(host, "a", "do", "say", "text", "hi"));
+      var metrics = host.metrics();
+      assertTrue(metrics.contains("\nchatroom_outcomes_total{status=\"failed\"} 1\n"), metrics);
     }
   }
 
