@@ -169,7 +169,7 @@ func (b books) run(t *testing.T, dir string, lines int) {
 // exactly when its downstream is known; P4 a finished downstream does not come back.
 func TestKill(t *testing.T) {
 	for _, name := range []string{"plain", encryptedDir} {
-		t.Run(name, func(t *testing.T) { kill(t, filepath.Join(t.TempDir(), name)) })
+		t.Run(name, func(t *testing.T) { killRounds(t, filepath.Join(t.TempDir(), name)) })
 	}
 }
 
@@ -183,7 +183,7 @@ func keyOf(dir string) *keyfile.Key {
 	return nil
 }
 
-func kill(t *testing.T, dir string) {
+func killRounds(t *testing.T, dir string) {
 	rounds := 5
 	if testing.Short() {
 		rounds = 2
