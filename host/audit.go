@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ highest number; the last 20 MiB are kept. This needs a token of the role admin.`
 		},
 	}
 	where.add(cmd)
-	cmd.Flags().Var((*pastFlag)(&q.Since), "since", "only from this `time` on: how long ago (8h), or a date (2026-12-24T18:00:00Z)")
+	cmd.Flags().Var((*pastFlag)(&q.Since), "since", "only from this `time` on: such as 14:03, \"2026-01-02 14:03\", or 8h for eight hours ago")
 	cmd.Flags().Var((*pastFlag)(&q.Until), "until", "only before this `time`")
 	cmd.Flags().StringVar(&q.Who, "who", "", "only where this `text` is a part of who it was")
 	cmd.Flags().StringVar(&q.Path, "path", "", "only where this `text` is a part of the path")
@@ -54,7 +55,7 @@ func printAudit(out io.Writer, page admin.AuditPage) error {
 			return err
 		}
 	}
-	t := newTable(out, "AT", "WHO", "FROM", "STATUS", "TIMES", "DID")
+	t := newTable(out, zoned("AT", time.Now()), "WHO", "FROM", "STATUS", "TIMES", "DID")
 	for _, e := range page.Entries {
 		did, times, status := e.Did, "", ""
 		if did == "" {
@@ -66,7 +67,7 @@ func printAudit(out io.Writer, page admin.AuditPage) error {
 		if e.Status > 0 {
 			status = fmt.Sprint(e.Status)
 		}
-		t.row(e.At.Local().Format("2006-01-02 15:04:05"), e.Who, e.Address, status, times, did)
+		t.row(e.At.Local().Format(time.DateTime), e.Who, e.Address, status, times, did)
 	}
 	return t.flush()
 }

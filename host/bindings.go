@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +66,7 @@ func (p bindingsPrinter) print(out io.Writer, page admin.BindingPage) error {
 	}
 	t := newTable(out, "USER", "DEVICE", "USED")
 	for _, b := range page.Bindings {
-		user, used, from := b.User, b.Used.UTC().Format("2006-01-02"), b.From
+		user, used, from := b.User, b.Used.Local().Format(time.DateOnly), b.From
 		if b.Used.IsZero() {
 			user, used = "(none can have it: a credential names it)", "-"
 		}

@@ -82,7 +82,7 @@ func printDead(out io.Writer, page admin.DeadPage) error {
 		_, err := fmt.Fprintln(out, "no dead letters")
 		return err
 	}
-	t := newTable(out, "ID", "DIED", "KIND", "DEVICE", "CATEGORY", "PLUGIN", "ATTEMPTS", "REASON")
+	t := newTable(out, "ID", zoned("DIED", time.Now()), "KIND", "DEVICE", "CATEGORY", "PLUGIN", "ATTEMPTS", "REASON")
 	for _, d := range page.Dead {
 		t.row(d.ID, d.Died.Local().Format(time.DateTime), d.Kind, plain.Brief(d.From), d.Category, d.Plugin, d.Attempts, d.Reason)
 	}

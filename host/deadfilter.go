@@ -7,6 +7,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/told"
 )
 
 // deadFilter is the flags that say which dead letters are meant.
@@ -19,7 +20,7 @@ func (f *deadFilter) add(cmd *cobra.Command) {
 	to.StringVar(&f.Plugin, "plugin", "", "only those that the plugin with this `name` tried last")
 	to.StringVar(&f.Kind, "kind", "", "only `upstream`, outcome, receipt or timer")
 	to.StringVar(&f.Reason, "reason", "", "only those with this `text` in their reason")
-	to.Var((*pastFlag)(&f.Since), "since", "only those that died since this `time`: how long ago (2h), or a date (2026-12-24T18:00:00Z)")
+	to.Var((*pastFlag)(&f.Since), "since", "only those that died since this `time`: such as 14:03, \"2026-01-02 14:03\", or 2h for two hours ago")
 	to.Var((*pastFlag)(&f.Until), "until", "only those that died before this `time`")
 }
 
@@ -33,16 +34,14 @@ func (f *deadFilter) check() error {
 	return nil
 }
 
-// pastFlag is a flag whose value is a moment: how long ago, or a date in RFC 3339.
+// pastFlag is a flag whose value is a moment, as [told.Moment] reads it.
 type pastFlag time.Time
 
 func (f *pastFlag) String() string { return (*timeFlag)(f).String() }
 func (f *pastFlag) Type() string   { return "past" }
 
 func (f *pastFlag) Set(text string) error {
-	if ago, err := time.ParseDuration(text); err == nil {
-		*f = pastFlag(time.Now().Add(-ago))
-		return nil
-	}
-	return (*timeFlag)(f).Set(text)
+	at, err := told.Moment(text, time.Now())
+	*f = pastFlag(at)
+	return err
 }

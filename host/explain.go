@@ -12,6 +12,7 @@ import (
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/told"
 )
 
 func explainCommand() *cobra.Command {
@@ -94,12 +95,14 @@ func printLife(out io.Writer, life admin.Life) error {
 		p.line(0, "%s: what has ended is kept for %s", count(life.Missing, "downstream of it was not found", "downstreams of it were not found"), short(seconds(life.Retained)))
 	}
 	if !life.Upto.IsZero() {
-		p.line(0, "what came of it was searched up to %s: balhost messages --device finds later receipts and outcomes", life.Upto.Local().Format(time.DateTime))
+		p.line(0, "what came of it was searched up to %s: balhost messages --device finds later receipts and outcomes", told.Stamp(life.Upto))
 	}
 	if life.Cut {
 		p.line(0, "so much is pending or dead that not all was searched: balhost messages --id %s goes through the rest", life.ID)
 	}
 	p.waits(&life)
+	p.line(0, "")
+	p.line(0, "times are in %s", told.Zone(life.Now))
 	return p.err
 }
 
@@ -172,21 +175,12 @@ func ofID(r *admin.Row) string {
 func (p *lifePrinter) step(depth int, s admin.LifeStep, last time.Time) {
 	at, gap := "", ""
 	if !s.At.IsZero() {
-		at = timeOfDay(s.At, p.now)
+		at = told.TimeOfDay(s.At, p.now)
 		if !last.IsZero() && !s.At.Before(last) {
 			gap = "+" + short(s.At.Sub(last))
 		}
 	}
 	p.line(depth, "  %-12s  %-7s  %s", at, gap, said(s))
-}
-
-// timeOfDay is a time of day, with the day if it is another one than today.
-func timeOfDay(at, now time.Time) string {
-	at, now = at.Local(), now.Local()
-	if at.Format(time.DateOnly) != now.Format(time.DateOnly) {
-		return at.Format("2006-01-02 15:04:05.000")
-	}
-	return at.Format("15:04:05.000")
 }
 
 var sentences = map[string]string{
@@ -236,10 +230,10 @@ func (p *lifePrinter) waits(l *admin.Life) {
 	if w := l.Waits; w != nil {
 		text := fmt.Sprintf("%s waits: %s", cmp.Or(l.ID, "timer "+l.Key), w.Detail)
 		if !w.Since.IsZero() {
-			text += fmt.Sprintf(", since %s (%s)", timeOfDay(w.Since, p.now), short(p.now.Sub(w.Since)))
+			text += fmt.Sprintf(", since %s (%s)", told.TimeOfDay(w.Since, p.now), short(p.now.Sub(w.Since)))
 		}
 		if !w.Until.IsZero() {
-			text += fmt.Sprintf(", until %s (in %s)", timeOfDay(w.Until, p.now), short(w.Until.Sub(p.now)))
+			text += fmt.Sprintf(", until %s (in %s)", told.TimeOfDay(w.Until, p.now), short(w.Until.Sub(p.now)))
 		}
 		p.line(0, "")
 		p.line(0, "%s", text)

@@ -13,6 +13,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
+	"balhost/host/internal/told"
 )
 
 func messagesCommand() *cobra.Command {
@@ -97,41 +98,13 @@ func (o *messagesOrder) check(now time.Time) (err error) {
 	if o.Limit < 1 || o.Limit > 1000 {
 		return usagef("--limit %d: want 1 to 1000; use --after to see more", o.Limit)
 	}
-	if o.Since, err = moment(o.since, now); err != nil {
+	if o.Since, err = told.Moment(o.since, now); err != nil {
 		return usagef("--since %s: %v", o.since, err)
 	}
-	if o.Until, err = moment(o.until, now); err != nil {
+	if o.Until, err = told.Moment(o.until, now); err != nil {
 		return usagef("--until %s: %v", o.until, err)
 	}
 	return nil
-}
-
-// moment reads a time as people write it; zero for "".
-func moment(text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil {
-		return now.Add(-ago), nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", time.DateOnly} {
-		if at, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
-			return at, nil
-		}
-	}
-	for _, layout := range []string{time.TimeOnly, "15:04"} {
-		at, err := time.ParseInLocation(layout, text, now.Location())
-		if err != nil {
-			continue
-		}
-		y, m, d := now.Date()
-		at = time.Date(y, m, d, at.Hour(), at.Minute(), at.Second(), 0, now.Location())
-		if at.After(now) {
-			at = at.AddDate(0, 0, -1) // yesterday's
-		}
-		return at, nil
-	}
-	return time.Time{}, fmt.Errorf(`want a time such as 14:03, "2026-01-02 14:03", 2026-01-02T14:03:00Z, or 2h for two hours ago`)
 }
 
 // collect asks until it has enough, or the search is over. Each answer is a bounded part
@@ -149,7 +122,7 @@ func (o *messagesOrder) collect(cmd *cobra.Command, client *admin.Client) (all a
 			return all, nil
 		}
 		if time.Since(asked) > time.Second {
-			fmt.Fprintf(cmd.ErrOrStderr(), "searched back to %s, %d found …\n", page.Searched.Local().Format(time.DateTime), len(rows))
+			fmt.Fprintf(cmd.ErrOrStderr(), "searched back to %s, %d found …\n", told.Stamp(page.Searched), len(rows))
 		}
 	}
 }
@@ -167,7 +140,7 @@ func printMessages(out io.Writer, page admin.MessagePage) error {
 }
 
 func printRows(out io.Writer, rows []admin.Row, now time.Time) error {
-	t := newTable(out, "ID", "KIND", "STATE", "CAME", "ENDED", "DEVICE", "CATEGORY", "PLUGIN", "ATTEMPTS", "WHY")
+	t := newTable(out, "ID", "KIND", "STATE", zoned("CAME", now), zoned("ENDED", now), "DEVICE", "CATEGORY", "PLUGIN", "ATTEMPTS", "WHY")
 	for i := range rows {
 		rowOf(t, &rows[i], now)
 	}
@@ -177,9 +150,9 @@ func printRows(out io.Writer, rows []admin.Row, now time.Time) error {
 func rowOf(t table, r *admin.Row, now time.Time) {
 	ended := ""
 	if !r.Ended.IsZero() {
-		ended = timeOfDay(r.Ended, now)
+		ended = told.TimeOfDay(r.Ended, now)
 	}
-	t.row(r.ID, r.Kind, r.State, timeOfDay(r.Began, now), ended, r.Device, r.Category, r.Plugin, r.Attempts,
+	t.row(r.ID, r.Kind, r.State, told.TimeOfDay(r.Began, now), ended, r.Device, r.Category, r.Plugin, r.Attempts,
 		strings.TrimSuffix(strings.TrimPrefix(r.Code+": "+r.Error, ": "), ": "))
 }
 
@@ -229,7 +202,7 @@ func (o *messagesOrder) show(cmd *cobra.Command, out io.Writer, r *admin.Row, no
 	}
 	at, why := latest(r.Began, r.Ended), strings.TrimSuffix(strings.TrimPrefix(r.Code+": "+r.Error, ": "), ": ")
 	p := lifePrinter{out: out, now: now}
-	p.line(0, "%s  %-9s %-10s %s  %s %s %s %s", timeOfDay(at, now), r.State, r.Kind, r.ID, r.Device, r.Category, r.Plugin, why)
+	p.line(0, "%s  %-9s %-10s %s  %s %s %s %s", told.TimeOfDay(at, now), r.State, r.Kind, r.ID, r.Device, r.Category, r.Plugin, why)
 	return p.err
 }
 

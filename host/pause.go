@@ -120,7 +120,7 @@ func printPauses(out io.Writer, page admin.PausePage) error {
 		_, err := fmt.Fprintln(out, "nothing is paused")
 		return err
 	}
-	t := newTable(out, "WHAT", "PART", "SINCE", "RESUME WITH")
+	t := newTable(out, "WHAT", "PART", zoned("SINCE", time.Now()), "RESUME WITH")
 	for _, p := range page.Pauses {
 		what, since := "plugin "+p.Plugin, ""
 		if p.Plugin == "" {

@@ -57,6 +57,9 @@ func (t table) row(cells ...any) {
 
 func (t table) flush() error { return t.w.Flush() }
 
+// zoned is the head of a column of times, with their zone: "DIED (UTC)".
+func zoned(head string, now time.Time) string { return head + " (" + now.Local().Format("MST") + ")" }
+
 // What a person is told has one form, here and on the page.
 
 func ago(now, then time.Time) string       { return told.Ago(now, then) }

@@ -11,6 +11,7 @@ import (
 
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/host/internal/told"
 )
 
 func restoreCommand() *cobra.Command {
@@ -55,7 +56,7 @@ Run it as the user that runs the host.`,
 				fmt.Fprintf(cmd.ErrOrStderr(), "balhost: warning: the ledger was damaged when the backup was taken: %s\n", p)
 			}
 			return printDone(cmd, asJSON, restored, fmt.Sprintf("restored to %s in %s: commit %d of %s, %d records\nstart the host: balhost run -c %s",
-				cfg.DataDir, short(time.Since(start)), restored.Commit, restored.Taken.Local().Format(time.DateTime), restored.Records, path))
+				cfg.DataDir, short(time.Since(start)), restored.Commit, told.Stamp(restored.Taken), restored.Records, path))
 		},
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}

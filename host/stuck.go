@@ -36,7 +36,7 @@ func printStuck(out io.Writer, page admin.StuckPage) error {
 		_, err := fmt.Fprintln(out, "no handler is stuck")
 		return err
 	}
-	t := newTable(out, "EVENT", "PLUGIN", "KIND", "DEVICE", "CATEGORY", "SINCE", "RUNNING", "BEHIND IT", "LANE")
+	t := newTable(out, "EVENT", "PLUGIN", "KIND", "DEVICE", "CATEGORY", zoned("SINCE", time.Now()), "RUNNING", "BEHIND IT", "LANE")
 	for _, s := range page.Stuck {
 		lane := "waits"
 		if !s.GivenUp.IsZero() {

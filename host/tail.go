@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/admin"
 	"balhost/host/internal/feed"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/told"
 )
 
 func tailCommand() *cobra.Command {
@@ -116,7 +117,7 @@ func (t *tail) run(ctx context.Context, client *admin.Client) error {
 			case begun:
 				fmt.Fprintln(t.err, "the host is there again; what happened meanwhile is not shown")
 			default:
-				fmt.Fprintln(t.err, "watching from now on; Ctrl-C ends this")
+				fmt.Fprintln(t.err, "watching from now on; times are in "+told.Zone(time.Now())+"; Ctrl-C ends this")
 			}
 			if e.Hello != nil {
 				begun, waiting = true, false

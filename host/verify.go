@@ -11,6 +11,7 @@ import (
 	"balhost/host/internal/backup"
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
+	"balhost/host/internal/told"
 )
 
 // whole is the result of verify for a backup's file; its JSON is a contract with scripts.
@@ -92,7 +93,7 @@ func verifyFile(cmd *cobra.Command, path string, asJSON bool) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	err = printDone(cmd, asJSON, whole{path, info, v.Sound, v.Problems}, fmt.Sprintf("%s: whole, commit %d of %s, %d records, %s",
-		path, info.Commit, info.Taken.Local().Format(time.DateTime), info.Records, size(info.Bytes)))
+		path, info.Commit, told.Stamp(info.Taken), info.Records, size(info.Bytes)))
 	return errors.Join(err, unsound(v.Problems, "the ledger was damaged when this backup was taken: take an older one, or ask for help with a copy"))
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"balhost/host/internal/told"
 )
 
 // PauseOrder says what to pause, or to resume: a plugin, one device or one lane of a plugin, or
@@ -54,7 +56,7 @@ type Pause struct {
 func (p Pause) Sentence(now time.Time) string {
 	since := ""
 	if !p.Since.IsZero() {
-		since = fmt.Sprintf(" since %s (%s ago)", p.Since.Local().Format(time.DateTime), now.Sub(p.Since).Round(time.Second))
+		since = fmt.Sprintf(" since %s (%s ago)", told.Stamp(p.Since), now.Sub(p.Since).Round(time.Second))
 	}
 	what := fmt.Sprintf("plugin %q is paused%s, and its events wait", p.Plugin, since)
 	switch {

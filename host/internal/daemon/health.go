@@ -18,6 +18,7 @@ import (
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
 	"balhost/host/internal/status"
+	"balhost/host/internal/told"
 )
 
 // look is the state of all parts at one moment.
@@ -126,7 +127,7 @@ func (l *look) unready() []string {
 	for _, st := range l.sessions {
 		reasons = append(reasons, st.Unready...)
 		if until := l.sending[st.SenderID].HaltedUntil; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: %s refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, status.Server(st.Transport), today(time.Now(), until).Format(time.TimeOnly)))
+			reasons = append(reasons, fmt.Sprintf("session %q: %s refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, status.Server(st.Transport), told.Clock(today(time.Now(), until))))
 		}
 	}
 	if l.full {
