@@ -62,6 +62,7 @@ var place = map[string]tier{
 	"host/internal/said":                pure,
 	"host/internal/regular":             pure,
 	"host/internal/told":                pure,
+	"host/internal/tally":               pure,
 	"host/internal/instance":            seam,
 	"host/internal/feed":                seam,
 	"host/internal/ccs":                 engine,

@@ -164,6 +164,7 @@ func (h *host) tell(l *look) admin.Status {
 	for _, s := range l.sessions {
 		o := l.sending[s.SenderID]
 		s.Waiting, s.Oldest, s.Later, s.Early, s.NextTry, s.HaltedUntil = o.Pending, o.Oldest, o.Later, o.Early, o.Next, o.HaltedUntil
+		s.Troubles = o.Troubles
 		if o.RestsUntil.After(s.RestingUntil) {
 			s.RestingUntil = o.RestsUntil
 			if f := s.FCMv1; f != nil && f.State == string(fcmv1.Ready) {

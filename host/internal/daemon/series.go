@@ -71,7 +71,7 @@ func (h *host) sample() sample {
 	one := sample{at: time.Now(), plugins: map[string]status.Work{}, sessions: map[string]sessionSample{}}
 	if all, err := ask(h.parts.dispatch, answerTime, func() dispatch.Status { st, _ := h.dispatched(); return st }); err == nil {
 		for _, p := range all.Plugins {
-			p.Work.StuckHandlers, p.Work.Lost, p.Work.LostTo, p.Work.LastFailure = nil, nil, nil, "" // numbers are enough
+			p.Work.StuckHandlers, p.Work.Lost, p.Work.LostTo, p.Work.LastFailure, p.Work.Troubles = nil, nil, nil, "", nil // numbers are enough
 			one.plugins[p.Name] = p.Work
 		}
 	}

@@ -39,7 +39,7 @@ func TestStatusJSON(t *testing.T) {
 				{
 					Name: "both", Work: status.Work{Paused: true, PausedSince: at(33), PausedDevices: []status.PausedDevice{{Device: "device", Session: "100", Since: at(34)}}, Order: "device", Lost: []string{"lost"}, LostTo: []string{"owner"}, Pending: 11, Oldest: at(30), HandlingP50: 35.5, HandlingP99: 36.5, Waiting: 12, NextTry: at(2), LastTry: at(3),
 						InFlight: 13, Lanes: 14, Stuck: 15, StuckHandlers: []status.StuckHandler{{Event: "event", Kind: "upstream", Device: "device", Category: "category", Started: at(4), Behind: 37, GivenUp: at(35)}},
-						Suspects: 16, LastFailure: "failure", LastFailureAt: at(5), Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
+						Suspects: 16, LastFailure: "failure", LastFailureAt: at(5), Troubles: []status.Trouble{{Reason: "failure", Again: 38, Ended: 39, First: at(36), Last: at(37)}}, Handled: 17, Retried: 18, Died: 19, Rate: 20.5,
 						Reruns: 21, RerunKey: "key", RerunAt: at(6), Turns: 22},
 				},
 				{Name: "absent", Work: status.Work{Pending: 23}},

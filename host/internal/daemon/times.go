@@ -31,6 +31,9 @@ func tellTimes(st *admin.Status, now time.Time) {
 		if g := s.Gateway; g != nil {
 			times = append(times, &g.LastDeniedAt, &g.LastLimitedAt, &g.LastForeignAt, &g.LastNoCategoryAt, &g.CertUntil)
 		}
+		for j := range s.Troubles {
+			times = append(times, &s.Troubles[j].First, &s.Troubles[j].Last)
+		}
 		for j := range s.Connections {
 			times = append(times, &s.Connections[j].Since, &s.Connections[j].NextTry)
 		}
@@ -43,6 +46,9 @@ func tellTimes(st *admin.Status, now time.Time) {
 		}
 		for j := range p.PausedLanes {
 			times = append(times, &p.PausedLanes[j].Since)
+		}
+		for j := range p.Troubles {
+			times = append(times, &p.Troubles[j].First, &p.Troubles[j].Last)
 		}
 		for j := range p.StuckHandlers {
 			times = append(times, &p.StuckHandlers[j].Started, &p.StuckHandlers[j].GivenUp)

@@ -156,6 +156,9 @@ func TestMaxAttemptsThenDead(t *testing.T) { // P8
 		if s := b.status().Plugins[0]; s.LastFailure != "no such room" || s.LastFailureAt.IsZero() {
 			t.Errorf("status does not tell of the failure: %+v", s)
 		}
+		if s := b.status().Plugins[0].Troubles; len(s) != 1 || s[0].Reason != "no such room" || s[0].Again != 2 || s[0].Ended != 1 {
+			t.Errorf("troubles: %+v, want one, of 2 attempts that were tried again and one dead letter", s)
+		}
 	})
 }
 

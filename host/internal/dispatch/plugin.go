@@ -5,6 +5,7 @@ import (
 
 	"balhost/host/internal/latency"
 	"balhost/host/internal/route"
+	"balhost/host/internal/tally"
 	"balhost/host/internal/turns"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,7 @@ type plugin struct {
 	ratedAt                uint64    // handled then
 	failure                string    // why an event was not handled last; "" for never
 	failedAt               time.Time // and when
+	troubles               tally.Troubles
 	told                   reasons   // that were logged lately
 	unsaid                 int       // failures since the last line
 	hungAt                 time.Time // when a stuck handler was logged last

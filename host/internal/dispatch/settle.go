@@ -11,6 +11,7 @@ import (
 	"balhost/host/internal/feed"
 	"balhost/host/internal/plain"
 	"balhost/host/internal/status"
+	"balhost/host/internal/tally"
 	"balhost/host/internal/turns"
 	"balhost/sdk/wire"
 )
@@ -317,6 +318,7 @@ func (d *Dispatcher) letter(seq uint64) []any {
 func (d *Dispatcher) failed(p *plugin, e *entry.Event, s entry.Settlement, letter ...any) {
 	now := time.Now()
 	p.failure, p.failedAt = s.Reason, now
+	p.troubles.Add(tally.Cause{Reason: s.Reason, Ended: s.Verdict == entry.Dead}, now)
 	facts := []any{"plugin", p.name, "seq", e.Seq, "attempt", e.Attempts + 1, "err", s.Reason}
 	switch {
 	case s.Verdict == entry.Dead:

@@ -55,7 +55,7 @@ func (d *Dispatcher) status() Status {
 			HandlingP50: took.P50.Seconds() * 1000, HandlingP99: took.P99.Seconds() * 1000,
 			Paused: p.paused, PausedSince: p.pausedSinceNow(), PausedDevices: p.pausedDevices(), PausedLanes: p.lanesPaused(), Order: p.order.String(), Lost: lost[name], LostTo: to[name],
 			Pending: pending[name], Lanes: len(p.lanes), Suspects: p.trials.len(),
-			LastFailure: p.failure, LastFailureAt: p.failedAt,
+			LastFailure: p.failure, LastFailureAt: p.failedAt, Troubles: p.troubles.List(),
 			Handled: p.handled, Retried: p.retried, Died: p.died, Rate: p.rate,
 			Reruns: p.reruns, RerunKey: p.contest.key, RerunAt: p.contest.at, Turns: p.turns.Waiting() + p.losers.len(),
 		}}

@@ -7,6 +7,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
+	"balhost/host/internal/tally"
 	"balhost/sdk/message"
 )
 
@@ -194,6 +195,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
 		return b.giveUp(it, message.Expired, why, now)
 	}
+	q.troubles.Add(tally.Cause{Code: why.Code, Reason: why.Description}, now)
 	p := entry.Postponement{Seq: it.Seq, Due: it.Due, Attempts: it.Attempts, Tried: it.tried(now)}
 	p.Tried.Code, p.Tried.Error = why.Code, why.Description
 	q.putBack(it, now)
@@ -210,6 +212,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 // giveUp ends an item that did not reach anybody. It says so in the log.
 func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why flow.Answer, now time.Time) (record func()) {
 	say := b.tell(it, status, why, now)
+	it.queue.troubles.Add(tally.Cause{Code: why.Code, Reason: why.Description, Gone: why.Gone, Ended: true}, now)
 	e := it.queue.end(it, now, entry.End{Status: status, Code: why.Code, Description: why.Description, Gone: why.Gone})
 	return func() {
 		say() // first: it reads the message

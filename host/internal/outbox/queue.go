@@ -9,6 +9,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/flow"
+	"balhost/host/internal/tally"
 	"balhost/sdk/message"
 )
 
@@ -44,7 +45,9 @@ type queue struct {
 	until   time.Time       // and until when it was to last
 	resting time.Time       // none goes until then: the sender is sent too much; zero: it does not rest
 	rests   map[uint64]rest // by target
-	sweep   time.Time       // when rests is looked through again
+
+	troubles tally.Troubles // why its downstreams were not taken
+	sweep    time.Time      // when rests is looked through again
 }
 
 // mostMoved is how many items whose target rests one look moves at most.
@@ -303,6 +306,7 @@ func (q *queue) advance(now time.Time, sooner func(time.Time)) (ends []entry.End
 			sooner(it.Expires.Add(lastSecond))
 			break
 		}
+		q.troubles.Add(tally.Cause{Reason: "its time to live ran out before it could go", Ended: true}, now)
 		ends = append(ends, q.end(it, now, entry.End{Status: message.Expired}))
 	}
 	for it := q.later.top(); it != nil; it = q.later.top() {

@@ -66,6 +66,32 @@ func TestFailedDownstreamsAreNamed(t *testing.T) { // P8
 	})
 }
 
+// Why downstreams were not taken is counted by code and reason: what is tried again, and what ended.
+func TestTroublesAreCounted(t *testing.T) { // P8
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		for range 3 {
+			l.accept("tokA", 0, -1)
+		}
+		l.accept("tokB", 0, time.Hour)
+		seqs := take(b, 4)
+		b.Answered("main", seqs[0], saying(unavailable, "later, request 17"))
+		b.Answered("main", seqs[1], saying(unavailable, "later, request 18"))
+		b.Answered("main", seqs[2], saying(unregistered, "gone"))
+		b.Return("main", seqs[3:], flow.End{})
+		b.Answered("main", seqs[3], unavailable) // it was returned: nobody asks any more
+		time.Sleep(time.Second)
+		all := b.Stats("main").Troubles
+		if len(all) != 2 || all[0].Code != "DEVICE_UNREGISTERED" || !all[0].Gone || all[0].Ended != 1 || all[1].Again != 2 || all[1].Reason != "later, request 18" {
+			t.Errorf("%+v", all)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if all := b.Stats("main").Troubles; len(all) != 3 || all[0].Ended != 1 || !strings.Contains(all[0].Reason, "time to live") {
+			t.Errorf("one has expired: %+v", all)
+		}
+	})
+}
+
 // No peer fills the memory with codes that it makes up.
 func TestMadeUpCodesAreBounded(t *testing.T) { // P10
 	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {

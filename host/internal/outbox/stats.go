@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"balhost/host/internal/flow"
+	"balhost/host/internal/status"
 )
 
 // Stats say what is in the outbox now.
@@ -26,6 +27,7 @@ type Stats struct {
 	Resting     int // senders that rest: they were sent too much
 	// RestsUntil is when such a sender goes on; of several, the last.
 	RestsUntil time.Time
+	Troubles   []status.Trouble // if one sender was asked for: why its downstreams were not taken, the last one first
 }
 
 // Stats are those of these senders, by id, or of all.
@@ -49,6 +51,9 @@ func (b *Outbox) stats(senders []string) (all Stats, oldest []uint64) {
 	}
 	for _, id := range senders {
 		q := b.queue(id)
+		if len(senders) == 1 {
+			all.Troubles = q.troubles.List()
+		}
 		all.Pending += q.pending
 		if q.line.first != nil {
 			oldest = append(oldest, q.line.first.Seq)

@@ -23,6 +23,7 @@ type Session struct {
 	Later        int               `json:"later"`                  // of these, those that wait for a time: for a retry, because their target gets too many, or for their own
 	Early        int               `json:"early"`                  // of these, those that wait for their own: they were sent with a not_before
 	NextTry      time.Time         `json:"next_try,omitzero"`      // when the first of them may go
+	Troubles     []Trouble         `json:"troubles,omitempty"`     // why downstreams were not taken, the one that came last first; of many kinds the last eight
 	HaltedUntil  time.Time         `json:"halted_until,omitzero"`  // the account is refused: no downstream goes out before this time
 	RestingUntil time.Time         `json:"resting_until,omitzero"` // the server wants fewer requests, or is not reached: none is made before this time
 	AckP50       float64           `json:"ack_p50_ms"`             // from reading an upstream to writing its ack

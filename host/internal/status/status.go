@@ -29,6 +29,7 @@ type Work struct {
 	Suspects      int            `json:"suspects"`                 // events that were in flight at too many crashes, to be tried alone
 	LastFailure   string         `json:"last_failure,omitempty"`   // why the last event that failed was not handled
 	LastFailureAt time.Time      `json:"last_failure_at,omitzero"`
+	Troubles      []Trouble      `json:"troubles,omitempty"` // why events were not handled, the one that came last first; of many kinds the last eight
 	Handled       uint64         `json:"handled"`
 	Rate          float64        `json:"rate"` // events handled per second, over the last few seconds
 	Retried       uint64         `json:"retried"`
@@ -38,6 +39,21 @@ type Work struct {
 	RerunAt       time.Time      `json:"last_rerun_at,omitzero"`
 	Turns         int            `json:"turns"` // handlers, commits and updates that wait for keys that others have
 }
+
+// Trouble is one reason why events are not handled, or downstreams not taken, and how often
+// that was so since the start. Those whose words differ in a number or a name only are one.
+type Trouble struct {
+	Code   string    `json:"code,omitempty"` // of a downstream
+	Reason string    `json:"reason"`         // as it was said last
+	Gone   bool      `json:"gone,omitempty"` // the targets of these downstreams do not exist any more: routine
+	Again  uint64    `json:"again"`          // attempts after which there is another one
+	Ended  uint64    `json:"ended"`          // that ended it: a dead letter, or a downstream that failed or expired
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+}
+
+// Times is how often it was so.
+func (t Trouble) Times() int { return int(t.Again + t.Ended) }
 
 // State is the state of a plugin or of a connection to CCS.
 type State string

@@ -35,7 +35,7 @@ func (p *lines) process(name string, s status.Process, now time.Time) {
 	switch {
 	case s.Probation.IsZero():
 	case s.Probation.After(now):
-		p.add("on probation until %s", s.Probation.Local().Format(time.TimeOnly))
+		p.add("on probation until %s", Clock(s.Probation))
 	default:
 		p.add("on probation until it has handled an event and finished what it got during the probation")
 	}
@@ -67,8 +67,11 @@ func (p *lines) work(name string, w status.Work, now time.Time) {
 	if w.Paused {
 		p.add("paused; balhost resume %s", name)
 	}
-	if !w.LastFailureAt.IsZero() {
-		p.add("%d attempts failed, the last %s ago: %s", w.Retried+w.Died, Ago(now, w.LastFailureAt), w.LastFailure)
+	if !w.LastFailureAt.IsZero() && (len(w.Troubles) == 0 || w.LastFailureAt.After(w.Troubles[0].Last)) { // of an older host, or of none of its events
+		p.add("the last attempt that failed, %s ago: %s", Ago(now, w.LastFailureAt), w.LastFailure)
+	}
+	for _, t := range w.Troubles[:min(len(w.Troubles), mostTroubles)] {
+		p.add("%s; balhost messages --plugin %s%s", Attempts(t, now), name, finds(t))
 	}
 	if w.Waiting > 0 {
 		p.add("%s, each with its lane: the first in %s, the last in %s; balhost retry list --plugin %s",

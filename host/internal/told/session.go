@@ -96,6 +96,9 @@ func (p *lines) session(s status.Session, now time.Time) {
 	if s.TooLarge > 0 {
 		p.add("%d stanzas were longer than max_stanza and skipped", s.TooLarge)
 	}
+	for _, t := range s.Troubles[:min(len(s.Troubles), mostTroubles)] {
+		p.add("%s; balhost messages --session %s --kind downstream%s", Sends(t, now), cmp.Or(s.Name, s.SenderID), finds(t))
+	}
 	told := false
 	for _, c := range s.Connections {
 		if c.Unackable > 0 {
@@ -103,7 +106,7 @@ func (p *lines) session(s status.Session, now time.Time) {
 		}
 		if !c.NextTry.IsZero() && !told { // the first connection that waits
 			told = true
-			p.add("connection %d: tried again at %s, in %s; balhost reload tries it at once", c.Number, c.NextTry.Local().Format(time.TimeOnly), Short(c.NextTry.Sub(now)))
+			p.add("connection %d: tried again at %s, in %s; balhost reload tries it at once", c.Number, Clock(c.NextTry), Short(c.NextTry.Sub(now)))
 		}
 		if c.State != "waiting" && c.Address != "" && c.Address != s.Address {
 			p.add("connection %d: %s", c.Number, c.Address)

@@ -58,3 +58,34 @@ func TestSessionSaysWhatToDo(t *testing.T) {
 		t.Errorf("nothing is wrong, and it says %q", quiet)
 	}
 }
+
+// Each trouble is told by itself, with how to find the messages that have it. What can act on
+// a shell is in no command.
+func TestEachTroubleIsTold(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	w := status.Work{Retried: 7, Died: 1, LastFailure: "order 9: payment refused", LastFailureAt: ago(time.Second), Troubles: []status.Trouble{
+		{Reason: "order 9: payment refused", Again: 4, Ended: 1, Last: ago(time.Second)},
+		{Reason: "$(reboot) `id`", Again: 1, Last: ago(time.Minute)},
+		{Reason: "rejected: no such room", Ended: 2, Last: ago(time.Hour)},
+	}}
+	want := []string{
+		`5 attempts failed, of which 1 left a dead letter, the last 1s ago: order 9: payment refused; balhost messages --plugin chat --text "payment refused"`,
+		"1 attempt failed, the last 1m0s ago: $(reboot) `id`; balhost messages --plugin chat",
+		`2 events became dead letters, the last 1h0m ago: rejected: no such room; balhost messages --plugin chat --text "rejected: no such room"`,
+	}
+	if got := Plugin("chat", w, status.Process{}, now); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	s := status.Session{Name: "main", Troubles: []status.Trouble{
+		{Code: "UNAVAILABLE", Reason: "later", Again: 3, Last: now}, {Code: "UNREGISTERED", Gone: true, Ended: 2, Last: now}, {Reason: "its time to live ran out", Ended: 1, Last: now},
+	}}
+	want = []string{
+		`3 times downstreams were not taken, and they go again, the last 0s ago: UNAVAILABLE: later; balhost messages --session main --kind downstream --text "UNAVAILABLE"`,
+		`2 downstreams failed because their targets are gone, the last 0s ago: UNREGISTERED; balhost messages --session main --kind downstream --text "UNREGISTERED"`,
+		`1 downstream failed, the last 0s ago: its time to live ran out; balhost messages --session main --kind downstream --text "its time to live ran out"`,
+	}
+	if got := SessionTroubles(s, now); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
