@@ -39,6 +39,7 @@ func (p *Pages) act(do action) http.HandlerFunc {
 			did.Text, did.Bad = err.Error(), true
 		}
 		p.status.forget()
+		p.letters.forget()
 		to := did.to
 		if to == "" || err != nil {
 			to = local(r.PostForm.Get("back"), "/")

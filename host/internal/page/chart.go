@@ -13,6 +13,7 @@ type chart struct {
 	Label      string
 	Now, Most  string
 	Line, Area string
+	Other      string // the line of a second figure; "": there is none
 }
 
 // The box that charts are drawn in. It is stretched to the place that there is.
@@ -29,16 +30,41 @@ func (c chart) Says() string {
 // drawn is the chart of points, the oldest first. all is how many there will be: a host
 // that has just started has fewer, and they stand at the right. nil: none is known.
 func drawn(label string, points admin.Points, all int) *chart {
-	most, last := 0.0, math.NaN()
+	most, last := extent(points)
+	if math.IsNaN(last) {
+		return nil
+	}
+	c := &chart{Label: label, Now: rateText(last), Most: rateText(most)}
+	c.Line, c.Area = curve(points, most, all)
+	return c
+}
+
+// handling is the chart of how long a plugin takes: p50 as an area, and p99 as a line above.
+func handling(label string, p admin.PluginSeries, all int) *chart {
+	_, p50 := extent(p.HandlingP50)
+	most, p99 := extent(p.HandlingP99)
+	if math.IsNaN(p50) || math.IsNaN(p99) {
+		return nil
+	}
+	c := &chart{Label: label, Now: milliseconds(p50) + " and " + milliseconds(p99), Most: milliseconds(most)}
+	c.Line, c.Area = curve(p.HandlingP50, most, all)
+	c.Other, _ = curve(p.HandlingP99, most, all)
+	return c
+}
+
+// extent is the largest of some points, and the last that is known; NaN: none is.
+func extent(points admin.Points) (most, last float64) {
+	last = math.NaN()
 	for _, v := range points {
 		if !math.IsNaN(v) {
 			most, last = max(most, v), v
 		}
 	}
-	if math.IsNaN(last) {
-		return nil
-	}
-	c := &chart{Label: label, Now: rateText(last), Most: rateText(most)}
+	return most, last
+}
+
+// curve is the line of points, and the area below it.
+func curve(points admin.Points, most float64, all int) (of, below string) {
 	all = max(all, len(points), 2)
 	var line, area strings.Builder
 	open := -1.0 // where the stretch of known points began; -1: there is none
@@ -68,8 +94,7 @@ func drawn(label string, points admin.Points, all int) *chart {
 		fmt.Fprintf(&area, "L%.1f %.1f", x(i), y)
 	}
 	shut()
-	c.Line, c.Area = line.String(), area.String()
-	return c
+	return line.String(), area.String()
 }
 
 // steps is how many points a chart has when the host has run long enough.
@@ -80,7 +105,7 @@ func (v view) ChartsOfPlugin(name string) (all []*chart) {
 	for _, p := range v.Series.Plugins {
 		if p.Name == name {
 			n := steps(v.Series)
-			all = append(all, drawn("Handled/s", p.Handled, n), drawn("Pending", p.Pending, n), drawn("In flight", p.InFlight, n), drawn("Failed attempts/s", p.Retried, n))
+			all = append(all, drawn("Handled/s", p.Handled, n), handling("Handling, p50 and p99", p, n), drawn("Pending", p.Pending, n), drawn("In flight", p.InFlight, n), drawn("Failed attempts/s", p.Retried, n))
 		}
 	}
 	return known(all)
@@ -91,6 +116,16 @@ func (v view) SparkOfPlugin(name string) *chart {
 	for _, p := range v.Series.Plugins {
 		if p.Name == name {
 			return drawn("Handled/s of "+name, p.Handled, steps(v.Series))
+		}
+	}
+	return nil
+}
+
+// HandlingOfPlugin is how long one plugin takes.
+func (v view) HandlingOfPlugin(name string) *chart {
+	for _, p := range v.Series.Plugins {
+		if p.Name == name {
+			return handling("Handling of "+name+", p50 and p99,", p, steps(v.Series))
 		}
 	}
 	return nil

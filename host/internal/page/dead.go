@@ -8,6 +8,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
+	say "balhost/host/internal/told"
 )
 
 // rowsOfPage is how many rows one page of a list has.
@@ -29,7 +30,7 @@ func (p *Pages) dead(w http.ResponseWriter, r *http.Request) {
 	p.show(w, "dead", v)
 }
 
-// filterOf is the filter that a form has. A time is one of a day, or how long ago.
+// filterOf is the filter that a form has.
 func filterOf(typed func(string) string) (f entry.DeadFilter, err error) {
 	text := func(name string) string { return strings.TrimSpace(typed(name)) }
 	f = entry.DeadFilter{Device: text("device"), Category: text("category"), Plugin: text("plugin"), Kind: text("kind"), Reason: text("reason")}
@@ -42,21 +43,13 @@ func filterOf(typed func(string) string) (f entry.DeadFilter, err error) {
 	return f, err
 }
 
-// moment is a time that a person wrote: how long ago it was, such as 15m, or the time
-// itself in UTC; "" is none.
+// moment is a time that a person wrote, as [say.Moment] reads it.
 func moment(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+	at, err := say.Moment(text, time.Now())
+	if err != nil {
+		return at, wrong(fmt.Sprintf("time %.40q: %v", text, err))
 	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return time.Now().Add(-ago), nil
-	}
-	for _, form := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(form, text, time.UTC); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, wrong(fmt.Sprintf("time %.40q: write how long ago, such as 15m or 24h, or a time in UTC, such as 2026-12-24 18:00", text))
+	return at, nil
 }
 
 func (p *Pages) deadLetter(w http.ResponseWriter, r *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/status"
 	say "balhost/host/internal/told"
 )
 
@@ -28,10 +29,13 @@ func functions(f files) template.FuncMap {
 		"rate":       rateText,
 		"ms":         milliseconds,
 		"brief":      plain.Brief,
-		"stamp":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" },
+		"stamp":      say.Stamp,
+		"zone":       say.Zone,
+		"wall":       say.Clock,
 		"machine":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":      func(t time.Time) string { return t.Local().Format("15:04:05") },
 		"millis":     func(t time.Time) string { return t.Local().Format("15:04:05.000") },
+		"timeOfDay":  say.TimeOfDay,
 		"sign":       func(grade string, word any) mark { return mark{grade, fmt.Sprint(word)} },
 		"escape":     url.PathEscape,
 		"query":      url.QueryEscape,
@@ -40,7 +44,9 @@ func functions(f files) template.FuncMap {
 		"percent":    percent,
 		"list":       func(all ...any) []any { return all },
 		"state":      stateOf,
-		"notes":      func(p admin.Plugin, now time.Time) []string { return say.Plugin(p.Name, p.Work, p.Process, now) },
+		"notes":      notesOf,
+		"failures":   failuresOf,
+		"sends":      sendsOf,
 		"join":       strings.Join,
 		"windowOf":   windowOf,
 		"ended":      ended,
@@ -51,9 +57,23 @@ func functions(f files) template.FuncMap {
 		"between":    func(from, to time.Time) string { return say.Short(to.Sub(from)) },
 		"seconds":    func(n float64) string { return say.Short(time.Duration(n * float64(time.Second))) },
 		"ofStatus":   ofStatus,
-		"troublesOf": say.SessionTroubles,
+		"troublesOf": sessionNotes,
 		"factsOf":    say.SessionFacts,
 	}
+}
+
+// notesOf is what a person should know about a plugin, but for its failures: those have links.
+func notesOf(p admin.Plugin, now time.Time) []string {
+	if len(p.Troubles) > 0 {
+		p.Troubles, p.LastFailureAt = nil, time.Time{}
+	}
+	return say.Plugin(p.Name, p.Work, p.Process, now)
+}
+
+// sessionNotes are a session's problems, but for what was not taken: those have links.
+func sessionNotes(s status.Session, now time.Time) []string {
+	s.Troubles = nil
+	return say.SessionTroubles(s, now)
 }
 
 // whole is a whole number of any of the types that the API has.

@@ -24,17 +24,20 @@ type Options struct {
 // Pages answers the requests of browsers.
 type Pages struct {
 	admin.Functions
-	status look[admin.Status]
-	series look[admin.Series]
-	views  views
-	files  files
-	device device
+	status  look[admin.Status]
+	series  look[admin.Series]
+	letters look[[]pile]
+	views   views
+	files   files
+	device  device
+	backups backups
 }
 
 // New makes the pages.
 func New(o Options) *Pages {
 	p := &Pages{Functions: o.Functions, files: embedded(), device: newDevice(o.Device)}
 	p.status.ask, p.series.ask = o.Functions.Status, o.Functions.Series
+	p.letters.ask, p.letters.keep = p.piles, 4*fresh
 	p.views = parsed(p.files)
 	return p
 }
@@ -58,6 +61,8 @@ func (p *Pages) Rows() []admin.Page {
 		post(all, "/reload", "Applies the config file again, and looks at the plugins folder.", p.reload),
 		get(read, "/sessions", "All sessions.", p.sessions),
 		get(read, "/dead", "Dead letters.", p.dead),
+		get(all, "/dead/export", "Dead letters as a file.", p.exportDead),
+		{Pattern: "POST /dead/import", Role: all, Does: "Makes the dead letters of a file dead letters again.", Handler: p.importDead},
 		get(operate, "/dead/{id}", "One dead letter with its payload.", p.deadLetter),
 		post(operate, "/dead/replay", "Puts dead letters back at the end of their lanes.", p.replay),
 		post(all, "/dead/delete", "Removes dead letters for good.", p.deleteDead),
@@ -80,6 +85,8 @@ func (p *Pages) Rows() []admin.Page {
 		post(all, "/bindings/delete", "Takes devices from their users.", p.unbind),
 		get(all, "/erase", "A form for the erasure of a device.", p.eraseForm),
 		{Pattern: "POST /erase", Role: all, Does: "Says what there is of a device, and erases it.", Handler: p.erase},
+		get(all, "/backup", "What is to say of backups.", p.backupForm),
+		{Pattern: "POST /backup/file", Role: all, Does: "Takes a backup, as a file.", Handler: p.backup},
 		get(all, "/audit", "Who did what.", p.audit),
 		get(admin.Anyone, "/files/{version}/{name}", "Styles and scripts.", p.files.serve),
 	}

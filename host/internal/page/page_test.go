@@ -3,7 +3,9 @@ package page
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +34,8 @@ type host struct {
 	retries []admin.Retry
 	did     []string
 	looks   atomic.Int64
+	written []byte // of a backup
+	broken  error  // with which a backup, an export or an import ends
 }
 
 func (h *host) note(format string, args ...any) { h.did = append(h.did, fmt.Sprintf(format, args...)) }
@@ -122,6 +126,32 @@ func (h *host) functions() admin.Functions {
 			h.note("erase %s plan %v", o.Device, o.Plan)
 			return entry.Erased{Upstreams: 3, Keys: []entry.StateKey{{Plugin: "chat", Key: hostile}}, Mentions: []entry.Mention{{What: "dead letter", ID: hostile}}, Held: []string{"E1"}, Proven: true}, nil
 		},
+		ExportDead: func(q admin.DeadQuery, _ int) (page admin.ExportPage, err error) {
+			for _, d := range h.dead {
+				if q.Selects(&d) {
+					page.Letters = append(page.Letters, entry.Exported{DeadLetter: d, SenderID: "1", Event: []byte("e")})
+				}
+			}
+			return page, h.broken
+		},
+		ImportDead: func(o admin.ImportOrder) (did admin.Imported, err error) {
+			h.note("import %d check %v", len(o.Letters), o.Check)
+			for i, letter := range o.Letters {
+				if letter.Event == nil {
+					did.Bad = append(did.Bad, entry.WrongLetter{At: i, Reason: "it has no event"})
+				}
+			}
+			did.Done = len(o.Letters) - len(did.Bad)
+			return did, h.broken
+		},
+		Backup: func(_ context.Context, w io.Writer, rate int64) error {
+			h.note("backup at %d", rate)
+			if h.written == nil {
+				return h.broken
+			}
+			_, err := w.Write(h.written)
+			return errors.Join(err, h.broken)
+		},
 		GiveUp: func(_ context.Context, o admin.GiveUpOrder) error { h.note("give up %+v", o); return nil },
 		Pause:  named("pause"), Resume: named("resume"), Rollback: named("rollback"),
 		LogLevel: func(_ context.Context, plugin, level string) error { h.note("level %s %s", plugin, level); return nil },
@@ -153,6 +183,7 @@ func many(n int) *host {
 			Name: name,
 			Work: status.Work{
 				Paused: i%2 == 1, Pending: 1234567, Waiting: 1, Stuck: 1, Suspects: 1, Rate: 3.14, LastFailure: hostile, LastFailureAt: now.Add(-time.Minute), Died: 3,
+				Troubles:      []status.Trouble{{Reason: hostile, Again: 3, Ended: 1, Last: now.Add(-time.Minute)}},
 				StuckHandlers: []status.StuckHandler{{Event: "E1", Kind: "upstream", Device: hostile, Started: now.Add(-time.Hour)}},
 			},
 			Process: status.Process{
@@ -171,7 +202,7 @@ func many(n int) *host {
 	h.status.Ledger.Dead = n
 	h.series = admin.Series{StepSeconds: 5, Ledger: admin.LedgerSeries{Accepted: admin.Points{math.NaN(), 1, 2, math.NaN(), 7}}}
 	for i := range n {
-		h.series.Plugins = append(h.series.Plugins, admin.PluginSeries{Name: fmt.Sprintf("plugin-%d", i), Handled: admin.Points{0, 0, float64(i)}, Pending: admin.Points{math.NaN()}})
+		h.series.Plugins = append(h.series.Plugins, admin.PluginSeries{Name: fmt.Sprintf("plugin-%d", i), Handled: admin.Points{0, 0, float64(i)}, Pending: admin.Points{math.NaN()}, HandlingP50: admin.Points{math.NaN(), 1, 2}, HandlingP99: admin.Points{math.NaN(), 9, 1e6}})
 		h.series.Sessions = append(h.series.Sessions, admin.SessionSeries{Name: fmt.Sprintf("s%d", i), Up: admin.Points{1, 2, 3}})
 	}
 	return h
@@ -179,7 +210,7 @@ func many(n int) *host {
 
 // ofKind is a session of one of the kinds that there are.
 func ofKind(i int, now time.Time) status.Session {
-	s := status.Session{Name: fmt.Sprintf("s%d", i), SenderID: fmt.Sprint(100 + i), Transport: "ccs", Address: hostile, LastError: hostile, LastErrorAt: now.Add(-time.Minute)}
+	s := status.Session{Name: fmt.Sprintf("s%d", i), SenderID: fmt.Sprint(100 + i), Transport: "ccs", Address: hostile, LastError: hostile, LastErrorAt: now.Add(-time.Minute), Later: 2, NextTry: now.Add(time.Minute), Troubles: []status.Trouble{{Code: hostile, Reason: hostile, Again: 2, Last: now}}}
 	switch i % 4 {
 	case 0:
 		s.Connections = []status.Connection{{Number: 1, State: "ready", Window: 100, InFlight: 40}, {Number: 2, State: "waiting", NextTry: now.Add(time.Minute)}}
@@ -212,7 +243,7 @@ func get(t *testing.T, pages http.Handler, path string, role admin.Role) *httpte
 	return w
 }
 
-var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses", "/messages", "/messages/01J0"}
+var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses", "/backup", "/messages", "/messages/01J0"}
 
 // Every page is shown with none, one and many of everything, whatever devices and plugins
 // have written, for each role.

@@ -16,37 +16,68 @@ type place struct {
 	Grade             string // how grave that is
 }
 
-// Places are those that the reader may go to.
-func (v view) Places() []place {
+// group are places that belong together.
+type group struct {
+	Name, Title string
+	Places      []place
+}
+
+// Groups are the places that the reader may go to.
+func (v view) Groups() []group {
 	retries := 0
 	for _, p := range v.Host.Plugins {
 		retries += p.Waiting
 	}
-	all := []place{
+	see := group{"see", "See", []place{
 		{Name: "overview", Path: "/", Title: "Overview", Count: len(v.Host.Reasons), Grade: "bad"},
-		{Name: "plugins", Path: "/plugins", Title: "Plugins"},
-		{Name: "sessions", Path: "/sessions", Title: "Sessions"},
 		{Name: "messages", Path: "/messages", Title: "Messages"},
 		{Name: "tail", Path: "/tail", Title: "Live tail"},
+		{Name: "plugins", Path: "/plugins", Title: "Plugins"},
+		{Name: "sessions", Path: "/sessions", Title: "Sessions"},
+	}}
+	mend := group{"mend", "Mend", []place{
 		{Name: "dead", Path: "/dead", Title: "Dead letters", Count: v.Host.Ledger.Dead, Grade: "warn"},
 		{Name: "retries", Path: "/retries", Title: "Retries", Count: retries, Grade: "warn"},
-	}
-	all = append(all, place{Name: "pauses", Path: "/pauses", Title: "Pauses"})
+		{Name: "pauses", Path: "/pauses", Title: "Pauses", Count: v.paused(), Grade: "warn"},
+	}}
+	send := group{Name: "send", Title: "Send"}
+	keep := group{"keep", "Keep", []place{{Name: "state", Path: "/state", Title: "State of plugins"}}}
 	if v.May("operate") {
-		all = append(all, place{Name: "send", Path: "/send", Title: "Send"})
+		send.Places = append(send.Places, place{Name: "send", Path: "/send", Title: "A downstream"})
 		if v.Device {
-			all = append(all, place{Name: "device", Path: "/device", Title: "Virtual device"})
+			send.Places = append(send.Places, place{Name: "device", Path: "/device", Title: "Virtual device"})
 		}
-	}
-	all = append(all, place{Name: "state", Path: "/state", Title: "State"})
-	if v.May("operate") {
-		all = append(all, place{Name: "bindings", Path: "/bindings", Title: "Bindings"})
+		keep.Places = append(keep.Places, place{Name: "bindings", Path: "/bindings", Title: "Bindings"})
 	}
 	if v.May("admin") {
-		all = append(all, place{Name: "erase", Path: "/erase", Title: "Erase a device"})
-		all = append(all, place{Name: "audit", Path: "/audit", Title: "Audit log"})
+		keep.Places = append(keep.Places, place{Name: "backup", Path: "/backup", Title: "Backup"},
+			place{Name: "erase", Path: "/erase", Title: "Erase a device"}, place{Name: "audit", Path: "/audit", Title: "Audit log"})
 	}
-	return all
+	all := []group{see, mend}
+	if len(send.Places) > 0 {
+		all = append(all, send)
+	}
+	return append(all, keep)
+}
+
+// paused is how many plugins a person has paused, and devices at them.
+func (v view) paused() (n int) {
+	for _, p := range v.Host.Plugins {
+		if n += len(p.PausedDevices); p.Paused {
+			n++
+		}
+	}
+	return n
+}
+
+// Counted is what there is to look at in all places, for the menu when it is shut.
+func (v view) Counted() (n int) {
+	for _, g := range v.Groups() {
+		for _, p := range g.Places {
+			n += p.Count
+		}
+	}
+	return n
 }
 
 // figure is one number of the overview.

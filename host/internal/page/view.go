@@ -76,6 +76,14 @@ func (v view) Here() string { return v.request.URL.RequestURI() }
 // Query is a value of the page's query.
 func (v view) Query(name string) string { return v.request.URL.Query().Get(name) }
 
+// RawQuery is the page's query without the place in a list.
+func (v view) RawQuery() template.URL {
+	query := v.request.URL.Query()
+	query.Del("after")
+	query.Del("part")
+	return template.URL(query.Encode()) // it is escaped
+}
+
 // Filtered reports whether the page's query asks for a part of what there is.
 func (v view) Filtered() bool {
 	for name, values := range v.request.URL.Query() {

@@ -15,7 +15,7 @@ const sight = new IntersectionObserver((all) => {
 // busy reports whether a person is in the middle of something there: an open question, or
 // a field that is being typed into. Then that part stays as it is.
 function busy(part) {
-  return part.querySelector("details[open], input:focus, select:focus, textarea:focus") !== null;
+  return part.querySelector("details[open], :popover-open, input:focus, select:focus, textarea:focus") !== null;
 }
 
 function tick() {
@@ -28,7 +28,6 @@ function tick() {
 
 document.addEventListener("DOMContentLoaded", () => {
   for (const part of document.querySelectorAll("[data-live]")) sight.observe(part);
-  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   setInterval(tick, every);
 });
 document.addEventListener("visibilitychange", tick);
@@ -72,7 +71,7 @@ document.addEventListener("htmx:after:swap", () => {
 });
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button && button.dataset.clear) document.getElementById(button.dataset.clear).replaceChildren();
+  if (button?.dataset.clear) document.getElementById(button.dataset.clear).replaceChildren();
   if (!button || !button.dataset.pause) return;
   if (paused && missed > 0) {
     const row = document.getElementById(button.dataset.pause).insertRow(0);
