@@ -225,3 +225,91 @@ func TestWaits(t *testing.T) {
 		o.Server.Close()
 	})
 }
+
+// TestLifeTellsOfTimers: timers that an event's handler set are told while they wait, with
+// when they are due, and when they have come. A downstream says when it was sent first,
+// also while it is not answered.
+func TestLifeTellsOfTimers(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		pl := &Plugin{
+			Name: "echo", Categories: []string{"*"}, Order: "device", Timer: true,
+			Handle: func(_ context.Context, _ *Process, d *wire.Delivery) *wire.Result {
+				r := &wire.Result{Code: wire.Result_DONE}
+				if d.GetUpstream() != nil {
+					r.Changes = &wire.Changes{Schedule: []*wire.Schedule{
+						{Key: "soon", AtMs: began.Add(time.Minute).UnixMilli()}, {Key: "late", AtMs: began.Add(10 * time.Hour).UnixMilli()},
+					}}
+				}
+				return r
+			},
+		}
+		o := simple(t, dir, pl)
+		h, err := Start(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := o.Server.Upstream("phone", "com.example", map[string]string{"n": "1"})
+		time.Sleep(time.Second)
+		other := o.Server.Upstream("tablet", "com.example", map[string]string{"n": "2"})
+		life := func(id string) admin.Life {
+			t.Helper()
+			life, err := h.API.Life(t.Context(), admin.LifeQuery{ID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return life
+		}
+		check := func(id string, want ...string) {
+			t.Helper()
+			life := life(id)
+			if got := lifeOf(&life, 0); !slices.Equal(got, want) {
+				t.Errorf("%s\ngot\n%s\nwant\n%s", id, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		// The second event sets the same keys, so the timers are its own now.
+		check(own, "upstream handled", "- received", "- handled 1")
+		check(other, "upstream handled", "- received", "- handled 1", "  timer waiting", "  - set", "  timer waiting", "  - set")
+		for _, made := range life(other).Made {
+			due := began.Add(time.Minute)
+			if made.Key == "late" {
+				due = began.Add(10 * time.Hour)
+			}
+			if made.Waits == nil || made.Waits.For != admin.WaitTime || !made.Waits.Until.Equal(due) || !made.Row.Next.Equal(due) || made.Plugin != "echo" || made.ID != "" || made.Began.Before(began) {
+				t.Errorf("%+v, %+v, want one that is due at %s", made, made.Waits, due)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		check(other, "upstream handled", "- received", "- handled 1", "  timer waiting", "  - set", "  timer handled", "  - made", "  - handled 1")
+
+		o.Server.Freeze(true)
+		m, err := message.Downstream{MessageID: "d-1", To: message.Token("phone")}.Checked()
+		if err == nil {
+			_, err = h.API.Send(t.Context(), m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := time.Now()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		check("d-1", "downstream in_flight", "- accepted", "- sent 1 ccs")
+		if at := life("d-1").Sent; at.Sub(sent).Abs() > time.Second/2 {
+			t.Errorf("sent first at %s, want %s", at, sent)
+		}
+		o.Server.Freeze(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if l := life("d-1"); l.State != entry.StateAcked || l.Sent.Sub(sent).Abs() > time.Second/2 {
+			t.Errorf("%+v, want one that was sent first at %s", l, sent)
+		}
+		if err := h.Stop(); err != nil {
+			t.Error(err)
+		}
+		o.Server.Close()
+	})
+}

@@ -93,6 +93,26 @@ func (b *Outbox) InFlight(seq uint64) (sent entry.Attempt, inFlight bool) {
 	return sent, true
 }
 
+// Try has downstreams go now that wait for their next attempt, and returns which. One whose
+// target, sender or NotBefore has to wait stays, as does one behind another of its group.
+// The attempts stay counted. After a restart of the host, those that have not gone wait as before.
+func (b *Outbox) Try(seqs []uint64) (tried []uint64) {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, seq := range seqs {
+		it := b.items[seq]
+		if it == nil || it.state != waiting || it.Early || !it.Due.After(now) || it.queue.rests[it.Target].until.After(now) ||
+			it.group != nil && it.group.head() != it {
+			continue
+		}
+		it.Due = now
+		it.queue.put(it, now)
+		tried = append(tried, seq)
+	}
+	return tried
+}
+
 // before counts the ready ones that are older.
 func (q *queue) before(it *item) (n int) {
 	const enough = 10_000 // the lock is everybody's

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -55,4 +56,33 @@ func answeredOnce(a flow.Answer, next string) func(l *ledger, b *Outbox) uint64 
 		}
 		return l.accept(next, 0, -1)
 	}
+}
+
+// What waits for its next attempt can be tried now, with its attempts counted; what waits for
+// a target that rests, for its NotBefore or for its group does not go. // P3 P5
+func TestTryNow(t *testing.T) {
+	simulate(t, func(t *testing.T, l *ledger, b *Outbox) {
+		refused, slow := l.accept("a", 7, -1), l.accept("b", 0, -1)
+		behind := l.accept("c", 7, -1)
+		take(b, 2)
+		b.Answered("main", refused, unavailable)
+		b.Answered("main", slow, tooFast)
+		early := l.acceptIn(time.Hour, message.Token("d"), 0, -1)
+		flying := l.accept("e", 0, -1)
+		expect(t, "one that is new", take(b, 9), flying)
+		all := []uint64{refused, slow, behind, early, flying, 99}
+		if got := b.Try(all); !slices.Equal(got, []uint64{refused}) {
+			t.Errorf("tried %v, want %d", got, refused)
+		}
+		if got := b.Try(all); len(got) != 0 {
+			t.Errorf("tried again: %v", got)
+		}
+		got := b.Take("main", 1, 9)
+		if len(got) != 1 || got[0].Seq != refused || got[0].Attempt != 2 {
+			t.Errorf("%+v", got)
+		}
+		b.Answered("main", refused, acked)
+		l.end(t, refused)
+		expect(t, "the one behind it", take(b, 9), behind)
+	})
 }
