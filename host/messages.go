@@ -71,6 +71,7 @@ func (o *messagesOrder) flags(cmd *cobra.Command) {
 	f.StringVar(&o.Device, "device", "", "only this device: its whole `token` or FID; or /topics/NAME")
 	f.StringVar(&o.Category, "category", "", "only this `category`")
 	f.StringVar(&o.Plugin, "plugin", "", "only the plugin with this `name`")
+	f.StringVar(&o.Group, "group", "", "only downstreams of this `group`, with their outcomes and receipts")
 	f.StringVar(&o.ID, "id", "", "only messages with this `id`: an event's or its beginning, a downstream's with what came of it, or a device's own")
 	f.StringVar(&o.Text, "text", "", "only messages with this `text` in an error or a code")
 	f.StringVar(&o.since, "since", "", "only later ones: a `time` such as 14:03, \"2026-01-02 14:03\" or 2h for two hours ago")

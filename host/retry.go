@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"balhost/host/internal/admin"
+	"balhost/host/internal/entry"
 )
 
 func retryCommand() *cobra.Command {
@@ -18,9 +22,14 @@ func retryCommand() *cobra.Command {
 		Long: `A message that its plugin could not handle comes again after 1 s, 2 s, 4 s and so
 on up to 5 minutes, or at the time that its handler chose. The messages behind it
 in its lane wait for it. When you have fixed the reason, you can try it at once. That
-counts as an attempt: at max_attempts the message becomes a dead letter.`,
+counts as an attempt: at max_attempts the message becomes a dead letter.
+
+A downstream that was refused for a while waits for its next attempt, too: retry now
+sends it at once, by its message id or with --kind downstream. One whose target or
+session was sent too much has to wait.`,
 		Example: `  balhost retry list
   balhost retry now --plugin echo
+  balhost retry now --reason 'no such table' --category com.example.orders
   balhost retry now 01JD…`,
 		Args: subcommandOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -83,20 +92,42 @@ func shortened(token string) string {
 func retryNowCommand(where *clientFlags) *cobra.Command {
 	var (
 		o      admin.RetryOrder
+		filter pendingFilter
+		kinds  []string
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:     "now (ID… | --plugin NAME | --all)",
-		Short:   "Try waiting messages now, before their next attempt is due",
-		Example: "  balhost retry now 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost retry now --plugin echo\n  balhost retry now --all",
+		Use:   "now (ID… | FILTER… | --all)",
+		Short: "Try waiting messages now, before their next attempt is due",
+		Long: `Tries events now that wait for their next attempt, or with --kind downstream messages to
+devices: those with the ids, or those that fit all filters. balhost messages
+--state retrying shows them by the same filters.`,
+		Example: "  balhost retry now 01JDE0Z3N4V5X6Y7Z8A9B0C1D2\n  balhost retry now --plugin echo\n  balhost retry now --kind downstream --session main\n  balhost retry now --all",
 		PreRunE: func(_ *cobra.Command, ids []string) error {
-			o.IDs = ids
-			if !o.Clear() {
-				return usagef("give either the ids of up to 1000 messages, or --plugin, or --all")
+			for _, kind := range kinds {
+				if !slices.Contains(admin.Kinds, kind) {
+					return usagef("--kind %s: want some of %s", kind, strings.Join(admin.Kinds, ", "))
+				}
 			}
-			return nil
+			o.IDs = ids
+			given := 0
+			for _, yes := range []bool{len(ids) > 0, o.All, !filter.any() || len(kinds) > 0} {
+				if yes {
+					given++
+				}
+			}
+			if given != 1 || len(ids) > 1000 {
+				return usagef("give either the ids of up to 1000 messages, or filters such as --plugin, or --all")
+			}
+			if filter == (pendingFilter{plugin: filter.plugin}) && len(kinds) == 0 {
+				o.Plugin = filter.plugin // in one request
+			}
+			return filter.check()
 		},
-		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
+		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, ids []string) error {
+			if !o.Clear() && len(ids) == 0 {
+				return retryMany(cmd, client, filter, kinds, asJSON)
+			}
 			did, err := client.RetryNow(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -108,11 +139,42 @@ func retryNowCommand(where *clientFlags) *cobra.Command {
 			if err := printDone(cmd, asJSON, n, fmt.Sprint("tried now: ", did.Done)); err != nil {
 				return err
 			}
-			return wereGone("no event with this id waits for another attempt; balhost retry list shows those that do", did.Gone)
+			return wereGone("no message with this id waits for another attempt; balhost retry list shows those that do", did.Gone)
 		}),
 	}
-	cmd.Flags().StringVar(&o.Plugin, "plugin", "", "all messages of the plugin with this `name`")
-	cmd.Flags().BoolVar(&o.All, "all", false, "all waiting messages")
+	filter.add(cmd)
+	cmd.Flags().StringVar(&filter.plugin, "plugin", "", "only messages of the plugin with this `name`")
+	cmd.Flags().StringVar(&filter.category, "category", "", "only messages with this `category`")
+	cmd.Flags().StringVar(&filter.reason, "reason", "", "only messages with this `text` in why the last attempt was in vain")
+	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only these `kinds`: "+strings.Join(admin.Kinds, ", ")+"; all events without it")
+	cmd.Flags().BoolVar(&o.All, "all", false, "all waiting events")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// retryMany tries what a filter selects.
+func retryMany(cmd *cobra.Command, client *admin.Client, filter pendingFilter, kinds []string, asJSON bool) error {
+	if len(kinds) == 0 {
+		kinds = slices.DeleteFunc(slices.Clone(admin.Kinds), func(kind string) bool { return kind == admin.Downstream })
+	}
+	q := filter.narrow(admin.MessageQuery{Kinds: kinds, States: []entry.State{entry.StateRetrying}})
+	bySession, n, err := idsOf(cmd.Context(), client, q)
+	if err != nil {
+		return err
+	}
+	tried := 0
+	for ids := range slices.Chunk(slices.Concat(slices.Collect(maps.Values(bySession))...), 1000) {
+		did, err := client.RetryNow(cmd.Context(), admin.RetryOrder{IDs: ids})
+		if tried += did.Done; err != nil {
+			return fmt.Errorf("tried %d of %d, then: %w", tried, n, err)
+		}
+	}
+	if asJSON {
+		return printJSON(cmd, map[string]int{"tried": tried, "stay": max(0, n-tried)})
+	}
+	text := fmt.Sprint("tried now: ", tried)
+	if stay := n - tried; stay > 0 {
+		text += fmt.Sprintf("\n%d stay: they have ended or are being tried, or their target has to rest", stay)
+	}
+	return printDone(cmd, false, nil, text)
 }

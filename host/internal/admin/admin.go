@@ -38,7 +38,7 @@ type Functions struct {
 	Life func(context.Context, LifeQuery) (Life, error)
 	// Cancel cancels downstreams that have not gone out, whoever sent them. It returns how
 	// many, and the ids of those that were not canceled.
-	Cancel func(ctx context.Context, messageIDs []string) (Ordered, error)
+	Cancel func(context.Context, CancelOrder) (Ordered, error)
 	// Dead lists dead letters by ascending id.
 	Dead func(DeadQuery) (DeadPage, error)
 	// DeadLetter gives one dead letter with its payload.

@@ -168,8 +168,8 @@ func (h *host) functions() Functions {
 			h.orders = append(h.orders, []string{"give up", o.ID, fmt.Sprint(o.Replay)})
 			return h.fails
 		},
-		Cancel: func(_ context.Context, ids []string) (Ordered, error) {
-			done, gone, err := h.order(ids)
+		Cancel: func(_ context.Context, o CancelOrder) (Ordered, error) {
+			done, gone, err := h.order(o.IDs)
 			return Ordered{Done: done, Gone: gone}, err
 		},
 		DeleteDead: h.order,
@@ -298,7 +298,8 @@ func TestDeadLetters(t *testing.T) {
 	if _, err := c.DeadLetter(t.Context(), "no/such"); err == nil || !strings.Contains(err.Error(), "no such entry") {
 		t.Errorf("one that is not there: %v", err)
 	}
-	for name, do := range map[string]func(context.Context, []string) (Ordered, error){"replay": c.Replay, "delete": c.DeleteDead, "cancel": c.Cancel} {
+	cancel := func(ctx context.Context, ids []string) (Ordered, error) { return c.Cancel(ctx, CancelOrder{IDs: ids}) }
+	for name, do := range map[string]func(context.Context, []string) (Ordered, error){"replay": c.Replay, "delete": c.DeleteDead, "cancel": cancel} {
 		h.orders = nil
 		if did, err := do(t.Context(), ids); err != nil || did.Done != len(ids)-1 || !slices.Equal(did.Gone, []string{"00009"}) {
 			t.Errorf("%s: %v %v", name, did, err)

@@ -76,8 +76,14 @@ type sent struct {
 	MessageID string `json:"message_id"`
 }
 
+// CancelOrder names downstreams by their message ids.
+type CancelOrder struct {
+	IDs     []string `json:"ids"`
+	Session string   `json:"session,omitempty"` // only in the session with this name; "": in all
+}
+
 func (a api) cancel(w http.ResponseWriter, r *http.Request) {
-	var o order
+	var o CancelOrder
 	if !read(w, r, &o) {
 		return
 	}
@@ -85,7 +91,7 @@ func (a api) cancel(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Errorf(`give 1 to %d message ids: {"ids": ["…"]}`, maxPage))
 		return
 	}
-	did, err := a.Cancel(r.Context(), o.IDs)
+	did, err := a.Cancel(r.Context(), o)
 	a.did(r, "canceled %s", several(did.Done, "downstream"))
 	a.answer(w, r, did, err)
 }

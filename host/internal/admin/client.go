@@ -80,8 +80,10 @@ func (c *Client) Send(ctx context.Context, m Message) (messageID string, err err
 
 // Cancel cancels downstreams that have not gone out. With an error it also returns what
 // was done before.
-func (c *Client) Cancel(ctx context.Context, messageIDs []string) (Ordered, error) {
-	return c.orders(ctx, "/v1/messages/cancel", messageIDs)
+func (c *Client) Cancel(ctx context.Context, o CancelOrder) (Ordered, error) {
+	return c.orders(o.IDs, func(ids []string) (Ordered, error) {
+		return ask[Ordered](ctx, c, http.MethodPost, "/v1/messages/cancel", CancelOrder{IDs: ids, Session: o.Session})
+	})
 }
 
 // DeadLetter is one dead letter with its payload.
@@ -92,13 +94,17 @@ func (c *Client) DeadLetter(ctx context.Context, id string) (entry.DeadLetter, e
 // Replay puts dead letters back at the end of their lanes, in their old order. With
 // an error it also returns what was done before.
 func (c *Client) Replay(ctx context.Context, ids []string) (Ordered, error) {
-	return c.orders(ctx, "/v1/dead/replay", ids)
+	return c.orders(ids, func(ids []string) (Ordered, error) {
+		return ask[Ordered](ctx, c, http.MethodPost, "/v1/dead/replay", order{IDs: ids})
+	})
 }
 
 // DeleteDead removes dead letters for good. With an error it also returns what was
 // done before.
 func (c *Client) DeleteDead(ctx context.Context, ids []string) (Ordered, error) {
-	return c.orders(ctx, "/v1/dead/delete", ids)
+	return c.orders(ids, func(ids []string) (Ordered, error) {
+		return ask[Ordered](ctx, c, http.MethodPost, "/v1/dead/delete", order{IDs: ids})
+	})
 }
 
 // Plugin has the host do one of these to a plugin: pause, resume, or rollback (to its
@@ -119,10 +125,11 @@ func (c *Client) Reload(ctx context.Context, o ReloadOrder) (Reloaded, error) {
 	return ask[Reloaded](ctx, c, http.MethodPost, "/v1/reload", o)
 }
 
-func (c *Client) orders(ctx context.Context, path string, ids []string) (all Ordered, err error) {
+// orders orders by as many ids at once as one request may have.
+func (c *Client) orders(ids []string, do func(ids []string) (Ordered, error)) (all Ordered, err error) {
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), maxPage)]
-		did, err := ask[Ordered](ctx, c, http.MethodPost, path, order{IDs: part})
+		did, err := do(part)
 		if err != nil {
 			return all, err
 		}

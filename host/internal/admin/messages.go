@@ -56,6 +56,7 @@ type MessageQuery struct {
 	Device   string // the whole token, FID, "/topics/NAME" or condition
 	Category string
 	Plugin   string
+	Group    string // of downstreams, and of their outcomes and receipts
 	Text     string // a part of a code or an error, in whatever case
 	ID       string // of an event the beginning is enough
 	Since    time.Time
@@ -85,7 +86,7 @@ func (q *MessageQuery) values() url.Values {
 	}
 	for key, value := range map[string]string{
 		"kind": strings.Join(q.Kinds, ","), "state": strings.Join(states, ","), "session": q.Session, "device": q.Device,
-		"category": q.Category, "plugin": q.Plugin, "text": q.Text, "id": q.ID, "after": q.After,
+		"category": q.Category, "plugin": q.Plugin, "group": q.Group, "text": q.Text, "id": q.ID, "after": q.After,
 	} {
 		set(key, value)
 	}
@@ -115,6 +116,7 @@ func messageParameters() []parameter {
 		text("device", "only this device: its whole token or FID; or what else a downstream goes to"),
 		text("category", "only this category"),
 		text("plugin", "only this plugin"),
+		text("group", "only downstreams of this group, with their outcomes and receipts"),
 		text("text", "only messages with this text in the error or the code"),
 		text("id", "only the message with this id: of an event the beginning is enough; or a device's own message id"),
 		moment("since", "it ended after this, or came after this if it is pending"),
@@ -130,7 +132,7 @@ func messageParameters() []parameter {
 func messageQuery(v url.Values) (q MessageQuery, err error) {
 	q = MessageQuery{
 		Kinds: wordsOf(v.Get("kind")), Session: v.Get("session"), Device: v.Get("device"), Category: v.Get("category"), Plugin: v.Get("plugin"),
-		Text: v.Get("text"), ID: v.Get("id"), After: v.Get("after"), Full: v.Get("full") == "true",
+		Group: v.Get("group"), Text: v.Get("text"), ID: v.Get("id"), After: v.Get("after"), Full: v.Get("full") == "true",
 	}
 	for _, state := range wordsOf(v.Get("state")) {
 		q.States = append(q.States, entry.State(state))

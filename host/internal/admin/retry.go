@@ -33,9 +33,9 @@ type RetryPage struct {
 
 // RetryOrder says what to try now. Exactly one field is set.
 type RetryOrder struct {
-	IDs    []string `json:"ids,omitempty"`    // events
+	IDs    []string `json:"ids,omitempty"`    // events by their ids, downstreams by their message ids
 	Plugin string   `json:"plugin,omitempty"` // all events of this plugin
-	All    bool     `json:"all,omitempty"`
+	All    bool     `json:"all,omitempty"`    // all events
 }
 
 // Clear reports whether o says that: one of the fields, and not too many ids.
@@ -69,11 +69,11 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !o.Clear() {
-		fail(w, http.StatusBadRequest, fmt.Errorf(`say what to try now: {"ids": ["…"]} with 1 to %d events, {"plugin": "NAME"}, or {"all": true}`, maxPage))
+		fail(w, http.StatusBadRequest, fmt.Errorf(`say what to try now: {"ids": ["…"]} with 1 to %d messages, {"plugin": "NAME"}, or {"all": true}`, maxPage))
 		return
 	}
 	did, err := a.RetryNow(r.Context(), o)
-	a.did(r, "tried %s now", several(did.Done, "event"))
+	a.did(r, "tried %s now", several(did.Done, "message"))
 	a.answer(w, r, did, err)
 }
 
@@ -99,7 +99,7 @@ func (c *Client) Retries(ctx context.Context, plugin string, limit int) (RetryPa
 // RetryNow makes the host try events now. It returns how many, and the named ids that were not waiting.
 func (c *Client) RetryNow(ctx context.Context, o RetryOrder) (Ordered, error) {
 	if !o.Clear() {
-		return Ordered{}, errors.New("ask for 1 to 1000 events, a plugin's, or all")
+		return Ordered{}, errors.New("ask for 1 to 1000 messages, a plugin's events, or all events")
 	}
 	return ask[Ordered](ctx, c, http.MethodPost, "/v1/retries/now", o)
 }

@@ -72,7 +72,7 @@ func (a api) routes() []route {
 			asks(tailParameters()...).sends("text/event-stream", Step{}),
 		on("GET /v1/series", Read, "Figures of the last 15 minutes, for charts.", a.series).answers(Series{}),
 		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}).byPrograms(),
-		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(order{}).answers(Ordered{}).byPrograms(),
+		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(CancelOrder{}).answers(Ordered{}).byPrograms(),
 		on("GET /v1/messages", Read, "Searches messages: what is pending, then dead letters, then what has ended.", a.messages).
 			asks(messageParameters()...).answers(MessagePage{}),
 		on("GET /v1/messages/{id}", Read, "What became of one message.", a.life).asks(lifeParameters()...).answers(Life{}),
@@ -94,7 +94,7 @@ func (a api) routes() []route {
 		on("POST /v1/erase", Admin, "Erases all that the ledger has of a device, or says what there is.", a.erase).takes(EraseOrder{}).answers(entry.Erased{}),
 		on("GET /v1/erase", Read, "How far the running erasure is.", a.erasing).answers(Erasing{}),
 		on("GET /v1/retries", Read, "Lists events that wait for their next attempt.", a.retries).asks(text("plugin", "only this plugin's"), limitParameter).answers(RetryPage{}),
-		on("POST /v1/retries/now", Operate, "Tries waiting events now.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
+		on("POST /v1/retries/now", Operate, "Tries messages now that wait for their next attempt.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
 		on("GET /v1/pauses", Read, "Lists what is paused.", a.pauses).answers(PausePage{}),
 		on("POST /v1/pauses", Operate, "Pauses a plugin, a device or a lane at a plugin, or a session.", a.pauseBy("paused", a.PauseBy)).takes(PauseOrder{}).answers(done{}),
 		on("POST /v1/pauses/resume", Operate, "Ends such a pause.", a.pauseBy("resumed", a.ResumeBy)).takes(PauseOrder{}).answers(done{}),

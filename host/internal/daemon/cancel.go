@@ -3,19 +3,25 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
 )
 
-// cancel cancels downstreams for the API, in whatever session they wait, also in one that is
-// no longer in the config.
-func (h *host) cancel(ctx context.Context, ids []string) (did admin.Ordered, err error) {
+// cancel cancels downstreams for the API, in the session that o names or in whatever session
+// they wait, also in one that is no longer in the config.
+func (h *host) cancel(ctx context.Context, o admin.CancelOrder) (did admin.Ordered, err error) {
 	type end struct {
 		of, canceled int
 		err          error
 	}
-	senders, ends := h.outbox.Senders(), make(chan end, len(ids))
+	ids, senders := o.IDs, h.outbox.Senders()
+	if o.Session != "" {
+		labels := h.labels()
+		senders = slices.DeleteFunc(senders, func(id string) bool { return labels.Name(id) != o.Session })
+	}
+	ends := make(chan end, len(ids))
 	for i, id := range ids {
 		var which []entry.Cancel
 		for _, sender := range senders {

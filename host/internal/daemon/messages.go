@@ -41,7 +41,7 @@ func (h *host) messages(ctx context.Context, q admin.MessageQuery) (admin.Messag
 // search is what a query asks the ledger for.
 func (h *host) search(ctx context.Context, q admin.MessageQuery, now time.Time) (s entry.Search, err error) {
 	s = entry.Search{
-		States: q.States, Category: q.Category, Plugin: q.Plugin, Text: strings.ToLower(q.Text), ID: q.ID,
+		States: q.States, Category: q.Category, Plugin: q.Plugin, Group: q.Group, Text: strings.ToLower(q.Text), ID: q.ID,
 		Since: q.Since, Until: q.Until, Most: q.Limit,
 	}
 	if s.Look, err = h.adds(ctx); err != nil {

@@ -68,12 +68,37 @@ func (h *host) retryNow(ctx context.Context, o admin.RetryOrder) (did admin.Orde
 		tried[seq] = wanted[seq]
 		return wanted[seq]
 	})
+	if err != nil {
+		return did, err
+	}
 	for _, id := range o.IDs {
-		if seq, known := seqs[id]; !known || !tried[seq] {
+		if seq, known := seqs[id]; known && tried[seq] {
+			continue
+		}
+		n, err := h.resend(id)
+		if err != nil {
+			return did, err
+		}
+		if did.Done += n; n == 0 {
 			did.Gone = append(did.Gone, id)
 		}
 	}
-	return did, err
+	return did, nil
+}
+
+// resend has downstreams with this message id go now, in whatever sessions they wait for
+// their next attempt. It returns how many.
+func (h *host) resend(id string) (n int, err error) {
+	var seqs []uint64
+	for _, sender := range h.outbox.Senders() {
+		switch seq, err := h.ledger.SentSeq(sender, id); {
+		case err == nil:
+			seqs = append(seqs, seq)
+		case !errors.Is(err, entry.ErrUnknown):
+			return 0, err
+		}
+	}
+	return len(h.outbox.Try(seqs)), nil
 }
 
 // pendingSeqs finds pending events by their ids.

@@ -16,6 +16,15 @@ func Hash(parts ...string) uint64 {
 	return max(h, 1)
 }
 
+// GroupHash is [Trace.Group] of the downstreams of a group, and of their outcomes and
+// receipts; 0 without a name.
+func GroupHash(session, owner, name string) uint64 {
+	if name == "" {
+		return 0
+	}
+	return Hash(session, owner, name)
+}
+
 // DeviceHash is [Event.Device] of a device's upstreams.
 func DeviceHash(session, token string) uint64 { return Hash(session, token) }
 

@@ -14,6 +14,7 @@ type Search struct {
 	Category string
 	Plugin   string
 	Devices  []uint64 // hashes, as [Trace.Hash]
+	Group    string   // of downstreams, and of their outcomes and receipts
 	Text     string   // part of a code or an error, in lower case
 	ID       string   // the beginning of an event's id, the whole of another one; see IsID
 	Since    time.Time
@@ -46,6 +47,7 @@ func (s *Search) Match(t *Trace) bool {
 		s.Session != "" && s.Session != t.Session,
 		s.Category != "" && s.Category != t.Category,
 		s.Plugin != "" && s.Plugin != t.Plugin,
+		s.Group != "" && (t.Kind == Upstream || t.Kind == Timer || t.Group != GroupHash(t.Session, t.Plugin, s.Group)),
 		len(s.Devices) > 0 && !slices.Contains(s.Devices, t.Hash),
 		!s.MinAge.IsZero() && !t.Began.Before(s.MinAge):
 		return false

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
 	"balhost/sdk/message"
 	"balhost/sdk/wire"
@@ -160,7 +161,7 @@ func (w *world) apiCancels() string {
 	slices.Sort(ids)
 	h := w.host
 	w.callers.Go(func() error {
-		did, err := h.API.Cancel(context.Background(), ids)
+		did, err := h.API.Cancel(context.Background(), admin.CancelOrder{IDs: ids})
 		if err != nil {
 			return nil // the host is ending
 		}

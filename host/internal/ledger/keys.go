@@ -101,14 +101,6 @@ func sumReplace(owner string, m *message.Checked) digest {
 	return sum(kindReplace, owner, m.Session, m.To.Token, m.To.FID, m.To.Topic, m.To.Condition, m.Replace)
 }
 
-// group is the lane key of a downstream, its outcome and its receipts; 0 without a group.
-func group(session, owner, name string) uint64 {
-	if name == "" {
-		return 0
-	}
-	return entry.Hash(session, owner, name)
-}
-
 func appendSeqKey(dst []byte, kind byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, kind), seq)
 }

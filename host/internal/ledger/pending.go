@@ -124,7 +124,7 @@ func newDownstream(seq uint64, p parcel) *downstream {
 	m := p.message
 	d := &downstream{
 		accepted: toNanos(p.accepted), cause: p.cause, receipt: m.Options.ReceiptRequested,
-		expires: toNanos(p.expires), group: group(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
+		expires: toNanos(p.expires), group: entry.GroupHash(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
 		session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
 		notBefore: toNanos(p.notBefore), replaces: m.Replace != "",
 	}

@@ -79,9 +79,9 @@ func (h *host) functions() admin.Functions {
 			h.note("send %s", m.To.Token)
 			return "m1", nil
 		},
-		Cancel: func(_ context.Context, ids []string) (admin.Ordered, error) {
-			h.note("cancel %v", ids)
-			return admin.Ordered{Done: len(ids)}, nil
+		Cancel: func(_ context.Context, o admin.CancelOrder) (admin.Ordered, error) {
+			h.note("cancel %v", o.IDs)
+			return admin.Ordered{Done: len(o.IDs)}, nil
 		},
 		StateOwners: func(string) (entry.StateOwners, error) {
 			return entry.StateOwners{Owners: []entry.StateOwner{{Plugin: "chat", Keys: 2, Bytes: 99, More: true}}, Next: "chat"}, nil

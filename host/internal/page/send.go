@@ -100,7 +100,7 @@ func (p *Pages) cancel(r *http.Request) (told, error) {
 	if len(ids) == 0 {
 		return told{}, wrong("name the message that is to be canceled, by its id")
 	}
-	did, err := p.Cancel(r.Context(), ids)
+	did, err := p.Cancel(r.Context(), admin.CancelOrder{IDs: ids})
 	if err != nil {
 		return told{}, err
 	}
