@@ -147,6 +147,61 @@ func TestUpdatesDoNotDelay(t *testing.T) {
 	}
 }
 
+// TestEndsDoNotWait: an end that comes behind thousands of messages is in the next batch, as
+// large as it may be; and of many large ones that come at once, none keeps messages out.
+func TestEndsDoNotWait(t *testing.T) {
+	for _, size := range []int{10, 400_000, 1_000_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			const ends, accepts = 20, 6000
+			value := json.RawMessage(`"` + strings.Repeat("v", size) + `"`)
+			l := open(t, t.TempDir())
+			for n := range ends {
+				mustAccept(t, l, "tokA", fmt.Sprint("before-", n), `{}`)
+			}
+			events := l.Events(0, ends)
+			reached, release := hold(l)
+			order := make(chan int, ends+accepts) // ends are negative
+			accept := func(n int) {
+				l.Accept(entry.Inbound{Upstream: upstream("tokA", fmt.Sprint(n), `{}`)}, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					order <- n
+				})
+			}
+			accept(1)
+			<-reached
+			for n := range accepts - 1 {
+				accept(n + 2)
+			}
+			for n, ev := range events {
+				l.Settle(entry.Settlement{Seq: ev.Seq, Verdict: entry.Done, Plugin: "p", Changes: entry.Changes{
+					Writes: []entry.Write{{Key: fmt.Sprint(n), Value: value}},
+				}}, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					order <- -n - 1
+				})
+			}
+			release()
+			var got []int
+			for range ends + accepts {
+				got = append(got, <-order)
+			}
+			if at := slices.Index(got, -1); at > 1 {
+				t.Errorf("an end waited behind %d messages", at)
+			}
+			if at := slices.Index(got, 2); at*size > 4*batchBytes {
+				t.Errorf("%d ends of %d bytes were committed before the second message", at-1, size)
+			}
+			if last := slices.Index(got, accepts); last < slices.Index(got, -ends) {
+				t.Error("an end waited for all messages")
+			}
+		})
+	}
+}
+
 // TestCut: what no commit can hold is a dead letter that is cut, once, and done: CCS would send it for ever. // P1, P6, P10
 func TestCut(t *testing.T) {
 	l := open(t, t.TempDir())

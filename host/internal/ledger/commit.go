@@ -15,19 +15,19 @@ func (l *Ledger) run() error {
 	view := l.state.View()
 	b := newBatch(l, view)
 	var waiting lines
-	share := 0
+	var t turns
 	var accepted time.Time // when a message came last
 	for l.box.drain(&waiting) {
 		if time.Since(accepted) < linger {
 			l.box.lingerFor(&waiting)
 			l.box.drain(&waiting)
 		}
-		if !ends(waiting.first) {
+		if !waiting.light() {
 			accepted = time.Now()
 		}
 		view.Begin()
 		b.begin(l.stamp())
-		share = b.fill(&waiting, share)
+		t = b.fill(&waiting, t)
 		l.commit(b)
 		view.End()
 	}

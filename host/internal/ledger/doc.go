@@ -24,7 +24,8 @@
 //
 // The committer (Ledger.run) owns all writes and the index in memory. Each time round
 // it moves what waits from the mailbox into a batch: up to 1,000 operations or 1 MiB.
-// While anything else waits, updates get about a quarter of it (batch.fill). Ends
+// Ends go before messages, and while anything else waits, updates get about a quarter
+// of it (batch.fill). Ends
 // alone wait a little for a message, to share its sync (mailbox.lingerFor). An
 // invalid operation writes nothing. The batch is one commit: it is appended to the
 // journal, which syncs once, and applied to the state; then the index changes, the

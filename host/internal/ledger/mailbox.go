@@ -23,9 +23,16 @@ type letter struct {
 	late bool        // came after Close: only answered
 }
 
-// lines are letters in two lines, each in the order of the calls. Plugins may send
-// any number of updates. All else goes first: the messages and ends that others wait for.
-type lines struct{ first, updates []letter }
+// lines are letters in three lines, each in the order of the calls. Plugins may send any
+// number of updates, and devices of the gateway thousands of messages at once. Of ends
+// there are as many as plugins and windows hold, and while one waits its place there is
+// taken: they wait behind no messages.
+type lines struct{ ends, first, updates []letter }
+
+func (w *lines) len() int { return len(w.ends) + len(w.first) + len(w.updates) }
+
+// light reports whether all that waits are ends that no message waits for.
+func (w *lines) light() bool { return len(w.first)+len(w.updates) == 0 && light(w.ends) }
 
 // mailbox is how callers reach the committer. It never blocks them. CCS's window and
 // the plugins' credit bound what is in it.
@@ -48,6 +55,8 @@ func (m *mailbox) put(l letter) bool {
 	}
 	l.late = m.closing
 	switch l.op.(type) {
+	case *settle, *finish, *postpone:
+		m.waiting.ends = append(m.waiting.ends, l)
 	case *update, *cancel:
 		m.waiting.updates = append(m.waiting.updates, l)
 	default:
@@ -69,9 +78,10 @@ func (m *mailbox) wake() {
 func (m *mailbox) drain(own *lines) bool {
 	for {
 		m.mu.Lock()
+		own.ends, m.waiting.ends = join(own.ends, m.waiting.ends)
 		own.first, m.waiting.first = join(own.first, m.waiting.first)
 		own.updates, m.waiting.updates = join(own.updates, m.waiting.updates)
-		some := len(own.first)+len(own.updates) > 0
+		some := own.len() > 0
 		m.gone = m.closing && !some
 		gone := m.gone
 		m.mu.Unlock()
@@ -92,14 +102,14 @@ const linger = 2 * time.Millisecond
 // only the next message of its own lane waits. After a crash, what had not been
 // committed comes again.
 func (m *mailbox) lingerFor(own *lines) {
-	if len(own.updates) > 0 || !ends(own.first) {
+	if !own.light() {
 		return
 	}
 	limit := time.NewTimer(linger)
 	defer limit.Stop()
 	for {
 		m.mu.Lock()
-		urgent := m.closing || len(m.waiting.updates) > 0 || !ends(m.waiting.first) || len(own.first)+len(m.waiting.first) >= batchLetters
+		urgent := m.closing || !m.waiting.light() || len(own.ends)+len(m.waiting.ends) >= batchLetters
 		m.mu.Unlock()
 		if urgent {
 			m.wake() // drain looks again
@@ -113,9 +123,9 @@ func (m *mailbox) lingerFor(own *lines) {
 	}
 }
 
-// ends reports whether letters are nothing but ends of events and downstreams.
-func ends(letters []letter) bool {
-	for _, l := range letters {
+// light reports whether these ends send nothing and try nothing again.
+func light(ends []letter) bool {
+	for _, l := range ends {
 		switch o := l.op.(type) {
 		case *settle:
 			if o.Verdict != entry.Done || len(o.Changes.Sends) > 0 {

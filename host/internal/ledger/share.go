@@ -20,33 +20,53 @@ const (
 	maxBody   = message.MaxValue
 )
 
-// fill moves letters into the empty batch. While both lines wait, the updates get
-// about a quarter of the bytes. share is what they have saved, and fill returns the
-// new one: it grows by a quarter of a batch with each batch that the first line was
-// in. A large update waits until it is paid for. Then it goes before all else, so
-// that neither line waits for ever.
-func (b *batch) fill(w *lines, share int) int {
-	both := len(w.first) > 0 && len(w.updates) > 0
+// turns is what the lines have to come yet.
+type turns struct {
+	updates  int  // bytes that the updates have saved
+	messages bool // they had no room in the last batch
+}
+
+// fill moves letters into the empty batch, and returns whose turn it is then.
+//
+// While anything else waits, the updates get about a quarter of the bytes: what they have
+// saved grows by a quarter of a batch with each batch that others were in. A large update
+// waits until it is paid for. Then it goes before all else, so that no line waits for
+// ever. While messages wait, ends get half of the rest. If a large end leaves no room,
+// the messages are first next time.
+func (b *batch) fill(w *lines, t turns) turns {
+	both := len(w.first)+len(w.ends) > 0 && len(w.updates) > 0
 	for len(w.updates) > 0 && b.fits(w.updates[0].op) {
 		if cost := b.cost(w.updates[0].op); both {
-			if cost > share {
+			if cost > t.updates {
 				break
 			}
-			share -= cost
+			t.updates -= cost
 		}
 		b.add(pop(&w.updates))
 	}
 	if !both {
-		share = 0
+		t.updates = 0
 	}
 	before := len(b.calls)
+	for !t.messages && len(w.ends) > 0 && b.fits(w.ends[0].op) && (len(w.first) == 0 || b.isHalfEmpty()) {
+		b.add(pop(&w.ends))
+	}
+	waited, ends := len(w.first) > 0, len(b.calls)
 	for len(w.first) > 0 && b.fits(w.first[0].op) {
 		b.add(pop(&w.first))
 	}
-	if both && len(b.calls) > before {
-		share += batchBytes / 4
+	t.messages = waited && len(b.calls) == ends
+	for len(w.ends) > 0 && b.fits(w.ends[0].op) {
+		b.add(pop(&w.ends))
 	}
-	return share
+	if both && len(b.calls) > before {
+		t.updates += batchBytes / 4
+	}
+	return t
+}
+
+func (b *batch) isHalfEmpty() bool {
+	return len(b.calls) < batchLetters/2 && b.bytes < batchBytes/2 && b.records < batchRecords/2
 }
 
 // cost is the share of a batch that an operation takes: of its bytes or its
