@@ -19,6 +19,8 @@ export interface Checked {
   bytes: number;
 }
 
+const traceparent00 = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/; // W3C Trace Context §3.2
+
 const utf8 = new TextEncoder();
 
 /**
@@ -48,6 +50,7 @@ export function encode(d: Downstream, messageId: string, session: string, transp
       tooMuch(limit),
     );
   }
+  const traceparent = check.traceparent(d.traceparent);
   const context = check.context(d.context);
   const options = d.options === undefined ? undefined : check.options(d.options);
   const notBefore = d.notBefore === undefined ? 0n : check.time("notBefore", d.notBefore);
@@ -55,7 +58,7 @@ export function encode(d: Downstream, messageId: string, session: string, transp
     check.fits(transport, to, options, d.data);
   }
   check.done(transport === undefined ? "" : `session ${quote(session)} (${transport}): `);
-  const text = [messageId, session, to.value, d.group, d.replace, options?.priority, options?.collapseKey];
+  const text = [messageId, session, to.value, d.group, d.replace, traceparent, options?.priority, options?.collapseKey];
   const bytes = [data.json, notification.json, context, options?.android, options?.apns, options?.webpush];
   return {
     downstream: create(wire.DownstreamSchema, {
@@ -69,6 +72,7 @@ export function encode(d: Downstream, messageId: string, session: string, transp
       context,
       notBeforeMs: notBefore,
       replace: d.replace,
+      traceparent,
     }),
     bytes:
       64 +
@@ -95,6 +99,7 @@ const fields: ReadonlySet<string> = new Set<keyof Downstream>([
   "context",
   "notBefore",
   "replace",
+  "traceparent",
 ]);
 
 const optionFields: ReadonlySet<string> = new Set<keyof Options>([
@@ -273,6 +278,14 @@ class Checker {
       this.#problems.push((err as Error).message);
       return nothing;
     }
+  }
+
+  /** A trace is never a reason not to send. A mistake of the author's is told all the same. */
+  traceparent(given: unknown): string {
+    if (given !== undefined && typeof given !== "string") {
+      this.add("traceparent", `is ${describe(given)}`, "give the text, such as carrier.traceparent");
+    }
+    return traceparent00.test(String(given)) ? String(given) : "";
   }
 
   time(name: string, given: unknown): bigint {

@@ -23,10 +23,10 @@ export class Handling {
     readonly delivery: wire.Delivery,
     ground: Ground,
   ) {
-    const { timeoutMs, event } = delivery;
+    const { timeoutMs, event, traceparent } = delivery;
     this.scope = new Scope(timeoutMs === 0 ? Infinity : performance.now() + timeoutMs);
     const { id = "", session = "" } = event.value ?? {};
-    this.tx = new Transaction(ground, { id, session, delivery: delivery.delivery }, this.scope);
+    this.tx = new Transaction(ground, { id, session, delivery: delivery.delivery, traceparent }, this.scope);
   }
 
   /** The log's facts for an event. The host logs the same ones. */

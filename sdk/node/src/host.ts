@@ -40,7 +40,7 @@ export interface Host {
   update<T>(f: (tx: Tx) => T | Promise<T>, options?: CallOptions): Promise<T>;
 }
 
-const outside = { id: "", session: "", delivery: 0n };
+const outside = { id: "", session: "", delivery: 0n, traceparent: "" };
 
 /** The Host of a link. */
 export class HostLink implements Host {

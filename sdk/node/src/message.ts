@@ -42,6 +42,11 @@ export interface Downstream {
   notBefore?: Date | number;
   /** It takes the place of the plugin's older one with the same `replace`, session and target, if that has not gone out. */
   replace?: string;
+  /**
+   * The span that makes it, as W3C's Trace Context writes it. Left out: in a handler the span of the attempt; outside of
+   * one the host decides. What is no traceparent is left out.
+   */
+  traceparent?: string;
 }
 
 /** FCM's delivery options. */

@@ -23,6 +23,11 @@ export interface Tx {
   readonly signal: AbortSignal;
   /** Milliseconds until the time-out; Infinity: there is none. */
   readonly timeLeft: number;
+  /**
+   * The span of this attempt, as W3C's Trace Context writes it: the parent of the handler's spans. A host without traces
+   * gives an empty text, and outside of a handler there is none.
+   */
+  readonly traceparent: string;
   /** Adds a downstream, and returns the id that it will have: the same at each attempt of the event. */
   send(d: Downstream): string;
   /** Cancels the plugin's downstream with this id, if it has not gone out by the commit. */
@@ -72,6 +77,7 @@ export interface Origin {
   id: string;
   session: string;
   delivery: bigint;
+  traceparent: string;
 }
 
 /** The Tx of a handler, or of one run of host.update. */
@@ -105,6 +111,10 @@ export class Transaction implements Tx {
 
   get timeLeft(): number {
     return Math.max(0, (this.#scope?.deadline ?? Infinity) - performance.now());
+  }
+
+  get traceparent(): string {
+    return this.#of.traceparent;
   }
 
   send(d: Downstream): string {

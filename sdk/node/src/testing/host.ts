@@ -31,7 +31,7 @@ export interface HostOptions {
 }
 
 /** Fields of an event; what is left out gets a value. */
-export type Given<T> = Partial<T> & { id?: string; session?: string; attempt?: number };
+export type Given<T> = Partial<T> & { id?: string; session?: string; attempt?: number; traceparent?: string };
 
 /** A device's message. `data` is any JSON; `dataText` is its text instead, also one that is not JSON. */
 export type UpstreamEvent = Given<{
@@ -205,7 +205,7 @@ export class TestHost {
       dataEnd: dataStart + Buffer.byteLength(text),
       receivedMs: BigInt(received.getTime()),
     });
-    return this.#deliver(m.attempt, { case: "upstream", value });
+    return this.#deliver(m, { case: "upstream", value });
   }
 
   /** Tells the plugin how a downstream ended, and waits for the result. */
@@ -215,21 +215,21 @@ export class TestHost {
     const fields = { ...this.#event(o), messageId, group, status, code, description, newToken, gone, attempts };
     const value = create(wire.OutcomeSchema, { ...fields, context: bytesOf(o.context) });
     value.to = create(wire.TargetSchema, { to: { case: kind, value: to } as wire.Target["to"] });
-    return this.#deliver(o.attempt, { case: "outcome", value });
+    return this.#deliver(o, { case: "outcome", value });
   }
 
   /** Gives the plugin a receipt, and waits for the result. */
   receipt(r: ReceiptEvent): Promise<Result> {
     const { originalMessageId, device, category, status = "MESSAGE_SENT_TO_DEVICE", sentAt = new Date() } = r;
     const fields = { ...this.#event(r), originalMessageId, device, category, status, sentMs: BigInt(sentAt.getTime()) };
-    return this.#deliver(r.attempt, { case: "receipt", value: create(wire.ReceiptSchema, fields) });
+    return this.#deliver(r, { case: "receipt", value: create(wire.ReceiptSchema, fields) });
   }
 
   /** Gives the plugin a timer, whether it has set one or not, and waits for the result. */
   timer(t: TimerEvent): Promise<Result> {
     const { key = "", device, due = new Date() } = t;
     const fields = { ...this.#event(t), key, device, dueMs: BigInt(due.getTime()), data: bytesOf(t.data) };
-    return this.#deliver(t.attempt, { case: "timer", value: create(wire.TimerSchema, fields) });
+    return this.#deliver(t, { case: "timer", value: create(wire.TimerSchema, fields) });
   }
 
   #event({ id = randomUUID(), session = this.#store.sessions[0] }: { id?: string; session?: string }) {
@@ -237,9 +237,9 @@ export class TestHost {
   }
 
   /** Gives an event to the plugin until it has a result that counts. */
-  async #deliver(attempt = 1, event: wire.Delivery["event"]): Promise<Result> {
+  async #deliver({ attempt = 1, traceparent }: Given<object>, event: wire.Delivery["event"]): Promise<Result> {
     const timeoutMs = this.#options.handlerTimeout ?? patience;
-    const d = { attempt, timeoutMs, event } as wire.Delivery;
+    const d = { attempt, timeoutMs, event, traceparent } as wire.Delivery;
     const result: Result = { status: "done", reason: "", delay: -1, sent: [], runs: 0 };
     for (;;) {
       if (this.#now === undefined) {
@@ -411,7 +411,7 @@ export class TestHost {
       this.#store.past = Math.max(this.#store.past, due.at - Date.now());
       tried.add(due.timer);
       due.attempt++;
-      const result = await this.#deliver(due.attempt, { case: "timer", value: due.timer });
+      const result = await this.#deliver({ attempt: due.attempt }, { case: "timer", value: due.timer });
       if (result.status === "rejected") {
         this.#store.drop(due.timer);
       }

@@ -16,6 +16,7 @@ export interface Sent {
   context?: any;
   notBefore?: Date;
   replace?: string;
+  traceparent?: string;
 }
 
 /** A timer that the plugin has set and that has not been handled. */
@@ -126,7 +127,7 @@ export class Store {
       throw new Refused("invalid", `there is no session ${d.session}: the host has ${this.sessions.join(", ")}`);
     }
     const old = this.#ids.get(d.messageId);
-    if (old !== undefined && !equals(wire.DownstreamSchema, old, d)) {
+    if (old !== undefined && !equals(wire.DownstreamSchema, old, { ...d, traceparent: old.traceparent })) {
       throw new Refused("invalid", `message id ${d.messageId} was used before for another message`);
     }
     return old === undefined;
@@ -255,6 +256,7 @@ export function sentOf(d: wire.Downstream): Sent {
     context: json(d.context),
     notBefore: d.notBeforeMs === 0n ? undefined : new Date(Number(d.notBeforeMs)),
     replace: d.replace || undefined,
+    traceparent: d.traceparent || undefined,
   };
   return withoutAbsent(all) as unknown as Sent;
 }

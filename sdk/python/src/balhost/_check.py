@@ -30,6 +30,7 @@ RESERVED = {"from", "message_type"}
 OWN = {"bal_id", "bal_seq", "bal_receipt"}
 
 _unreadable = re.compile("[\x00-\x1f\x7f\ufffe\uffff]")
+_traceparent_00 = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context §3.2
 _topic = re.compile(r"[A-Za-z0-9\-_.~%]+")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -103,6 +104,8 @@ def downstream(d: Downstream, into: pb.Downstream, message_id: str, session: str
                 size += length(text)
     if d.not_before is not None:
         _not_before(d.not_before, into, wrong)
+    if d.traceparent:
+        size += _traceparent(d.traceparent, into, wrong)
     if d.options is not None:
         size += _options(d.options, into.options, wrong)
     if d.context is not None:
@@ -125,6 +128,16 @@ def downstream(d: Downstream, into: pb.Downstream, message_id: str, session: str
 def length(text: str) -> int:
     """The bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+def _traceparent(text: object, into: pb.Downstream, wrong: list[str]) -> int:
+    """A trace is never a reason not to send. A mistake of the author's is told all the same."""
+    if not isinstance(text, str):
+        wrong.append(f'traceparent is a {type(text).__name__}: give the text, such as carrier["traceparent"]')
+    elif _traceparent_00.fullmatch(text):
+        into.traceparent = text
+        return len(text)
+    return 0
 
 
 def _not_before(at: datetime, into: pb.Downstream, wrong: list[str]) -> None:

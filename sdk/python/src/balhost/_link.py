@@ -237,6 +237,8 @@ class Link:
         event = getattr(d, kind)
         tx = (AsyncTx if on_loop else Tx)(self, d.delivery, event.id, event.session)
         tx._handler, tx._event_pb, tx._attempt, tx._kind = handler, event, d.attempt, kind
+        if d.traceparent:
+            tx._traceparent = d.traceparent
         if d.timeout_ms:
             tx._deadline = now + d.timeout_ms / 1000
         return tx

@@ -99,6 +99,9 @@ class Downstream:
     replace: str = ""
     """It takes the place of this plugin's older one with the same replace, session and
     target, if that has not gone out yet."""
+    traceparent: str = ""
+    """The span that makes it, as W3C's Trace Context writes it. Empty: in a handler the span
+    of the attempt; outside of one the host decides. What is no traceparent is left out."""
 
 
 class Upstream:

@@ -79,6 +79,7 @@ class BaseTx:
     _deadline: float | None = None
     # Of the delivery: Link sets them.
     _kind = ""
+    _traceparent = ""
     _event_pb: Any = None
     _handler: Callable[..., Any]
     _attempt = 1
@@ -103,6 +104,14 @@ class BaseTx:
     def time_left(self) -> float | None:
         """Seconds until the handler times out. None: it has no limit."""
         return None if self._deadline is None else max(self._deadline - monotonic(), 0.0)
+
+    @property
+    def traceparent(self) -> str:
+        """The span of this attempt, as W3C's Trace Context writes it: the parent of the handler's spans.
+
+        A host without traces gives "", and outside of a handler there is none.
+        """
+        return self._traceparent
 
     def send(self, d: Downstream) -> str:
         """Adds a downstream, and returns the id that it will have.

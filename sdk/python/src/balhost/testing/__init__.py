@@ -128,11 +128,13 @@ class FakeHost:
         message_id: str = "",
         raw: bytes | None = None,
         attempt: int = 1,
+        traceparent: str = "",
     ) -> Result:
         """Gives the plugin a device's message, and waits for the result.
 
         What is left out gets a value: a new id and message_id, the first session, the
-        plugin's first category, and a raw payload with the data in it.
+        plugin's first category, and a raw payload with the data in it. traceparent is what
+        tx.traceparent has, here and in the other events.
         """
         id = id or new_id()
         message_id = message_id or "m-" + id
@@ -153,7 +155,7 @@ class FakeHost:
             u.data_start, u.data_end = (len(u.raw) - 1 - len(text), len(u.raw) - 1) if text else (0, 0)
         else:
             u.raw, u.data = raw, _json.dump(dict(data)) if data is not None else b""
-        return self._deliver(pb.Delivery(attempt=attempt, upstream=u))
+        return self._deliver(pb.Delivery(attempt=attempt, upstream=u, traceparent=traceparent))
 
     def outcome(
         self,
@@ -171,6 +173,7 @@ class FakeHost:
         group: str = "",
         attempts: int = 1,
         attempt: int = 1,
+        traceparent: str = "",
     ) -> Result:
         """Tells the plugin how a downstream ended, and waits for the result."""
         o = pb.Outcome(
@@ -189,7 +192,7 @@ class FakeHost:
         for name, text in to._asdict().items():
             if text:
                 setattr(o.to, name, text)
-        return self._deliver(pb.Delivery(attempt=attempt, outcome=o))
+        return self._deliver(pb.Delivery(attempt=attempt, outcome=o, traceparent=traceparent))
 
     def receipt(
         self,
@@ -201,6 +204,7 @@ class FakeHost:
         id: str = "",
         session: str = "",
         attempt: int = 1,
+        traceparent: str = "",
     ) -> Result:
         """Gives the plugin a delivery receipt, and waits for the result."""
         r = pb.Receipt(
@@ -212,7 +216,7 @@ class FakeHost:
             status=status,
             sent_ms=int(time() * 1000),
         )
-        return self._deliver(pb.Delivery(attempt=attempt, receipt=r))
+        return self._deliver(pb.Delivery(attempt=attempt, receipt=r, traceparent=traceparent))
 
     def timer(
         self,
@@ -224,6 +228,7 @@ class FakeHost:
         id: str = "",
         session: str = "",
         attempt: int = 1,
+        traceparent: str = "",
     ) -> Result:
         """Gives the plugin a timer, whether it has set one or not, and waits for the result."""
         t = pb.Timer(
@@ -234,7 +239,7 @@ class FakeHost:
             due_ms=millis(due, "due") if due else int(time() * 1000),
             device=device,
         )
-        return self._deliver(pb.Delivery(attempt=attempt, timer=t))
+        return self._deliver(pb.Delivery(attempt=attempt, timer=t, traceparent=traceparent))
 
     # Timers.
 

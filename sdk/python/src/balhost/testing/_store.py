@@ -148,7 +148,7 @@ class Store:
         d.session = d.session or self.sessions[0]
         if d.session not in self.sessions:
             raise InvalidError(f"the host has no session {d.session!r}")
-        if self.sent.get(d.message_id, d) != d:
+        if not _same(self.sent.get(d.message_id, d), d):
             raise InvalidError(f"message id {d.message_id} was used before for another message")
 
     def _replace(self, d: pb.Downstream) -> None:
@@ -189,6 +189,15 @@ class Store:
         return struct.pack(">IQ", len(keys), max((self.state[k].version for k in keys), default=0))
 
 
+def _same(a: pb.Downstream, b: pb.Downstream) -> bool:
+    """Whether two are the same message. Their traces are no part of it."""
+    copies = pb.Downstream(), pb.Downstream()
+    for copy, d in zip(copies, (a, b)):
+        copy.CopyFrom(d)
+        copy.traceparent = ""
+    return copies[0] == copies[1]
+
+
 def to_downstream(d: pb.Downstream) -> Downstream:
     """A downstream as the plugin has made it."""
     o = d.options
@@ -217,6 +226,7 @@ def to_downstream(d: pb.Downstream) -> Downstream:
         context=_json.load(d.context) if d.context else None,
         not_before=to_time(d.not_before_ms),
         replace=d.replace,
+        traceparent=d.traceparent,
     )
 
 

@@ -18,6 +18,8 @@ import java.time.Instant;
  * @param notBefore it goes out at this time or later; null: at once
  * @param replace it takes the place of an older one with the same text and target that has not gone
  *     out; "": none
+ * @param traceparent the span that makes it, as W3C's Trace Context writes it; "": in a handler the
+ *     span of the attempt, outside of one the host decides. What is no traceparent is left out
  */
 public record Downstream(
     Target to,
@@ -29,12 +31,13 @@ public record Downstream(
     String session,
     Json context,
     Instant notBefore,
-    String replace) {
+    String replace,
+    String traceparent) {
 
   /** A downstream without anything but its target. */
   public static Downstream to(Target target) {
     return new Downstream(
-        target, Json.NONE, Json.NONE, Options.NONE, "", "", "", Json.NONE, null, "");
+        target, Json.NONE, Json.NONE, Options.NONE, "", "", "", Json.NONE, null, "", "");
   }
 
   /** With this data: a map or record with string values, or a {@link Json}. */
@@ -49,37 +52,88 @@ public record Downstream(
         session,
         context,
         notBefore,
-        replace);
+        replace,
+        traceparent);
   }
 
   /** With this notification: a map or record with string values, or a {@link Json}. */
   public Downstream notification(Object fields) {
     return new Downstream(
-        to, data, Json.of(fields), options, group, messageId, session, context, notBefore, replace);
+        to,
+        data,
+        Json.of(fields),
+        options,
+        group,
+        messageId,
+        session,
+        context,
+        notBefore,
+        replace,
+        traceparent);
   }
 
   /** With these options. */
   public Downstream options(Options o) {
     return new Downstream(
-        to, data, notification, o, group, messageId, session, context, notBefore, replace);
+        to,
+        data,
+        notification,
+        o,
+        group,
+        messageId,
+        session,
+        context,
+        notBefore,
+        replace,
+        traceparent);
   }
 
   /** In this group. */
   public Downstream group(String name) {
     return new Downstream(
-        to, data, notification, options, name, messageId, session, context, notBefore, replace);
+        to,
+        data,
+        notification,
+        options,
+        name,
+        messageId,
+        session,
+        context,
+        notBefore,
+        replace,
+        traceparent);
   }
 
   /** With this id. */
   public Downstream messageId(String id) {
     return new Downstream(
-        to, data, notification, options, group, id, session, context, notBefore, replace);
+        to,
+        data,
+        notification,
+        options,
+        group,
+        id,
+        session,
+        context,
+        notBefore,
+        replace,
+        traceparent);
   }
 
   /** By this session. */
   public Downstream session(String name) {
     return new Downstream(
-        to, data, notification, options, group, messageId, name, context, notBefore, replace);
+        to,
+        data,
+        notification,
+        options,
+        group,
+        messageId,
+        name,
+        context,
+        notBefore,
+        replace,
+        traceparent);
   }
 
   /** With this context, which becomes JSON. */
@@ -94,18 +148,55 @@ public record Downstream(
         session,
         Json.of(about),
         notBefore,
-        replace);
+        replace,
+        traceparent);
   }
 
   /** Not before this time. */
   public Downstream notBefore(Instant at) {
     return new Downstream(
-        to, data, notification, options, group, messageId, session, context, at, replace);
+        to,
+        data,
+        notification,
+        options,
+        group,
+        messageId,
+        session,
+        context,
+        at,
+        replace,
+        traceparent);
   }
 
   /** In the place of the older one with the same text. */
   public Downstream replace(String text) {
     return new Downstream(
-        to, data, notification, options, group, messageId, session, context, notBefore, text);
+        to,
+        data,
+        notification,
+        options,
+        group,
+        messageId,
+        session,
+        context,
+        notBefore,
+        text,
+        traceparent);
+  }
+
+  /** In the trace of this span: what a propagator of OpenTelemetry injects as traceparent. */
+  public Downstream traceparent(String span) {
+    return new Downstream(
+        to,
+        data,
+        notification,
+        options,
+        group,
+        messageId,
+        session,
+        context,
+        notBefore,
+        replace,
+        span);
   }
 }

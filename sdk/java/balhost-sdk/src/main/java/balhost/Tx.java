@@ -308,6 +308,14 @@ public final class Tx {
         : Duration.ofNanos(Math.max(0, by.left()));
   }
 
+  /**
+   * The span of this attempt, as W3C's Trace Context writes it: the parent of the handler's spans. A
+   * host without traces gives "", and outside of a handler there is none.
+   */
+  public String traceparent() {
+    return by == null ? "" : by.delivery.getTraceparent();
+  }
+
   private void grow(String verb, int count, int size) {
     if (ended) {
       throw new CancellationException(verb + ": this Tx has ended: its handler has returned");

@@ -4,9 +4,14 @@ import balhost.plugin.v1.Delivery;
 import com.google.protobuf.ByteString;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.regex.Pattern;
 
 /** The records of this package as the wire has them, and back. It is for hosts in tests. */
 public final class Wire {
+  /** Spec: W3C Trace Context §3.2, version 00. */
+  private static final Pattern TRACEPARENT =
+      Pattern.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}");
+
   private Wire() {}
 
   static Upstream upstream(balhost.plugin.v1.Upstream u, int attempt) {
@@ -105,6 +110,9 @@ public final class Wire {
     if (!d.options().equals(Options.NONE)) {
       out.setOptions(options(d.options()));
     }
+    if (TRACEPARENT.matcher(String.valueOf(d.traceparent())).matches()) {
+      out.setTraceparent(d.traceparent()); // a trace is never a reason not to send
+    }
     if (d.notBefore() != null) {
       out.setNotBeforeMs(millis(d.notBefore()));
     }
@@ -123,7 +131,8 @@ public final class Wire {
         d.getSession(),
         Json.ofBytes(d.getContext()),
         instant(d.getNotBeforeMs()),
-        d.getReplace());
+        d.getReplace(),
+        d.getTraceparent());
   }
 
   private static Options options(balhost.plugin.v1.Options o) {

@@ -59,6 +59,7 @@ public final class FakeHost implements AutoCloseable {
   private Link now; // null after close
   private CompletableFuture<Void> changed = new CompletableFuture<>(); // of now
   private Runnable before; // what beforeCommit has set
+  private String traceparent = "";
 
   /** How a fake host is. Begin with {@link FakeHost#setup}. */
   public static final class Setup {
@@ -197,6 +198,11 @@ public final class FakeHost implements AutoCloseable {
     }
   }
 
+  /** What {@code tx.traceparent()} has for the events from now on; "", as at first: no traces. */
+  public synchronized void traceparent(String span) {
+    traceparent = span;
+  }
+
   /** Gives the plugin a device's message, as JSON, and waits for the result. */
   public Result upstream(String from, Object data) {
     return upstream(Upstream.of(from, data));
@@ -277,6 +283,9 @@ public final class FakeHost implements AutoCloseable {
   /** Gives an event until it has a result that counts: again after a conflict or a crash. */
   private Result deliver(Delivery.Builder event) {
     event.setTimeoutMs((int) setup.handlerTimeout.toMillis());
+    synchronized (this) {
+      event.setTraceparent(traceparent);
+    }
     for (int runs = 1; ; ) {
       Link to;
       CompletableFuture<Void> change;

@@ -137,7 +137,7 @@ final class Store {
     }
     var whole = session.isEmpty() ? d.toBuilder().setSession(sessions.get(0)).build() : d;
     var old = byId.putIfAbsent(whole.getMessageId(), whole);
-    if (old != null && !old.equals(whole)) {
+    if (old != null && !untraced(old).equals(untraced(whole))) {
       throw new IllegalArgumentException(
           "message id " + d.getMessageId() + " was used before for another message");
     }
@@ -157,6 +157,11 @@ final class Store {
   /** Ends a downstream that waits, and returns whether it did. */
   synchronized boolean cancel(String id, String code) {
     return byId.containsKey(id) && ends.putIfAbsent(id, code) == null;
+  }
+
+  /** The message itself: its trace is no part of it. */
+  private static Downstream untraced(Downstream d) {
+    return d.toBuilder().clearTraceparent().build();
   }
 
   boolean goOut(String id) {
