@@ -73,8 +73,9 @@ type Plugin struct {
 	// promhttp answers, or a few lines by fmt.Fprintf. The host calls it when it is
 	// scraped, and gives them on with the label plugin. It has a second for this, and
 	// takes 1 MiB and 2,000 series at most, no label named plugin, and no names that begin
-	// with balhost_, go_ or process_. So use a registry of its own: the default one of
-	// Prometheus's library has go_ and process_. Calls don't overlap, and come after Start.
+	// with balhost_, go_, process_ or scrape_, and none called up, which Prometheus makes
+	// itself. So use a registry of its own: the default one of Prometheus's library has go_
+	// and process_. Calls don't overlap, and come after Start.
 	Metrics func(ctx context.Context, w io.Writer) error
 
 	// Stop is called once, before the process ends: after Run and all handlers have

@@ -31,6 +31,13 @@ const (
 // reserved are beginnings of names that are the host's.
 var reserved = []string{"balhost_", "go_", "process_"}
 
+// ofPrometheus reports whether Prometheus itself makes series of this name: of each scrape, and
+// of each alert. A plugin's would stand beside the host's own, and alerts on these would be wrong.
+// Spec: https://prometheus.io/docs/concepts/jobs_instances/
+func ofPrometheus(name string) bool {
+	return name == "up" || strings.HasPrefix(name, "scrape_") || name == "ALERTS" || name == "ALERTS_FOR_STATE"
+}
+
 // relayed are the last answers about plugins' own metrics.
 type relayed struct {
 	asking sync.Mutex // held from the questions to the answers: scrapes take turns
@@ -119,13 +126,21 @@ func (s *supervisor) measured() *wire.Client {
 	return nil
 }
 
-// note keeps why the plugin's metrics can't be had, for people.
+// note keeps why the plugin's metrics can't be had, for people, and logs it when that is new.
 func (s *supervisor) note(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.status.MetricsError = ""
+	reason := ""
 	if err != nil {
-		s.status.MetricsError = plain.Line(err.Error(), 400)
+		reason = plain.Line(err.Error(), 400)
+	}
+	s.mu.Lock()
+	was := s.status.MetricsError
+	s.status.MetricsError = reason
+	s.mu.Unlock()
+	switch {
+	case reason != "" && was == "":
+		s.log.Warn("metrics of the plugin's own are not exported", "err", reason)
+	case reason == "" && was != "":
+		s.log.Info("metrics of the plugin's own are exported again")
 	}
 }
 
@@ -187,6 +202,9 @@ func (a *own) label(name string, f *dto.MetricFamily) error {
 		if strings.HasPrefix(name, begin) {
 			return fmt.Errorf("its metric %s has a name of the host's: %s… is not for plugins", name, begin)
 		}
+	}
+	if ofPrometheus(name) {
+		return fmt.Errorf("its metric %s has a name of series that Prometheus makes itself: give it another, such as myplugin_%s", name, strings.ToLower(name))
 	}
 	if !utf8.ValidString(f.GetHelp()) { // Prometheus would refuse the whole scrape
 		return fmt.Errorf("the HELP of its metric %s is not UTF-8", name)

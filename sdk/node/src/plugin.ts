@@ -57,7 +57,8 @@ export interface Plugin {
   /**
    * Returns metrics of the plugin's own, as Prometheus's text: prom-client's `register.metrics()` makes it. The host asks
    * when it is scraped, and gives them on with the label `plugin`. It waits a second, and takes 1 MiB and 2,000 series at
-   * most, no label named plugin, and no names that begin with balhost_, go_ or process_. Calls don't overlap.
+   * most, no label named plugin, and no names that begin with balhost_, go_, process_ or scrape_, and none
+   * called up, which Prometheus makes itself. Calls don't overlap.
    */
   metrics?(): string | Promise<string>;
 

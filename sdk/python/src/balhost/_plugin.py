@@ -165,8 +165,8 @@ class Plugin(Generic[C]):
         They are Prometheus's text, such as generate_latest(registry) of prometheus_client
         makes it: a str or bytes. The host asks for them when it is scraped, and gives them on
         with the label plugin. It waits a second, and takes 1 MiB and 2,000 series at most, no
-        label named plugin, and no names that begin with balhost_, go_ or process_. Calls don't
-        overlap.
+        label named plugin, and no names that begin with balhost_, go_, process_ or scrape_, and
+        none called up, which Prometheus makes itself. Calls don't overlap.
         """
         return self._set("metrics", function)
 

@@ -200,7 +200,8 @@ public final class Plugin {
    * Returns metrics of the plugin's own, as Prometheus's text: {@code registry::scrape} of
    * Micrometer makes it. The host asks when it is scraped, and gives them on with the label plugin.
    * It waits a second, and takes 1 MiB and 2,000 series at most, no label named plugin, and no
-   * names that begin with balhost_, go_ or process_. Calls don't overlap.
+   * names that begin with balhost_, go_, process_ or scrape_, and none called up, which
+   * Prometheus makes itself. Calls don't overlap.
    */
   public Plugin metrics(Callable<String> text) {
     metrics = text;
