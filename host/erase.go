@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +42,7 @@ it is waited for, at most 30 seconds.`,
 		},
 		RunE: where.ask(func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 			o.Plan = !yes
-			did, err := erased(cmd, client, o)
+			did, err := withStages(cmd, client, func(ctx context.Context) (entry.Erased, error) { return client.Erase(ctx, o) })
 			if asJSON && err == nil {
 				err = printJSON(cmd, did)
 			} else if err == nil {
@@ -63,30 +62,6 @@ it is waited for, at most 30 seconds.`,
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// erased orders it, and says on stderr what takes long.
-func erased(cmd *cobra.Command, client *admin.Client, o admin.EraseOrder) (did entry.Erased, err error) {
-	ended := make(chan struct{})
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
-	go func() { //house:go ended is awaited below
-		defer close(ended)
-		did, err = client.Erase(ctx, o)
-	}()
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for last := ""; ; {
-		select {
-		case <-ended:
-			return did, err
-		case <-tick.C:
-			if now, err := client.Erasing(ctx); err == nil && now.Running && now.Stage != last {
-				last = now.Stage
-				fmt.Fprintln(cmd.ErrOrStderr(), last)
-			}
-		}
-	}
 }
 
 // erasePrinter prints for a person what there is of a device, or was.

@@ -81,6 +81,9 @@ type Functions struct {
 	// it is.
 	Erase   func(context.Context, EraseOrder) (entry.Erased, error)
 	Erasing func() Erasing
+	// Forget takes away what a plugin has that is gone for good, or says what there is; Erasing
+	// says how far it is.
+	Forget func(ctx context.Context, plugin string, o ForgetOrder) (entry.Forgotten, error)
 	// Tail begins to read what happens to messages. If too many read, the error is feed.ErrReaders.
 	Tail func(TailQuery) (Tailing, error)
 	// Series has the figures of the last minutes.

@@ -50,11 +50,13 @@ const (
 	StepOmitted  = "omitted"  // attempts of which nothing is kept
 	StepSent     = "sent"     // a downstream was sent, in vain or without an answer so far
 	StepHandled  = "handled"
-	StepDead     = "dead"
-	StepAcked    = "acked"
-	StepFailed   = "failed"
-	StepExpired  = "expired"
-	StepCanceled = "canceled"
+	// StepForgotten: its plugin was forgotten before it ended, so nobody is told how it ends
+	StepForgotten = "forgotten"
+	StepDead      = "dead"
+	StepAcked     = "acked"
+	StepFailed    = "failed"
+	StepExpired   = "expired"
+	StepCanceled  = "canceled"
 )
 
 // Wait says what a pending message waits for.

@@ -24,6 +24,7 @@ var bodies = map[string]string{
 	"POST /v1/bindings/delete":          `{"from": ["t"]}`,
 	"POST /v1/stuck/giveup":             `{"id": "1"}`,
 	"POST /v1/erase":                    `{"device": "t"}`,
+	"POST /v1/plugins/{name}/forget":    `{"plan": true}`,
 	"POST /v1/retries/now":              `{"all": true}`,
 	"POST /v1/pauses":                   `{"plugin": "p"}`,
 	"POST /v1/pauses/resume":            `{"session": "s"}`,

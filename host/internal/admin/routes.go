@@ -92,7 +92,7 @@ func (a api) routes() []route {
 		on("GET /v1/stuck", Read, "Lists the handlers that go on after their time is up.", a.stuck).answers(StuckPage{}),
 		on("POST /v1/stuck/giveup", Operate, "Ends the wait for a stuck handler: its lane goes on.", a.giveUp).takes(GiveUpOrder{}).answers(done{}),
 		on("POST /v1/erase", Admin, "Erases all that the ledger has of a device, or says what there is.", a.erase).takes(EraseOrder{}).answers(entry.Erased{}),
-		on("GET /v1/erase", Read, "How far the running erasure is.", a.erasing).answers(Erasing{}),
+		on("GET /v1/erase", Read, "How far the running erasure, or forgetting of a plugin, is.", a.erasing).answers(Erasing{}),
 		on("GET /v1/retries", Read, "Lists events that wait for their next attempt.", a.retries).asks(text("plugin", "only this plugin's"), limitParameter).answers(RetryPage{}),
 		on("POST /v1/retries/now", Operate, "Tries messages now that wait for their next attempt.", a.retryNow).takes(RetryOrder{}).answers(Ordered{}),
 		on("GET /v1/pauses", Read, "Lists what is paused.", a.pauses).answers(PausePage{}),
@@ -101,6 +101,7 @@ func (a api) routes() []route {
 		on("POST /v1/plugins/{name}/pause", Operate, "Gives a plugin no more events.", a.plugin("paused", a.Pause)).answers(done{}),
 		on("POST /v1/plugins/{name}/resume", Operate, "Gives it events again.", a.plugin("resumed", a.Resume)).answers(done{}),
 		on("POST /v1/plugins/{name}/rollback", Admin, "Starts the plugin's previous proven content.", a.plugin("rolled back", a.Rollback)).answers(done{}),
+		on("POST /v1/plugins/{name}/forget", Admin, "Forgets a plugin that is gone for good, or says what there is of it.", a.forget).takes(ForgetOrder{}).answers(entry.Forgotten{}),
 		on("POST /v1/plugins/{name}/log-level", Operate, "Changes how much a plugin logs.", a.setLogLevel).takes(logLevel{}).answers(done{}),
 		on("POST /v1/reload", Admin, "Applies the config file again, and looks at the plugins folder.", a.reload).mayTake(ReloadOrder{}).answers(Reloaded{}),
 		on("GET /v1/backup", Admin, "Streams a backup of the ledger.", a.backup).

@@ -98,6 +98,7 @@ func (h *host) functions() admin.Functions {
 		GiveUp:      h.giveUp,
 		Erase:       h.erase,
 		Erasing:     h.eraseStage.now,
+		Forget:      h.forget,
 		Retries:     h.retries,
 		RetryNow:    h.retryNow,
 		Tail:        h.tail,
@@ -203,7 +204,7 @@ func (l *look) pluginStatus() []admin.Plugin {
 	byName := map[string]*admin.Plugin{}
 	get := func(name string) *admin.Plugin {
 		if byName[name] == nil {
-			byName[name] = &admin.Plugin{Name: name, Process: status.Process{State: "absent", Reason: "no such file in the plugins folder"}}
+			byName[name] = &admin.Plugin{Name: name, Process: status.Process{State: "absent", Reason: "no such file in the plugins folder; if it is gone for good: balhost forget " + name}}
 		}
 		return byName[name]
 	}

@@ -413,8 +413,21 @@ func (f *family) tell(ctx context.Context, t *entry.Trace) (life admin.Life, err
 	return life, nil
 }
 
-// steps are what the ledger knows of a message's way.
-func steps(t *entry.Trace) (all []admin.LifeStep) {
+// steps are what the ledger knows of a message's way, and when its plugin was forgotten.
+func steps(t *entry.Trace) []admin.LifeStep {
+	all := way(t)
+	if t.Forgotten.IsZero() {
+		return all
+	}
+	at := slices.IndexFunc(all, func(s admin.LifeStep) bool { return s.At.After(t.Forgotten) })
+	if at < 0 {
+		at = len(all)
+	}
+	return slices.Insert(all, at, admin.LifeStep{At: t.Forgotten, What: admin.StepForgotten, Detail: "its plugin was forgotten: nobody is told how it ends"})
+}
+
+// way is what the ledger knows of a message's way.
+func way(t *entry.Trace) (all []admin.LifeStep) {
 	first := admin.LifeStep{At: t.Began, What: admin.StepReceived}
 	switch t.Kind {
 	case 0:

@@ -100,7 +100,7 @@ func (h *host) pluginDown(name string) admin.Wait {
 		}
 		return w
 	}
-	w.Detail += ": there is no such file in the plugins folder"
+	w.Detail, w.Try = w.Detail+": there is no such file in the plugins folder", append(w.Try, "balhost forget "+name)
 	return w
 }
 

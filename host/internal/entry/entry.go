@@ -409,6 +409,7 @@ type Counts struct {
 	Expired     uint64 `json:"expired"`
 	Canceled    uint64 `json:"canceled"`    // canceled or replaced before they went out
 	Erased      uint64 `json:"erased"`      // events that a person erased with their device, or with their plugin
+	Untold      uint64 `json:"untold"`      // outcomes and receipts of forgotten plugins, which nobody was told; since this start
 	Events      int    `json:"events"`      // pending now
 	Downstreams int    `json:"downstreams"` // pending now
 	Timers      int    `json:"timers"`      // that are not due yet

@@ -70,6 +70,7 @@ type Trace struct {
 	Error     string    // the same in words; why an event is dead, or why the last attempt was in vain
 	Receipt   bool      // a downstream's: it asks for a receipt
 	Told      bool      // a downstream's: its end is an event for its plugin
+	Forgotten time.Time // of a downstream: when its plugin was forgotten, before it ended; zero: it was not
 	Made      int       // downstreams that its handler made
 	MadeFrom  uint64    // the seq of the first of these
 	MadeTo    uint64    // the seq of the last of these

@@ -28,7 +28,7 @@ const (
 	Expired   What = "expired"
 	Canceled  What = "canceled" // of a downstream, and of a timer
 	Replayed  What = "replayed" // a dead letter is an event again
-	Deleted   What = "deleted"  // a dead letter was removed
+	Deleted   What = "deleted"  // a dead letter was removed, or what waited for a forgotten plugin
 	Set       What = "set"      // a timer waits for its time
 	Fired     What = "fired"    // its time has come: it is an event
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+	"unique"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
@@ -185,24 +186,29 @@ func (o *acceptOp) store(b *batch, key []byte) error {
 	b.l.dedup.add(key, b.now)
 	b.tally.counts.Accepted++
 	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
-	e := envelope{id: b.tally.lastID}
+	e, nobody := envelope{id: b.tally.lastID}, false // to hear of it
 	if o.upstream != nil {
 		o.upstream.Received = time.UnixMilli(int64(e.id.Time()))
 		e.body, e.places = o.upstream, o.places
 	} else {
 		s, _ := b.sent(o.receipt.Session, o.receipt.OriginalMessageID)
 		e.plugin, e.group = s.owner, s.group // of an unknown one: none
+		nobody = s.owner != "" && b.untold(unique.Make(s.owner), s.seq)
 		e.body = o.receipt
 	}
 	what := feed.Stored
-	if o.why != "" {
+	switch {
+	case o.why != "":
 		what = feed.Unusable
 		b.bury(e, o.why)
-	} else {
+	case !nobody:
 		b.addEvent(e)
 	}
 	if b.watched {
 		b.sayEvent(what, e, o.why)
+	}
+	if nobody && o.why == "" {
+		b.unheard(e)
 	}
 	return nil
 }

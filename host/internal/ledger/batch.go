@@ -58,8 +58,9 @@ type batch struct {
 	calls          []call
 	effects        []effect
 	owners         []setOwner
-	due            []dueAt // timers that were set
-	bytes, records int     // upper bounds; weigh gives them
+	forgot         []setForgotten // plugins
+	due            []dueAt        // timers that were set
+	bytes, records int            // upper bounds; weigh gives them
 }
 
 func newBatch(l *Ledger, s store) *batch {
@@ -121,7 +122,7 @@ func (b *batch) end() {
 		b.steps = nil
 	}
 	b.calls, b.effects, b.changes = b.calls[:0], b.effects[:0], b.changes[:0]
-	b.owners, b.values, b.due = b.owners[:0], b.values[:0], b.due[:0]
+	b.owners, b.values, b.due, b.forgot = b.owners[:0], b.values[:0], b.due[:0], b.forgot[:0]
 }
 
 // emptied clears buf for the next batch. If a slice of it outlives its batch by mistake,

@@ -97,6 +97,9 @@ func (l *Ledger) publish(b *batch) {
 			delete(l.owners, o.category)
 		}
 	}
+	for _, f := range b.forgot {
+		l.forgot(f)
+	}
 	l.scheduled(b.due)
 	events, downstreams := false, false
 	for _, e := range b.effects {

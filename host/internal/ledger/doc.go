@@ -129,6 +129,14 @@
 // ended entries, in badger's tables, in the journal. So it has pages, tables and journal written
 // anew without it, and then reads every byte of the ledger's files.
 //
+// # Forgetting a plugin
+//
+// Forget takes away what a plugin has that is gone, in small commits too: first a key in the
+// host's own state says that nobody is told any more of what the plugin has sent; then its
+// timers and events become dead letters or are deleted; the owners of its categories go last,
+// because they say which upstreams are its. So a crash at any commit leaves what the next
+// Forget finds.
+//
 // # Backups
 //
 // Backup writes the records of one moment to a file (package backup), while all else goes

@@ -45,10 +45,10 @@ func (o *finish) apply(b *batch) error {
 }
 
 // conclude ends a downstream: it is no longer pending, has a summary, and its owner hears
-// of it (P4). how is ended, or canceledBy if the ledger ends it by itself.
+// of it (P4), if it was not forgotten. how is ended, or canceledBy if the ledger ends it by itself.
 func (b *batch) conclude(d *downstream, e entry.End, how what) {
-	m := d.body
-	if d.tell || d.replaces {
+	m, told := d.body, d.tell && !b.untold(d.owner, d.seq)
+	if told || d.replaces {
 		if m = b.parcel(d); m == nil {
 			return // b.err says why
 		}
@@ -59,8 +59,10 @@ func (b *batch) conclude(d *downstream, e entry.End, how what) {
 	if d.replaces {
 		b.unreplace(d, m)
 	}
-	if d.tell {
+	if told {
 		b.tell(d, m, e)
+	} else if d.tell {
+		b.tally.untold++
 	}
 	last := b.attempt(e.Last, uint32(max(0, e.Attempts)), "")
 	past := b.past(d.at())
@@ -68,7 +70,7 @@ func (b *batch) conclude(d *downstream, e entry.End, how what) {
 	b.effects = append(b.effects, effect{downstream: d, what: how})
 	b.sumUp(summary{
 		seq: d.seq, status: e.Status, code: e.Code, detail: e.Description, attempts: e.Attempts, lane: d.group, device: d.target, target: d.to,
-		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID, cause: d.cause, receipt: d.receipt, told: d.tell,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID, cause: d.cause, receipt: d.receipt, told: told,
 		accepted: d.accepted, began: last.began, took: last.took, via: last.via, past: past,
 	})
 	*b.outcomeCount(e.Status)++

@@ -130,12 +130,13 @@ type Ledger struct {
 	closed               sync.Once
 	closeErr             error
 
-	// mu guards the fields below. Only the committer changes events, sent, tally, freed
-	// and owners, so it reads them without mu.
+	// mu guards the fields below. Only the committer changes events, sent, tally, freed,
+	// owners and forgottens, so it reads them without mu.
 	mu            sync.RWMutex
 	events        index
 	sent          index
 	owners        map[string]string
+	forgottens    map[string]forgotten // by plugin; replaced, never changed
 	tally         tally
 	freed         int64 // bytes of records deleted since the last Flatten
 	eventsChanged changed

@@ -60,6 +60,7 @@ func newMetrics(l *Ledger) (*metrics, error) {
 	}
 	counter("balhost_ledger_accepted_total", "Upstreams and receipts stored.", func() uint64 { return l.Counts().Accepted })
 	counter("balhost_ledger_duplicates_total", "Upstreams and receipts that were stored before.", func() uint64 { return l.Counts().Duplicates })
+	counter("balhost_ledger_untold_total", "Outcomes and receipts that nobody was told, because their plugin was forgotten.", func() uint64 { return l.Counts().Untold })
 	counter("balhost_ledger_sent_total", "Downstreams stored.", func() uint64 { return l.Counts().Sent })
 	counter("balhost_ledger_handled_total", "Events handled.", func() uint64 { return l.Counts().Handled })
 	counter("balhost_ledger_died_total", "Events that became dead letters.", func() uint64 { return l.Counts().Died })

@@ -232,7 +232,7 @@ func (l *Ledger) Counts() entry.Counts {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	c := l.tally.counts
-	c.Duplicates = l.tally.duplicates
+	c.Duplicates, c.Untold = l.tally.duplicates, l.tally.untold
 	return c
 }
 

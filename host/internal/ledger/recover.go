@@ -33,6 +33,9 @@ func (l *Ledger) recover(ctx context.Context) error {
 		if err == nil {
 			err = l.loadOwners(ctx, m)
 		}
+		if err == nil {
+			err = l.loadForgotten(ctx, m)
+		}
 		return err
 	})
 	if err != nil {

@@ -106,7 +106,7 @@ func (l *Ledger) millis(t time.Time) uint64 {
 // first. before is where an earlier search has stopped; zero: it begins with the newest.
 func (l *Ledger) Ended(s entry.Search, before entry.Place) (found entry.Found, err error) {
 	now, _ := l.clock.now()
-	w := &window{l: l, search: &s, view: lens{shown: l.shown()}, effort: l.newEffort(math.MaxInt), before: before}
+	w := &window{l: l, search: &s, view: lens{shown: l.shown(), gone: l.forgottenNow()}, effort: l.newEffort(math.MaxInt), before: before}
 	low := uint64(max(0, now.Add(-l.o.Retention-time.Hour).UnixMilli())) // what is older is purged soon
 	if !s.Since.IsZero() {
 		low = max(low, l.millis(s.Since))
@@ -204,7 +204,7 @@ func (w *window) keep(t *entry.Trace, most int) {
 // EndedSince gives f what has ended from a moment on, in the order of the ends, while it
 // returns true. A trace is valid until f returns. upTo is how far it got.
 func (l *Ledger) EndedSince(since time.Time, f func(*entry.Trace) bool) (upTo time.Time, err error) {
-	view, e := lens{shown: l.shown()}, l.newEffort(math.MaxInt)
+	view, e := lens{shown: l.shown(), gone: l.forgottenNow()}, l.newEffort(math.MaxInt)
 	upTo = time.Now()
 	err = l.eachRecord(kindSummary, endKey(l.millis(since), 0), endKey(math.MaxUint64, 0), func(r *reader) bool {
 		e.bytes -= len(r.b)

@@ -120,6 +120,12 @@ func (b *batch) envelope(ev *event) (e envelope, raw lent, err error) {
 
 // kill moves an event to the dead letters (P8). The attempt that failed counts.
 func (b *batch) kill(ev *event, o *entry.Settlement) error {
+	past := remember(b.past(ev.at()), b.attempt(o.Attempt, ev.attempts+1, o.Reason))
+	return b.bringDead(ev, dead{attempts: ev.attempts + 1, plugin: clip(o.Plugin, maxName), reason: o.Reason, tries: past})
+}
+
+// bringDead makes an event a dead letter; d says why.
+func (b *batch) bringDead(ev *event, d dead) error {
 	e, raw, err := b.envelope(ev)
 	if err != nil {
 		return err
@@ -127,8 +133,8 @@ func (b *batch) kill(ev *event, o *entry.Settlement) error {
 	if b.isDead(e.id) { // it was imported while its event waited
 		b.tally.counts.Dead--
 	}
-	past := remember(b.past(ev.at()), b.attempt(o.Attempt, ev.attempts+1, o.Reason))
-	b.putDead(dead{seq: ev.seq, died: b.now, attempts: ev.attempts + 1, plugin: clip(o.Plugin, maxName), reason: o.Reason, tries: past, event: e}, raw)
+	d.seq, d.died, d.event = ev.seq, b.now, e
+	b.putDead(d, raw)
 	b.endEvent(ev)
 	return nil
 }

@@ -24,6 +24,7 @@ type tally struct {
 	values     uint64    // state keys now
 	replaces   uint64    // records of Replace now
 	duplicates uint64    // since this start, so not stored
+	untold     uint64    // the same
 	at         time.Time // of the last commit that is on disk; only read at the start
 }
 

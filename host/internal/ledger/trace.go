@@ -42,6 +42,9 @@ func (l *Ledger) sentTrace(d *downstream, due int64, attempts uint32) entry.Trac
 		Seq: d.seq, ID: d.messageID, Session: d.session.Value(), Plugin: d.owner.Value(), Device: d.to, Hash: d.target, Group: d.group,
 		Cause: causeOf(d.messageID, d.cause), Began: shown(d.accepted), Expires: shown(d.expires), Receipt: d.receipt, Told: d.tell, Open: d.receipt,
 	}
+	if f, is := l.forgottenNow()[t.Plugin]; is && d.seq <= f.Seq {
+		t.Forgotten, t.Told = shown(f.At), false
+	}
 	l.tried(&t, due, attempts)
 	return t
 }
@@ -113,6 +116,7 @@ func (d *dead) trace(shown func(int64) time.Time) entry.Trace {
 // lens makes traces of the summaries of records, one after the other, in one place.
 type lens struct {
 	shown func(int64) time.Time
+	gone  map[string]forgotten // plugins
 	id    [ulid.EncodedSize]byte
 	trace entry.Trace // its texts are lent
 }
@@ -137,10 +141,16 @@ func (v *lens) look(s *summary, r *reader, i int) *entry.Trace {
 		if s.kind != entry.Upstream {
 			t.Group = s.lane
 		}
+		if s.code == codeForgotten {
+			t.State = entry.StateCanceled
+		}
 		return t
 	}
 	t.Seq, t.ID, t.MessageID, t.Group, t.Began = s.seq, s.messageID, "", s.lane, v.shown(s.accepted)
 	t.Cause, t.State = causeOf(s.messageID, s.cause), endings[s.status]
+	if f, is := v.gone[s.plugin]; is && s.seq <= f.Seq && s.end(r.ended()) >= f.At {
+		t.Forgotten = v.shown(f.At)
+	}
 	return t
 }
 

@@ -96,7 +96,7 @@ func ofMessage(s entry.State) mark {
 func ofStep(what string) mark {
 	grade, ok := map[string]string{
 		admin.StepHandled: "good", admin.StepAcked: "good", admin.StepAttempt: "warn", admin.StepSent: "warn", admin.StepExpired: "warn",
-		admin.StepDead: "bad", admin.StepFailed: "bad", admin.StepOmitted: "idle", admin.StepCanceled: "idle",
+		admin.StepDead: "bad", admin.StepFailed: "bad", admin.StepOmitted: "idle", admin.StepCanceled: "idle", admin.StepForgotten: "idle",
 	}[what]
 	if !ok {
 		grade = "busy"

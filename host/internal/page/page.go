@@ -57,6 +57,8 @@ func (p *Pages) Rows() []admin.Page {
 		get(read, "/plugins/{name}", "One plugin.", p.plugin),
 		post(operate, "/plugins/{name}/{order}", "Pauses or resumes a plugin, or changes how much it logs.", p.orderPlugin),
 		post(all, "/plugins/{name}/rollback", "Starts the plugin's previous proven content.", p.rollback),
+		get(all, "/plugins/{name}/forget", "What there is of a plugin that is gone.", p.forgetForm),
+		post(all, "/plugins/{name}/forget", "Forgets a plugin that is gone for good.", p.forget),
 		post(operate, "/stuck/give-up", "Ends the wait for a stuck handler.", p.giveUp),
 		post(all, "/reload", "Applies the config file again, and looks at the plugins folder.", p.reload),
 		get(read, "/sessions", "All sessions.", p.sessions),

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -152,6 +153,10 @@ func (h *host) functions() admin.Functions {
 			_, err := w.Write(h.written)
 			return errors.Join(err, h.broken)
 		},
+		Forget: func(_ context.Context, plugin string, o admin.ForgetOrder) (entry.Forgotten, error) {
+			h.note("forget %s %+v", plugin, o)
+			return entry.Forgotten{Upstreams: 3, Categories: []string{hostile}, Moved: 3}, nil
+		},
 		GiveUp: func(_ context.Context, o admin.GiveUpOrder) error { h.note("give up %+v", o); return nil },
 		Pause:  named("pause"), Resume: named("resume"), Rollback: named("rollback"),
 		LogLevel: func(_ context.Context, plugin, level string) error { h.note("level %s %s", plugin, level); return nil },
@@ -243,7 +248,7 @@ func get(t *testing.T, pages http.Handler, path string, role admin.Role) *httpte
 	return w
 }
 
-var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses", "/backup", "/messages", "/messages/01J0"}
+var paths = []string{"/", "/tail", "/plugins", "/sessions", "/dead", "/retries", "/send", "/state", "/state/chat", "/bindings", "/audit", "/erase", "/pauses", "/backup", "/messages", "/messages/01J0", "/plugins/chat/forget"}
 
 // Every page is shown with none, one and many of everything, whatever devices and plugins
 // have written, for each role.
@@ -479,6 +484,35 @@ func TestVirtualDevice(t *testing.T) {
 		t.Error(text)
 	}
 	harmless(t, "/device", text)
+}
+
+// What there is of a plugin is shown first, and a person says what becomes of it.
+func TestForgetAsksFirst(t *testing.T) {
+	h := many(13)
+	pages := serve(t, h, "")
+	if got := get(t, pages, "/plugins/plugin-3", admin.Admin).Body.String(); !strings.Contains(got, `href="/plugins/plugin-3/forget"`) || strings.Contains(got, `/rollback"`) {
+		t.Errorf("the page of an absent one: %.3000s", got)
+	}
+	if got := get(t, pages, "/plugins/plugin-0", admin.Admin).Body.String(); strings.Contains(got, "/forget") {
+		t.Errorf("the page of one that runs: %.3000s", got)
+	}
+	if got := get(t, pages, "/plugins/plugin-3/forget", admin.Admin).Body.String(); !strings.Contains(got, "Forget plugin-3 for good") {
+		t.Errorf("asked: %.3000s", got)
+	}
+	for _, form := range []url.Values{{}, {"waits": {"delete"}, "state": {"yes"}}} {
+		r := admin.WithRole(httptest.NewRequest("POST", "/plugins/plugin-3/forget", strings.NewReader(form.Encode())), admin.Admin)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		if pages.ServeHTTP(w, r); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/plugins" {
+			t.Errorf("it leads to %d %s", w.Code, w.Header().Get("Location"))
+		}
+	}
+	want := []string{
+		"forget plugin-3 {Delete:false State:false Plan:true}", "forget plugin-3 {Delete:false State:false Plan:false}", "forget plugin-3 {Delete:true State:true Plan:false}",
+	}
+	if !slices.Equal(h.did, want) {
+		t.Errorf("did %q, should be %q", h.did, want)
+	}
 }
 
 // A device is erased in two steps, and its token is in no address.
