@@ -135,6 +135,7 @@ ledger {
   disk_hard    = "256MiB"                   # the host ends, and does not start, when free space is below this (balhost dev: 16MiB)
   ballast      = "256MiB"                   # size of a file that is deleted to be able to start on a full disk (balhost dev: none)
   inodes       = 10000                      # intake stops when fewer inodes are free; below a tenth of it the host ends
+  encryption_key_file = ""                  # the ledger's files and its backups are encrypted by the key in this file (balhost key new FILE); "": they are not. For a ledger that is there: balhost rekey
 }
 
 admin {

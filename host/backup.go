@@ -40,7 +40,9 @@ During a backup, deleted records still take space in data_dir. A higher --rate
 slows the acks a little, and a lower one needs more space.
 
 The backup does not contain the config, the plugins and their secrets: back them
-up as files. It contains messages of devices, so protect it like data_dir.`,
+up as files. It contains messages of devices, so protect it like data_dir. If the ledger is
+encrypted, so is the backup, by the same key. Keep the key elsewhere: without it nobody can
+restore the backup.`,
 		Example: `  balhost backup /var/backups/balhost/$(date +%F).bak
   balhost backup - | zstd > today.bak.zst
   balhost backup --rate 64MiB --force balhost.bak`,

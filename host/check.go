@@ -199,6 +199,9 @@ func (f *findings) look(cfg config.Config) {
 			f.note("for user %d, who runs this command: %v", os.Geteuid(), err)
 		}
 	}
+	if err := daemon.CheckKey(cfg); err != nil {
+		f.Errors = append(f.Errors, err.Error())
+	}
 	for _, s := range cfg.Sessions {
 		f.Sessions = append(f.Sessions, found(s))
 		if _, err := s.Roots(); err != nil {

@@ -161,6 +161,8 @@ purpose: start it again to recover.`,
 		backupCommand(),
 		restoreCommand(),
 		verifyCommand(),
+		keyGroup(),
+		rekeyCommand(),
 		versionCommand(),
 	)
 	return root

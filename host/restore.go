@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
@@ -16,8 +17,8 @@ import (
 
 func restoreCommand() *cobra.Command {
 	var (
-		path   string
-		asJSON bool
+		path, keyFile string
+		asJSON        bool
 	)
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
@@ -31,6 +32,10 @@ What waited at the time of the backup waits again. If a plugin has handled it si
 it comes again with the same id, and a device may get a message twice. What was acked
 after the backup is lost. Duplicates from CCS are found as before. An id that the lost
 ledger used is not used again.
+
+The ledger is encrypted if the config names a key file, whether or not the backup is.
+An encrypted backup needs the key that the ledger had when it was taken: without
+--key-file that of the config.
 
 Run it as the user that runs the host.`,
 		Example: `  balhost restore -c /etc/balhost/config.hcl /var/backups/balhost/2026-01-31.bak
@@ -47,10 +52,15 @@ Run it as the user that runs the host.`,
 			}
 			defer file.Close() //nolint:errcheck // only read
 			start := time.Now()
-			restored, err := daemon.Restore(cmd.Context(), cfg, quiet(cmd), file)
+			from := bufio.NewReader(file)
+			key, err := backupKey(from, keyFile, func() (config.Config, error) { return cfg, nil })
+			if err != nil {
+				return err
+			}
+			restored, err := daemon.Restore(cmd.Context(), cfg, quiet(cmd), from, key)
 			file.tell(-1, 0)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", args[0], otherKey(err))
 			}
 			for _, p := range restored.Problems {
 				fmt.Fprintf(cmd.ErrOrStderr(), "balhost: warning: the ledger was damaged when the backup was taken: %s\n", p)
@@ -61,6 +71,7 @@ Run it as the user that runs the host.`,
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "the config `file`; its data_dir is where to restore to")
+	cmd.Flags().StringVar(&keyFile, "key-file", "", "the key `file` of an encrypted backup; without it, that of the config")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

@@ -99,7 +99,11 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 	if l.Timers > 0 {
 		timers = ", " + count(l.Timers, "timer", "timers") + " set"
 	}
-	p("ledger: %d events and %d downstreams pending, %d dead letters%s; disk %s%s", l.Events, l.Downstreams, l.Dead, timers, free, full)
+	encrypted := ""
+	if l.Encrypted {
+		encrypted = " (encrypted)"
+	}
+	p("ledger%s: %d events and %d downstreams pending, %d dead letters%s; disk %s%s", encrypted, l.Events, l.Downstreams, l.Dead, timers, free, full)
 	p("  upstream:   %d stored, %d known already", l.Accepted, l.Duplicates)
 	p("  events:     %d handled, %d died (upstreams, outcomes, receipts, timers)", l.Handled, l.Died)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired, %d canceled", l.Sent, l.Acked, l.Failed, l.Expired, l.Canceled)

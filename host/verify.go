@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"time"
@@ -24,8 +25,9 @@ type whole struct {
 
 func verifyCommand() *cobra.Command {
 	var (
-		where  clientFlags
-		asJSON bool
+		where   clientFlags
+		keyFile string
+		asJSON  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "verify [FILE]",
@@ -36,7 +38,8 @@ keeps running. When no host runs, this command opens the ledger in data_dir, whi
 recovers it as a start of the host does, and closes it again.
 
 With FILE it reads a backup to its end (- is standard input). It checks that the
-backup is complete and that its records agree. This needs no host and no config.
+backup is complete and that its records agree. This needs no host. Only for an encrypted
+backup it needs a key: that of --key-file, or else that of the config.
 
 Exit codes: 0 sound, 1 not sound.`,
 		Example: `  balhost verify -c /etc/balhost/config.hcl
@@ -44,7 +47,7 @@ Exit codes: 0 sound, 1 not sound.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return verifyFile(cmd, args[0], asJSON)
+				return verifyFile(cmd, args[0], asJSON, keyFile, where.config)
 			}
 			v, how, err := verifyLedger(cmd, &where)
 			if err != nil {
@@ -57,6 +60,7 @@ Exit codes: 0 sound, 1 not sound.`,
 		Annotations: map[string]string{stopsWithin: daemon.StopLimit.String()},
 	}
 	where.add(cmd)
+	cmd.Flags().StringVar(&keyFile, "key-file", "", "the key `file` of an encrypted backup; without it, that of the config")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -81,16 +85,21 @@ func verifyLedger(cmd *cobra.Command, where *clientFlags) (v admin.Verified, how
 	return v, "the ledger in " + cfg.DataDir, err
 }
 
-func verifyFile(cmd *cobra.Command, path string, asJSON bool) error {
+func verifyFile(cmd *cobra.Command, path string, asJSON bool, keyFile, configFile string) error {
 	file, err := openBackup(cmd, path)
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // only read
-	info, v, err := daemon.VerifyBackup(cmd.Context(), file)
+	from := bufio.NewReader(file)
+	key, err := backupKey(from, keyFile, func() (config.Config, error) { return loadWith(config.LoadData, configFile) })
+	if err != nil {
+		return err
+	}
+	info, v, err := daemon.VerifyBackup(cmd.Context(), from, key)
 	file.tell(-1, 0)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, otherKey(err))
 	}
 	err = printDone(cmd, asJSON, whole{path, info, v.Sound, v.Problems}, fmt.Sprintf("%s: whole, commit %d of %s, %d records, %s",
 		path, info.Commit, told.Stamp(info.Taken), info.Records, size(info.Bytes)))

@@ -45,6 +45,7 @@ type Ledger struct {
 	DiskError  string  `json:"disk_error,omitempty"`      // why it can't be read
 	DiskSoft   int64   `json:"disk_soft_bytes"`           // full below this
 	InodesFree *uint64 `json:"inodes_free,omitempty"`
+	Encrypted  bool    `json:"encrypted"` // by a key file: the ledger's files, and backups of it
 }
 
 // Plugin is one file in the plugins folder, running or not.

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -20,6 +21,13 @@ var (
 	ErrDamaged = errors.New("it is damaged; use another backup")
 	ErrNewer   = errors.New("a newer balhost wrote it; use that version")
 )
+
+// IsEncrypted looks at a file's first line, which stays unread.
+func IsEncrypted(r *bufio.Reader) bool {
+	line := fmt.Sprintf("%s %d\n", title, Version)
+	b, _ := r.Peek(len(line)) //nolint:errcheck // NewReader reports it
+	return string(b) == line
+}
 
 // Reader reads a file, and says whether it is whole.
 type Reader struct {

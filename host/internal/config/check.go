@@ -120,6 +120,7 @@ func (c *checker) ledger(b fileLedger) Ledger {
 		DiskHard:    c.size(b.DiskHard, 256*mib, mib, 1<<20*gib),
 		Ballast:     c.size(b.Ballast, 256*mib, 0, 64*gib),
 		Inodes:      uint64(c.number(b.Inodes, 10_000, 1, 1<<40)),
+		KeyFile:     c.path(b.KeyFile, ""),
 	}
 	if l.DiskHard > l.DiskSoft {
 		c.problem(b.Range, "disk_hard (%s) is more than disk_soft (%s): intake must stop before the process ends", size(l.DiskHard), size(l.DiskSoft))

@@ -200,6 +200,7 @@ type Ledger struct {
 	DiskHard    int64         // below this many free bytes the process ends on purpose (P10)
 	Ballast     int64         // bytes of a spare file, which a start on a full disk deletes; 0: none
 	Inodes      uint64        // free inodes: works like DiskSoft, and a tenth of it like DiskHard
+	KeyFile     string        // has the key that encrypts the ledger's files; "": they are not encrypted
 }
 
 // Admin is where the HTTP API listens, and who may use it.

@@ -143,6 +143,7 @@ type fileLedger struct {
 	DiskHard    *hcl.Attribute `hcl:"disk_hard,optional"`
 	Ballast     *hcl.Attribute `hcl:"ballast,optional"`
 	Inodes      *hcl.Attribute `hcl:"inodes,optional"`
+	KeyFile     *hcl.Attribute `hcl:"encryption_key_file,optional"`
 }
 
 type fileAdmin struct {

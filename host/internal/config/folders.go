@@ -31,6 +31,9 @@ func (c *checker) folders(f file, cfg Config) {
 	for i, s := range f.Sessions {
 		namedFiles(named, s, cfg.Sessions[i])
 	}
+	if f.Ledger != nil && f.Ledger.KeyFile != nil {
+		named[f.Ledger.KeyFile] = cfg.Ledger.KeyFile
+	}
 	for _, name := range Own { // each of them may be a link to another place
 		own := filepath.Join(data, name)
 		if !within(data, cfg.PluginsDir) && (within(own, cfg.PluginsDir) || within(cfg.PluginsDir, own)) {

@@ -76,3 +76,25 @@ func TestFoldersApart(t *testing.T) {
 		}
 	}
 }
+
+// The key is not in the folder that it encrypts, which may be moved away or removed. Its path starts
+// at the file's folder, and without one nothing is encrypted.
+func TestKeyFile(t *testing.T) {
+	root := t.TempDir()
+	parse := func(ledger string) (Config, error) {
+		return Parse(filepath.Join(root, "config.hcl"), []byte(least+ledger), noEnv)
+	}
+	for ledger, want := range map[string]string{
+		"": "", "ledger {\n}\n": "", "ledger {\n  encryption_key_file = \"\"\n}\n": "",
+		"ledger {\n  encryption_key_file = \"keys/a.key\"\n}\n":  filepath.Join(root, "keys/a.key"),
+		"ledger {\n  encryption_key_file = \"/keys/a.key\"\n}\n": "/keys/a.key",
+		"ledger {\n  encryption_key_file = \"data/a.key\"\n}\n":  filepath.Join(root, "data/a.key"),
+	} {
+		if cfg, err := parse(ledger); err != nil || cfg.Ledger.KeyFile != want {
+			t.Errorf("%q: %q, %v", ledger, cfg.Ledger.KeyFile, err)
+		}
+	}
+	if _, err := parse("ledger {\n  encryption_key_file = \"data/ledger/a.key\"\n}\n"); err == nil || !strings.Contains(err.Error(), "encryption_key_file: "+root+"/data/ledger/a.key lies in the host's own folder") {
+		t.Error(err)
+	}
+}

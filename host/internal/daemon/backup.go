@@ -10,6 +10,7 @@ import (
 	"balhost/host/internal/admin"
 	"balhost/host/internal/backup"
 	"balhost/host/internal/config"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
 
@@ -47,6 +48,9 @@ func Verify(ctx context.Context, cfg config.Config, log hclog.Logger) (v admin.V
 	if !ledger.Exists(o.Dir) {
 		return v, fmt.Errorf("there is no ledger in %s to verify", o.Dir)
 	}
+	if o.Key, err = LedgerKey(cfg); err != nil {
+		return v, err
+	}
 	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
 		return v, err
 	}
@@ -59,17 +63,36 @@ func Verify(ctx context.Context, cfg config.Config, log hclog.Logger) (v admin.V
 	return examine(ctx, l)
 }
 
-// VerifyBackup reads a backup to its end.
-func VerifyBackup(ctx context.Context, r io.Reader) (backup.Info, admin.Verified, error) {
-	info, e, err := ledger.CheckBackup(ctx, r, nil)
+// VerifyBackup reads a backup to its end. key is for one that is encrypted.
+func VerifyBackup(ctx context.Context, r io.Reader, key *keyfile.Key) (backup.Info, admin.Verified, error) {
+	info, e, err := ledger.CheckBackup(ctx, r, key)
 	return info, verified(e), err
 }
 
-// Restore makes a ledger from a backup, where there is none. The host must not run.
-func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Reader) (ledger.Restored, error) {
-	if err := ledger.MakeFolder(cfg.DataDir); err != nil {
-		return ledger.Restored{}, fmt.Errorf("make data_dir: %w", mend.With(err))
+// Restore makes a ledger from a backup, where there is none. The host must not run. key is for a
+// backup that is encrypted; the ledger is encrypted as the config says.
+func Restore(ctx context.Context, cfg config.Config, log hclog.Logger, r io.Reader, key *keyfile.Key) (restored ledger.Restored, err error) {
+	o := ledgerOptions(cfg, log)
+	if o.Key, err = LedgerKey(cfg); err != nil {
+		return restored, err
 	}
-	restored, err := ledger.Restore(ctx, ledgerOptions(cfg, log), r, nil)
+	if err := ledger.MakeFolder(cfg.DataDir); err != nil {
+		return restored, fmt.Errorf("make data_dir: %w", mend.With(err))
+	}
+	restored, err = ledger.Restore(ctx, o, r, key)
 	return restored, mend.With(err)
+}
+
+// Rekey encrypts the ledger as the config says; from is the key that it is encrypted by now, nil if it
+// is not. The host must not run.
+func Rekey(ctx context.Context, cfg config.Config, log hclog.Logger, from *keyfile.Key) (did ledger.Rekeyed, err error) {
+	o := ledgerOptions(cfg, log)
+	if o.Key, err = LedgerKey(cfg); err != nil {
+		return did, err
+	}
+	if err := mend.Access(cfg.DataDir, config.Own...); err != nil {
+		return did, err
+	}
+	did, err = ledger.Rekey(ctx, o, from)
+	return did, mend.With(err)
 }

@@ -59,7 +59,11 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	defer stopInTime(failed, o.Overdue)()        // also limits the ledger's end
 	defer fail(nil)
 	h := newHost(cfg, o)
-	if h.ledger, err = o.Make.Ledger(ctx, h.ledgerOptions()); err != nil {
+	key, err := LedgerKey(cfg)
+	if err != nil {
+		return err
+	}
+	if h.ledger, err = o.Make.Ledger(ctx, h.ledgerOptions(key)); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil
 		}

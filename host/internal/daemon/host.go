@@ -181,7 +181,7 @@ func (h *host) tell(l *look) admin.Status {
 			st.Sessions = append(st.Sessions, status.Session{SenderID: id, Waiting: l.sending[id].Pending, Oldest: l.sending[id].Oldest})
 		}
 	}
-	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft}
+	st.Ledger = admin.Ledger{Counts: l.counts, Full: l.full, DiskSoft: h.config().Ledger.DiskSoft, Encrypted: h.config().Ledger.KeyFile != ""}
 	tellSpace(&st.Ledger, func() (ledger.Space, error) { return l.free, l.freeErr })
 	tellTimes(&st, time.Now())
 	return st

@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccs"
@@ -12,13 +15,13 @@ import (
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/fcmv1"
 	"balhost/host/internal/gateway"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/ledger"
+	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/page"
 	"balhost/host/internal/pluginhost"
 	"balhost/sdk/outlet"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // Options are what a host needs besides its config.
@@ -116,8 +119,32 @@ func ledgerOptions(cfg config.Config, log hclog.Logger) ledger.Options {
 	}
 }
 
-func (h *host) ledgerOptions() ledger.Options {
+// LedgerKey reads the key that the config names for the ledger; nil if it names none.
+func LedgerKey(cfg config.Config) (*keyfile.Key, error) {
+	if cfg.Ledger.KeyFile == "" {
+		return nil, nil
+	}
+	key, err := keyfile.Read(cfg.Ledger.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("ledger.encryption_key_file: %w", mend.With(err))
+	}
+	return key, nil
+}
+
+// CheckKey is an error if the ledger can't be opened with the key that the config names.
+func CheckKey(cfg config.Config) error {
+	key, err := LedgerKey(cfg)
+	if err != nil {
+		return err
+	}
+	o := ledgerOptions(cfg, hclog.NewNullLogger())
+	o.Key = key
+	return ledger.CheckKey(o)
+}
+
+func (h *host) ledgerOptions(key *keyfile.Key) ledger.Options {
 	o := ledgerOptions(h.config(), h.o.Log)
+	o.Key = key
 	o.Metrics, o.Feed = h.parts.ledger.metrics, h.feed
 	o.Poison = func(error) { h.o.Exit(exitRecover) }
 	return o

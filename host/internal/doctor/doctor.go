@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"balhost/host/internal/config"
@@ -39,6 +40,8 @@ type Machine struct {
 	// Kept reports whether something keeps the clock right. It is not known everywhere.
 	Kept func() (kept, known bool)
 	Disk func(dir string) (Disk, error)
+	// SameDisk reports whether two files are in one file system.
+	SameDisk func(a, b string) bool
 	// Sync makes some bytes durable in a folder, and returns how long the sync took.
 	Sync func(dir string) (time.Duration, error)
 	// Files is how many files the process may have open.
@@ -51,7 +54,7 @@ type Machine struct {
 
 // This is the machine that the command runs on.
 var This = Machine{
-	Now: time.Now, Kept: clockKept, Disk: disk, Sync: syncIn, Files: mend.Files, Memory: daemon.ContainerMemory, Holder: holder,
+	Now: time.Now, Kept: clockKept, Disk: disk, SameDisk: sameDisk, Sync: syncIn, Files: mend.Files, Memory: daemon.ContainerMemory, Holder: holder,
 }
 
 const (
@@ -67,6 +70,7 @@ const (
 func (m Machine) Look(cfg config.Config) (all []Finding) {
 	all = append(all, m.clock()...)
 	all = append(all, m.disk(cfg)...)
+	all = append(all, m.key(cfg)...)
 	return append(all, m.limits(cfg)...)
 }
 
@@ -123,6 +127,29 @@ func (m Machine) disk(cfg config.Config) (all []Finding) {
 		find(false, fmt.Sprintf("the disk of data_dir takes %s to make 4 KiB durable, at its best of five: every ack waits that long", took.Round(time.Millisecond)), "use a faster disk; find out who else writes to this one (iostat -x 1)")
 	}
 	return all
+}
+
+// key says that the ledger's key file is beside what it encrypts. Whether it can be used is check's to say.
+func (m Machine) key(cfg config.Config) []Finding {
+	file := cfg.Ledger.KeyFile
+	if file == "" || !m.SameDisk(file, nearest(cfg.DataDir)) {
+		return nil
+	}
+	return []Finding{{About: "disk", Wrong: fmt.Sprintf("the key file %s is on the disk of data_dir: who gets that disk, or a copy of it, has the key too", file),
+		Do: "keep it on another disk, or in a credential of the unit (LoadCredential=), and a copy of it somewhere else"}}
+}
+
+// sameDisk reports whether two files that exist are in one file system.
+func sameDisk(a, b string) bool {
+	var of [2]*syscall.Stat_t
+	for i, path := range []string{a, b} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return false
+		}
+		of[i], _ = info.Sys().(*syscall.Stat_t)
+	}
+	return of[0] != nil && of[1] != nil && of[0].Dev == of[1].Dev
 }
 
 func (m Machine) limits(cfg config.Config) (all []Finding) {

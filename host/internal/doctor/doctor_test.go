@@ -17,9 +17,12 @@ import (
 // healthy is a machine on which nothing is wrong.
 func healthy() Machine {
 	return Machine{
-		Now:    func() time.Time { return time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC) },
-		Kept:   func() (bool, bool) { return true, true },
-		Disk:   func(string) (Disk, error) { return Disk{Bytes: 100 << 30, Inodes: 1 << 20}, nil },
+		Now:  func() time.Time { return time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC) },
+		Kept: func() (bool, bool) { return true, true },
+		Disk: func(string) (Disk, error) { return Disk{Bytes: 100 << 30, Inodes: 1 << 20}, nil },
+
+		SameDisk: func(string, string) bool { return false },
+
 		Sync:   func(string) (time.Duration, error) { return time.Millisecond, nil },
 		Files:  func() uint64 { return 65536 },
 		Memory: func() int64 { return 0 },
@@ -29,7 +32,7 @@ func healthy() Machine {
 
 // Each thing that can be wrong is said, with what to do, and nothing else is.
 func TestFindings(t *testing.T) {
-	cfg := config.Config{DataDir: t.TempDir(), Ledger: config.Ledger{DiskSoft: 1 << 30, DiskHard: 64 << 20, Inodes: 10000}}
+	cfg := config.Config{DataDir: t.TempDir(), Ledger: config.Ledger{DiskSoft: 1 << 30, DiskHard: 64 << 20, Inodes: 10000, KeyFile: "/keys/ledger.key"}}
 	cfg.Sessions = []config.Session{{Name: "main", Gateway: &config.Gateway{MaxConnections: 10000}}}
 	on := func(d Disk) func(*Machine) {
 		return func(m *Machine) { m.Disk = func(string) (Disk, error) { return d, nil } }
@@ -62,6 +65,7 @@ func TestFindings(t *testing.T) {
 				return 0, &os.PathError{Op: "open", Path: dir, Err: unix.EACCES}
 			}
 		}, "disk", true, "can't write in", ""},
+		{"key beside the data", func(m *Machine) { m.SameDisk = func(string, string) bool { return true } }, "disk", false, "/keys/ledger.key is on the disk of data_dir", "LoadCredential="},
 		{"few files", func(m *Machine) { m.Files = func() uint64 { return 1024 } }, "limits", false, "may open 1024 files, and the host may need 11024", "LimitNOFILE"},
 		{"small container", func(m *Machine) { m.Memory = func() int64 { return 128 << 20 } }, "limits", false, "128 MiB of memory", "raise"},
 	} {
@@ -89,6 +93,9 @@ func TestThisMachine(t *testing.T) {
 	dir := t.TempDir()
 	if d, err := This.Disk(dir); err != nil || d.Bytes == 0 || d.Inodes == 0 || d.ReadOnly {
 		t.Errorf("disk %+v, %v", d, err)
+	}
+	if !This.SameDisk(dir, filepath.Dir(dir)) || This.SameDisk(dir, filepath.Join(dir, "none")) || This.SameDisk("/proc/self", dir) {
+		t.Error("which files are on one disk is not right")
 	}
 	if _, err := This.Disk(filepath.Join(dir, "none")); err == nil {
 		t.Error("a folder that is not there has a disk")

@@ -76,7 +76,7 @@ func Rekey(ctx context.Context, o Options, from *keyfile.Key) (did Rekeyed, err 
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	if state.CheckKey(o.db(), o.Key) == nil {
-		return Rekeyed{Already: true}, nil
+		return Rekeyed{Already: true, Problems: []string{}}, nil
 	}
 	was := o
 	was.Key = from
@@ -237,6 +237,18 @@ func (o *Options) lockRekey() (unlock func() error, err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f.Close, nil
+}
+
+// CheckKey is an error, which says what to do, if a ledger is encrypted otherwise than o says. It
+// changes nothing.
+func CheckKey(o Options) error {
+	if o.rekeying() { // the next Open ends it first
+		return nil
+	}
+	if err := o.checkKey(); err != nil {
+		return fmt.Errorf("the ledger in %s: %w", o.Dir, err)
+	}
+	return nil
 }
 
 // checkKey says what to do if the ledger is encrypted otherwise than o says. It changes nothing.
