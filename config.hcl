@@ -139,12 +139,18 @@ ledger {
 }
 
 admin {
-  listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; an address that other machines can reach needs a token
+  listen = "127.0.0.1:8765"                 # also "unix:data/admin.sock"; an address that other machines can reach needs a token, and should have tls
   token  = env("BALHOST_ADMIN_TOKEN", "")   # of the role admin; when it is not empty, or a token block is there, every request must have a token
 
 # token "grafana" {                         # one for each person or program, by the name that the audit log shows; a reload takes changed ones at once
 #   role   = "read"                         # example: read sees state, lists and metrics; operate also payloads, and may send, cancel, replay, retry and pause; admin may all
 #   secret = env("GRAFANA_TOKEN")           # example: at least 16 random bytes: openssl rand -hex 32
+# }
+
+# tls {                                     # HTTPS from TLS 1.2 on, instead of plain HTTP; the files are watched, and new ones count at once
+#   cert_file      = "admin.crt"            # example: PEM, with the chain behind it
+#   key_file       = "admin.key"            # example: PEM
+#   client_ca_file = "admin-clients.pem"    # example: PEM; then every client must show a certificate of these CAs, probes too. Commands that read this file show cert_file
 # }
 }
 

@@ -216,6 +216,9 @@ func (f *findings) look(cfg config.Config) {
 			f.lookAtGateway(s.Name, *s.Gateway, time.Now())
 		}
 	}
+	if a := cfg.Admin; a.CertFile != "" {
+		f.lookAtCertificate("admin", "only commands on this machine get in", a.CertFile, a.KeyFile, time.Now())
+	}
 	for _, weak := range cfg.Admin.Warnings() {
 		f.note("%s", weak)
 	}
@@ -270,7 +273,7 @@ func (f *findings) print(cmd *cobra.Command, cfg config.Config) error {
 	} else if slices.ContainsFunc(f.Sessions, func(s sessionFinding) bool { return s.Online != nil && !s.Online.Accepted }) {
 		verdict = "is right, but not every server accepts its session"
 	}
-	fmt.Fprintf(out, "%s %s: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, verdict, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, cfg.Admin.Listen)
+	fmt.Fprintf(out, "%s %s: sessions %d, data in %s, plugins in %s, admin at %s\n", f.Config, verdict, len(cfg.Sessions), cfg.DataDir, cfg.PluginsDir, addressOf(cfg.Admin).Listen)
 	if err := f.printSessions(out); err != nil {
 		return err
 	}

@@ -67,21 +67,7 @@ func decides(r credential.Rule) string {
 func (f *findings) lookAtGateway(session string, g config.Gateway, now time.Time) {
 	found := f.Sessions[len(f.Sessions)-1].Gateway
 	if g.CertFile != "" {
-		names, from, until, err := daemon.Certificate(g)
-		found.Names, found.Until = names, until
-		if err == nil && names == nil {
-			f.note("session %q: the certificate %s has no name in it (subjectAltName), so most devices refuse it", session, g.CertFile)
-		}
-		switch {
-		case err != nil:
-			f.Errors = append(f.Errors, fmt.Sprintf("session %q: its gateway's certificate: %v", session, err))
-		case now.After(until):
-			f.Errors = append(f.Errors, fmt.Sprintf("session %q: the certificate %s has expired %s ago: no device connects", session, g.CertFile, ago(now, until)))
-		case now.Before(from):
-			f.Errors = append(f.Errors, fmt.Sprintf("session %q: the certificate %s is valid in %s only: no device connects before", session, g.CertFile, short(from.Sub(now))))
-		case until.Sub(now) < told.CertSoon:
-			f.note("session %q: the certificate %s expires in %s", session, g.CertFile, short(until.Sub(now)))
-		}
+		found.Names, found.Until = f.lookAtCertificate(fmt.Sprintf("session %q", session), "no device connects", g.CertFile, g.KeyFile, now)
 	}
 	if g.ProxyProtocol && g.CertFile == "" {
 		f.note("session %q: proxy_protocol without a tls block: a proxy that speaks it passes the devices' bytes on as they are, so they come without TLS, unless the proxy itself ends TLS", session)
@@ -92,6 +78,26 @@ func (f *findings) lookAtGateway(session string, g config.Gateway, now time.Time
 		}
 		found.Auth[i].look()
 	}
+}
+
+// lookAtCertificate adds what it finds in the certificate of a listener. who is whose it is,
+// so what follows when it is not valid.
+func (f *findings) lookAtCertificate(who, so, certFile, keyFile string, now time.Time) (names []string, until time.Time) {
+	names, from, until, err := daemon.Certificate(certFile, keyFile)
+	switch {
+	case err != nil:
+		f.Errors = append(f.Errors, fmt.Sprintf("%s: its certificate: %v", who, err))
+	case now.After(until):
+		f.Errors = append(f.Errors, fmt.Sprintf("%s: the certificate %s has expired %s ago: %s", who, certFile, ago(now, until), so))
+	case now.Before(from):
+		f.Errors = append(f.Errors, fmt.Sprintf("%s: the certificate %s is valid in %s only: %s before", who, certFile, short(from.Sub(now)), so))
+	case until.Sub(now) < told.CertSoon:
+		f.note("%s: the certificate %s expires in %s", who, certFile, short(until.Sub(now)))
+	}
+	if err == nil && names == nil {
+		f.note("%s: the certificate %s has no name in it (subjectAltName), so most clients refuse it", who, certFile)
+	}
+	return names, until
 }
 
 // look reads the key sets that are files.

@@ -19,19 +19,29 @@ const defaultConfig = "config.hcl"
 
 // clientFlags say how a command finds the running host.
 type clientFlags struct {
-	config, admin string
+	config, admin             string
+	caFile, certFile, keyFile string
 }
 
 func (f *clientFlags) add(cmd *cobra.Command) {
-	cmd.PersistentFlags().StringVarP(&f.config, "config", "c", defaultConfig, "the host's config `file`; its admin block has the address")
-	cmd.PersistentFlags().StringVar(&f.admin, "admin", "", "ask at this `address` instead (host:port or unix:PATH); default $BALHOST_ADMIN, with $BALHOST_ADMIN_TOKEN")
+	flags := cmd.PersistentFlags()
+	flags.StringVarP(&f.config, "config", "c", defaultConfig, "the host's config `file`; its admin block has the address")
+	flags.StringVar(&f.admin, "admin", "", "ask at this `address` instead (host:port, https://host:port or unix:PATH); default $BALHOST_ADMIN, with $BALHOST_ADMIN_TOKEN")
+	flags.StringVar(&f.caFile, "ca-file", "", "a `file` with the CA of the certificate at https://; default $BALHOST_ADMIN_CA_FILE, or the system's CAs")
+	flags.StringVar(&f.certFile, "cert-file", "", "a `file` with the certificate to show if the host wants one; default $BALHOST_ADMIN_CERT_FILE")
+	flags.StringVar(&f.keyFile, "key-file", "", "the `file` with its key; default $BALHOST_ADMIN_KEY_FILE")
 }
 
 // client finds the host by --admin, then $BALHOST_ADMIN, then the config. Without any of
 // these it uses the default address.
 func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
-	if address := cmp.Or(f.admin, os.Getenv("BALHOST_ADMIN")); address != "" {
-		return admin.NewClient(address, os.Getenv("BALHOST_ADMIN_TOKEN")), nil
+	own := admin.Address{
+		Listen: cmp.Or(f.admin, os.Getenv("BALHOST_ADMIN")), Token: os.Getenv("BALHOST_ADMIN_TOKEN"),
+		CAFile:   cmp.Or(f.caFile, os.Getenv("BALHOST_ADMIN_CA_FILE")),
+		CertFile: cmp.Or(f.certFile, os.Getenv("BALHOST_ADMIN_CERT_FILE")), KeyFile: cmp.Or(f.keyFile, os.Getenv("BALHOST_ADMIN_KEY_FILE")),
+	}
+	if own.Listen != "" {
+		return clientAt(own)
 	}
 	var a config.Admin
 	err := daemon.Answers(f.config+", or a file that it names,", func() error {
@@ -48,7 +58,30 @@ func (f *clientFlags) client(cmd *cobra.Command) (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(a.Listen, cmp.Or(a.Best().Reveal(), os.Getenv("BALHOST_ADMIN_TOKEN"))), nil
+	there := addressOf(a)
+	there.Token, there.CAFile = cmp.Or(there.Token, own.Token), own.CAFile
+	if own.CertFile != "" || own.KeyFile != "" {
+		there.CertFile, there.KeyFile = own.CertFile, own.KeyFile
+	}
+	return clientAt(there)
+}
+
+// clientAt is a client for that address; what is wrong with it is the caller's to mend.
+func clientAt(a admin.Address) (*admin.Client, error) {
+	client, err := a.Client()
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	return client, nil
+}
+
+// addressOf is where the host with this admin block is, for a command on the same machine.
+// It knows the host by its certificate, and shows the same where the host wants one.
+func addressOf(a config.Admin) admin.Address {
+	if a.CertFile == "" {
+		return admin.Address{Listen: a.Listen, Token: a.Best().Reveal()}
+	}
+	return admin.Address{Listen: "https://" + a.Listen, Token: a.Best().Reveal(), Own: a.CertFile, CertFile: a.CertFile, KeyFile: a.KeyFile}
 }
 
 // ask makes a command's code of do, which gets a client of the running host.
@@ -90,4 +123,12 @@ func whereToAsk(cmd *cobra.Command) string {
 		return "start it with: balhost run -c " + path.Value.String()
 	}
 	return "start it with: balhost run"
+}
+
+// adminURL is where a browser finds a host with this admin block.
+func adminURL(a config.Admin) string {
+	if a.CertFile != "" {
+		return "https://" + a.Listen
+	}
+	return "http://" + a.Listen
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"balhost/host/internal/admin"
 	"balhost/host/internal/ccssim"
 	"balhost/host/internal/config"
 	"balhost/host/internal/daemon"
@@ -164,7 +163,10 @@ func dev(ctx context.Context, cfg config.Config, f devFlags, cmd *cobra.Command)
 	phones.handle(mux)
 	gateway.handle(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	client := admin.NewClient(cfg.Admin.Listen, cfg.Admin.Best().Reveal())
+	client, err := clientAt(addressOf(cfg.Admin))
+	if err != nil {
+		return err
+	}
 	defer client.Close()
 
 	g, ctx := errgroup.WithContext(ctx)

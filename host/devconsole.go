@@ -57,7 +57,7 @@ func (c *console) greet(in io.Reader) {
 	for _, s := range c.sources {
 		c.tell(fmt.Sprintf("balhost dev: each save in %s builds %s and swaps it in; Ctrl-C stops", s.Path, s.Name))
 	}
-	c.tell(fmt.Sprintf("balhost dev: control at http://%s, API at http://%s", c.http, c.config.Admin.Listen))
+	c.tell(fmt.Sprintf("balhost dev: control at http://%s, API at %s", c.http, adminURL(c.config.Admin)))
 	if c.live {
 		c.tell(fmt.Sprintf("balhost dev: the whole log is in %s", filepath.Join(c.config.DataDir, devLogName)))
 	}

@@ -62,8 +62,8 @@ func (v *view) run(ctx context.Context) error {
 		every = redraw
 		fmt.Fprint(v.out, altOn)
 	} else {
-		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut down its CCS in 2024), control at http://%s, API at http://%s, plugins from %s; interrupt to stop\n",
-			v.sim.Addr(), v.http, v.config.Admin.Listen, v.config.PluginsDir)
+		fmt.Fprintf(text, "balhost dev: simulator at %s (Google shut down its CCS in 2024), control at http://%s, API at %s, plugins from %s; interrupt to stop\n",
+			v.sim.Addr(), v.http, adminURL(v.config.Admin), v.config.PluginsDir)
 		for _, s := range v.config.Sessions {
 			if s.FCMv1 != nil {
 				fmt.Fprintf(text, "balhost dev: session %q sends to virtual phones by FCM's HTTP v1; control at http://%s/fcm/%s\n", s.Name, v.http, s.Name)
@@ -171,7 +171,7 @@ func (v *view) screen(last, now sample, height int) (rows []string) {
 	if now.err != nil {
 		return rows
 	}
-	add("host       API http://%s, plugins %s", v.config.Admin.Listen, v.config.PluginsDir)
+	add("host       API %s, plugins %s", adminURL(v.config.Admin), v.config.PluginsDir)
 	for _, s := range now.status.Sessions {
 		for _, c := range s.Connections {
 			add("session    %s, connection %d: %s, %d of %d unanswered; ack p50 %.1f ms, p99 %.1f ms", s.Name, c.Number, c.State, c.InFlight, c.Window, s.AckP50, s.AckP99)

@@ -71,6 +71,7 @@ var place = map[string]tier{
 	"host/internal/outbox":              engine,
 	"host/internal/ledger":              engine,
 	"host/internal/journal":             files,
+	"host/internal/certificate":         files,
 	"host/internal/state":               files,
 	"host/internal/dispatch":            engine,
 	"host/internal/pluginhost":          engine,
@@ -95,6 +96,7 @@ var place = map[string]tier{
 	"host/internal/hosttest":            peer,
 	"host/internal/scrape":              peer, // tests ask promtool by it
 	"host/internal/clocktest":           peer,
+	"host/internal/certtest":            peer,
 	"host/internal/powercut":            peer,
 	"sdk":                               sdk,
 	"sdk/wire":                          sdk,

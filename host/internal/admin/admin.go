@@ -126,6 +126,7 @@ type Reloaded struct {
 // Options are what [Listen] needs.
 type Options struct {
 	Listen string // "127.0.0.1:8765" or "unix:/path"
+	TLS    TLS    // not of a unix socket
 	// Tokens are those of the config that is in force; nil stands for none. With any, every
 	// request must have one, except probes and the login. Without any, whoever can connect
 	// has the role admin.

@@ -30,21 +30,50 @@ type Client struct {
 	http   *http.Client
 }
 
-// NewClient makes a client for the host at that address (as admin.listen in
-// config.hcl: "127.0.0.1:8765" or "unix:/path") with that token ("" for none). It
-// doesn't connect yet.
+// Address is where a host's API is, and what a client needs to get in.
+type Address struct {
+	Listen string // "127.0.0.1:8765", "https://host:8765" or "unix:/path"
+	Token  string // "": none
+	// Own is the cert_file of the host on this machine: its certificate is the right one,
+	// whatever its names and its end. "": CAs decide.
+	Own    string
+	CAFile string // PEM, of the CAs that decide; "": the system's
+	// CertFile and KeyFile are the client's own certificate, in PEM, for a host that wants one.
+	CertFile, KeyFile string
+}
+
+// NewClient makes a client for the host at that address, as [Server.Addr] gives it, with
+// that token ("" for none). It doesn't connect yet.
 func NewClient(listen, token string) *Client {
-	c := &Client{listen: listen, token: token, base: "http://" + reachable(listen)}
+	c, err := Address{Listen: listen, Token: token}.Client()
+	if err != nil {
+		panic(err) // it reads no file
+	}
+	return c
+}
+
+// Client makes a client for that address. It doesn't connect yet. Its error says what is
+// wrong with the files.
+func (a Address) Client() (*Client, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	transport := &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 1}
-	if path, ok := strings.CutPrefix(listen, unixPrefix); ok {
+	transport := &http.Transport{DialContext: dialer.DialContext, MaxIdleConns: 1, TLSHandshakeTimeout: 10 * time.Second}
+	c := &Client{listen: a.Listen, token: a.Token, http: &http.Client{Transport: transport, Timeout: requestTime}}
+	if path, ok := strings.CutPrefix(a.Listen, unixPrefix); ok {
 		c.base = "http://localhost"
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		}
+		return c, nil
 	}
-	c.http = &http.Client{Transport: transport, Timeout: requestTime}
-	return c
+	where, secure := strings.CutPrefix(strings.TrimSuffix(a.Listen, "/"), httpsPrefix)
+	if !secure {
+		c.base = httpPrefix + reachable(strings.TrimPrefix(where, httpPrefix))
+		return c, nil
+	}
+	c.base = httpsPrefix + reachable(where)
+	var err error
+	transport.TLSClientConfig, err = a.tls()
+	return c, err
 }
 
 // reachable turns an address to listen on into one to connect to. There, an empty
@@ -177,7 +206,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if opErr := (*net.OpError)(nil); errors.As(err, &opErr) && opErr.Op == "dial" {
 		return nil, fmt.Errorf("%w at %s (%w)", ErrNotRunning, c.listen, opErr.Err)
 	} else if err != nil {
-		return nil, fmt.Errorf("ask the host at %s: %w", c.listen, err)
+		return nil, fmt.Errorf("ask the host at %s: %w%s", c.listen, err, secured(err))
 	}
 	return resp, nil
 }
@@ -195,6 +224,9 @@ func (c *Client) decode(resp *http.Response, out any) error {
 				err = Refusal{Err: err, Config: true}
 			}
 			return err
+		}
+		if resp.StatusCode == http.StatusBadRequest && !strings.HasPrefix(c.base, httpsPrefix) && resp.Header.Get("Content-Type") == "" { // net/http's, to who speaks plain HTTP
+			return fmt.Errorf("the program at %s answers %s; if it speaks TLS, write https://%[1]s", c.listen, resp.Status)
 		}
 		return fmt.Errorf("the program at %s answers %s; is it a balhost?", c.listen, resp.Status)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 type door struct {
 	unix     bool           // a socket's file mode says who may connect
 	secure   bool           // TLS
+	instance string         // stands for this run of this host; logins end with it
 	tokens   func() []Token // of the config that is in force; none: whoever connects has the role admin
 	attempts attempts
 	logins   logins
@@ -51,11 +51,11 @@ func (d *door) caller(r *http.Request) (caller, error) {
 		}
 		return caller{who: token.who(), role: token.Role}, nil
 	}
-	given, err := r.Cookie(cookieName(r))
+	given, err := r.Cookie(d.cookieName("balhost_login"))
 	if err != nil {
 		return caller{}, nil //nolint:nilerr // no cookie: nobody
 	}
-	sum, ok := d.logins.token(given.Value, time.Now())
+	sum, ok := d.logins.token(given.Value, d.bound(r), time.Now())
 	token, known := tokenOf(d.tokens(), sum)
 	switch {
 	case !ok || !known:
@@ -100,13 +100,4 @@ func (d *door) local(r *http.Request) string {
 func own(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site") // browsers send it to TLS and loopback only
 	return r.Header.Get("Origin") != "" && !foreign(r) && (site == "" || site == "same-origin")
-}
-
-// cookieName is the name of the cookie. Hosts on one machine have one each: a browser
-// sends a cookie to all ports.
-func cookieName(r *http.Request) string {
-	if _, port, err := net.SplitHostPort(r.Host); err == nil {
-		return cookiePrefix + port
-	}
-	return cookiePrefix + "0"
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -60,6 +61,9 @@ func (l *limited) least() *limitedConn {
 
 // changed is net/http's ConnState hook.
 func (l *limited) changed(nc net.Conn, state http.ConnState) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
 	c, ours := nc.(*limitedConn)
 	if !ours {
 		return

@@ -3,14 +3,14 @@ package admin
 import (
 	"crypto/rand"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
 
 const (
-	maxLogins    = 64
-	loginTime    = 12 * time.Hour
-	cookiePrefix = "balhost_login_"
+	maxLogins = 64
+	loginTime = 12 * time.Hour
 )
 
 // logins are the browsers that are logged in. A restart of the host ends all.
@@ -23,11 +23,12 @@ type logins struct {
 // the config has this token.
 type login struct {
 	token sum
+	from  netip.Prefix // where the browser is
 	until time.Time
 }
 
 // begin makes a login with a token, and returns its id, which only the browser has.
-func (l *logins) begin(token sum, now time.Time) (id string) {
+func (l *logins) begin(token sum, from netip.Prefix, now time.Time) (id string) {
 	id = rand.Text()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,16 +46,16 @@ func (l *logins) begin(token sum, now time.Time) (id string) {
 	if len(l.of) >= maxLogins {
 		delete(l.of, oldest)
 	}
-	l.of[sumOf(id)] = login{token: token, until: now.Add(loginTime)}
+	l.of[sumOf(id)] = login{token: token, from: from, until: now.Add(loginTime)}
 	return id
 }
 
-// token is that of a login; ok is false when there is none with that id any more.
-func (l *logins) token(id string, now time.Time) (token sum, ok bool) {
+// token is that of a login; ok is false when there is none with that id there any more.
+func (l *logins) token(id string, from netip.Prefix, now time.Time) (token sum, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	each, ok := l.of[sumOf(id)]
-	return each.token, ok && now.Before(each.until)
+	return each.token, ok && each.from == from && now.Before(each.until)
 }
 
 // end ends a login.
@@ -64,12 +65,33 @@ func (l *logins) end(id string) {
 	delete(l.of, sumOf(id))
 }
 
+// bound is where a login holds. Over plain HTTP a browser sends its cookie to every port of
+// the host's name, and who is on the way can read it: so it is of no use elsewhere. Over TLS
+// only who has the certificate's key gets it, and the browser may move.
+func (d *door) bound(r *http.Request) netip.Prefix {
+	if d.secure {
+		return netip.Prefix{}
+	}
+	return place(r.RemoteAddr)
+}
+
 // cookie is what a browser keeps of its login; id "" makes it forget that. Scripts can't
 // read it, and no other site's page makes the browser send it.
-func (d *door) cookie(r *http.Request, id string) *http.Cookie {
-	c := &http.Cookie{Name: cookieName(r), Value: id, Path: "/", HttpOnly: true, Secure: d.secure, SameSite: http.SameSiteStrictMode, MaxAge: int(loginTime.Seconds())}
+func (d *door) cookie(id string) *http.Cookie {
+	c := &http.Cookie{Name: d.cookieName("balhost_login"), Value: id, Path: "/", HttpOnly: true, Secure: d.secure, SameSite: http.SameSiteStrictMode, MaxAge: int(loginTime.Seconds())}
 	if id == "" {
 		c.MaxAge = -1
 	}
 	return c
+}
+
+// cookieName is the name of a cookie of this host alone: a browser has the same cookies for
+// all hosts of one name, whatever their ports. Over TLS nobody else can set it, by the rules
+// of browsers for names that begin so. Spec: RFC 6265bis §4.1.3.2.
+func (d *door) cookieName(name string) string {
+	name += "_" + d.instance
+	if d.secure {
+		return "__Host-" + name
+	}
+	return name
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -89,7 +90,7 @@ func TestLogin(t *testing.T) {
 		{"another site", "POST", pause, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
 		{"no Sec-Fetch over plain HTTP", "POST", pause, func(r *http.Request) { r.Header.Del("Sec-Fetch-Site") }, 200},
 		{"a link from another site", "GET", "/v1/status", func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, 403},
-		{"another cookie", "GET", "/v1/status", func(r *http.Request) { r.Header.Set("Cookie", cookieName(r)+"=x") }, 401},
+		{"another cookie", "GET", "/v1/status", func(r *http.Request) { r.Header.Set("Cookie", b.cookie.Name+"=x") }, 401},
 		{"its own token", "POST", "/v1/reload", func(r *http.Request) { r.Header.Set("Authorization", "Bearer look") }, 403},
 	} {
 		if resp := b.ask(tc.method, tc.path, nil, tc.change); resp.StatusCode != tc.code {
@@ -173,21 +174,21 @@ func TestNoLoginWithoutTokens(t *testing.T) {
 func TestLoginsAreBounded(t *testing.T) {
 	var l logins
 	now := time.Unix(1e9, 0)
-	first := l.begin(sumOf("t"), now)
+	first := l.begin(sumOf("t"), netip.Prefix{}, now)
 	for i := range 3 * maxLogins {
-		l.begin(sumOf("t"), now.Add(time.Duration(i)))
+		l.begin(sumOf("t"), netip.Prefix{}, now.Add(time.Duration(i)))
 	}
-	if _, ok := l.token(first, now); ok || len(l.of) != maxLogins {
+	if _, ok := l.token(first, netip.Prefix{}, now); ok || len(l.of) != maxLogins {
 		t.Errorf("%v, %d logins", ok, len(l.of))
 	}
-	id := l.begin(sumOf("t"), now.Add(time.Second))
-	if _, ok := l.token(id, now.Add(loginTime)); !ok {
+	id := l.begin(sumOf("t"), netip.Prefix{}, now.Add(time.Second))
+	if _, ok := l.token(id, netip.Prefix{}, now.Add(loginTime)); !ok {
 		t.Error("ended too early")
 	}
-	if _, ok := l.token(id, now.Add(loginTime+time.Second)); ok {
+	if _, ok := l.token(id, netip.Prefix{}, now.Add(loginTime+time.Second)); ok {
 		t.Error("never ends")
 	}
-	if l.begin(sumOf("t"), now.Add(2*loginTime)); len(l.of) != 1 {
+	if l.begin(sumOf("t"), netip.Prefix{}, now.Add(2*loginTime)); len(l.of) != 1 {
 		t.Errorf("%d are kept", len(l.of))
 	}
 }
@@ -259,5 +260,38 @@ func TestTooManyWrongTokens(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the right token stays out")
 		}
+	}
+}
+
+// Two hosts of one name have cookies of their own. Over plain HTTP, where each of a
+// machine's ports is shown all of them, a login holds at one address; over TLS it has a name
+// that only this host can set, and the browser may move.
+func TestLoginsAreOneHosts(t *testing.T) {
+	var names []string
+	for _, secure := range []bool{false, true} {
+		for _, instance := range []string{"A", "B"} {
+			a := testAPI(&host{})
+			a.door.tokens, a.door.secure, a.door.instance = testTokens, secure, instance
+			b := &browser{t: t, h: guard{a.door, (&Server{api: a}).handler()}}
+			b.ask("POST", "/login", url.Values{"token": {"s3cret"}}, nil)
+			if b.cookie == nil || b.cookie.Secure != secure || strings.HasPrefix(b.cookie.Name, "__Host-") != secure {
+				t.Fatalf("%v", b.cookie)
+			}
+			names = append(names, b.cookie.Name)
+			code := 401
+			if secure {
+				code = 200
+			}
+			if resp := b.ask("GET", "/v1/status", nil, func(r *http.Request) { r.RemoteAddr = "198.51.100.7:1" }); resp.StatusCode != code {
+				t.Errorf("TLS %v: from another address: %d", secure, resp.StatusCode)
+			}
+			if resp := b.ask("GET", "/v1/status", nil, nil); resp.StatusCode != 200 {
+				t.Errorf("TLS %v: from its own: %d", secure, resp.StatusCode)
+			}
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != 4 {
+		t.Errorf("%q", names)
 	}
 }

@@ -96,7 +96,7 @@ func (a api) logIn(w http.ResponseWriter, r *http.Request) {
 		a.door.logins.end(before)
 	}
 	a.did(r, "logged in with %s", token.who())
-	http.SetCookie(w, a.door.cookie(r, a.door.logins.begin(sumOf(token.Secret), time.Now())))
+	http.SetCookie(w, a.door.cookie(a.door.logins.begin(sumOf(token.Secret), a.door.bound(r), time.Now())))
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
@@ -107,7 +107,7 @@ func (a api) logOut(w http.ResponseWriter, r *http.Request) {
 	}
 	a.door.logins.end(callerOf(r).login)
 	a.did(r, "logged out")
-	http.SetCookie(w, a.door.cookie(r, ""))
+	http.SetCookie(w, a.door.cookie(""))
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

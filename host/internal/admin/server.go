@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"balhost/host/internal/admin/audit"
+	"balhost/host/internal/certificate"
 )
 
 // shutdownTime is how long requests may take to end when the server stops.
@@ -27,7 +30,8 @@ const requestLimit = 30 * time.Second
 type Server struct {
 	api      api
 	listener net.Listener
-	socket   *socket // the listener's unix socket; nil if it has another kind
+	socket   *socket                  // the listener's unix socket; nil if it has another kind
+	cert     *certificate.Certificate // nil: plain HTTP
 	http     *http.Server
 	log      hclog.Logger
 }
@@ -35,16 +39,20 @@ type Server struct {
 // Listen opens the address, so that an address in use is an error at the start.
 // Requests wait until Run.
 func Listen(o Options) (*Server, error) {
+	cert, err := openCertificate(o)
+	if err != nil {
+		return nil, err
+	}
 	opened, err := listen(o.Listen)
 	if err != nil {
 		return nil, err
 	}
 	l := limit(&short{Listener: opened, log: o.Log}, maxConns)
-	d := &door{unix: l.Addr().Network() == "unix", tokens: o.Tokens}
+	d := &door{unix: l.Addr().Network() == "unix", secure: cert != nil, instance: rand.Text()[:8], tokens: o.Tokens}
 	if d.tokens == nil {
 		d.tokens = noTokens
 	}
-	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, audit: auditOf(o), metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, audit: auditOf(o), metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, cert: cert, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	s.http = &http.Server{
 		Handler:           guard{d, s.handler()},
@@ -53,7 +61,11 @@ func Listen(o Options) (*Server, error) {
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          o.Log.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
+		ErrorLog:          serverLog(o.Log),
+	}
+	if cert != nil {
+		s.http.TLSConfig = cert.TLS(s.refused)
+		s.http.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 alone: a connection has one request at a time, and maxConns bounds both
 	}
 	s.http.RegisterOnShutdown(s.api.streams.end)
 	return s, nil
@@ -63,6 +75,9 @@ func Listen(o Options) (*Server, error) {
 func (s *Server) Addr() string {
 	if a := s.listener.Addr(); a.Network() == "unix" {
 		return unixPrefix + a.String()
+	}
+	if s.cert != nil {
+		return httpsPrefix + s.listener.Addr().String()
 	}
 	return s.listener.Addr().String()
 }
@@ -74,7 +89,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop() // behind the last request
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve admin API on %s: %w", s.Addr(), err)
 		}
 		return nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"regexp"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+
+	"balhost/host/internal/regular"
 )
 
 // roles are what a token may have, the lowest first.
@@ -35,14 +38,43 @@ func (c *checker) admin(b fileAdmin) Admin {
 			c.problem(b.Tokens[i].Range, "the token %q is the same as token of the admin block, so nobody knows which was meant: give each its own", t.Name)
 		}
 	}
+	if b.TLS != nil {
+		a.CertFile, a.KeyFile = c.certificate("tls in the admin block", b.TLS.certificate())
+		a.ClientCAFile = c.clientCAs(b.TLS.ClientCAFile)
+	}
 	if path, ok := strings.CutPrefix(a.Listen, "unix:"); ok {
-		a.Listen = "unix:" + c.socket(b.Listen, path)
+		if a.Listen = "unix:" + c.socket(b.Listen, path); b.TLS != nil {
+			c.problem(b.TLS.Range, "the admin block listens on a unix socket, which no other machine can reach: remove tls, or listen on host:port")
+		}
 		return a
 	}
 	if host, ok := c.hostPort(b.Listen, a.Listen, 0); ok && !Loopback(host) && a.Token == "" && len(b.Tokens) == 0 {
-		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token: token = env(\"BALHOST_ADMIN_TOKEN\")", a.Listen)
+		more := ""
+		if b.TLS == nil {
+			more = "; give it a block tls { cert_file = …, key_file = … } too"
+		}
+		c.bad(b.Listen, "%s can be reached from other machines, so the admin block needs a token: token = env(\"BALHOST_ADMIN_TOKEN\")%s", a.Listen, more)
 	}
 	return a
+}
+
+// clientCAs is the path of a file of CA certificates. It is read, so that a wrong one is
+// found before anything starts (P10).
+func (c *checker) clientCAs(a *hcl.Attribute) string {
+	path := c.path(a, "")
+	switch {
+	case a == nil || c.anyForm:
+	case path == "":
+		c.bad(a, "is empty; give the path of a file in PEM, or leave the key out")
+	default:
+		pem, err := regular.Read(path, maxPEM)
+		if err != nil {
+			c.bad(a, "%v", err)
+		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			c.bad(a, "%s has no certificate in PEM", path)
+		}
+	}
+	return path
 }
 
 // tokenName matches what a token can be called. It stands in the log.
@@ -104,8 +136,8 @@ func (a Admin) Warnings() (warnings []string) {
 		short(fmt.Sprintf("the secret of token %q", t.Name), t.Secret)
 	}
 	_, isUnix := strings.CutPrefix(a.Listen, "unix:")
-	if host, _, err := net.SplitHostPort(a.Listen); err == nil && !isUnix && !Loopback(host) {
-		warnings = append(warnings, fmt.Sprintf("%s can be reached from other machines and is plain HTTP, so whoever is on the way can read tokens and messages: put a proxy with a certificate before it, or come by ssh", a.Listen))
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && !isUnix && a.CertFile == "" && !Loopback(host) {
+		warnings = append(warnings, fmt.Sprintf("%s can be reached from other machines and is plain HTTP, so whoever is on the way can read tokens and messages: give the admin block a block tls { cert_file = …, key_file = … }, put a proxy with a certificate before it, or come by ssh", a.Listen))
 	}
 	return warnings
 }

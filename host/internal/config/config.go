@@ -208,6 +208,10 @@ type Admin struct {
 	Listen string  // host:port, or "unix:" and an absolute path
 	Token  Secret  // has the role admin; "": there is none
 	Tokens []Token // of roles; with one of them or Token, every request must carry one
+
+	// Absolute paths of PEM files, which are watched. CertFile "": no TLS.
+	CertFile, KeyFile string
+	ClientCAFile      string // the CAs of clients' certificates; "": clients need none
 }
 
 // Token lets whoever has it use the HTTP API.

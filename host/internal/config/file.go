@@ -151,6 +151,19 @@ type fileAdmin struct {
 	Listen *hcl.Attribute `hcl:"listen,optional"`
 	Token  *hcl.Attribute `hcl:"token,optional"`
 	Tokens []fileToken    `hcl:"token,block"`
+	TLS    *fileAdminTLS  `hcl:"tls,block"`
+}
+
+type fileAdminTLS struct {
+	Range        hcl.Range      `hcl:",def_range"`
+	CertFile     *hcl.Attribute `hcl:"cert_file,optional"`
+	KeyFile      *hcl.Attribute `hcl:"key_file,optional"`
+	ClientCAFile *hcl.Attribute `hcl:"client_ca_file,optional"`
+}
+
+// certificate is the block without what only the admin block has.
+func (b fileAdminTLS) certificate() fileCertificate {
+	return fileCertificate{Range: b.Range, CertFile: b.CertFile, KeyFile: b.KeyFile}
 }
 
 type fileToken struct {

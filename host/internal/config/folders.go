@@ -28,6 +28,7 @@ func (c *checker) folders(f file, cfg Config) {
 		c.problem(at, "data_dir (%s) lies in plugins.dir (%s): give the host's data a folder beside it", data, cfg.PluginsDir)
 	}
 	named := map[*hcl.Attribute]string{}
+	adminFiles(named, f.Admin, cfg.Admin)
 	for i, s := range f.Sessions {
 		namedFiles(named, s, cfg.Sessions[i])
 	}
@@ -65,6 +66,18 @@ func namedFiles(files map[*hcl.Attribute]string, b fileSession, s Session) {
 	}
 	if b.FCMv1 != nil && b.FCMv1.CAFile != nil {
 		files[b.FCMv1.CAFile] = s.FCMv1.CAFile
+	}
+}
+
+// adminFiles adds the keys that name files of the admin block.
+func adminFiles(files map[*hcl.Attribute]string, b *fileAdmin, a Admin) {
+	if b == nil || b.TLS == nil {
+		return
+	}
+	cert := b.TLS.certificate()
+	certificateFiles(files, &cert, a.CertFile, a.KeyFile)
+	if b.TLS.ClientCAFile != nil {
+		files[b.TLS.ClientCAFile] = a.ClientCAFile
 	}
 }
 

@@ -83,6 +83,9 @@ func (c *checker) certificate(block string, b fileCertificate) (cert, key string
 			}
 			return "", nil
 		}
+		if c.anyForm { // who asks a running host need not be able to read its key
+			return path, nil
+		}
 		pem, err := regular.Read(path, maxPEM)
 		if err != nil {
 			c.bad(a, "%v", err)

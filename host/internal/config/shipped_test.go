@@ -43,7 +43,7 @@ func readManual(t *testing.T) (path string, src []byte) {
 	dir := t.TempDir()
 	cert, key := certificate(t, "localhost")
 	for name, text := range map[string]string{
-		"service-account.json": keyFile(t), "tls.crt": cert, "tls.key": key, "jwks.json": publicKeys(t),
+		"service-account.json": keyFile(t), "tls.crt": cert, "tls.key": key, "admin.crt": cert, "admin.key": key, "admin-clients.pem": cert, "jwks.json": publicKeys(t),
 		"gateway-master.key": "master secret of the test", "dev-1.key": "secret of one device", "huawei.key": "key of the callback",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -3,10 +3,29 @@ package daemon
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/config"
 )
+
+// adminFiles are the files of the API's certificate.
+func adminFiles(a config.Admin) admin.TLS {
+	return admin.TLS{CertFile: a.CertFile, KeyFile: a.KeyFile, ClientCAFile: a.ClientCAFile}
+}
+
+// certificate is when the API's certificate ends, and what is wrong with it.
+func (h *host) certificate(now time.Time) (until time.Time, warnings []string) {
+	if h.api == nil { // it is opened last
+		return until, nil
+	}
+	return h.api.Certificate(now)
+}
+
+func (h *host) certificateWarnings() []string {
+	_, warnings := h.certificate(time.Now())
+	return warnings
+}
 
 // tokens are those that the API takes now.
 func (h *host) tokens() []admin.Token {

@@ -99,6 +99,7 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 		first.close()
 		return err
 	}
+	h.api = api
 	o.Log.Info("host is starting", "version", o.Version, "admin", api.Addr(), "plugins", cfg.PluginsDir, "data", cfg.DataDir)
 
 	// The edge brings work in. It ends first. Meanwhile the core still commits what

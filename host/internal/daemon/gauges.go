@@ -24,10 +24,11 @@ type gauges struct {
 
 // Names of labels. plugin is a file name in the plugins folder, or of a plugin that is gone
 // and has something pending. session is a name in config.hcl, or the sender id of a session
-// that is gone and has something pending.
+// that is gone and has something pending. listener is admin or gateway.
 var (
-	byPlugin  = []string{"plugin"}
-	bySession = []string{"session"}
+	byPlugin   = []string{"plugin"}
+	bySession  = []string{"session"}
+	byListener = []string{"listener", "session"}
 )
 
 func newGauges(h *host) *gauges {
@@ -186,8 +187,11 @@ func (g *gauges) sessions() {
 	window := g.desc("balhost_session_window", "Downstreams that may be unanswered at a time: on the connections to CCS that are ready, or at FCM.", bySession)
 	seats := g.desc("balhost_gateway_max_connections", "Connections that the gateway takes.", bySession)
 	listens := g.desc("balhost_gateway_listening", "1 while the gateway listens.", bySession)
-	until := g.desc("balhost_gateway_certificate_expires_timestamp_seconds", "When the gateway's certificate expires, in Unix time.", bySession)
-	g.read = append(g.read, func(l *look, _ time.Time, put func(*prometheus.Desc, float64, ...string)) {
+	until := g.desc("balhost_certificate_expires_timestamp_seconds", "When the certificate of a listener expires, in Unix time: of a session's gateway, or of the admin address, which has the session \"\".", byListener)
+	g.read = append(g.read, func(l *look, now time.Time, put func(*prometheus.Desc, float64, ...string)) {
+		if ends, _ := g.h.certificate(now); !ends.IsZero() {
+			put(until, float64(ends.Unix()), "admin", "")
+		}
 		for _, s := range l.sessions {
 			put(ready, whether(len(s.Unready) == 0 && l.sending[s.SenderID].HaltedUntil.IsZero()), s.Name)
 			if s.FCMv1 != nil || len(s.Connections) > 0 {
@@ -199,7 +203,7 @@ func (g *gauges) sessions() {
 			put(seats, float64(s.Gateway.MaxConnections), s.Name)
 			put(listens, whether(s.Gateway.Mute == ""), s.Name)
 			if !s.Gateway.CertUntil.IsZero() {
-				put(until, float64(s.Gateway.CertUntil.Unix()), s.Name)
+				put(until, float64(s.Gateway.CertUntil.Unix()), "gateway", s.Name)
 			}
 		}
 	})

@@ -52,6 +52,7 @@ type host struct {
 	pauses    pauses
 
 	eraseStage eraseStage
+	api        API // nil until it is opened, before anything runs
 
 	mu    sync.Mutex // guards what follows
 	cfg   config.Config
@@ -159,7 +160,7 @@ func (h *host) tell(l *look) admin.Status {
 	reasons := l.unready()
 	st := admin.Status{
 		Version: h.o.Version, PID: os.Getpid(), Started: h.started, UptimeSeconds: int64(time.Since(h.started).Seconds()),
-		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.pauseWarnings(l), h.logWarning(), h.refused.warning()),
+		Ready: len(reasons) == 0, Reasons: reasons, Warnings: slices.Concat(l.warnings(), h.pauseWarnings(l), h.logWarning(), h.refused.warning(), h.certificateWarnings()),
 		Plugins: l.pluginStatus(), Holding: l.dispatch.Holding, HoldingMore: l.dispatch.More, Recent: l.dispatch.Recent, Log: h.logStatus(),
 	}
 	for _, s := range l.sessions {

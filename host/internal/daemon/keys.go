@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"balhost/host/internal/config"
 	"balhost/host/internal/credential"
 	"balhost/host/internal/gateway"
 	"balhost/host/internal/regular"
@@ -100,19 +98,14 @@ func (k KeySet) String() string {
 	return fmt.Sprintf("%d keys of %s", k.Keys, k.Where)
 }
 
-// Certificate is what a gateway's certificate says: for which names, from when and until
+// Certificate is what a listener's certificate says: for which names, from when and until
 // when it is valid.
-func Certificate(g config.Gateway) (names []string, from, until time.Time, err error) {
-	cert, err := tls.LoadX509KeyPair(g.CertFile, g.KeyFile)
+func Certificate(certFile, keyFile string) (names []string, from, until time.Time, err error) {
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, from, until, err
 	}
 	leaf := cert.Leaf
-	if leaf == nil {
-		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			return nil, from, until, err
-		}
-	}
 	names = append(names, leaf.DNSNames...)
 	for _, ip := range leaf.IPAddresses {
 		names = append(names, ip.String())

@@ -67,6 +67,8 @@ type API interface {
 	Run(context.Context) error
 	// Record puts what was done without the API into the audit log.
 	Record(who, did string, err error)
+	// Certificate is when the API's certificate ends, and what is wrong with it; zero and nil without one.
+	Certificate(now time.Time) (until time.Time, warnings []string)
 }
 
 func (o Options) withDefaults() Options {
@@ -179,7 +181,7 @@ func (h *host) pluginsOptions() pluginhost.Options {
 func (h *host) apiOptions() admin.Options {
 	cfg, functions := h.config(), h.functions()
 	return admin.Options{
-		Listen: cfg.Admin.Listen, Tokens: h.tokens, AuditDir: cfg.DataDir, Functions: functions, Metrics: h.parts, Log: h.o.Log.Named("admin"),
+		Listen: cfg.Admin.Listen, TLS: adminFiles(cfg.Admin), Tokens: h.tokens, AuditDir: cfg.DataDir, Functions: functions, Metrics: h.parts, Log: h.o.Log.Named("admin"),
 		Pages: page.New(page.Options{Functions: functions, Device: h.o.Device}).Rows(),
 	}
 }

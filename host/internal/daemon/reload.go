@@ -253,6 +253,7 @@ func fixed(before, now config.Config) error {
 		{"plugins.max_entries", before.PluginEntries, now.PluginEntries},
 		{"ledger", before.Ledger, now.Ledger},
 		{"admin.listen", before.Admin.Listen, now.Admin.Listen},
+		{"admin.tls", adminFiles(before.Admin), adminFiles(now.Admin)},
 		{"log.format", before.Log.Format, now.Log.Format},
 	} {
 		if !reflect.DeepEqual(key.before, key.now) {

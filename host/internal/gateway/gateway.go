@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"balhost/host/internal/backoff"
+	"balhost/host/internal/certificate"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
 	"balhost/host/internal/said"
@@ -40,8 +41,8 @@ type Gateway struct {
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
-	cert     *certificate // nil: plain HTTP
-	mute     error        // why Run does not listen yet
+	cert     *certificate.Certificate // nil: plain HTTP
+	mute     error                    // why Run does not listen yet
 }
 
 // New makes a Gateway. It opens nothing.
@@ -90,13 +91,8 @@ func (g *Gateway) Open(ctx context.Context) error {
 	if g.listener != nil {
 		return nil
 	}
-	if g.o.CertFile != "" {
-		cert, err := openCertificate(g.o.CertFile, g.o.KeyFile, time.Now())
-		if err != nil {
-			return fmt.Errorf("gateway of session %q: %w", g.o.Name, err)
-		}
-		cert.loaded = g.loaded
-		g.cert, g.server.TLSConfig = cert, cert.tlsConfig()
+	if err := g.openCertificate(); err != nil {
+		return err
 	}
 	l, err := g.listen(ctx)
 	if err != nil {

@@ -249,6 +249,8 @@ func (noAPI) Addr() string { return "" }
 
 func (noAPI) Record(string, string, error) {}
 
+func (noAPI) Certificate(time.Time) (until time.Time, warnings []string) { return until, nil }
+
 func (a noAPI) Run(ctx context.Context) error {
 	<-ctx.Done()
 	close(a.hungUp)
