@@ -66,7 +66,7 @@ func (a api) send(w http.ResponseWriter, r *http.Request) {
 	id, err := a.Send(r.Context(), d)
 	m.name(err)
 	if err == nil {
-		a.did(r, "stored downstream %s", id)
+		a.did(r, "stored downstream %s", named(id))
 	}
 	a.answer(w, r, sent{MessageID: id}, err)
 }
@@ -92,7 +92,7 @@ func (a api) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := a.Cancel(r.Context(), o)
-	a.did(r, "canceled %s", several(did.Done, "downstream"))
+	a.didSome(r, did.Done, err, "canceled %s", several(did.Done, "downstream"))
 	a.answer(w, r, did, err)
 }
 
@@ -135,7 +135,7 @@ func (a api) order(w http.ResponseWriter, r *http.Request, verb string, do func(
 		return
 	}
 	n, gone, err := do(o.IDs)
-	a.did(r, "%s %s", verb, several(n, "dead letter"))
+	a.didSome(r, n, err, "%s %s", verb, several(n, "dead letter"))
 	a.answer(w, r, Ordered{Done: n, Gone: gone}, err)
 }
 
@@ -174,7 +174,7 @@ func (a api) reload(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	did, err := a.Reload(r.Context(), o)
-	a.did(r, "reloaded: %s", cmp.Or(strings.Join(did.Changed, ", "), "nothing has changed"))
+	a.didSome(r, len(did.Changed), err, "reloaded: %s", cmp.Or(strings.Join(did.Changed, ", "), "nothing has changed"))
 	did.Changed = notNull(did.Changed)
 	a.answer(w, r, did, err)
 }

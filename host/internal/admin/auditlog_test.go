@@ -2,12 +2,19 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"balhost/host/internal/admin/audit"
+	"balhost/host/internal/entry"
 )
 
 // The audit log has every change with who and what, and who was not allowed to make one;
@@ -84,5 +91,63 @@ func TestAuditLogNamesTheUser(t *testing.T) {
 	page, err := c.Audit(t.Context(), AuditQuery{Limit: 1, Path: "resume", Since: time.Now().Add(-time.Hour), Until: time.Now().Add(time.Hour)})
 	if err != nil || len(page.Entries) != 1 || !strings.Contains(page.Entries[0].Who, "uid ") || page.Entries[0].Status != http.StatusOK {
 		t.Errorf("%+v %v", page, err)
+	}
+}
+
+// What deletes for good is in the audit log before it is done, so also when the host is killed
+// meanwhile. What failed is not told as done, also of a page, which answers by leading back.
+func TestAuditLogHasBeginnings(t *testing.T) {
+	dir := t.TempDir()
+	log := func() string {
+		text, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
+	h := &host{}
+	f := h.functions()
+	during := ""
+	f.Erase = func(context.Context, EraseOrder) (entry.Erased, error) {
+		during = log()
+		return entry.Erased{}, Refusal{Err: errors.New("a handler has it")}
+	}
+	refused := func(w http.ResponseWriter, r *http.Request) {
+		NotDone(r, http.StatusUnprocessableEntity)
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	}
+	a := testAPI(h)
+	a.Functions, a.audit, a.site = f, audit.Open(dir, hclog.NewNullLogger()), []Page{{Pattern: "POST /order", Role: Operate, Handler: refused}}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.audit.Run(ctx) }()
+	handler := guard{a.door, (&Server{api: a}).handler()}
+	for _, order := range []struct{ path, body string }{{"/v1/erase", `{"device":"whole-token-of-a-device"}`}, {"/order", ""}, {"/v1/messages", `{"token":"t","data":{},"message_id":"x; erased a device"}`}} {
+		r := httptest.NewRequest("POST", order.path, strings.NewReader(order.body))
+		r.Host = "localhost"
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(during, `"phase":"begun"`) || !strings.Contains(during, "/v1/erase") || strings.Contains(log(), "whole-token") {
+		t.Errorf("while it is done the log has: %s", during)
+	}
+	page, _, err := a.audit.Read(audit.Query{Limit: 10})
+	if err != nil || len(page) != 3 {
+		t.Fatalf("%+v %v", page, err)
+	}
+	if e := page[0]; e.Status != 422 || e.Did != "" || e.Phase != audit.Ended || e.Order == "" {
+		t.Errorf("an erasure that failed: %+v", e)
+	}
+	if e := page[1]; e.Status != 422 || e.Path != "/order" {
+		t.Errorf("an order of a page that failed: %+v", e)
+	}
+	if e := page[2]; !strings.Contains(e.Did, `stored downstream "`) && !strings.Contains(e.Did, "stored downstream id-") {
+		t.Errorf("a name that reads like another order: %+v", e)
+	}
+	if named("x; erased a device") != `"x; erased a device"` || named("01J-a.b") != "01J-a.b" {
+		t.Error("names")
 	}
 }

@@ -72,7 +72,7 @@ func (a api) unbind(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := a.Unbind(r.Context(), o)
-	a.did(r, "took %s from their users", several(did.Done, "device"))
+	a.didSome(r, did.Done, err, "took %s from their users", several(did.Done, "device"))
 	a.answer(w, r, did, err)
 }
 

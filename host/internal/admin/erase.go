@@ -61,7 +61,8 @@ func (a api) erase(w http.ResponseWriter, r *http.Request) {
 	did, err := a.Erase(r.Context(), o)
 	did.Keys, did.Mentions, did.Held = notNull(did.Keys), notNull(did.Mentions), notNull(did.Held)
 	if !o.Plan {
-		a.did(r, "erased a device: %s and %s", several(did.Records(), "record"), several(len(did.Keys)+did.MoreKeys, "state key"))
+		keys := len(did.Keys) + did.MoreKeys
+		a.didSome(r, did.Records()+keys, err, "erased a device: %s and %s", several(did.Records(), "record"), several(keys, "state key"))
 	}
 	a.answer(w, r, did, err)
 }

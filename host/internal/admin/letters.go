@@ -53,9 +53,9 @@ func (a api) importDead(w http.ResponseWriter, r *http.Request) {
 	}
 	did, err := a.ImportDead(o)
 	if o.Check {
-		a.did(r, "checked %s for an import", several(len(o.Letters), "dead letter"))
+		a.didSome(r, 0, err, "checked %s for an import", several(len(o.Letters), "dead letter"))
 	} else {
-		a.did(r, "imported %s", several(did.Done, "dead letter"))
+		a.didSome(r, did.Done, err, "imported %s", several(did.Done, "dead letter"))
 	}
 	a.answer(w, r, did, err)
 }

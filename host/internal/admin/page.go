@@ -28,17 +28,25 @@ func (a api) page(p Page) route {
 		}
 	}
 	return page(p.Pattern, p.Role, p.Does, func(w http.ResponseWriter, r *http.Request) {
-		handler(w, r.WithContext(context.WithValue(r.Context(), auditKey{}, a.audit)))
+		handler(w, r.WithContext(context.WithValue(r.Context(), apiKey{}, a)))
 	}).anyQuery()
 }
 
-type auditKey struct{}
+type apiKey struct{}
 
 // AuditOf gives the handler of a page the newest entries of the audit log that fit.
 func AuditOf(r *http.Request, q AuditQuery) (AuditPage, error) {
-	log, _ := r.Context().Value(auditKey{}).(*audit.Log) // nil has no entries
-	entries, more, err := log.Read(audit.Query(q))
+	a, _ := r.Context().Value(apiKey{}).(api) // without one the log is nil, and has no entries
+	entries, more, err := a.audit.Read(audit.Query{Since: q.Since, Until: q.Until, Who: q.Who, Path: q.Path, Limit: q.Limit})
 	return AuditPage{Entries: entries, More: more}, err
+}
+
+// CookieName is the name of a page's cookie, which is this host's alone.
+func CookieName(r *http.Request, name string) string {
+	if a, ok := r.Context().Value(apiKey{}).(api); ok {
+		return a.door.cookieName(name)
+	}
+	return name
 }
 
 // Stream is an answer of server-sent events for a page. One goroutine uses it.
@@ -70,6 +78,13 @@ func LoggedIn(r *http.Request) bool { return callerOf(r).login != "" }
 // Did says for the audit log what the handler of a page did, in one sentence, without
 // payloads, tokens and whole device tokens.
 func Did(r *http.Request, format string, args ...any) { api{}.did(r, format, args...) }
+
+// NotDone says for the audit log that the order of a page failed, with the status that the API
+// would answer. The page itself leads back to where it came from.
+func NotDone(r *http.Request, status int) { notDone(r, status) }
+
+// Named is a name that somebody has chosen, for [Did].
+func Named(name string) string { return named(name) }
 
 // WriteWithin gives the handler of a page that much time to write its answer.
 func WriteWithin(w http.ResponseWriter) { writeWithin(w, requestLimit) }

@@ -73,7 +73,7 @@ func (a api) retryNow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	did, err := a.RetryNow(r.Context(), o)
-	a.did(r, "tried %s now", several(did.Done, "message"))
+	a.didSome(r, did.Done, err, "tried %s now", several(did.Done, "message"))
 	a.answer(w, r, did, err)
 }
 

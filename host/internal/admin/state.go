@@ -79,7 +79,7 @@ func (a api) deleteState(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n, err := a.DeleteState(r.Context(), r.PathValue("plugin"), o)
-	a.did(r, "deleted %s of the state of plugin %s", several(n, "key"), r.PathValue("plugin"))
+	a.didSome(r, n, err, "deleted %s of the state of plugin %s", several(n, "key"), r.PathValue("plugin"))
 	a.answer(w, r, done{Done: n}, err)
 }
 

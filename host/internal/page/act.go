@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"balhost/host/internal/admin"
 	"balhost/host/internal/plain"
 )
 
@@ -34,9 +35,14 @@ func (p *Pages) act(do action) http.HandlerFunc {
 			p.fail(w, r, wrong("the form can't be read: "+err.Error()))
 			return
 		}
-		did, err := do(r)
+		var did told
+		err := unpack(r.PostForm)
+		if err == nil {
+			did, err = do(r)
+		}
 		if err != nil {
 			did.Text, did.Bad = err.Error(), true
+			admin.NotDone(r, codeOf(r, err))
 		}
 		p.status.forget()
 		p.letters.forget()
@@ -56,18 +62,19 @@ func putTold(w http.ResponseWriter, r *http.Request, t told) {
 		return // a text is JSON
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: toldName, Value: base64.RawURLEncoding.EncodeToString(text), Path: "/", MaxAge: toldTaken,
+		Name: admin.CookieName(r, toldName), Value: base64.RawURLEncoding.EncodeToString(text), Path: "/", MaxAge: toldTaken,
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
 }
 
 // takeTold is what the last order led to, once.
 func takeTold(w http.ResponseWriter, r *http.Request) (t told) {
-	cookie, err := r.Cookie(toldName)
+	name := admin.CookieName(r, toldName)
+	cookie, err := r.Cookie(name)
 	if err != nil {
 		return t
 	}
-	http.SetCookie(w, &http.Cookie{Name: toldName, Path: "/", MaxAge: -1, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(w, &http.Cookie{Name: name, Path: "/", MaxAge: -1, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
 	if text, err := base64.RawURLEncoding.DecodeString(cookie.Value); err == nil {
 		_ = json.Unmarshal(text, &t) // another one's cookie shows nothing
 	}

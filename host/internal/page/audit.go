@@ -25,12 +25,14 @@ func (p *Pages) audit(w http.ResponseWriter, r *http.Request) {
 	p.show(w, "audit", v)
 }
 
-// ofStatus is the mark of an HTTP answer.
-func ofStatus(status int) mark {
+// ofEntry is the mark of what came of an order.
+func ofEntry(e admin.Audited) mark {
 	switch {
-	case status == 0 || status < 400:
+	case e.Phase != "":
+		return mark{"warn", string(e.Phase)}
+	case e.Status < 400:
 		return mark{"good", "done"}
-	case status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusTooManyRequests:
+	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusTooManyRequests:
 		return mark{"bad", "not allowed"}
 	}
 	return mark{"warn", "not done"}

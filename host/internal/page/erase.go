@@ -2,7 +2,6 @@ package page
 
 import (
 	"net/http"
-	"strings"
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
@@ -31,7 +30,10 @@ func (p *Pages) erase(w http.ResponseWriter, r *http.Request) {
 	page, code := erasePage{}, http.StatusOK
 	err := r.ParseForm()
 	if err == nil {
-		text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
+		err = unpack(r.PostForm)
+	}
+	if err == nil {
+		text := entered(r.PostForm)
 		page.Order = admin.EraseOrder{Device: text("device"), FID: text("fid"), Session: text("session"), Values: text("values") != "", Plan: text("do") == ""}
 		err = page.Order.Check()
 	}
@@ -41,8 +43,9 @@ func (p *Pages) erase(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		page.Wrong, code = err.Error(), http.StatusUnprocessableEntity
-	} else if page.Done {
-		admin.Did(r, "erased a device: %s", several(page.Found.Records(), "record"))
+	}
+	if records := page.Found.Records(); page.Done || records > 0 && !page.Order.Plan { // it may have failed when a part was done
+		admin.Did(r, "erased a device: %s", several(records, "record"))
 		p.status.forget()
 	}
 	v := p.view(r, "Erase a device", "erase")

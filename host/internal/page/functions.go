@@ -29,6 +29,7 @@ func functions(f files) template.FuncMap {
 		"rate":       rateText,
 		"ms":         milliseconds,
 		"brief":      plain.Brief,
+		"carry":      carry,
 		"stamp":      say.Stamp,
 		"zone":       say.Zone,
 		"wall":       say.Clock,
@@ -56,7 +57,7 @@ func functions(f files) template.FuncMap {
 		"pair":       func(a, b any) pair { return pair{a, b} },
 		"between":    func(from, to time.Time) string { return say.Short(to.Sub(from)) },
 		"seconds":    func(n float64) string { return say.Short(time.Duration(n * float64(time.Second))) },
-		"ofStatus":   ofStatus,
+		"ofEntry":    ofEntry,
 		"troublesOf": sessionNotes,
 		"factsOf":    say.SessionFacts,
 	}

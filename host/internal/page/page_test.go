@@ -232,8 +232,12 @@ func ofKind(i int, now time.Time) status.Session {
 // serve is the pages of a host behind the real server's guard of roles.
 func serve(t *testing.T, h *host, device string) http.Handler {
 	t.Helper()
+	return muxOf(New(Options{Functions: h.functions(), Device: device}))
+}
+
+func muxOf(p *Pages) http.Handler {
 	mux := http.NewServeMux()
-	for _, row := range New(Options{Functions: h.functions(), Device: device}).Rows() {
+	for _, row := range p.Rows() {
 		if row.Stream == nil {
 			mux.Handle(row.Pattern, row.Handler)
 		}
@@ -360,7 +364,7 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 		{"/retries/now", url.Values{"id": {"01K0"}, "back": {"https://evil.example/"}}, "retry {IDs:[01K0] Plugin: All:false}", "1 event tried now", "/"},
 		{"/retries/now", url.Values{"id": {"01K0"}, "back": {"//evil.example/"}}, "retry {IDs:[01K0] Plugin: All:false}", "1 event tried now", "/"},
 		{"/send", url.Values{"kind": {"token"}, "to": {"phone"}, "data": {`{"k":"v"}`}, "time_to_live": {"15m"}}, "send phone", "stored as m1", "/send"},
-		{"/cancel", url.Values{"id": {"m1 m2"}, "back": {"/send"}}, "cancel [m1 m2]", "2 downstreams canceled", "/send"},
+		{"/cancel", url.Values{"ids": {"m1 m2"}, "back": {"/send"}}, "cancel [m1 m2]", "2 downstreams canceled", "/send"},
 		{"/state/chat/delete", url.Values{"key": {"k"}}, `delete state of chat "k"`, "1 key deleted", "/"},
 		{"/bindings/delete", url.Values{"from": {"d"}}, "unbind [d]", "1 device taken", "/"},
 	} {

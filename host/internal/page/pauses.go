@@ -2,7 +2,6 @@ package page
 
 import (
 	"net/http"
-	"strings"
 
 	"balhost/host/internal/admin"
 )
@@ -44,7 +43,7 @@ func (p *Pages) resumeBy(r *http.Request) (told, error) {
 
 // pauseOrder is what a form names.
 func pauseOrder(r *http.Request) (o admin.PauseOrder, err error) {
-	text := func(name string) string { return strings.TrimSpace(r.PostForm.Get(name)) }
+	text := entered(r.PostForm)
 	o = admin.PauseOrder{Plugin: text("plugin"), Device: text("device"), Lane: text("lane"), Session: text("session"), Intake: text("part") == "intake", Delivery: text("part") == "delivery"}
 	if err := o.Check(); err != nil {
 		return o, wrong(err.Error())

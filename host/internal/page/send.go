@@ -54,7 +54,7 @@ func (p *Pages) stored(r *http.Request) (id string, err error) {
 	if id, err = p.Send(r.Context(), checked); err != nil {
 		return "", err
 	}
-	admin.Did(r, "stored downstream %s", id)
+	admin.Did(r, "stored downstream %s", admin.Named(id))
 	return id, nil
 }
 
@@ -96,7 +96,7 @@ func typedMessage(typed func(string) string) (m admin.Message, err error) {
 
 // cancel cancels downstreams that have not gone out.
 func (p *Pages) cancel(r *http.Request) (told, error) {
-	ids := strings.Fields(strings.Join(r.PostForm["id"], " "))
+	ids := append(strings.Fields(r.PostForm.Get("ids")), r.PostForm["id"]...)
 	if len(ids) == 0 {
 		return told{}, wrong("name the message that is to be canceled, by its id")
 	}
@@ -104,9 +104,9 @@ func (p *Pages) cancel(r *http.Request) (told, error) {
 	if err != nil {
 		return told{}, err
 	}
-	admin.Did(r, "canceled %s", several(did.Done, "downstream"))
 	if did.Done == 0 {
 		return told{}, wrong("nothing was canceled: it has gone out, has ended, or was never stored: " + strings.Join(did.Gone, ", "))
 	}
+	admin.Did(r, "canceled %s", several(did.Done, "downstream"))
 	return told{Text: several(did.Done, "downstream") + " canceled" + missing(did.Gone)}, nil
 }

@@ -129,20 +129,24 @@ func (p *Pages) answer(w http.ResponseWriter, code int, name string, v view) {
 
 // fail shows why there is no such page, or why it can't be shown now.
 func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
-	code := http.StatusInternalServerError
-	switch {
-	case errors.Is(err, entry.ErrUnknown):
-		code = http.StatusNotFound
-	case errors.As(err, new(wrong)):
-		code = http.StatusBadRequest
-	case errors.As(err, new(admin.Refusal)), errors.Is(err, entry.ErrUnusable):
-		code = http.StatusUnprocessableEntity
-	case errors.Is(err, entry.ErrClosed), r.Context().Err() != nil:
-		code = http.StatusServiceUnavailable
-	}
 	v := p.view(r, "Not shown", "")
 	v.Page = err.Error()
-	p.answer(w, code, "failed", v)
+	p.answer(w, codeOf(r, err), "failed", v)
+}
+
+// codeOf is the status of an answer to r that failed.
+func codeOf(r *http.Request, err error) int {
+	switch {
+	case errors.Is(err, entry.ErrUnknown):
+		return http.StatusNotFound
+	case errors.As(err, new(wrong)):
+		return http.StatusBadRequest
+	case errors.As(err, new(admin.Refusal)), errors.Is(err, entry.ErrUnusable):
+		return http.StatusUnprocessableEntity
+	case errors.Is(err, entry.ErrClosed), r.Context().Err() != nil:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
 }
 
 // wrong is a question or an order that the reader can mend.

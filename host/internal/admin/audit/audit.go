@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,6 +24,7 @@ const (
 	addTime   = 2 * time.Second // that a caller waits for the disk
 	queue     = 256             // entries that wait for the disk
 	together  = time.Minute     // equal entries within this time become one
+	maxOwn    = 200             // entries of one caller within this time; of more, equal ones become one
 	maxGroups = 500             // of equal entries
 )
 
@@ -38,10 +40,22 @@ type Entry struct {
 	Did     string    `json:"did,omitempty"`    // in one sentence
 	Took    float64   `json:"took_ms,omitempty"`
 	Times   int       `json:"times,omitempty"` // how often this happened until At, beside the first one, which has its own entry
+	Order   string    `json:"order,omitempty"` // of an order that has two entries: one when it begins and one of its end
+	Phase   Phase     `json:"phase,omitempty"`
 	// Often is for what may happen often: within a minute, only the first of its kind
 	// is an entry, and all others become one.
 	Often bool `json:"-"`
 }
+
+// Phase says of an entry that it is not of an end.
+type Phase string
+
+// The phases. What has begun, and has an end in the log, is not read from it.
+const (
+	Ended  Phase = ""
+	Begun  Phase = "begun"
+	CutOff Phase = "cut off" // the host ended before the order did
+)
 
 // group is what makes entries equal.
 type group struct {
@@ -63,7 +77,14 @@ type Log struct {
 	file   *os.File
 	size   int64
 	groups map[group]*gathered
-	lost   int // entries that the disk did not take
+	lost   int                   // entries that the disk did not take
+	spent  map[string]*allowance // by who
+}
+
+// allowance is how many entries of one's own somebody has had in a minute.
+type allowance struct {
+	since time.Time
+	n     int
 }
 
 // item is an entry on its way to the disk.
@@ -81,7 +102,7 @@ type gathered struct {
 
 // Open makes a log in a folder that exists. The first entry makes the file.
 func Open(dir string, log hclog.Logger) *Log {
-	return &Log{dir: dir, log: log, in: make(chan item, queue), groups: map[group]*gathered{}}
+	return &Log{dir: dir, log: log, in: make(chan item, queue), groups: map[group]*gathered{}, spent: map[string]*allowance{}}
 }
 
 // Add keeps an entry, and logs it. It returns when the entry is on disk, or after two
@@ -114,15 +135,34 @@ func (l *Log) say(e Entry, missing string) {
 	if e.Times > 0 {
 		facts = append(facts, "times", e.Times)
 	}
-	if missing != "" {
+	switch {
+	case missing != "":
 		l.log.Error("audit: this could not be written to the audit log", append(facts, "err", missing)...)
-		return
+	case e.Phase == CutOff:
+		l.log.Warn("audit: an order was cut off, because the host ended", facts...)
+	default:
+		l.log.Info("audit", facts...)
 	}
-	l.log.Info("audit", facts...)
 }
 
-// Run writes entries until ctx ends, and then those that wait.
+// cutOff writes the end of orders whose host has ended before them.
+func (l *Log) cutOff(now time.Time) {
+	open, _, err := l.Read(Query{open: true, Limit: maxGroups})
+	if err != nil {
+		l.log.Error("audit: orders that were cut off can't be found", "err", err)
+		return
+	}
+	for _, e := range open {
+		e.Did = fmt.Sprintf("cut off, because the host ended: it began at %s; look at what is done, and order it again", e.At.UTC().Format(time.DateTime))
+		e.At, e.Phase = now, CutOff
+		l.keep(e)
+	}
+}
+
+// Run writes entries until ctx ends, and then those that wait. First it writes of each order
+// that an earlier host began, and did not end, that it was cut off.
 func (l *Log) Run(ctx context.Context) error {
+	l.cutOff(time.Now())
 	tick := time.NewTicker(together / 4)
 	defer tick.Stop()
 	for {
@@ -147,7 +187,7 @@ func (l *Log) Run(ctx context.Context) error {
 // take writes an entry, or adds it to its equals.
 func (l *Log) take(it item) {
 	defer close(it.done)
-	if !it.Often {
+	if !it.Often && (it.Order != "" || l.allows(it.Who, it.At)) {
 		l.keep(it.Entry)
 		return
 	}
@@ -165,8 +205,21 @@ func (l *Log) take(it item) {
 	g.last, g.more = it.Entry, g.more+1
 }
 
+// allows reports whether the caller may have one more entry of its own. Nobody pushes the
+// entries of others out of the files by orders that change nothing.
+func (l *Log) allows(who string, now time.Time) bool {
+	a := l.spent[who]
+	if a == nil || now.Sub(a.since) >= together {
+		a = &allowance{since: now}
+		l.spent[who] = a
+	}
+	a.n++
+	return a.n <= maxOwn
+}
+
 // settle writes what was gathered since before then.
 func (l *Log) settle(then time.Time) {
+	maps.DeleteFunc(l.spent, func(_ string, a *allowance) bool { return a.since.Before(then) })
 	for key, g := range l.groups {
 		if g.since.After(then) {
 			continue

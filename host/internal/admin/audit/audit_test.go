@@ -192,3 +192,67 @@ func TestFullDiskStopsNobody(t *testing.T) {
 		}
 	})
 }
+
+// An order that has two entries is read as one: of its end, or of its beginning while it goes
+// on. When the host ends before it, the next one writes that, once.
+func TestOrdersThatAreCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		order := func(id string, phase Phase) Entry {
+			return Entry{At: time.Now(), Who: "token boss", Path: "/v1/erase", Order: id, Phase: phase, Did: string(phase) + "!"}
+		}
+		run(t, dir, func(l *Log) {
+			l.Add(order("A", Begun))
+			l.Add(order("B", Begun))
+			if got := read(t, l, Query{}); len(got) != 2 || got[1].Phase != Begun {
+				t.Errorf("while they go on: %+v", got)
+			}
+			l.Add(order("A", Ended))
+			if got := read(t, l, Query{}); len(got) != 2 || got[0].Order != "B" || got[1].Phase != Ended {
+				t.Errorf("when one has ended: %+v", got)
+			}
+		}) // as with kill -9: nothing more is written of B
+		for range 2 {
+			time.Sleep(time.Hour)
+			said := run(t, dir, func(l *Log) {
+				synctest.Wait()
+				got := read(t, l, Query{})
+				if len(got) != 2 || got[1].Order != "B" || got[1].Phase != CutOff || got[1].Who != "token boss" || !strings.Contains(got[1].Did, "order it again") {
+					t.Errorf("after a start: %+v", got)
+				}
+				if got := read(t, l, Query{open: true}); len(got) != 0 {
+					t.Errorf("still open: %+v", got)
+				}
+			})
+			if first := len(read(t, Open(dir, nil), Query{})) == 2; !first || strings.Contains(said, "cut off") != (time.Since(read(t, Open(dir, nil), Query{})[1].At) < time.Hour) {
+				t.Errorf("it was said when it was found, and only then: %s", said)
+			}
+		}
+	})
+}
+
+// Who acts without end has one entry for what is the same: the entries of others stay in the files.
+func TestNobodyDrownsOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		run(t, dir, func(l *Log) {
+			l.Add(Entry{At: time.Now(), Who: "token boss", Path: "/v1/reload"})
+			for range 20 * maxOwn {
+				l.Add(Entry{At: time.Now(), Who: "token eve", Path: "/v1/plugins/a/pause", Status: 200})
+			}
+			l.Add(Entry{At: time.Now(), Who: "token boss", Path: "/v1/verify"})
+			if got := read(t, l, Query{Who: "eve"}); len(got) != maxOwn+1 {
+				t.Errorf("%d entries of one who acts without end", len(got))
+			}
+			if got := read(t, l, Query{Who: "boss"}); len(got) != 2 {
+				t.Errorf("%d entries of the other", len(got))
+			}
+			time.Sleep(2 * together)
+			synctest.Wait()
+			got := read(t, l, Query{Who: "eve"})
+			if last := got[len(got)-1]; last.Times != 19*maxOwn-1 || len(l.spent) != 0 {
+				t.Errorf("%+v, %d are remembered", last, len(l.spent))
+			}
+		})
+	})
+}

@@ -17,10 +17,12 @@ type Query struct {
 	Since, Until time.Time // zero: no bound
 	Who, Path    string    // a part of these; "": any
 	Limit        int       // the newest ones
+
+	open bool // only orders that have begun and have no end
 }
 
 func (q Query) fits(e Entry) bool {
-	return (q.Since.IsZero() || !e.At.Before(q.Since)) && (q.Until.IsZero() || e.At.Before(q.Until)) &&
+	return (!q.open || e.Phase == Begun) && (q.Since.IsZero() || !e.At.Before(q.Since)) && (q.Until.IsZero() || e.At.Before(q.Until)) &&
 		strings.Contains(e.Who, q.Who) && strings.Contains(e.Path, q.Path)
 }
 
@@ -31,6 +33,7 @@ func (l *Log) Read(q Query) (entries []Entry, more bool, err error) {
 	}
 	l.files.RLock()
 	defer l.files.RUnlock()
+	ended := map[string]bool{} // orders
 	for number := 0; number <= oldFiles && !more; number++ {
 		text, err := regular.Read(l.path(number), 2*maxFile)
 		if os.IsNotExist(err) {
@@ -41,7 +44,14 @@ func (l *Log) Read(q Query) (entries []Entry, more bool, err error) {
 		lines := bytes.Split(text, []byte("\n"))
 		for _, line := range slices.Backward(lines) {
 			var e Entry
-			if len(line) == 0 || json.Unmarshal(line, &e) != nil || !q.fits(e) { // a crash may have cut a line off
+			if len(line) == 0 || q.open && !bytes.Contains(line, []byte(`"order":"`)) || json.Unmarshal(line, &e) != nil { // a crash may have cut a line off
+				continue
+			}
+			begun := e.Phase == Begun && !ended[e.Order]
+			if e.Order != "" {
+				ended[e.Order] = true
+			}
+			if e.Phase == Begun && !begun || !q.fits(e) {
 				continue
 			}
 			if more = len(entries) == q.Limit; more {
