@@ -212,7 +212,9 @@ func (i *importing) run(ctx context.Context) error {
 		}
 		i.part, i.at, i.size = append(i.part, letter), append(i.at, number), i.size+len(line)
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("line %d is longer than %d MiB, and no letter is: is this a file of balhost dead export, one letter a line?", number+1, maxLine>>20)
+	} else if err != nil {
 		return fmt.Errorf("read line %d: %w", number+1, err)
 	}
 	return i.send(ctx)

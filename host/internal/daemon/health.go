@@ -35,7 +35,8 @@ type look struct {
 	stalled  time.Duration // how long a commit has waited for the disk; 0: the disk answers
 	free     ledger.Space
 	freeErr  error
-	silent   []error // parts that did not answer; their fields are empty
+	keyFiles map[string]string // by sender id: " in PATH" of a session whose key is in a file
+	silent   []error           // parts that did not answer; their fields are empty
 }
 
 // errSilent is the answer of a part that does not answer.
@@ -43,8 +44,8 @@ var errSilent = errors.New("it does not answer")
 
 // look asks all parts at the same time, each for at most limit.
 func (h *host) look(limit time.Duration) *look {
-	l := look{freeErr: errSilent} // unless the disk answers
-	var mu sync.Mutex             // guards silent; each question writes fields of its own
+	l := look{freeErr: errSilent, keyFiles: keyFiles(h.config())} // freeErr: unless the disk answers
+	var mu sync.Mutex                                             // guards silent; each question writes fields of its own
 	var asking sync.WaitGroup
 	put := func(p *part, question func() func()) {
 		asking.Go(func() {
@@ -102,6 +103,16 @@ func (h *host) look(limit time.Duration) *look {
 	return &l
 }
 
+func keyFiles(c config.Config) map[string]string {
+	files := map[string]string{}
+	for _, s := range c.Sessions {
+		if s.FCMv1 != nil && s.FCMv1.CredentialsFile != "" {
+			files[s.SenderID] = " in " + s.FCMv1.CredentialsFile
+		}
+	}
+	return files
+}
+
 // live is an error when a part is stuck, because then only a restart helps. A restart
 // does not help a disk that doesn't answer.
 func (h *host) live() error {
@@ -115,7 +126,7 @@ func (h *host) live() error {
 
 func (h *host) ready() (reasons, warnings []string) {
 	l := h.look(answerTime)
-	return l.unready(), slices.Concat(l.warnings(), h.pauseWarnings(l), l.misspelt(h.config()), h.logWarning(), h.refused.warning())
+	return l.unready(), slices.Concat(l.warnings(), h.pauseWarnings(l), l.misspelt(h.config()), h.logWarning(), h.refused.warning(), h.certificateWarnings())
 }
 
 // unready lists why /readyz answers 503; an empty list is 200.
@@ -127,7 +138,7 @@ func (l *look) unready() []string {
 	for _, st := range l.sessions {
 		reasons = append(reasons, st.Unready...)
 		if until := l.sending[st.SenderID].HaltedUntil; !until.IsZero() {
-			reasons = append(reasons, fmt.Sprintf("session %q: %s refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key and its project", st.Name, status.Server(st.Transport), told.Clock(today(time.Now(), until))))
+			reasons = append(reasons, fmt.Sprintf("session %q: %s refuses its account, so downstreams wait until %s, and then one is sent as a test; check its key%s and its project", st.Name, status.Server(st.Transport), told.Clock(today(time.Now(), until)), l.keyFiles[st.SenderID]))
 		}
 	}
 	if l.full {

@@ -64,10 +64,10 @@ func (s *Session) Status() Status {
 		st.RestingUntil = rest
 	}
 	if tokenErr != nil && until.After(now) {
-		st.Warnings = append(st.Warnings, "the next access token can't be fetched: "+text(tokenErr.Error()))
+		st.Warnings = append(st.Warnings, "the next access token can't be fetched: "+text(tokenErr.Error())+s.keyPlace())
 	}
 	if st.AccountRefused = s.account.wrong != ""; st.AccountRefused {
-		st.Unready = append(st.Unready, "FCM does not serve this account: "+s.account.wrong)
+		st.Unready = append(st.Unready, "FCM does not serve this account: "+s.account.wrong+s.keyPlace())
 	}
 	if s.health.careful {
 		st.Unready = append(st.Unready, "requests don't get through: "+s.health.why)
@@ -75,7 +75,11 @@ func (s *Session) Status() Status {
 	switch {
 	case !until.After(now):
 		st.State = NoToken
-		st.Unready = append(st.Unready, "there is no access token: "+orElse(tokenErr, "it is being fetched"))
+		why := "it is being fetched"
+		if tokenErr != nil {
+			why = tokenErr.Error() + s.keyPlace()
+		}
+		st.Unready = append(st.Unready, "there is no access token: "+why)
 	case st.AccountRefused:
 		st.State = Refused
 	case s.health.careful:
@@ -87,14 +91,15 @@ func (s *Session) Status() Status {
 		st.State = Ready
 	}
 	if s.account.file != "" {
-		st.Warnings = append(st.Warnings, fmt.Sprintf("the key file has changed and can't be used, so the old key stays: %s", s.account.file))
+		st.Warnings = append(st.Warnings, fmt.Sprintf("the key file %s has changed and can't be used, so the old key stays: %s", s.o.CredentialsFile, s.account.file))
 	}
 	return st
 }
 
-func orElse(err error, text string) string {
-	if err == nil {
-		return text
+// keyPlace says which file a person would change; "" if none.
+func (s *Session) keyPlace() string {
+	if s.o.CredentialsFile == "" {
+		return ""
 	}
-	return err.Error()
+	return " (the key file is " + s.o.CredentialsFile + ")"
 }
