@@ -86,13 +86,19 @@ func value(families map[string]*dto.MetricFamily, name string, labels ...string)
 // until waits for a series to have at least this value, and gives that scrape to the story.
 func (w *watched) until(least float64, name string, labels ...string) {
 	w.Helper()
+	w.becomes(func(v float64) bool { return v >= least }, name, labels...)
+}
+
+// becomes waits for a series to have such a value, and gives that scrape to the story.
+func (w *watched) becomes(right func(float64) bool, name string, labels ...string) {
+	w.Helper()
 	var last map[string]*dto.MetricFamily
 	if !eventually(func() bool {
 		last = w.scrape()
 		v, has := value(last, name, labels...)
-		return has && v >= least
+		return has && right(v)
 	}) {
-		w.Fatalf("%s of %q does not come to %v: %v\n%s", name, labels, least, last[name], w.host.tail())
+		w.Fatalf("%s of %q does not become right: %v\n%s", name, labels, last[name], w.host.tail())
 	}
 	var all []*dto.MetricFamily
 	for _, f := range last {
@@ -213,15 +219,14 @@ func TestMeter(t *testing.T) {
 	}
 	w.story.Fires("BalhostPluginRestarts")
 
-	if !eventually(func() bool {
-		if pid := w.pid(); pid != 0 {
+	w.becomes(func(down float64) bool { // while it waits to be started again
+		if pid := w.pid(); pid != 0 && down == 0 {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		down, _ := value(w.scrape(), "balhost_plugin_down", "meter")
 		return down == 1
-	}) {
-		t.Error("a plugin that waits to be started again is not down")
-	}
+	}, "balhost_plugin_down", "meter")
+	w.story.Hold(2 * time.Minute)
+	w.story.Fires("BalhostPluginDown")
 
 	// Its new content can't run.
 	write(t, file+".next", "#!/bin/sh\nexit 3\n", 0o700)
