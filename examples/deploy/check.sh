@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # check.sh BALHOST: are the unit, the package and the image right? It installs, upgrades,
-# removes and purges the package in a root of its own, an overlay that is thrown away, and
-# runs the host as process 1 on a read-only root. It needs Linux, root, systemd-analyze,
-# dpkg and curl. hadolint looks at the Dockerfile if it is there.
+# removes and purges the package in a root of its own, an overlay that is thrown away. In
+# another one it does what the Dockerfile says, and runs that as Kubernetes would. It needs
+# Linux, root, systemd-analyze, dpkg and curl, and beside BALHOST the folder examples.
+# hadolint looks at the Dockerfile if it is there.
 set -euo pipefail
 
 balhost=$(realpath "$1")
@@ -34,5 +35,8 @@ say "the package"
 export BALHOST_WORK=$work BALHOST_HERE=$here
 # Own mounts, processes and loopback: nothing of it is seen outside, and nothing is left.
 unshare --mount --pid --net --fork --kill-child --mount-proc bash -euo pipefail "$here/deb/check.sh"
+
+say "the image, as kubernetes.yaml runs it"
+BALHOST_PROGRAM=$balhost unshare --mount --pid --net --fork --kill-child --mount-proc bash -euo pipefail "$here/image.sh"
 
 say "all is right"
