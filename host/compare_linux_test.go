@@ -206,20 +206,33 @@ func bareWrites(ctx context.Context, b *testing.B, dir string) bare {
 func buildBase(ctx context.Context, b *testing.B, commit string) string {
 	b.Helper()
 	source := b.TempDir()
-	archive := exec.CommandContext(ctx, "git", "archive", "--format=tar", commit)
+	if err := filesOf(ctx, commit, source); err != nil {
+		b.Fatal(err)
+	}
+	return buildIn(ctx, b, filepath.Join(source, "host"))
+}
+
+// filesOf writes the files of a commit below dir.
+func filesOf(ctx context.Context, commit, dir string) error {
+	archive := gitCommand(ctx, "archive", "--format=tar", commit)
 	archive.Dir, archive.Stderr = "..", os.Stderr // the whole tree, not this folder's part
 	files, err := archive.StdoutPipe()
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
 	if err := archive.Start(); err != nil {
-		b.Fatal(err)
+		return err
 	}
-	err = unpack(files, source)
+	err = unpack(files, dir)
 	if err := errors.Join(archive.Wait(), err); err != nil {
-		b.Fatalf("the files of %s: %v", commit, err)
+		return fmt.Errorf("the files of %s: %w", commit, err)
 	}
-	return buildIn(ctx, b, filepath.Join(source, "host"))
+	return nil
+}
+
+// gitCommand is git, which also reads a clone that another user owns.
+func gitCommand(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, "git", append([]string{"-c", "safe.directory=*"}, args...)...)
 }
 
 // unpack writes an archive's files below dir.

@@ -351,6 +351,7 @@ var wallClock = map[string]string{
 	"host/internal/hms/hms.go":                    "the time in a signature of Huawei",
 	"host/internal/devloop/source.go":             "a file's time, which is only compared for equality",
 	"examples/tcpbridge/main.go":                  "the time in a receipt, as GIMMM wrote it",
+	"host/testdata/keeper/main.go":                "a name",
 	"host/testdata/laps/main.go":                  "a book of the tests",
 	"host/testdata/scribe/main.go":                "a name",
 	"sdk/message/check.go":                        "whole milliseconds of NotBefore",
