@@ -4,6 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10000x
 SEEDS    ?= 10000
 CUTS     ?= 2000
+SIZING_SECONDS ?= 20
 FROM     ?= 1
 LDFLAGS  := -X main.release=$(VERSION)
 
@@ -104,6 +105,10 @@ cross: ## compile for the other platforms: linux/arm64, darwin/arm64
 .PHONY: bench
 bench: build ## messages/s, latency, CPU and memory, beside the disk's and the simulator's own limits
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./host
+
+.PHONY: sizing
+sizing: ## what loads from 20 to 30,000 upstreams/s need: the table of examples/deploy, in Markdown; SIZING_SECONDS=20 a load, some eight minutes
+	SIZING_SECONDS=$(SIZING_SECONDS) $(GO) test -run '^$$' -bench '^BenchmarkSizing$$' -benchtime 1x -timeout 60m ./host
 
 # The test's program itself, not "go test": that would leave it behind at a SIGTERM.
 .PHONY: bench-compare
