@@ -1,11 +1,14 @@
 package ledger
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"balhost/host/internal/entry"
 )
@@ -40,6 +43,7 @@ func kill(t *testing.T, l *Ledger, n int) (wanted int) {
 func TestDeadLettersAreReadInParts(t *testing.T) {
 	const letters = 200_000
 	l := open(t, t.TempDir(), func(o *Options) { o.Light = true })
+	l.limits.time = time.Hour // only what is counted ends a part
 	rare := kill(t, l, letters)
 	tokB := entry.DeviceHash("main", "tokB")
 	filter := entry.DeadFilter{Device: "tokB"}
@@ -117,7 +121,7 @@ func tracesOf(found entry.Found, err error) (ids []string, next string, _ error)
 // P10: of an owner with very much state not all is counted, and its list has pages.
 func TestStateOwnersAreReadInParts(t *testing.T) {
 	l := open(t, t.TempDir())
-	l.limits.keys = 10
+	l.limits.keys, l.limits.time = 10, time.Hour
 	keys := func(n int) (all []string) {
 		for i := range n {
 			all = append(all, fmt.Sprint("key-", i))
@@ -155,5 +159,22 @@ func TestStateOwnersAreReadInParts(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"a", "b", "c"}) {
 		t.Errorf("by parts: %v", names)
+	}
+}
+
+// P10: however many ask for it, one examination runs at a time.
+func TestExaminationsWaitForEachOther(t *testing.T) {
+	l := open(t, t.TempDir())
+	l.examining <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Examine(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("beside another one: %v", err)
+	}
+	<-l.examining
+	for range 2 {
+		if e, err := l.Examine(t.Context()); err != nil || len(e.Problems) > 0 {
+			t.Errorf("%+v, %v", e, err)
+		}
 	}
 }

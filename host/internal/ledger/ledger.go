@@ -104,9 +104,11 @@ type Ledger struct {
 
 	replayed atomic.Bool // whether the journal has been applied
 	closing  atomic.Bool
-	backing  sync.Mutex    // held while a backup is taken
-	erasing  sync.Mutex    // held by Erase
-	stopping chan struct{} // closed when the ledger closes
+	backing  sync.Mutex // held while a backup is taken
+	erasing  sync.Mutex // held by Erase
+	// examining has room for the one that examines the ledger.
+	examining chan struct{}
+	stopping  chan struct{} // closed when the ledger closes
 
 	// append makes a commit durable: Log.Append, or a test's replacement.
 	append func(commit uint64, frame []byte) error
@@ -164,7 +166,7 @@ func Open(ctx context.Context, o Options) (_ *Ledger, err error) {
 		o: o.withDefaults(), box: newMailbox(), stopping: make(chan struct{}), full: newRoom(), owners: map[string]string{},
 		cache:  newPageCache(cachedBytes),
 		events: index{kind: kindEvent, limit: hotEvents}, sent: index{kind: kindDownstream, limit: hotSent},
-		limits: usualLimits,
+		limits: usualLimits, examining: make(chan struct{}, 1),
 		leases: leases{by: map[uint64]uint64{}}, claims: claims{by: map[uint64]claim{}},
 	}
 	l.clock = newClock(l.o)

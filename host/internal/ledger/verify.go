@@ -41,9 +41,16 @@ func (l *Ledger) Verify(ctx context.Context) error {
 // Examine reads the journal and every record of one moment. It compares them with each
 // other and with the ledger's own counters, because badger can lose keys without an error
 // (notes/badger.md D1). Each problem also becomes an alarm. Half a million records took 1.3 s
-// on a busy machine. The view of that moment costs disk space if much is written meanwhile.
+// on a busy machine. The view of that moment costs disk space if much is written meanwhile, so
+// there is one at a time: another one waits, or ends with ctx.
 func (l *Ledger) Examine(ctx context.Context) (Examined, error) {
 	v := newVerifier(ctx)
+	select {
+	case l.examining <- struct{}{}:
+		defer func() { <-l.examining }()
+	case <-ctx.Done():
+		return v.Examined, ctx.Err()
+	}
 	err := l.state.Moment(func(m *state.Moment) error {
 		_, err := m.Get(keyCounter, func(record []byte) error {
 			r, err := unseal(keyCounter, record)
