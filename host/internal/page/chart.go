@@ -46,7 +46,7 @@ func handling(label string, p admin.PluginSeries, all int) *chart {
 	if math.IsNaN(p50) || math.IsNaN(p99) {
 		return nil
 	}
-	c := &chart{Label: label, Now: milliseconds(p50) + " and " + milliseconds(p99), Most: milliseconds(most)}
+	c := &chart{Label: label, Now: milliseconds(p50) + ", " + milliseconds(p99), Most: milliseconds(most)}
 	c.Line, c.Area = curve(p.HandlingP50, most, all)
 	c.Other, _ = curve(p.HandlingP99, most, all)
 	return c
@@ -105,7 +105,7 @@ func (v view) ChartsOfPlugin(name string) (all []*chart) {
 	for _, p := range v.Series.Plugins {
 		if p.Name == name {
 			n := steps(v.Series)
-			all = append(all, drawn("Handled/s", p.Handled, n), handling("Handling, p50 and p99", p, n), drawn("Pending", p.Pending, n), drawn("In flight", p.InFlight, n), drawn("Failed attempts/s", p.Retried, n))
+			all = append(all, drawn("Handled/s", p.Handled, n), handling("p50, p99", p, n), drawn("Pending", p.Pending, n), drawn("In flight", p.InFlight, n), drawn("Failed attempts/s", p.Retried, n))
 		}
 	}
 	return known(all)

@@ -29,6 +29,37 @@ func (p *Pages) messages(w http.ResponseWriter, r *http.Request) {
 	p.show(w, "messages", v)
 }
 
+// chip leads to the messages in one state, or in several.
+type chip struct {
+	Title, Path, Grade string
+	Count              int // 0: there is none, or it is not counted
+	Here               bool
+}
+
+// Chips are what people ask for most.
+func (v view) Chips() []chip {
+	l, retrying := v.Host.Ledger, 0
+	for _, p := range v.Host.Plugins {
+		retrying += p.Waiting
+	}
+	for _, s := range v.Host.Sessions {
+		retrying += s.Later - s.Early
+	}
+	all := []chip{{Title: "All"}, {Title: "Pending", Count: l.Events + l.Downstreams}, {Title: "Retrying", Count: retrying}, {Title: "Dead", Count: l.Dead}, {Title: "Failed"}, {Title: "Expired"}, {Title: "Any trouble"}}
+	for i, state := range []string{"", "pending", "retrying", "dead", "failed", "expired", "trouble"} {
+		c := &all[i]
+		if c.Path = "/messages"; state != "" {
+			c.Path += "?state=" + state
+			c.Grade = ofMessage(entry.State(state)).Grade
+		}
+		if state == "trouble" {
+			c.Grade = "warn"
+		}
+		c.Here = v.Query("state") == state && v.request.URL.Path == "/messages"
+	}
+	return all
+}
+
 // searchOf is the search that a form has.
 func searchOf(typed func(string) string) (q admin.MessageQuery, err error) {
 	text := func(name string) string { return strings.TrimSpace(typed(name)) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"balhost/host/internal/admin"
@@ -48,10 +49,12 @@ var grades = map[string]int{"bad": 0, "warn": 1, "idle": 2}
 func (v view) besides() (all []trouble) {
 	s := v.Host
 	for _, text := range s.Reasons {
-		all = append(all, trouble{Grade: "bad", Text: text})
+		link, to := v.about(text)
+		all = append(all, trouble{"bad", text, link, to})
 	}
 	for _, text := range s.Warnings {
-		all = append(all, trouble{Grade: "warn", Text: text})
+		link, to := v.about(text)
+		all = append(all, trouble{"warn", text, link, to})
 	}
 	for _, p := range s.Plugins {
 		all = append(all, ofPlugins(p, s.Now)...)
@@ -74,6 +77,21 @@ func (v view) besides() (all []trouble) {
 		all = append(all, trouble{"warn", fmt.Sprintf("%d lines of the host's log were dropped, and %d could not be written: look at what reads it", l.Dropped, l.Failed), "", ""})
 	}
 	return all
+}
+
+// about leads to the plugin or the session that a sentence of the host begins with.
+func (v view) about(text string) (link, to string) {
+	for _, p := range v.Host.Plugins {
+		if strings.HasPrefix(text, fmt.Sprintf("plugin %q", p.Name)) {
+			return "/plugins/" + url.PathEscape(p.Name), p.Name
+		}
+	}
+	for _, s := range v.Host.Sessions {
+		if s.Name != "" && strings.HasPrefix(text, fmt.Sprintf("session %q", s.Name)) {
+			return "/sessions#s-" + s.SenderID, s.Name
+		}
+	}
+	return "", ""
 }
 
 // Look is how many things a person should look at, besides why the host is not ready. Dead

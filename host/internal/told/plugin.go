@@ -84,7 +84,7 @@ func (p *lines) work(name string, w status.Work, now time.Time) {
 		p.add("%d handlers wait for state keys that others use", w.Turns)
 	}
 	if w.Stuck > 0 {
-		p.add("%d handlers run beyond their time-out, and their lanes wait; see: balhost stuck", w.Stuck)
+		p.add("%s; see: balhost stuck", Count(w.Stuck, "handler runs beyond its time-out, and its lane waits", "handlers run beyond their time-out, and their lanes wait"))
 	}
 	for _, h := range w.StuckHandlers {
 		given := ""
