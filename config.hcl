@@ -158,3 +158,13 @@ log {
   level  = "info"                           # trace, debug, info, warn, error
   format = "text"                           # text, json
 }
+
+# OpenTelemetry traces of messages, by OTLP over HTTP. Without this block none are made. Keys that
+# are left out are those of the variables OTEL_EXPORTER_OTLP_*, if these are set.
+#
+# tracing {
+#   endpoint = "http://127.0.0.1:4318"      # example: the collector's address; the host adds /v1/traces
+#   sample   = 0.01                         # the part of messages that is traced, from 0 to 1
+#   headers  = { authorization = env("OTLP_TOKEN") } # example: of each request; values are never shown
+#   ca_file  = ""                           # PEM, of the collector's certificate; the system's roots without it
+# }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,8 @@ func doctorCommand() *cobra.Command {
 		Long: `Looks at the config and the files that it names, the clock, the disk, permissions,
 limits, the plugins folder, certificates, and whether another host has the ledger. It
 asks a running host what it complains of. If none runs, it asks the server of each session
-whether it accepts the session, and tries whether the host could listen.
+whether it accepts the session, and tries whether the host could listen. It asks the
+collector of traces, if the config names one.
 
 It prints what is wrong, and what to do about it, and nothing else. Run it as the
 user that the host runs as: sudo -u balhost balhost doctor.
@@ -110,6 +112,9 @@ func (d *diagnosis) examine(cmd *cobra.Command, where *clientFlags, cfg config.C
 			d.servers(cmd.Context(), cfg)
 		}
 	}
+	if !offline {
+		d.collector(cmd.Context(), cfg)
+	}
 	slices.SortStableFunc(d.Findings, func(a, b doctor.Finding) int {
 		if a.Grave == b.Grave {
 			return 0
@@ -162,6 +167,15 @@ func (d *diagnosis) complaints(st admin.Status) {
 	}
 	if mine := version(); st.Version != mine {
 		d.add("host", false, fmt.Sprintf("the running host is version %s, and this program is %s", st.Version, mine), "restart the host to run the new one")
+	}
+}
+
+// collector asks the collector of traces. A running host only counts what that does not take.
+func (d *diagnosis) collector(ctx context.Context, cfg config.Config) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := daemon.CheckTracing(ctx, cfg); err != nil {
+		d.add("tracing", false, err.Error(), "traces are lost, and messages go on: see the tracing block of the config")
 	}
 }
 

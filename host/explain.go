@@ -148,7 +148,7 @@ func heading(r *admin.Row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", strings.TrimSpace(r.Kind+" "+r.ID), strings.ReplaceAll(string(r.State), "_", " "))
 	for _, fact := range []struct{ what, is string }{
-		{"session", r.Session}, {"device", r.Device}, {"category", r.Category}, {"the device's id", ownID(r)}, {"of", ofID(r)}, {"key", r.Key}, {"plugin", r.Plugin},
+		{"session", r.Session}, {"device", r.Device}, {"category", r.Category}, {"the device's id", ownID(r)}, {"of", ofID(r)}, {"key", r.Key}, {"plugin", r.Plugin}, {"trace", r.TraceID},
 	} {
 		if fact.is != "" {
 			fmt.Fprintf(&b, ", %s %s", fact.what, fact.is)

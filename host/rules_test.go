@@ -65,6 +65,7 @@ var place = map[string]tier{
 	"host/internal/tally":               pure,
 	"host/internal/instance":            seam,
 	"host/internal/feed":                seam,
+	"host/internal/span":                seam,
 	"host/internal/ccs":                 engine,
 	"host/internal/fcmv1":               engine,
 	"host/internal/gateway":             engine,
@@ -78,6 +79,7 @@ var place = map[string]tier{
 	"host/internal/pluginhost/policy":   pure,
 	"host/internal/pluginhost/artefact": files,
 	"host/internal/pluginhost/process":  part,
+	"host/internal/otlp":                engine,
 	"host/internal/admin":               engine,
 	"host/internal/admin/audit":         part,
 	"host/internal/daemon":              wiring,
@@ -128,6 +130,7 @@ var only = map[string][]string{
 	"github.com/hashicorp/hcl":       {"host/internal/config"},
 	"github.com/zclconf/go-cty":      {"host/internal/config"},
 	"github.com/spf13/cobra":         {"host"},
+	"go.opentelemetry.io/otel/sdk":   {"host/internal/otlp"},
 }
 
 func TestImportArrows(t *testing.T) {

@@ -35,7 +35,7 @@ type handling struct {
 var _ context.Context = (*handling)(nil)
 
 func newHandling(parent context.Context, d *wire.Delivery, now time.Time) *handling {
-	h := &handling{delivery: d, parent: parent}
+	h := &handling{delivery: d, parent: traced(parent, d.Traceparent)}
 	if d.TimeoutMs > 0 {
 		h.deadline = now.Add(time.Duration(d.TimeoutMs) * time.Millisecond)
 	}

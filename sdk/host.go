@@ -43,7 +43,8 @@ func (h *Host) Transport(session string) Transport {
 // Send gives one downstream to the host, outside of any event. It returns when the
 // downstream is on disk (P2). If d.Session is empty, the host's only session is
 // used; if the host has several, the error is ErrInvalid. So it is if the host has no
-// session of that name, or its transport cannot carry the downstream.
+// session of that name, or its transport cannot carry the downstream. If ctx has a span of
+// OpenTelemetry, the downstream belongs to its trace.
 //
 // After an ErrInvalid nothing is stored. After any other error nobody knows whether
 // the host has stored the downstream. Send then returns its id as well: put it into
@@ -57,6 +58,7 @@ func (h *Host) Send(ctx context.Context, d Downstream) (messageID string, err er
 	if err != nil {
 		return "", err
 	}
+	p.Traceparent = spanOf(ctx)
 	if _, err := h.calls.call(ctx, &wire.Call{Op: &wire.Call_Send{Send: p}}); err != nil {
 		return d.MessageID, fmt.Errorf("send %s: %w", d.MessageID, err)
 	}
@@ -103,9 +105,9 @@ func (h *Host) List(ctx context.Context, prefix, after string, max int) (items [
 // waits for the handler, and the handler waits for the Update, until the handler's
 // timeout.
 func (h *Host) Update(ctx context.Context, fn func(tx *Tx) error) error {
-	number := h.calls.number()
+	number, span := h.calls.number(), spanOf(ctx)
 	for attempt := 1; ; attempt++ {
-		tx := &Tx{calls: h.calls, sessions: h.sessions, timed: h.timed} // an empty Session is as in Send
+		tx := &Tx{calls: h.calls, sessions: h.sessions, timed: h.timed, span: span} // an empty Session is as in Send
 		err := fn(tx)
 		changes := tx.end()
 		failed := err

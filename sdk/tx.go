@@ -48,6 +48,7 @@ type Tx struct {
 	session  string // of the event: the default for downstreams
 	delivery uint64 // of the event; 0 in Host.Update
 	timed    bool   // the plugin has a Timer handler
+	span     string // in Host.Update that of its ctx, which its downstreams belong to
 
 	mu     sync.Mutex // guards what follows
 	ended  bool
@@ -83,6 +84,7 @@ func (tx *Tx) Send(d Downstream) (messageID string, err error) {
 	if err := tx.grow(1, size); err != nil {
 		return "", fmt.Errorf("send %s: %w", d.MessageID, err)
 	}
+	p.Traceparent = tx.span
 	tx.sends = append(tx.sends, p)
 	return d.MessageID, nil
 }

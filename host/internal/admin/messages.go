@@ -31,8 +31,9 @@ type Row struct {
 	Attempts  int         `json:"attempts"`
 	TookMS    float64     `json:"took_ms,omitempty"` // the last attempt
 	Transport string      `json:"transport,omitempty"`
-	Code      string      `json:"code,omitempty"`  // why a downstream failed, or was refused last
-	Error     string      `json:"error,omitempty"` // the same in words; why an event is dead, or was not handled last
+	Code      string      `json:"code,omitempty"`     // why a downstream failed, or was refused last
+	Error     string      `json:"error,omitempty"`    // the same in words; why an event is dead, or was not handled last
+	TraceID   string      `json:"trace_id,omitempty"` // of its OpenTelemetry trace, in hex; absent if it is not traced
 }
 
 // Pending reports whether the message has not ended.

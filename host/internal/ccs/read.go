@@ -184,6 +184,6 @@ func (c *conn) submit(in entry.Inbound, a ack, size int) {
 	if !c.box.admit(a.read, size) {
 		return
 	}
-	in.Line = &c.line
+	in.Line, in.Via = &c.line, message.CCS
 	c.s.o.Inbox.Accept(in, func(err error) { c.box.decided(a, size, err) })
 }

@@ -34,6 +34,7 @@ func (c *checker) config(f file) Config {
 		Ledger:   c.ledger(orEmpty(f.Ledger)),
 		Admin:    c.admin(orEmpty(f.Admin)),
 		Log:      c.log(orEmpty(f.Log)),
+		Tracing:  c.tracing(f.Tracing),
 	}
 	c.listeners(f, cfg)
 	return cfg

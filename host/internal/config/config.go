@@ -36,6 +36,7 @@ type Config struct {
 	Ledger        Ledger
 	Admin         Admin
 	Log           Log
+	Tracing       *Tracing // nil: no traces are made
 }
 
 // Plugin is the configuration of the plugin file of that name: its block, or

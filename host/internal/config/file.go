@@ -13,6 +13,7 @@ type file struct {
 	Ledger      *fileLedger    `hcl:"ledger,block"`
 	Admin       *fileAdmin     `hcl:"admin,block"`
 	Log         *fileLog       `hcl:"log,block"`
+	Tracing     *fileTracing   `hcl:"tracing,block"`
 }
 
 // fileSession has ccs or fcm_v1, a gateway, or both. The file's older form, with the keys of ccs directly
@@ -171,6 +172,14 @@ type fileToken struct {
 	Range  hcl.Range      `hcl:",def_range"`
 	Role   *hcl.Attribute `hcl:"role,optional"`
 	Secret *hcl.Attribute `hcl:"secret,optional"`
+}
+
+type fileTracing struct {
+	Range    hcl.Range      `hcl:",def_range"`
+	Endpoint *hcl.Attribute `hcl:"endpoint,optional"`
+	Sample   *hcl.Attribute `hcl:"sample,optional"`
+	Headers  *hcl.Attribute `hcl:"headers,optional"`
+	CAFile   *hcl.Attribute `hcl:"ca_file,optional"`
 }
 
 type fileLog struct {

@@ -24,8 +24,8 @@ func readShipped(t *testing.T) []byte {
 	return src
 }
 
-// readManual is the shipped file with the session and the admin block's rest that are
-// comments there, and with the files that it names.
+// readManual is the shipped file with the session, the admin block's rest and the tracing
+// block that are comments there, and with the files that it names.
 func readManual(t *testing.T) (path string, src []byte) {
 	t.Helper()
 	lines := strings.Split(string(readShipped(t)), "\n")
@@ -36,6 +36,10 @@ func readManual(t *testing.T) (path string, src []byte) {
 	admin := slices.Index(lines, "admin {")
 	for i := admin; lines[i] != "}"; i++ {
 		lines[i] = strings.TrimPrefix(lines[i], "#")
+	}
+	tracing := slices.Index(lines, "# tracing {")
+	for i := tracing; lines[i] != ""; i++ {
+		lines[i] = strings.TrimPrefix(strings.TrimPrefix(lines[i], "#"), " ")
 	}
 	for i := from; i <= to; i++ {
 		lines[i] = strings.TrimPrefix(strings.TrimPrefix(lines[i], "#"), " ")
@@ -57,7 +61,7 @@ func noEnv(string) (string, bool) { return "", false }
 
 // manualEnv has what the manual's examples take from the environment.
 func manualEnv(name string) (string, bool) {
-	return "a secret that is long enough", name == "GRAFANA_TOKEN"
+	return "a secret that is long enough", name == "GRAFANA_TOKEN" || name == "OTLP_TOKEN"
 }
 
 // The shipped file works as it is.

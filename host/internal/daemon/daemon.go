@@ -63,6 +63,11 @@ func Serve(ctx context.Context, cfg config.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	closeTraces, err := h.openTraces(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeTraces() // what the others below have told is exported last
 	if h.ledger, err = o.Make.Ledger(ctx, h.ledgerOptions(key)); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return nil

@@ -21,6 +21,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/span"
 	"balhost/host/internal/status"
 	"balhost/sdk/message"
 
@@ -40,7 +41,8 @@ type host struct {
 	plugins  *pluginhost.Host
 	sessions *fleet
 	parts    *parts
-	feed     *feed.Hub // what happens to messages, for those who watch
+	feed     *feed.Hub    // what happens to messages, for those who watch
+	tracer   *span.Tracer // nil: no traces are made
 	sampler  *sampler
 	connects *rate.Limiter // of connections to CCS; shared by all sessions
 

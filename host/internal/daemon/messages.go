@@ -219,7 +219,7 @@ func (h *host) row(t *entry.Trace, full bool, token string) admin.Row {
 	r := admin.Row{
 		ID: t.ID, Kind: kindOf(t), State: t.State, Session: h.labels().Name(t.Session), Category: t.Category, Plugin: t.Plugin,
 		Version: last.Version, Device: t.Device, Began: t.Began, Sent: sentFirst(t), Ended: t.Ended, Attempts: t.Attempts,
-		TookMS: millis(last.Took), Transport: last.Via, Code: t.Code, Error: t.Error, Expires: t.Expires,
+		TookMS: millis(last.Took), Transport: last.Via, Code: t.Code, Error: t.Error, Expires: t.Expires, TraceID: t.TraceID,
 	}
 	if t.Kind == entry.Timer {
 		r.Key = t.MessageID

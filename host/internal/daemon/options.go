@@ -147,17 +147,17 @@ func CheckKey(cfg config.Config) error {
 func (h *host) ledgerOptions(key *keyfile.Key) ledger.Options {
 	o := ledgerOptions(h.config(), h.o.Log)
 	o.Key = key
-	o.Metrics, o.Feed = h.parts.ledger.metrics, h.feed
+	o.Metrics, o.Feed, o.Tracer = h.parts.ledger.metrics, h.feed, h.tracer
 	o.Poison = func(error) { h.o.Exit(exitRecover) }
 	return o
 }
 
 func (h *host) outboxOptions() outbox.Options {
-	return outbox.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("outbox"), Metrics: h.parts.outbox.metrics, Feed: h.feed}
+	return outbox.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("outbox"), Metrics: h.parts.outbox.metrics, Feed: h.feed, Tracer: h.tracer, TraceOf: h.ledger.SentTrace}
 }
 
 func (h *host) dispatchOptions() dispatch.Options {
-	return dispatch.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("dispatch"), Metrics: h.parts.dispatch.metrics, Feed: h.feed}
+	return dispatch.Options{Ledger: h.ledger, Senders: h.labels, Log: h.o.Log.Named("dispatch"), Metrics: h.parts.dispatch.metrics, Feed: h.feed, Tracer: h.tracer}
 }
 
 func (h *host) pluginsOptions() pluginhost.Options {

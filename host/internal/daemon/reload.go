@@ -255,6 +255,7 @@ func fixed(before, now config.Config) error {
 		{"admin.listen", before.Admin.Listen, now.Admin.Listen},
 		{"admin.tls", adminFiles(before.Admin), adminFiles(now.Admin)},
 		{"log.format", before.Log.Format, now.Log.Format},
+		{"tracing", before.Tracing, now.Tracing},
 	} {
 		if !reflect.DeepEqual(key.before, key.now) {
 			problems = append(problems, fmt.Errorf("%s has changed, which needs a restart of the host; nothing was applied", key.name))

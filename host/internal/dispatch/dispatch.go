@@ -24,6 +24,7 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
 	"balhost/host/internal/route"
+	"balhost/host/internal/span"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,7 +58,8 @@ type Options struct {
 	Retry   backoff.Policy
 	Log     hclog.Logger
 	Metrics prometheus.Registerer
-	Feed    *feed.Hub // hears what becomes of events; nil: nobody does
+	Feed    *feed.Hub    // hears what becomes of events; nil: nobody does
+	Tracer  *span.Tracer // hears of attempts; nil: nothing is traced
 }
 
 // Dispatcher is the one dispatcher of a host. Its methods may be called from

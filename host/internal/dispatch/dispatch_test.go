@@ -740,7 +740,7 @@ func TestSessionsAreNamed(t *testing.T) {
 		for _, b := range []entry.Body{
 			{Upstream: &message.Upstream{Session: "1"}}, {Outcome: &message.Outcome{Session: "1"}}, {Receipt: &message.Receipt{Session: "1"}},
 		} {
-			m := d.encode(&Instance{}, b, 1, 1)
+			m := d.encode(&Instance{}, b, &delivery{number: 1}, 1)
 			if got := m.GetUpstream().GetSession() + m.GetOutcome().GetSession() + m.GetReceipt().GetSession(); got != want {
 				t.Errorf("%v comes from session %q, want %q", m, got, want)
 			}

@@ -179,5 +179,5 @@ func (d *Dispatcher) downstream(in *Instance, m *wire.Downstream) (entry.Send, e
 	if err := senders.Fits(id, checked); err != nil {
 		return entry.Send{}, unfit{fmt.Errorf("%w: downstream %s: %w", wire.ErrInvalid, checked.MessageID, err)}
 	}
-	return entry.Send{Message: checked, Tell: in.Outcome}, nil
+	return entry.Send{Message: checked, Tell: in.Outcome, Trace: d.sentBy(m.GetTraceparent())}, nil
 }

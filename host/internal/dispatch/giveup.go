@@ -90,7 +90,7 @@ func (d *Dispatcher) giveUp(event string, verdict entry.Verdict, told chan error
 	out.lane.events.push(*l.head())
 	d.log.Warn("a person gave up a stuck handler, and its lane goes on", append(d.letter(l.head().Seq),
 		"plugin", in.Name, "lane", d.laneName(in.of, l), "seq", l.head().Seq, "took", took)...)
-	d.commit(in, &ending{lane: l, about: out.about, took: now.Sub(out.started), told: told, Settlement: entry.Settlement{
+	d.commit(in, &ending{lane: l, about: out.about, took: now.Sub(out.started), told: told, trace: out.trace, Settlement: entry.Settlement{
 		Seq: l.head().Seq, Lease: out.number, Verdict: verdict, Plugin: in.Name,
 		Reason: fmt.Sprintf("a person gave its handler up, which had run for %s", took),
 	}})

@@ -96,7 +96,7 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	}
 	d.lease++
 	out := &delivery{number: d.lease, lane: l, bytes: size(body), started: now, extended: now, run: run}
-	out.about = about(body)
+	out.about, out.trace = about(body), d.attempting(&body, now)
 	l.busy, d.busy[head.Seq] = true, true
 	p.waits.Observe(now.Sub(l.since).Seconds())
 	in.add(out)
@@ -107,7 +107,7 @@ func (d *Dispatcher) handOut(in *Instance, l *lane, run *turns.Run, now time.Tim
 	if frame == nil {
 		frame = &wire.HostFrame{}
 	}
-	frame.Deliver = append(frame.Deliver, d.encode(in, body, out.number, head.Attempts+1))
+	frame.Deliver = append(frame.Deliver, d.encode(in, body, out, head.Attempts+1))
 	return frame
 }
 
@@ -167,8 +167,8 @@ func (in *Instance) remove(number uint64) (*delivery, bool) {
 }
 
 // encode makes the delivery of an event. A plugin knows sessions by their names.
-func (d *Dispatcher) encode(in *Instance, b entry.Body, number uint64, attempt int) *wire.Delivery {
-	m := &wire.Delivery{Delivery: number, Attempt: uint32(attempt)}
+func (d *Dispatcher) encode(in *Instance, b entry.Body, out *delivery, attempt int) *wire.Delivery {
+	m := &wire.Delivery{Delivery: out.number, Attempt: uint32(attempt), Traceparent: d.traceparent(out)}
 	if !in.Debug {
 		m.TimeoutMs = uint32(in.HandlerTimeout.Milliseconds())
 	}

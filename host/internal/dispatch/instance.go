@@ -178,7 +178,7 @@ func (d *Dispatcher) exited(in *Instance, reason string) {
 		out.lane.ended = out.lane.ended || in.draining
 		if out == trial && !in.draining {
 			p.triedAt = time.Time{} // the next suspect need not wait: this one is done with
-			d.commit(in, &ending{lane: out.lane, about: out.about, took: time.Since(out.started), Settlement: entry.Settlement{
+			d.commit(in, &ending{lane: out.lane, about: out.about, took: time.Since(out.started), trace: out.trace, Settlement: entry.Settlement{
 				Seq: seq, Lease: out.number, Verdict: entry.Dead, Plugin: p.name, Attempt: in.attempt(out, time.Since(out.started)),
 				Reason: fmt.Sprintf("the plugin died %d times while it handled this event, the last time alone: %s", p.crashes[seq], reason),
 			}})

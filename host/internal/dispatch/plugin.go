@@ -85,6 +85,7 @@ type delivery struct {
 	about    subject    // the event, for people
 	givenUp  time.Time  // a person gave it up, and its event has gone on without it; zero: nobody has
 	run      *turns.Run // what it holds of the plugin's state; nil: nothing
+	trace    *attemptSpan
 }
 
 // plugin finds or makes the entry for name.

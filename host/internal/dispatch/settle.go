@@ -30,6 +30,7 @@ type ending struct {
 	uncoded bool          // the result had no code that the host knows
 	writes  []string      // what it changes, in the words of the turns
 	run     *turns.Run    // what the handler holds of the state until the commit; nil: nothing
+	trace   *attemptSpan  // of the handing out, until it is told; nil: it is not traced
 	letter  []any         // what the log calls it by, once it is a dead letter
 	told    chan error    // waits for the end that is on disk, or for why it is not; nil: nobody waits
 }
@@ -45,7 +46,7 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	took := now.Sub(out.started)
 	in.of.handlings.Observe(took.Seconds())
 	in.of.took.Add(now, took)
-	e.about, e.took = out.about, took
+	e.about, e.took, e.trace = out.about, took, out.trace
 	e.lane, e.run, e.late = l, out.run, took >= in.HandlerTimeout
 	e.Seq, e.Plugin, e.Attempt = l.head().Seq, in.of.name, in.attempt(out, took)
 	switch e.Verdict {
@@ -73,8 +74,10 @@ func (d *Dispatcher) end(in *Instance, e *ending) {
 	}
 }
 
-// addressed sends what names no session by that of the event, and puts timers into its lane.
+// addressed sends what names no session by that of the event, and puts timers into its lane,
+// and all of it into its trace.
 func (d *Dispatcher) addressed(c *entry.Changes, p *plugin, by *delivery) error {
+	by.trace.below(c)
 	session := by.lane.head().Session
 	for i := range c.Sends {
 		m := &c.Sends[i].Message
@@ -116,7 +119,7 @@ func (d *Dispatcher) commit(in *Instance, e *ending) {
 	}
 	settle := func() {
 		d.o.Ledger.Settle(e.Settlement, func(err error) {
-			d.box.put(func(d *Dispatcher) { d.committed(in, e, err) })
+			d.box.put(func(d *Dispatcher) { d.traceEnd(in, e, err); d.committed(in, e, err) })
 		})
 	}
 	p := in.of

@@ -47,6 +47,7 @@ func (d *Dispatcher) tell(what feed.What, in *Instance, e *ending) {
 
 // tellReturned tells that an event came back from a process without a result.
 func (d *Dispatcher) tellReturned(in *Instance, out *delivery, why string) {
+	d.traceReturned(in, out, why)
 	if !d.o.Feed.On() {
 		return
 	}

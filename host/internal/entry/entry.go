@@ -131,6 +131,10 @@ type Inbound struct {
 	// stored only if the session has sent the message to this device; else done gets
 	// ErrNotSent. Its dedup key is its device, OriginalMessageID and Status.
 	FromDevice bool
+	// Via is the transport that brought it, and Traceparent is what its device said of the
+	// trace that it belongs to. Both may be empty. Only traces use them.
+	Via         message.Transport
+	Traceparent string
 }
 
 // Line is what one connection brings, or one request. It is stored in order: after the
@@ -168,12 +172,13 @@ type Event struct {
 	Due      time.Time // not before this; zero for at once
 }
 
-// Body is the body of one event. Exactly one field is set.
+// Body is the body of one event. Beside Trace, exactly one field is set.
 type Body struct {
 	Upstream *message.Upstream
 	Outcome  *message.Outcome
 	Receipt  *message.Receipt
 	Timer    *message.Timer
+	Trace    *TraceSpan // what made it
 }
 
 // Verdict says what becomes of an event.
@@ -220,7 +225,8 @@ func (c Changes) Empty() bool {
 // Send is one downstream to accept (P2). Its MessageID and Session are set.
 type Send struct {
 	Message message.Checked
-	Tell    bool // the owner wants to hear the outcome as an event (P4)
+	Tell    bool       // the owner wants to hear the outcome as an event (P4)
+	Trace   *TraceSpan // what sends it; nil: the ledger decides whether it is traced, unless a handler sends it; zero: it is not traced
 }
 
 // Cancel says that a downstream of the plugin shall not go out. One that has gone out or
@@ -321,6 +327,7 @@ type Schedule struct {
 	// Ended is set before done is called: the pending event of the one that it has
 	// canceled or replaced; 0: none. See ErrVoid.
 	Ended uint64
+	Trace *TraceSpan // what sets it; nil: it is not traced
 }
 
 // Lane is what a timer is handled in order with (P5).
@@ -360,9 +367,10 @@ type End struct {
 	Code        string
 	Description string
 	NewToken    string
-	Gone        bool    // the target does not exist any more
-	Attempts    int     // how often it was written to the wire
-	Last        Attempt // of it the ledger needs Began, Took and Via; zero: it was not sent
+	Gone        bool       // the target does not exist any more
+	Attempts    int        // how often it was written to the wire
+	Last        Attempt    // of it the ledger needs Began, Took and Via; zero: it was not sent
+	Trace       *TraceSpan // its last sending; nil: the downstream's own
 }
 
 // Postponement keeps a downstream until Due.

@@ -75,6 +75,7 @@ type Trace struct {
 	MadeFrom  uint64    // the seq of the first of these
 	MadeTo    uint64    // the seq of the last of these
 	Open      bool      // more may have come of it: timers or receipts
+	TraceID   string    // the id of its OpenTelemetry trace, in hex; "": it has none
 	At        Place     // of what has ended
 }
 

@@ -31,7 +31,7 @@ func (g *Gateway) cors(next http.Handler) http.Handler {
 			return
 		}
 		h.Set("Access-Control-Allow-Methods", http.MethodPost)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Firebase-AppCheck")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Firebase-AppCheck, Traceparent")
 		h.Set("Access-Control-Max-Age", "600")
 		w.WriteHeader(http.StatusNoContent)
 	})

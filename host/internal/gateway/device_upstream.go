@@ -7,6 +7,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/frame"
+	"balhost/sdk/message"
 )
 
 // owed is one upstream or receipt of a device until its answer is written.
@@ -91,7 +92,7 @@ func (d *device) submit(o *owed, in entry.Inbound, no *refusal) {
 		d.ring()
 		return
 	}
-	in.Line, in.Again = &d.line, &o.again
+	in.Line, in.Again, in.Via = &d.line, &o.again, message.Gateway
 	d.s.o.Inbox.Accept(in, d.stored)
 }
 

@@ -102,7 +102,7 @@ func (h *huawei) uplink(r *http.Request, body []byte) huaweiAnswer {
 	}
 	u, err := hms.ParseUplink(body)
 	again := false
-	in := entry.Inbound{Again: &again, Upstream: &message.Upstream{
+	in := entry.Inbound{Again: &again, Via: message.Huawei, Upstream: &message.Upstream{
 		Session: h.o.SenderID, From: u.From, Category: u.Category, MessageID: u.MessageID, Data: u.Data, Raw: body,
 	}}
 	if err != nil {

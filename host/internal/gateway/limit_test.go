@@ -350,7 +350,7 @@ func TestCORS(t *testing.T) {
 		a := ask(http.MethodOptions, "https://chat.example.com")
 		want := map[string]string{
 			"Access-Control-Allow-Origin": "https://chat.example.com", "Access-Control-Allow-Methods": "POST", "Access-Control-Max-Age": "600",
-			"Access-Control-Allow-Headers": "Authorization, Content-Type, X-Firebase-AppCheck", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
+			"Access-Control-Allow-Headers": "Authorization, Content-Type, X-Firebase-AppCheck, Traceparent", "Vary": "Origin", "Access-Control-Allow-Credentials": "",
 		}
 		for k, v := range want {
 			if a.header.Get(k) != v {

@@ -13,6 +13,7 @@ import (
 	"balhost/host/internal/credential"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/frame"
+	"balhost/sdk/message"
 )
 
 // What a request may take. Spec: fcm-v1-and-gateway.md C5.
@@ -140,6 +141,7 @@ func (g *Gateway) handle(q *request, id credential.Identity, k kind) ([]frame.Re
 			} else if no != nil {
 				it.wrong = &frame.Error{Code: no.code, Description: no.description}
 			}
+			it.in.Via, it.in.Traceparent = message.Gateway, q.r.Header.Get("Traceparent")
 		}
 	}
 	return g.storeInTurn(who.from, items)

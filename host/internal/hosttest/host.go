@@ -24,6 +24,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/pluginhost"
+	"balhost/host/internal/span"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,6 +47,8 @@ type Options struct {
 	Gateway  func(*Host, *gateway.Options)
 	Outbox   func(*outbox.Options)
 	Dispatch func(*dispatch.Options)
+
+	Tracer *span.Tracer // nil: nothing is traced
 }
 
 // Host is one life of a host, from Start to Stop or to a kill.
@@ -161,7 +164,7 @@ func (h *Host) config() config.Config {
 func (h *Host) makers() daemon.Makers {
 	return daemon.Makers{
 		Ledger: func(ctx context.Context, o ledger.Options) (_ *ledger.Ledger, err error) {
-			o.Light, o.Uptime, o.Statfs = true, nil, h.o.Disk.statfs
+			o.Light, o.Uptime, o.Statfs, o.Tracer = true, nil, h.o.Disk.statfs, h.o.Tracer
 			o.Commit = func(commit func() error) error { return h.o.Disk.commit(h.dead, commit) }
 			poison := o.Poison
 			o.Poison = func(err error) {
@@ -176,6 +179,7 @@ func (h *Host) makers() daemon.Makers {
 			return h.Ledger, err
 		},
 		Dispatch: func(o dispatch.Options) *dispatch.Dispatcher {
+			o.Tracer = h.o.Tracer
 			if h.o.Dispatch != nil {
 				h.o.Dispatch(&o)
 			}
@@ -183,6 +187,7 @@ func (h *Host) makers() daemon.Makers {
 			return h.Dispatch
 		},
 		Outbox: func(o outbox.Options) *outbox.Outbox {
+			o.Tracer = h.o.Tracer
 			if h.o.Outbox != nil {
 				h.o.Outbox(&o)
 			}

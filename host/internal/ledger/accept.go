@@ -22,6 +22,9 @@ import (
 // What in points to belongs to the ledger from now on. It never blocks.
 func (l *Ledger) Accept(in entry.Inbound, done func(error)) {
 	o := &acceptOp{why: cmp.Or(in.Unusable, tooLong(in)), line: in.Line, again: in.Again}
+	if l.o.Tracer.On() && in.Upstream != nil {
+		o.traced = l.receive(&in)
+	}
 	if u := in.Upstream; u != nil {
 		o.upstream, o.places, o.sum = u, in.Places, sumUpstream(u, in.Names, in.Unusable != "")
 	} else {
@@ -76,6 +79,7 @@ type acceptOp struct {
 	fromDevice bool        // the receipt's device has sent it itself
 	line       *entry.Line // nil: it is in none
 	again      *bool       // where to say that it was stored before; nil: nowhere
+	traced     *received   // nil: it is not traced
 }
 
 func (o *acceptOp) session() string {
@@ -122,7 +126,7 @@ func (o *acceptOp) cut() {
 }
 
 func (o *acceptOp) weigh() (bytes, records int) {
-	bytes = o.size + len(o.why) + 4*recordExtra
+	bytes = o.size + len(o.why) + 4*recordExtra + spanBytes
 	if o.receipt != nil {
 		bytes += maxName // the owner's name
 	}
@@ -195,6 +199,10 @@ func (o *acceptOp) store(b *batch, key []byte) error {
 		e.plugin, e.group = s.owner, s.group // of an unknown one: none
 		nobody = s.owner != "" && b.untold(unique.Make(s.owner), s.seq)
 		e.body = o.receipt
+	}
+	if o.traced != nil {
+		e.trace = o.traced.is
+		b.traceReceived(o.traced, &e, o.why)
 	}
 	what := feed.Stored
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
+	"balhost/host/internal/span"
 	"balhost/host/internal/state"
 )
 
@@ -55,6 +56,7 @@ type batch struct {
 
 	watched        bool        // somebody wants to hear of the steps
 	steps          []feed.Step // that are told when the commit is on disk
+	spans          []span.Done // the same; their End is then
 	calls          []call
 	effects        []effect
 	owners         []setOwner
@@ -121,6 +123,8 @@ func (b *batch) end() {
 	} else {
 		b.steps = nil
 	}
+	clear(b.spans)
+	b.spans = b.spans[:0]
 	b.calls, b.effects, b.changes = b.calls[:0], b.effects[:0], b.changes[:0]
 	b.owners, b.values, b.due, b.forgot = b.owners[:0], b.values[:0], b.due[:0], b.forgot[:0]
 }

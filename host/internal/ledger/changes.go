@@ -73,7 +73,7 @@ func (o *update) grows() bool {
 
 func weighChanges(plugin string, c entry.Changes) (bytes, records int) {
 	for i := range c.Sends {
-		bytes += weighMessage(&c.Sends[i].Message) + len(plugin)*2 + 4*recordExtra
+		bytes += weighMessage(&c.Sends[i].Message) + len(plugin)*2 + 4*recordExtra + spanBytes
 	}
 	for _, w := range c.Writes {
 		bytes += len(plugin) + len(w.Key) + len(w.Value) + recordExtra
@@ -173,8 +173,9 @@ func (b *batch) write(plugin string, w entry.Write, version uint64) {
 type toSend struct {
 	parcel  parcel
 	content lent
-	key     lent   // of its 'I' record
-	sum     digest // of owner and content
+	key     lent    // of its 'I' record
+	sum     digest  // of owner and content
+	parent  [8]byte // of its span
 }
 
 // checkSends returns the sends that are new. What was sent before by the same owner,
@@ -213,12 +214,13 @@ func (b *batch) checkSends(plugin string, sends []entry.Send, by *event) ([]toSe
 			here[id] = is
 		}
 		notBefore := b.notBefore(m)
+		trace, parent := b.makes(&sends[i], by)
 		out = append(out, toSend{
 			parcel: parcel{
 				tell: sends[i].Tell && plugin != "", accepted: b.now, notBefore: notBefore,
-				expires: latest(b.now, notBefore).Add(ttl(m)), owner: plugin, cause: by.causes(m.MessageID), message: m,
+				expires: latest(b.now, notBefore).Add(ttl(m)), owner: plugin, cause: by.causes(m.MessageID), trace: trace, message: m,
 			},
-			content: content, key: key, sum: is,
+			content: content, key: key, sum: is, parent: parent,
 		})
 	}
 	return out, nil
@@ -282,6 +284,9 @@ func (b *batch) send(s toSend) {
 	b.tally.counts.Downstreams++
 	b.effects = append(b.effects, effect{downstream: d, what: added})
 	b.newest = append(b.newest, d)
+	if s.parcel.trace != nil {
+		b.traceMade(&s)
+	}
 	if b.watched {
 		b.sayDownstream(d, d.body, feed.Step{What: feed.Stored, Due: s.parcel.message.NotBefore})
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 
 	"balhost/host/internal/entry"
@@ -26,7 +27,7 @@ type finish struct {
 
 func (o *finish) weigh() (bytes, records int) {
 	bytes = 2 * o.l.weight(&o.l.sent, o.Seq)
-	return bytes + 8*maxNote + triesBytes + 5*recordExtra, 6
+	return bytes + 8*maxNote + triesBytes + 5*recordExtra + spanBytes, 6
 }
 
 func (o *finish) apply(b *batch) error {
@@ -70,7 +71,7 @@ func (b *batch) conclude(d *downstream, e entry.End, how what) {
 	b.effects = append(b.effects, effect{downstream: d, what: how})
 	b.sumUp(summary{
 		seq: d.seq, status: e.Status, code: e.Code, detail: e.Description, attempts: e.Attempts, lane: d.group, device: d.target, target: d.to,
-		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID, cause: d.cause, receipt: d.receipt, told: told,
+		session: d.session.Value(), plugin: d.owner.Value(), messageID: d.messageID, cause: d.cause, trace: traceOf(d.trace), receipt: d.receipt, told: told,
 		accepted: d.accepted, began: last.began, took: last.took, via: last.via, past: past,
 	})
 	*b.outcomeCount(e.Status)++
@@ -112,7 +113,7 @@ func (b *batch) parcel(d *downstream) *message.Checked {
 func (b *batch) tell(d *downstream, m *message.Checked, end entry.End) {
 	b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
 	outcome := envelope{
-		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group,
+		id: b.tally.lastID, plugin: d.owner.Value(), group: d.group, trace: cmp.Or(end.Trace, d.trace),
 		body: &message.Outcome{
 			Session: m.Session, MessageID: m.MessageID, Group: m.Group, To: m.To, Status: end.Status, Code: end.Code,
 			Description: end.Description, NewToken: end.NewToken, Gone: end.Gone, Attempts: end.Attempts, Context: m.Context,

@@ -17,6 +17,7 @@ import (
 	"balhost/host/internal/feed"
 	"balhost/host/internal/keyfile"
 	"balhost/host/internal/mend"
+	"balhost/host/internal/span"
 	"balhost/host/internal/state"
 )
 
@@ -38,6 +39,7 @@ type Options struct {
 	Log     hclog.Logger          // nil: none
 	Metrics prometheus.Registerer // nil: none
 	Feed    *feed.Hub             // hears of the steps of messages; nil: nobody does
+	Tracer  *span.Tracer          // hears of spans; nil: nothing is traced
 	// Poison is called once, from any goroutine, when a commit failed or the store can't
 	// be trusted any more. Nothing is acked afterwards (P10). The process should end, so
 	// that the next Open recovers. nil: the failure is only logged.

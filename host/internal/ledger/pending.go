@@ -25,6 +25,7 @@ type event struct {
 	messageID string // its start, for the summary; it comes from the device or the downstream. Of a timer: its key
 	target    string // what is kept of the device
 	cause     ulid.ULID
+	trace     *entry.TraceSpan // nil: it is not traced
 	session   name
 	category  name
 	plugin    name
@@ -40,11 +41,12 @@ type heading struct {
 	kind, beside                                 entry.Kind
 	lane, order, device                          uint64
 	loose                                        bool
+	trace                                        *entry.TraceSpan
 	session, category, plugin, messageID, target string
 }
 
 func (e *envelope) heading() heading {
-	h := heading{id: e.id, plugin: e.plugin, lane: e.group}
+	h := heading{id: e.id, plugin: e.plugin, lane: e.group, trace: e.trace}
 	switch m := e.body.(type) {
 	case *message.Upstream:
 		h.kind, h.session, h.category, h.messageID = entry.Upstream, m.Session, m.Category, m.MessageID
@@ -70,7 +72,7 @@ func newEvent(seq uint64, h heading) *event {
 	ev := &event{id: h.id, kind: h.kind, lane: h.lane, plugin: unique.Make(h.plugin), order: h.order, beside: h.beside, loose: h.loose}
 	ev.seq = seq
 	ev.messageID, ev.target = copies(clip(h.messageID, maxName), entry.KeptDevice(h.target))
-	ev.device, ev.cause = h.device, h.cause
+	ev.device, ev.cause, ev.trace = h.device, h.cause, h.trace
 	ev.session, ev.category = unique.Make(h.session), unique.Make(h.category)
 	ev.size = uint32(itemExtra + len(ev.messageID) + len(ev.target))
 	return ev
@@ -112,6 +114,7 @@ type downstream struct {
 	messageID string
 	to        string // what is kept of the target
 	cause     ulid.ULID
+	trace     *entry.TraceSpan
 	session   name
 	owner     name
 	body      *message.Checked // as in event
@@ -123,7 +126,7 @@ type downstream struct {
 func newDownstream(seq uint64, p parcel) *downstream {
 	m := p.message
 	d := &downstream{
-		accepted: toNanos(p.accepted), cause: p.cause, receipt: m.Options.ReceiptRequested,
+		accepted: toNanos(p.accepted), cause: p.cause, trace: p.trace, receipt: m.Options.ReceiptRequested,
 		expires: toNanos(p.expires), group: entry.GroupHash(m.Session, p.owner, m.Group), target: entry.TargetHash(m.Session, m.To),
 		session: unique.Make(m.Session), owner: unique.Make(p.owner), tell: p.tell,
 		notBefore: toNanos(p.notBefore), replaces: m.Replace != "",

@@ -90,7 +90,7 @@ func (l *Ledger) Body(seq uint64) (entry.Body, error) {
 	var page uint64
 	err := l.peek(&l.events, seq, func(first uint64, it item) {
 		ev := it.(*event)
-		e = envelope{id: ev.id, body: ev.body}
+		e = envelope{id: ev.id, body: ev.body, trace: ev.trace}
 		attempt = int(ev.attempts) + 1
 		page = first
 	})
@@ -148,17 +148,17 @@ func (e *envelope) public(c *clock, attempt int) entry.Body {
 	case *message.Upstream:
 		out := *m
 		out.ID, out.Attempt, out.Received = id, attempt, c.shown(m.Received)
-		return entry.Body{Upstream: &out}
+		return entry.Body{Upstream: &out, Trace: e.trace}
 	case *message.Outcome:
 		out := *m
 		out.ID, out.Attempt = id, attempt
-		return entry.Body{Outcome: &out}
+		return entry.Body{Outcome: &out, Trace: e.trace}
 	case *inboundReceipt:
 		out := m.Receipt
 		out.ID, out.Attempt = id, attempt
-		return entry.Body{Receipt: &out}
+		return entry.Body{Receipt: &out, Trace: e.trace}
 	case *timer:
-		return entry.Body{Timer: m.public(id, attempt)}
+		return entry.Body{Timer: m.public(id, attempt), Trace: e.trace}
 	}
 	return entry.Body{}
 }

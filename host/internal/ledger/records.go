@@ -19,16 +19,46 @@ import (
 // envelope is the immutable record of an event ('M').
 type envelope struct {
 	id     ulid.ULID
-	plugin string       // the owner of outcomes, and of receipts of known messages
-	group  uint64       // their lane
-	body   any          // *message.Upstream, *message.Outcome, *inboundReceipt or *timer
-	places entry.Places // of an upstream that has just come in
+	plugin string           // the owner of outcomes, and of receipts of known messages
+	group  uint64           // their lane
+	body   any              // *message.Upstream, *message.Outcome, *inboundReceipt or *timer
+	places entry.Places     // of an upstream that has just come in
+	trace  *entry.TraceSpan // nil: it is not traced; a timer has its own
+}
+
+// kindTraced is a flag beside an event's kind: behind its id is a span. Only events that are
+// traced have it, so without traces nothing is written that was not before there were any.
+const kindTraced = 1 << 7
+
+// appendHead begins the record of an event.
+func appendHead(dst []byte, kind entry.Kind, e *envelope) []byte {
+	dst = append(append(dst, format, byte(kind)|set(e.trace != nil, kindTraced)), e.id[:]...)
+	return appendSpan(dst, e.trace)
+}
+
+// appendSpan writes a span, and nothing for nil: a flag of the record says whether there is one.
+func appendSpan(dst []byte, s *entry.TraceSpan) []byte {
+	if s == nil {
+		return dst
+	}
+	return append(append(append(dst, s.Trace[:]...), s.ID[:]...), s.Hops)
+}
+
+// spanBytes is what appendSpan writes.
+const spanBytes = 25
+
+func (r *reader) span() *entry.TraceSpan {
+	b := r.bytes(spanBytes)
+	if b == nil {
+		return nil
+	}
+	return &entry.TraceSpan{Trace: [16]byte(b[:16]), ID: [8]byte(b[16:24]), Hops: b[24]}
 }
 
 func appendEnvelope(dst []byte, e envelope) []byte {
 	switch m := e.body.(type) {
 	case *message.Upstream:
-		dst = append(append(dst, format, byte(entry.Upstream)), e.id[:]...)
+		dst = appendHead(dst, entry.Upstream, &e)
 		dst = appendText(dst, m.Session)
 		dst = appendText(dst, m.Raw)
 		dst = appendPart(dst, m.Raw, m.From, e.places.From)
@@ -36,7 +66,7 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = appendPart(dst, m.Raw, m.MessageID, e.places.MessageID)
 		return appendRawPart(dst, m.Raw, m.Data, e.places.Data)
 	case *message.Outcome:
-		dst = append(append(dst, format, byte(entry.Outcome)), e.id[:]...)
+		dst = appendHead(dst, entry.Outcome, &e)
 		dst = appendText(dst, m.Session)
 		dst = appendOwned(dst, e)
 		dst = appendText(dst, m.MessageID)
@@ -49,7 +79,7 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = binary.AppendUvarint(dst, uint64(m.Attempts))
 		return appendRaw(dst, m.Context)
 	case *inboundReceipt:
-		dst = append(append(dst, format, byte(entry.Receipt)), e.id[:]...)
+		dst = appendHead(dst, entry.Receipt, &e)
 		dst = appendText(dst, m.Session)
 		dst = appendOwned(dst, e)
 		dst = appendText(dst, m.ccsID)
@@ -59,7 +89,8 @@ func appendEnvelope(dst []byte, e envelope) []byte {
 		dst = appendText(dst, m.Status)
 		return appendTime(dst, m.SentAt)
 	case *timer:
-		return appendTimer(append(append(dst, format, byte(entry.Timer)), e.id[:]...), m)
+		e.trace = nil // the timer's own is enough
+		return appendTimer(appendHead(dst, entry.Timer, &e), m)
 	}
 	panic(fmt.Sprintf("ledger: event body %T", e.body))
 }
@@ -91,8 +122,12 @@ func appendOwned(dst []byte, e envelope) []byte {
 
 // readEnvelope reads the fields after the format byte.
 func readEnvelope(r *reader) envelope {
-	kind := entry.Kind(r.u8())
+	flags := r.u8()
+	kind := entry.Kind(flags &^ kindTraced)
 	e := envelope{id: r.id()}
+	if flags&kindTraced != 0 {
+		e.trace = r.span()
+	}
 	session := r.string()
 	switch kind {
 	case entry.Upstream:
@@ -129,7 +164,7 @@ func readEnvelope(r *reader) envelope {
 		e.body = m
 	case entry.Timer:
 		m := readTimer(r, session)
-		e.plugin, e.body = m.plugin, m
+		e.plugin, e.body, e.trace = m.plugin, m, m.span
 	default:
 		r.bad = true
 	}
@@ -138,12 +173,16 @@ func readEnvelope(r *reader) envelope {
 
 // readHeading reads what memory needs of an event, after the format byte.
 func readHeading(r *reader) heading {
-	if len(r.b) == 0 || entry.Kind(r.b[0]) != entry.Upstream {
+	if len(r.b) == 0 || entry.Kind(r.b[0]&^kindTraced) != entry.Upstream {
 		e := readEnvelope(r)
 		return e.heading()
 	}
-	r.u8()
-	h := heading{kind: entry.Upstream, id: r.id(), session: r.string()}
+	flags := r.u8()
+	h := heading{kind: entry.Upstream, id: r.id()}
+	if flags&kindTraced != 0 {
+		h.trace = r.span()
+	}
+	h.session = r.string()
 	raw := r.text()
 	from := r.part(raw)
 	h.lane = entry.DeviceHash(h.session, string(from))
@@ -209,6 +248,7 @@ type parcel struct {
 	notBefore time.Time // the message's NotBefore by the ledger's clock, if it lay ahead when it was accepted
 	owner     string
 	cause     ulid.ULID // the event whose handler has sent it, if its message id does not tell
+	trace     *entry.TraceSpan
 	message   *message.Checked
 }
 
@@ -217,11 +257,12 @@ const (
 	parcelTell  = 1 << 0
 	parcelWaits = 1 << 1 // it has a notBefore
 	parcelCause = 1 << 2 // it has a cause
+	parcelTrace = 1 << 3 // it is traced
 )
 
 func appendParcel(dst []byte, p parcel, content []byte) []byte {
 	waits := !p.notBefore.IsZero()
-	dst = append(dst, format, set(p.tell, parcelTell)|set(waits, parcelWaits)|set(!p.cause.IsZero(), parcelCause))
+	dst = append(dst, format, set(p.tell, parcelTell)|set(waits, parcelWaits)|set(!p.cause.IsZero(), parcelCause)|set(p.trace != nil, parcelTrace))
 	dst = appendTime(dst, p.accepted)
 	dst = appendTime(dst, p.expires)
 	if waits {
@@ -230,6 +271,7 @@ func appendParcel(dst []byte, p parcel, content []byte) []byte {
 	if !p.cause.IsZero() {
 		dst = append(dst, p.cause[:]...)
 	}
+	dst = appendSpan(dst, p.trace)
 	dst = appendText(dst, p.owner)
 	return append(dst, content...)
 }
@@ -242,6 +284,9 @@ func readParcel(r *reader) parcel {
 	}
 	if flags&parcelCause != 0 {
 		p.cause = r.id()
+	}
+	if flags&parcelTrace != 0 {
+		p.trace = r.span()
 	}
 	p.owner, p.message = r.string(), readContent(r)
 	return p

@@ -69,7 +69,7 @@ func (b *batch) finish(ev *event, s *entry.Settlement, made []*downstream) {
 	last := b.attempt(s.Attempt, ev.attempts+1, "")
 	sum := summary{
 		kind: ev.kind, id: ev.id, attempts: int(ev.attempts) + 1, lane: ev.lane, session: ev.session.Value(), device: ev.device, target: ev.target,
-		category: ev.category.Value(), plugin: clip(s.Plugin, maxName), messageID: ev.messageID, cause: ev.cause,
+		category: ev.category.Value(), plugin: clip(s.Plugin, maxName), messageID: ev.messageID, cause: ev.cause, trace: traceOf(ev.trace),
 		version: last.version, began: last.began, took: last.took, past: b.past(ev.at()),
 		timers: len(s.Changes.Schedules) > 0,
 	}

@@ -34,6 +34,7 @@ type summary struct {
 	code      string
 	detail    string
 	cause     ulid.ULID // of a downstream or a timer, if its message id does not tell
+	trace     [16]byte  // the id of the trace; zero: it is not traced
 	accepted  int64     // of a downstream
 	began     int64     // the last attempt
 	took      time.Duration

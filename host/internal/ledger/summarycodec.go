@@ -26,13 +26,14 @@ const (
 	wantsReceipt
 	isTold
 	setTimers
+	hasTrace
 )
 
 func (s *summary) flags(last *summary) (flags uint64) {
 	for i, on := range []bool{
 		s.session == last.session, s.category == last.category, s.plugin == last.plugin, s.version == last.version && s.via == last.via,
 		s.lane != 0 && s.kind != entry.Upstream, s.device != 0, s.code != "" || s.detail != "", s.began != 0, len(s.past) > 0,
-		s.made > 0, !s.cause.IsZero(), s.receipt, s.told, s.timers,
+		s.made > 0, !s.cause.IsZero(), s.receipt, s.told, s.timers, s.trace != [16]byte{},
 	} {
 		if on {
 			flags |= 1 << i
@@ -85,6 +86,9 @@ func appendSummary(dst []byte, at int64, last, s *summary) []byte {
 	}
 	if flags&hasCause != 0 {
 		dst = append(dst, s.cause[:]...)
+	}
+	if flags&hasTrace != 0 {
+		dst = append(dst, s.trace[:]...)
 	}
 	return dst
 }
@@ -186,6 +190,9 @@ func (r *reader) summary(s, last *summary, at int64) {
 	}
 	if flags&hasCause != 0 {
 		s.cause = r.id()
+	}
+	if flags&hasTrace != 0 {
+		s.trace = [16]byte(r.id())
 	}
 	s.receipt, s.told, s.timers = flags&wantsReceipt != 0, flags&isTold != 0, flags&setTimers != 0
 }

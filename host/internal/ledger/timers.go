@@ -10,6 +10,7 @@ import (
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
+	"balhost/host/internal/span"
 	"balhost/host/internal/state"
 	"balhost/sdk/message"
 )
@@ -27,14 +28,16 @@ type timer struct {
 	message.Timer
 	plugin string
 	lane   entry.Lane
-	loose  bool      // it was a dead letter, so its key may be another's by now: it comes in any case
-	cause  ulid.ULID // the event whose handler has set it; before schema 7 nothing says it
+	loose  bool             // it was a dead letter, so its key may be another's by now: it comes in any case
+	cause  ulid.ULID        // the event whose handler has set it; before schema 7 nothing says it
+	span   *entry.TraceSpan // of the handler that has set it; nil: it is not traced
 }
 
 // Flags of a timer.
 const (
 	timerLoose = 1 << 0
 	timerCause = 1 << 1
+	timerTrace = 1 << 2
 )
 
 func appendTimer(dst []byte, t *timer) []byte {
@@ -43,12 +46,13 @@ func appendTimer(dst []byte, t *timer) []byte {
 	dst = appendText(dst, t.Key)
 	dst = appendText(dst, t.Device)
 	dst = appendTime(dst, t.Due)
-	dst = append(dst, byte(t.lane.Kind), set(t.loose, timerLoose)|set(!t.cause.IsZero(), timerCause))
+	dst = append(dst, byte(t.lane.Kind), set(t.loose, timerLoose)|set(!t.cause.IsZero(), timerCause)|set(t.span != nil, timerTrace))
 	dst = binary.BigEndian.AppendUint64(dst, t.lane.Hash)
 	dst = binary.BigEndian.AppendUint64(dst, t.lane.Key)
 	if !t.cause.IsZero() {
 		dst = append(dst, t.cause[:]...)
 	}
+	dst = appendSpan(dst, t.span)
 	return appendRaw(dst, t.Data)
 }
 
@@ -61,6 +65,9 @@ func readTimer(r *reader, session string) *timer {
 	t.loose, t.lane.Hash, t.lane.Key = flags&timerLoose != 0, r.u64(), r.u64()
 	if flags&timerCause != 0 {
 		t.cause = r.id()
+	}
+	if flags&timerTrace != 0 {
+		t.span = r.span()
 	}
 	t.Data = r.raw()
 	return t
@@ -138,7 +145,7 @@ func checkSchedule(plugin string, s *entry.Schedule) error {
 }
 
 func weighSchedule(plugin string, s *entry.Schedule) (bytes, records int) {
-	return 2*(len(plugin)+len(s.Key)) + len(s.Data) + len(s.Device) + len(s.Session) + 4*recordExtra, 3
+	return 2*(len(plugin)+len(s.Key)) + len(s.Data) + len(s.Device) + len(s.Session) + 4*recordExtra + spanBytes, 3
 }
 
 // schedule sets a timer or cancels it. by is the event that is settled with it; nil: none.
@@ -160,7 +167,7 @@ func (b *batch) schedule(plugin string, s *entry.Schedule, by *event) {
 		}
 		return
 	}
-	t := timer{plugin: plugin, lane: s.Lane, Timer: message.Timer{Session: s.Session, Device: s.Device, Key: s.Key, Data: s.Data, Due: s.At}}
+	t := timer{plugin: plugin, lane: s.Lane, span: s.Trace, Timer: message.Timer{Session: s.Session, Device: s.Device, Key: s.Key, Data: s.Data, Due: s.At}}
 	if by != nil {
 		t.cause = by.id
 	}
@@ -280,7 +287,7 @@ func (o *fire) apply(b *batch) error {
 		}
 		b.unwait(at)
 		b.tally.lastID = nextID(b.tally.lastID, b.now, b.entropy)
-		e := envelope{id: b.tally.lastID, plugin: t.plugin, body: t}
+		e := envelope{id: b.tally.lastID, plugin: t.plugin, body: t, trace: t.span}
 		ev := b.addEvent(e)
 		if b.watched {
 			b.sayEvent(feed.Fired, e, "")
@@ -325,7 +332,7 @@ func (l *Ledger) WaitingTimers(s entry.Search) (found entry.Found, err error) {
 func (t *timer) trace(due time.Time) entry.Trace {
 	out := entry.Trace{
 		Kind: entry.Timer, State: entry.StateWaiting, Session: t.Session, Plugin: t.plugin, Device: entry.KeptDevice(t.Device),
-		MessageID: t.Key, Cause: idText(t.cause), Due: due,
+		MessageID: t.Key, Cause: idText(t.cause), TraceID: span.TraceID(t.span), Due: due,
 	}
 	if t.Device != "" {
 		out.Hash = entry.DeviceHash(t.Session, t.Device)

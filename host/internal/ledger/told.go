@@ -11,8 +11,9 @@ import (
 // What the ledger tells those who watch. The operations add the steps while they are
 // applied; they are told when the commit is on disk, before anybody acts on it.
 
-// tellAll tells the steps of a commit.
+// tellAll tells the steps and the spans of a commit.
 func (b *batch) tellAll() {
+	b.traceAll()
 	for i := range b.steps {
 		b.l.o.Feed.Tell(b.steps[i])
 	}

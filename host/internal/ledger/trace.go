@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/hex"
 	"errors"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"balhost/host/internal/entry"
+	"balhost/host/internal/span"
 	"balhost/sdk/message"
 )
 
@@ -24,7 +26,7 @@ func (l *Ledger) shown() func(ns int64) time.Time {
 func (l *Ledger) eventTrace(ev *event, due int64, attempts uint32) entry.Trace {
 	t := entry.Trace{
 		Seq: ev.seq, Kind: ev.kind, ID: ev.id.String(), Session: ev.session.Value(), Category: ev.category.Value(), Plugin: ev.plugin.Value(),
-		Device: ev.target, Hash: ev.device, MessageID: ev.messageID, Cause: idText(ev.cause), Began: l.clock.shown(ulid.Time(ev.id.Time())),
+		Device: ev.target, Hash: ev.device, MessageID: ev.messageID, Cause: idText(ev.cause), TraceID: span.TraceID(ev.trace), Began: l.clock.shown(ulid.Time(ev.id.Time())),
 	}
 	if ev.kind != entry.Upstream {
 		t.Group = ev.lane
@@ -40,7 +42,7 @@ func (l *Ledger) sentTrace(d *downstream, due int64, attempts uint32) entry.Trac
 	shown := l.shown()
 	t := entry.Trace{
 		Seq: d.seq, ID: d.messageID, Session: d.session.Value(), Plugin: d.owner.Value(), Device: d.to, Hash: d.target, Group: d.group,
-		Cause: causeOf(d.messageID, d.cause), Began: shown(d.accepted), Expires: shown(d.expires), Receipt: d.receipt, Told: d.tell, Open: d.receipt,
+		Cause: causeOf(d.messageID, d.cause), Began: shown(d.accepted), Expires: shown(d.expires), Receipt: d.receipt, Told: d.tell, Open: d.receipt, TraceID: span.TraceID(d.trace),
 	}
 	if f, is := l.forgottenNow()[t.Plugin]; is && d.seq <= f.Seq {
 		t.Forgotten, t.Told = shown(f.At), false
@@ -102,7 +104,7 @@ func (d *dead) trace(shown func(int64) time.Time) entry.Trace {
 		Kind: h.kind, ID: d.event.id.String(), State: entry.StateDead, Session: h.session, Category: h.category, Plugin: d.plugin,
 		Device: entry.KeptDevice(h.target), Hash: h.device, MessageID: clip(h.messageID, maxName), Cause: idText(h.cause),
 		Began: shown(toNanos(ulid.Time(d.event.id.Time()))), Ended: shown(toNanos(d.died)), Attempts: int(d.attempts),
-		Tries: public(d.tries, shown), Error: d.reason,
+		Tries: public(d.tries, shown), Error: d.reason, TraceID: span.TraceID(d.event.trace),
 	}
 	if t.Plugin == "" {
 		t.Plugin = h.plugin
@@ -131,6 +133,9 @@ func (v *lens) look(s *summary, r *reader, i int) *entry.Trace {
 		Last: entry.Attempt{Number: s.attempts, Began: v.shown(s.began), Took: s.took, Version: s.version, Via: s.via},
 	}
 	t := &v.trace
+	if s.trace != [16]byte{} {
+		t.TraceID = hex.EncodeToString(s.trace[:])
+	}
 	if s.past != nil {
 		t.Tries = public(s.past, v.shown)
 	}

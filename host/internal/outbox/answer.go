@@ -50,22 +50,23 @@ func (b *Outbox) acked(it *item, a flow.Answer, now time.Time) (record func()) {
 	if q.trial.Acked(now, it.refusals) {
 		b.log.Info("this sender is taken again: downstreams go on", "session", b.named(q.sender))
 	}
-	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: a.NewToken})
+	e := q.end(it, now, entry.End{Status: message.Acked, NewToken: a.NewToken, Trace: b.traceSent(it, a, now)})
 	return func() { b.record(e) }
 }
 
 // delivered ends a downstream that its device has, by a route or by itself. It says
 // nothing of the transport. The caller holds mu, and calls record without it.
 func (b *Outbox) delivered(it *item, now time.Time) (record func()) {
-	e := it.queue.end(it, now, entry.End{Status: message.Acked})
+	e := it.queue.end(it, now, entry.End{Status: message.Acked, Trace: b.traceSent(it, flow.Answer{Verdict: flow.Acked}, now)})
 	return func() { b.record(e) }
 }
 
 // declined is for what a route did not carry: it fails, or goes by the transport. The
 // caller holds mu, and calls record without it.
 func (b *Outbox) declined(it *item, a flow.Answer, now time.Time) (record func()) {
+	trace := b.traceSent(it, a, now)
 	if a.Verdict == flow.Fail {
-		return b.giveUp(it, message.Failed, a, now)
+		return b.giveUp(it, message.Failed, a, trace, now)
 	}
 	it.offRoute = true
 	it.queue.putBack(it, now)
@@ -121,6 +122,7 @@ func (b *Outbox) Return(sender string, seqs []uint64, end flow.End) (blamed bool
 		case it == nil || it.state != taken:
 			continue
 		case it.routed: // suspects and trials are the transport's
+			b.traceSent(it, flow.Answer{Verdict: flow.Resend, Description: end.Why}, now)
 			it.queue.putBack(it, now)
 			continue
 		}
@@ -158,9 +160,11 @@ func lost(l flow.Loss) flow.Answer {
 // called without mu: it tells the ledger.
 func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) (record func()) {
 	q := it.queue
+	why.Verdict = v
+	trace := b.traceSent(it, why, now)
 	switch v {
 	case flow.Fail:
-		return b.giveUp(it, message.Failed, why, now)
+		return b.giveUp(it, message.Failed, why, trace, now)
 	case flow.Halt: // the account is at fault: the sender waits, the message has no attempt
 		if q.trial.Halt(now, now.Add(b.o.Halt)) {
 			b.log.Error("this sender is refused: downstreams stop; check its credentials and account", append([]any{"session", b.named(q.sender)}, pairs(why)...)...)
@@ -177,7 +181,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 	case flow.Rest: // the sender is sent too much: it waits, the message has no attempt
 		q.rest(now, why.Imposed())
 		if flow.Expired(q.resting, it.Expires) {
-			return b.giveUp(it, message.Expired, why, now)
+			return b.giveUp(it, message.Expired, why, trace, now)
 		}
 		q.putBack(it, now)
 		return func() {}
@@ -193,7 +197,7 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 		q.delay(it, now)
 	}
 	if flow.Expired(it.Due, it.Expires) { // never past the TTL
-		return b.giveUp(it, message.Expired, why, now)
+		return b.giveUp(it, message.Expired, why, trace, now)
 	}
 	q.troubles.Add(tally.Cause{Code: why.Code, Reason: why.Description}, now)
 	p := entry.Postponement{Seq: it.Seq, Due: it.Due, Attempts: it.Attempts, Tried: it.tried(now)}
@@ -209,11 +213,12 @@ func (b *Outbox) obey(it *item, v flow.Verdict, why flow.Answer, now time.Time) 
 	}
 }
 
-// giveUp ends an item that did not reach anybody. It says so in the log.
-func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why flow.Answer, now time.Time) (record func()) {
+// giveUp ends an item that did not reach anybody. It says so in the log. trace is the span of
+// its last sending.
+func (b *Outbox) giveUp(it *item, status message.OutcomeStatus, why flow.Answer, trace *entry.TraceSpan, now time.Time) (record func()) {
 	say := b.tell(it, status, why, now)
 	it.queue.troubles.Add(tally.Cause{Code: why.Code, Reason: why.Description, Gone: why.Gone, Ended: true}, now)
-	e := it.queue.end(it, now, entry.End{Status: status, Code: why.Code, Description: why.Description, Gone: why.Gone})
+	e := it.queue.end(it, now, entry.End{Status: status, Code: why.Code, Description: why.Description, Gone: why.Gone, Trace: trace})
 	return func() {
 		say() // first: it reads the message
 		b.record(e)

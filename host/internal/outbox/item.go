@@ -139,6 +139,7 @@ func (b *Outbox) remove(it *item, now time.Time) {
 	q.release(it, now)
 	it.state = ended
 	delete(b.items, it.Seq)
+	delete(b.traced, it.Seq)
 	q.pending--
 	q.line.remove(it)
 	if q.boxes != nil {

@@ -31,6 +31,7 @@ import (
 	"balhost/host/internal/entry"
 	"balhost/host/internal/feed"
 	"balhost/host/internal/flow"
+	"balhost/host/internal/span"
 	"balhost/sdk/message"
 
 	"github.com/hashicorp/go-hclog"
@@ -59,7 +60,9 @@ type Options struct {
 	Senders  func() entry.Senders // their names, for log lines, and which have a gateway; nil: the lines show ids
 	Log      hclog.Logger
 	Metrics  prometheus.Registerer
-	Feed     *feed.Hub // hears of the downstreams that go out; nil: nobody does
+	Feed     *feed.Hub                         // hears of the downstreams that go out; nil: nobody does
+	Tracer   *span.Tracer                      // hears of sendings; nil: nothing is traced
+	TraceOf  func(seq uint64) *entry.TraceSpan // with a Tracer: what made a pending downstream; nil if it is not traced
 }
 
 // lastSecond passes before a downstream expires, see [flow.Expired]: one with a
@@ -79,9 +82,10 @@ type Outbox struct {
 	rnd      *rand.Rand
 	cursor   uint64 // the highest seq read
 	items    map[uint64]*item
-	queues   map[string]*queue  // by sender id
-	attached int                // routes so far; the last one's number
-	reports  map[string]*report // by code
+	queues   map[string]*queue           // by sender id
+	attached int                         // routes so far; the last one's number
+	reports  map[string]*report          // by code
+	traced   map[uint64]*entry.TraceSpan // what made those that were handed out and are traced, by seq
 }
 
 // New makes an Outbox; Run starts it.
@@ -103,6 +107,7 @@ func New(o Options) *Outbox {
 		items:   map[uint64]*item{},
 		queues:  map[string]*queue{},
 		reports: map[string]*report{},
+		traced:  map[uint64]*entry.TraceSpan{},
 	}
 	b.metrics = newMetrics(o.Metrics, b)
 	return b
@@ -243,6 +248,9 @@ func (b *Outbox) hand(n int, pick func(n int, now time.Time) []*item) []entry.Ou
 				g.TTL = flow.Remaining(time.Now(), it.Expires.Add(lastSecond-1)) // rounded up: a fresh one goes as it was given
 			}
 			out = append(out, g)
+			if b.o.Tracer.On() {
+				b.follow(it)
+			}
 			if b.o.Feed.On() {
 				b.o.Feed.Tell(b.sent(it, m))
 			}
