@@ -36,16 +36,14 @@ type api struct {
 	metrics prometheus.Gatherer
 	log     hclog.Logger
 	streams *streams
+	crowd   *crowd
+	health  *health
 }
 
-func (a api) status(w http.ResponseWriter, _ *http.Request) {
-	s := a.Status()
-	s.Sessions, s.Plugins = notNull(s.Sessions), notNull(s.Plugins)
-	answer(w, s)
-}
+func (a api) status(w http.ResponseWriter, r *http.Request) { answer(w, a.statusFor(r)) }
 
-func (a api) plugins(w http.ResponseWriter, _ *http.Request) {
-	answer(w, Plugins{Plugins: notNull(a.Status().Plugins)})
+func (a api) plugins(w http.ResponseWriter, r *http.Request) {
+	answer(w, Plugins{Plugins: a.statusFor(r).Plugins})
 }
 
 // Plugins are all plugins, by name.

@@ -69,6 +69,11 @@ func (d *download) Write(p []byte) (int, error) {
 }
 
 func (a api) verify(w http.ResponseWriter, r *http.Request) {
+	if !a.crowd.verifying.TryLock() { // each reads the whole ledger
+		fail(w, http.StatusConflict, errors.New("the ledger is being verified already: wait for that"))
+		return
+	}
+	defer a.crowd.verifying.Unlock()
 	v, err := a.Verify(r.Context())
 	v.Problems = notNull(v.Problems)
 	a.answer(w, r, v, err)

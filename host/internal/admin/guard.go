@@ -30,6 +30,7 @@ func (g guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := g.door.caller(r)
 	who.wrong = err
+	connOf(r).belongs(who.role)
 	who.still = func() bool {
 		now, err := g.door.caller(r)
 		return err == nil && now.role >= who.role
@@ -101,7 +102,7 @@ func foreign(r *http.Request) bool {
 		return false
 	}
 	u, err := url.Parse(origin)
-	return err != nil || u.Host != r.Host
+	return err != nil || u.Host != r.Host || r.TLS != nil && u.Scheme != "https" // whoever is on the way can make a page of http://
 }
 
 // visit reports whether a person follows a link in r. That may come from another site,

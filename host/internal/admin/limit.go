@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -47,8 +46,9 @@ func (l *limited) Accept() (net.Conn, error) {
 }
 
 // least is the connection to close: first an idle one, then one whose request has not
-// arrived yet, then one with a request being answered; among equals the one that
-// has been in its state for the longest. The caller holds mu.
+// arrived yet, then one with a request being answered, of a stranger before one of the
+// lowest role; among equals the one that has been in its state for the longest. So a
+// stranger ends no backup. The caller holds mu.
 func (l *limited) least() *limitedConn {
 	var least *limitedConn
 	for c := range l.open {
@@ -61,11 +61,8 @@ func (l *limited) least() *limitedConn {
 
 // changed is net/http's ConnState hook.
 func (l *limited) changed(nc net.Conn, state http.ConnState) {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
-	}
-	c, ours := nc.(*limitedConn)
-	if !ours {
+	c := limitedOf(nc)
+	if c == nil {
 		return
 	}
 	l.mu.Lock()
@@ -79,6 +76,17 @@ type limitedConn struct {
 	of    *limited
 	state http.ConnState
 	since time.Time // in this state
+	role  Role      // of who sent its last request
+}
+
+// belongs notes whose request the connection has.
+func (c *limitedConn) belongs(to Role) {
+	if c == nil {
+		return
+	}
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.role = to
 }
 
 func (c *limitedConn) rank() int {
@@ -88,7 +96,7 @@ func (c *limitedConn) rank() int {
 	case http.StateNew:
 		return 1
 	}
-	return 2
+	return 2 + int(c.role)
 }
 
 func (c *limitedConn) Close() error {

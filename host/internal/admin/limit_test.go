@@ -81,6 +81,11 @@ func TestLeast(t *testing.T) {
 		conn(http.StateNew, time.Hour), conn(http.StateNew, time.Second),
 		conn(http.StateActive, time.Hour), conn(http.StateActive, time.Second),
 	}
+	for _, role := range []Role{Read, Admin} { // however long a backup goes on, no stranger ends it
+		c := conn(http.StateActive, 24*time.Hour)
+		c.role = role
+		order = append(order, c)
+	}
 	l := limit(nil, len(order))
 	for _, c := range order {
 		l.open[c] = struct{}{}

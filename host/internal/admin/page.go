@@ -23,13 +23,18 @@ func (a api) page(p Page) route {
 	if p.Stream != nil {
 		handler = func(w http.ResponseWriter, r *http.Request) {
 			s := a.streams.begin(w, r)
+			if s == nil {
+				return
+			}
 			defer s.close()
 			p.Stream(Stream{s}, r)
 		}
 	}
-	return page(p.Pattern, p.Role, p.Does, func(w http.ResponseWriter, r *http.Request) {
+	to := page(p.Pattern, p.Role, p.Does, func(w http.ResponseWriter, r *http.Request) {
 		handler(w, r.WithContext(context.WithValue(r.Context(), apiKey{}, a)))
 	}).anyQuery()
+	to.stream = p.Stream != nil
+	return to
 }
 
 type apiKey struct{}

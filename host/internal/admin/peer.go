@@ -15,6 +15,9 @@ type peerKey struct{}
 
 // withPeer is net/http's ConnContext hook.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if l := limitedOf(c); l != nil {
+		ctx = context.WithValue(ctx, connKey{}, l)
+	}
 	unix, ok := bare(c).(*net.UnixConn)
 	if !ok {
 		return ctx
@@ -28,12 +31,27 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 
 // bare is the connection below TLS and the limit.
 func bare(c net.Conn) net.Conn {
+	if l := limitedOf(c); l != nil {
+		return l.Conn
+	}
+	return c
+}
+
+// limitedOf is the connection below TLS; nil if it has no limit.
+func limitedOf(c net.Conn) *limitedConn {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if l, ok := c.(*limitedConn); ok {
-		c = l.Conn
-	}
+	l, _ := c.(*limitedConn)
+	return l
+}
+
+// connKey is of the connection of a request.
+type connKey struct{}
+
+// connOf is the connection of r; nil if it has no limit.
+func connOf(r *http.Request) *limitedConn {
+	c, _ := r.Context().Value(connKey{}).(*limitedConn)
 	return c
 }
 

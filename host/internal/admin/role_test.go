@@ -16,7 +16,7 @@ import (
 
 // testAPI is the API of a host without a guard.
 func testAPI(h *host) api {
-	return api{door: &door{tokens: noTokens}, Functions: h.functions(), metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger()}
+	return api{door: &door{tokens: noTokens}, Functions: h.functions(), metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger(), streams: newStreams(), crowd: &crowd{}, health: &health{}}
 }
 
 // wildcard matches what stands for a name in a route's pattern.

@@ -24,10 +24,14 @@ type route struct {
 	media  string // what the answer is if it is not JSON
 	often  bool   // programs use it: the audit log has one line a minute of each caller
 	page   bool   // it is for people in a browser, not a part of the API
+	stream bool   // a page's answer goes on
 
 	optional  bool // the body may be left out
 	otherwise any  // a value of the type that the answer has with 503; nil: it is as every failure
 }
+
+// eventStream is what the answer is that goes on.
+const eventStream = "text/event-stream"
 
 // on is a route without query, body and answer. Those come by the methods below.
 func on(pattern string, role Role, does string, handler http.HandlerFunc) route {
@@ -69,7 +73,7 @@ func (a api) routes() []route {
 		on("GET /v1/status", Read, "The state of sessions, ledger and plugins.", a.status).answers(Status{}),
 		on("GET /v1/plugins", Read, "The plugins alone.", a.plugins).answers(Plugins{}),
 		on("GET /v1/tail", Read, "Streams what happens from now on, as server-sent events: hello, step, skipped, end.", a.tail).
-			asks(tailParameters()...).sends("text/event-stream", Step{}),
+			asks(tailParameters()...).sends(eventStream, Step{}),
 		on("GET /v1/series", Read, "Figures of the last 15 minutes, for charts.", a.series).answers(Series{}),
 		on("POST /v1/messages", Operate, "Stores a downstream; it is on disk when this answers.", a.send).takes(Message{}).answers(sent{}).byPrograms(),
 		on("POST /v1/messages/cancel", Operate, "Cancels downstreams that have not gone out.", a.cancel).takes(CancelOrder{}).answers(Ordered{}).byPrograms(),

@@ -34,6 +34,10 @@ func (a api) serve(to route) http.Handler {
 			a.record(w, r, to, to.handler)
 			return
 		}
+		if to.question(r) {
+			a.asked(w, r, to.handler)
+			return
+		}
 		to.handler.ServeHTTP(w, r)
 	})
 }

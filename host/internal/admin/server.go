@@ -52,7 +52,7 @@ func Listen(o Options) (*Server, error) {
 	if d.tokens == nil {
 		d.tokens = noTokens
 	}
-	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, audit: auditOf(o), metrics: o.Metrics, log: o.Log, streams: newStreams()}, listener: l, cert: cert, log: o.Log}
+	s := &Server{api: api{Functions: o.Functions, site: o.Pages, door: d, audit: auditOf(o), metrics: o.Metrics, log: o.Log, streams: newStreams(), crowd: &crowd{}, health: &health{}}, listener: l, cert: cert, log: o.Log}
 	s.socket, _ = opened.(*socket)
 	s.http = &http.Server{
 		Handler:           guard{d, s.handler()},

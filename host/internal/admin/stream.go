@@ -24,12 +24,12 @@ const (
 type streams struct {
 	ending chan struct{} // closed by end
 
-	mu   sync.Mutex // guards open, and the deadlines of those in it
-	open map[*stream]struct{}
+	mu   sync.Mutex         // guards open, and the deadlines of those in it
+	open map[*stream]string // by who reads
 }
 
 func newStreams() *streams {
-	return &streams{ending: make(chan struct{}), open: map[*stream]struct{}{}}
+	return &streams{ending: make(chan struct{}), open: map[*stream]string{}}
 }
 
 // end ends all streams within lastWrite, even those whose reader takes nothing. It is called once.
@@ -42,15 +42,27 @@ func (s *streams) end() {
 	}
 }
 
-// begin makes a stream of an answer. The caller calls its close.
+// begin makes a stream of an answer. The caller calls its close. It is nil, and the answer is
+// an error, when the reader has maxTails; an admin may have all.
 func (s *streams) begin(w http.ResponseWriter, r *http.Request) *stream {
-	readWithin(w, 0) // or the request's context would end at the deadline
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy is to pass each event on
-	one := &stream{w: w, of: s, still: callerOf(r).still}
+	c := callerOf(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open[one] = struct{}{}
+	mine := 0
+	for _, who := range s.open {
+		if who == c.who {
+			mine++
+		}
+	}
+	if c.role < Admin && mine >= maxTails {
+		fail(w, http.StatusTooManyRequests, errTails)
+		return nil
+	}
+	readWithin(w, 0) // or the request's context would end at the deadline
+	w.Header().Set("Content-Type", eventStream)
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy is to pass each event on
+	one := &stream{w: w, of: s, still: c.still}
+	s.open[one] = c.who
 	return one
 }
 

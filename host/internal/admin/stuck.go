@@ -30,6 +30,9 @@ type GiveUpOrder struct {
 func (a api) stuck(w http.ResponseWriter, r *http.Request) {
 	page, err := a.Stuck(r.Context())
 	page.Stuck = notNull(page.Stuck)
+	for i := range page.Stuck {
+		page.Stuck[i].Device = a.deviceFor(r, page.Stuck[i].Device)
+	}
 	a.answer(w, r, page, err)
 }
 

@@ -76,6 +76,9 @@ func (a api) tail(w http.ResponseWriter, r *http.Request) {
 	}
 	defer reading.Close()
 	s := a.streams.begin(w, r)
+	if s == nil {
+		return
+	}
 	defer s.close()
 	s.event("hello", Hello{Now: time.Now(), Note: tailNote})
 	a.follow(r.Context(), s, reading, q.Full)

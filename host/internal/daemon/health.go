@@ -16,6 +16,7 @@ import (
 	"balhost/host/internal/ledger"
 	"balhost/host/internal/mend"
 	"balhost/host/internal/outbox"
+	"balhost/host/internal/plain"
 	"balhost/host/internal/pluginhost"
 	"balhost/host/internal/status"
 	"balhost/host/internal/told"
@@ -219,16 +220,12 @@ func runFailed(p pluginhost.Status) string {
 	return fmt.Sprintf("plugin %q: its Run failed %d times in a row, the last time %s ago: %s", p.Name, f.Failures, time.Since(f.At).Round(time.Second), f.Error)
 }
 
-// ofDevice names a device by the beginning of its token; tokens are long.
+// ofDevice names a device as listings show it to who may not see its whole token.
 func ofDevice(token string) string {
-	const most = 24
-	switch {
-	case token == "":
+	if token == "" {
 		return ""
-	case len(token) > most:
-		token = strings.ToValidUTF8(token[:most], "") + "…"
 	}
-	return fmt.Sprintf(" of device %q", token)
+	return fmt.Sprintf(" of device %q", plain.Brief(token))
 }
 
 // missed reports whether a plugin served before and doesn't now. A plugin that never

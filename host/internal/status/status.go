@@ -154,7 +154,7 @@ type PausedLane struct {
 type StuckHandler struct {
 	Event    string    `json:"event"` // its id
 	Kind     string    `json:"kind"`
-	Device   string    `json:"device,omitempty"` // its token
+	Device   string    `json:"device,omitempty"` // its token; shortened for who may only read
 	Category string    `json:"category,omitempty"`
 	Started  time.Time `json:"started"`
 	Behind   int       `json:"behind"`            // events in its lane that wait for it
