@@ -148,15 +148,15 @@ func (o *forgetEvents) extra() int { return triesBytes + len(o.plugin) + 2*recor
 
 func (o *forgetEvents) apply(b *batch) error {
 	today := b.l.clock.today()
-	room, pages, last := forgetBytes, 0, (*page)(nil)
+	room, pages, last := forgetBytes, 0, pageAt{}
 	for i, seq := range o.seqs {
 		ev := b.event(seq)
 		if ev == nil || ev.over || b.l.leases.of(seq) != 0 { // a handler has it: a plugin has claimed its category
 			o.done = i + 1
 			continue
 		}
-		if ev.page != last {
-			pages, last = pages+1, ev.page
+		if ev.page != last.page {
+			pages, last = pages+1, pageAt{page: ev.page}
 		}
 		size := int(ev.weight) + recordExtra
 		if ev.kept {
@@ -173,16 +173,36 @@ func (o *forgetEvents) apply(b *batch) error {
 		case o.remove:
 			b.dropEvent(ev)
 		default:
-			o.moved++
-			if err := b.bringDead(ev, dead{attempts: ev.attempts, plugin: o.plugin, reason: entry.ForgottenReason, tries: b.past(ev.at())}); err != nil {
+			e, raw, err := b.opened(last.entry(b, ev.seq))
+			if err != nil {
 				return err
 			}
+			o.moved++
+			b.bringDead(ev, raw, dead{event: e, attempts: ev.attempts, plugin: o.plugin, reason: entry.ForgottenReason, tries: b.past(ev.at())})
 		}
 	}
 	if b.err != nil {
 		return entry.ErrClosed
 	}
 	return nil
+}
+
+// pageAt is a page of events of which several entries are read, one after the other.
+type pageAt struct {
+	page   *page
+	record reader
+	read   bool
+}
+
+// entry is [batch.entry] of one of its entries.
+func (p *pageAt) entry(b *batch, seq uint64) (reader, error) {
+	if !p.read {
+		if p.record, p.read = b.get(b.seqKey(kindEvent, p.page.seq)); !p.read {
+			return reader{}, fmt.Errorf("page %d %w", p.page.seq, errGone)
+		}
+	}
+	record := p.record
+	return record.slot(p.page.seq, seq)
 }
 
 // dropEvent ends an event because a person wants it gone.

@@ -106,37 +106,42 @@ func (b *batch) again(ev *event) error {
 // envelope reads what a pending event is, and its record without the format byte.
 func (b *batch) envelope(ev *event) (e envelope, raw lent, err error) {
 	record, err := b.entry(kindEvent, ev.page, ev.seq)
+	return b.opened(record, err)
+}
+
+// opened is the envelope in the record of a pending event.
+func (b *batch) opened(record reader, err error) (envelope, lent, error) {
 	if err != nil {
 		b.fail(err)
-		return e, nil, entry.ErrClosed
+		return envelope{}, nil, entry.ErrClosed
 	}
-	raw = record.b
-	e = readEnvelope(&record)
+	raw := record.b
+	e := readEnvelope(&record)
 	if b.fail(record.done()); b.err != nil {
-		return e, nil, entry.ErrClosed
+		return envelope{}, nil, entry.ErrClosed
 	}
 	return e, raw, nil
 }
 
 // kill moves an event to the dead letters (P8). The attempt that failed counts.
 func (b *batch) kill(ev *event, o *entry.Settlement) error {
-	past := remember(b.past(ev.at()), b.attempt(o.Attempt, ev.attempts+1, o.Reason))
-	return b.bringDead(ev, dead{attempts: ev.attempts + 1, plugin: clip(o.Plugin, maxName), reason: o.Reason, tries: past})
-}
-
-// bringDead makes an event a dead letter; d says why.
-func (b *batch) bringDead(ev *event, d dead) error {
 	e, raw, err := b.envelope(ev)
 	if err != nil {
 		return err
 	}
-	if b.isDead(e.id) { // it was imported while its event waited
+	past := remember(b.past(ev.at()), b.attempt(o.Attempt, ev.attempts+1, o.Reason))
+	b.bringDead(ev, raw, dead{event: e, attempts: ev.attempts + 1, plugin: clip(o.Plugin, maxName), reason: o.Reason, tries: past})
+	return nil
+}
+
+// bringDead makes an event a dead letter. raw is its record without the format byte.
+func (b *batch) bringDead(ev *event, raw lent, d dead) {
+	if b.isDead(d.event.id) { // it was imported while its event waited
 		b.tally.counts.Dead--
 	}
-	d.seq, d.died, d.event = ev.seq, b.now, e
+	d.seq, d.died = ev.seq, b.now
 	b.putDead(d, raw)
 	b.endEvent(ev)
-	return nil
 }
 
 // entry reads a pending entry's record, after the format byte.
