@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"balhost/host/internal/admin"
 	"balhost/host/internal/ccssim"
+	"balhost/host/internal/keyfile"
 	"balhost/host/internal/latency"
 )
 
@@ -28,7 +30,7 @@ import (
 // and a plugin that does nothing, upstreams of 300 bytes in a window of 100, the
 // ledger on disk with every commit synced. What it prints stands beside two
 // limits measured in the same run. BENCH_PROFILE=FILE keeps the host's CPU
-// profile of the saturated part.
+// profile of the saturated part. BENCH_KEY=1 encrypts the ledger.
 func BenchmarkUpstream(b *testing.B) {
 	const seconds = 15
 	dir := b.TempDir()
@@ -294,6 +296,14 @@ func startHost(b *testing.B, bin, dir string, sim *simProcess, more ...string) *
       server_name = "localhost"
     }
 `, sim.ready.CCS, sim.ready.CAFile)
+	key := ""
+	if os.Getenv("BENCH_KEY") != "" {
+		file := filepath.Join(dir, "ledger.key")
+		if _, err := keyfile.Make(file); err != nil && !errors.Is(err, os.ErrExist) {
+			b.Fatal(err)
+		}
+		key = fmt.Sprintf("  encryption_key_file = %q\n", file)
+	}
 	rest := fmt.Sprintf(`
 data_dir = "data"
 plugins {
@@ -306,11 +316,11 @@ ledger {
   disk_soft = "64MiB"
   disk_hard = "16MiB"
   ballast   = "1MiB"
-}
+%s}
 log {
   level = "warn"
 }
-`, filepath.Join(bin, "plugins"), "unix:"+socket)
+`, filepath.Join(bin, "plugins"), "unix:"+socket, key)
 	path := filepath.Join(dir, "config.hcl")
 	for _, form := range []string{"  ccs {\n%s  }\n", "%s"} { // the second one is for a host from before there were other transports
 		config := fmt.Sprintf("session \"main\" {\n  sender_id = %q\n"+form+"%s}\n", sim.ready.SenderID, session, strings.Join(more, "")) + rest

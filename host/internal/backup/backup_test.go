@@ -102,29 +102,33 @@ func TestEncrypted(t *testing.T) {
 	}
 }
 
-// Who has no key can change nothing that is not noticed, although all checksums are made right.
+// Who has no key can change nothing that is not noticed, although all checksums are made right. No block
+// after the first wrong one is given out.
 func TestForged(t *testing.T) {
 	whole, other := split(t, file(t, testKey, "one", "two", "six")), split(t, file(t, testKey, "one", "two", "six"))
-	for name, change := range map[string]func(b [][]byte) [][]byte{
-		"swapped":             func(b [][]byte) [][]byte { b[2], b[3] = b[3], b[2]; return b },
-		"left out":            func(b [][]byte) [][]byte { return slices.Delete(b, 3, 4) },
-		"the last left out":   func(b [][]byte) [][]byte { return slices.Delete(b, 4, 5) },
-		"twice":               func(b [][]byte) [][]byte { return slices.Insert(b, 3, b[2]) },
-		"of another file":     func(b [][]byte) [][]byte { b[2] = other[2]; return b },
-		"end of another file": func(b [][]byte) [][]byte { b[5] = other[5]; return b },
-		"all but the header":  func(b [][]byte) [][]byte { return append(b[:2:2], other[2:]...) },
-		"another header": func(b [][]byte) [][]byte {
+	for name, c := range map[string]struct {
+		blocks int // before the error
+		change func(b [][]byte) [][]byte
+	}{
+		"swapped":             {0, func(b [][]byte) [][]byte { b[2], b[3] = b[3], b[2]; return b }},
+		"left out":            {1, func(b [][]byte) [][]byte { return slices.Delete(b, 3, 4) }},
+		"the last left out":   {2, func(b [][]byte) [][]byte { return slices.Delete(b, 4, 5) }},
+		"twice":               {1, func(b [][]byte) [][]byte { return slices.Insert(b, 3, b[2]) }},
+		"of another file":     {0, func(b [][]byte) [][]byte { b[2] = other[2]; return b }},
+		"end of another file": {3, func(b [][]byte) [][]byte { b[5] = other[5]; return b }},
+		"all but the header":  {0, func(b [][]byte) [][]byte { return append(b[:2:2], other[2:]...) }},
+		"another header": {0, func(b [][]byte) [][]byte {
 			b[1] = bytes.Replace(b[1], []byte(`"commit":7`), []byte(`"commit":9`), 1)
 			return b
-		},
-		"a bit": func(b [][]byte) [][]byte { b[2] = bytes.Clone(b[2]); b[2][blockHead+20] ^= 1; return b },
-		"fewer records": func(b [][]byte) [][]byte {
+		}},
+		"a bit": {0, func(b [][]byte) [][]byte { b[2] = bytes.Clone(b[2]); b[2][blockHead+20] ^= 1; return b }},
+		"fewer records": {3, func(b [][]byte) [][]byte {
 			b[5] = bytes.Replace(b[5], []byte(`"records":3`), []byte(`"records":2`), 1)
 			return b
-		},
-		"nothing": func(b [][]byte) [][]byte { return b },
+		}},
+		"nothing": {3, func(b [][]byte) [][]byte { return b }},
 	} {
-		forged := join(t, change(slices.Clone(whole)))
+		forged := join(t, c.change(slices.Clone(whole)))
 		b, err := NewSealedReader(bytes.NewReader(forged))
 		for err == nil {
 			_, err = b.Next()
@@ -132,8 +136,9 @@ func TestForged(t *testing.T) {
 		if !errors.Is(err, io.EOF) {
 			t.Fatalf("%s: the test makes wrong checksums: %v", name, err)
 		}
-		if _, _, err := read(bytes.NewReader(forged), testKey); name == "nothing" && err != nil || name != "nothing" && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "does not have the key")) {
-			t.Errorf("%s: %v", name, err)
+		blocks, _, err := read(bytes.NewReader(forged), testKey)
+		if name == "nothing" && err != nil || name != "nothing" && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "does not have the key")) || len(blocks) != c.blocks {
+			t.Errorf("%s: %d blocks, %v", name, len(blocks), err)
 		}
 	}
 }

@@ -176,7 +176,7 @@ func Read(path string) (*Key, error) {
 func Make(path string) (k *Key, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s exists: a key that is replaced is lost, with all that is encrypted under it; give another name", path)
+		return nil, fmt.Errorf("%s exists: a key that is replaced is lost, with all that is encrypted under it; give another name: %w", path, fs.ErrExist)
 	} else if err != nil {
 		return nil, err
 	}
