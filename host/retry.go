@@ -76,7 +76,7 @@ func printRetries(out io.Writer, page admin.RetryPage) error {
 	if err := t.flush(); err != nil || page.Total <= len(page.Retries) {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%d more; --limit shows up to 1000\n", page.Total-len(page.Retries))
+	_, err := fmt.Fprintf(out, "%d more; --limit shows up to 1000, and balhost messages --state retrying all of them\n", page.Total-len(page.Retries))
 	return err
 }
 
