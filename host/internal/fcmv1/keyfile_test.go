@@ -73,7 +73,7 @@ func TestKeyFileIsReplaced(t *testing.T) {
 	write(path, "{ half")
 	until(t, "a warning", func() bool {
 		st := s.Status()
-		return len(st.Warnings) == 1 && strings.Contains(st.Warnings[0], "the old key stays: the key file is not JSON")
+		return len(st.Warnings) == 1 && strings.Contains(st.Warnings[0], "the old key stays: the key file is not JSON") && strings.Contains(st.Warnings[0], "the key file "+path+" has changed")
 	})
 	if st := s.Status(); st.TokenUntil.IsZero() || st.Account == "" {
 		t.Errorf("%+v", st)

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"balhost/host/internal/admin"
 	"balhost/host/internal/entry"
 )
@@ -53,6 +56,39 @@ func TestHiddenFieldsKeepEveryByte(t *testing.T) {
 	typed := entered(url.Values{"id": {" x "}})
 	if typed("id") != "x" || entered(url.Values{"id": {" x "}, "id.b64": {"IHgg"}})("id") != " x " {
 		t.Error("who types is freed of spaces, and a hidden field keeps them")
+	}
+}
+
+// An order of the page that the host refuses does not read as done in the audit log.
+func TestRefusedOrdersAreNotDone(t *testing.T) {
+	f := many(1).functions()
+	f.Pause = func(context.Context, string) error { return entry.NoSuch("there is no such plugin") }
+	s, err := admin.Listen(admin.Options{
+		Listen: "127.0.0.1:0", AuditDir: t.TempDir(), Functions: f, Pages: New(Options{Functions: f}).Rows(), Metrics: prometheus.NewRegistry(), Log: hclog.NewNullLogger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	here := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := here.PostForm("http://"+s.Addr()+"/plugins/none/pause", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	c := admin.NewClient(s.Addr(), "")
+	defer c.Close()
+	page, err := c.Audit(t.Context(), admin.AuditQuery{Limit: 10})
+	if err != nil || resp.StatusCode != http.StatusSeeOther || len(page.Entries) != 1 || page.Entries[0].Status != http.StatusNotFound || page.Entries[0].Did != "" {
+		t.Errorf("%s, %+v, %v", resp.Status, page, err)
 	}
 }
 
