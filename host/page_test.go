@@ -100,6 +100,16 @@ func TestWebPageInChromium(t *testing.T) {
 	tab.run(`document.querySelector("tbody a").click()`)
 	tab.until(`document.querySelector(".timeline")?.textContent`, "cannot unmarshal")
 
+	// On a phone the places are in a menu, which needs no script. On a screen they are there.
+	shown := `document.querySelector("#menu").checkVisibility()`
+	tab.looks(page+"/", 390, "light")
+	tab.until(shown, "false")
+	tab.run(`document.querySelector(".menu").click()`)
+	tab.until(shown, "true")
+	tab.accessible("/ with its menu", checker, 390, "light")
+	tab.looks(page+"/", 1280, "light")
+	tab.until(shown, "true")
+
 	letter := tab.letter(page)
 	for _, path := range append(pagePaths, "/dead/"+letter, "/messages/"+letter) {
 		for _, width := range []int{390, 1280, 1920} {
@@ -116,7 +126,7 @@ func TestWebPageInChromium(t *testing.T) {
 }
 
 // pagePaths are the pages that everybody has.
-var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase", "/pauses", "/messages"}
+var pagePaths = []string{"/", "/plugins", "/plugins/chatroom", "/sessions", "/tail", "/dead", "/retries", "/send", "/device", "/state", "/state/chatroom", "/bindings", "/audit", "/erase", "/pauses", "/messages", "/backup"}
 
 // letter is the id of a dead letter.
 func (p *tab) letter(page string) string {

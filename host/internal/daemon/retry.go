@@ -26,20 +26,28 @@ func (h *host) retries(ctx context.Context, plugin string, limit int) (admin.Ret
 		r := admin.Retry{
 			Plugin: w.Plugin, Kind: w.Kind.String(), Category: w.Category, Attempts: w.Attempts, Next: today(page.Now, w.Until), Behind: w.Behind,
 		}
-		switch {
-		case body.Upstream != nil:
-			r.ID, r.From = body.Upstream.ID, body.Upstream.From
-		case body.Outcome != nil:
-			r.ID, r.From = body.Outcome.ID, body.Outcome.To.Token
-		default:
-			r.ID, r.From = body.Receipt.ID, body.Receipt.Device
-		}
+		r.ID, r.From = idOf(body)
 		if r.Reason, err = h.ledger.Last(w.Seq); err != nil {
 			return page, err
 		}
 		page.Retries = append(page.Retries, r)
 	}
 	return page, nil
+}
+
+// idOf is the id of an event, and the device that it is about; "": it is about none.
+func idOf(body entry.Body) (id, device string) {
+	switch {
+	case body.Upstream != nil:
+		return body.Upstream.ID, body.Upstream.From
+	case body.Outcome != nil:
+		return body.Outcome.ID, body.Outcome.To.Token
+	case body.Receipt != nil:
+		return body.Receipt.ID, body.Receipt.Device
+	case body.Timer != nil:
+		return body.Timer.ID, body.Timer.Device
+	}
+	return "", ""
 }
 
 // retryNow makes waiting events be tried now. Named events that don't wait, because

@@ -157,6 +157,13 @@ func (p *Pages) retryNow(r *http.Request) (told, error) {
 	if err != nil {
 		return told{}, err
 	}
-	admin.Did(r, "tried %s now", several(did.Done, "event"))
-	return told{Text: several(did.Done, "event") + " tried now" + missing(did.Gone)}, nil
+	thing := "event"
+	if r.PostForm.Get("kind") == admin.Downstream {
+		thing = admin.Downstream
+	}
+	if did.Done == 0 && len(did.Gone) > 0 {
+		return told{}, wrong("it does not wait for another attempt any more")
+	}
+	admin.Did(r, "tried %s now", several(did.Done, thing))
+	return told{Text: several(did.Done, thing) + " tried now" + missing(did.Gone)}, nil
 }

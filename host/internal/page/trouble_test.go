@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"html"
 	"net/http"
 	"net/http/httptest"
@@ -126,4 +127,34 @@ func post(t *testing.T, pages http.Handler, path, kind, body string) *httptest.R
 	w := httptest.NewRecorder()
 	pages.ServeHTTP(w, r)
 	return w
+}
+
+// A downstream that waits to be sent again can be sent now, or canceled, from its page; one that
+// is on its way can only be canceled, and one that has ended neither.
+func TestDownstreamIsTriedOrCanceled(t *testing.T) {
+	for state, want := range map[entry.State]string{entry.StateRetrying: "/retries/now /cancel", entry.StateInFlight: "/cancel", entry.StateAcked: ""} {
+		h := many(1)
+		f := h.functions()
+		f.Life = func(context.Context, admin.LifeQuery) (admin.Life, error) {
+			return admin.Life{Row: admin.Row{ID: "d-1", Kind: admin.Downstream, State: state}}, nil
+		}
+		mux := http.NewServeMux()
+		for _, row := range New(Options{Functions: f}).Rows() {
+			if row.Stream == nil {
+				mux.Handle(row.Pattern, row.Handler)
+			}
+		}
+		var orders []string
+		for _, m := range regexp.MustCompile(`action="(/(?:retries/now|cancel))"`).FindAllStringSubmatch(get(t, mux, "/messages/d-1", admin.Operate).Body.String(), -1) {
+			orders = append(orders, m[1])
+		}
+		if got := strings.Join(orders, " "); got != want {
+			t.Errorf("%s: the page has the orders %q, want %q", state, got, want)
+		}
+	}
+	h := many(1)
+	w := post(t, serve(t, h, ""), "/retries/now", "application/x-www-form-urlencoded", "id=d-1&kind=downstream")
+	if got := toldBy(t, serve(t, h, ""), w.Result().Cookies()); strings.Join(h.did, ";") != "retry {IDs:[d-1] Plugin: All:false}" || !strings.Contains(got, "1 downstream tried now") {
+		t.Errorf("did %v, and says %s", h.did, got)
+	}
 }
