@@ -111,9 +111,6 @@ func (v view) Look() (n int) {
 // ofPlugins is what a plugin adds to the reasons and warnings of the host.
 func ofPlugins(p admin.Plugin, now time.Time) (all []trouble) {
 	at, name := "/plugins/"+url.PathEscape(p.Name), fmt.Sprintf("plugin %q", p.Name)
-	if p.Paused {
-		all = append(all, trouble{"warn", fmt.Sprintf("%s is paused, and %s: resume it when you are done", name, say.Count(p.Pending, "event waits", "events wait")), at, p.Name})
-	}
 	if f := p.Refusal; f != nil {
 		all = append(all, trouble{"warn", fmt.Sprintf("%s: new content was refused: %s", name, f.Reason), at, p.Name})
 	} else if m := ofPlugin(p); m.Grade == "bad" && len(p.Previous) == 0 { // one that served before is a reason of the host's
