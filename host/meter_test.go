@@ -133,6 +133,7 @@ func TestMeter(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts real processes")
 	}
+	t.Parallel()
 	w := &watched{T: t, dir: t.TempDir()}
 	if err := os.MkdirAll(filepath.Join(w.dir, "plugins"), 0o700); err != nil {
 		t.Fatal(err)

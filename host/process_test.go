@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,8 +28,17 @@ import (
 // TestMain makes this binary two programs: balhost, found in PATH under that
 // name, and the tests.
 func TestMain(m *testing.M) {
+	// Tests with real processes wait more than they compute. A -parallel of the command
+	// line comes later, and counts.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(together, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	testscript.Main(tests{m}, map[string]func(){"balhost": main})
 }
+
+// together is how many tests of this package run at a time, at least. All scripts together
+// need a minute of CPU.
+const together = 6
 
 // tests are all tests, and what they leave behind.
 type tests struct{ *testing.M }
