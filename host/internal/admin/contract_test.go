@@ -42,7 +42,7 @@ func newContract(t *testing.T, full bool) *contract {
 	t.Cleanup(func() { stop(); <-ended })
 	c.api = api{
 		door: &door{tokens: noTokens}, Functions: c.functions(), audit: log,
-		metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger(), streams: newStreams(),
+		metrics: prometheus.NewRegistry(), log: hclog.NewNullLogger(), streams: newStreams(), crowd: &crowd{}, health: &health{},
 	}
 	c.mux = (&Server{api: c.api}).handler().(*http.ServeMux)
 	w := c.ask(http.MethodGet, "/openapi.json", Read, "")
