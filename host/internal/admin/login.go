@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxLogins = 64
+	maxLogins = 16 // of one token: who has one logs out nobody who has another
 	loginTime = 12 * time.Hour
 )
 
@@ -36,14 +36,18 @@ func (l *logins) begin(token sum, from netip.Prefix, now time.Time) (id string) 
 		l.of = map[sum]login{}
 	}
 	var oldest sum
+	same := 0
 	for id, each := range l.of {
 		if !now.Before(each.until) {
 			delete(l.of, id)
-		} else if first, ok := l.of[oldest]; !ok || each.until.Before(first.until) {
-			oldest = id
+		} else if each.token == token {
+			if first, ok := l.of[oldest]; !ok || each.until.Before(first.until) {
+				oldest = id
+			}
+			same++
 		}
 	}
-	if len(l.of) >= maxLogins {
+	if same >= maxLogins {
 		delete(l.of, oldest)
 	}
 	l.of[sumOf(id)] = login{token: token, from: from, until: now.Add(loginTime)}

@@ -170,16 +170,21 @@ func TestNoLoginWithoutTokens(t *testing.T) {
 	}
 }
 
-// Logins end by themselves, and there are never more than so many.
+// Logins end by themselves, and one token never has more than so many. Who logs in without end
+// logs out nobody who has another token.
 func TestLoginsAreBounded(t *testing.T) {
 	var l logins
 	now := time.Unix(1e9, 0)
+	other := l.begin(sumOf("other"), netip.Prefix{}, now.Add(-time.Minute))
 	first := l.begin(sumOf("t"), netip.Prefix{}, now)
 	for i := range 3 * maxLogins {
 		l.begin(sumOf("t"), netip.Prefix{}, now.Add(time.Duration(i)))
 	}
-	if _, ok := l.token(first, netip.Prefix{}, now); ok || len(l.of) != maxLogins {
+	if _, ok := l.token(first, netip.Prefix{}, now); ok || len(l.of) != maxLogins+1 {
 		t.Errorf("%v, %d logins", ok, len(l.of))
+	}
+	if _, ok := l.token(other, netip.Prefix{}, now); !ok {
+		t.Error("another token's login is gone")
 	}
 	id := l.begin(sumOf("t"), netip.Prefix{}, now.Add(time.Second))
 	if _, ok := l.token(id, netip.Prefix{}, now.Add(loginTime)); !ok {
