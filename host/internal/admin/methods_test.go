@@ -17,7 +17,7 @@ import (
 // A path that is there says which methods it takes; an empty body is none,
 // whether its length was told or not.
 func TestMethodsAndEmptyBodies(t *testing.T) {
-	s := &Server{api: api{Functions: (&host{}).functions(), log: hclog.NewNullLogger()}}
+	s := &Server{api: api{Functions: (&host{}).functions(), log: hclog.NewNullLogger(), crowd: &crowd{}, health: &health{}}}
 	h := s.handler()
 	for _, c := range []struct {
 		method, path string
