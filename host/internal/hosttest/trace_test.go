@@ -68,8 +68,18 @@ func exported(t *testing.T, spans []span.Done) (got []*tracepb.Span) {
 	for _, d := range spans {
 		e.Tracer().Tell(d)
 	}
-	e.Close()
-	return got
+	defer e.Close()
+	all := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(got) == len(spans)
+	}
+	for late := time.Now().Add(time.Minute); !all() && time.Now().Before(late); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.Clone(got)
 }
 
 // tree are spans, each below its parent, in the order of their beginnings.

@@ -106,7 +106,7 @@ func TestExport(t *testing.T) {
 	root := done
 	root.Parent, root.Error = [8]byte{}, ""
 	e.Tracer().Tell(root)
-	e.Close()
+	shut(t, e)
 	count(t, metrics, 2, 0, 0)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,7 +136,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of-the-environment")
 	e, _, metrics := open(t, Options{Sample: 1})
 	e.Tracer().Tell(done)
-	e.Close()
+	shut(t, e)
 	count(t, metrics, 1, 0, 0)
 	if got := r.header.Get("X-Key"); got != "of-the-environment" {
 		t.Errorf("header %q", got)
@@ -170,7 +170,7 @@ func TestSlowCollector(t *testing.T) {
 		t.Errorf("%v were dropped", n)
 	}
 	close(free)
-	e.Close()
+	shut(t, e)
 	count(t, metrics, Waiting, 0, 2*Waiting)
 	if n := strings.Count(log.String(), "[WARN]"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, log.String())
@@ -194,11 +194,18 @@ func TestDeadCollector(t *testing.T) {
 	r.status = 0
 	r.mu.Unlock()
 	e.Tracer().Tell(done)
-	e.Close()
+	shut(t, e)
 	count(t, metrics, 1, 3, 0)
 	if !strings.Contains(log.String(), "takes spans again: lost=2") {
 		t.Errorf("said:\n%s", log.String())
 	}
+}
+
+// shut ends e after all is exported, however long that takes: Close alone gives up after a while.
+func shut(t *testing.T, e *Exporter) {
+	t.Helper()
+	flush(t, e)
+	e.Close()
 }
 
 func flush(t *testing.T, e *Exporter) {
