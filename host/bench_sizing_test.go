@@ -41,20 +41,25 @@ func BenchmarkSizing(b *testing.B) {
 	for b.Loop() {
 		dir := benchDir(b)
 		fmt.Printf("\n%s; %d cores; %.0f fsyncs/s of 4 KiB on this disk; upstreams of 300 bytes; each load for %v\n\n", processor(), runtime.NumCPU(), fsyncRate(b, dir), lasts)
-		fmt.Println(sizedHead)
+		var table []string // in one piece at the end: hosts and loads print too
+		row := func(r string) {
+			fmt.Println(r)
+			table = append(table, r)
+		}
 		ack, echo := buildBench(b), buildEcho(b)
 		var kept float64
 		for _, rate := range sizes {
 			s := sizeCCS(b, ack, "com.example.bench", rate, lasts)
-			s.print("CCS", "acks", rate)
+			row(s.row("CCS", "acks", rate))
 			kept = s.kept
 		}
 		for _, rate := range sizes {
-			sizeCCS(b, echo, "com.example.echo", rate, lasts).print("CCS", "answers", rate)
+			row(sizeCCS(b, echo, "com.example.echo", rate, lasts).row("CCS", "answers", rate))
 		}
 		for _, rate := range sizes {
-			sizeGateway(b, ack, rate, lasts).print("gateway", "acks", rate)
+			row(sizeGateway(b, ack, rate, lasts).row("gateway", "acks", rate))
 		}
+		fmt.Printf("\n%s\n%s\n", sizedHead, strings.Join(table, "\n"))
 		fmt.Printf("\nOf each message of the row CCS, acks, %d/s, the ledger kept %.0f bytes.\n\n", sizes[len(sizes)-1], kept)
 	}
 }
@@ -73,8 +78,8 @@ type sized struct {
 const sizedHead = `| by | plugin | upstreams/s | acked/s | handled/s | ack p50, p99 | CPU of the host | of the plugin | memory of the host | with mapped files, at most | of the plugin | written a day | syncs/s |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|`
 
-func (s sized) print(by, plugin string, rate int) {
-	fmt.Printf("| %s | %s | %d | %.0f | %.0f | %.1f ms, %.1f ms | %.1f %% | %.1f %% | %d MiB | %d MiB | %d MiB | %s | %.0f |\n",
+func (s sized) row(by, plugin string, rate int) string {
+	return fmt.Sprintf("| %s | %s | %d | %.0f | %.0f | %.1f ms, %.1f ms | %.1f %% | %.1f %% | %d MiB | %d MiB | %d MiB | %s | %.0f |",
 		by, plugin, rate, s.acked, s.handled, ms(s.latency.P50), ms(s.latency.P99), 100*s.host, 100*s.plugin, s.own, s.peak, s.pluginIs, aDay(s.written), s.commits)
 }
 
