@@ -424,6 +424,15 @@ func (u *upgrade) judge() {
 	if err := checkBook(u.lines("book"), sent); err != nil {
 		u.t.Error(err)
 	}
+	tries := 0
+	for _, h := range u.lines("book") {
+		if h.device == "later" && h.what == "begin" {
+			tries++
+		}
+	}
+	if tries != 2 { // one for the older host, which was told to wait a day, and one for "retry now"
+		u.t.Errorf("what was to wait until tomorrow was tried %d times", tries)
+	}
 	outcomes := map[string]string{} // the event of each downstream's outcome
 	for _, o := range u.lines("outcomes") {
 		if was := outcomes[o.device]; was != "" && was != o.event || o.what != "acked" || !answers[o.device] {
