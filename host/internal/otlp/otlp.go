@@ -8,7 +8,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -57,7 +59,7 @@ func (o *Options) client() (otlptrace.Client, error) {
 	if protocol := protocol(); !strings.HasPrefix(protocol, "http/") {
 		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL is %q: traces go by http/protobuf only; most collectors take that at port 4318", protocol)
 	}
-	var opts []otlptracehttp.Option
+	opts := []otlptracehttp.Option{otlptracehttp.WithProxy(proxy)}
 	if o.Endpoint != "" {
 		at, err := url.JoinPath(o.Endpoint, "v1/traces")
 		if err != nil {
@@ -72,6 +74,16 @@ func (o *Options) client() (otlptrace.Client, error) {
 		opts = append(opts, otlptracehttp.WithTLSClientConfig(&tls.Config{RootCAs: o.Roots}))
 	}
 	return otlptracehttp.NewClient(opts...), nil
+}
+
+// proxy is the environment's, and refuses what a redirect asks for: spans and headers go where the
+// config says, and nowhere else. The SDK's client follows redirects, and would take
+// the headers along; one of our own would not know the variables of TLS.
+func proxy(r *http.Request) (*url.URL, error) {
+	if r.Response != nil {
+		return nil, errors.New("the collector answers with a redirect, which is not followed: give its real address")
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // protocol is what the environment says.

@@ -232,3 +232,27 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A collector that answers with a redirect gets no second request: spans and headers, which may
+// be secrets, go where the config says, and nowhere else.
+func TestRedirect(t *testing.T) {
+	thief := receive(t)
+	r := httptest.NewServer(http.RedirectHandler(thief.URL+"/v1/traces", http.StatusTemporaryRedirect))
+	t.Cleanup(r.Close)
+	o := Options{Endpoint: r.URL, Sample: 1, Headers: map[string]string{"x-team": "secret", "authorization": "secret"}}
+	if err := Check(t.Context(), o); err == nil || !strings.Contains(err.Error(), "redirect") {
+		t.Errorf("checked: %v", err)
+	}
+	e, log, metrics := open(t, o)
+	e.Tracer().Tell(done)
+	shut(t, e)
+	count(t, metrics, 0, 1, 0)
+	if !strings.Contains(log.String(), "redirect") {
+		t.Errorf("log: %s", log)
+	}
+	thief.mu.Lock()
+	defer thief.mu.Unlock()
+	if thief.header != nil || len(thief.spans) > 0 {
+		t.Errorf("another server got %v and %v", thief.header, thief.spans)
+	}
+}
