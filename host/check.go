@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -190,7 +191,7 @@ func (f *findings) look(cfg config.Config) {
 			if near := mend.Near(name, names); near != "" {
 				meant = fmt.Sprintf("; did you mean %q?", near)
 			}
-			f.note("plugin %q has a block, but %s has no such plugin%s", name, cfg.PluginsDir, meant)
+			f.note("plugin %q has a block, but %s has no such plugin%s", name, cfg.PluginsDir, cmp.Or(meant, "; take the block out, unless its file is to come"))
 		}
 	}
 	f.Errors = append(f.Errors, pluginhost.Unfit(cfg.DataDir)...)

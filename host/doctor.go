@@ -165,6 +165,11 @@ func (d *diagnosis) complaints(st admin.Status) {
 	for _, w := range st.Warnings {
 		d.add("host", false, w, "")
 	}
+	for _, p := range st.Plugins {
+		if p.Refusal != nil && !slices.ContainsFunc(st.Reasons, func(r string) bool { return strings.HasPrefix(r, fmt.Sprintf("plugin %q ", p.Name)) }) {
+			d.add("host", false, fmt.Sprintf("plugin %q: its new content was refused: %s", p.Name, p.Refusal.Reason), "put a good one in its place: balhost plugins says what serves meanwhile")
+		}
+	}
 	if mine := version(); st.Version != mine {
 		d.add("host", false, fmt.Sprintf("the running host is version %s, and this program is %s", st.Version, mine), "restart the host to run the new one")
 	}

@@ -103,7 +103,7 @@ func printLedger(p func(string, ...any), l admin.Ledger) {
 	if l.Encrypted {
 		encrypted = " (encrypted)"
 	}
-	p("ledger%s: %d events and %d downstreams pending, %d dead letters%s; disk %s%s", encrypted, l.Events, l.Downstreams, l.Dead, timers, free, full)
+	p("ledger%s: %s and %s pending, %s%s; disk %s%s", encrypted, count(l.Events, "event", "events"), count(l.Downstreams, "downstream", "downstreams"), count(l.Dead, "dead letter", "dead letters"), timers, free, full)
 	p("  upstream:   %d stored, %d known already", l.Accepted, l.Duplicates)
 	p("  events:     %d handled, %d died (upstreams, outcomes, receipts, timers)", l.Handled, l.Died)
 	p("  downstream: %d stored, %d acked, %d failed, %d expired, %d canceled", l.Sent, l.Acked, l.Failed, l.Expired, l.Canceled)

@@ -226,7 +226,7 @@ func (c *Client) decode(resp *http.Response, out any) error {
 			return err
 		}
 		if resp.StatusCode == http.StatusBadRequest && !strings.HasPrefix(c.base, httpsPrefix) && resp.Header.Get("Content-Type") == "" { // net/http's, to who speaks plain HTTP
-			return fmt.Errorf("the program at %s answers %s; if it speaks TLS, write https://%[1]s", c.listen, resp.Status)
+			return fmt.Errorf("the program at %s answers %s; if it speaks TLS, write https://%s", c.listen, resp.Status, strings.TrimPrefix(c.listen, httpPrefix))
 		}
 		return fmt.Errorf("the program at %s answers %s; is it a balhost?", c.listen, resp.Status)
 	}

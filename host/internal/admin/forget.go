@@ -25,7 +25,7 @@ func (a api) forget(w http.ResponseWriter, r *http.Request) {
 	did, err := a.Forget(r.Context(), r.PathValue("name"), o)
 	did.Categories = notNull(did.Categories)
 	if said := SaidForgotten(did, err); !o.Plan && said != "" {
-		a.did(r, "%s", said)
+		a.did(r, "plugin %s: %s", r.PathValue("name"), said)
 	}
 	a.answer(w, r, did, err)
 }

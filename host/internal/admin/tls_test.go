@@ -46,10 +46,11 @@ func TestClientSaysWhichScheme(t *testing.T) {
 	ca.Issue(t, "host", cert, key, time.Now().AddDate(0, 1, 0))
 	secured, plain := serve(t, &host{}, Options{TLS: TLS{CertFile: cert, KeyFile: key}}), serve(t, &host{}, Options{})
 	for address, want := range map[string]string{
-		strings.TrimPrefix(secured.Addr(), httpsPrefix): "write https://",
-		httpsPrefix + plain.Addr():                      "speaks no TLS",
-		httpPrefix + plain.Addr() + "/":                 "",
-		secured.Addr():                                  "give the CA's certificate with --ca-file",
+		strings.TrimPrefix(secured.Addr(), httpsPrefix):              "write https://" + strings.TrimPrefix(secured.Addr(), httpsPrefix),
+		httpPrefix + strings.TrimPrefix(secured.Addr(), httpsPrefix): "write https://" + strings.TrimPrefix(secured.Addr(), httpsPrefix),
+		httpsPrefix + plain.Addr():                                   "speaks no TLS",
+		httpPrefix + plain.Addr() + "/":                              "",
+		secured.Addr():                                               "give the CA's certificate with --ca-file",
 	} {
 		if _, err := client(t, secured, "").Status(t.Context()); err == nil {
 			t.Fatal("a certificate of nobody's CA is taken")

@@ -176,7 +176,7 @@ func (l *look) warnings() (warnings []string) {
 			if !s.GivenUp.IsZero() {
 				what = "though it was given up"
 			}
-			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, %s: %s %s%s",
+			warnings = append(warnings, fmt.Sprintf("plugin %q: a handler has run for %s, %s: %s %s%s; see: balhost stuck",
 				p.Name, time.Since(s.Started).Round(time.Second), what, s.Kind, s.Event, ofDevice(s.Device)))
 		}
 		if more := p.Stuck - 3; more > 0 {

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"balhost/host/internal/admin"
+	"balhost/host/internal/ccs"
 	"balhost/host/internal/dispatch"
 	"balhost/host/internal/entry"
 	"balhost/host/internal/outbox"
 	"balhost/host/internal/plain"
+	"balhost/host/internal/status"
+	"balhost/sdk/message"
 )
 
 // waits says what a pending message waits for, and what a person can do.
@@ -163,6 +167,10 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 		w = admin.Wait{For: admin.WaitTurn, Detail: "connections have ended while it was unanswered, so it goes alone"}
 	case outbox.Room:
 		w = admin.Wait{For: admin.WaitTransport, Detail: "room on a connection of the session " + session, Try: []string{"balhost status"}}
+		if why, none := h.unconnected(t.Session); none {
+			w.Detail = fmt.Sprintf("a connection of the session %s, which has none now%s", session, why)
+			w.Try = append(w.Try, "balhost reload")
+		}
 		if s.Before > 0 {
 			w.Detail += fmt.Sprintf(": %d go first", s.Before)
 		}
@@ -170,6 +178,21 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 		w = admin.Wait{For: admin.WaitStart, Detail: "the outbox has not read it yet"}
 	}
 	return w, nil
+}
+
+// unconnected reports whether a session that has connections of its own has none now, and
+// why it lost the last one, after a colon.
+func (h *host) unconnected(senderID string) (why string, none bool) {
+	for _, s := range h.sessions.status() {
+		if s.SenderID != senderID || s.Transport != message.CCS {
+			continue
+		}
+		if s.LastError != "" {
+			why = ": " + plain.Line(s.LastError, 300)
+		}
+		return why, !slices.ContainsFunc(s.Connections, func(c status.Connection) bool { return c.State == ccs.Ready })
+	}
+	return "", false
 }
 
 func (h *host) behindDownstream(seq uint64) admin.Wait {

@@ -115,6 +115,7 @@ func (h *host) functions() admin.Functions {
 			if len(rows) == 0 {
 				return admin.Life{Next: "x"}, nil
 			}
+			rows[0].TraceID = "5f7ee9b3d2bc20b85011afe28f6ec6a1"
 			life := admin.Life{Row: rows[0], Cause: &rows[0], Waits: &admin.Wait{For: admin.WaitLane, Detail: hostile, Behind: hostile, Try: []string{hostile}}, Now: h.status.Now, Missing: 1}
 			for i, what := range []string{admin.StepReceived, admin.StepAttempt, admin.StepDead} {
 				life.Steps = append(life.Steps, admin.LifeStep{At: h.status.Now.Add(time.Duration(i) * time.Second), What: what, Detail: hostile, Attempt: i, Version: hostile, TookMS: 3, Code: hostile, Error: hostile})
@@ -550,10 +551,30 @@ func TestEraseAsksFirst(t *testing.T) {
 // The life of a message says the time between its steps.
 func TestLifeIsATimeline(t *testing.T) {
 	text := get(t, serve(t, many(1), ""), "/messages/01J0", admin.Read).Body.String()
-	for _, want := range []string{"It waits:", "received", "&#43;1s", "What came of it", "What caused it", "#1"} {
+	for _, want := range []string{"It waits:", "received", "&#43;1s", "What came of it", "What caused it", "#1", "Trace id", "5f7ee9b3d2bc20b85011afe28f6ec6a1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+}
+
+// A rollback is offered where there is something to go back to, and says what it would start:
+// while a new content is refused, what served before serves already. What was never measured is no time.
+func TestRollbackSaysWhatTakesOver(t *testing.T) {
+	h := many(1)
+	text := func() string { return get(t, serve(t, h, ""), "/plugins/plugin-0", admin.Admin).Body.String() }
+	for _, want := range []string{"Rollback</summary>", "This goes back further.", `<span class="id">bbbbbbbbbbbb</span> takes over`, "nothing handled lately"} {
+		if !strings.Contains(text(), want) {
+			t.Errorf("no %q in\n%s", want, text())
+		}
+	}
+	p := &h.status.Plugins[0]
+	p.Refusal, p.HandlingP50, p.HandlingP99, p.Retried = nil, 1, 2, 1
+	if got := text(); strings.Contains(got, "goes back further") || !strings.Contains(got, "p99 2.0 ms") || !strings.Contains(got, "1 attempt failed") {
+		t.Errorf("without a refusal:\n%s", got)
+	}
+	if p.Previous = nil; strings.Contains(text(), "Rollback") {
+		t.Errorf("a rollback to nothing is offered:\n%s", text())
 	}
 }
 

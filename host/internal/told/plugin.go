@@ -74,8 +74,11 @@ func (p *lines) work(name string, w status.Work, now time.Time) {
 		p.add("%s; balhost messages --plugin %s%s", Attempts(t, now), name, finds(t))
 	}
 	if w.Waiting > 0 {
-		p.add("%s, each with its lane: the first in %s, the last in %s; balhost retry list --plugin %s",
-			Count(w.Waiting, "event waits for its next attempt", "events wait for their next attempt"), Short(w.NextTry.Sub(now)), Short(w.LastTry.Sub(now)), name)
+		waits := fmt.Sprintf("1 event waits for its next attempt, with its lane, in %s", Short(w.NextTry.Sub(now)))
+		if w.Waiting > 1 {
+			waits = fmt.Sprintf("%d events wait for their next attempt, each with its lane: the first in %s, the last in %s", w.Waiting, Short(w.NextTry.Sub(now)), Short(w.LastTry.Sub(now)))
+		}
+		p.add("%s; balhost retry list --plugin %s", waits, name)
 	}
 	if w.Reruns > 0 {
 		p.add("%d handlers ran again because a state key that they had read changed; the last %s ago, key %q", w.Reruns, Ago(now, w.RerunAt), w.RerunKey)
