@@ -20,7 +20,8 @@ func auditCommand() *cobra.Command {
 		Use:   "audit",
 		Short: "Show who changed what of the running host, and who was not allowed to",
 		Long: `The host keeps an audit log: who changed what, when, and from where, by the API, the
-page and signals; and who was not allowed to. It holds no payloads and no tokens. What
+page and signals; who saw what only an admin may see, such as the form that erases a device
+(GET); and who was not allowed to. It holds no payloads and no tokens. What
 programs do often, such as sending, is one line a minute of each.
 The files are audit.jsonl, audit.1.jsonl and so on in data_dir, the oldest with the
 highest number; the last 20 MiB are kept. This needs a token of the role admin.`,

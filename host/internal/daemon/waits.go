@@ -166,11 +166,7 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 	case outbox.Suspect:
 		w = admin.Wait{For: admin.WaitTurn, Detail: "connections have ended while it was unanswered, so it goes alone"}
 	case outbox.Room:
-		w = admin.Wait{For: admin.WaitTransport, Detail: "room on a connection of the session " + session, Try: []string{"balhost status"}}
-		if why, none := h.unconnected(t.Session); none {
-			w.Detail = fmt.Sprintf("a connection of the session %s, which has none now%s", session, why)
-			w.Try = append(w.Try, "balhost reload")
-		}
+		w = h.transportWaits(t.Session, session)
 		if s.Before > 0 {
 			w.Detail += fmt.Sprintf(": %d go first", s.Before)
 		}
@@ -180,19 +176,28 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 	return w, nil
 }
 
-// unconnected reports whether a session that has connections of its own has none now, and
-// why it lost the last one, after a colon.
-func (h *host) unconnected(senderID string) (why string, none bool) {
-	for _, s := range h.sessions.status() {
-		if s.SenderID != senderID || s.Transport != message.CCS {
-			continue
-		}
-		if s.LastError != "" {
-			why = ": " + plain.Line(s.LastError, 300)
-		}
-		return why, !slices.ContainsFunc(s.Connections, func(c status.Connection) bool { return c.State == ccs.Ready })
+func (h *host) transportWaits(senderID, name string) admin.Wait {
+	all := h.sessions.status()
+	if i := slices.IndexFunc(all, func(s status.Session) bool { return s.SenderID == senderID }); i >= 0 {
+		return waitsFor(all[i], name)
 	}
-	return "", false
+	return waitsFor(status.Session{}, name)
+}
+
+// waitsFor says what a downstream waits for that may go as soon as its session can take it.
+func waitsFor(s status.Session, name string) admin.Wait {
+	w := admin.Wait{For: admin.WaitTransport, Detail: "room on a connection of the session " + name, Try: []string{"balhost status"}}
+	switch {
+	case s.Transport == message.Gateway:
+		w.Detail = fmt.Sprintf("its device: the session %s has a gateway alone, so it goes when the device is connected to that", name)
+	case s.Transport == message.CCS && !slices.ContainsFunc(s.Connections, func(c status.Connection) bool { return c.State == ccs.Ready }):
+		w.Detail = fmt.Sprintf("a connection of the session %s, which has none now", name)
+		if s.LastError != "" {
+			w.Detail += ": " + plain.Line(s.LastError, 300)
+		}
+		w.Try = append(w.Try, "balhost reload")
+	}
+	return w
 }
 
 func (h *host) behindDownstream(seq uint64) admin.Wait {

@@ -116,6 +116,9 @@ func ofPlugins(p admin.Plugin, now time.Time) (all []trouble) {
 	} else if m := ofPlugin(p); m.Grade == "bad" && len(p.Previous) == 0 { // one that served before is a reason of the host's
 		all = append(all, trouble{"warn", fmt.Sprintf("%s: %s", name, cmp.Or(p.Reason, m.Word)), at, p.Name})
 	}
+	if p.State == "absent" && p.Pending > 0 {
+		all = append(all, trouble{"warn", fmt.Sprintf("%s: its file is gone, and %s", name, say.Count(p.Pending, "event waits for it", "events wait for it")), at, p.Name})
+	}
 	if p.Suspects > 0 {
 		all = append(all, trouble{"warn", fmt.Sprintf("%s: %s in flight at too many crashes, and are tried alone", name, say.Count(p.Suspects, "event was", "events were")), at, p.Name})
 	}

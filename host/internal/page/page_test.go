@@ -551,7 +551,7 @@ func TestEraseAsksFirst(t *testing.T) {
 // The life of a message says the time between its steps.
 func TestLifeIsATimeline(t *testing.T) {
 	text := get(t, serve(t, many(1), ""), "/messages/01J0", admin.Read).Body.String()
-	for _, want := range []string{"It waits:", "received", "&#43;1s", "What came of it", "What caused it", "#1", "Trace id", "5f7ee9b3d2bc20b85011afe28f6ec6a1"} {
+	for _, want := range []string{"It waits:", "received", "&#43;1s", "What came of it", "What caused it", "#1", "Times are in UTC", "Trace id", "5f7ee9b3d2bc20b85011afe28f6ec6a1"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -575,6 +575,15 @@ func TestRollbackSaysWhatTakesOver(t *testing.T) {
 	}
 	if p.Previous = nil; strings.Contains(text(), "Rollback") {
 		t.Errorf("a rollback to nothing is offered:\n%s", text())
+	}
+}
+
+// Of several sessions a person chooses one before a message is sent.
+func TestSendAsksForTheSession(t *testing.T) {
+	for n, want := range map[int]string{1: `<select name="session"><option value="">the only one</option>`, 2: `<select name="session" required><option value="">choose one</option>`} {
+		if text := get(t, serve(t, many(n), ""), "/send", admin.Operate).Body.String(); !strings.Contains(text, want) {
+			t.Errorf("%d sessions: no %q in\n%s", n, want, text)
+		}
 	}
 }
 

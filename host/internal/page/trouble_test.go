@@ -40,6 +40,10 @@ func TestOverviewNamesEachTrouble(t *testing.T) {
 			{Reason: "rejected: no such room", Ended: 3, Last: now},
 			{Reason: "long over", Again: 1, Last: now.Add(-2 * time.Hour)},
 		}},
+	}, {
+		Name: "quiz", Process: status.Process{State: "absent"}, Work: status.Work{Pending: 2},
+	}, {
+		Name: "done", Process: status.Process{State: "absent"}, // and nothing waits for it
 	}}, Sessions: []status.Session{{
 		Name: "main", SenderID: "1", Connections: []status.Connection{{State: "ready"}}, Later: 3, Early: 1, NextTry: now.Add(4 * time.Second),
 		Troubles: []status.Trouble{{Code: "UNREGISTERED", Gone: true, Ended: 5, Last: now}, {Code: "UNAVAILABLE", Reason: "later", Again: 2, Last: now}},
@@ -52,6 +56,7 @@ func TestOverviewNamesEachTrouble(t *testing.T) {
 		`Look at this: plugin "shop": 2 events wait for their next attempt, each with its lane; the first in 3s -> /retries?plugin=shop`,
 		`Look at this: plugin "shop": 6 attempts failed, the last 1s ago: order 17: payment refused -> /messages?plugin=shop&text=payment+refused`,
 		`Look at this: plugin "shop": 1 attempt failed, the last 1m0s ago: no database -> /messages?plugin=shop&text=no+database`,
+		`Look at this: plugin "quiz": its file is gone, and 2 events wait for it -> /plugins/quiz`,
 		`Look at this: session "main": 2 downstreams wait to be sent again, the first in 4s -> /messages?kind=downstream&session=main&state=retrying`,
 		`Look at this: session "main": 2 times downstreams were not taken, and they go again, the last 0s ago: UNAVAILABLE: later -> /messages?kind=downstream&session=main&text=UNAVAILABLE`,
 		`Look at this: 3 dead letters of plugin "shop", devices phone-a and phone-b: rejected: no room 9 -> /dead?plugin=shop&reason=rejected%3A+no+room`,
@@ -62,7 +67,7 @@ func TestOverviewNamesEachTrouble(t *testing.T) {
 	if got := lines(t, pages, admin.Read); strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if text := get(t, pages, "/", admin.Read).Body.String(); !strings.Contains(regexp.MustCompile("<[^>]*>").ReplaceAllString(text, ""), "ready, 6 things to look at") {
+	if text := get(t, pages, "/", admin.Read).Body.String(); !strings.Contains(regexp.MustCompile("<[^>]*>").ReplaceAllString(text, ""), "ready, 7 things to look at") {
 		t.Errorf("the head of the page does not say how much there is to look at:\n%.3000s", text)
 	}
 	text := html.UnescapeString(get(t, pages, "/plugins/shop", admin.Read).Body.String())

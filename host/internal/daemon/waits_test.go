@@ -1,0 +1,32 @@
+package daemon
+
+import (
+	"slices"
+	"testing"
+
+	"balhost/host/internal/ccs"
+	"balhost/host/internal/status"
+	"balhost/sdk/message"
+)
+
+// Who asks why a downstream has not gone hears of room only where there is a connection: else
+// what is missing, and for a session by CCS why.
+func TestDownstreamWaitsForWhatIsMissing(t *testing.T) {
+	ready, lost := status.Connection{State: ccs.Ready}, status.Connection{State: ccs.Waiting}
+	for _, test := range []struct {
+		session status.Session
+		want    string
+		try     []string
+	}{
+		{status.Session{}, "room on a connection of the session main", []string{"balhost status"}}, // it has just gone from the config
+		{status.Session{Transport: message.FCMv1}, "room on a connection of the session main", []string{"balhost status"}},
+		{status.Session{Transport: message.CCS, LastError: "of long ago", Connections: []status.Connection{lost, ready}}, "room on a connection of the session main", []string{"balhost status"}},
+		{status.Session{Transport: message.CCS, Connections: []status.Connection{lost}}, "a connection of the session main, which has none now", []string{"balhost status", "balhost reload"}},
+		{status.Session{Transport: message.CCS, LastError: "not-authorized"}, "a connection of the session main, which has none now: not-authorized", []string{"balhost status", "balhost reload"}},
+		{status.Session{Transport: message.Gateway}, "its device: the session main has a gateway alone, so it goes when the device is connected to that", []string{"balhost status"}},
+	} {
+		if w := waitsFor(test.session, "main"); w.Detail != test.want || !slices.Equal(w.Try, test.try) {
+			t.Errorf("%+v: %q %q, want %q %q", test.session, w.Detail, w.Try, test.want, test.try)
+		}
+	}
+}
