@@ -12,7 +12,7 @@ func upByGateway(s status.Session) (up, ack string) {
 	if s.Gateway == nil {
 		return "-", ""
 	}
-	return fmt.Sprint(s.Upstreams), fmt.Sprintf("%.1fms", s.AckP99)
+	return fmt.Sprint(s.Upstreams), ackP99(s)
 }
 
 // stateGateway is the state of a session that has a gateway alone, in a word.

@@ -57,7 +57,7 @@ func connectionRows(t table, s status.Session, now time.Time) {
 			t.row("", "", c.Number, state, since, inFlight, "", "", "", "", "", "")
 			continue
 		}
-		t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, ago(now, s.Oldest), s.Upstreams, fmt.Sprintf("%.1fms", s.AckP99), s.Downstreams, s.Unusable)
+		t.row(s.Name, s.Address, c.Number, state, since, inFlight, s.Waiting, ago(now, s.Oldest), s.Upstreams, ackP99(s), s.Downstreams, s.Unusable)
 	}
 	if waiting > 0 {
 		t.row("", "", "", fmt.Sprintf("%d more waiting", waiting), "", "", "", "", "", "", "", "")
@@ -70,4 +70,12 @@ func stateFCMv1(s status.Session) string {
 		return "halted"
 	}
 	return s.FCMv1.State
+}
+
+// ackP99 is how long its acks of upstreams take; a session that has acked none has no such time.
+func ackP99(s status.Session) string {
+	if s.AckP99 == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1fms", s.AckP99)
 }

@@ -146,6 +146,9 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 		w = admin.Wait{For: admin.WaitAnswer, Since: s.Since, Detail: "its answer: it was sent by the route of its device"}
 		if s.Conn != 0 {
 			w.Detail = fmt.Sprintf("its answer: it was sent on connection %d of %s", s.Conn, session)
+			if why := tokenless(h.sessionOf(t.Session)); why != "" {
+				w.Detail, w.Try = "an access token, and then its answer: "+why, []string{"balhost doctor", "balhost reload"}
+			}
 		}
 	case outbox.Recording:
 		w = admin.Wait{For: admin.WaitCommit, Detail: "its end is on its way to the disk"}
@@ -166,7 +169,7 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 	case outbox.Suspect:
 		w = admin.Wait{For: admin.WaitTurn, Detail: "connections have ended while it was unanswered, so it goes alone"}
 	case outbox.Room:
-		w = h.transportWaits(t.Session, session)
+		w = waitsFor(h.sessionOf(t.Session), session)
 		if s.Before > 0 {
 			w.Detail += fmt.Sprintf(": %d go first", s.Before)
 		}
@@ -176,12 +179,23 @@ func (h *host) downstreamWaits(t *entry.Trace) (w admin.Wait, err error) {
 	return w, nil
 }
 
-func (h *host) transportWaits(senderID, name string) admin.Wait {
-	all := h.sessions.status()
-	if i := slices.IndexFunc(all, func(s status.Session) bool { return s.SenderID == senderID }); i >= 0 {
-		return waitsFor(all[i], name)
+// sessionOf is the state of the session that has this sender; empty if none has.
+func (h *host) sessionOf(senderID string) (found status.Session) {
+	for _, s := range h.sessions.status() {
+		if s.SenderID == senderID {
+			found = s
+		}
 	}
-	return waitsFor(status.Session{}, name)
+	return found
+}
+
+// tokenless says why a session has no access token; "": it has one, or needs none. Without one
+// the requests of what was handed to it are not made.
+func tokenless(s status.Session) string {
+	if s.FCMv1 == nil || s.FCMv1.Token || len(s.Unready) == 0 {
+		return ""
+	}
+	return plain.Line(s.Unready[0], 600)
 }
 
 // waitsFor says what a downstream waits for that may go as soon as its session can take it.

@@ -30,3 +30,19 @@ func TestDownstreamWaitsForWhatIsMissing(t *testing.T) {
 		}
 	}
 }
+
+// What was handed to a session without an access token has not gone out, and that is said.
+func TestDownstreamWaitsForAToken(t *testing.T) {
+	why := []string{`session "phones": there is no access token: invalid_grant`}
+	for want, s := range map[string]status.Session{
+		"":     {Unready: why, FCMv1: &status.FCMv1{Token: true}},
+		why[0]: {Unready: why, FCMv1: &status.FCMv1{}},
+	} {
+		if got := tokenless(s); got != want {
+			t.Errorf("%+v: %q, want %q", s, got, want)
+		}
+	}
+	if got := tokenless(status.Session{Unready: why}); got != "" {
+		t.Errorf("a session that needs no token: %q", got)
+	}
+}
