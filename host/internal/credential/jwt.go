@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"balhost/sdk/message"
+
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -77,6 +79,9 @@ func claimed(claims jwt.MapClaims, name string) (string, error) {
 func (w wanted) verify(token string, keys Keys, now time.Time) (jwt.MapClaims, error) {
 	if strings.Count(token, ".") != 2 {
 		return nil, &Denied{Why: "the token is no signed JWT", none: true}
+	}
+	if replaces(token) {
+		return nil, &Denied{Why: "the token has a text that is no Unicode: half of a surrogate pair, or not UTF-8"}
 	}
 	if twice, ok := repeats(token); ok {
 		return nil, &Denied{Why: fmt.Sprintf("the token has %.40q twice", twice)}
@@ -152,6 +157,18 @@ func refusal(err error) error {
 		}
 	}
 	return &Denied{Why: "the token is not good"}
+}
+
+// replaces reports whether the decoder would replace something in a text of the header or the
+// claims. Two devices whose names differ only there would be one.
+func replaces(token string) bool {
+	for _, part := range strings.Split(token, ".")[:2] {
+		text, err := base64.RawURLEncoding.DecodeString(part)
+		if err == nil && message.CheckText("token", text) != nil { // of an error the parser says it
+			return true
+		}
+	}
+	return false
 }
 
 // repeats finds a name that the token's header or its claims have twice. JSON leaves open

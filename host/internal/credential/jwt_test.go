@@ -94,6 +94,8 @@ func TestAttacksOnTokens(t *testing.T) {
 		{"duplicate claims", signedText(t, `{"alg":"RS256","kid":"r"}`, `{"sub":"phone-1","sub":"phone-2",`+tail), `"sub" twice`},
 		{"duplicate claims, escaped", signedText(t, `{"alg":"RS256","kid":"r"}`, `{"sub":"phone-1","\u0073ub":"phone-2",`+tail), `"sub" twice`},
 		{"duplicate header", signedText(t, `{"alg":"RS256","kid":"r","kid":"e"}`, `{"sub":"phone-1",`+tail), `"kid" twice`},
+		{"half a surrogate pair", signedText(t, `{"alg":"RS256","kid":"r"}`, `{"sub":"phone-\ud800",`+tail), "no Unicode"},
+		{"not UTF-8", signedText(t, `{"alg":"RS256","kid":"r"}`, `{"sub":"phone-`+"\xff"+`",`+tail), "no Unicode"},
 		{"changed claims", parts[0] + "." + b64([]byte(`{"sub":"phone-2",`+tail)) + "." + parts[2], signature},
 		{"huge", good + strings.Repeat("A", MaxToken), "longer than 8 KiB"},
 		{"padding", good + "=", "malformed"},

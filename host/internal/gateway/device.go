@@ -204,6 +204,9 @@ func (d *device) again(ctx context.Context, f *frame.Frame) *ending {
 	if e := d.useless(); e != nil {
 		return e
 	}
+	if f.Token != "" {
+		d.shown.authorization = "" // what the handshake had is the old one
+	}
 	who, e := d.identify(ctx, f)
 	if e != nil {
 		return e

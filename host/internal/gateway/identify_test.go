@@ -101,6 +101,25 @@ func (h *house) socket(token string) (*phone, int) {
 	return &phone{t: h.t, ws: ws}, resp.StatusCode
 }
 
+// A later hello brings a new token, also where the first one came with the handshake.
+func TestNewTokenAfterTheHandshakes(t *testing.T) {
+	inHouse(t, func(o *Options) {
+		o.Auth = append(o.Auth, credential.Rule{Kind: credential.Static, Token: "newer"})
+	}, func(t *testing.T, h *house) {
+		p, _ := h.socket(testToken)
+		p.send(frame.Frame{Type: frame.TypeHello, From: "phone-1"})
+		p.expect(frame.TypeWelcome)
+		p.send(frame.Frame{Type: frame.TypeHello, From: "phone-1"}) // the handshake's is still good
+		p.expect(frame.TypeWelcome)
+		p.send(frame.Frame{Type: frame.TypeHello, From: "phone-1", Token: "newer"})
+		p.expect(frame.TypeWelcome)
+		p.upstream("m1")
+		p.expect(frame.TypeAck, "m1")
+		p.send(frame.Frame{Type: frame.TypeHello, From: "phone-1", Token: "wrong"})
+		p.closed(frame.CloseCredential)
+	})
+}
+
 // HTTP and sockets share credentials, envelopes, duplicates and counts; and a socket that
 // does not say whose it is gets 4403.
 func TestSocketsThroughTheGateway(t *testing.T) {

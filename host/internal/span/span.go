@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -62,13 +63,20 @@ type Fact struct {
 type Tracer struct {
 	below uint64 // a trace is sampled if the last seven bytes of its id are below it
 	tell  func(Done)
+	room  atomic.Int64 // for traces that senders begin, in parts of one: randoms are a whole trace
 }
 
 // New makes a Tracer that traces so large a part of all messages, 0 to 1. It gives spans to
 // tell, which must not wait.
 func New(sample float64, tell func(Done)) *Tracer {
-	return &Tracer{below: uint64(math.Ceil(max(0, min(1, sample)) * randoms)), tell: tell}
+	t := &Tracer{below: uint64(math.Ceil(max(0, min(1, sample)) * randoms)), tell: tell}
+	t.room.Store(mostChosen * randoms)
+	return t
 }
+
+// mostChosen is how many traces senders may begin at once. After that they are the part of
+// their messages that config says, and no more, whatever ids the senders choose.
+const mostChosen = 100
 
 // randoms is how many values the random part of a trace's id has: its last 56 bits.
 // Spec: W3C Trace Context Level 2, Random Trace ID Flag.
@@ -86,22 +94,45 @@ func (t *Tracer) Tell(d Done) {
 
 // Begin is the first span of a message, and its parent; nil if the message is not traced.
 // The traceparent is what came with the message, from outside. If it is valid, the trace is the sender's,
-// and like any other it is sampled by its id, and not because the sender says so.
+// and like any other it is sampled by its id, and not because the sender says so. When more
+// ids are chosen to be sampled than chance would choose, the message gets a trace of ours.
 func (t *Tracer) Begin(traceparent string) (is *entry.TraceSpan, parent [8]byte) {
 	if t == nil {
 		return nil, parent
 	}
 	from, _, ok := Parse(traceparent)
-	if ok {
+	if ok && t.chosen(&from) {
 		parent = from.ID
 	} else {
 		binary.BigEndian.PutUint64(from.Trace[:8], rand.Uint64())
 		binary.BigEndian.PutUint64(from.Trace[8:], rand.Uint64()|1) // never zero
 	}
-	if binary.BigEndian.Uint64(from.Trace[8:])&(randoms-1) >= t.below {
+	if !t.samples(&from) {
 		return nil, parent
 	}
 	return Child(&from), parent
+}
+
+// samples reports whether the trace is one of those that are made.
+func (t *Tracer) samples(is *entry.TraceSpan) bool {
+	return binary.BigEndian.Uint64(is.Trace[8:])&(randoms-1) < t.below
+}
+
+// chosen reports whether a sender's trace may be the message's: it is not sampled, or there
+// is room for it.
+func (t *Tracer) chosen(from *entry.TraceSpan) (ok bool) {
+	samples := t.samples(from)
+	for {
+		room := t.room.Load()
+		left := min(room+int64(t.below), mostChosen*randoms)
+		ok = !samples || left >= randoms
+		if samples && ok {
+			left -= randoms
+		}
+		if t.room.CompareAndSwap(room, left) {
+			return ok
+		}
+	}
 }
 
 // Child is a new span below a parent; nil below nil.

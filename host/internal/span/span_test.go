@@ -86,6 +86,33 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// Senders who choose ids that are sampled get no more of their messages traced than others,
+// after the first hundred; the rest is sampled as if they said nothing.
+func TestChosenIDs(t *testing.T) {
+	const low = "00-0000000000000001ff00000000000001-00f067aa0ba902b7-01"
+	tr, theirs, ours := New(0.01, nil), 0, 0
+	for range 10_000 {
+		switch is, parent := tr.Begin(low); {
+		case is == nil:
+		case TraceID(is) == low[3:35]:
+			theirs++
+		default:
+			ours++
+			if parent != [8]byte{} {
+				t.Fatalf("our trace is below a span of the sender's: %x", parent)
+			}
+		}
+	}
+	if theirs < 150 || theirs > 200 || ours > 200 {
+		t.Errorf("of 10000 chosen ids, %d are traced, and %d as traces of ours", theirs, ours)
+	}
+	for tr = New(1, nil); theirs > 0; theirs-- {
+		if is, _ := tr.Begin(low); is == nil || TraceID(is) != low[3:35] {
+			t.Fatal("where all are traced, one is not")
+		}
+	}
+}
+
 // A trace ends: what the 33rd handler makes is not traced.
 func TestHops(t *testing.T) {
 	is := &entry.TraceSpan{Trace: [16]byte{1}, ID: [8]byte{1}}
