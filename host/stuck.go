@@ -17,7 +17,8 @@ func stuckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stuck",
 		Short: "Show handlers that go on after their time is up, or give them up",
-		Long: `A handler whose handler_timeout is over, and that goes on all the same, is stuck.
+		Long: `A handler whose handler_timeout has been over for 5 seconds, and that goes on all the
+same, is stuck. Until then, balhost explain says who has a message, and since when.
 Only its own lane waits, such as the messages of one device. When handlers of a
 plugin fill a quarter of its max_in_flight, the host restarts the plugin.
 
@@ -33,7 +34,7 @@ plugin fill a quarter of its max_in_flight, the host restarts the plugin.
 
 func printStuck(out io.Writer, page admin.StuckPage) error {
 	if len(page.Stuck) == 0 {
-		_, err := fmt.Fprintln(out, "no handler is stuck")
+		_, err := fmt.Fprintln(out, "no handler is stuck: none has gone on for 5s after its handler_timeout")
 		return err
 	}
 	t := newTable(out, "EVENT", "PLUGIN", "KIND", "DEVICE", "CATEGORY", zoned("SINCE", time.Now()), "RUNNING", "BEHIND IT", "LANE")

@@ -53,11 +53,7 @@ func (h *host) eventWaits(ctx context.Context, t *entry.Trace) (w admin.Wait, er
 	name := plain.Text(s.Plugin)
 	switch s.For {
 	case dispatch.Handler, dispatch.Hung:
-		w = admin.Wait{For: admin.WaitHandler, Since: s.Since, Detail: fmt.Sprintf("a handler of %s has it", named(name, s.Version))}
-		if s.For == dispatch.Hung {
-			w.For, w.Detail = admin.WaitStuck, w.Detail+fmt.Sprintf(", which has gone on longer than its handler_timeout of %s: its lane waits, and the context of the handler has ended", s.Limit)
-			w.Try = []string{"balhost stuck", "balhost stuck giveup " + t.ID}
-		}
+		w = handlerWaits(s, name, t.ID)
 	case dispatch.Committed:
 		w = admin.Wait{For: admin.WaitCommit, Detail: "its handler has ended, and that is on its way to the disk"}
 	case dispatch.Boot, dispatch.Unknown:
@@ -85,6 +81,19 @@ func (h *host) eventWaits(ctx context.Context, t *entry.Trace) (w admin.Wait, er
 		w = admin.Wait{For: admin.WaitTurn, Detail: fmt.Sprintf("its turn: about %d lanes of %s can go next, as many at once as max_in_flight allows", s.Before, name)}
 	}
 	return w, err
+}
+
+// handlerWaits is for an event that a handler has, with the time that this may take.
+func handlerWaits(s dispatch.Standing, plugin, id string) admin.Wait {
+	w := admin.Wait{For: admin.WaitHandler, Since: s.Since, Detail: fmt.Sprintf("a handler of %s has it", named(plugin, s.Version))}
+	switch {
+	case s.For == dispatch.Hung:
+		w.For, w.Detail = admin.WaitStuck, w.Detail+fmt.Sprintf(", which has gone on longer than its handler_timeout of %s: its lane waits, and the context of the handler has ended", s.Limit)
+		w.Try = []string{"balhost stuck", "balhost stuck giveup " + id}
+	case s.Limit > 0:
+		w.Detail += fmt.Sprintf(", whose handler_timeout is %s", s.Limit)
+	}
+	return w
 }
 
 // named is a plugin with its version, if that is known.

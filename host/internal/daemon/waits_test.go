@@ -3,8 +3,10 @@ package daemon
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"balhost/host/internal/ccs"
+	"balhost/host/internal/dispatch"
 	"balhost/host/internal/status"
 	"balhost/sdk/message"
 )
@@ -44,5 +46,18 @@ func TestDownstreamWaitsForAToken(t *testing.T) {
 	}
 	if got := tokenless(status.Session{Unready: why}); got != "" {
 		t.Errorf("a session that needs no token: %q", got)
+	}
+}
+
+// A handler's time is said before it is up, too.
+func TestEventWaitsForItsHandler(t *testing.T) {
+	for want, s := range map[string]dispatch.Standing{
+		"a handler of shop 1.0 has it":                          {For: dispatch.Handler, Version: "1.0"}, // in a debugger
+		"a handler of shop has it, whose handler_timeout is 2s": {For: dispatch.Handler, Limit: 2 * time.Second},
+		"a handler of shop has it, which has gone on longer than its handler_timeout of 2s: its lane waits, and the context of the handler has ended": {For: dispatch.Hung, Limit: 2 * time.Second},
+	} {
+		if w := handlerWaits(s, "shop", "E1"); w.Detail != want || (len(w.Try) > 0) != (s.For == dispatch.Hung) {
+			t.Errorf("%q %q, want %q", w.Detail, w.Try, want)
+		}
 	}
 }
