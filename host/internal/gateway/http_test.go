@@ -120,6 +120,8 @@ func TestStatuses(t *testing.T) {
 		{"no credential", "/v1/upstream", one("m"), []string{"Authorization", ""}, 401, frame.CodeUnauthorized},
 		{"wrong credential", "/v1/upstream", one("m"), []string{"Authorization", "Bearer no"}, 401, frame.CodeUnauthorized},
 		{"no from", "/v1/upstream", `{"message_id":"m"}`, nil, 403, frame.CodeForbidden},
+		{"from is no text", "/v1/upstream", `{"message_id":"m","from":7}`, nil, 400, frame.CodeInvalidJSON},
+		{"too deep to be read", "/v1/upstream", `{"message_id":"m","from":"phone-1","data":` + strings.Repeat(`{"a":`, 70) + "1" + strings.Repeat("}", 71), nil, 400, frame.CodeInvalidJSON},
 		{"two froms", "/v1/upstream", batch(one("m"), `{"message_id":"n","from":"phone-2"}`), nil, 403, frame.CodeForbidden},
 		{"query", "/v1/upstream?secret=1", one("m"), []string{"Authorization", ""}, 401, frame.CodeUnauthorized},
 		{"admin", "/v1/messages", one("m"), nil, 404, frame.CodeNotFound},

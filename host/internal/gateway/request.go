@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,6 +130,9 @@ func (g *Gateway) handle(q *request, id credential.Identity, k kind) ([]frame.Re
 		default:
 			return nil, wrongRequest(http.StatusForbidden, frame.Wrong(frame.CodeForbidden, "one request is of one device: from has two values"))
 		}
+	}
+	if i := slices.IndexFunc(items, func(it *item) bool { return it.wrong != nil }); i >= 0 && said == "" && id.From == "" {
+		return nil, wrongRequest(http.StatusBadRequest, items[i].wrong) // its from could not be read
 	}
 	who, no := g.device(q.r.Context(), id, said, "")
 	if no != nil {
