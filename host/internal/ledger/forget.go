@@ -47,9 +47,17 @@ func (l *Ledger) Forget(ctx context.Context, f entry.Forgetting, a Absence) (ent
 		return g.found, err
 	}
 	if err := g.do(); err != nil {
-		return g.found, fmt.Errorf("forget plugin %s: %w", f.Plugin, err)
+		return g.found, fmt.Errorf("forget plugin %s%s: %w", f.Plugin, early(&g.found), err)
 	}
 	return g.found, nil
+}
+
+// early says what was done before an error ended it; "" if nothing was.
+func early(f *entry.Forgotten) string {
+	if f.Moved+f.Deleted+f.DeadDeleted+f.KeysDeleted == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" ended early, after %d became dead letters and %d were deleted, with %d dead letters and %d keys of its state", f.Moved, f.Deleted, f.DeadDeleted, f.KeysDeleted)
 }
 
 // forgetter forgets one plugin.

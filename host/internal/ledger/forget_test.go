@@ -371,6 +371,9 @@ func TestForgetEndsWhenItIsBack(t *testing.T) {
 	if !errors.Is(err, back) || did.Moved == 0 {
 		t.Errorf("%v; %+v", err, did)
 	}
+	if want := fmt.Sprintf("after %d became dead letters", did.Moved); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v: it does not say %q", err, want)
+	}
 	left := forgetAs(t, l, entry.Forgetting{Plugin: "shop", Plan: true})
 	if left.Waiting() != did.Waiting()-did.Moved || len(left.Categories) != 2 {
 		t.Errorf("left is %+v of %+v", left, did)
