@@ -187,6 +187,8 @@ type wrongConfig struct{ error }
 
 func (wrongConfig) ExitCode() int { return exitConfig }
 
+func (w wrongConfig) Unwrap() error { return w.error }
+
 // loadConfig reads a whole config.
 func loadConfig(path string) (config.Config, error) { return loadWith(config.Load, path) }
 

@@ -65,7 +65,9 @@ out if it is not encrypted. Stop the host first: its files are written anew, whi
 on writing to the old ones.
 
 A power cut leaves the ledger as it was, or as it is to be. Then repeat the command, or start
-the host: either ends what was begun. Meanwhile the ledger takes its space twice.
+the host: either ends what was begun. Meanwhile the ledger takes its space twice. If others
+fill the disk meanwhile, the command fails, perhaps with a Go trace (SIGBUS, status 2): the
+ledger is as it was. Free some space, and repeat the command.
 
 The data keys are new too. So the old key opens nothing of the ledger any more, not even with
 a copy of the old data keys. What it still opens: copies of data_dir and backups from before,
