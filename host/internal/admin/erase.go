@@ -60,12 +60,17 @@ func (a api) erase(w http.ResponseWriter, r *http.Request) {
 	}
 	did, err := a.Erase(r.Context(), o)
 	did.Keys, did.Mentions, did.Held = notNull(did.Keys), notNull(did.Mentions), notNull(did.Held)
-	if !o.Plan {
+	if o.Plan && err == nil {
+		a.did(r, "%s", SawDevice)
+	} else if !o.Plan {
 		keys := len(did.Keys) + did.MoreKeys
 		a.didSome(r, did.Records()+keys, err, "erased a device: %s and %s", several(did.Records(), "record"), several(keys, "state key"))
 	}
 	a.answer(w, r, did, err)
 }
+
+// SawDevice is what the audit log says of who asked what there is of a device.
+const SawDevice = "saw what there is of a device; nothing was erased"
 
 func (a api) erasing(w http.ResponseWriter, _ *http.Request) { answer(w, a.Erasing()) }
 

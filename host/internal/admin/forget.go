@@ -27,6 +27,9 @@ func (a api) forget(w http.ResponseWriter, r *http.Request) {
 	if said := SaidForgotten(did, err); !o.Plan && said != "" {
 		a.did(r, "plugin %s: %s", r.PathValue("name"), said)
 	}
+	if o.Plan && err == nil {
+		a.did(r, "saw what there is of plugin %s; nothing was forgotten", r.PathValue("name"))
+	}
 	a.answer(w, r, did, err)
 }
 

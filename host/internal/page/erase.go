@@ -47,6 +47,8 @@ func (p *Pages) erase(w http.ResponseWriter, r *http.Request) {
 	if records := page.Found.Records(); page.Done || records > 0 && !page.Order.Plan { // it may have failed when a part was done
 		admin.Did(r, "erased a device: %s", several(records, "record"))
 		p.status.forget()
+	} else if page.Asked {
+		admin.Did(r, "%s", admin.SawDevice)
 	}
 	v := p.view(r, "Erase a device", "erase")
 	v.Page = page
