@@ -302,6 +302,24 @@ func TestEraseKeepsMentions(t *testing.T) {
 	verify(t, l)
 }
 
+// What has ended of a device whose name is longer is somebody else's too: it stays, is listed, and
+// is no reason to say that the erasure went wrong.
+func TestEraseBesideALongerName(t *testing.T) {
+	l := open(t, t.TempDir(), tiny)
+	mustAccept(t, l, "phone-1", "a", `{}`)
+	mustAccept(t, l, "phone-10", "b", `{}`)
+	for _, e := range l.Events(0, 9) {
+		if err := settleAs(t, l, entry.Settlement{Seq: e.Seq, Verdict: entry.Done, Plugin: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	did := erase(t, l, entry.Erasure{Names: []string{"phone-1"}})
+	if want := []entry.Mention{{What: "ended message", ID: "b"}}; !did.Proven || did.Summaries != 1 || !slices.Equal(did.Mentions, want) {
+		t.Errorf("erased %+v", did)
+	}
+	verify(t, l)
+}
+
 // Bytes that mean something in keys, in JSON or in patterns are only bytes of a name.
 func TestEraseOddNames(t *testing.T) {
 	for _, name := range []string{"a\x00b-odd", `quo"te\odd`, "<odd>&", "日本-odd", "%2F..odd/", strings.Repeat("long", 900)} {

@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"balhost/host/internal/entry"
 	"balhost/host/internal/state"
@@ -158,10 +160,13 @@ func (f *finder) dead(_ []byte, r *reader) error {
 }
 
 func (f *finder) summaries(key []byte, r *reader) error {
-	size, mine := len(r.b), 0
+	size, mine, has := len(r.b), 0, f.has(r.b)
 	for _, s := range r.summaries() {
-		if f.summary(s, f.sentTo) {
+		switch {
+		case f.summary(s, f.sentTo):
 			mine++
+		case has && slices.ContainsFunc([]string{s.target, s.messageID, s.session, s.category, s.plugin, s.code, s.detail}, func(text string) bool { return f.has([]byte(text)) }):
+			f.mention("ended message", func() string { return cmp.Or(s.messageID, s.id.String()) })
 		}
 	}
 	if f.found.Summaries += mine; mine == 0 {
