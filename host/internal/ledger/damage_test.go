@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -456,8 +457,11 @@ func TestVerifyFindsLostKeys(t *testing.T) {
 func TestSqueeze(t *testing.T) {
 	l := open(t, t.TempDir())
 	reached, release := hold(l)
+	var done sync.WaitGroup
 	mustGo := func(f func(done func(error))) {
+		done.Add(1)
 		f(func(err error) {
+			defer done.Done()
 			if err != nil {
 				t.Error(err)
 			}
@@ -475,6 +479,7 @@ func TestSqueeze(t *testing.T) {
 	}
 	release()
 	mustAccept(t, l, "tokA", "last", `{}`)
+	done.Wait()
 	events := l.Events(0, 1000)
 	for i, ev := range events {
 		if i%50 != 7 {
@@ -484,6 +489,7 @@ func TestSqueeze(t *testing.T) {
 		}
 	}
 	mustAccept(t, l, "tokA", "settled", `{}`)
+	done.Wait() // ends and messages have lines of their own
 	size := l.pageSizes(t)
 	if err := l.squeeze(t.Context(), l.Events(0, 1000)[3].Seq); err != nil { // not all yet
 		t.Fatal(err)
