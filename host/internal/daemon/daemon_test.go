@@ -53,7 +53,7 @@ func TestChosenSession(t *testing.T) {
 	}{
 		{two, "other", "2", ""},
 		{two[:1], "", "1", ""},
-		{two, "", "", "there are several sessions, say which one is to send it: main, other (balhost send --session NAME"},
+		{two, "", "", "there are several sessions, say which one is meant: main, other (--session NAME"},
 		{two, "mian", "", `there is no session "mian"; there are main, other`},
 		{two, "2", "", `there is no session "2"; there are main, other`},
 	} {

@@ -150,7 +150,7 @@ func chosen(senders entry.Senders, name string) (senderID string, err error) {
 	case !ok:
 		return "", entry.NoSuch("there is no session %q; there are %s", name, strings.Join(senders.Names(), ", "))
 	case id == "":
-		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is to send it: %s (balhost send --session NAME; "session" in the API)`, strings.Join(senders.Names(), ", "))}
+		return "", admin.Refusal{Err: fmt.Errorf(`there are several sessions, say which one is meant: %s (--session NAME; "session" in the API)`, strings.Join(senders.Names(), ", "))}
 	}
 	return id, nil
 }
