@@ -280,13 +280,18 @@ func FuzzImport(f *testing.F) {
 	e := envelope{body: u}
 	f.Add(append([]byte{format, 0}, appendEnvelope(nil, e)[1:]...), "because")
 	f.Add([]byte{format, 1, byte(entry.Outcome)}, "")
+	late := envelope{body: u} // after the year 9999
+	if err := late.id.SetTime(lastMoment + 1); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append([]byte{format, 0}, appendEnvelope(nil, late)[1:]...), "late")
 	f.Fuzz(func(t *testing.T, event []byte, reason string) {
 		if len(event) < exportHead {
 			return
 		}
 		r := reader{b: event[exportHead:], format: format}
 		d := dead{unusable: event[1] == 1, event: readEnvelope(&r), reason: reason}
-		if r.done() != nil {
+		if r.done() != nil || !d.event.fits() {
 			if did, err := l.Import(entry.Import{Letters: []entry.Exported{{Event: event}}}); err != nil || did.Done != 0 {
 				t.Fatal(did, err)
 			}
