@@ -176,7 +176,7 @@ func TestEndsDoNotWait(t *testing.T) {
 			}
 			for n, ev := range events {
 				l.Settle(entry.Settlement{Seq: ev.Seq, Verdict: entry.Done, Plugin: "p", Changes: entry.Changes{
-					Writes: []entry.Write{{Key: fmt.Sprint(n), Value: value}},
+					Writes: []entry.Write{{Key: fmt.Sprint(n), Value: value}, {Key: fmt.Sprint(n, "b"), Value: value}}, // two: more than a batch has
 				}}, func(err error) {
 					if err != nil {
 						t.Error(err)
@@ -192,11 +192,11 @@ func TestEndsDoNotWait(t *testing.T) {
 			if at := slices.Index(got, -1); at > 1 {
 				t.Errorf("an end waited behind %d messages", at)
 			}
-			if at := slices.Index(got, 2); at*size > 4*batchBytes {
-				t.Errorf("%d ends of %d bytes were committed before the second message", at-1, size)
+			if at := slices.Index(got, 2); (at-1)*2*size > 4*batchBytes {
+				t.Errorf("%d ends of %d bytes were committed before the second message", at-1, 2*size)
 			}
-			if last := slices.Index(got, accepts); last < slices.Index(got, -ends) {
-				t.Error("an end waited for all messages")
+			if last := slices.Index(got, accepts); last < slices.Index(got, -4) {
+				t.Error("the fourth end waited for all messages")
 			}
 		})
 	}
