@@ -106,20 +106,7 @@ func memory(b *testing.B, h *hostProcess) (m heap) {
 // live is what the host's heap holds after a collection.
 func live(b *testing.B, h *hostProcess) int {
 	b.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", h.admin)
-	}}}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://localhost/debug/pprof/heap?gc=1&debug=1")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "# HeapAlloc = ")
+	_, rest, _ := strings.Cut(string(h.get(b, "/debug/pprof/heap?gc=1&debug=1")), "# HeapAlloc = ")
 	bytes, err := strconv.Atoi(strings.Fields(rest + " ?")[0])
 	if err != nil {
 		b.Fatal(err)
@@ -145,4 +132,23 @@ func anonymous(b *testing.B, pid int) int {
 	}
 	b.Fatalf("no RssAnon of process %d", pid)
 	return 0
+}
+
+// get is what the admin API says at a path.
+func (h *hostProcess) get(b *testing.B, path string) []byte {
+	b.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", h.admin)
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://localhost" + path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return text
 }

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,21 +247,9 @@ func (s *gatewayStage) idle(b *testing.B, n int) {
 // inUse is the host's heap and stacks in bytes, after a collection.
 func (s *gatewayStage) inUse(b *testing.B) (bytes int) {
 	b.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", s.host.admin)
-	}}}
-	defer client.CloseIdleConnections()
 	var text []byte
 	for range 2 { // stacks shrink and pools empty in the second one
-		resp, err := client.Get("http://localhost/debug/pprof/heap?gc=1&debug=1")
-		if err != nil {
-			b.Fatal(err)
-		}
-		text, err = io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
+		text = s.host.get(b, "/debug/pprof/heap?gc=1&debug=1")
 	}
 	for _, name := range []string{"HeapAlloc", "Stack"} {
 		found := regexp.MustCompile(`(?m)^# ` + name + ` = (\d+)`).FindSubmatch(text)

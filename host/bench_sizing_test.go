@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -164,20 +160,7 @@ func (s *gatewayStage) size(b *testing.B, lasts time.Duration, acked func() uint
 // metric is the value of a series without labels.
 func (h *hostProcess) metric(b *testing.B, name string) float64 {
 	b.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", h.admin)
-	}}}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://localhost/metrics")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.Fatal(err)
-	}
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(text)
+	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindSubmatch(h.get(b, "/metrics"))
 	if found == nil {
 		b.Fatalf("there is no metric %s", name)
 	}
