@@ -20,7 +20,7 @@ const (
 	maxBody   = message.MaxValue
 )
 
-// turns is what the lines have to come yet.
+// turns says whose turn it is in the next batch.
 type turns struct {
 	updates  int  // bytes that the updates have saved
 	messages bool // they had no room in the last batch
