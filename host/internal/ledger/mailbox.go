@@ -23,10 +23,10 @@ type letter struct {
 	late bool        // came after Close: only answered
 }
 
-// lines are letters in three lines, each in the order of the calls. Plugins may send any
-// number of updates, and devices of the gateway thousands of messages at once. Of ends
-// there are as many as plugins and windows hold, and while one waits its place there is
-// taken: they wait behind no messages.
+// lines are letters in three lines, each in the order of the calls. Ends go before messages:
+// there are no more of them than plugins and windows hold, and each keeps its place there
+// while it waits. Of messages devices can send thousands at once. Of updates plugins may
+// send any number.
 type lines struct{ ends, first, updates []letter }
 
 func (w *lines) len() int { return len(w.ends) + len(w.first) + len(w.updates) }
@@ -34,8 +34,8 @@ func (w *lines) len() int { return len(w.ends) + len(w.first) + len(w.updates) }
 // light reports whether all that waits are ends that no message waits for.
 func (w *lines) light() bool { return len(w.first)+len(w.updates) == 0 && light(w.ends) }
 
-// mailbox is how callers reach the committer. It never blocks them. CCS's window and
-// the plugins' credit bound what is in it.
+// mailbox is how callers reach the committer. It never blocks them. CCS's window, what a
+// gateway may hold undecided, and the plugins' credit bound what is in it.
 type mailbox struct {
 	mu      sync.Mutex
 	waiting lines
